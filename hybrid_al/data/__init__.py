@@ -1,0 +1,1 @@
+"""Sources by name; adding one = one file, one line here."""

@@ -1,0 +1,53 @@
+"""Embeddings of the samples, memory-mapped, with what they were made from beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from .errors import InputError
+from .types import FloatArray, IntArray
+
+Metric = Literal["l2", "cosine"]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """vectors (N, D) float32, raw, one row per manifest row; digests of the encoder and of the manifest."""
+
+    vectors: FloatArray
+    encoder: str
+    manifest: str
+
+    def __post_init__(self) -> None:
+        """Refuse anything but a matrix."""
+        if self.vectors.ndim != 2:
+            raise InputError("embeddings", "shape (N, D)", str(self.vectors.shape))
+
+    def take(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
+        """Rows in float32 (K, D); scaled to unit length for the cosine metric (zero rows stay zero)."""
+        rows = np.asarray(self.vectors[indices], dtype=np.float32)
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if bad.size:
+            raise InputError(f"embedding of sample {indices[bad[0]]}", "finite numbers", "nan or inf")
+        if metric == "l2":
+            return rows
+        unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return unit
+
+    @staticmethod
+    def load(path: Path, *, manifest: str, encoder: str | None = None) -> Embeddings:
+        """Memory-map `path` (.npy); error where the JSON beside it names another manifest or encoder."""
+        note = json.loads(path.with_suffix(".json").read_text())
+        if note["manifest"] != manifest:
+            raise InputError(path, f"embeddings of manifest {manifest[:12]}", f"of {note['manifest'][:12]}")
+        if encoder is not None and note["encoder"] != encoder:
+            raise InputError(path, f"embeddings by encoder {encoder[:12]}", f"by {note['encoder'][:12]}")
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        if list(vectors.shape) != note["shape"]:
+            raise InputError(path, f"shape {tuple(note['shape'])}", str(vectors.shape))
+        return Embeddings(vectors, note["encoder"], note["manifest"])

@@ -1,0 +1,53 @@
+"""Every error that the toolkit raises on purpose: one base, one line that says where, what was expected, what came."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HybridALError(Exception):
+    """Base of all deliberate errors; `exit_code` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class InputError(HybridALError):
+    """Something that came from outside (a file, a recipe, an answer) is not what it should be."""
+
+    def __init__(self, where: object, expected: str, came: str) -> None:
+        super().__init__(f"{where}: expected {expected}, got {came}")
+        self.where = str(where)
+
+
+class UnknownName(InputError):
+    """A name that no registry or key list has; names the nearest one that exists."""
+
+    def __init__(self, where: object, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"{name!r}; did you mean {near[0]!r}?" if near else repr(name)
+        super().__init__(where, f"one of {', '.join(names) or 'nothing'}", hint)
+
+
+class UnreadableImages(HybridALError):
+    """Images that cannot be read, all of them at once, so that a folder is repaired in one go."""
+
+    def __init__(self, problems: list[tuple[str, str]], *, shown: int = 20) -> None:
+        self.problems = problems
+        lines = [f"  {path}: {why}" for path, why in problems[:shown]]
+        if len(problems) > shown:
+            lines.append(f"  ... and {len(problems) - shown} more")
+        super().__init__(
+            f"{len(problems)} image(s) cannot be read; data.on_error=skip would leave them out:\n" + "\n".join(lines)
+        )
+
+
+class RunLocked(HybridALError):
+    """Another process is using the run directory."""
+
+
+class AwaitingLabels(HybridALError):
+    """The loop stops here until a person has answered the open query."""
+
+    exit_code = 3

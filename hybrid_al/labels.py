@@ -1,0 +1,97 @@
+"""The append-only record of what the oracle said, and the labeled set that follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .errors import InputError
+from .types import Annotation, IntArray
+
+
+@dataclass(frozen=True)
+class LabelStore:
+    """All annotations of a run over n samples; a correction is a later annotation that supersedes an earlier one."""
+
+    n: int
+    annotations: tuple[Annotation, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that every annotation is about a sample, and that none speaks twice without superseding."""
+        current: dict[int, int] = {}
+        for position, a in enumerate(self.annotations):
+            if not 0 <= a.index < self.n:
+                raise InputError(f"annotation {position}", f"a sample below {self.n}", str(a.index))
+            if a.supersedes != current.get(a.index):
+                raise InputError(
+                    f"annotation {position} of sample {a.index}",
+                    f"supersedes={current.get(a.index)}",
+                    f"supersedes={a.supersedes}",
+                )
+            current[a.index] = position
+
+    @cached_property
+    def current(self) -> dict[int, Annotation]:
+        """Sample -> its annotation in force, in the order in which the samples were first annotated."""
+        found: dict[int, Annotation] = {}
+        for a in self.annotations:
+            found[a.index] = a
+        return found
+
+    @cached_property
+    def labeled(self) -> IntArray:
+        """Samples that have a label (K,), in the order of annotation; skipped ones are not among them."""
+        return np.asarray([i for i, a in self.current.items() if a.kind != "skip"], dtype=np.int64)
+
+    @cached_property
+    def answered(self) -> IntArray:
+        """Samples that the oracle has answered about, with a label or by skipping (K,)."""
+        return np.asarray(list(self.current), dtype=np.int64)
+
+    @property
+    def unlabeled(self) -> IntArray:
+        """Samples without a label, ascending (n - K,); the ones that were skipped are among them."""
+        return np.setdiff1d(np.arange(self.n, dtype=np.int64), self.labeled)
+
+    @property
+    def spent(self) -> float:
+        """Cost of all annotations, corrections included."""
+        return float(sum(a.cost for a in self.annotations))
+
+    def class_targets(self) -> IntArray:
+        """Class number of each labeled sample (K,), aligned with `labeled`; error where one is no class."""
+        targets = []
+        for i in self.labeled:
+            a = self.current[int(i)]
+            if a.kind != "class" or not isinstance(a.target, int):
+                raise InputError(f"label of sample {a.index}", "a class", f"{a.kind} {a.target!r}")
+            targets.append(a.target)
+        return np.asarray(targets, dtype=np.int64)
+
+    def add(self, new: Iterable[Annotation]) -> LabelStore:
+        """A store with the new annotations behind the old ones."""
+        return LabelStore(self.n, (*self.annotations, *new))
+
+    def as_of(self, round: int) -> LabelStore:
+        """The store as it was when `round` was committed."""
+        return LabelStore(self.n, tuple(a for a in self.annotations if a.round <= round))
+
+    def to_jsonl(self) -> str:
+        """One annotation a line."""
+        return "".join(json.dumps(asdict(a)) + "\n" for a in self.annotations)
+
+    @classmethod
+    def from_jsonl(cls, n: int, text: str) -> LabelStore:
+        """Read what `to_jsonl` wrote."""
+        return cls(n, tuple(_annotation(json.loads(line)) for line in text.splitlines()))
+
+
+def _annotation(row: dict[str, object]) -> Annotation:
+    for key in ("target", "region"):
+        if isinstance(row[key], list):
+            row[key] = tuple(row[key])  # type: ignore[arg-type]
+    return Annotation(**row)  # type: ignore[arg-type]

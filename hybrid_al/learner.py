@@ -1,0 +1,47 @@
+"""What the loop asks of a learner: the only door between the decision plane and the learning plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .consistency import Consistency
+from .labels import LabelStore
+from .types import FloatArray, IntArray, PredictionBatch
+
+Log = Callable[[Mapping[str, float], int], None]
+"""(values by metric name, step) -> None; takes numbers out of a training to the trackers."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves behind besides the model: its last training metrics and the consistency it saw."""
+
+    metrics: Mapping[str, float]
+    consistency: Consistency | None = None
+
+
+class Learner(Protocol):
+    """Trains on the labeled set (and the rest of the pool), predicts for any sample; never sees val or test labels."""
+
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log) -> FitResult:
+        """Train from the stage-0 start; deterministic on CPU given `seed`."""
+        ...
+
+    def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
+        """Predictions of the last fit, in the order of `indices`; S = samples * views passes."""
+        ...
+
+    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
+        """Arrays (N,) or (N, K) that strategies asked for by name."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write student and teacher of the last fit as safetensors."""
+        ...
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote."""
+        ...

@@ -1,0 +1,131 @@
+"""The frozen list of samples: one row per sample, one index space for the whole toolkit."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from .errors import InputError
+from .types import IntArray
+
+Split = Literal["pool", "val", "test"]
+SPLITS: tuple[Split, ...] = ("pool", "val", "test")
+COLUMNS = ("id", "path", "group", "split", "z", "digest")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Columns of equal length, one entry per sample; a sample is its position.
+
+    ids      unique names, as people and CSV files see them
+    paths    where the pixels are: a path relative to the data root, or `key#row` inside an array file
+    groups   patient, volume or slide; a group never straddles splits
+    splits   pool, val or test ("train" is read as pool by the sources)
+    digests  hash of the sample's content, so that other data under the same names is noticed
+    z        slice number inside the file, -1 for a whole image
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    groups: tuple[str, ...]
+    splits: tuple[Split, ...]
+    digests: tuple[str, ...]
+    z: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the invariants that everything below relies on."""
+        n = len(self.ids)
+        if not self.z:
+            object.__setattr__(self, "z", (-1,) * n)
+        for name in ("paths", "groups", "splits", "digests", "z"):
+            if len(getattr(self, name)) != n:
+                raise InputError(f"manifest.{name}", f"{n} entries", str(len(getattr(self, name))))
+        if len(set(self.ids)) != n:
+            twice = [i for i, count in Counter(self.ids).items() if count > 1]
+            raise InputError("manifest.ids", "unique ids", f"{len(twice)} repeated, the first is {twice[0]!r}")
+        wrong = set(self.splits) - set(SPLITS)
+        if wrong:
+            raise InputError("manifest.splits", "pool, val or test", repr(sorted(wrong)[0]))
+        if "pool" not in self.splits:
+            raise InputError("manifest", "at least one pool sample", f"{n} samples, none in the pool")
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        seen: dict[str, Split] = {}
+        for sample, group, split in zip(self.ids, self.groups, self.splits, strict=True):
+            if seen.setdefault(group, split) != split:
+                raise InputError(
+                    f"manifest.groups: group {group!r}",
+                    f"one split ({seen[group]})",
+                    f"sample {sample!r} in {split}",
+                )
+
+    def __len__(self) -> int:
+        """Number of samples, all splits."""
+        return len(self.ids)
+
+    def indices(self, split: Split) -> IntArray:
+        """Positions of a split's samples, ascending (K,); empty where the split is missing."""
+        return np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
+
+    @cached_property
+    def group_codes(self) -> IntArray:
+        """Groups as numbers 0..G-1 in order of first appearance (N,)."""
+        codes: dict[str, int] = {}
+        return np.asarray([codes.setdefault(g, len(codes)) for g in self.groups], dtype=np.int64)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Sample id -> position."""
+        return {sample: i for i, sample in enumerate(self.ids)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all rows; a chain, so a grown manifest extends the fingerprint of its prefix."""
+        return self.fingerprint_of(len(self))
+
+    def fingerprint_of(self, n: int) -> str:
+        """Fingerprint of the first n rows."""
+        digest = b""
+        for row in self._rows(n):
+            digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
+        return digest.hex()
+
+    def _rows(self, n: int) -> Iterable[tuple[str, ...]]:
+        columns = (self.ids, self.paths, self.groups, self.splits, map(str, self.z), self.digests)
+        rows = zip(*columns, strict=True)
+        return (row for row, _ in zip(rows, range(n), strict=False))
+
+    def leaks(self) -> list[tuple[str, str]]:
+        """Pairs of sample ids with the same content in different splits (first pair of each content)."""
+        by_content: dict[str, dict[Split, str]] = defaultdict(dict)
+        for sample, split, digest in zip(self.ids, self.splits, self.digests, strict=True):
+            by_content[digest].setdefault(split, sample)
+        pairs = (list(found.values()) for found in by_content.values() if len(found) > 1)
+        return [(found[0], found[1]) for found in pairs]
+
+    def to_csv(self) -> str:
+        """The manifest as CSV text with a header."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(self._rows(len(self)))
+        return out.getvalue()
+
+    @classmethod
+    def from_csv(cls, text: str) -> Manifest:
+        """Read what `to_csv` wrote."""
+        header, *rows = list(csv.reader(io.StringIO(text)))
+        if tuple(header) != COLUMNS:
+            raise InputError("manifest.csv", f"columns {', '.join(COLUMNS)}", ", ".join(header))
+        columns: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+        ids, paths, groups, splits, z, digests = (tuple(c) for c in columns)
+        return cls(ids, paths, groups, splits, digests, tuple(int(v) for v in z))  # type: ignore[arg-type]

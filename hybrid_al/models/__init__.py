@@ -1,0 +1,1 @@
+"""Encoders and checkpoints: how a network is made, saved and loaded."""

@@ -1,0 +1,1 @@
+"""Query strategies by name; adding one = one file, one line here."""

@@ -1,0 +1,86 @@
+"""What a query strategy sees and gives back: the only module that strategies share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..consistency import Consistency
+from ..embeddings import Embeddings, Metric
+from ..errors import InputError
+from ..labels import LabelStore
+from ..types import FloatArray, IntArray, Need, PredictionBatch, Query
+
+Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
+"""(indices, samples, views) -> batches in the order of the indices."""
+
+
+@dataclass(frozen=True)
+class QueryState:
+    """All that a strategy may look at; no model, no path, no config.
+
+    candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest
+    row; extras: arrays (N,) or (N, K) that only the learner or stage 0 can give, by name.
+    """
+
+    round: int
+    labels: LabelStore
+    candidates: IntArray
+    groups: IntArray
+    embeddings: Embeddings | None = None
+    predictor: Predictor | None = None
+    consistency: Consistency | None = None
+    extras: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def predictions(self, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
+        """Predictions for the candidates, in their order, streamed; costs `samples * views` passes."""
+        if self.predictor is None:
+            raise InputError(f"round {self.round}", "a trained model (predictions)", "none yet")
+        return self.predictor(self.candidates, samples, views)
+
+    def probs(self, samples: int = 1, views: int = 1) -> FloatArray:
+        """All candidates' class probabilities (M, S, C), checked to be finite and to sum to one."""
+        probs = np.concatenate([b.probs for b in self.predictions(samples, views)])
+        if not np.isfinite(probs).all() or (abs(probs.sum(axis=2) - 1) > 1e-3).any():
+            raise InputError(f"predictions of round {self.round}", "probabilities that sum to one", "others")
+        return probs
+
+    def vectors(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
+        """Embeddings of some samples (K, D) float32."""
+        if self.embeddings is None:
+            raise InputError(f"round {self.round}", "embeddings (stage 0)", "none")
+        return self.embeddings.take(indices, metric)
+
+
+class QueryStrategy(Protocol):
+    """A frozen dataclass of hyper-parameters; `STRATEGIES[name]()` builds it with its published defaults."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What of the state `select` reads; the loop computes nothing that is not asked for."""
+        ...
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` distinct candidates, best first."""
+        ...
+
+
+def check_query(query: Query, state: QueryState, budget: int) -> Query:
+    """The query itself, once it is the right count of distinct candidates; the loop calls this on every strategy."""
+    picks = query.indices
+    if picks.shape != (budget,):
+        raise InputError("query", f"{budget} picks", str(picks.shape))
+    if len(np.unique(picks)) != budget:
+        raise InputError("query", "distinct picks", f"{budget - len(np.unique(picks))} repeated")
+    if not np.isin(picks, state.candidates).all():
+        raise InputError("query", "only candidates", f"{int((~np.isin(picks, state.candidates)).sum())} others")
+    return query
+
+
+def check_budget(state: QueryState, budget: int) -> None:
+    """Error where the budget is not between 1 and the number of candidates."""
+    if not 1 <= budget <= len(state.candidates):
+        raise InputError(f"budget of round {state.round}", f"1 to {len(state.candidates)} candidates", str(budget))

@@ -1,0 +1,1 @@
+"""Trackers: metrics.jsonl (always), Weights & Biases, and the HTML report; mirrors of the run directory."""

@@ -1,0 +1,112 @@
+"""The values that travel between the planes: annotations, predictions, scores, queries, rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+AnnotationKind = Literal["class", "classes", "mask", "point", "scribble", "box", "skip"]
+Target = int | tuple[int, ...] | str | None
+Region = tuple[int, ...]
+Need = Literal[
+    "embeddings",
+    "predictions",
+    "features",
+    "samples",
+    "views",
+    "members",
+    "history",
+    "consistency",
+    "stage0",
+    "gradients",
+]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One answer of an oracle about one sample.
+
+    `target` is a class number for kind "class", a tuple of them for "classes", the path of a mask in the
+    run directory for "mask", and None for "skip" (the annotator could not or would not say).
+    `supersedes` is the position in the label store of the annotation that this one corrects.
+    """
+
+    index: int
+    kind: AnnotationKind
+    target: Target
+    annotator: str
+    round: int
+    time: str | None = None
+    cost: float = 1.0
+    region: Region | None = None
+    supersedes: int | None = None
+
+
+@dataclass(frozen=True)
+class PredictionBatch:
+    """What the learner says of some samples.
+
+    indices (B,) positions in the manifest; probs (B, S, C, *space) where S counts stochastic passes,
+    views or committee members; features (B, D) of the penultimate layer; head the last layer's (W (C, D), b (C,)).
+    """
+
+    indices: IntArray
+    probs: FloatArray
+    features: FloatArray | None = None
+    head: tuple[FloatArray, FloatArray] | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number per candidate, larger = ask first; `parts` are its named terms, each (M,), for the dashboard."""
+
+    indices: IntArray
+    values: FloatArray
+    parts: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse misshapen or non-finite values: they would silently sort first or last."""
+        for name, values in {"values": self.values, **self.parts}.items():
+            if values.shape != self.indices.shape:
+                raise InputError(f"scores.{name}", f"shape {self.indices.shape}", str(values.shape))
+            bad = np.flatnonzero(~np.isfinite(values))
+            if bad.size:
+                raise InputError(
+                    f"scores.{name}", "finite numbers", f"{values[bad[0]]} for sample {self.indices[bad[0]]}"
+                )
+
+
+@dataclass(frozen=True)
+class Query:
+    """Samples to ask about, in order of preference, with optional regions, scores and one reason per pick."""
+
+    indices: IntArray
+    regions: tuple[Region | None, ...] | None = None
+    scores: Scores | None = None
+    reasons: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is committed when a round is over: `round.json`."""
+
+    index: int
+    strategy: str
+    budget: int
+    query: tuple[str, ...]
+    labeled: int
+    metrics: Mapping[str, float]
+    seed: int
+    seconds: Mapping[str, float]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    schema: int = 1
