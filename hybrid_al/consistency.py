@@ -27,6 +27,7 @@ class Consistency:
     confidence  running mean of the largest weak-view probability, in [0, 1]
     flips       running share of visits at which the pseudo-label differed from the visit before, in [0, 1]
     divergence  running mean of the Jensen-Shannon divergence of the two views in bits, in [0, 1]
+    pseudo_label  class of the weak view at the last visit, -1 where there was none
 
     Running means forget with `ConsistencyRecorder.decay` per visit, so that the last visits, made by the
     better model, count most.
@@ -37,6 +38,7 @@ class Consistency:
     confidence: FloatArray
     flips: FloatArray
     divergence: FloatArray
+    pseudo_label: IntArray
 
     def uncertainty(self, parts: tuple[str, ...] = PARTS) -> FloatArray:
         """Mean of the named parts, each in [0, 1]: 0 = steady, 1 = inconsistent (N,).
@@ -110,6 +112,7 @@ class ConsistencyRecorder:
             confidence=(confidence / weight).astype(np.float32),
             flips=(np.minimum(flips / flip_weight, 1)).astype(np.float32),
             divergence=(divergence / weight).astype(np.float32),
+            pseudo_label=self._last.copy(),
         )
 
 
