@@ -1,0 +1,192 @@
+"""Weights & Biases as a mirror of metrics.jsonl; the only module that imports wandb, and only when it is used.
+
+Offline is the default: files under <run>/wandb, no connection, nothing about the machine in them. Two traps are
+met here: an offline run cannot be resumed (each process starts a folder of its own), so the run id is fixed and the
+step is the line number in metrics.jsonl, and `wandb sync` puts the folders together; and run settings would come
+from the environment, so all that matter are set.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from . import jsonl
+from .base import Tracker, Trackers, Value, shareable
+
+if TYPE_CHECKING:
+    import wandb
+
+Mode = Literal["offline", "online", "disabled", "off"]
+
+
+def open_wandb(
+    run_dir: Path,
+    recipe: Mapping[str, object],
+    *,
+    digest: str,
+    mode: Mode = "offline",
+    log_images: bool = False,
+    project: str = "hybrid-al",
+) -> Tracker:
+    """A tracker that writes to run_dir/wandb; one that does nothing (and imports nothing) where the mode is off.
+
+    recipe: the resolved recipe as plain values; its paths are cut to their last part before they are handed over.
+    digest: the recipe's; with name and seed it is the run's fixed id. Open it after JsonlTracker, on every start:
+    a run that goes on continues the step.
+    """
+    if mode in ("disabled", "off"):
+        return Trackers()
+    return WandbTracker(run_dir, recipe, digest=digest, mode=mode, log_images=log_images, project=project)
+
+
+class WandbTracker:
+    """One W&B run; see `open_wandb`."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        recipe: Mapping[str, object],
+        *,
+        digest: str,
+        mode: Literal["offline", "online"],
+        log_images: bool,
+        project: str,
+    ) -> None:
+        self._log_images = log_images
+        self._axis = _TrainAxis()
+        logged = jsonl.lines(run_dir / "metrics.jsonl")
+        self._step = len(logged)
+        for line in logged:
+            if line["stage"] == "train":
+                self._axis.at(line["round"], line["step"])
+        self._run = _init(run_dir, recipe, digest=digest, mode=mode, project=project)
+        self._run.define_metric("labels", hidden=True)
+        self._run.define_metric("curve/*", step_metric="labels")
+        self._run.define_metric("train/step", hidden=True)
+        self._run.define_metric("train/*", step_metric="train/step")
+        self._run.define_metric("pseudo/*", step_metric="train/step")
+
+    def log(
+        self, values: Mapping[str, Value], *, stage: str, round: int | None = None, step: int | None = None
+    ) -> None:
+        """Numbers as they are, sequences as histograms; non-finite values are left out."""
+        row: dict[str, object] = {}
+        for name, value in values.items():
+            finite = np.asarray(value, dtype=float)
+            finite = finite[np.isfinite(finite)]
+            if finite.size:
+                row[name] = self._histogram(finite) if isinstance(value, Sequence | np.ndarray) else float(finite[0])
+        if round is not None:
+            row["round"] = round
+        if stage == "train" and step is not None:
+            row["train/step"] = self._axis.at(round, step)
+        self._run.log(row, step=self._step)
+        self._step += 1
+
+    def image(
+        self, key: str, jpegs: Sequence[bytes], captions: Sequence[str], *, stage: str, round: int | None = None
+    ) -> None:
+        """Images only where the recipe says `log_images: true`; captions hold sample ids."""
+        if not self._log_images:
+            return
+        import wandb
+        from PIL import Image
+
+        shown = [
+            wandb.Image(Image.open(io.BytesIO(jpeg)), caption=caption)
+            for jpeg, caption in zip(jpegs, captions, strict=True)
+        ]
+        # no line in metrics.jsonl, so no step of its own: the images join the numbers that are logged next
+        self._run.log({key: shown}, step=self._step, commit=False)
+
+    def close(self) -> None:
+        """Write out what is pending and end the run."""
+        self._run.finish()
+
+    @staticmethod
+    def _histogram(values: np.typing.NDArray[np.float64]) -> wandb.Histogram:
+        import wandb
+
+        counts, edges = np.histogram(values, bins=min(32, max(1, values.size)))
+        return wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+
+
+class _TrainAxis:
+    """Training steps counted through all rounds, so that train/* is one line; a redone fit falls on its old steps."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, int] = {}
+
+    def at(self, round: object, step: object) -> int:
+        """Position of a step of a round behind all rounds before it."""
+        now, here = (v if isinstance(v, int) else 0 for v in (round, step))
+        self._steps[now] = max(self._steps.get(now, 0), here + 1)
+        return here + sum(count for r, count in self._steps.items() if r < now)
+
+
+def run_id(recipe: Mapping[str, object], digest: str) -> str:
+    """Fixed id of a run: the name of its directory and what it was made from, in letters that W&B takes."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(recipe["name"]))[:80]
+    return f"{name}-s{recipe['seed']}-{digest[:8]}"
+
+
+def grouping(recipe: Mapping[str, object]) -> dict[str, object]:
+    """Where a run stands on a dashboard: group (all seeds of one setting), job_type (learner) and tags."""
+    cold, query, train = (_name(recipe.get(key)) for key in ("cold_start", "query", "train"))
+    parts = [str(recipe["name"]), f"{cold}+{query}", train]
+    tags = [str(recipe[key]) for key in ("modality", "task") if recipe.get(key)]
+    return {
+        "group": " ".join(p for p in parts if p)[:128],
+        "job_type": str(recipe.get("learner", "")),
+        "tags": [t[:64] for t in (*tags, query, train) if t],
+    }
+
+
+def _name(component: object) -> str:
+    return str(component.get("name", "")) if isinstance(component, Mapping) else str(component or "")
+
+
+def _init(
+    run_dir: Path, recipe: Mapping[str, object], *, digest: str, mode: Literal["offline", "online"], project: str
+) -> wandb.Run:
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported: no crash reports to its makers
+    import wandb
+
+    settings = wandb.Settings(
+        root_dir=str(run_dir.resolve()),
+        use_dot_wandb=False,
+        reinit="create_new",  # independent of any other run of this process
+        silent=True,
+        symlink=False,
+        console="off",
+        disable_code=True,
+        save_code=False,
+        disable_git=True,
+        disable_job_creation=True,
+        host="local",
+        username="",
+        email="",
+        program="hybrid-al",
+        x_executable="python",
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+    )
+    return wandb.init(
+        id=run_id(recipe, digest),
+        name=f"{recipe['name']}-s{recipe['seed']}",
+        project=project,
+        mode=mode,
+        resume="allow" if mode == "online" else None,
+        config={**shareable(recipe), "digest": digest},
+        settings=settings,
+        **grouping(recipe),  # type: ignore[arg-type]
+    )
