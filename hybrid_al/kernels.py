@@ -1,0 +1,207 @@
+"""Blocked distance kernels: NumPy in, NumPy out, torch inside (GPU where there is one), never an N x N matrix.
+
+All distances are squared L2; for the cosine metric give unit vectors (`Embeddings.take(indices, "cosine")`), whose
+squared distance is 2 - 2 cos. Only rows of finite numbers are expected; `Embeddings.take` has checked them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import InputError
+from .types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK = 4096
+
+
+def nearest(
+    queries_QD: FloatArray, base_ND: FloatArray, k: int, *, exclude_self: bool = False, block: int = BLOCK
+) -> tuple[FloatArray, IntArray]:
+    """Exact k nearest rows of `base` for each query: squared distances (Q, k) ascending, rows of base (Q, k).
+
+    `exclude_self`: queries are the base itself, row by row, and no row is its own neighbour. Memory is
+    O(block^2); k beyond the rows there are is an error. Neighbours are found by the expansion
+    |q|^2 - 2qb + |b|^2 on centred rows and their distances recomputed by subtraction, so that near-duplicates
+    do not cancel to noise.
+    """
+    most = len(base_ND) - exclude_self
+    if not 1 <= k <= most:
+        raise InputError("nearest", f"1 to {most} neighbours", str(k))
+    if exclude_self and len(queries_QD) != len(base_ND):
+        raise InputError("nearest", f"{len(base_ND)} queries, the base itself", str(len(queries_QD)))
+    centre = _mean(base_ND)
+    queries, base = _tensor(queries_QD - centre), _tensor(base_ND - centre)
+    distances = np.empty((len(queries), k), dtype=np.float32)
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    for start in range(0, len(queries), block):
+        rows = slice(start, start + block)
+        found = _candidates(queries[rows], base, min(k + 4, most), start if exclude_self else None, block)
+        exact = _refine(queries[rows], base, found)
+        order = np.lexsort((found.cpu().numpy(), exact))[:, :k]
+        distances[rows] = np.take_along_axis(exact, order, axis=1)
+        indices[rows] = np.take_along_axis(found.cpu().numpy(), order, axis=1)
+    return distances, indices
+
+
+def _candidates(queries: torch.Tensor, base: torch.Tensor, k: int, self_offset: int | None, block: int) -> torch.Tensor:
+    """Rows of the k nearest by the expansion (Q, k): a running top-k over blocks of the base."""
+    import torch
+
+    best: torch.Tensor | None = None
+    rows: torch.Tensor | None = None
+    for start in range(0, len(base), block):
+        part = base[start : start + block]
+        distance = part.square().sum(1) - 2 * queries @ part.T  # |q|^2 is the same for a whole row
+        here = torch.arange(start, start + len(part), device=base.device)
+        if self_offset is not None:
+            own = torch.arange(self_offset, self_offset + len(queries), device=base.device)
+            distance[own[:, None] == here] = torch.inf
+        here = here.expand(len(queries), -1)
+        if best is not None and rows is not None:
+            distance, here = torch.cat([best, distance], 1), torch.cat([rows, here], 1)
+        best, position = distance.topk(min(k, distance.shape[1]), dim=1, largest=False)
+        rows = here.gather(1, position)
+    assert rows is not None
+    return rows
+
+
+def _refine(queries: torch.Tensor, base: torch.Tensor, rows: torch.Tensor) -> FloatArray:
+    """Squared distances of each query to its rows (Q, k), by subtraction, one neighbour at a time."""
+    import torch
+
+    columns = [(queries - base[rows[:, j]]).square().sum(1) for j in range(rows.shape[1])]
+    distances: FloatArray = torch.stack(columns, dim=1).cpu().numpy()
+    return distances
+
+
+def typicality(vectors_ND: FloatArray, k: int) -> FloatArray:
+    """Inverse mean Euclidean distance to the k nearest other rows (N,), larger = denser, at most 1e5.
+
+    k is cut to N - 1; a row alone is maximally typical of itself. TypiClust (Hacohen et al., ICML 2022),
+    section 3, with the 1e-5 of its code.
+    """
+    k = min(k, len(vectors_ND) - 1)
+    if k < 1:
+        return np.full(len(vectors_ND), 1e5, dtype=np.float32)
+    squared, _ = nearest(vectors_ND, vectors_ND, k, exclude_self=True)
+    density: FloatArray = 1 / (np.sqrt(squared).mean(axis=1) + np.float32(1e-5))
+    return density
+
+
+def k_center(
+    vectors_ND: FloatArray, start: IntArray, budget: int, first: int | None = None, *, block: int = BLOCK
+) -> tuple[IntArray, FloatArray]:
+    """Greedy farthest-first cover: picks (budget,) and the squared distance of each to what was covered before it.
+
+    `start` are rows that are covered already and never picked. `first` forces the first pick; without it the
+    first pick is the farthest row or, where nothing is covered, the row nearest the mean. The distance of a first
+    pick with nothing covered is inf. Memory O(N + block D), one pass over the rows per pick. Core-set (Sener and
+    Savarese, ICLR 2018), algorithm 1.
+    """
+    n = len(vectors_ND)
+    if not 1 <= budget <= n - len(start):
+        raise InputError("k_center", f"1 to {n - len(start)} picks", str(budget))
+    if first is not None and first in start:
+        raise InputError("k_center", "a first pick that is not covered yet", str(first))
+    vectors = _tensor(vectors_ND)
+    reach = np.full(n, np.inf, dtype=np.float32)
+    if len(start):
+        reach = nearest(vectors_ND, vectors_ND[start], 1, block=block)[0][:, 0]
+    elif first is None:
+        first = int(_to_row(vectors, vectors.mean(0), block).argmin())
+    reach[start] = -1  # below every distance: taken rows are never the farthest
+    picks = np.empty(budget, dtype=np.int64)
+    radius = np.empty(budget, dtype=np.float32)
+    for i in range(budget):
+        picks[i] = first if i == 0 and first is not None else reach.argmax()
+        radius[i] = reach[picks[i]]
+        reach = np.minimum(reach, _to_row(vectors, vectors[picks[i]], block))
+        reach[picks[i]] = -1
+    return picks, radius
+
+
+def k_means(
+    vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, iterations: int = 50
+) -> tuple[FloatArray, IntArray]:
+    """Lloyd's k-means from k-means++ seeds: centroids (K, D) and the cluster of each row (N,), 0..K-1.
+
+    K is k, or fewer where there are fewer distinct rows: every cluster that comes back has a member. All rows
+    take part (no subsampling). Seeded by `rng` alone.
+    """
+    import faiss
+
+    if k < 1 or len(vectors_ND) < 1:
+        raise InputError("k_means", "at least one cluster and one row", f"k={k}, {len(vectors_ND)} rows")
+    centre = _mean(vectors_ND)
+    rows = np.ascontiguousarray(vectors_ND - centre, dtype=np.float32)  # centred: faiss expands |a - b|^2
+    seeds = k_means_plus_plus(rows, min(k, len(rows)), rng)
+    k = len(seeds)
+    clustering = faiss.Kmeans(
+        rows.shape[1],
+        k,
+        niter=iterations,
+        seed=int(rng.integers(2**31 - 1)),
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(rows),
+    )
+    clustering.train(rows, init_centroids=rows[seeds])
+    _, found = clustering.index.search(rows, 1)
+    used, assignment = np.unique(found[:, 0], return_inverse=True)
+    assert clustering.centroids is not None
+    return clustering.centroids[used] + centre, assignment.astype(np.int64)
+
+
+def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, block: int = BLOCK) -> IntArray:
+    """Seeds of k-means (<= k,): rows drawn with probability proportional to their squared distance to the seeds so far.
+
+    Fewer than k where all rows coincide with a seed. Arthur and Vassilvitskii (SODA 2007), section 2.2.
+    """
+    vectors = _tensor(vectors_ND)
+    seeds = [int(rng.integers(len(vectors_ND)))]
+    reach = _to_row(vectors, vectors[seeds[0]], block)
+    while len(seeds) < k and reach.any():
+        mass = reach.astype(np.float64)
+        seeds.append(int(rng.choice(len(mass), p=mass / mass.sum())))
+        reach = np.minimum(reach, _to_row(vectors, vectors[seeds[-1]], block))
+    return np.asarray(seeds, dtype=np.int64)
+
+
+def nearest_to_centroids(vectors_ND: FloatArray, centroids_KD: FloatArray, assignment_N: IntArray) -> IntArray:
+    """The member of each cluster that is nearest to its centroid (K,), as rows of `vectors`."""
+    distance = squared_to(vectors_ND, centroids_KD[assignment_N])
+    order = np.lexsort((distance, assignment_N))
+    _, first = np.unique(assignment_N[order], return_index=True)
+    return order[first].astype(np.int64)
+
+
+def squared_to(rows_ND: FloatArray, others_ND: FloatArray) -> FloatArray:
+    """Squared distance of each row to its partner, or to the one partner of all (N,)."""
+    distances: FloatArray = np.square(rows_ND - others_ND).sum(axis=1)
+    return distances
+
+
+def _mean(rows_ND: FloatArray) -> FloatArray:
+    mean: FloatArray = rows_ND.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def _to_row(vectors: torch.Tensor, row: torch.Tensor, block: int) -> FloatArray:
+    """Squared distance of all rows to one (N,), by subtraction: exact for duplicates."""
+    import torch
+
+    parts = [(part - row).square_().sum(1) for part in torch.split(vectors, block)]
+    distances: FloatArray = torch.cat(parts).cpu().numpy()
+    return distances
+
+
+def _tensor(rows: FloatArray) -> torch.Tensor:
+    """A float32 copy, on the GPU where there is one."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.from_numpy(np.array(rows, dtype=np.float32, order="C")).to(device)

@@ -1,0 +1,83 @@
+"""Numbers by which a model and a whole run are judged: classification metrics and the area under the budget curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .errors import InputError
+from .types import FloatArray, IntArray
+
+
+def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:
+    """Metrics of class probabilities (N, C) against classes (N,), each a share in [0, 1] except nll (nats).
+
+    auroc              two classes: of class 1; more: unweighted mean of one-versus-rest over the classes that have
+                       samples and leave some to the rest; left out where there is none
+    accuracy           share of correct argmax
+    balanced_accuracy  mean recall over the classes present, which is macro recall
+    macro_f1           mean F1 over the classes present
+    nll                mean negative log probability of the true class, probabilities cut at 1e-12
+    ece                expected calibration error of the largest probability, 15 equal bins (Guo et al., ICML 2017,
+                       section 2)
+    """
+    from sklearn.metrics import f1_score, recall_score
+
+    _check(probs_NC, targets_N)
+    predicted = probs_NC.argmax(axis=1)
+    present = np.unique(targets_N)
+    own = np.take_along_axis(probs_NC, targets_N[:, None], axis=1)
+    metrics = {
+        "accuracy": np.mean(predicted == targets_N),
+        "balanced_accuracy": recall_score(targets_N, predicted, labels=present, average="macro"),
+        "macro_f1": f1_score(targets_N, predicted, labels=present, average="macro", zero_division=0),
+        "nll": -np.log(np.maximum(own, 1e-12)).mean(),
+        "ece": calibration_error(probs_NC, targets_N),
+    }
+    return {**_auroc(probs_NC, targets_N), **{name: float(value) for name, value in metrics.items()}}
+
+
+def calibration_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
+    """Mean |accuracy - confidence| over equal bins (lo, hi] of the largest probability, weighted by their samples."""
+    confidence = probs_NC.max(axis=1)
+    correct = probs_NC.argmax(axis=1) == targets_N
+    which = np.ceil(confidence * bins).clip(1, bins).astype(np.int64)
+    gaps = np.bincount(which, weights=correct - confidence.astype(np.float64))
+    return float(np.abs(gaps).sum() / len(targets_N))
+
+
+def _auroc(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    classes = [1] if probs_NC.shape[1] == 2 else list(range(probs_NC.shape[1]))
+    one_versus_rest = [(targets_N == c, probs_NC[:, c]) for c in classes]
+    areas = [roc_auc_score(is_c, p) for is_c, p in one_versus_rest if is_c.any() and not is_c.all()]
+    return {"auroc": float(np.mean(areas))} if areas else {}
+
+
+def _check(probs_NC: FloatArray, targets_N: IntArray) -> None:
+    if probs_NC.ndim != 2 or probs_NC.shape[1] < 2 or targets_N.shape != (len(probs_NC),) or not len(probs_NC):
+        raise InputError("metrics", "probabilities (N, C) and classes (N,)", f"{probs_NC.shape}, {targets_N.shape}")
+    if not np.isfinite(probs_NC).all():
+        raise InputError("metrics", "finite probabilities", "nan or inf")
+    if targets_N.min() < 0 or targets_N.max() >= probs_NC.shape[1]:
+        raise InputError("metrics", f"classes 0 to {probs_NC.shape[1] - 1}", f"{targets_N.min()} to {targets_N.max()}")
+
+
+def aubc(labels: Sequence[float], values: Sequence[float], *, log2: bool = False) -> float:
+    """Area under the budget curve: trapezoid of a metric over the number of labels, divided by the range.
+
+    The cold-start point belongs to it; one point gives its value. `log2` takes the area over log2(labels), where
+    each doubling counts the same. Lies between the smallest and the largest value. Zhan et al. (IJCAI 2021),
+    section 4; Lueth et al., realistic-al (NeurIPS 2023).
+    """
+    x, y = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape or not len(x) or not np.isfinite(y).all():
+        raise InputError("aubc", "one finite value per number of labels", f"{len(x)} numbers, values {y.tolist()}")
+    if x[0] <= 0 or (np.diff(x) <= 0).any():
+        raise InputError("aubc", "growing numbers of labels above 0", str(x.tolist()))
+    if len(x) == 1:
+        return float(y[0])
+    x = np.log2(x) if log2 else x
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))

@@ -1,0 +1,80 @@
+"""Clusters of the pool, and the order in which cluster-based strategies ask them: fewest labels first."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..embeddings import Metric
+from ..kernels import k_means
+from ..types import BoolArray, FloatArray, IntArray
+from .base import QueryState
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """k-means clusters of the pool's P samples, candidates and labeled ones together; no other sample takes part.
+
+    samples (P,) positions in the manifest; vectors (P, D); cluster (P,) in 0..K-1; centroids (K, D);
+    labeled and candidate (P,) flags.
+    """
+
+    samples: IntArray
+    vectors: FloatArray
+    cluster: IntArray
+    centroids: FloatArray
+    labeled: BoolArray
+    candidate: BoolArray
+
+
+@dataclass(frozen=True)
+class ClusterPick:
+    """A row of `Clusters`, with the size of its cluster and the labels and picks that this had before."""
+
+    row: int
+    size: int
+    taken: int
+
+    @property
+    def cluster(self) -> str:
+        """The cluster in words."""
+        taken = f"{self.taken} labeled or picked" if self.taken else "no label yet"
+        return f"a cluster of {self.size} with {taken}"
+
+
+def cluster_pool(state: QueryState, k: int, metric: Metric, rng: np.random.Generator) -> Clusters:
+    """The pool in at most k clusters, none of them empty."""
+    labeled = state.labels.labeled
+    samples = np.union1d(state.candidates, labeled)
+    vectors = state.vectors(samples, metric)
+    centroids, cluster = k_means(vectors, k, rng)
+    return Clusters(samples, vectors, cluster, centroids, np.isin(samples, labeled), np.isin(samples, state.candidates))
+
+
+def fewest_labels_first(
+    clusters: Clusters, budget: int, best_first: Callable[[IntArray], IntArray], *, min_size: int = 1
+) -> list[ClusterPick]:
+    """`budget` candidates: always the next best of the cluster with the fewest labels and picks, the largest first.
+
+    `best_first` sorts the candidate rows of one cluster. Clusters below `min_size` are asked only when the others
+    have no candidate left, so the budget is always met.
+    """
+    sizes = np.bincount(clusters.cluster)
+    taken = np.bincount(clusters.cluster[clusters.labeled], minlength=len(sizes))
+    queue = [(size < min_size, int(taken[c]), -int(size), c) for c, size in enumerate(sizes)]
+    heapq.heapify(queue)
+    waiting: dict[int, Iterator[int]] = {}
+    picks: list[ClusterPick] = []
+    while len(picks) < budget:
+        small, count, negative_size, c = heapq.heappop(queue)
+        if c not in waiting:
+            members = np.flatnonzero((clusters.cluster == c) & clusters.candidate)
+            waiting[c] = iter(best_first(members).tolist() if len(members) else [])
+        row = next(waiting[c], None)
+        if row is not None:
+            picks.append(ClusterPick(row, -negative_size, count))
+            heapq.heappush(queue, (small, count + 1, negative_size, c))
+    return picks

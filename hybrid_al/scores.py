@@ -1,0 +1,84 @@
+"""Acquisition functions over class probabilities, and the rank fusion that makes unlike scores addable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.special
+
+from .errors import InputError, UnknownName
+from .types import FloatArray
+
+
+def least_confidence(probs_BSC: FloatArray) -> FloatArray:
+    """1 - the largest class probability of the mean over S: (B, S, C) -> (B,), in [0, 1 - 1/C].
+
+    Further axes (pixels) stay: (B, S, C, *space) -> (B, *space). Settles, Active Learning Literature Survey
+    (2009), section 3.1.
+    """
+    confidence: FloatArray = _mean(probs_BSC).max(axis=1)
+    return 1 - confidence
+
+
+def margin(probs_BSC: FloatArray) -> FloatArray:
+    """1 - (largest - second largest class probability) of the mean over S: (B, S, C) -> (B,), in [0, 1].
+
+    Further axes stay. Settles (2009), section 3.1.
+    """
+    ordered = np.sort(_mean(probs_BSC), axis=1)
+    gap: FloatArray = ordered[:, -1] - ordered[:, -2]
+    return 1 - gap
+
+
+def entropy(probs_BSC: FloatArray) -> FloatArray:
+    """Shannon entropy of the mean over S, divided by log C: (B, S, C) -> (B,), in [0, 1]; 0 log 0 = 0.
+
+    Further axes stay. Settles (2009), section 3.1.
+    """
+    mean = _mean(probs_BSC)
+    share: FloatArray = scipy.special.entr(mean).sum(axis=1) / np.log(mean.shape[1])
+    return share.clip(0, 1)
+
+
+def _mean(probs_BSC: FloatArray) -> FloatArray:
+    if probs_BSC.ndim < 3 or probs_BSC.shape[2] < 2:
+        raise InputError("probs", "shape (B, S, C, ...) with two classes or more", str(probs_BSC.shape))
+    mean: FloatArray = probs_BSC.mean(axis=1, dtype=np.float64)
+    return mean
+
+
+def mid_ranks(values: FloatArray) -> FloatArray:
+    """Place of each value among all, in (0, 1), larger = larger: (average rank - 1/2) / N, (N,) -> (N,).
+
+    Ties share their average rank, so a constant term is 0.5 everywhere and cannot move a fusion.
+    """
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise InputError("mid_ranks", "finite numbers", f"{values[bad[0]]} at {bad[0]}")
+    _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: FloatArray = ((np.cumsum(ties) - ties / 2) / max(len(values), 1))[place]
+    return ranks
+
+
+def fuse(parts: Mapping[str, FloatArray], weights: Mapping[str, float]) -> FloatArray:
+    """Weighted mean of the mid-ranks of the named terms, each (N,) -> (N,), in (0, 1), larger = ask first.
+
+    The terms may have any unit and range. `weights` name exactly the terms there are (see `check_weights`).
+    """
+    check_weights(weights)
+    for name in set(parts) ^ set(weights):
+        raise UnknownName("weights", name, set(parts) & set(weights))
+    total: FloatArray = sum(
+        (weight * mid_ranks(parts[name]) for name, weight in weights.items()), start=np.zeros(1)
+    ) / sum(weights.values())
+    return total
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Error unless the weights are finite, none is negative and at least one is positive."""
+    for name, weight in weights.items():
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InputError(f"weight of {name}", "a finite number of 0 or more", str(weight))
+    if not any(weights.values()):
+        raise InputError("weights", "one positive weight at least", str(dict(weights)))
