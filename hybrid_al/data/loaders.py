@@ -1,0 +1,116 @@
+"""What a training reads: views of samples by position, and the order in which samples come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..types import FloatArray, IntArray
+from .store import ImageStore
+from .views import Views
+
+
+class Inputs(Protocol):
+    """Samples as tensors (B, ...) by manifest position: as they are, or in a random weak or strong view."""
+
+    def plain(self, indices: IntArray) -> Tensor:
+        """Without augmentation."""
+        ...
+
+    def weak(self, indices: IntArray, generator: torch.Generator) -> Tensor:
+        """A fresh weak view of each."""
+        ...
+
+    def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
+        """A fresh strong view of each."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Images (B, C, H, W) from the store, viewed on the device."""
+
+    store: ImageStore
+    views: Views
+    device: torch.device
+
+    def plain(self, indices: IntArray) -> Tensor:
+        """See `Inputs.plain`."""
+        return self.store.batch(indices).to(self.device)
+
+    def weak(self, indices: IntArray, generator: torch.Generator) -> Tensor:
+        """See `Inputs.weak`."""
+        return self.views.weak(self.plain(indices), generator)
+
+    def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
+        """See `Inputs.strong`."""
+        return self.views.strong(self.plain(indices), generator)
+
+
+@dataclass(frozen=True)
+class EmbeddingInputs:
+    """Cached embeddings (B, D): plain_ND of every row; views_VND, V cached views of every row, chosen at random."""
+
+    plain_ND: FloatArray
+    weak_VND: FloatArray
+    strong_VND: FloatArray
+    device: torch.device
+
+    def plain(self, indices: IntArray) -> Tensor:
+        """See `Inputs.plain`."""
+        return self._tensor(self.plain_ND[indices])
+
+    def weak(self, indices: IntArray, generator: torch.Generator) -> Tensor:
+        """See `Inputs.weak`."""
+        return self._tensor(_choose(self.weak_VND, indices, generator))
+
+    def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
+        """See `Inputs.strong`."""
+        return self._tensor(_choose(self.strong_VND, indices, generator))
+
+    def _tensor(self, rows: FloatArray) -> Tensor:
+        return torch.from_numpy(np.asarray(rows, dtype=np.float32)).to(self.device)
+
+
+def _choose(views_VND: FloatArray, indices: IntArray, generator: torch.Generator) -> FloatArray:
+    which = torch.randint(len(views_VND), (len(indices),), generator=generator).numpy()
+    chosen: FloatArray = views_VND[which, indices]
+    return chosen
+
+
+def labeled_batches(targets: IntArray, batch: int, rng: np.random.Generator, *, balanced: bool) -> Iterator[IntArray]:
+    """Endless batches of positions in `targets` (K,): shuffled passes, or classes drawn equally often.
+
+    With fewer labels than `batch` a pass is repeated until the batch is full.
+    """
+    if balanced:
+        members = [np.flatnonzero(targets == c) for c in np.unique(targets)]
+        while True:
+            classes = rng.permutation(np.arange(batch) % len(members))
+            yield np.asarray([rng.choice(members[c]) for c in classes], dtype=np.int64)
+    queue = np.empty(0, dtype=np.int64)
+    while True:
+        while len(queue) < batch:
+            queue = np.concatenate([queue, rng.permutation(len(targets))])
+        yield queue[:batch]
+        queue = queue[batch:]
+
+
+def unlabeled_batches(indices: IntArray, batch: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """Endless batches of distinct indices: permutations without replacement, the short last batch dropped."""
+    size = min(batch, len(indices))
+    while True:
+        order = rng.permutation(indices)
+        for start in range(0, len(order) - size + 1, size):
+            yield order[start : start + size]
+
+
+def blocks(indices: IntArray, size: int) -> Iterator[IntArray]:
+    """`indices` in consecutive blocks of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]

@@ -1,0 +1,211 @@
+"""Random views of whole batches, in torch, on whatever device the batch is on.
+
+Geometry (crop, flip, rotation) is one affine grid per image, so a batch costs one resampling. Parameters are drawn
+on the CPU from a given generator: the same views on every device. Images are float32 in [0, 1], before and after.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class ViewPolicy:
+    """How far one kind of view may stray from the image.
+
+    crop        smallest area kept by the random resized crop (1 = no crop)
+    shift       largest translation, as a share of the side
+    hflip vflip whether the mirror image is still a possible image
+    rotate      largest rotation in degrees
+    brightness contrast saturation   largest relative change
+    gray        probability of dropping the colour
+    blur        probability of a Gaussian blur
+    noise       largest standard deviation of additive noise
+    erase       largest side of a grey square, as a share of the side (Cutout)
+    """
+
+    crop: float = 1.0
+    shift: float = 0.0
+    hflip: bool = False
+    vflip: bool = False
+    rotate: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    gray: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    erase: float = 0.0
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Views (B, C, H, W) of images (B, C, H, W)."""
+        _check(images)
+        draw = _Draw(len(images), generator, images.device)
+        views = self._geometry(images, draw)
+        views = self._colour(views, draw)
+        if self.blur:
+            views = torch.where(draw.chance(self.blur), _blur(views, draw.uniform(0.1, 1.5)), views)
+        if self.noise:
+            normal = torch.randn(views.shape, generator=generator).to(views.device)
+            views = views + normal * draw.uniform(0, self.noise)
+        if self.erase:
+            views = self._erase(views, draw)
+        return views.clamp(0, 1)
+
+    def _geometry(self, images: Tensor, draw: _Draw) -> Tensor:
+        if self.crop == 1 and not (self.shift or self.hflip or self.vflip or self.rotate):
+            return images
+        area, log_ratio = draw.uniform(self.crop, 1), draw.uniform(-math.log(4 / 3), math.log(4 / 3))
+        if self.crop == 1:
+            log_ratio = torch.zeros_like(log_ratio)
+        width = (area * log_ratio.exp()).sqrt().clamp(max=1).flatten()
+        height = (area / log_ratio.exp()).sqrt().clamp(max=1).flatten()
+        x = draw.uniform(-1, 1).flatten() * (1 - width + 2 * self.shift)
+        y = draw.uniform(-1, 1).flatten() * (1 - height + 2 * self.shift)
+        if self.hflip:
+            width = width * draw.sign().flatten()
+        if self.vflip:
+            height = height * draw.sign().flatten()
+        angle = draw.uniform(-self.rotate, self.rotate).flatten() * (math.pi / 180)
+        cos, sin = angle.cos(), angle.sin()
+        theta = torch.stack(
+            [torch.stack([width * cos, -height * sin, x], 1), torch.stack([width * sin, height * cos, y], 1)], 1
+        )
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    def _colour(self, images: Tensor, draw: _Draw) -> Tensor:
+        if self.brightness:
+            images = images * draw.uniform(1 - self.brightness, 1 + self.brightness)
+        if self.contrast:
+            mean = images.mean(dim=(1, 2, 3), keepdim=True)
+            images = mean + (images - mean) * draw.uniform(1 - self.contrast, 1 + self.contrast)
+        if images.shape[1] == 3 and (self.saturation or self.gray):
+            luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+            keep = draw.uniform(1 - self.saturation, 1 + self.saturation)
+            keep = torch.where(draw.chance(self.gray), torch.zeros_like(keep), keep)
+            images = luma + (images - luma) * keep
+        return images
+
+    def _erase(self, images: Tensor, draw: _Draw) -> Tensor:
+        half = draw.uniform(0, self.erase)
+        position = torch.linspace(-1, 1, images.shape[-1], device=images.device)
+        inside_x = (position.view(1, 1, 1, -1) - draw.uniform(-1, 1)).abs() < half
+        inside_y = (position.view(1, 1, -1, 1) - draw.uniform(-1, 1)).abs() < half
+        return torch.where(inside_x & inside_y, images.mean(dim=(2, 3), keepdim=True), images)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The three kinds of view of a modality: for self-supervision, and the weak and strong ones of consistency."""
+
+    pretrain: ViewPolicy
+    weak: ViewPolicy
+    strong: ViewPolicy
+
+
+# What each modality leaves out, and why, is said beside it; everything else is shared strength.
+VIEWS: dict[str, Views] = {
+    # no vertical flip and little rotation: a patient is never upside down; no horizontal flip of the heart's side
+    # in the weak view either, but the mirrored chest still teaches texture in stage 0
+    "chest_xray": Views(
+        pretrain=ViewPolicy(crop=0.3, hflip=True, rotate=10, brightness=0.4, contrast=0.4, blur=0.3),
+        weak=ViewPolicy(crop=0.85, shift=0.03, rotate=5),
+        strong=ViewPolicy(crop=0.5, shift=0.05, rotate=15, brightness=0.3, contrast=0.4, blur=0.3, erase=0.4),
+    ),
+    # cells have no up or left; grey drop and strong colour shifts would erase the stain, which carries the class
+    "microscopy": Views(
+        pretrain=ViewPolicy(
+            crop=0.3,
+            hflip=True,
+            vflip=True,
+            rotate=180,
+            brightness=0.4,
+            contrast=0.4,
+            saturation=0.4,
+            gray=0.1,
+            blur=0.3,
+        ),
+        weak=ViewPolicy(crop=0.85, hflip=True, vflip=True, shift=0.03),
+        strong=ViewPolicy(
+            crop=0.5,
+            hflip=True,
+            vflip=True,
+            rotate=180,
+            brightness=0.3,
+            contrast=0.4,
+            saturation=0.3,
+            blur=0.3,
+            erase=0.4,
+        ),
+    ),
+    # a lesion may lie at any angle; its colour is diagnostic: no grey drop, small saturation changes
+    "dermoscopy": Views(
+        pretrain=ViewPolicy(
+            crop=0.3,
+            hflip=True,
+            vflip=True,
+            rotate=180,
+            brightness=0.3,
+            contrast=0.3,
+            saturation=0.3,
+            gray=0.05,
+            blur=0.2,
+        ),
+        weak=ViewPolicy(crop=0.85, hflip=True, vflip=True, shift=0.03),
+        strong=ViewPolicy(
+            crop=0.5,
+            hflip=True,
+            vflip=True,
+            rotate=180,
+            brightness=0.2,
+            contrast=0.3,
+            saturation=0.2,
+            blur=0.2,
+            erase=0.3,
+        ),
+    ),
+}
+
+
+class _Draw:
+    """Per-image random numbers (B, 1, 1, 1), drawn on the CPU."""
+
+    def __init__(self, n: int, generator: torch.Generator, device: torch.device) -> None:
+        self.shape, self.generator, self.device = (n, 1, 1, 1), generator, device
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return (torch.rand(self.shape, generator=self.generator) * (high - low) + low).to(self.device)
+
+    def chance(self, probability: float) -> Tensor:
+        return self.uniform(0, 1) < probability
+
+    def sign(self) -> Tensor:
+        return self.chance(0.5).float() * 2 - 1
+
+
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Separable Gaussian blur, radius 2, with one sigma (B, 1, 1, 1) per image."""
+    b, c, h, w = images.shape
+    offsets = torch.arange(-2, 3, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma.view(b, 1) ** 2))
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, dim=0)
+    flat = F.pad(images.reshape(1, b * c, h, w), (2, 2, 2, 2), mode="replicate")
+    flat = F.conv2d(flat, kernel.view(b * c, 1, 1, 5), groups=b * c)
+    flat = F.conv2d(flat, kernel.view(b * c, 1, 5, 1), groups=b * c)
+    return flat.view(b, c, h, w)
+
+
+def _check(images: Tensor) -> None:
+    if images.dtype != torch.float32:
+        raise InputError("views", "float32 images", str(images.dtype))
+    low, high = torch.aminmax(images)
+    if not (low >= 0 and high <= 1):
+        raise InputError("views", "values in [0, 1]", f"{float(low):.3g} to {float(high):.3g}")

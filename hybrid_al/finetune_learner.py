@@ -1,0 +1,32 @@
+"""Learner `finetune`: the whole network learns, from the stage-0 weights anew in each round."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from .data.loaders import ImageInputs
+from .models.classifier import Classifier
+from .network_learner import Foundation, NetworkLearner
+from .semi.base import Objective
+from .train import Schedule
+
+SCHEDULE = Schedule()
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Settings of the learner; `dropout` on the features is also what stochastic passes draw from."""
+
+    dropout: float = 0.2
+
+    def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
+        """A learner over the images; `base.encoder` is copied each round, never changed."""
+        dim = base.embeddings.vectors.shape[1]
+
+        def make(seed: int) -> Classifier:
+            encoder = copy.deepcopy(base.encoder)
+            return Classifier(encoder, dim, base.classes, dropout=self.dropout, seed=seed).to(base.device)
+
+        inputs = ImageInputs(base.store, base.views, base.device)
+        return NetworkLearner(make, inputs, objective, schedule, pool=base.pool, n=len(base.store))

@@ -1,0 +1,80 @@
+"""Learner `frozen`: a head on cached embeddings of several views; the encoder never changes, a round takes seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .data.loaders import EmbeddingInputs, ImageInputs, blocks
+from .data.views import ViewPolicy, Views
+from .models.checkpoint import seeded
+from .models.classifier import Classifier, Standardize
+from .models.encoder import Encoder
+from .network_learner import Foundation, NetworkLearner
+from .predict import embed
+from .semi.base import Objective
+from .train import Schedule
+from .types import FloatArray, IntArray
+
+SCHEDULE = Schedule(steps=300, min_steps=200, lr_head=1e-2, ratio=7)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Settings of the learner: how many views of each image are embedded once, and the dropout on them."""
+
+    weak_views: int = 3
+    strong_views: int = 6
+    dropout: float = 0.2
+
+    def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
+        """A learner over the embeddings; those of the views are made once and kept in `base.cache` by content."""
+        plain = np.asarray(base.embeddings.vectors, dtype=np.float32)
+        weak = cached_views(base, base.views.weak, self.weak_views)
+        strong = cached_views(base, base.views.strong, self.strong_views)
+        inputs = EmbeddingInputs(plain, weak, strong, base.device)
+        mean = torch.from_numpy(plain[base.pool].mean(axis=0))
+        std = torch.from_numpy(plain[base.pool].std(axis=0))
+
+        def make(seed: int) -> Classifier:
+            body = Standardize(mean, std)
+            return Classifier(body, plain.shape[1], base.classes, dropout=self.dropout, seed=seed).to(base.device)
+
+        return NetworkLearner(make, inputs, objective, schedule, pool=base.pool, n=len(plain))
+
+
+def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray:
+    """Embeddings (count, N, D) float16 of `count` views of each pool image; rows outside the pool hold zeros.
+
+    Memory-mapped from a file named by what it was made from: encoder, images, policy, pool and count. The views are
+    drawn from a fixed seed, so every run over the same encoder shares them.
+    """
+    pool = hashlib.sha256(base.pool.tobytes()).hexdigest()
+    made_from = f"{base.embeddings.encoder}/{base.store.digest}/{policy}/{count}/{pool}/v1"
+    path = base.cache / f"views-{hashlib.sha256(made_from.encode()).hexdigest()[:24]}.npy"
+    if not path.is_file():
+        base.cache.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        views = Views(policy, policy, policy)
+        _embed_views(base.encoder, ImageInputs(base.store, views, base.device), base.pool, count, temporary)
+        temporary.replace(path)
+    cached: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return cached
+
+
+def _embed_views(encoder: Encoder, inputs: ImageInputs, pool: IntArray, count: int, path: Path) -> None:
+    generator, out = seeded(0), None
+    for view in range(count):
+        for block in blocks(pool, 512):
+            vectors = embed(encoder, inputs.weak(block, generator))
+            if out is None:
+                shape = (count, len(inputs.store), vectors.shape[1])
+                out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+            out[view, block] = vectors
+    if out is not None:
+        out.flush()

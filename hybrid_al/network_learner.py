@@ -1,0 +1,110 @@
+"""The learner behind both `finetune` and `frozen`: they differ in what the network is and what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .data.loaders import Inputs
+from .data.store import ImageStore
+from .data.views import Views
+from .embeddings import Embeddings
+from .errors import InputError
+from .labels import LabelStore
+from .learner import FitResult, Log
+from .models.checkpoint import load_into, load_weights, prefixed, save_weights, without_prefix
+from .models.classifier import Classifier
+from .models.encoder import Encoder
+from .predict import predict
+from .rng import derive_seed
+from .semi.base import Objective
+from .train import Schedule, Sets, fit, top_up
+from .types import FloatArray, IntArray, PredictionBatch
+
+MIN_VISITS = 2
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What the data and stage 0 give a learner to build on.
+
+    embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache` keeps
+    what is made once and shared by runs.
+    """
+
+    encoder: Encoder
+    embeddings: Embeddings
+    store: ImageStore
+    views: Views
+    classes: int
+    pool: IntArray
+    device: torch.device
+    cache: Path
+
+
+class NetworkLearner:
+    """A `Learner`: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
+
+    pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest.
+    top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Classifier],
+        inputs: Inputs,
+        objective: Objective,
+        schedule: Schedule,
+        *,
+        pool: IntArray,
+        n: int,
+        top_up_limit: int = 50_000,
+    ) -> None:
+        self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
+        self.pool, self.n, self.top_up_limit = pool, n, top_up_limit
+        self._student: Classifier | None = None
+        self._teacher: Classifier | None = None
+
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log) -> FitResult:
+        """See `Learner.fit`; predictions come from the teacher's last weights."""
+        if not len(labels.labeled):
+            raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
+        seed = derive_seed(seed, "fit", round)
+        unlabeled = np.setdiff1d(self.pool, labels.labeled)
+        sets = Sets(labels.labeled, labels.class_targets(), unlabeled, self.n)
+        done = fit(self.make(seed), self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+        passes = 0
+        if (done.recorder.seen[unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
+            passes = top_up(done, self.inputs, unlabeled, visits=MIN_VISITS, seed=seed)
+        self._student, self._teacher = done.student.eval(), done.teacher
+        return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, done.recorder.record())
+
+    def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
+        """See `Learner.predict`."""
+        if self._teacher is None:
+            raise InputError("predict", "a learner that was fitted or loaded", "neither")
+        return predict(self._teacher, self.inputs, indices, samples=samples, views=views, seed=0)
+
+    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
+        """See `Learner.extras`; none are offered yet."""
+        if names:
+            raise InputError("learner.extras", "nothing", ", ".join(sorted(names)))
+        return {}
+
+    def save(self, path: Path) -> None:
+        """See `Learner.save`."""
+        if self._student is None or self._teacher is None:
+            raise InputError(path, "a fitted learner", "an unfitted one")
+        parts = {"student": self._student, "teacher": self._teacher}
+        save_weights(path, {k: v for name, m in parts.items() for k, v in prefixed(name, m.state_dict()).items()})
+
+    def load(self, path: Path) -> None:
+        """See `Learner.load`."""
+        tensors = load_weights(path)
+        self._student, self._teacher = self.make(0).eval(), self.make(0).eval().requires_grad_(False)
+        load_into(self._student, without_prefix("student", tensors), path)
+        load_into(self._teacher, without_prefix("teacher", tensors), path)

@@ -1,0 +1,185 @@
+"""The run directory: what a run knows, on disk, committed by rename, locked while in use.
+
+A round's `query.csv` commits its picks before anyone is asked; its `round.json`, written last, commits the round.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from .errors import HybridALError, InputError, RunLocked
+from .labels import LabelStore
+from .manifest import Manifest
+from .types import Query, Round, Scores
+
+QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file or nothing: temporary file, fsync, rename. A full disk leaves the old file as it was."""
+    payload = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise HybridALError(f"{path}: could not be written ({error.strerror}); what was there is unchanged") from error
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Commit a JSON file."""
+    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Commit an .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class RunDir:
+    """Paths and commits of one run; everything else about a run is a value read from here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[RunDir]:
+        """Hold the run for this process; `RunLocked` where another has it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunLocked(f"{self.path}: another process is using this run directory") from error
+        try:
+            yield self
+        finally:
+            lock.release()
+
+    # -- what the run is ------------------------------------------------------------------------------------------
+
+    def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
+        """Make the directory this run's, or check that it already is: same recipe, same data."""
+        if self.exists():
+            self._check_same(facts, manifest)
+            return
+        write_atomic(self.path / "recipe.yaml", recipe)
+        write_atomic(self.path / "manifest.csv", manifest.to_csv())
+        write_json(self.path / "run.json", facts)
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "run.json").is_file()
+
+    def facts(self) -> dict[str, object]:
+        """What `claim` wrote: name, seed, classes, digests of recipe and manifest, versions."""
+        if not self.exists():
+            raise InputError(self.path, "a run directory", "no run.json there")
+        facts: dict[str, object] = json.loads((self.path / "run.json").read_text())
+        return facts
+
+    def manifest(self) -> Manifest:
+        """The frozen manifest of the run."""
+        self.facts()
+        return Manifest.from_csv((self.path / "manifest.csv").read_text())
+
+    def _check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+        old = self.facts()
+        if old["manifest"] != manifest.fingerprint:
+            raise InputError(self.path, "the data that this run began with", f"other data ({len(manifest)} samples)")
+        recipes = old["recipe"], facts["recipe"]
+        changed = _changed_keys(*recipes)
+        if changed:
+            raise InputError(self.path, "the recipe that this run began with", f"other values for {', '.join(changed)}")
+
+    # -- rounds ---------------------------------------------------------------------------------------------------
+
+    def round_path(self, round: int) -> Path:
+        """Folder of a round."""
+        return self.path / "rounds" / f"{round:03d}"
+
+    def rounds(self) -> list[Round]:
+        """The committed rounds, in order."""
+        found: list[Round] = []
+        while (file := self.round_path(len(found)) / "round.json").is_file():
+            row = json.loads(file.read_text())
+            found.append(Round(**{**row, "query": tuple(row["query"])}))
+        return found
+
+    def labels(self, n: int) -> LabelStore:
+        """All labels of the committed rounds."""
+        done = len(self.rounds())
+        if done == 0:
+            return LabelStore(n)
+        return LabelStore.from_jsonl(n, (self.round_path(done - 1) / "labels.jsonl").read_text())
+
+    def commit_query(self, round: int, query: Query, manifest: Manifest) -> None:
+        """Write scores, then `query.csv`: from here on the picks of this round are fixed."""
+        folder = self.round_path(round)
+        by_index: dict[int, float] = {}
+        if query.scores is not None:
+            _write_scores(folder / "scores.npz", query.scores)
+            by_index = dict(zip(query.scores.indices.tolist(), query.scores.values.tolist(), strict=True))
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(QUERY_COLUMNS)
+        for rank, index in enumerate(query.indices.tolist()):
+            score = f"{by_index[index]:.6g}" if index in by_index else ""
+            reason = query.reasons[rank] if query.reasons else ""
+            writer.writerow([rank, manifest.ids[index], manifest.paths[index], score, reason, ""])
+        write_atomic(folder / "query.csv", out.getvalue())
+
+    def query_ids(self, round: int) -> tuple[str, ...] | None:
+        """Ids of a committed query in order of preference; None where the round has none yet."""
+        file = self.round_path(round) / "query.csv"
+        if not file.is_file():
+            return None
+        with file.open(newline="") as rows:
+            return tuple(row["id"] for row in csv.DictReader(rows))
+
+    def commit_round(self, round: Round, labels: LabelStore) -> None:
+        """Write the labels, then `round.json`, which commits the round."""
+        folder = self.round_path(round.index)
+        write_atomic(folder / "labels.jsonl", labels.to_jsonl())
+        write_json(folder / "round.json", asdict(round))
+
+
+def _write_scores(path: Path, scores: Scores) -> None:
+    parts = {f"part/{name}": values for name, values in scores.parts.items()}
+    write_arrays(path, {"indices": scores.indices, "values": scores.values, **parts})
+
+
+def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
+    """Dotted keys at which two resolved recipes differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new})
+        return [
+            found for k in keys for found in _changed_keys(old.get(k), new.get(k), f"{prefix}.{k}" if prefix else k)
+        ]
+    return [] if old == new else [prefix]

@@ -1,0 +1,94 @@
+"""What an objective sees and gives back: the only module that objectives share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..types import IntArray
+
+
+@dataclass(frozen=True)
+class Models:
+    """The two networks of a fit, x -> logits (B, C), and what an objective remembers between its steps.
+
+    The student is in train mode and receives gradients; the teacher is its moving average, in eval mode, and
+    receives none.
+    """
+
+    student: nn.Module
+    teacher: nn.Module
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """Weak views x (B, ...) of labeled samples and their classes y (B,)."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Unlabeled:
+    """Weak and strong views (U, ...) of samples without labels, and their distinct manifest positions (U,)."""
+
+    indices: IntArray
+    weak: Tensor
+    strong: Tensor
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Class probabilities (U, C) that a step gave the two views of each unlabeled sample, without gradient."""
+
+    indices: IntArray
+    weak: Tensor
+    strong: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's loss (a scalar with gradient), its named terms, and the evidence for the consistency record."""
+
+    loss: Tensor
+    logs: Mapping[str, Tensor]
+    evidence: Evidence | None = None
+
+
+class Objective(Protocol):
+    """A semi-supervised loss: a frozen dataclass of hyper-parameters; its whole loss is in `step`."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether `step` wants unlabeled batches at all."""
+        ...
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
+        """The loss of one step; `progress` runs from 0 to 1 over the fit; `unlabeled` is None when none are left."""
+        ...
+
+
+def align(probs: Tensor, prior: Tensor, models: Models, *, decay: float = 0.99) -> Tensor:
+    """Distribution alignment: probs (U, C) rescaled so that their running mean approaches prior (C,).
+
+    ReMixMatch (Berthelot et al. 2020), section 3.1. The running mean lives in `models.memory`.
+    """
+    batch_mean = probs.mean(dim=0)
+    mean = decay * models.memory.get("aligned_mean", batch_mean) + (1 - decay) * batch_mean
+    models.memory["aligned_mean"] = mean
+    scaled = probs * (prior / mean.clamp_min(1e-6))
+    return scaled / scaled.sum(dim=1, keepdim=True)
+
+
+def class_prior(labeled: Labeled, classes: int, models: Models, *, decay: float = 0.99) -> Tensor:
+    """Running class shares (C,) of the labeled batches, smoothed by one pseudo-count a class."""
+    counts = torch.bincount(labeled.y, minlength=classes).float() + 1
+    share = counts / counts.sum()
+    prior = decay * models.memory.get("labeled_prior", share) + (1 - decay) * share
+    models.memory["labeled_prior"] = prior
+    return prior

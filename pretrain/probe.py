@@ -1,0 +1,69 @@
+"""How good an encoder is: kNN and linear evaluation of its embeddings on the splits that have labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hybrid_al.embeddings import Embeddings
+from hybrid_al.kernels import nearest
+from hybrid_al.metrics import classification
+from hybrid_al.types import FloatArray, IntArray
+
+NEIGHBOURS = 20
+TEMPERATURE = 0.1
+LARGEST_FIT = 20_000
+
+
+def probe(
+    embeddings: Embeddings, classes: int, pool: tuple[IntArray, IntArray], splits: dict[str, tuple[IntArray, IntArray]]
+) -> dict[str, float]:
+    """`<split>/knn_auroc` and `<split>/linear_auroc` of each split, from (positions, classes) pairs.
+
+    The pool's labels are needed: a probe is a measurement for simulations, never seen by the loop.
+    """
+    rows, targets = pool
+    if len(np.unique(targets)) < 2:
+        return {}
+    linear = _linear(embeddings.take(rows[:LARGEST_FIT]), targets[:LARGEST_FIT], classes)
+    found = {}
+    for split, (where, truth) in splits.items():
+        knn_probs = _knn(embeddings, rows, targets, where, classes)
+        for name, probs in (("knn", knn_probs), ("linear", linear(embeddings.take(where)))):
+            metrics = classification(probs, truth)
+            if "auroc" in metrics:
+                found[f"{split}/{name}_auroc"] = metrics["auroc"]
+    return found
+
+
+def _knn(embeddings: Embeddings, rows: IntArray, targets: IntArray, where: IntArray, classes: int) -> FloatArray:
+    """Class probabilities (K, C) from cosine neighbours weighted by exp(similarity / 0.1) (Wu et al. 2018, 3.4)."""
+    k = min(NEIGHBOURS, len(rows))
+    squared, found = nearest(embeddings.take(where, "cosine"), embeddings.take(rows, "cosine"), k)
+    weights = np.exp(-squared / (2 * TEMPERATURE))
+    votes = np.zeros((len(where), classes))
+    np.add.at(votes, (np.arange(len(where))[:, None], targets[found]), weights)
+    votes += 1e-9
+    probs: FloatArray = votes / votes.sum(axis=1, keepdims=True)
+    return probs
+
+
+def _linear(vectors: FloatArray, targets: IntArray, classes: int) -> Callable[[FloatArray], FloatArray]:
+    """Logistic regression on standardised embeddings: rows (K, D) -> probabilities (K, C)."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(vectors, targets)
+
+    def predict(rows: FloatArray) -> FloatArray:
+        probs = np.zeros((len(rows), classes))
+        probs[:, model.classes_] = model.predict_proba(rows)
+        return probs
+
+    return predict
