@@ -1,0 +1,198 @@
+"""The contract that every query strategy keeps, and the synthetic state it is checked on; for outside authors too.
+
+from hybrid_al.testing import check_strategy
+def test_mine() -> None:
+    check_strategy(Mine())
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import scipy.special
+
+from .consistency import Consistency, ConsistencyRecorder
+from .embeddings import Embeddings
+from .errors import HybridALError, InputError
+from .labels import LabelStore
+from .query.base import Predictor, QueryState, QueryStrategy, check_query
+from .types import Annotation, FloatArray, IntArray, Need, PredictionBatch, Query
+
+BLOCK = 8  # samples per prediction batch of the synthetic state
+PREDICTING: frozenset[Need] = frozenset({"predictions", "features", "samples", "views", "members"})
+IN_EXTRAS: frozenset[Need] = frozenset({"history", "stage0", "gradients"})
+
+
+def make_state(
+    n: int = 40,
+    *,
+    labeled: int = 6,
+    classes: int = 3,
+    dim: int = 8,
+    seed: int = 0,
+    round: int = 1,
+    held_out: int = 5,
+    one_class: bool = False,
+    constant: bool = False,
+) -> QueryState:
+    """A state in which every need is met: a pool of n samples, of which `labeled` have a label.
+
+    The manifest has `held_out` more rows strewn in between, which are neither candidates nor labeled and whose
+    embeddings are nan: reading them is an error. `one_class`: all labels are class 0; `constant`: all embeddings
+    are equal. Extras lie under the name of their need. Arrays are read-only.
+    """
+    if not 0 <= labeled < n:
+        raise InputError("make_state", f"0 to {n - 1} labeled", str(labeled))
+    rng = np.random.default_rng(seed)
+    total = n + held_out
+    pool = np.sort(rng.permutation(total)[:n])
+    truth = rng.integers(classes, size=total)
+    known = rng.permutation(pool)[:labeled]
+    vectors = np.full((total, dim), np.nan, dtype=np.float32)
+    vectors[pool] = 1 if constant else 3 * rng.normal(size=(classes, dim))[truth[pool]] + rng.normal(size=(n, dim))
+    state = QueryState(
+        round=round,
+        labels=_labels(total, known, np.zeros_like(truth) if one_class else truth),
+        candidates=np.setdiff1d(pool, known),
+        groups=rng.integers(max(n // 4, 1), size=total),
+        embeddings=Embeddings(vectors, encoder="synthetic", manifest="synthetic"),
+        predictor=_predictor(2 * np.eye(classes)[truth], dim, seed),
+        consistency=_consistency(total, pool, classes, rng),
+        extras={
+            "history": rng.dirichlet(np.ones(classes), size=total),
+            "stage0": rng.random((total, 3)),
+            "gradients": rng.normal(size=(total, dim)),
+        },
+    )
+    for array in (state.candidates, state.groups, vectors, *state.extras.values()):
+        np.asarray(array).setflags(write=False)
+    return state
+
+
+def _labels(total: int, known: IntArray, truth: IntArray) -> LabelStore:
+    return LabelStore(total, tuple(Annotation(int(i), "class", int(truth[i]), "synthetic", 0) for i in known))
+
+
+def _predictor(logits_NC: FloatArray, dim: int, seed: int) -> Predictor:
+    """A model whose passes differ per sample and pass, and depend on nothing else."""
+    classes = logits_NC.shape[1]
+    weight = np.random.default_rng(seed).normal(size=(classes, dim))
+
+    def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        for start in range(0, len(indices), BLOCK):
+            rows = indices[start : start + BLOCK]
+            noise = [np.random.default_rng((seed, int(i))).normal(size=(samples * views, classes)) for i in rows]
+            probs = scipy.special.softmax(logits_NC[rows][:, None] + np.stack(noise), axis=2)
+            yield PredictionBatch(rows, probs, logits_NC[rows] @ weight, (weight, np.zeros(classes)))
+
+    return predict
+
+
+def _consistency(total: int, pool: IntArray, classes: int, rng: np.random.Generator) -> Consistency:
+    recorder = ConsistencyRecorder(total)
+    for visited in (pool, rng.permutation(pool)[: len(pool) // 2 + 1], rng.permutation(pool)[: len(pool) // 2 + 1]):
+        weak, strong = rng.dirichlet(np.ones(classes), size=(2, len(visited)))
+        recorder.update(visited, weak, strong)
+    return recorder.record()
+
+
+def restrict(state: QueryState, needs: frozenset[Need]) -> QueryState:
+    """The state as a strategy with these needs gets it from the loop: nothing that was not asked for."""
+    return replace(
+        state,
+        embeddings=state.embeddings if "embeddings" in needs else None,
+        consistency=state.consistency if "consistency" in needs else None,
+        predictor=_restricted(state.predictor, needs) if state.predictor and needs & PREDICTING else None,
+        extras={name: values for name, values in state.extras.items() if name in needs or name not in IN_EXTRAS},
+    )
+
+
+def _restricted(predictor: Predictor, needs: frozenset[Need]) -> Predictor:
+    def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        if samples > 1 and not needs & {"samples", "members"}:
+            raise InputError("needs", "'samples' or 'members' for several passes", str(sorted(needs)))
+        if views > 1 and "views" not in needs:
+            raise InputError("needs", "'views' for several views", str(sorted(needs)))
+        for batch in predictor(indices, samples, views):
+            yield batch if "features" in needs else replace(batch, features=None, head=None)
+
+    return predict
+
+
+def check_strategy(strategy: QueryStrategy) -> None:
+    """Run the whole contract on one strategy; AssertionError or the strategy's own error where it does not hold.
+
+    The right count of distinct candidates in every corner (see `corner_cases`), the same picks for the same seed,
+    global random state left alone, no need read that is not declared, and a clear error for a need that is missing.
+    """
+    for case, (state, budget) in corner_cases().items():
+        try:
+            _select(strategy, restrict(state, strategy.needs), budget)
+        except HybridALError as error:
+            raise AssertionError(f"{case}: {error}") from error
+    _check_repeatable(strategy)
+    _check_missing_needs(strategy)
+
+
+def corner_cases() -> dict[str, tuple[QueryState, int]]:
+    """Name -> (state, budget): the states on which strategies tend to break."""
+    cases = {
+        "a usual round": (make_state(), 7),
+        "a single pick": (make_state(), 1),
+        "no labels": (make_state(labeled=0, round=0), 5),
+        "one class only": (make_state(one_class=True), 5),
+        "two classes": (make_state(classes=2), 5),
+        "one sample": (make_state(1, labeled=0), 1),
+        "one candidate left": (make_state(12, labeled=11), 1),
+        "all candidates": (make_state(30), 24),
+        "all candidates, no labels": (make_state(11, labeled=0), 11),
+        "constant embeddings": (make_state(constant=True), 9),
+        "constant embeddings, all candidates": (make_state(9, labeled=2, constant=True), 7),
+        "more labels than candidates": (make_state(40, labeled=30), 6),
+    }
+    edges = {f"{m} candidates": (make_state(m + 3, labeled=3), 4) for m in (BLOCK - 1, BLOCK, BLOCK + 1)}
+    return cases | edges
+
+
+def _select(strategy: QueryStrategy, state: QueryState, budget: int, seed: int = 0) -> Query:
+    query = check_query(strategy.select(state, budget, np.random.default_rng(seed)), state, budget)
+    for name in ("regions", "reasons"):
+        extra = getattr(query, name)
+        assert extra is None or len(extra) == budget, f"{len(extra)} {name} for {budget} picks"
+    if query.scores is not None:
+        assert np.isin(query.indices, query.scores.indices).all(), "picks without a score"
+    return query
+
+
+def _check_repeatable(strategy: QueryStrategy) -> None:
+    state = restrict(make_state(60, labeled=0), strategy.needs)
+    with unchanged_random_state():
+        picks = [_select(strategy, state, 12).indices.tolist() for _ in range(2)]
+    assert picks[0] == picks[1], f"unlike picks for the same seed: {picks[0]} and {picks[1]}"
+
+
+def _check_missing_needs(strategy: QueryStrategy) -> None:
+    for need in sorted(strategy.needs):
+        try:
+            _select(strategy, restrict(make_state(), strategy.needs - {need}), 3)
+        except HybridALError:
+            continue
+        raise AssertionError(f"declares the need {need!r} and selects without it")
+
+
+@contextmanager
+def unchanged_random_state() -> Iterator[None]:
+    """Assert that the block leaves the global generators of random, NumPy and torch as they were."""
+    import torch
+
+    def states() -> tuple[object, ...]:
+        name, keys, *rest = np.random.get_state()  # noqa: NPY002 (looked at, never used)
+        return random.getstate(), name, np.asarray(keys).tobytes(), *rest, torch.get_rng_state().numpy().tobytes()
+
+    before = states()
+    yield
+    assert states() == before, "a global random state was touched; use the rng that is passed in"
