@@ -82,7 +82,7 @@ def _is_torn(path: Path) -> bool:
         return file.read(1) != b"\n"
 
 
-def _plain(value: Value) -> float | None | list[float | None]:
+def _plain(value: Value) -> float | list[float | None] | None:
     if isinstance(value, Sequence | np.ndarray):
         return [_number(v) for v in value]
     return _number(value)

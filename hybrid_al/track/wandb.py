@@ -55,7 +55,7 @@ class WandbTracker:
         recipe: Mapping[str, object],
         *,
         digest: str,
-        mode: Literal["offline", "online"],
+        mode: Mode,
         log_images: bool,
         project: str,
     ) -> None:
@@ -153,9 +153,7 @@ def _name(component: object) -> str:
     return str(component.get("name", "")) if isinstance(component, Mapping) else str(component or "")
 
 
-def _init(
-    run_dir: Path, recipe: Mapping[str, object], *, digest: str, mode: Literal["offline", "online"], project: str
-) -> wandb.Run:
+def _init(run_dir: Path, recipe: Mapping[str, object], *, digest: str, mode: Mode, project: str) -> wandb.Run:
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported: no crash reports to its makers
     import wandb
 
@@ -184,7 +182,7 @@ def _init(
         id=run_id(recipe, digest),
         name=f"{recipe['name']}-s{recipe['seed']}",
         project=project,
-        mode=mode,
+        mode="online" if mode == "online" else "offline",
         resume="allow" if mode == "online" else None,
         config={**shareable(recipe), "digest": digest},
         settings=settings,

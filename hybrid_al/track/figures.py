@@ -1,0 +1,330 @@
+"""The figures of the report, as plain plotly.js dictionaries: pure functions of `RunView`.
+
+Colours are names of the page's style sheet ("--c1", or "--c1/0.2" for a see-through one), so that figures follow
+the light and the dark theme. Text from outside is escaped, as plotly reads a little HTML in it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ..types import FloatArray, IntArray
+from .runview import Pick, RoundView, RunView, label_text
+
+Trace = dict[str, object]
+
+COLORS = tuple(f"--c{i}" for i in range(1, 9))
+NEUTRAL, ACCENT = "--neutral", "--c2"
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+MOST_POINTS = 2000  # of the pool in one map; the picks are always all there
+MOST_STEPS = 300
+MOST_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of a figure's menu; traces whose "meta" is its name belong to it."""
+
+    name: str
+    x: str
+    y: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart: plotly traces and layout, the entries of its menu (none: one view), and words for who cannot see it."""
+
+    id: str
+    data: tuple[Trace, ...]
+    choices: tuple[Choice, ...]
+    alt: str
+    layout: Mapping[str, object]
+
+    def to_json(self) -> str:
+        """For a script element: nothing in it can close the element."""
+        spec = {"data": self.data, "layout": self.layout, "choices": [asdict(c) for c in self.choices]}
+        text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
+        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over labels for the seeds of one method: labels (K,), mean (K,), standard deviation (K,), n seeds."""
+
+    labels: FloatArray
+    mean: FloatArray
+    spread: FloatArray
+    n: int
+
+
+def aggregate(runs: Sequence[RunView], metric: str) -> Curve | None:
+    """Mean and sample standard deviation over runs; where their label counts differ, on the range that all share."""
+    curves = [(x, y) for x, y in (run.curve(metric) for run in runs) if len(x)]
+    if not curves:
+        return None
+    grid = np.unique(np.concatenate([x for x, _ in curves]))
+    low, high = max(x.min() for x, _ in curves), min(x.max() for x, _ in curves)
+    grid = grid[(grid >= low) & (grid <= high)]
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    spread = values.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(grid))
+    return Curve(grid, values.mean(axis=0), spread, len(curves))
+
+
+def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> Figure | None:
+    """Learning curves: one line per method, with a band of one standard deviation where there are several seeds."""
+    traces: list[Trace] = []
+    for metric in metrics:
+        for i, (label, runs) in enumerate(groups.items()):
+            curve = aggregate(runs, metric)
+            if curve is not None and len(curve.labels):
+                traces += _curve_traces(curve, html.escape(label), metric, i)
+    if not traces:
+        return None
+    choices = tuple(Choice(m, "labels", html.escape(m)) for m in metrics)
+    alt = f"Learning curves of {', '.join(groups)}: test and validation metrics against the number of labels."
+    return Figure("curve", tuple(traces), choices, alt, {"height": 420, "showlegend": len(groups) > 1})
+
+
+def _curve_traces(curve: Curve, label: str, metric: str, i: int) -> list[Trace]:
+    color = COLORS[i % len(COLORS)]
+    x, mean, spread = curve.labels, curve.mean, curve.spread
+    line: Trace = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": label,
+        "legendgroup": str(i),
+        "meta": metric,
+        "x": _short(x),
+        "y": _short(mean),
+        "customdata": _short(spread),
+        "line": {"color": color, "width": 2.5},
+        "marker": {"color": color, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+        "hovertemplate": f"{label}<br>%{{x}} labels: %{{y:.3f}}{' ± %{customdata:.3f}' * (curve.n > 1)}<extra></extra>",
+    }
+    if curve.n == 1:
+        return [line]
+    band: Trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "legendgroup": str(i),
+        "meta": metric,
+        "x": _short(np.concatenate([x, x[::-1]])),
+        "y": _short(np.concatenate([mean + spread, (mean - spread)[::-1]])),
+        "fill": "toself",
+        "fillcolor": f"{color}/0.16",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return [band, line]
+
+
+def balance_figure(run: RunView) -> Figure | None:
+    """Classes of the picks of each round, stacked."""
+    counts = [Counter(c for p in r.picks for c in _classes(run, p)) for r in run.rounds]
+    total = sum(counts, Counter[str]())
+    if not total:
+        return None
+    order = [c for c in run.classes if c in total] + sorted(set(total) - set(run.classes))
+    if len(order) > MOST_CLASSES:
+        kept = {c for c, _ in total.most_common(MOST_CLASSES - 1)}
+        order = [*(c for c in order if c in kept), "other"]
+        counts = [_fold(c, kept) for c in counts]
+    rounds = [f"round {r.index}" for r in run.rounds]
+    traces = tuple(
+        {
+            "type": "bar",
+            "name": html.escape(c),
+            "x": rounds,
+            "y": [count[c] for count in counts],
+            "customdata": [round(100 * count[c] / max(1, count.total())) for count in counts],
+            "marker": _bar_marker(i, c),
+            "hovertemplate": f"{html.escape(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
+        }
+        for i, c in enumerate(order)
+    )
+    layout = {"height": 360, "barmode": "stack", "bargap": 0.45}
+    axes = Choice("", "", "picks")
+    return Figure("balance", traces, (axes,), f"Stacked bars: classes picked per round, {', '.join(order)}.", layout)
+
+
+def _classes(run: RunView, pick: Pick) -> list[str]:
+    answer = run.labels.current.get(pick.index)
+    if answer is None:
+        return ["no answer yet"]
+    if answer.kind == "classes" and isinstance(answer.target, tuple):
+        return [label_text("class", t, run.classes) for t in answer.target] or ["none"]
+    return [label_text(answer.kind, answer.target, run.classes)]
+
+
+def _fold(count: Counter[str], kept: set[str]) -> Counter[str]:
+    folded = Counter({c: n for c, n in count.items() if c in kept})
+    folded["other"] = count.total() - folded.total()
+    return folded
+
+
+def _bar_marker(i: int, name: str) -> Trace:
+    if name in ("skipped", "no answer yet", "other"):
+        return {"color": NEUTRAL}
+    marker: Trace = {"color": COLORS[i % len(COLORS)]}
+    if i >= len(COLORS):
+        marker["pattern"] = {"shape": "/", "fgcolor": "--card"}
+    return marker
+
+
+def parts_figure(run: RunView) -> Figure | None:
+    """Terms of the score, candidates against picks, one view per round."""
+    traces: list[Trace] = []
+    choices = []
+    for r in run.rounds:
+        if r.scores is None or not r.scores.parts:
+            continue
+        name = f"round {r.index}"
+        choices.append(Choice(name, "", "value of the term"))
+        picked = np.isin(r.scores.indices, r.picked)
+        for who, rows, color in (("candidates", ~picked, NEUTRAL), ("picked", picked, ACCENT)):
+            if rows.any():
+                traces.append(_boxes(who, {k: v[rows] for k, v in r.scores.parts.items()}, color, name))
+    if not traces:
+        return None
+    alt = "Box plots: each term of the acquisition score, for the picks and for the candidates that were passed over."
+    return Figure("parts", tuple(traces), tuple(choices[::-1]), alt, {"height": 360, "boxmode": "group"})
+
+
+def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> Trace:
+    quantiles = np.stack([np.quantile(v, [0.05, 0.25, 0.5, 0.75, 0.95]) for v in parts.values()], axis=1)
+    names = ("lowerfence", "q1", "median", "q3", "upperfence")
+    return {
+        "type": "box",
+        "name": who,
+        "meta": meta,
+        "x": [html.escape(p) for p in parts],
+        **{name: _short(row) for name, row in zip(names, quantiles, strict=True)},
+        "line": {"color": color, "width": 1.6},
+        "fillcolor": f"{color}/0.25",
+    }
+
+
+def influence(r: RoundView) -> dict[str, float]:
+    """Mean percentile of a round's picks among its candidates, by term: 50 = the term did not matter, 100 = it ruled."""
+    if r.scores is None or not len(r.picks):
+        return {}
+    picked = np.isin(r.scores.indices, r.picked)
+    terms = {**r.scores.parts, "score": r.scores.values}
+    return {name: float(100 * (rankdata(v)[picked].mean() - 0.5) / len(v)) for name, v in terms.items()}
+
+
+def map_figures(run: RunView) -> tuple[Figure, ...]:
+    """Where each unlabeled sample stood after a fit: confidence against agreement and divergence; next picks stand out."""
+    axes = {"agreement": "agreement of weak and strong view", "divergence": "divergence of the two views (bits)"}
+    traces: dict[str, list[Trace]] = {axis: [] for axis in axes}
+    names: list[str] = []
+    for r in run.rounds:
+        if r.consistency is None:
+            continue
+        rows, picks = _map_rows(run, r)
+        names.append(f"after fit {r.index}" + f", picks of round {r.index + 1}" * bool(len(picks)))
+        for axis in axes:
+            y = getattr(r.consistency, axis)
+            traces[axis] += _map_traces(run, names[-1], r.consistency.confidence, y, rows, picks)
+    if not names:
+        return ()
+    newest_first = sorted(names[::-1], key=lambda name: "picks" not in name)
+    return tuple(
+        Figure(
+            f"map-{axis}",
+            tuple(traces[axis]),
+            tuple(Choice(name, "confidence", title) for name in newest_first),
+            f"Scatter plot of the unlabeled samples: {title} against confidence; the next picks stand out.",
+            {"height": 380},
+        )
+        for axis, title in axes.items()
+    )
+
+
+def _map_rows(run: RunView, r: RoundView) -> tuple[IntArray, IntArray]:
+    """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round."""
+    assert r.consistency is not None
+    seen = r.consistency.seen > 0
+    seen[run.labels.as_of(r.index).answered] = False
+    later = run.rounds[r.index + 1 :]
+    picks = later[0].picked if later else np.empty(0, dtype=np.int64)
+    rows = np.setdiff1d(np.flatnonzero(seen), picks)
+    return rows[:: -(-len(rows) // MOST_POINTS) or 1], picks[seen[picks]]
+
+
+def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: IntArray, picks: IntArray) -> list[Trace]:
+    common: Trace = {"type": "scatter", "mode": "markers", "meta": meta}
+    pool: Trace = {
+        **common,
+        "name": "unlabeled",
+        "x": _short(x[rows]),
+        "y": _short(y[rows]),
+        "marker": {"color": NEUTRAL, "size": 5, "opacity": 0.45},
+        "hoverinfo": "skip",
+    }
+    picked: Trace = {
+        **common,
+        "name": "picked next",
+        "x": _short(x[picks]),
+        "y": _short(y[picks]),
+        "text": [html.escape(run.manifest.ids[i]) for i in picks],
+        "marker": {"color": ACCENT, "size": 8, "line": {"color": "--card", "width": 1}},
+        "hovertemplate": "%{text}<br>confidence %{x:.2f}, %{y:.2f}<extra></extra>",
+    }
+    return [pool, picked] if len(picks) else [pool]
+
+
+def training_figure(run: RunView) -> Figure | None:
+    """Everything that was logged along a training, one view per metric and one line per round."""
+    series: dict[str, dict[object, list[tuple[float, float]]]] = {}
+    for row in run.log:
+        for name, value in row.items():
+            if name.startswith(("train/", "pseudo/", "stage0/")) and isinstance(value, int | float):
+                point = _point(row, value)
+                if point is not None:
+                    series.setdefault(name, {}).setdefault(point[0], []).append(point[1])
+    if not series:
+        return None
+    traces: list[Trace] = []
+    for name in series:
+        for round, points in sorted(series[name].items(), key=lambda item: str(item[0])):
+            traces.append(_training_trace(name, round, points))
+    order = sorted(series, key=lambda n: (n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n))
+    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", html.escape(n)) for n in order)
+    alt = "Training curves: losses, mask rate and pseudo-label accuracy against the training step, one line per round."
+    return Figure("training", tuple(traces), choices, alt, {"height": 380})
+
+
+def _point(row: Mapping[str, object], value: float) -> tuple[object, tuple[float, float]] | None:
+    step, round = row["step"], row["round"]
+    if isinstance(step, int):
+        return round, (step, value)
+    return ("rounds", (round, value)) if isinstance(round, int) else None
+
+
+def _training_trace(name: str, round: object, points: Sequence[tuple[float, float]]) -> Trace:
+    thinned = np.asarray(points[:: -(-len(points) // MOST_STEPS)], dtype=float)
+    i = round if isinstance(round, int) else 0
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(thinned) < 12 else "lines",
+        "name": f"round {round}" if isinstance(round, int) else html.escape(name),
+        "meta": name,
+        "x": _short(thinned[:, 0]),
+        "y": _short(thinned[:, 1]),
+        "line": {"color": COLORS[i % len(COLORS)], "width": 2, "dash": "solid" if i < len(COLORS) else "dash"},
+        "hovertemplate": "step %{x}: %{y:.4g}" if round != "rounds" else "round %{x}: %{y:.4g}",
+    }
+
+
+def _short(values: FloatArray) -> list[float]:
+    """Four significant digits: the page is as large as its numbers are long."""
+    return [float(f"{v:.4g}") for v in values.tolist()]

@@ -1,0 +1,190 @@
+"""One self-contained HTML page about a run, or a comparison of several, with the learning curve as CSV beside it.
+
+The page loads nothing from anywhere: plotly.js is inside it once, images are thumbnails in it, and a content
+security policy lets no other script run, whatever the ids and names from people's files may hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ..errors import InputError
+from ..rundir import write_atomic
+from . import figures
+from .figures import Figure
+from .runview import Pick, RoundView, RunView, sort_metrics
+
+__all__ = ["RunView", "Thumbnail", "write_report"]
+
+Thumbnail = Callable[[int], bytes]
+"""Sample -> JPEG file of at most 64 px a side."""
+
+MOST_IMAGES = 400  # in one gallery; the rest of the picks is in the rounds' query.csv
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What the page shows of one run: figures, tables, gallery."""
+
+    run: RunView
+    balance: Figure | None
+    parts: Figure | None
+    maps: tuple[Figure, ...]
+    training: Figure | None
+    influence: Mapping[int, Mapping[str, float]]
+    images: Mapping[int, str]
+    hidden: int
+    recipe: str
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of all score terms of all rounds, in order of appearance; the score itself last."""
+        names = dict.fromkeys(name for row in self.influence.values() for name in row)
+        return [*(n for n in names if n != "score"), *(n for n in names if n == "score")]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in the comparison: its seeds, its last label count, metric -> (mean, deviation) there."""
+
+    label: str
+    seeds: tuple[int, ...]
+    labels: float | None
+    metrics: Mapping[str, tuple[float, float]]
+
+
+def write_report(runs: Sequence[RunView], out: Path, *, thumbnails: Sequence[Thumbnail | None] = ()) -> Path:
+    """Write out/index.html and out/curve.csv; returns the path of the page.
+
+    Runs that differ in nothing but the seed are averaged; of several runs of one method, the details shown are those
+    of the first. thumbnails: one per run or none at all; where it is given (`report.images`), the picks of that run
+    are shown. Error where `runs` is empty or the counts differ.
+    """
+    if not runs:
+        raise InputError("report", "at least one run", "none")
+    if thumbnails and len(thumbnails) != len(runs):
+        raise InputError("report", f"{len(runs)} thumbnail functions, one per run", str(len(thumbnails)))
+    groups = group_runs(runs)
+    images = dict(zip(map(id, runs), thumbnails, strict=False))
+    details = [_detail(members[0], images.get(id(members[0]))) for members in groups.values()]
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / "curve.csv", curve_csv(runs))
+    write_atomic(out / "index.html", _render(groups, details))
+    return out / "index.html"
+
+
+def group_runs(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
+    """Runs of one method, seeds ascending, under a label that says in what the methods differ."""
+    by_method: dict[str, list[RunView]] = {}
+    for run in sorted(runs, key=lambda r: r.seed):
+        by_method.setdefault(run.method, []).append(run)
+    ordered = sorted(by_method.values(), key=lambda members: next(i for i, r in enumerate(runs) if r in members))
+    facets = [(m[0].name, m[0].strategy, m[0].component("train"), m[0].component("learner")) for m in ordered]
+    differ = [k for k in range(4) if len({f[k] for f in facets}) > 1] or [0]
+    labels = [" · ".join(f[k] for k in differ if f[k]) for f in facets]
+    twice = {label for label in labels if labels.count(label) > 1}
+    return {
+        f"{label} #{i + 1}" if label in twice else label: members
+        for i, (label, members) in enumerate(zip(labels, ordered, strict=True))
+    }
+
+
+def curve_csv(runs: Sequence[RunView]) -> str:
+    """One row per run and committed round: what it is, labels, their cost, every metric (empty where missing)."""
+    metrics = sort_metrics({m for run in runs for m in run.metrics})
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["name", "strategy", "objective", "learner", "seed", "round", "labels", "cost", *metrics])
+    for run in runs:
+        what = [run.name, run.strategy, run.component("train"), run.component("learner"), run.seed]
+        for r in run.done:
+            assert r.round is not None
+            cost = run.labels.as_of(r.index).spent
+            values = [r.metrics.get(m, "") for m in metrics]
+            writer.writerow([*what, r.index, r.round.labeled, f"{cost:g}", *values])
+    return out.getvalue()
+
+
+def _detail(run: RunView, thumbnail: Thumbnail | None) -> Detail:
+    picks: list[Pick] = [p for r in run.rounds for p in r.picks]
+    images = {p.index: base64.b64encode(thumbnail(p.index)).decode() for p in picks[:MOST_IMAGES]} if thumbnail else {}
+    return Detail(
+        run=run,
+        balance=figures.balance_figure(run),
+        parts=figures.parts_figure(run),
+        maps=figures.map_figures(run),
+        training=figures.training_figure(run),
+        influence={r.index: terms for r in run.rounds if (terms := figures.influence(r))},
+        images=images,
+        hidden=max(0, len(picks) - MOST_IMAGES),
+        recipe=yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _rows(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> list[Row]:
+    rows = []
+    for label, runs in groups.items():
+        curves = {m: c for m in metrics if (c := figures.aggregate(runs, m)) is not None and len(c.labels)}
+        last = {m: (float(c.mean[-1]), float(c.spread[-1])) for m, c in curves.items()}
+        labels = max((float(c.labels[-1]) for c in curves.values()), default=None)
+        rows.append(Row(label, tuple(r.seed for r in runs), labels, last))
+    return rows
+
+
+def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail]) -> str:
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["seconds"] = _seconds
+    metrics = sort_metrics({m for runs in groups.values() for run in runs for m in run.metrics})
+    rows = _rows(groups, metrics)
+    plotly, script, style = get_plotlyjs(), _asset("report.js.j2"), _asset("report.css.j2")
+    return environment.get_template("report.html.j2").render(
+        groups=groups,
+        details=details,
+        metrics=metrics,
+        headline=[m for m in metrics if m.startswith("test/") and m in rows[0].metrics][:4],
+        rows=rows,
+        curve=figures.curve_figure(groups, metrics),
+        plotly=plotly,
+        script=script,
+        style=style,
+        hashes=[_hash(plotly), _hash(script)],
+        total_seconds=_total_seconds,
+    )
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text()
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _total_seconds(rounds: Sequence[RoundView]) -> float:
+    return sum(s for r in rounds if r.round for s in r.round.seconds.values())
+
+
+def _seconds(value: float) -> str:
+    """A duration as people say it."""
+    if value < 60:
+        return f"{value:.1f} s"
+    if value < 3600:
+        return f"{value / 60:.1f} min"
+    return f"{value / 3600:.1f} h"

@@ -1,0 +1,197 @@
+"""What the report knows of a run: a frozen value, read from the run directory and from nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ..consistency import Consistency
+from ..errors import InputError
+from ..labels import LabelStore
+from ..manifest import Manifest
+from ..rundir import RunDir
+from ..types import FloatArray, IntArray, Round, Scores, Target
+from . import jsonl
+from .base import shareable
+
+# keys of a recipe in which runs of one group may differ: the seed, and what has no influence on the numbers
+_NOT_THE_METHOD = ("seed", "track", "report")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One picked sample: its position, id and rank, and what is known of it; label None = not answered yet."""
+
+    index: int
+    id: str
+    rank: int
+    score: float | None
+    reason: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """One round; `round` is None while it waits for labels or trains."""
+
+    index: int
+    round: Round | None
+    picks: tuple[Pick, ...]
+    scores: Scores | None
+    consistency: Consistency | None
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics of the committed round by name; none while it is open."""
+        return self.round.metrics if self.round else {}
+
+    @property
+    def picked(self) -> IntArray:
+        """Positions of the picks (K,)."""
+        return np.asarray([p.index for p in self.picks], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as the report draws it.
+
+    recipe: as resolved, paths cut to their last part. log: rows of metrics.jsonl. labels: all annotations so far.
+    """
+
+    name: str
+    seed: int
+    classes: tuple[str, ...]
+    recipe: Mapping[str, object]
+    manifest: Manifest
+    labels: LabelStore
+    rounds: tuple[RoundView, ...]
+    log: tuple[Mapping[str, object], ...]
+    digest: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, run_dir: Path) -> RunView:
+        """The run in `run_dir` as it stands; error where a file is missing or is not what it should be."""
+        disk = RunDir(run_dir)
+        facts, manifest, done = disk.facts(), disk.manifest(), disk.rounds()
+        recipe = yaml.safe_load((run_dir / "recipe.yaml").read_text())
+        if not isinstance(recipe, dict):
+            raise InputError(run_dir / "recipe.yaml", "a mapping", type(recipe).__name__)
+        labels = disk.labels(len(manifest))
+        classes = tuple(str(c) for c in _list(facts.get("classes")))
+        rounds = []
+        while (folder := disk.round_path(len(rounds))).joinpath("query.csv").is_file():
+            r = len(rounds)
+            rounds.append(_round(folder, r, done[r] if r < len(done) else None, manifest, labels, classes))
+        return cls(
+            name=str(facts["name"]),
+            seed=int(str(facts["seed"])),
+            classes=classes,
+            recipe=shareable(recipe),
+            manifest=manifest,
+            labels=labels,
+            rounds=tuple(rounds),
+            log=tuple(jsonl.read(run_dir / "metrics.jsonl")),
+            digest=str(facts.get("recipe_digest", "")),
+            versions={k: str(v) for k, v in _mapping(facts.get("versions")).items()},
+        )
+
+    def component(self, key: str) -> str:
+        """Name of a recipe's component, such as query or train; empty where it has none."""
+        value = self.recipe.get(key)
+        return str(value.get("name", "") if isinstance(value, Mapping) else value or "")
+
+    @property
+    def strategy(self) -> str:
+        """Cold start and query, as a bench names them: A+B."""
+        return "+".join(n for n in (self.component("cold_start"), self.component("query")) if n)
+
+    @property
+    def method(self) -> str:
+        """Same for runs that differ in nothing but the seed: these are averaged."""
+        return json.dumps({k: v for k, v in self.recipe.items() if k not in _NOT_THE_METHOD}, sort_keys=True)
+
+    @property
+    def done(self) -> tuple[RoundView, ...]:
+        """The committed rounds."""
+        return tuple(r for r in self.rounds if r.round)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics of the committed rounds, test before val."""
+        return sort_metrics({name for r in self.rounds for name in r.metrics})
+
+    def curve(self, metric: str) -> tuple[FloatArray, FloatArray]:
+        """Labels (R,) and metric (R,) of the committed rounds that have it."""
+        points = [(r.round.labeled, r.metrics[metric]) for r in self.rounds if r.round and metric in r.metrics]
+        x, y = np.asarray(points, dtype=float).reshape(-1, 2).T
+        return x, y
+
+
+_FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "accuracy")
+
+
+def sort_metrics(names: set[str]) -> tuple[str, ...]:
+    """Test before val before the rest, the usual headline metrics first."""
+
+    def key(name: str) -> tuple[int, int, str]:
+        split, _, metric = name.rpartition("/")
+        place = {"test": 0, "val": 1}.get(split, 2)
+        return place, _FIRST.index(metric) if metric in _FIRST else len(_FIRST), name
+
+    return tuple(sorted(names, key=key))
+
+
+def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
+    """An annotation in words: class names where they are known, else the kind."""
+    if kind == "class" and isinstance(target, int):
+        return classes[target] if target < len(classes) else str(target)
+    if kind == "classes" and isinstance(target, tuple):
+        return ", ".join(label_text("class", t, classes) for t in target) or "none"
+    return "skipped" if kind == "skip" else kind
+
+
+def _round(
+    folder: Path, index: int, done: Round | None, manifest: Manifest, labels: LabelStore, classes: tuple[str, ...]
+) -> RoundView:
+    with folder.joinpath("query.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    picks = []
+    for row in rows:
+        position = manifest.position.get(row["id"])
+        if position is None:
+            raise InputError(folder / "query.csv", "ids of the manifest", repr(row["id"]))
+        answer = labels.current.get(position)
+        label = label_text(answer.kind, answer.target, classes) if answer else None
+        score = float(row["score"]) if row["score"] else None
+        picks.append(Pick(position, row["id"], int(row["rank"]), score, row["reason"], label))
+    consistency = folder / "consistency.npz"
+    return RoundView(
+        index=index,
+        round=done,
+        picks=tuple(picks),
+        scores=_scores(folder / "scores.npz"),
+        consistency=Consistency.load(consistency) if done and consistency.is_file() else None,
+    )
+
+
+def _scores(path: Path) -> Scores | None:
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        parts = {name.removeprefix("part/"): archive[name] for name in archive.files if name.startswith("part/")}
+        return Scores(archive["indices"], archive["values"], parts)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
