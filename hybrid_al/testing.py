@@ -129,13 +129,14 @@ def check_strategy(strategy: QueryStrategy) -> None:
     The right count of distinct candidates in every corner (see `corner_cases`), the same picks for the same seed,
     global random state left alone, no need read that is not declared, and a clear error for a need that is missing.
     """
-    for case, (state, budget) in corner_cases().items():
-        try:
-            _select(strategy, restrict(state, strategy.needs), budget)
-        except HybridALError as error:
-            raise AssertionError(f"{case}: {error}") from error
-    _check_repeatable(strategy)
-    _check_missing_needs(strategy)
+    with unchanged_random_state():
+        for case, (state, budget) in corner_cases().items():
+            try:
+                _select(strategy, restrict(state, strategy.needs), budget)
+            except HybridALError as error:
+                raise AssertionError(f"{case}: {error}") from error
+        _check_repeatable(strategy)
+        _check_missing_needs(strategy)
 
 
 def corner_cases() -> dict[str, tuple[QueryState, int]]:
@@ -170,8 +171,7 @@ def _select(strategy: QueryStrategy, state: QueryState, budget: int, seed: int =
 
 def _check_repeatable(strategy: QueryStrategy) -> None:
     state = restrict(make_state(60, labeled=0), strategy.needs)
-    with unchanged_random_state():
-        picks = [_select(strategy, state, 12).indices.tolist() for _ in range(2)]
+    picks = [_select(strategy, state, 12).indices.tolist() for _ in range(2)]
     assert picks[0] == picks[1], f"unlike picks for the same seed: {picks[0]} and {picks[1]}"
 
 
@@ -189,10 +189,17 @@ def unchanged_random_state() -> Iterator[None]:
     """Assert that the block leaves the global generators of random, NumPy and torch as they were."""
     import torch
 
-    def states() -> tuple[object, ...]:
-        name, keys, *rest = np.random.get_state()  # noqa: NPY002 (looked at, never used)
+    def look() -> tuple[object, ...]:
+        name, keys, *rest = np.random.get_state()  # noqa: NPY002 (the global state is what is looked at)
         return random.getstate(), name, np.asarray(keys).tobytes(), *rest, torch.get_rng_state().numpy().tobytes()
 
-    before = states()
-    yield
-    assert states() == before, "a global random state was touched; use the rng that is passed in"
+    saved = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.random(), np.random.random(), torch.rand(1)  # noqa: NPY002 (a step aside, or seeding anew could go unseen)
+    try:
+        before = look()
+        yield
+        assert look() == before, "a global random state was touched; use the rng that is passed in"
+    finally:
+        random.setstate(saved[0])
+        np.random.set_state(saved[1])  # noqa: NPY002
+        torch.set_rng_state(saved[2])

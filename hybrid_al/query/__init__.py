@@ -8,6 +8,21 @@ from .random import Random, RandomPerGroup
 from .typiclust import TypiClust
 from .uncertainty import Entropy, LeastConfidence, Margin
 
+__all__ = [
+    "STRATEGIES",
+    "Entropy",
+    "Hybrid",
+    "KCenter",
+    "KMeans",
+    "LeastConfidence",
+    "Margin",
+    "QueryState",
+    "QueryStrategy",
+    "Random",
+    "RandomPerGroup",
+    "TypiClust",
+]
+
 STRATEGIES: dict[str, type[QueryStrategy]] = {
     "random": Random,
     "random_per_group": RandomPerGroup,

@@ -1,0 +1,225 @@
+"""Uncertainty strategies, score terms, batch makers and the hybrid against references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from hybrid_al import scores
+from hybrid_al.errors import HybridALError, InputError
+from hybrid_al.kernels import k_means
+from hybrid_al.query import STRATEGIES, Entropy, Hybrid, LeastConfidence, Margin, QueryState, QueryStrategy
+from hybrid_al.query.batch import BATCHES, best_first, build_batch
+from hybrid_al.query.terms import TERMS, standing
+from hybrid_al.testing import make_state, restrict
+from hybrid_al.types import FloatArray, IntArray, PredictionBatch
+
+
+def certain(state: QueryState) -> QueryState:
+    """The same state with a model that is certain of everything."""
+
+    def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        yield PredictionBatch(indices, np.tile([1.0, 0, 0], (len(indices), samples * views, 1)))
+
+    return replace(state, predictor=predict)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "score"),
+    [(Entropy(), scores.entropy), (Margin(), scores.margin), (LeastConfidence(), scores.least_confidence)],
+)
+def test_uncertainty_takes_the_top(strategy: QueryStrategy, score: object) -> None:
+    assert callable(score)
+    state = make_state()
+    values = score(state.probs())
+    query = strategy.select(state, 6, np.random.default_rng(0))
+    assert query.indices.tolist() == state.candidates[np.argsort(-values)[:6]].tolist()
+    assert query.scores is not None
+    np.testing.assert_array_equal(query.scores.values, values)
+
+
+def test_ties_fall_at_random() -> None:
+    state = certain(make_state())
+    picks = [tuple(Entropy().select(state, 3, np.random.default_rng(s)).indices.tolist()) for s in range(10)]
+    assert len(set(picks)) == 10
+
+
+def test_best_first() -> None:
+    values = np.array([1.0, 5, 5, 0, 5])
+    orders = {tuple(best_first(values, np.random.default_rng(s)).tolist()) for s in range(60)}
+    assert all(order[3:] == (0, 3) for order in orders)
+    assert len(orders) == 6
+
+
+def test_consistency_term_is_the_record_at_the_candidates() -> None:
+    state = make_state()
+    assert state.consistency is not None
+    np.testing.assert_array_equal(
+        TERMS["consistency"].score(state), [state.consistency.uncertainty()[i] for i in state.candidates]
+    )
+
+
+def test_density_term_is_typicality_in_the_pool() -> None:
+    state = make_state(50, labeled=6)
+    pool = np.concatenate([state.candidates, state.labels.labeled])
+    vectors = state.vectors(pool, "cosine").astype(np.float64)
+    distance = np.sort(np.linalg.norm(vectors[:, None] - vectors[None], axis=2), axis=1)[:, 1:21]
+    expected = (1 / (distance.mean(axis=1) + 1e-5))[: len(state.candidates)]
+    np.testing.assert_allclose(TERMS["density"].score(state), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_terms_read_what_they_declare(name: str) -> None:
+    state, term = make_state(), TERMS[name]
+    assert term.score(restrict(state, term.needs)).shape == state.candidates.shape
+    with pytest.raises(HybridALError):
+        term.score(restrict(state, frozenset()))
+
+
+def test_standing_in_words() -> None:
+    ranks = {"least_confidence": np.array([0.975, 0.999]), "consistency": np.array([0.1, 0.5])}
+    assert standing(ranks, 0) == "least confidence in the top 3 %, consistency in the top 90 %"
+    assert standing(ranks, 1) == "least confidence in the top 1 %, consistency in the top 50 %"
+
+
+def values_of(state: QueryState) -> FloatArray:
+    return np.random.default_rng(7).random(len(state.candidates))
+
+
+def test_topk_batch() -> None:
+    state = make_state()
+    batch = build_batch({"name": "topk"}).make(state, values_of(state), 5, np.random.default_rng(0))
+    assert batch.picks.tolist() == np.argsort(-values_of(state))[:5].tolist()
+
+
+def test_kmeans_batch_takes_the_best_of_each_cluster_of_the_shortlist() -> None:
+    state, values = make_state(80), values_of(make_state(80))
+    batch = build_batch({"name": "kmeans", "shortlist": 4}).make(state, values, 6, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    shortlist = best_first(values, rng)[:24]
+    _, cluster = k_means(state.vectors(state.candidates[shortlist], "cosine"), 6, rng)
+    best = [max(shortlist[cluster == c], key=lambda i: values[i]) for c in range(6)]
+    assert batch.picks.tolist() == sorted(best, key=lambda i: -values[i])
+    assert batch.note == "one of 6 clusters"
+
+
+def test_kmeans_batch_fills_up_where_embeddings_repeat() -> None:
+    state = make_state(constant=True)
+    batch = build_batch({"name": "kmeans"}).make(state, values_of(state), 5, np.random.default_rng(0))
+    assert batch.picks.tolist() == np.argsort(-values_of(state))[:5].tolist()
+
+
+def test_kcenter_batch_spreads_the_shortlist() -> None:
+    state, values = make_state(80), values_of(make_state(80))
+    picks = build_batch({"name": "kcenter", "shortlist": 4}).make(state, values, 6, np.random.default_rng(0)).picks
+    shortlist = np.argsort(-values)[:24]
+    assert picks[0] == shortlist[0]
+    covered = [*state.labels.labeled, state.candidates[picks[0]]]
+    for pick in picks[1:]:
+        away = [
+            np.linalg.norm(
+                state.vectors(state.candidates[[i]], "cosine") - state.vectors(np.asarray(covered), "cosine"), axis=1
+            ).min()
+            for i in shortlist
+        ]
+        assert pick == shortlist[int(np.argmax(away))]
+        covered.append(state.candidates[pick])
+
+
+def test_hybrid_fuses_ranks_by_weight() -> None:
+    state = make_state()
+    strategy = Hybrid(score={"entropy": 2, "consistency": 1, "margin": 0}, batch={"name": "topk"})
+    query = strategy.select(state, 4, np.random.default_rng(0))
+    assert state.consistency is not None
+    entropy = scores.mid_ranks(scores.entropy(state.probs()))
+    consistency = scores.mid_ranks(state.consistency.uncertainty()[state.candidates])
+    fused = (2 * entropy + consistency) / 3
+    assert query.indices.tolist() == state.candidates[np.argsort(-fused)[:4]].tolist()
+    assert query.scores is not None
+    np.testing.assert_allclose(query.scores.values, fused)
+    assert set(query.scores.parts) == {"entropy", "consistency"}
+    np.testing.assert_array_equal(query.scores.parts["entropy"], entropy)
+    assert query.reasons is not None
+    assert query.reasons[0].startswith("entropy in the top ")
+
+
+def test_hybrid_says_why() -> None:
+    query = Hybrid().select(make_state(), 5, np.random.default_rng(0))
+    assert query.reasons is not None
+    for reason in query.reasons:
+        assert " %, consistency in the top " in reason
+        assert reason.endswith("; one of 5 clusters")
+
+
+@pytest.mark.parametrize(
+    ("score", "batch", "needs"),
+    [
+        ({"entropy": 1}, {"name": "topk"}, {"predictions"}),
+        ({"entropy": 0, "consistency": 1}, {"name": "topk"}, {"consistency"}),
+        ({"consistency": 1}, {"name": "kcenter"}, {"consistency", "embeddings"}),
+        ({"entropy": 1, "density": 1}, {"name": "topk"}, {"predictions", "embeddings"}),
+    ],
+)
+def test_hybrid_derives_its_needs(score: dict[str, float], batch: dict[str, str | int], needs: set[str]) -> None:
+    strategy = Hybrid(score, batch)
+    assert strategy.needs == needs
+    strategy.select(restrict(make_state(), strategy.needs), 3, np.random.default_rng(0))
+
+
+def test_hybrid_predicts_once_for_all_terms() -> None:
+    state, calls = make_state(), list[int]()
+    inner = state.predictor
+    assert inner is not None
+
+    def counted(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        calls.append(samples * views)
+        return inner(indices, samples, views)
+
+    strategy = Hybrid({"entropy": 1, "margin": 1, "least_confidence": 1})
+    strategy.select(replace(state, predictor=counted), 3, np.random.default_rng(0))
+    assert calls == [1]
+
+
+def test_hybrid_needs_a_training_before_it() -> None:
+    with pytest.raises(InputError, match="consistency record"):
+        Hybrid().select(replace(make_state(), consistency=None), 3, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"score": {"entropi": 1}}, "did you mean 'entropy'"),
+        ({"score": {"entropy": -1}}, "0 or more"),
+        ({"score": {}}, "one positive weight"),
+        ({"batch": {"name": "kmean"}}, "did you mean 'kmeans'"),
+        ({"batch": {}}, "batch.name"),
+        ({"batch": {"name": "topk", "shortlist": 3}}, "shortlist"),
+        ({"batch": {"name": "kmeans", "shortlst": 3}}, "did you mean 'shortlist'"),
+        ({"batch": {"name": "kmeans", "shortlist": 0}}, "1 or more"),
+        ({"batch": {"name": "kcenter", "metric": "cosin"}}, "did you mean 'cosine'"),
+    ],
+)
+def test_hybrid_refuses_what_it_does_not_know(params: Mapping[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TypeAdapter(Hybrid).validate_python(params)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_strategies_are_built_from_recipes(name: str) -> None:
+    assert TypeAdapter(STRATEGIES[name]).validate_python({}) == STRATEGIES[name]()
+
+
+def test_batches_are_listed() -> None:
+    assert set(BATCHES) == {"topk", "kmeans", "kcenter"}
+    assert all(isinstance(build_batch({"name": name}), BATCHES[name]) for name in ("topk", "kmeans", "kcenter"))
+
+
+@pytest.mark.parametrize("budget", [0, 35])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_budget_must_fit_the_candidates(name: str, budget: int) -> None:
+    with pytest.raises(InputError, match="1 to 34 candidates"):
+        STRATEGIES[name]().select(make_state(), budget, np.random.default_rng(0))

@@ -1,0 +1,94 @@
+"""Acquisition functions and fusion against references written out in Python."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.scores import entropy, fuse, least_confidence, margin, mid_ranks
+from hybrid_al.types import FloatArray
+
+
+def probs(b: int = 20, s: int = 3, c: int = 4) -> FloatArray:
+    drawn: FloatArray = np.random.default_rng(0).dirichlet(np.ones(c), size=(b, s))
+    return drawn
+
+
+def slow(name: str, passes: list[list[float]]) -> float:
+    classes = len(passes[0])
+    mean = sorted(sum(p[c] for p in passes) / len(passes) for c in range(classes))
+    if name == "least_confidence":
+        return 1 - mean[-1]
+    if name == "margin":
+        return 1 - (mean[-1] - mean[-2])
+    return -sum(p * math.log(p) for p in mean if p > 0) / math.log(classes)
+
+
+@pytest.mark.parametrize("name", ["least_confidence", "margin", "entropy"])
+@pytest.mark.parametrize(("s", "c"), [(1, 2), (3, 4), (5, 9)])
+def test_against_the_formula(name: str, s: int, c: int) -> None:
+    score = {"least_confidence": least_confidence, "margin": margin, "entropy": entropy}[name]
+    values = score(probs(s=s, c=c))
+    expected = [slow(name, sample) for sample in probs(s=s, c=c).tolist()]
+    np.testing.assert_allclose(values, expected, rtol=1e-10)
+
+
+def test_certain_and_uniform() -> None:
+    extremes = np.array([[[1.0, 0, 0]], [[1 / 3, 1 / 3, 1 / 3]]])
+    np.testing.assert_allclose(entropy(extremes), [0, 1])
+    np.testing.assert_allclose(margin(extremes), [0, 1])
+    np.testing.assert_allclose(least_confidence(extremes), [0, 2 / 3])
+
+
+def test_pixels_stay() -> None:
+    maps = np.moveaxis(probs(b=2 * 3 * 5).reshape(2, 3, 5, 3, 4), (3, 4), (1, 2))  # (B, S, C, H, W)
+    assert entropy(maps).shape == margin(maps).shape == least_confidence(maps).shape == (2, 3, 5)
+    np.testing.assert_allclose(entropy(maps)[1, 2, 4], entropy(maps[1:, :, :, 2, 4])[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (3, 1, 1)])
+def test_refuses_what_is_no_distribution(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="two classes"):
+        entropy(np.ones(shape))
+
+
+def test_mid_ranks_average_ties() -> None:
+    values = np.array([3.0, 1, 3, 2, 3, 1])
+    expected = (scipy.stats.rankdata(values, method="average") - 0.5) / 6
+    np.testing.assert_allclose(mid_ranks(values), expected)
+
+
+def test_mid_ranks_of_a_constant_of_one_and_of_nothing() -> None:
+    np.testing.assert_array_equal(mid_ranks(np.full(7, 3.2)), 0.5)
+    np.testing.assert_array_equal(mid_ranks(np.array([-4.0])), 0.5)
+    assert mid_ranks(np.empty(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_mid_ranks_refuse_what_cannot_be_ranked(bad: float) -> None:
+    with pytest.raises(InputError, match="at 1"):
+        mid_ranks(np.array([0.0, bad]))
+
+
+def test_fuse_is_the_weighted_mean_of_mid_ranks() -> None:
+    rng = np.random.default_rng(0)
+    parts = {"a": rng.normal(size=9), "b": 1e6 * rng.random(9)}
+    expected = (2 * mid_ranks(parts["a"]) + 0.5 * mid_ranks(parts["b"])) / 2.5
+    np.testing.assert_allclose(fuse(parts, {"a": 2, "b": 0.5}), expected)
+
+
+def test_fuse_wants_weights_for_exactly_its_terms() -> None:
+    with pytest.raises(UnknownName, match="b"):
+        fuse({"a": np.arange(3.0), "b": np.arange(3.0)}, {"a": 1})
+    with pytest.raises(UnknownName, match="b"):
+        fuse({"a": np.arange(3.0)}, {"a": 1, "b": 1})
+
+
+@pytest.mark.parametrize("weights", [{"a": -1.0}, {"a": np.nan}, {"a": 0.0}])
+def test_fuse_refuses_senseless_weights(weights: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="weight"):
+        fuse({"a": np.arange(3.0)}, weights)
