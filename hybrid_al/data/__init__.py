@@ -1,1 +1,18 @@
 """Sources by name; adding one = one file, one line here."""
+
+from __future__ import annotations
+
+from .base import Source
+from .folder import Folder
+from .medmnist import MedMnist
+from .npz import Npz
+from .phantom import Phantom
+from .table import Csv
+
+SOURCES: dict[str, type[Source]] = {
+    "csv": Csv,
+    "folder": Folder,
+    "medmnist": MedMnist,
+    "npz": Npz,
+    "phantom": Phantom,
+}

@@ -24,6 +24,8 @@ class Dataset:
     truth    class number of every sample (N,), -1 where unknown; handed to oracle and holdout, to nothing else
     read     position -> pixels; raises OSError or ValueError with the reason where the image cannot be read
     channels 1 or 3: what the images have
+    reader   what decides the pixels besides the files (the window), so that a cache of pixels can tell
+    skipped  (path, reason) of the images that on_error=skip left out
     """
 
     manifest: Manifest
@@ -31,6 +33,8 @@ class Dataset:
     truth: IntArray
     read: Callable[[int], Pixels]
     channels: int
+    reader: str = ""
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 class Source(Protocol):

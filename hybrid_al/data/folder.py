@@ -1,0 +1,128 @@
+"""Source of a folder of images: its sub-folders are the classes, and above them, where there are any, the splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from pathlib import Path
+from typing import Literal
+
+from ..errors import InputError
+from ..manifest import Split
+from .base import Dataset
+from .images import SUFFIXES, Window
+from .samples import OnError, Sample, check_settings, files_dataset
+from .splits import NAMES
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Images at root/<class>/..., root/<split>/<class>/..., or without classes.
+
+    root     the folder; where all its sub-folders are called train, val, test or the like, they are the splits
+    group    "none", said on purpose, or a regular expression that is searched in the path below root: its first
+             group, or else the whole match, names the patient, volume or slide
+    labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
+             unlabeled. "none": no folder is a class, all images are unlabeled
+    holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
+    on_error stop | skip, see `files_dataset`
+    window   [low, high] of the values that become 0 and 1
+
+    Hidden files and files that are no images are ignored. A sample's id is its path below root.
+    """
+
+    root: Path
+    group: str = ""
+    labels: Literal["folders", "none"] = "folders"
+    holdout: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    on_error: OnError = "stop"
+    window: Window | None = None
+
+    def load(self) -> Dataset:
+        """Look at the folder; rows are sorted by path."""
+        root = Path(self.root).resolve()
+        if not root.is_dir():
+            raise InputError(f"data.root: {self.root}", "a folder", "a file" if root.exists() else "nothing there")
+        check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
+        group = _grouping(self.group)
+        found: list[tuple[str, Split | None, str | None]] = []
+        for split, base in split_folders(root) or [(None, root)]:
+            found += [(path.relative_to(root).as_posix(), split, name) for path, name in self._images(root, base)]
+        if not found:
+            raise InputError(f"data.root: {root}", f"images ({', '.join(sorted(SUFFIXES))})", "none")
+        classes = tuple(sorted({name for _, _, name in found if name is not None}))
+        number = {name: i for i, name in enumerate(classes)}
+        samples = [
+            Sample(path, path, group(path), split, -1 if name is None else number[name])
+            for path, split, name in sorted(found, key=itemgetter(0))
+        ]
+        return files_dataset(
+            root,
+            samples,
+            classes=classes,
+            window=self.window,
+            holdout=self.holdout,
+            seed=self.seed,
+            on_error=self.on_error,
+        )
+
+    def _images(self, root: Path, base: Path) -> Iterator[tuple[Path, str | None]]:
+        """Images below one base folder with the name of their class."""
+        for entry in sorted(base.iterdir()):
+            if not entry.is_dir():
+                yield from ((path, None) for path in images_below(root, entry))
+                continue
+            paths = list(images_below(root, entry))
+            if self.labels == "none" or entry.name.startswith("."):
+                yield from ((path, None) for path in paths)
+            elif paths:
+                yield from ((path, entry.name) for path in paths)
+            else:
+                raise InputError(f"class folder {entry.relative_to(root)}", "at least one image", "none")
+
+
+def split_folders(root: Path) -> list[tuple[Split | None, Path]]:
+    """Sub-folders that are splits; none unless all visible sub-folders are, and no image lies beside them."""
+    entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
+    folders = [entry for entry in entries if entry.is_dir()]
+    beside = any(entry.suffix.lower() in SUFFIXES for entry in entries if not entry.is_dir())
+    if beside or not all(folder.name.lower() in NAMES for folder in folders):
+        return []
+    return [(NAMES[folder.name.lower()], folder) for folder in folders]
+
+
+def images_below(root: Path, path: Path) -> Iterator[Path]:
+    """The image files at or below a path, hidden ones left out, unsorted; links out of `root` are refused."""
+    if path.name.startswith("."):
+        return
+    if path.is_dir():
+        if path.is_symlink():
+            raise InputError(path, "a folder", "a symbolic link, which could lead out of the data or in circles")
+        for entry in path.iterdir():
+            yield from images_below(root, entry)
+    elif path.suffix.lower() in SUFFIXES:
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise InputError(path, f"a file below {root}", f"a symbolic link to {path.resolve()}")
+        yield path
+
+
+def _grouping(group: str) -> Callable[[str], str]:
+    """Path below root -> group."""
+    if group == "none":
+        return str
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise InputError("data.group", "a regular expression", f"{group!r} ({error})") from error
+
+    def group_of(path: str) -> str:
+        match = pattern.search(path)
+        name = match and match.group(1 if pattern.groups else 0)
+        if not name:
+            raise InputError(f"data.group: {path}", f"a path in which {group!r} finds a group", "no match")
+        return name
+
+    return group_of

@@ -1,0 +1,147 @@
+"""The decoded, resized images of a whole manifest as one memory-mapped file, built once and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+from PIL import Image
+
+from ..errors import InputError, UnreadableImages
+from ..types import IntArray
+from .base import Dataset
+from .images import READER_VERSION, resize, to_channels, to_uint8
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """Images of a manifest, row i = sample i.
+
+    images  (N, size, size, C) uint8, memory-mapped read-only; float pixels were rounded to 256 levels
+    digest  what the images were made from: manifest, size, channels, reader
+    """
+
+    images: npt.NDArray[np.uint8]
+    digest: str
+
+    @classmethod
+    def build(
+        cls, dataset: Dataset, *, image_size: int, channels: int | None, cache: Path, progress: Progress | None = None
+    ) -> ImageStore:
+        """Open the store of a dataset in the folder `cache`, after decoding all images where it is not there yet.
+
+        `channels` is 1, 3 or None for what the dataset has. The images are streamed to disk one at a time. A cached
+        file is read through once and checked against its hash; one that is cut short or damaged is built again.
+        Raises UnreadableImages with all images that cannot be read, and then leaves nothing in the cache.
+        """
+        if image_size < 1:
+            raise InputError("data.image_size", "at least 1 pixel", str(image_size))
+        channels = dataset.channels if channels is None else channels
+        if channels not in (1, 3):
+            raise InputError("data.channels", "1 or 3", str(channels))
+        shape = (len(dataset.manifest), image_size, image_size, channels)
+        made_from = [dataset.manifest.fingerprint, *map(str, shape[1:]), READER_VERSION, dataset.reader]
+        digest = hashlib.sha256("\x1f".join(made_from).encode()).hexdigest()
+        folder = Path(cache) / digest[:32]
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):  # a second process waits for the first one's work
+            if not _intact(folder):
+                _write(folder, dataset, shape, progress)
+        return cls(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False), digest)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return int(self.images.shape[0])
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """Channels, 1 or 3."""
+        return int(self.images.shape[3])
+
+    def batch(self, indices: IntArray) -> torch.Tensor:
+        """Images (B, C, H, W) as float32 in [0, 1], in the order of `indices`."""
+        import torch
+
+        chosen = np.ascontiguousarray(np.asarray(self.images[indices]).transpose(0, 3, 1, 2))
+        return torch.from_numpy(chosen).to(torch.float32).div_(255.0)
+
+    def thumbnail(self, index: int, side: int = 64) -> bytes:
+        """One image as JPEG, at most `side` pixels wide and high."""
+        pixels = np.asarray(self.images[index])
+        image = Image.fromarray(pixels[:, :, 0] if self.channels == 1 else pixels)
+        image.thumbnail((side, side))
+        out = io.BytesIO()
+        image.save(out, format="JPEG", quality=80)
+        return out.getvalue()
+
+
+def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], progress: Progress | None) -> None:
+    """Stream all images to a temporary file, then put it and its hash in place."""
+    n, size, _, channels = shape
+    problems: list[tuple[str, str]] = []
+    temporary = folder / "images.npy.tmp"
+    try:
+        with temporary.open("wb") as out:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            for i in range(n):
+                try:
+                    out.write(to_uint8(resize(to_channels(dataset.read(i), channels), size)).tobytes())
+                except (OSError, ValueError) as error:
+                    problems.append((dataset.manifest.paths[i], str(error)))
+                if progress is not None:
+                    progress(i + 1, n)
+            out.flush()
+            os.fsync(out.fileno())
+        if problems:
+            raise UnreadableImages(problems)
+        _replace(folder / "images.json", json.dumps({"sha256": _sha256(temporary)}))
+        temporary.replace(folder / "images.npy")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(path)
+
+
+def _intact(folder: Path) -> bool:
+    """Whether the images are there and are, byte for byte, what was written."""
+    images, record = folder / "images.npy", folder / "images.json"
+    if not (images.is_file() and record.is_file()):
+        return False
+    try:
+        written = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(written, dict) and written.get("sha256") == _sha256(images)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

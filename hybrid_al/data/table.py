@@ -1,0 +1,199 @@
+"""Source of a CSV file that lists image files, one row per image."""
+
+from __future__ import annotations
+
+import csv
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError, UnknownName, UnreadableImages
+from .base import Dataset
+from .images import Window
+from .samples import OnError, Sample, check_settings, files_dataset
+from .splits import read_split
+
+ROLES = ("path", "label", "mask", "group", "split")
+Line = tuple[int, dict[str, str]]
+"""Line number in the file, and its cells by column."""
+
+
+@dataclass(frozen=True)
+class Csv:
+    """Rows of a CSV file (UTF-8, commas; tabs in a .tsv) that name image files.
+
+    root     the CSV file
+    columns  what the columns mean: {path: file, label: dx, mask: mask, group: patient, split: split}; only path must
+             be there. path (and mask) may be a template of columns: "{split}/{file}.jpg"
+    images   the folder that paths are relative to and may not leave; without it, the folder of the CSV
+    group    "none", said on purpose, or a column; `columns: {group: ...}` says the same
+    classes  names or number of the classes; without it, what the label column holds, sorted. Labels are names of the
+             list, or numbers from 0; an empty cell is unknown
+    holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
+    on_error stop | skip, see `files_dataset`
+    window   [low, high] of the values that become 0 and 1
+
+    A sample's id is its path as the table has it. Masks must exist; nothing reads them yet.
+    """
+
+    root: Path
+    columns: Mapping[str, str]
+    images: Path | None = None
+    group: str = ""
+    classes: int | Sequence[str] | None = None
+    holdout: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    on_error: OnError = "stop"
+    window: Window | None = None
+
+    def load(self) -> Dataset:
+        """Read the table and look at its files; rows keep the order of the table."""
+        group = self.group or self.columns.get("group", "")
+        check_settings(self.window, self.on_error, group, "a column (columns.group)")
+        table = Path(self.root)
+        header, lines = read_table(table)
+        self._check_columns(header, group)
+        images = Path(self.images if self.images is not None else table.parent).resolve()
+        if not images.is_dir():
+            raise InputError(f"data.images: {images}", "a folder", "no such folder")
+        paths = self._paths(lines, images)
+        label_column = self.columns.get("label")
+        cells = [(line, row[label_column].strip() if label_column else "") for line, row in lines]
+        classes, labels = read_labels(table, cells, self.classes)
+        samples = []
+        for path, label, (line, row) in zip(paths, labels, lines, strict=True):
+            where = f"{table}, line {line}"
+            split = read_split(where, row[self.columns["split"]]) if "split" in self.columns else None
+            named = path if group == "none" else row[group].strip()
+            if not named:
+                raise InputError(f"{where}, column {group}", "a group", "an empty cell")
+            samples.append(Sample(path, path, named, split, label))
+        return files_dataset(
+            images,
+            samples,
+            classes=classes,
+            window=self.window,
+            holdout=self.holdout,
+            seed=self.seed,
+            on_error=self.on_error,
+        )
+
+    def _check_columns(self, header: Sequence[str], group: str) -> None:
+        for role, column in self.columns.items():
+            if role not in ROLES:
+                raise UnknownName("data.columns", role, ROLES)
+            if role in ("path", "mask"):
+                for name in template_columns(f"data.columns.{role}", column):
+                    require_column(f"data.columns.{role}", name, header)
+            elif (role, column) != ("group", "none"):
+                require_column(f"data.columns.{role}", column, header)
+        if "path" not in self.columns:
+            raise InputError("data.columns.path", f"one of the columns {', '.join(header)}", "nothing")
+        if group != "none":
+            require_column("data.group", group, header)
+
+    def _paths(self, lines: Sequence[Line], images: Path) -> list[str]:
+        """The path of every row, none twice; masks are checked beside them."""
+        seen: dict[Path, int] = {}
+        paths = []
+        lost = []
+        for line, row in lines:
+            path, file = _below(images, f"{self.root}, line {line}", fill(self.columns["path"], row))
+            if file in seen:
+                raise InputError(f"{self.root}, line {line}", "an image of its own", f"{path}, as in line {seen[file]}")
+            seen[file] = line
+            paths.append(path)
+            if "mask" in self.columns:
+                text = fill(self.columns["mask"], row)
+                if text and not _below(images, f"{self.root}, line {line}", text)[1].is_file():
+                    lost.append((text, "no such mask"))
+        if lost:
+            raise UnreadableImages(lost)
+        return paths
+
+
+def read_table(path: Path) -> tuple[list[str], list[Line]]:
+    """Header and rows of a CSV file; InputError with the line where it is none."""
+    if not path.is_file():
+        raise InputError(f"data.root: {path}", "a CSV file", "a folder" if path.is_dir() else "nothing there")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        try:
+            rows = [(reader.line_num, row) for row in reader if row]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}, after line {reader.line_num}", "CSV in UTF-8", str(error)) from error
+    if len(rows) < 2:
+        raise InputError(path, "a header and at least one row", f"{len(rows)} line(s)")
+    header = [name.strip() for name in rows[0][1]]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}, line 1", "columns of different names", f"{twice[0]!r} twice")
+    lines = []
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {line}", f"{len(header)} cells", str(len(row)))
+        lines.append((line, dict(zip(header, row, strict=True))))
+    return header, lines
+
+
+def read_labels(
+    table: Path, cells: Sequence[tuple[int, str]], given: int | Sequence[str] | None
+) -> tuple[tuple[str, ...], list[int]]:
+    """Names of the classes, and the class number of every (line, text); -1 where the text is empty.
+
+    Texts are names where any of them is one of the names, and numbers from 0 otherwise: never a mix of both.
+    """
+    texts = {text for _, text in cells if text}
+    numbers = all(text.isdecimal() for text in texts)
+    if given is None:
+        names = tuple(sorted(texts, key=lambda text: (int(text), text) if numbers else (0, text)))
+    else:
+        names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
+    number = {name: i for i, name in enumerate(names)}
+    if not texts & number.keys():
+        number = {str(i): i for i in range(len(names))}
+    for line, text in cells:
+        if text and text not in number:
+            raise InputError(f"{table}, line {line}", f"a label among {', '.join(number)}", repr(text))
+    return names, [number.get(text, -1) for _, text in cells]
+
+
+def template_columns(where: str, text: str) -> list[str]:
+    """The columns that a template names; a text without braces names itself."""
+    return [text] if "{" not in text else list(_fields(where, text))
+
+
+def require_column(where: str, column: str, header: Sequence[str]) -> None:
+    """UnknownName, with the nearest column, where the table has no such column."""
+    if column not in header:
+        raise UnknownName(where, column, header)
+
+
+def fill(template: str, row: Mapping[str, str]) -> str:
+    """The text of a column, or of a template of columns, in one row."""
+    return (template.format_map(row) if "{" in template else row[template]).strip()
+
+
+def _fields(where: str, template: str) -> Iterator[str]:
+    try:
+        for _, name, spec, conversion in string.Formatter().parse(template):
+            if name is not None:
+                if spec or conversion:
+                    raise ValueError("a format in the braces")
+                yield name
+    except ValueError as error:
+        raise InputError(where, "a column, or a template such as {split}/{file}", f"{template!r} ({error})") from error
+
+
+def _below(images: Path, where: str, text: str) -> tuple[str, Path]:
+    """A path relative to `images` in its plain form, and the file that it leads to."""
+    if not text:
+        raise InputError(where, "a path", "an empty cell")
+    try:
+        file = (images / text).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(where, "a path", f"{text!r} ({error})") from error
+    if not file.is_relative_to(images) or file == images:
+        raise InputError(where, f"a path below {images}", repr(text))
+    return Path(text).as_posix() if not Path(text).is_absolute() else file.relative_to(images).as_posix(), file
