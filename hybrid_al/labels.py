@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -73,8 +73,13 @@ class LabelStore:
         return np.asarray(targets, dtype=np.int64)
 
     def add(self, new: Iterable[Annotation]) -> LabelStore:
-        """A store with the new annotations behind the old ones."""
-        return LabelStore(self.n, (*self.annotations, *new))
+        """A store with the new annotations behind the old ones; one about an annotated sample supersedes the old."""
+        position = {a.index: i for i, a in enumerate(self.annotations)}
+        added = []
+        for a in new:
+            added.append(replace(a, supersedes=position.get(a.index)))
+            position[a.index] = len(self.annotations) + len(added) - 1
+        return LabelStore(self.n, (*self.annotations, *added))
 
     def as_of(self, round: int) -> LabelStore:
         """The store as it was when `round` was committed."""

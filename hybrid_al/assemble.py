@@ -1,0 +1,280 @@
+"""From a recipe to objects: the only module that knows both YAML and classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from .data import SOURCES
+from .data.base import Dataset, Source
+from .errors import InputError, UnknownName
+from .loop import Experiment
+from .oracle import Holdout, Oracle, SimulatedOracle, WorklistOracle
+from .query import STRATEGIES
+from .recipe import Component, Recipe
+from .rundir import RunDir
+from .track.base import Trackers
+from .track.jsonl import JsonlTracker
+from .track.wandb import open_wandb
+
+if TYPE_CHECKING:
+    import torch
+
+    from .data.store import ImageStore
+    from .data.views import Views
+    from .network_learner import NetworkLearner
+
+T = TypeVar("T")
+ORACLES = ("simulated", "worklist")
+PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
+
+
+def component(registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object]) -> T:
+    """Build `registry[name](**params)`, or `package.module:Class` from outside; unknown names and keys are errors."""
+    kind = _outside(where, name) if ":" in name else registry.get(name)
+    if kind is None:
+        raise UnknownName(f"{where}.name", name, registry)
+    known = [f.name for f in dataclasses.fields(cast(Any, kind)) if f.init]
+    for key in params:
+        if key not in known:
+            raise UnknownName(f"{where} ({name})", key, known)
+    try:
+        return cast(T, TypeAdapter(kind).validate_python(dict(params)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(k) for k in first["loc"])
+        raise InputError(f"{where}.{key}" if key else where, first["msg"], repr(first["input"])[:80]) from None
+
+
+def _outside(where: str, name: str) -> type[Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{where}.name", "an importable package.module:Class", f"{name} ({error})") from error
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise InputError(f"{where}.name", "a dataclass", name)
+    return kind
+
+
+@dataclass(frozen=True)
+class Project:
+    """A recipe with its data at hand: what every command starts from."""
+
+    recipe: Recipe
+    dataset: Dataset
+    run: RunDir
+    device: torch.device
+
+    @property
+    def cache(self) -> Path:
+        """Content-addressed files that runs beside each other share."""
+        return self.run.path.parent / ".cache"
+
+    def store(self, progress: Callable[[int, int], None] | None = None) -> ImageStore:
+        """The decoded images, built on first use."""
+        from .data.store import ImageStore
+
+        data = self.recipe.data
+        return ImageStore.build(
+            self.dataset, image_size=data.image_size, channels=data.channels, cache=self.cache, progress=progress
+        )
+
+    def views(self) -> Views:
+        """The view policies of the modality."""
+        from .data.views import VIEWS
+
+        if self.recipe.modality not in VIEWS:
+            raise UnknownName("recipe: modality", self.recipe.modality, VIEWS)
+        return VIEWS[self.recipe.modality]
+
+    def claim(self) -> None:
+        """Make the run directory this recipe's, or check that it is."""
+        resolved, identity = self.recipe.resolved(), self.recipe.identity()
+        facts = {
+            "name": self.recipe.name,
+            "seed": self.recipe.seed,
+            "task": self.recipe.task,
+            "classes": list(self.dataset.classes),
+            "recipe": identity,
+            "recipe_digest": _digest(identity),
+            "manifest": self.dataset.manifest.fingerprint,
+            "versions": {
+                "python": platform.python_version(),
+                **{p: version(p) for p in PACKAGES},
+            },
+        }
+        self.run.claim(facts, yaml.safe_dump(resolved, sort_keys=False), self.dataset.manifest)
+
+    def trackers(self) -> Trackers:
+        """metrics.jsonl, and W&B where the recipe wants it."""
+        jsonl = JsonlTracker(self.run.path / "metrics.jsonl")
+        wandb = self.recipe.track.wandb
+        mirror = open_wandb(
+            self.run.path,
+            self.recipe.resolved(),
+            digest=_digest(self.recipe.identity()),
+            mode=wandb.mode,
+            log_images=wandb.log_images,
+            project=wandb.project,
+        )
+        return Trackers(jsonl, mirror)
+
+
+def source(recipe: Recipe) -> Source:
+    """The source of a recipe, its settings checked, nothing read yet."""
+    return component(SOURCES, "data", recipe.data.source, recipe.data.params)
+
+
+def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "cpu") -> Project:
+    """Check every component by name and parameters, then look at the data. Images are not decoded yet."""
+    import torch
+
+    _check_components(recipe)
+    dataset = source(recipe).load()
+    leaks = dataset.manifest.leaks()
+    if leaks and recipe.data.on_leak == "error":
+        raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
+    path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
+    return Project(recipe, dataset, RunDir(path), torch.device(device))
+
+
+def experiment(project: Project) -> Experiment:
+    """The loop's values and protocols; stage 0 must have been run."""
+    recipe, dataset = project.recipe, project.dataset
+    classes = dataset.classes
+    if len(classes) < 2:
+        raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
+    learner, embeddings = _learner(project)
+    return Experiment(
+        manifest=dataset.manifest,
+        classes=classes,
+        embeddings=embeddings,
+        cold_start=(recipe.cold_start.name, _strategy("cold_start", recipe.cold_start)),
+        query=(recipe.query.name, _strategy("query", recipe.query)),
+        learner=learner,
+        oracle=_oracle(project),
+        holdout=Holdout(dataset.manifest, dataset.truth),
+        budgets=recipe.loop.budgets,
+        seed=recipe.seed,
+    )
+
+
+def _strategy(where: str, spec: Component) -> Any:
+    return component(STRATEGIES, where, spec.name, spec.params)
+
+
+def _check_components(recipe: Recipe) -> None:
+    from .data.views import VIEWS
+
+    source(recipe)
+    if recipe.modality not in VIEWS:
+        raise UnknownName("recipe: modality", recipe.modality, VIEWS)
+    cold = _strategy("cold_start", recipe.cold_start)
+    beyond = cold.needs - {"embeddings"}
+    if beyond:
+        raise InputError("cold_start", "a strategy that needs embeddings alone", f"one that needs {sorted(beyond)[0]}")
+    _strategy("query", recipe.query)
+    _training(recipe)
+    _learner_settings(recipe)
+    if recipe.oracle.name not in ORACLES:
+        raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
+
+
+def _learner_settings(recipe: Recipe) -> Any:
+    from .finetune_learner import Finetune
+    from .frozen_learner import Frozen
+
+    learners: dict[str, type[Any]] = {"finetune": Finetune, "frozen": Frozen}
+    return component(learners, "learner", recipe.learner.name, recipe.learner.params)
+
+
+def _training(recipe: Recipe) -> tuple[Any, Any]:
+    """Objective and schedule from the one `train` section: its keys are told apart by whose they are."""
+    from . import finetune_learner, frozen_learner
+    from .semi import OBJECTIVES
+    from .train import Schedule
+
+    base = frozen_learner.SCHEDULE if recipe.learner.name == "frozen" else finetune_learner.SCHEDULE
+    schedule_keys = {f.name for f in dataclasses.fields(Schedule)}
+    params = recipe.train.params
+    own = {k: v for k, v in params.items() if k not in schedule_keys}
+    kind = OBJECTIVES.get(recipe.train.name)
+    if kind is not None:
+        known = {f.name for f in dataclasses.fields(cast(Any, kind))} | schedule_keys
+        for key in own:
+            if key not in known:
+                raise UnknownName(f"train ({recipe.train.name})", key, known)
+    objective = component(OBJECTIVES, "train", recipe.train.name, own)
+    changes = {k: v for k, v in params.items() if k in schedule_keys}
+    schedule = component({"schedule": Schedule}, "train", "schedule", {**dataclasses.asdict(base), **changes})
+    return objective, schedule
+
+
+def _learner(project: Project) -> tuple[NetworkLearner, Any]:
+    from .embeddings import Embeddings
+    from .models.checkpoint import digest_of
+    from .models.encoder import build_encoder
+    from .network_learner import Foundation
+
+    stage0 = project.run.path / "stage0"
+    store = project.store()
+    encoder = build_encoder(
+        project.recipe.encoder.name,
+        channels=store.channels,
+        image_size=store.size,
+        seed=0,
+        weights=stage0 / "encoder.safetensors",
+    ).to(project.device)
+    embeddings = Embeddings.load(
+        stage0 / "embeddings" / "plain.npy",
+        manifest=project.dataset.manifest.fingerprint,
+        encoder=digest_of(encoder),
+    )
+    objective, schedule = _training(project.recipe)
+    foundation = Foundation(
+        encoder=encoder,
+        embeddings=embeddings,
+        store=store,
+        views=project.views(),
+        classes=len(project.dataset.classes),
+        pool=project.dataset.manifest.indices("pool"),
+        device=project.device,
+        cache=project.cache,
+    )
+    return _learner_settings(project.recipe).build(foundation, objective, schedule), embeddings
+
+
+def worklist(run: RunDir) -> WorklistOracle:
+    """The oracle that takes answers in for a run, from what the run directory says."""
+    facts = run.facts()
+    classes = cast(list[str], facts["classes"])
+    return WorklistOracle(run, run.manifest(), tuple(classes))
+
+
+def _oracle(project: Project) -> Oracle:
+    if project.recipe.oracle.name == "worklist":
+        return worklist(project.run)
+    manifest, truth = project.dataset.manifest, project.dataset.truth
+    pool = manifest.indices("pool")
+    if not (truth[pool] >= 0).any():
+        raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
+    seen = np.full_like(truth, -1)
+    seen[pool] = truth[pool]
+    return SimulatedOracle(seen)
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

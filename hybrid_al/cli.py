@@ -1,0 +1,301 @@
+"""The command line. Every verb is a few lines over the library; heavy imports wait until a verb runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import __version__
+from .errors import HybridALError, InputError
+
+if TYPE_CHECKING:
+    from .assemble import Project
+    from .track.base import Trackers
+    from .types import Round
+
+app = typer.Typer(
+    name="hybrid-al",
+    help="Make every medical annotation count: pretrain, pick, train, pick again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key.path=value ...]", help="Values to change.")]
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Where the run lives [runs/<name>-s<seed>].")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... or auto.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what went wrong.")]
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The recipe to copy.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Where to copy it [NAME.yaml].")] = None,
+) -> None:
+    """List the shipped recipes, or copy one."""
+    from .errors import UnknownName
+    from .recipe import shipped
+
+    known = shipped()
+    if name is None:
+        for key, text in known.items():
+            print(f"{key:14} {text.splitlines()[0].lstrip('# ')}")
+        return
+    if name not in known:
+        raise UnknownName("recipes", name, known)
+    _write_new(out or Path(f"{name}.yaml"), known[name])
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images, a CSV or an NPZ file.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The recipe to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Look at a data folder or file and write a recipe for it."""
+    from .data.describe import describe, recipe_text
+
+    found = describe(data)
+    _write_new(out, recipe_text(found))
+    for note in found.notes:
+        print(f"  {note}")
+    print(f"Next: hybrid-al check {out}")
+
+
+@app.command()
+def check(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    views: Annotated[Path | None, typer.Option("--views", help="Draw the views of some images as a PNG.")] = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Validate recipe and data; say what would run, and its need of disk and memory."""
+    from .overview import draw_views, summary
+
+    project = _open(recipe, overrides, run_dir, device)
+    with _progress(quiet) as progress:
+        store = project.store(lambda done, total: progress(done, total, "reading images"))
+    if not quiet:
+        print("\n".join(summary(project, store)))
+    if views is not None:
+        draw_views(project, store, views)
+        print(f"Views: {views}")
+
+
+@app.command()
+def pretrain(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Stage 0: self-supervised pretraining on the pool; writes encoder and embeddings."""
+    project = _open(recipe, overrides, run_dir, device)
+    with _session(project) as tracker:
+        metrics = _stage0(project, tracker, quiet)
+    if not quiet:
+        _say_probe(metrics)
+        print(f"Stage 0: {project.run.path / 'stage0'}")
+
+
+@app.command()
+def select(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """One query: the cold start or the next round; writes query.csv."""
+    from . import loop
+    from .assemble import experiment
+
+    project = _open(recipe, overrides, run_dir, device)
+    with _session(project) as tracker:
+        _stage0(project, tracker, quiet)
+        r = len(project.run.rounds())
+        if r == len(project.recipe.loop.budgets):
+            raise InputError(project.run.path, "a round left to play", f"all {r} are done")
+        picks = loop.select(experiment(project), project.run, r)
+    print(f"Round {r}: {len(picks)} images to label in {project.run.round_path(r) / 'query.csv'}")
+
+
+@app.command()
+def labels(
+    run: RunArg,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with the columns id and label.")],
+    annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
+) -> None:
+    """Take annotations in: checked whole, then taken over at once."""
+    from .assemble import worklist
+    from .rundir import RunDir
+
+    disk = RunDir(run)
+    disk.facts()
+    with disk.locked():
+        taken, missing = worklist(disk).take(file, annotator)
+    rest = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
+    print(f"{taken} answers taken, {rest}")
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """The whole loop; with a human oracle it stops at the query (exit code 3) and goes on when called again."""
+    from . import loop
+    from .assemble import experiment
+
+    project = _open(recipe, overrides, run_dir, device)
+    say: Callable[[Round], None] = (lambda _: None) if quiet else _say_round
+    with _session(project) as tracker:
+        metrics = _stage0(project, tracker, quiet)
+        if not quiet:
+            _say_probe(metrics)
+        setup = experiment(project)
+        for done in [] if quiet else project.run.rounds():
+            _say_round(done)
+        loop.run(setup, project.run, tracker, said=say)
+        page = _report(project)
+    if not quiet:
+        _say_table(project.run.rounds())
+    print(f"Report: {page}")
+
+
+@app.command()
+def status(run: RunArg) -> None:
+    """Where a run stands and what it waits for."""
+    from .overview import standing
+    from .rundir import RunDir
+
+    print("\n".join(standing(RunDir(run))))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN [RUN ...]", help="One or more run directories.")],
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to [RUN/report].")] = None,
+) -> None:
+    """HTML + CSV; several runs are compared."""
+    from .overview import write_reports
+
+    print(f"Report: {write_reports(runs, out)}")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point: exit code 0 done, 2 wrong input (one clear line), 3 waiting for labels."""
+    try:
+        app(args=None if argv is None else list(argv))
+    except HybridALError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _open(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str) -> Project:
+    from pretrain import stage0
+
+    from .assemble import open_project
+    from .recipe import load
+
+    loaded = load(recipe, overrides or [])
+    stage0.check(loaded)
+    return open_project(loaded, run_dir=run_dir, device=device)
+
+
+@contextmanager
+def _session(project: Project) -> Iterator[Trackers]:
+    """The run locked and claimed, its trackers open."""
+    with project.run.locked():
+        project.claim()
+        tracker = project.trackers()
+        try:
+            yield tracker
+        finally:
+            tracker.close()
+
+
+def _stage0(project: Project, tracker: Trackers, quiet: bool) -> dict[str, float]:
+    from pretrain.stage0 import ensure
+
+    with _progress(quiet) as progress:
+        project.store(lambda done, total: progress(done, total, "reading images"))
+    with _progress(quiet) as progress:
+        return ensure(project, tracker, progress)
+
+
+def _report(project: Project) -> Path:
+    from .overview import write_reports
+
+    return write_reports([project.run.path], None)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal, nothing elsewhere; it appears with the first step."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", visible=False)
+        yield lambda done, total, message: bar.update(
+            task, completed=done, total=total, description=message, visible=True
+        )
+
+
+def _say_probe(metrics: dict[str, float]) -> None:
+    if metrics:
+        print("Stage 0: " + ", ".join(f"{name} {value:.3f}" for name, value in sorted(metrics.items())))
+
+
+def _say_round(row: Round) -> None:
+    shown = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy"))}
+    numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
+
+
+def _say_table(rows: Sequence[Round]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    names = [n for n in ("test/auroc", "test/balanced_accuracy", "val/auroc") if any(n in r.metrics for r in rows)]
+    table = Table("round", "strategy", "picked", "labels", *names, "query s", "train s")
+    for row in rows:
+        cells = [f"{row.metrics[n]:.3f}" if n in row.metrics else "" for n in names]
+        times = [f"{row.seconds[k]:.1f}" for k in ("query", "train")]
+        table.add_row(str(row.index), row.strategy, str(row.budget), str(row.labeled), *cells, *times)
+    Console().print(table)
+
+
+def _write_new(path: Path, text: str) -> None:
+    from .rundir import write_atomic
+
+    if path.exists():
+        raise InputError(path, "a new file", "one that exists")
+    write_atomic(path, text)
+    print(f"Wrote {path}")

@@ -1,0 +1,176 @@
+"""The active-learning loop: read this first.
+
+One round: pick -> commit the picks -> ask -> train -> evaluate -> commit the round. The consistency that training
+writes in round r is what the selection of round r + 1 reads. Every value comes from the last commit on disk, so a
+round that was interrupted is played again and ends the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .consistency import Consistency
+from .embeddings import Embeddings
+from .errors import InputError
+from .labels import LabelStore
+from .learner import FitResult, Learner
+from .manifest import Manifest
+from .oracle import Holdout, Oracle, SimulatedOracle
+from .query.base import QueryState, QueryStrategy, check_query
+from .rng import derive
+from .rundir import RunDir
+from .track.base import Trackers, log_to
+from .types import IntArray, Need, Round
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that the loop needs, as values and protocols; `assemble.py` makes it from a recipe.
+
+    cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start.
+    """
+
+    manifest: Manifest
+    classes: tuple[str, ...]
+    embeddings: Embeddings
+    cold_start: tuple[str, QueryStrategy]
+    query: tuple[str, QueryStrategy]
+    learner: Learner
+    oracle: Oracle
+    holdout: Holdout
+    budgets: tuple[int, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that the pool cannot pay for."""
+        pool = len(self.manifest.indices("pool"))
+        if sum(self.budgets) > pool:
+            raise InputError("loop.budgets", f"at most the pool's {pool} samples in all", str(sum(self.budgets)))
+
+    def strategy(self, round: int) -> tuple[str, QueryStrategy]:
+        """Name and strategy that pick in a round."""
+        return self.cold_start if round == 0 else self.query
+
+
+def run(
+    experiment: Experiment, disk: RunDir, tracker: Trackers, *, said: Callable[[Round], None] = lambda _: None
+) -> list[Round]:
+    """Play every round that is not committed yet; `AwaitingLabels` where a person has to answer first."""
+    while (r := len(disk.rounds())) < len(experiment.budgets):
+        play(experiment, disk, tracker, r)
+        said(disk.rounds()[-1])
+    return disk.rounds()
+
+
+def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> None:
+    """Play round r and commit it."""
+    began = time.perf_counter()
+    picks = select(experiment, disk, r)
+    seconds = {"query": time.perf_counter() - began}
+
+    answers = experiment.oracle.annotate(picks, r)
+    labels = disk.labels(len(experiment.manifest)).add(answers)
+
+    began = time.perf_counter()
+    log = log_to(tracker, stage="train", round=r)
+    fit = experiment.learner.fit(labels, round=r, seed=experiment.seed, log=log)
+    seconds["train"] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    metrics = experiment.holdout.evaluate(experiment.learner)
+    seconds["evaluate"] = time.perf_counter() - began
+
+    _commit(experiment, disk, tracker, r, picks, labels, fit, metrics, seconds)
+
+
+def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
+    """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked."""
+    committed = disk.query_ids(r)
+    if committed is not None:
+        return np.asarray([experiment.manifest.position[i] for i in committed], dtype=np.int64)
+    _, strategy = experiment.strategy(r)
+    state = _state(experiment, disk, r, strategy.needs)
+    budget = experiment.budgets[r]
+    if budget > len(state.candidates):
+        raise InputError(f"budget of round {r}", f"at most {len(state.candidates)} candidates left", str(budget))
+    query = strategy.select(state, budget, derive(experiment.seed, "query", r))
+    disk.commit_query(r, check_query(query, state, budget), experiment.manifest)
+    return query.indices
+
+
+def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need]) -> QueryState:
+    """What the strategy of round r may look at, read back from the commit of round r - 1."""
+    labels = disk.labels(len(experiment.manifest))
+    predictor, consistency = None, None
+    if r > 0:
+        previous = disk.round_path(r - 1)
+        if needs - {"embeddings", "consistency"}:
+            experiment.learner.load(previous / "model.safetensors")
+            predictor = experiment.learner.predict
+        if "consistency" in needs:
+            consistency = Consistency.load(previous / "consistency.npz")
+    return QueryState(
+        round=r,
+        labels=labels,
+        candidates=np.setdiff1d(experiment.manifest.indices("pool"), labels.answered),
+        groups=experiment.manifest.group_codes,
+        embeddings=experiment.embeddings,
+        predictor=predictor,
+        consistency=consistency,
+    )
+
+
+def _commit(
+    experiment: Experiment,
+    disk: RunDir,
+    tracker: Trackers,
+    r: int,
+    picks: IntArray,
+    labels: LabelStore,
+    fit: FitResult,
+    metrics: dict[str, float],
+    seconds: dict[str, float],
+) -> None:
+    folder = disk.round_path(r)
+    experiment.learner.save(folder / "model.safetensors")
+    if fit.consistency is not None:
+        fit.consistency.save(folder / "consistency.npz")
+    row = Round(
+        index=r,
+        strategy=experiment.strategy(r)[0],
+        budget=experiment.budgets[r],
+        query=tuple(experiment.manifest.ids[i] for i in picks.tolist()),
+        labeled=len(labels.labeled),
+        metrics=metrics,
+        seed=experiment.seed,
+        seconds=seconds,
+        digests={
+            "encoder": experiment.embeddings.encoder,
+            "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        },
+    )
+    _track(experiment, tracker, row, labels, fit, picks)
+    disk.commit_round(row, labels)
+
+
+def _track(
+    experiment: Experiment, tracker: Trackers, row: Round, labels: LabelStore, fit: FitResult, picks: IntArray
+) -> None:
+    """Mirror a round: its curve point, the class balance of its picks, and how right the pseudo-labels were."""
+    curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
+    given = Counter(labels.current[i].target for i in picks.tolist())
+    shares = {f"picks/share/{name}": given[c] / len(picks) for c, name in enumerate(experiment.classes)}
+    tracker.log({"query/seconds": row.seconds["query"], **shares}, stage="query", round=row.index)
+    tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
+    values = {"labels": float(row.labeled), **curve, **row.metrics}
+    if isinstance(experiment.oracle, SimulatedOracle) and fit.consistency is not None:
+        rows = np.setdiff1d(np.flatnonzero(fit.consistency.seen > 0), labels.answered)
+        for c, share in experiment.oracle.score(rows, fit.consistency.pseudo_label[rows]).items():
+            values["pseudo/accuracy" if c < 0 else f"pseudo/accuracy/{experiment.classes[c]}"] = share
+    tracker.log(values, stage="evaluate", round=row.index)

@@ -1,0 +1,163 @@
+"""Who holds the truth: the oracles that answer queries, and the holdout that measures predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from .errors import AwaitingLabels, InputError, UnknownName
+from .learner import Learner
+from .manifest import Manifest, Split
+from .metrics import classification
+from .rundir import RunDir, write_atomic
+from .types import Annotation, IntArray
+
+SKIP = "skip"
+
+
+class Oracle(Protocol):
+    """Answers queries."""
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """An annotation of every sample of the query; `AwaitingLabels` where a person has not answered yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class SimulatedOracle:
+    """Answers from the truth (N,) that came with the data; -1 is answered by skipping."""
+
+    truth: IntArray
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; answers at once."""
+        return tuple(self._answer(i, int(self.truth[i]), round) for i in query.tolist())
+
+    @staticmethod
+    def _answer(index: int, target: int, round: int) -> Annotation:
+        if target < 0:
+            return Annotation(index, "skip", None, "simulated", round)
+        return Annotation(index, "class", target, "simulated", round)
+
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """Share of right predictions in each predicted class, and overall under -1; for the dashboard alone."""
+        known = self.truth[indices] >= 0
+        right = (predicted == self.truth[indices])[known]
+        predicted = predicted[known]
+        if not len(right):
+            return {}
+        return {-1: float(right.mean()), **{int(c): float(right[predicted == c].mean()) for c in np.unique(predicted)}}
+
+
+@dataclass(frozen=True)
+class WorklistOracle:
+    """A person, through files: `query.csv` goes out, answers come in by `take`, and wait in the round's folder."""
+
+    run: RunDir
+    manifest: Manifest
+    classes: tuple[str, ...]
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; answers about samples of earlier rounds come along as corrections."""
+        given = {a.index: a for a in self._answers(round)}
+        missing = [i for i in query.tolist() if i not in given]
+        if missing:
+            raise AwaitingLabels(
+                f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
+                f"{self.run.round_path(round) / 'query.csv'} and give it to: hybrid-al labels {self.run.path} FILE"
+            )
+        return tuple(given.values())
+
+    def take(self, file: Path, annotator: str) -> tuple[int, int]:
+        """Take a CSV of `id,label` in, whole or not at all; (answers taken, answers still missing).
+
+        A label is a class name, or "skip"; an empty one is no answer yet. Errors, each with its line: an id that was
+        neither asked for nor labeled before, an unknown class, an id twice with different labels, no open query.
+        """
+        round = len(self.run.rounds())
+        asked = self.run.query_ids(round)
+        if asked is None:
+            raise InputError(self.run.path, "a round that waits for labels", f"no open query in round {round}")
+        known = {*asked, *(self.manifest.ids[i] for i in self.run.labels(len(self.manifest)).current)}
+        answers: dict[str, str] = {}
+        for line, sample, label in _rows(file):
+            where = f"{file} line {line}"
+            if sample not in known:
+                raise InputError(where, "an id of the open query or of an earlier one", repr(sample))
+            if label not in self.classes and label != SKIP:
+                raise UnknownName(where, label, (*self.classes, SKIP))
+            if answers.setdefault(sample, label) != label:
+                raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
+        if not answers:
+            raise InputError(file, "at least one label", "none filled in")
+        self._store(round, answers, annotator)
+        given = {a.index for a in self._answers(round)}
+        return len(answers), sum(self.manifest.position[i] not in given for i in asked)
+
+    def _store(self, round: int, answers: dict[str, str], annotator: str) -> None:
+        folder = self.run.round_path(round) / "answers"
+        number = len(list(folder.glob("*.csv")))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("id", "label", "annotator", "time"))
+        writer.writerows((sample, label, annotator, now) for sample, label in answers.items())
+        write_atomic(folder / f"{number:03d}.csv", out.getvalue())
+
+    def _answers(self, round: int) -> Iterator[Annotation]:
+        for file in sorted((self.run.round_path(round) / "answers").glob("*.csv")):
+            with file.open(newline="", encoding="utf-8") as rows:
+                for row in csv.DictReader(rows):
+                    index, label = self.manifest.position[row["id"]], row["label"]
+                    if label == SKIP:
+                        yield Annotation(index, "skip", None, row["annotator"], round, row["time"])
+                    else:
+                        target = self.classes.index(label)
+                        yield Annotation(index, "class", target, row["annotator"], round, row["time"])
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The val and test labels (N,), -1 where unknown: the learner never sees them, it is only measured by them."""
+
+    manifest: Manifest
+    truth: IntArray
+
+    def known(self, split: Split) -> IntArray:
+        """Labeled samples of a split (K,)."""
+        where = self.manifest.indices(split)
+        return where[self.truth[where] >= 0]
+
+    def evaluate(self, learner: Learner) -> dict[str, float]:
+        """`<split>/<metric>` of every split that has labels."""
+        metrics: dict[str, float] = {}
+        for split in ("val", "test"):
+            where = self.known(split)
+            if len(where):
+                probs = np.concatenate([b.probs.mean(axis=1) for b in learner.predict(where)])
+                measured = classification(probs, self.truth[where])
+                metrics |= {f"{split}/{name}": value for name, value in measured.items()}
+        return metrics
+
+
+def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
+    """(line, id, label) of the answered rows of a CSV."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(file, "a CSV file in UTF-8", getattr(error, "strerror", None) or "another encoding") from error
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    for column in ("id", "label"):
+        if column not in (reader.fieldnames or ()):
+            raise InputError(file, "columns id and label", ", ".join(reader.fieldnames or ["nothing"]))
+    for row in reader:
+        sample, label = (row["id"] or "").strip(), (row["label"] or "").strip()
+        if label:
+            yield reader.line_num, sample, label

@@ -1,0 +1,139 @@
+"""What the command line says about a recipe, a run, and its views; reads, never changes."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+
+from .errors import InputError
+from .manifest import SPLITS
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from .assemble import Project
+    from .data.store import ImageStore
+
+VIEW_KINDS = ("pretrain", "weak", "strong")
+
+
+def summary(project: Project, store: ImageStore) -> list[str]:
+    """What would run: samples, classes, leaks, rounds, disk and memory; one line each."""
+    recipe, dataset = project.recipe, project.dataset
+    manifest = dataset.manifest
+    lines = [f"Recipe {recipe.name}: {recipe.pretrain.name} -> {recipe.cold_start.name} -> {recipe.query.name}"]
+    lines[0] += f", trained by {recipe.train.name} ({recipe.learner.name})"
+    for split in SPLITS:
+        rows = manifest.indices(split)
+        counts = Counter(dataset.truth[rows].tolist())
+        names = [f"{dataset.classes[c]} {counts[c]}" for c in sorted(counts) if c >= 0]
+        groups = len(np.unique(manifest.group_codes[rows]))
+        lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
+    if not len(manifest.indices("test")):
+        lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
+    if leaks := manifest.leaks():
+        lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
+    lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
+    lines.append(f"  {len(recipe.loop.budgets)} rounds, {sum(recipe.loop.budgets)} labels: {recipe.loop.budgets}")
+    lines.append(f"  disk about {_disk(project, store) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB")
+    lines.append(f"  run directory {project.run.path}")
+    return lines
+
+
+def _disk(project: Project, store: ImageStore) -> float:
+    """Bytes: images, embeddings of all and of the cached views, a model a round (20 M parameters, twice)."""
+    features = 4 * 512 * len(store)
+    views = 2 * 512 * 9 * len(store) if project.recipe.learner.name == "frozen" else 0
+    return store.images.nbytes + features + views + 160e6 * len(project.recipe.loop.budgets)
+
+
+def _memory(store: ImageStore) -> float:
+    """GiB: the libraries, and one training batch."""
+    return 1.5 + 1e-9 * 512 * store.size**2 * 64 * 4
+
+
+def draw_views(project: Project, store: ImageStore, out: Path, *, shown: int = 8) -> None:
+    """A PNG sheet: a column an image; rows plain, then two views of each kind."""
+    import torch
+    from PIL import Image
+
+    from .models.checkpoint import seeded
+    from .rng import derive
+
+    pool = project.dataset.manifest.indices("pool")
+    picks = np.sort(derive(project.recipe.seed, "view-sheet").choice(pool, min(shown, len(pool)), replace=False))
+    images, generator = store.batch(picks), seeded(project.recipe.seed)
+    policies = [getattr(project.views(), kind) for kind in VIEW_KINDS for _ in range(2)]
+    rows = [images, *(policy(images, generator) for policy in policies)]
+    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+    pixels = (sheet.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    picture = Image.fromarray(pixels[:, :, 0] if store.channels == 1 else pixels)
+    scale = max(1, 96 // store.size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
+
+
+def standing(run: RunDir) -> list[str]:
+    """Where a run stands and what it waits for; one line each."""
+    facts, rounds = run.facts(), run.rounds()
+    recipe = yaml.safe_load((run.path / "recipe.yaml").read_text())
+    budgets = recipe["loop"]["budgets"]
+    lines = [f"{facts['name']} (seed {facts['seed']}): {len(rounds)} of {len(budgets)} rounds done"]
+    if rounds:
+        numbers = ", ".join(f"{k} {v:.3f}" for k, v in rounds[-1].metrics.items() if k.endswith("/auroc"))
+        lines.append(f"  {rounds[-1].labeled} labels; {numbers or 'no test or val labels'}")
+    if len(rounds) == len(budgets):
+        return [*lines, "  finished"]
+    asked = run.query_ids(len(rounds))
+    if asked is None:
+        pretrained = (run.path / "stage0" / "probe.json").is_file()
+        step = f"the query of round {len(rounds)}" if pretrained else "stage 0"
+        return [*lines, f"  next: {step}; go on with: hybrid-al run"]
+    answered = set()
+    for file in sorted((run.round_path(len(rounds)) / "answers").glob("*.csv")):
+        with file.open(newline="", encoding="utf-8") as answers:
+            answered |= {row["id"] for row in csv.DictReader(answers)}
+    waiting = sum(i not in answered for i in asked)
+    if recipe["oracle"]["name"] == "worklist" and waiting:
+        query = run.round_path(len(rounds)) / "query.csv"
+        return [*lines, f"  waits for {waiting} of {len(asked)} labels in {query}: hybrid-al labels {run.path} FILE"]
+    return [*lines, f"  next: the training of round {len(rounds)}; go on with: hybrid-al run"]
+
+
+def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
+    """Write the report of one run, or of several compared; the path of the page."""
+    from .track.report import write_report
+    from .track.runview import RunView
+
+    if len(runs) > 1 and out is None:
+        out = Path("report")
+    folder = out or runs[0] / "report"
+    views = [RunView.read(path) for path in runs]
+    return write_report(views, folder, thumbnails=[_thumbnails(path) for path in runs])
+
+
+def _thumbnails(run: Path) -> Callable[[int], bytes] | None:
+    """Thumbnails from the cached images of a run, where its recipe allows them and the cache is still there."""
+    from .assemble import open_project
+    from .recipe import parse
+
+    recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text()), run / "recipe.yaml")
+    if not recipe.report.images:
+        return None
+    try:
+        project = open_project(recipe, run_dir=run)
+    except InputError:
+        return None  # the data has moved or is gone: a report without pictures is better than none
+    if project.dataset.manifest.fingerprint != RunDir(run).manifest().fingerprint:
+        return None
+    return partial(_thumbnail, project.store())
+
+
+def _thumbnail(store: ImageStore, index: int) -> bytes:
+    return store.thumbnail(index)

@@ -1,0 +1,195 @@
+"""Recipes: validated YAML. Nothing below `assemble.py` has heard of it.
+
+A recipe says only what differs from the defaults; `identity` is what two runs must share to be the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .errors import InputError, UnknownName
+
+Value = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Open(BaseModel):
+    """A component: its name, and parameters that the component itself checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """Everything beside the keys that every component of the kind has."""
+        return dict(self.model_extra or {})
+
+
+class Component(_Open):
+    """`{name: typiclust, ...}`, or just `typiclust`."""
+
+    name: str
+
+
+Named = Annotated[Component, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)]
+
+
+class Data(_Open):
+    """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source."""
+
+    source: str = "phantom"
+    image_size: int = Field(default=32, ge=8, le=4096)
+    channels: Literal[1, 3] | None = None
+    on_leak: Literal["warn", "error"] = "warn"
+
+
+class EncoderSection(_Section):
+    """A timm network, and weights of a previous stage 0 (safetensors) to start from."""
+
+    name: str = "resnet10t"
+    weights: str | None = None
+
+
+class Loop(_Section):
+    """Labels to buy in each round; the first is the cold start."""
+
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
+
+
+class Wandb(_Section):
+    """Weights & Biases; offline writes files into the run directory and opens no connection."""
+
+    mode: Literal["offline", "online", "disabled", "off"] = "offline"
+    project: str = "hybrid-al"
+    log_images: bool = False
+
+
+class Track(_Section):
+    """Mirrors beside metrics.jsonl."""
+
+    wandb: Wandb = Wandb()
+
+
+class Report(_Section):
+    """The HTML report; it never leaves the machine by itself."""
+
+    images: bool = True
+
+
+class Recipe(_Section):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    modality: str = "microscopy"
+    task: Literal["classification"] = "classification"
+    seed: int = Field(0, ge=0)
+    data: Data = Data()
+    encoder: EncoderSection = EncoderSection()
+    pretrain: Named = Component(name="simclr")
+    learner: Named = Component(name="finetune")
+    cold_start: Named = Component(name="typiclust")
+    query: Named = Component(name="hybrid")
+    train: Named = Component(name="fixmatch")
+    loop: Loop = Loop()
+    oracle: Named = Component(name="simulated")
+    track: Track = Track()
+    report: Report = Report()
+
+    def resolved(self) -> dict[str, Any]:
+        """All values, defaults included, as plain YAML types."""
+        return self.model_dump(mode="json")
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run this run: not the trackers, nor where the data lies, nor how far the budget goes."""
+        plain = self.resolved()
+        del plain["track"], plain["report"], plain["loop"]
+        plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak")}
+        return plain
+
+
+def load(file: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe: a YAML file, or the name of a shipped one; overrides are `key.path=value`, parsed as YAML."""
+    where, text = _text(file)
+    plain = _yaml(where, text)
+    if not isinstance(plain, dict):
+        raise InputError(where, "a mapping of keys", type(plain).__name__)
+    for override in overrides:
+        _override(plain, override)
+    return parse(plain, where)
+
+
+def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
+    """Validate plain values; the first error is reported with its key, and the nearest key where it is unknown."""
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        raise _translate(error, where) from None
+
+
+def shipped() -> dict[str, str]:
+    """The shipped recipes: name -> YAML text."""
+    files = resources.files("recipes").iterdir()
+    return {f.name.removesuffix(".yaml"): f.read_text() for f in sorted(files, key=str) if f.name.endswith(".yaml")}
+
+
+def _text(file: Path | str) -> tuple[str, str]:
+    path = Path(file)
+    if path.is_file():
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(path, "a YAML file in UTF-8", "another encoding") from None
+    known = shipped()
+    if str(file) in known:
+        return f"recipe {file}", known[str(file)]
+    if path.suffix or path.parent != Path():
+        raise InputError(path, "a recipe file", "no such file")
+    raise UnknownName("recipe", str(file), known)
+
+
+def _yaml(where: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(where, "YAML", " ".join(str(error).split())) from None
+
+
+def _override(plain: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise InputError(f"override {override!r}", "key.path=value", "no key or no =")
+    *parents, last = path.split(".")
+    for key in parents:
+        below = plain.setdefault(key, {})
+        if isinstance(below, str):  # `query: entropy` is short for {name: entropy}
+            below = plain[key] = {"name": below}
+        if not isinstance(below, dict):
+            raise InputError(f"override {override!r}", f"keys below {key}", repr(below))
+        plain = below
+    plain[last] = _yaml(f"override {override!r}", value)
+
+
+def _translate(error: ValidationError, where: object) -> InputError:
+    first = error.errors(include_url=False)[0]
+    keys = [str(k) for k in first["loc"]]
+    place = f"{where}: {'.'.join(keys)}"
+    if first["type"] == "extra_forbidden":
+        return UnknownName(f"{where}: {'.'.join(keys[:-1]) or 'top level'}", keys[-1], _fields(keys[:-1]))
+    return InputError(place, first["msg"][:1].lower() + first["msg"][1:], repr(first["input"])[:80])
+
+
+def _fields(keys: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for key in keys:
+        annotation = model.model_fields[key].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)

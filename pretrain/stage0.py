@@ -1,0 +1,93 @@
+"""Stage 0 of a run: train the encoder without labels, export it with its embeddings, probe it where labels exist."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from hybrid_al.assemble import Project, component
+from hybrid_al.embeddings import Embeddings
+from hybrid_al.errors import UnknownName
+from hybrid_al.manifest import Split
+from hybrid_al.models.encoder import Encoder, build_encoder
+from hybrid_al.recipe import Recipe
+from hybrid_al.rng import derive_seed
+from hybrid_al.rundir import write_json
+from hybrid_al.track.base import Trackers, log_to
+from hybrid_al.types import IntArray
+
+from . import METHODS, NONE
+from .base import Method
+from .export import export
+from .loop import Job, Progress, pretrain
+from .probe import probe
+
+
+def check(recipe: Recipe) -> Method | None:
+    """The method of a recipe with its parameters, None for `none`; unknown names and keys are errors."""
+    if recipe.pretrain.name == NONE:
+        for key in recipe.pretrain.params:
+            raise UnknownName("pretrain (none)", key, ())
+        return None
+    return component({**METHODS}, "pretrain", recipe.pretrain.name, recipe.pretrain.params)
+
+
+def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:
+    """Run stage 0 where the run directory does not hold it yet; its probe metrics."""
+    folder = project.run.path / "stage0"
+    done = folder / "probe.json"
+    if not done.is_file():
+        encoder = _trained(project, tracker, progress)
+        store = project.store()
+        embeddings = export(encoder, store, project.dataset.manifest.fingerprint, folder, project.device)
+        metrics = _probe(project, embeddings)
+        tracker.log({f"stage0/{name}": value for name, value in metrics.items()}, stage="stage0")
+        write_json(done, metrics)  # last: its presence says that stage 0 is over
+        (folder / "resume.pt").unlink(missing_ok=True)
+    found: dict[str, float] = json.loads(done.read_text())
+    return found
+
+
+def _trained(project: Project, tracker: Trackers, progress: Progress) -> Encoder:
+    recipe, store = project.recipe, project.store()
+    weights = recipe.encoder.weights
+    encoder = build_encoder(
+        recipe.encoder.name,
+        channels=store.channels,
+        image_size=store.size,
+        seed=derive_seed(recipe.seed, "encoder"),
+        weights=None if weights is None else Path(weights),
+    )
+    method = check(recipe)
+    if method is None:
+        return encoder.to(project.device)
+    folder = project.run.path / "stage0"
+    folder.mkdir(parents=True, exist_ok=True)
+    job = Job(
+        method=method,
+        encoder=encoder,
+        store=store,
+        pool=project.dataset.manifest.indices("pool"),
+        views=project.views().pretrain,
+        seed=recipe.seed,
+        device=project.device,
+        resume=folder / "resume.pt",
+    )
+    pretrain(job, log=log_to(tracker, stage="stage0"), progress=progress)
+    return encoder
+
+
+def _probe(project: Project, embeddings: Embeddings) -> dict[str, float]:
+    """Probes need labels of the pool, so they exist in simulations only."""
+    if project.recipe.oracle.name != "simulated":
+        return {}
+    splits = {split: found for split in ("val", "test") if len((found := _labeled(project, split))[0])}
+    return probe(embeddings, len(project.dataset.classes), _labeled(project, "pool"), splits)
+
+
+def _labeled(project: Project, split: Split) -> tuple[IntArray, IntArray]:
+    truth, rows = project.dataset.truth, project.dataset.manifest.indices(split)
+    known = rows[truth[rows] >= 0]
+    return known, np.asarray(truth[known])
