@@ -24,59 +24,49 @@ def nearest(
 ) -> tuple[FloatArray, IntArray]:
     """Exact k nearest rows of `base` for each query: squared distances (Q, k) ascending, rows of base (Q, k).
 
-    `exclude_self`: queries are the base itself, row by row, and no row is its own neighbour. Memory is
-    O(block^2); k beyond the rows there are is an error. Neighbours are found by the expansion
-    |q|^2 - 2qb + |b|^2 on centred rows and their distances recomputed by subtraction, so that near-duplicates
-    do not cancel to noise.
+    `exclude_self`: queries are the base itself, row by row, and no row is its own neighbour. k beyond the rows
+    there are is an error. Memory is O(block^2). Distances are expanded, |q|^2 - 2qb + |b|^2, which cancels for
+    near-duplicates far from the origin: so rows are centred and the arithmetic is float64.
     """
+    import torch
+
     most = len(base_ND) - exclude_self
     if not 1 <= k <= most:
         raise InputError("nearest", f"1 to {most} neighbours", str(k))
     if exclude_self and len(queries_QD) != len(base_ND):
         raise InputError("nearest", f"{len(base_ND)} queries, the base itself", str(len(queries_QD)))
-    centre = _mean(base_ND)
-    queries, base = _tensor(queries_QD - centre), _tensor(base_ND - centre)
-    distances = np.empty((len(queries), k), dtype=np.float32)
-    indices = np.empty((len(queries), k), dtype=np.int64)
-    for start in range(0, len(queries), block):
-        rows = slice(start, start + block)
-        found = _candidates(queries[rows], base, min(k + 4, most), start if exclude_self else None, block)
-        exact = _refine(queries[rows], base, found)
-        order = np.lexsort((found.cpu().numpy(), exact))[:, :k]
-        distances[rows] = np.take_along_axis(exact, order, axis=1)
-        indices[rows] = np.take_along_axis(found.cpu().numpy(), order, axis=1)
-    return distances, indices
+    base = _tensor(base_ND)
+    centre = base.mean(0, dtype=torch.float64)
+    found = [
+        _nearest_of_block(part - centre, base, centre, k, i * block if exclude_self else None, block)
+        for i, part in enumerate(torch.split(_tensor(queries_QD), block))
+    ]
+    distances, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    return distances.clip(0).astype(np.float32), rows
 
 
-def _candidates(queries: torch.Tensor, base: torch.Tensor, k: int, self_offset: int | None, block: int) -> torch.Tensor:
-    """Rows of the k nearest by the expansion (Q, k): a running top-k over blocks of the base."""
+def _nearest_of_block(
+    queries: torch.Tensor, base: torch.Tensor, centre: torch.Tensor, k: int, own: int | None, block: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distances and rows of the k nearest of some centred queries: a running top-k over blocks of the base.
+
+    own: the first query's own row in the base, where no query may find itself.
+    """
     import torch
 
-    best: torch.Tensor | None = None
-    rows: torch.Tensor | None = None
+    best = queries.new_empty(len(queries), 0)
+    rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(base), block):
-        part = base[start : start + block]
-        distance = part.square().sum(1) - 2 * queries @ part.T  # |q|^2 is the same for a whole row
-        here = torch.arange(start, start + len(part), device=base.device)
-        if self_offset is not None:
-            own = torch.arange(self_offset, self_offset + len(queries), device=base.device)
-            distance[own[:, None] == here] = torch.inf
-        here = here.expand(len(queries), -1)
-        if best is not None and rows is not None:
-            distance, here = torch.cat([best, distance], 1), torch.cat([rows, here], 1)
-        best, position = distance.topk(min(k, distance.shape[1]), dim=1, largest=False)
-        rows = here.gather(1, position)
-    assert rows is not None
-    return rows
-
-
-def _refine(queries: torch.Tensor, base: torch.Tensor, rows: torch.Tensor) -> FloatArray:
-    """Squared distances of each query to its rows (Q, k), by subtraction, one neighbour at a time."""
-    import torch
-
-    columns = [(queries - base[rows[:, j]]).square().sum(1) for j in range(rows.shape[1])]
-    distances: FloatArray = torch.stack(columns, dim=1).cpu().numpy()
-    return distances
+        part = base[start : start + block] - centre
+        distance = queries.square().sum(1, keepdim=True) - 2 * queries @ part.T + part.square().sum(1)
+        here = torch.arange(start, start + len(part), device=base.device).expand(len(queries), -1)
+        if own is not None:
+            itself = torch.arange(own, own + len(queries), device=base.device)
+            distance[here == itself[:, None]] = torch.inf
+        distance, here = torch.cat([best, distance], 1), torch.cat([rows, here], 1)
+        best, place = distance.topk(min(k, distance.shape[1]), dim=1, largest=False)
+        rows = here.gather(1, place)
+    return best, rows
 
 
 def typicality(vectors_ND: FloatArray, k: int) -> FloatArray:
@@ -169,14 +159,6 @@ def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, 
         seeds.append(int(rng.choice(len(mass), p=mass / mass.sum())))
         reach = np.minimum(reach, _to_row(vectors, vectors[seeds[-1]], block))
     return np.asarray(seeds, dtype=np.int64)
-
-
-def nearest_to_centroids(vectors_ND: FloatArray, centroids_KD: FloatArray, assignment_N: IntArray) -> IntArray:
-    """The member of each cluster that is nearest to its centroid (K,), as rows of `vectors`."""
-    distance = squared_to(vectors_ND, centroids_KD[assignment_N])
-    order = np.lexsort((distance, assignment_N))
-    _, first = np.unique(assignment_N[order], return_index=True)
-    return order[first].astype(np.int64)
 
 
 def squared_to(rows_ND: FloatArray, others_ND: FloatArray) -> FloatArray:

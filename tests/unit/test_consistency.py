@@ -76,7 +76,7 @@ def record(seen: list[int], disagreement: list[float]) -> Consistency:
 
 
 def test_rows_never_seen_are_neutral() -> None:
-    uncertainty = record([0, 4, 4, 4, 0], [0, 0.1, 0.3, 0.9, 1]).uncertainty()
+    uncertainty = record([0, 4, 4, 4, 0], [1, 0.1, 0.3, 0.9, 1]).uncertainty()
     np.testing.assert_allclose(uncertainty, [0.3, 0.1, 0.3, 0.9, 0.3], rtol=1e-6)
     np.testing.assert_array_equal(record([0, 0], [0, 1]).uncertainty(), 0.5)
 

@@ -58,10 +58,21 @@ def test_nearest_does_not_cancel_for_vectors_far_from_the_origin() -> None:
     np.testing.assert_allclose(distances, np.sort(reference, axis=1)[:, :4], rtol=1e-5)
 
 
-def test_nearest_of_duplicates_is_exactly_zero() -> None:
+def test_nearest_does_not_cancel_inside_clumps_that_lie_far_apart() -> None:
+    clump = np.where(np.arange(60) % 2, 100, -100)[:, None]
+    base = (rows(60) * 1e-2 + clump).astype(np.float32)
+    reference = full(base, base)
+    np.fill_diagonal(reference, np.inf)
+    distances, indices = nearest(base, base, 4, exclude_self=True)
+    np.testing.assert_array_equal(indices, np.argsort(reference, axis=1)[:, :4])
+    np.testing.assert_allclose(distances, np.sort(reference, axis=1)[:, :4], rtol=1e-5)
+
+
+def test_nearest_of_duplicates_is_zero() -> None:
     base = np.concatenate([rows(9), rows(9)]) * 1e3
     distances, indices = nearest(base, base, 1, exclude_self=True)
-    np.testing.assert_array_equal(distances, 0)
+    assert (distances >= 0).all()
+    np.testing.assert_allclose(distances, 0, atol=1e-7)
     np.testing.assert_array_equal(indices[:, 0], (np.arange(18) + 9) % 18)
 
 
@@ -126,6 +137,12 @@ def test_k_center_starts_in_the_middle_and_takes_all_rows_once() -> None:
     np.testing.assert_allclose(radius, [np.inf, 9, 4, 1, 0])
 
 
+def test_k_center_never_takes_a_covered_row() -> None:
+    picks, radius = k_center(np.ones((5, 2), np.float32), np.array([0, 1]), 3)
+    assert sorted(picks.tolist()) == [2, 3, 4]
+    np.testing.assert_array_equal(radius, 0)
+
+
 def test_k_center_refuses_too_many_and_covered_picks() -> None:
     with pytest.raises(InputError, match="1 to 3 picks"):
         k_center(rows(4), np.array([0]), 4)
@@ -187,16 +204,6 @@ def test_k_means_plus_plus_draws_by_squared_distance() -> None:
     drawn = [tuple(k_means_plus_plus(vectors, 2, np.random.default_rng(s)).tolist()) for s in range(3000)]
     after_zero = [second for first, second in drawn if first == 0]
     assert np.mean(np.asarray(after_zero) == 2) == pytest.approx(0.9, abs=0.03)  # 9 : 1
-
-
-def test_nearest_to_centroids() -> None:
-    vectors = rows(40)
-    centroids, cluster = k_means(vectors, 6, np.random.default_rng(0))
-    leaders = nearest_to_centroids(vectors, centroids, cluster)
-    distance = full(vectors, centroids)
-    for c, leader in enumerate(leaders):
-        members = np.flatnonzero(cluster == c)
-        assert leader == members[distance[members, c].argmin()]
 
 
 def test_squared_to() -> None:

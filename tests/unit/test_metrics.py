@@ -81,6 +81,11 @@ def test_ece_against_a_loop() -> None:
     assert calibration_error(probs, targets) == pytest.approx(expected)
 
 
+def test_ece_bins_hold_their_upper_edge() -> None:
+    probs = np.array([[0.6, 0.4], [0.59, 0.41]])  # both in (8/15, 9/15]
+    assert calibration_error(probs, np.array([0, 1])) == pytest.approx(abs(0.5 - 0.595))
+
+
 def test_perfect_predictions() -> None:
     metrics = classification(np.eye(3)[[0, 1, 2, 1]], np.array([0, 1, 2, 1]))
     assert metrics == {"auroc": 1, "accuracy": 1, "balanced_accuracy": 1, "macro_f1": 1, "nll": 0, "ece": 0}
