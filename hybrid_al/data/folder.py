@@ -48,16 +48,11 @@ class Folder:
             raise InputError(f"data.root: {self.root}", "a folder", "a file" if root.exists() else "nothing there")
         check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
         group = _grouping(self.group)
-        found: list[tuple[str, Split | None, str | None]] = []
-        for split, base in split_folders(root) or [(None, root)]:
-            found += [(path.relative_to(root).as_posix(), split, name) for path, name in self._images(root, base)]
-        if not found:
-            raise InputError(f"data.root: {root}", f"images ({', '.join(sorted(SUFFIXES))})", "none")
+        found = find_images(root, self.labels)
         classes = tuple(sorted({name for _, _, name in found if name is not None}))
         number = {name: i for i, name in enumerate(classes)}
         samples = [
-            Sample(path, path, group(path), split, -1 if name is None else number[name])
-            for path, split, name in sorted(found, key=itemgetter(0))
+            Sample(path, path, group(path), split, -1 if name is None else number[name]) for path, split, name in found
         ]
         return files_dataset(
             root,
@@ -69,19 +64,20 @@ class Folder:
             on_error=self.on_error,
         )
 
-    def _images(self, root: Path, base: Path) -> Iterator[tuple[Path, str | None]]:
-        """Images below one base folder with the name of their class."""
-        for entry in sorted(base.iterdir()):
-            if not entry.is_dir():
-                yield from ((path, None) for path in images_below(root, entry))
-                continue
-            paths = list(images_below(root, entry))
-            if self.labels == "none" or entry.name.startswith("."):
-                yield from ((path, None) for path in paths)
-            elif paths:
-                yield from ((path, entry.name) for path in paths)
-            else:
-                raise InputError(f"class folder {entry.relative_to(root)}", "at least one image", "none")
+
+def find_images(root: Path, labels: Literal["folders", "none"]) -> list[tuple[str, Split | None, str | None]]:
+    """Path below `root`, split and name of the class of all images, sorted by path; InputError where there is none."""
+    found: list[tuple[str, Split | None, str | None]] = []
+    for split, base in split_folders(root) or [(None, root)]:
+        for entry in base.iterdir():
+            paths = [path.relative_to(root).as_posix() for path in images_below(root, entry)]
+            is_class = labels == "folders" and entry.is_dir() and not entry.name.startswith(".")
+            if is_class and not paths:
+                raise InputError(f"class folder {entry}", "at least one image", "none")
+            found += [(path, split, entry.name if is_class else None) for path in paths]
+    if not found:
+        raise InputError(f"data.root: {root}", f"images ({', '.join(sorted(SUFFIXES))})", "none")
+    return sorted(found, key=itemgetter(0))
 
 
 def split_folders(root: Path) -> list[tuple[Split | None, Path]]:
