@@ -11,7 +11,6 @@ from hybrid_al.kernels import (
     k_means,
     k_means_plus_plus,
     nearest,
-    nearest_to_centroids,
     squared_to,
     typicality,
 )
