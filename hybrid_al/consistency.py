@@ -43,8 +43,8 @@ class Consistency:
     def uncertainty(self, parts: tuple[str, ...] = PARTS) -> FloatArray:
         """Mean of the named parts, each in [0, 1]: 0 = steady, 1 = inconsistent (N,).
 
-        A row that was never seen gets the median of the seen ones: "unseen = most uncertain" would be
-        random sampling on a large pool.
+        A row seen fewer than two times, whose flips are unknown, gets the median of the others: "unseen = most
+        uncertain" would be random sampling on a large pool.
         """
         values = {
             "disagreement": 1 - self.agreement,
@@ -53,7 +53,7 @@ class Consistency:
             "doubt": 1 - self.confidence,
         }
         total = np.stack([values[p] for p in parts]).mean(axis=0)
-        seen = self.seen > 0
+        seen = self.seen > 1
         neutral = np.median(total[seen]) if seen.any() else 0.5
         return np.where(seen, total, neutral).astype(np.float32)
 

@@ -168,13 +168,19 @@ def _override(plain: dict[str, Any], override: str) -> None:
         raise InputError(f"override {override!r}", "key.path=value", "no key or no =")
     *parents, last = path.split(".")
     for key in parents:
-        below = plain.setdefault(key, {})
+        below = plain.setdefault(key, _default_component(key))
         if isinstance(below, str):  # `query: entropy` is short for {name: entropy}
             below = plain[key] = {"name": below}
         if not isinstance(below, dict):
             raise InputError(f"override {override!r}", f"keys below {key}", repr(below))
         plain = below
     plain[last] = _yaml(f"override {override!r}", value)
+
+
+def _default_component(key: str) -> dict[str, Any]:
+    """What a key that the recipe does not have stands for: `train.threshold=0.9` changes the default objective."""
+    field = Recipe.model_fields.get(key)
+    return {"name": field.default.name} if field is not None and isinstance(field.default, Component) else {}
 
 
 def _translate(error: ValidationError, where: object) -> InputError:

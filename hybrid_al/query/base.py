@@ -43,7 +43,10 @@ class QueryState:
 
     def probs(self, samples: int = 1, views: int = 1) -> FloatArray:
         """All candidates' class probabilities (M, S, C), checked to be finite and to sum to one."""
-        probs = np.concatenate([b.probs for b in self.predictions(samples, views)])
+        batches = list(self.predictions(samples, views))
+        if not np.array_equal(np.concatenate([b.indices for b in batches]), self.candidates):
+            raise InputError(f"predictions of round {self.round}", "the candidates in their order", "another order")
+        probs = np.concatenate([b.probs for b in batches])
         if not np.isfinite(probs).all() or (abs(probs.sum(axis=2) - 1) > 1e-3).any():
             raise InputError(f"predictions of round {self.round}", "probabilities that sum to one", "others")
         return probs

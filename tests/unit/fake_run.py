@@ -15,7 +15,7 @@ from PIL import Image
 
 from hybrid_al.consistency import ConsistencyRecorder
 from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest
+from hybrid_al.manifest import Manifest, Split
 from hybrid_al.rundir import RunDir
 from hybrid_al.track.jsonl import JsonlTracker
 from hybrid_al.track.report import RunView, write_report
@@ -63,12 +63,9 @@ def fake_run(
         disk.commit_query(r, query, manifest)
         if committed is not None and r >= committed:
             break
-        labels = labels.add(
-            Annotation(int(i), "class", int(truth[i]), "simulated", r)
-            if k
-            else Annotation(int(i), "skip", None, "a", r)
-            for k, i in enumerate(query.indices)
-        )
+        first, *others = query.indices.tolist()
+        labels = labels.add([Annotation(first, "skip", None, "simulated", r)])
+        labels = labels.add(Annotation(i, "class", int(truth[i]), "simulated", r) for i in others)
         _train(disk, tracker, r, labels, rng)
         score = 0.62 + gain * min(r, 2) / 2 + 0.07 * np.log2(1 + r) + rng.normal(0, 0.012)
         metrics = {"test/auroc": score, "test/balanced_accuracy": score - 0.15, "val/auroc": score + 0.01}
@@ -94,7 +91,8 @@ def _manifest(pool: int, ids: dict[int, str]) -> Manifest:
     names = tuple(ids.get(i, f"patient{i // 2:04d}_{i % 2}") for i in range(pool))
     paths = tuple(f"images/{i}.png" for i in range(pool))
     groups = tuple(str(i // 2) for i in range(pool))
-    return Manifest(names, paths, groups, ("pool",) * pool, tuple(f"{i:064x}" for i in range(pool)))
+    splits: tuple[Split, ...] = tuple("pool" for _ in range(pool))
+    return Manifest(names, paths, groups, splits, tuple(f"{i:064x}" for i in range(pool)))
 
 
 def _recipe(name: str, seed: int, strategy: str, objective: str, budgets: tuple[int, ...]) -> dict[str, object]:
@@ -112,9 +110,9 @@ def _recipe(name: str, seed: int, strategy: str, objective: str, budgets: tuple[
     }
 
 
-def _shares(classes: int) -> np.ndarray:
-    weights: np.ndarray = 0.6 ** np.arange(classes)
-    return weights / weights.sum()
+def _shares(classes: int) -> list[float]:
+    weights = [0.6**c for c in range(classes)]
+    return [w / sum(weights) for w in weights]
 
 
 def _query(r: int, budget: int, labels: LabelStore, rng: np.random.Generator) -> Query:
@@ -185,10 +183,8 @@ def _committed(
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     views = [
-        RunView.read(
-            fake_run(root / f"{strategy}-{objective}-s{seed}", seed=seed, strategy=strategy, objective=objective)
-        )
-        for strategy, objective in (("hybrid", "fixmatch"), ("entropy", "fixmatch"), ("random", "supervised"))
+        RunView.read(fake_run(root / f"{query}-{train}-s{seed}", seed=seed, strategy=query, objective=train))
+        for query, train in (("hybrid", "fixmatch"), ("entropy", "fixmatch"), ("random", "supervised"))
         for seed in range(3)
     ]
     print(write_report(views[:1], root / "one", thumbnails=[thumbnail]))

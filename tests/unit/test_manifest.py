@@ -1,0 +1,80 @@
+"""The frozen list of samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hybrid_al.errors import InputError
+from hybrid_al.manifest import Manifest
+
+FOUR = Manifest(
+    ids=("a", "b", "c", "d"),
+    paths=("a.png", "b.png", "c.png", "d.png"),
+    groups=("p1", "p1", "p2", "p3"),
+    splits=("pool", "pool", "val", "test"),
+    digests=("1", "2", "3", "4"),
+)
+
+
+def test_columns() -> None:
+    assert len(FOUR) == 4 and FOUR.z == (-1, -1, -1, -1)
+    assert FOUR.indices("pool").tolist() == [0, 1] and FOUR.indices("test").dtype == np.int64
+    assert FOUR.group_codes.tolist() == [0, 0, 1, 2]
+    assert FOUR.position == {"a": 0, "b": 1, "c": 2, "d": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"ids": ("a", "b", "b", "d")}, "unique ids"),
+        ({"paths": ("a.png",)}, "4 entries"),
+        ({"z": (1, 2)}, "4 entries"),
+        ({"groups": ("p1", "p1", "p1", "p3")}, r"group 'p1': expected one split \(pool\), got sample 'c' in val"),
+        ({"splits": ("pool", "pool", "val", "train")}, "pool, val or test"),
+        ({"splits": ("val", "val", "val", "test")}, "at least one pool sample"),
+    ],
+)
+def test_broken_invariants(change: dict[str, object], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        replace(FOUR, **change)  # type: ignore[arg-type]
+
+
+def test_an_empty_manifest_has_no_pool() -> None:
+    with pytest.raises(InputError, match="at least one pool sample"):
+        Manifest((), (), (), (), ())
+
+
+def test_missing_splits_are_empty() -> None:
+    only = replace(FOUR, splits=("pool",) * 4)
+    assert only.indices("val").shape == (0,)
+
+
+def test_leaks_are_same_content_in_different_splits() -> None:
+    assert FOUR.leaks() == []
+    leaking = replace(FOUR, digests=("1", "1", "1", "4"))
+    assert leaking.leaks() == [("a", "c")]
+
+
+def test_fingerprint_is_a_prefix_chain() -> None:
+    grown = Manifest(
+        (*FOUR.ids, "e"), (*FOUR.paths, "e.png"), (*FOUR.groups, "p4"), (*FOUR.splits, "pool"), (*FOUR.digests, "5")
+    )
+    assert grown.fingerprint_of(4) == FOUR.fingerprint != grown.fingerprint
+
+
+@pytest.mark.parametrize("column", ["ids", "paths", "digests", "groups"])
+def test_fingerprint_sees_every_column(column: str) -> None:
+    changed = (*getattr(FOUR, column)[:3], "other")
+    assert replace(FOUR, **{column: changed}).fingerprint != FOUR.fingerprint
+
+
+def test_csv_round_trip() -> None:
+    assert Manifest.from_csv(FOUR.to_csv()) == FOUR
+
+
+def test_csv_with_other_columns() -> None:
+    with pytest.raises(InputError, match="columns id, path"):
+        Manifest.from_csv("id,path\na,b\n")

@@ -1,0 +1,113 @@
+"""Oracles: simulated answers, a person's answers through files, corrections, and every way to get them wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_al.errors import AwaitingLabels, InputError
+from hybrid_al.labels import LabelStore
+from hybrid_al.manifest import Manifest
+from hybrid_al.oracle import SimulatedOracle, WorklistOracle
+from hybrid_al.rundir import RunDir
+from hybrid_al.types import Annotation, Query, Round
+
+IDS = tuple(f"img{i}" for i in range(6))
+
+
+@pytest.fixture
+def worklist(tmp_path: Path) -> WorklistOracle:
+    """A run whose round 0 asks for img1 and img3."""
+    manifest = Manifest(IDS, IDS, IDS, ("pool",) * 6, IDS)
+    run = RunDir(tmp_path / "run")
+    run.commit_query(0, Query(np.asarray([1, 3])), manifest)
+    return WorklistOracle(run, manifest, ("normal", "tumour"))
+
+
+def answers(tmp_path: Path, *rows: str, header: str = "id,label") -> Path:
+    file = tmp_path / "answers.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return file
+
+
+def test_simulated_answers_and_skips() -> None:
+    oracle = SimulatedOracle(np.asarray([0, 1, -1]))
+    got = oracle.annotate(np.asarray([1, 2]), 0)
+    assert [(a.index, a.kind, a.target) for a in got] == [(1, "class", 1), (2, "skip", None)]
+    assert oracle.score(np.asarray([0, 1, 2]), np.asarray([0, 0, 0])) == {-1: 0.5, 0: 0.5}
+    assert oracle.score(np.asarray([2]), np.asarray([0])) == {}
+
+
+def test_a_person_answers_in_parts(worklist: WorklistOracle, tmp_path: Path) -> None:
+    query = np.asarray([1, 3])
+    with pytest.raises(AwaitingLabels, match="waits for 2 of 2 labels"):
+        worklist.annotate(query, 0)
+    assert worklist.take(answers(tmp_path, "img3,tumour", "img1,"), "me") == (1, 1)
+    with pytest.raises(AwaitingLabels, match="waits for 1 of 2 labels"):
+        worklist.annotate(query, 0)
+    assert worklist.take(answers(tmp_path, "img1,skip"), "me") == (1, 0)
+    got = {a.index: a for a in worklist.annotate(query, 0)}
+    assert got[3].target == 1 and got[3].annotator == "me" and got[1].kind == "skip"
+
+
+def test_the_filled_in_query_file_is_an_answer_file(worklist: WorklistOracle, tmp_path: Path) -> None:
+    text = (worklist.run.round_path(0) / "query.csv").read_text().splitlines()
+    filled = tmp_path / "filled.csv"
+    filled.write_text("﻿" + "\r\n".join([text[0], *(line + "normal" for line in text[1:])]))
+    assert worklist.take(filled, "me") == (2, 0)
+
+
+def test_a_later_answer_counts_and_an_earlier_label_can_be_corrected(worklist: WorklistOracle, tmp_path: Path) -> None:
+    worklist.take(answers(tmp_path, "img1,normal", "img3,normal"), "me")
+    worklist.take(answers(tmp_path, "img1,tumour"), "me")
+    first = LabelStore(6).add(worklist.annotate(np.asarray([1, 3]), 0))
+    assert first.current[1].target == 1
+    worklist.run.commit_round(Round(0, "random", 2, ("img1", "img3"), 2, {}, 0, {}), first)
+
+    worklist.run.commit_query(1, Query(np.asarray([5])), worklist.manifest)
+    worklist.take(answers(tmp_path, "img5,normal", "img3,tumour"), "me")
+    second = first.add(worklist.annotate(np.asarray([5]), 1))
+    assert second.current[3].target == 1
+    assert second.as_of(0).current[3].target == 0
+    assert second.labeled.tolist() == [1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["img1,normal", "img4,normal"], r"line 3: expected an id of the open query .*'img4'"),
+        (["img9,normal"], r"line 2: expected an id of the open query .*'img9'"),
+        (["img1,tumor"], r"line 2: .*'tumor'; did you mean 'tumour'"),
+        (["img1,normal", "img1,tumour"], r"line 3: expected one label for 'img1'"),
+        (["img1,", "img3, "], r"at least one label, got none"),
+    ],
+)
+def test_a_wrong_answer_file_changes_nothing(
+    worklist: WorklistOracle, tmp_path: Path, rows: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        worklist.take(answers(tmp_path, *rows), "me")
+    assert not (worklist.run.round_path(0) / "answers").exists()
+
+
+def test_a_file_without_the_columns_or_that_is_no_text(worklist: WorklistOracle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="columns id and label, got image, class"):
+        worklist.take(answers(tmp_path, "img1,normal", header="image,class"), "me")
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        worklist.take(tmp_path / "bytes.csv", "me")
+    with pytest.raises(InputError, match="No such file"):
+        worklist.take(tmp_path / "gone.csv", "me")
+
+
+def test_no_open_query(worklist: WorklistOracle, tmp_path: Path) -> None:
+    worklist.run.commit_round(Round(0, "random", 2, ("img1", "img3"), 0, {}, 0, {}), LabelStore(6))
+    with pytest.raises(InputError, match="no open query in round 1"):
+        worklist.take(answers(tmp_path, "img1,normal"), "me")
+
+
+def test_supersedes_is_filled_in_by_the_store() -> None:
+    store = LabelStore(3).add([Annotation(0, "class", 1, "a", 0), Annotation(0, "class", 0, "b", 0)])
+    assert store.annotations[1].supersedes == 0

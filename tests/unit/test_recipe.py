@@ -1,0 +1,127 @@
+"""Recipes: overrides, defaults, and one clear line for every kind of mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hybrid_al.assemble import open_project
+from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.recipe import Recipe, load, parse, shipped
+from pretrain import stage0
+
+
+def test_every_shipped_recipe_is_valid_and_says_its_command() -> None:
+    assert {"quickstart", "chest_xray", "blood_smear", "dermoscopy"} <= set(shipped())
+    for name, text in shipped().items():
+        recipe = load(name)
+        assert recipe.name.replace("-", "_") == name
+        assert f"hybrid-al run recipes/{name}.yaml" in text or f"hybrid-al run {name}" in text
+        stage0.check(recipe)
+
+
+def test_overrides_are_yaml_and_reach_into_short_forms(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: x\nquery: entropy\ntrain: {name: fixmatch, steps: 10}\n")
+    recipe = load(file, ["loop.budgets=[5, 5]", "train.steps=20", "query.extra=1", "seed=3", "learner=frozen"])
+    assert recipe.loop.budgets == (5, 5)
+    assert recipe.train.params == {"steps": 20}
+    assert recipe.query.name == "entropy" and recipe.query.params == {"extra": 1}
+    assert recipe.seed == 3 and recipe.learner.name == "frozen"
+
+
+def test_a_resolved_recipe_is_the_same_recipe() -> None:
+    recipe = load("quickstart", ["seed=5"])
+    assert parse(yaml.safe_load(yaml.safe_dump(recipe.resolved()))) == recipe
+
+
+def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_run() -> None:
+    one = Recipe(name="x", data={"source": "npz", "root": "/a", "group": "none"})  # type: ignore[arg-type]
+    two = parse(
+        {
+            "name": "x",
+            "data": {"source": "npz", "root": "/b", "group": "none"},
+            "track": {"wandb": {"mode": "off"}},
+            "loop": {"budgets": [1]},
+        }
+    )
+    assert one.identity() == two.identity()
+    assert one.identity() != parse({"name": "x", "seed": 1}).identity()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sed=1"], r"top level: expected one of .*'sed'; did you mean 'seed'"),
+        (["loop.budget=[1]"], r"loop: expected one of budgets, got 'budget'; did you mean 'budgets'"),
+        (["loop.budgets=[]"], r"loop\.budgets: expected"),
+        (["loop.budgets=[0, 5]"], r"loop\.budgets"),
+        (["seed=one"], r"seed: expected .*integer.*'one'"),
+        (["data.image_size=2"], r"image_size"),
+        (["task=detection"], r"task: expected .*'classification'"),
+        (["seed"], r"override 'seed': expected key\.path=value"),
+        (["track.wandb=3", "track.wandb.mode=off"], r"keys below wandb"),
+        (["loop.budgets=[1"], r"expected YAML"),
+    ],
+)
+def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        load("quickstart", overrides)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["query.name=entrpy"], r"query\.name: expected .*did you mean 'entropy'"),
+        (["cold_start=typicalclust"], r"did you mean 'typiclust'"),
+        (["cold_start=entropy"], r"cold_start: expected a strategy that needs embeddings alone"),
+        (["query={name: hybrid, score: {entrop: 1.0}}"], r"did you mean 'entropy'"),
+        (["query={name: hybrid, shortlist: 5}"], r"query \(hybrid\): expected one of batch, score"),
+        (["train.name=fixmach"], r"did you mean 'fixmatch'"),
+        (["train.treshold=0.9"], r"train \(fixmatch\): .*did you mean 'threshold'"),
+        (["train.threshold=high"], r"train\.threshold: .*number.*'high'"),
+        (["learner=frosen"], r"did you mean 'frozen'"),
+        (["oracle=human"], r"oracle\.name: expected one of simulated, worklist"),
+        (["data.source=dicom"], r"data\.name: expected one of"),
+        (["data.sizes=3"], r"data \(phantom\): expected one of"),
+        (["modality=xray"], r"modality: expected one of .*did you mean 'chest_xray'"),
+        (["query=nowhere.at_all:Mine"], r"an importable package\.module:Class"),
+    ],
+)
+def test_unknown_components_are_named_before_any_data_is_read(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_project(load("quickstart", overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["pretrain=simclar"], r"did you mean 'simclr'"),
+        (["pretrain.epoch=3"], r"did you mean 'epochs'"),
+        (["pretrain=none", "pretrain.epochs=3"], r"pretrain \(none\)"),
+    ],
+)
+def test_unknown_pretraining_is_named(overrides: list[str], message: str) -> None:
+    recipe = load("quickstart", overrides if "none" not in overrides[0] else ["pretrain={name: none, epochs: 3}"])
+    with pytest.raises(UnknownName, match=message):
+        stage0.check(recipe)
+
+
+def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "gone.yaml")
+    with pytest.raises(UnknownName, match="did you mean 'quickstart'"):
+        load("quikstart")
+
+
+def test_an_empty_recipe_and_one_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("")
+    with pytest.raises(InputError, match="a mapping of keys, got NoneType"):
+        load(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        load(file)

@@ -1,0 +1,288 @@
+"""The report: self-contained, complete, escaped, small, and right in its numbers."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from hybrid_al.errors import InputError
+from hybrid_al.labels import LabelStore
+from hybrid_al.track import figures
+from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
+from hybrid_al.types import Annotation
+
+from fake_run import fake_run, thumbnail
+
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)><a href="javascript:alert(3)">'
+
+
+class _Page(HTMLParser):
+    """Elements of a page with their attributes, its headings, and the text of its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.headings: list[str] = []
+        self.open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.open == "script":
+            self.scripts[-1] += data
+        elif self.open in ("h1", "h2", "h3"):
+            self.headings.append(data)
+
+    def attributes(self, name: str) -> list[str]:
+        return [value or "" for _, attrs in self.elements for key, value in attrs.items() if key == name]
+
+
+def _view(path: Path, **changes: object) -> RunView:
+    return RunView.read(fake_run(path, **changes))
+
+
+def _write(runs: Sequence[RunView], out: Path, *, images: bool = True) -> str:
+    return write_report(runs, out, thumbnails=[thumbnail] * len(runs) if images else ()).read_text()
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunView, str]:
+    """A run in which every name that comes from outside tries to break out, and its page."""
+    root = tmp_path_factory.mktemp("evil")
+    run = _view(
+        root / "run",
+        name=f"evil{EVIL}",
+        strategy=EVIL,
+        ids={i: f"{i}{EVIL}" for i in range(300)},
+        classes=(EVIL, "</script>", "{{ 7 * 7 }}", "&amp;"),
+    )
+    return run, _write([run], root / "report")
+
+
+def test_page_is_self_contained(tmp_path: Path) -> None:
+    page = _Page(_write([_view(tmp_path / "run")], tmp_path / "report"))
+    for name in ("src", "href", "action", "data", "poster", "srcset"):
+        assert all(value.startswith(("data:", "#")) for value in page.attributes(name))
+    assert "link" not in {tag for tag, attrs in page.elements if not (attrs.get("href") or "").startswith("data:")}
+    style = (Path(figures.__file__).parent / "report.css.j2").read_text()
+    assert not re.search(r"url\(|@import", style)
+    (policy,) = [a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data: blob:;")
+    assert "http" not in policy
+
+
+def test_plotly_is_inside_once_and_only_known_scripts_run(evil: tuple[RunView, str]) -> None:
+    page = _Page(evil[1])
+    kinds = [attrs.get("type") for tag, attrs in page.elements if tag == "script"]
+    assert kinds.count(None) == 2
+    assert set(kinds) == {None, "application/json"}
+    assert sum(len(script) > 1_000_000 for script in page.scripts) == 1
+
+
+def test_names_from_outside_are_escaped(evil: tuple[RunView, str]) -> None:
+    run, text = evil
+    page = _Page(text)
+    assert "alert(1)</script>" not in text.replace(html.escape(EVIL), "")
+    assert not [attrs for _, attrs in page.elements if any(key.startswith("on") for key in attrs)]
+    assert not [value for value in page.attributes("href") if value.startswith("javascript")]
+    assert run.rounds[0].picks[0].id in page.attributes("alt")[0]  # shown, in full
+    specs = [json.loads(s) for s, a in zip(page.scripts, _script_attributes(page), strict=True) if a.get("type")]
+    assert "<script" not in json.dumps(specs).replace("<br>", "")  # plotly reads a little HTML in its texts
+
+
+def _script_attributes(page: _Page) -> list[dict[str, str | None]]:
+    return [attrs for tag, attrs in page.elements if tag == "script"]
+
+
+def test_all_sections_are_there(tmp_path: Path) -> None:
+    text = _write([_view(tmp_path / "run")], tmp_path / "report")
+    page = _Page(text)
+    ids = set(page.attributes("id"))
+    assert len(ids) == len(page.attributes("id"))
+    sections = {"rounds", "balance", "scores", "consistency", "training", "picks", "recipe"}
+    assert {"curve", *(f"r0-{s}" for s in sections)} <= ids
+    assert {v[1:] for v in page.attributes("href") if v.startswith("#")} <= ids
+    assert {v for v in (*page.attributes("data-menu"), *page.attributes("data-spec")) if v} <= ids
+    assert page.headings[0] == "chest-xray"
+    assert page.attributes("alt").count("") == 0
+    assert len(page.attributes("alt")) == 100
+    assert all(page.attributes("aria-label"))
+    for word in ("typiclust+hybrid", "fixmatch", "finetune", "patient0", "entropy 0.", "private"):
+        assert (word in text) == (word != "private")  # folders are cut from paths
+    assert text.count("<caption>") >= 2
+
+
+@pytest.mark.parametrize("which", ["curve", "balance", "parts", "map", "training"])
+def test_plotly_accepts_the_figures(tmp_path: Path, which: str) -> None:
+    run = _view(tmp_path / "run")
+    made = {
+        "curve": [figures.curve_figure(group_runs([run]), run.metrics)],
+        "balance": [figures.balance_figure(run)],
+        "parts": [figures.parts_figure(run)],
+        "map": list(figures.map_figures(run)),
+        "training": [figures.training_figure(run)],
+    }[which]
+    from plotly.graph_objects import Figure
+
+    for figure in made:
+        assert figure is not None
+        colors = re.sub(r'"--[a-z]+\d*(/[\d.]+)?"', '"#123456"', figure.to_json())
+        spec = json.loads(colors)
+        Figure(data=spec["data"], layout=spec["layout"])
+        metas = {trace.get("meta") for trace in spec["data"]} - {None}
+        assert metas <= {choice["name"] for choice in spec["choices"]}
+
+
+def test_small_page(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run")
+    assert len(_write([run], tmp_path / "report")) < 8_000_000
+
+
+def test_without_images_picks_are_a_table(tmp_path: Path) -> None:
+    text = _write([_view(tmp_path / "run")], tmp_path / "report", images=False)
+    assert "data:image/jpeg" not in text
+    assert "patient0" in text
+
+
+def test_an_open_round_is_shown(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run", committed=2)
+    assert [r.round is not None for r in run.rounds] == [True, True, False]
+    assert run.rounds[2].picks[0].label is None
+    text = _write([run], tmp_path / "report")
+    assert "waiting for labels" in text
+    assert "no answer yet" in text
+
+
+def test_a_run_that_has_only_asked(tmp_path: Path) -> None:
+    text = _write([_view(tmp_path / "run", committed=0)], tmp_path / "report")
+    assert "No round has been evaluated yet" in text
+    assert "No fit of this run" in text
+
+
+def test_seeds_are_averaged_and_methods_compared(tmp_path: Path) -> None:
+    runs = [_view(tmp_path / f"{q}{s}", strategy=q, seed=s) for q in ("hybrid", "random") for s in (1, 0)]
+    groups = group_runs(runs)
+    assert {label: [r.seed for r in members] for label, members in groups.items()} == {
+        "typiclust+hybrid": [0, 1],
+        "typiclust+random": [0, 1],
+    }
+    curve = figures.aggregate(groups["typiclust+hybrid"], "test/auroc")
+    values = [[r.metrics["test/auroc"] for r in run.done] for run in runs[:2]]
+    assert curve is not None
+    assert curve.labels.tolist() == [19, 38, 57, 96]
+    np.testing.assert_allclose(curve.mean, np.mean(values, axis=0))
+    np.testing.assert_allclose(curve.spread, np.std(values, axis=0, ddof=1))
+    text = _write(runs, tmp_path / "report")
+    assert "Comparison of 2 methods" in text
+    assert f"{curve.mean[-1]:.3f} ± {curve.spread[-1]:.3f}" in text
+    ids = _Page(text).attributes("id")
+    assert len(set(ids)) == len(ids)
+
+
+def test_other_hyper_parameters_are_another_method(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run")
+    changed = dataclasses.replace(run, recipe={**run.recipe, "query": {"name": "hybrid", "shortlist": 9}})
+    assert list(group_runs([run, changed])) == ["chest-xray #1", "chest-xray #2"]
+    assert list(group_runs([run, dataclasses.replace(run, seed=5)])) == ["chest-xray"]
+
+
+def test_aggregate_of_unlike_label_counts_stays_in_the_common_range(tmp_path: Path) -> None:
+    long = _view(tmp_path / "long")
+    short = _view(tmp_path / "short", budgets=(30, 30))
+    curve = figures.aggregate([long, short], "test/auroc")
+    assert curve is not None
+    assert curve.labels.tolist() == [29, 38, 57, 58]
+    assert figures.aggregate([long], "test/nothing") is None
+
+
+def test_curve_csv(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run", seed=4)
+    rows = list(csv.DictReader(io.StringIO(curve_csv([run]))))
+    assert [r["round"] for r in rows] == ["0", "1", "2", "3"]
+    assert [r["labels"] for r in rows] == ["19", "38", "57", "96"]
+    assert [r["cost"] for r in rows] == ["20", "40", "60", "100"]
+    assert {(r["name"], r["strategy"], r["objective"], r["learner"], r["seed"]) for r in rows} == {
+        ("chest-xray", "typiclust+hybrid", "fixmatch", "finetune", "4")
+    }
+    assert [float(r["test/auroc"]) for r in rows] == [r.metrics["test/auroc"] for r in run.done]
+    _write([run], tmp_path / "report")
+    assert (tmp_path / "report" / "curve.csv").read_text() == curve_csv([run])
+
+
+def test_class_balance_counts_the_answers(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run", budgets=(20, 20))
+    figure = figures.balance_figure(run)
+    assert figure is not None
+    assert np.sum([trace["y"] for trace in figure.data], axis=0).tolist() == [20, 20]
+    by_name = {trace["name"]: trace["y"] for trace in figure.data}
+    assert by_name["skipped"] == [1, 1]
+
+
+def test_class_balance_of_several_classes_a_sample(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run", budgets=(2,))
+    first, second = (p.index for p in run.rounds[0].picks)
+    labels = LabelStore(
+        300, (Annotation(first, "classes", (0, 2), "a", 0), Annotation(second, "mask", "m.png", "a", 0))
+    )
+    figure = figures.balance_figure(dataclasses.replace(run, labels=labels))
+    assert figure is not None
+    assert {t["name"]: t["y"] for t in figure.data} == {"atelectasis": [1], "effusion": [1], "mask": [1]}
+
+
+def test_many_classes_are_folded(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run", budgets=(40,))
+    picks = [p.index for p in run.rounds[0].picks]
+    labels = LabelStore(300, tuple(Annotation(i, "class", k % 30, "a", 0) for k, i in enumerate(picks)))
+    figure = figures.balance_figure(dataclasses.replace(run, labels=labels))
+    assert figure is not None
+    assert len(figure.data) == figures.MOST_CLASSES
+    assert sum(sum(cast(list[int], trace["y"])) for trace in figure.data) == 40
+
+
+def test_influence_is_the_percentile_of_the_picks(tmp_path: Path) -> None:
+    r = _view(tmp_path / "run").rounds[1]
+    assert r.scores is not None
+    share = [np.mean(r.scores.values < v) for v in r.scores.values[np.isin(r.scores.indices, r.picked)]]
+    assert figures.influence(r)["score"] == pytest.approx(100 * (np.mean(share) + 0.5 / len(r.scores.values)))
+
+
+def test_map_shows_all_next_picks_and_bounds_the_rest(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run", pool=6000)
+    for figure in figures.map_figures(run):
+        pool, picked = (t for t in figure.data if t["meta"] == "after fit 0, picks of round 1")
+        assert isinstance(pool["x"], list)
+        assert isinstance(picked["x"], list)
+        assert len(picked["x"]) == 20
+        assert 1000 < len(pool["x"]) <= figures.MOST_POINTS
+        assert figure.choices[0].name == "after fit 2, picks of round 3"
+
+
+def test_wrong_calls(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one run"):
+        write_report([], tmp_path)
+    run = _view(tmp_path / "run")
+    with pytest.raises(InputError, match="thumbnail"):
+        write_report([run], tmp_path, thumbnails=[None, None])
+    with pytest.raises(InputError, match=r"run\.json"):
+        RunView.read(tmp_path)

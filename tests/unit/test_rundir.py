@@ -1,0 +1,86 @@
+"""The run directory: atomic commits, one process, same recipe, same data."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_al.errors import HybridALError, InputError, RunLocked
+from hybrid_al.labels import LabelStore
+from hybrid_al.manifest import Manifest
+from hybrid_al.rundir import RunDir, write_atomic
+from hybrid_al.types import Annotation, Query, Round, Scores
+
+
+def manifest(n: int = 4, tag: str = "") -> Manifest:
+    ids = tuple(f"s{i}" for i in range(n))
+    return Manifest(ids, ids, ids, ("pool",) * n, tuple(f"{tag}{i}" for i in range(n)))
+
+
+def facts(m: Manifest, **recipe: object) -> dict[str, object]:
+    return {"name": "x", "seed": 0, "classes": ["a", "b"], "recipe": recipe, "manifest": m.fingerprint}
+
+
+def test_a_claimed_directory_takes_the_same_run_again_and_no_other(tmp_path: Path) -> None:
+    run, m = RunDir(tmp_path / "run"), manifest()
+    run.claim(facts(m, lr=1, data={"size": 28}), "name: x\n", m)
+    run.claim(facts(m, lr=1, data={"size": 28}), "name: x\n", m)
+    assert run.manifest() == m
+    with pytest.raises(InputError, match=r"other values for data\.size, lr"):
+        run.claim(facts(m, lr=2, data={"size": 32}), "name: x\n", m)
+    with pytest.raises(InputError, match="other data"):
+        run.claim(facts(manifest(tag="z"), lr=1, data={"size": 28}), "name: x\n", manifest(tag="z"))
+
+
+def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    with run.locked(), pytest.raises(RunLocked, match="another process"), RunDir(run.path).locked():
+        pass
+    with RunDir(run.path).locked():
+        pass
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "round.json"
+    write_atomic(file, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HybridALError, match="No space left"):
+        write_atomic(file, "new")
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["round.json"]
+
+
+def test_query_and_round_come_back_as_they_were_committed(tmp_path: Path) -> None:
+    run, m = RunDir(tmp_path / "run"), manifest()
+    candidates = np.arange(4)
+    scores = Scores(candidates, np.asarray([0.1, 0.9, 0.3, 0.2]), {"entropy": np.linspace(0, 1, 4)})
+    assert run.query_ids(0) is None
+    run.commit_query(0, Query(np.asarray([1, 2]), scores=scores, reasons=("a, b", "c")), m)
+    assert run.query_ids(0) == ("s1", "s2")
+    assert (run.round_path(0) / "query.csv").read_text().splitlines()[1] == '0,s1,s1,0.9,"a, b",'
+    assert run.rounds() == [] and run.labels(4) == LabelStore(4)
+
+    labels = LabelStore(4).add([Annotation(1, "class", 0, "me", 0), Annotation(2, "skip", None, "me", 0)])
+    row = Round(0, "typiclust", 2, ("s1", "s2"), 1, {"test/auroc": 0.5}, 0, {"query": 0.1})
+    run.commit_round(row, labels)
+    assert run.rounds() == [row]
+    assert run.labels(4) == labels
+
+
+def test_a_round_without_its_commit_is_not_there(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    write_atomic(run.round_path(0) / "labels.jsonl", LabelStore(4).to_jsonl())
+    assert run.rounds() == [] and run.labels(4) == LabelStore(4)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a run directory, got no run\.json"):
+        RunDir(tmp_path).facts()

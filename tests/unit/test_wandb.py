@@ -1,0 +1,239 @@
+"""The W&B mirror: offline nothing leaves the machine, nothing about it is recorded, and steps go on after a restart."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hybrid_al.track.base import Trackers
+from hybrid_al.track.wandb import grouping, open_wandb, run_id
+
+RECIPE: dict[str, object] = {
+    "name": "chest xray",
+    "seed": 3,
+    "modality": "chest_xray",
+    "task": "classification",
+    "learner": "finetune",
+    "data": {"source": "npz", "root": "/home/jane.doe/private/chest.npz"},
+    "cold_start": {"name": "typiclust"},
+    "query": {"name": "hybrid"},
+    "train": {"name": "fixmatch"},
+}
+
+CHILD = """
+import json, socket, sys
+from pathlib import Path
+
+families = []
+for name in ("connect", "connect_ex"):
+    def spy(self, address, inner=getattr(socket.socket, name)):
+        families.append(self.family.name)
+        return inner(self, address)
+    setattr(socket.socket, name, spy)
+
+from hybrid_al.track.base import Trackers
+from hybrid_al.track.jsonl import JsonlTracker
+from hybrid_al.track.wandb import open_wandb
+
+run, recipe, jpeg, log_images = Path(sys.argv[1]), json.loads(sys.argv[2]), bytes.fromhex(sys.argv[3]), sys.argv[4]
+trackers = Trackers(
+    JsonlTracker(run / "metrics.jsonl"), open_wandb(run, recipe, digest="0123456789ab", log_images=log_images == "1")
+)
+for r in range(2):
+    trackers.image("picks", [jpeg], ["patient 1"], stage="query", round=r)
+    for step in (0, 10):
+        trackers.log({"train/loss": 1.0, "bad": float("nan"), "hist": [1.0, 2.0]}, stage="train", round=r, step=step)
+    trackers.log({"labels": 20 * (r + 1), "curve/auroc": 0.7}, stage="evaluate", round=r)
+trackers.close()
+print(json.dumps(families))
+"""
+
+
+def _jpeg() -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (8, 8)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def _start(run: Path, *, log_images: bool = False) -> subprocess.Popen[str]:
+    # an environment that would like it otherwise
+    env = {**os.environ, "WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40, "WANDB_ERROR_REPORTING": "true"}
+    command = [sys.executable, "-c", CHILD, str(run), json.dumps(RECIPE), _jpeg().hex(), str(int(log_images))]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def _finish(child: subprocess.Popen[str]) -> str:
+    out, _ = child.communicate(timeout=120)
+    assert child.returncode == 0
+    return out.strip()
+
+
+# -- what goes over the network ---------------------------------------------------------------------------------------
+
+
+def _family(root: int) -> set[int]:
+    """The process and all that descend from it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # ended meanwhile
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _inet_sockets(root: int) -> set[str]:
+    """Lines of the kernel's tables of internet sockets that belong to the process tree."""
+    inodes, tables = set(), set()
+    for pid in _family(root):
+        try:
+            links = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+            tables |= {
+                line
+                for name in ("tcp", "tcp6", "udp", "udp6")
+                for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+            }
+        except OSError:
+            continue
+        inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+    return {line for line in tables if line.split()[9] in inodes}
+
+
+def _watch(child: subprocess.Popen[str]) -> set[str]:
+    seen: set[str] = set()
+    while child.poll() is None:
+        seen |= _inet_sockets(child.pid)
+        time.sleep(0.005)
+    return seen
+
+
+linux = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the socket tables of Linux")
+
+
+@linux
+def test_the_watch_sees_a_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        code = f"import socket, time; s = socket.create_connection({address!r}); time.sleep(1)"
+        child = subprocess.Popen([sys.executable, "-c", code], text=True)
+        assert _watch(child)
+
+
+@linux
+def test_offline_opens_no_internet_socket(tmp_path: Path) -> None:
+    child = _start(tmp_path)
+    seen: set[str] = set()
+    watcher = threading.Thread(target=lambda: seen.update(_watch(child)))
+    watcher.start()
+    families = json.loads(_finish(child))
+    watcher.join()
+    assert not seen
+    assert set(families) <= {"AF_UNIX"}
+    assert "AF_UNIX" in families  # else the spy saw nothing at all
+
+
+# -- what is written --------------------------------------------------------------------------------------------------
+
+
+def _records(path: Path) -> Iterator[object]:
+    """Records of a .wandb file smaller than one block: 7 bytes, then (crc, length, type, bytes) each."""
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+    data, at = path.read_bytes(), 7
+    assert len(data) < 32768
+    while at < len(data):
+        _, length, kind = struct.unpack_from("<IHB", data, at)
+        assert kind == 1  # whole
+        record = Record()
+        record.ParseFromString(data[at + 7 : at + 7 + length])
+        yield record
+        at += 7 + length
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[object]]]:
+    """A run that was stopped and went on: its directory, and the records of each start."""
+    run = tmp_path_factory.mktemp("run")
+    for _ in range(2):
+        _finish(_start(run))
+    return run, [list(_records(path)) for path in sorted((run / "wandb").glob("offline-run-*/*.wandb"))]
+
+
+def _history(records: list[object]) -> list[dict[str, object]]:
+    rows = [record.history for record in records if record.WhichOneof("record_type") == "history"]  # type: ignore[attr-defined]
+    return [{(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in row.item} for row in rows]
+
+
+def test_steps_go_on_after_a_restart(written: tuple[Path, list[list[object]]]) -> None:
+    _, starts = written
+    rows = [_history(records) for records in starts]
+    assert [[row["_step"] for row in part] for part in rows] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    assert all("bad" not in row for part in rows for row in part)
+    # both rounds on one axis, and a redone fit on its old place
+    for part in rows:
+        assert [row["train/step"] for row in part if "train/loss" in row] == [0, 10, 11, 21]
+        assert [row["labels"] for row in part if "curve/auroc" in row] == [20, 40]
+
+
+def test_axes_identity_and_config(written: tuple[Path, list[list[object]]]) -> None:
+    _, starts = written
+    for records in starts:
+        metrics = {r.metric.glob_name: r.metric.step_metric for r in records if r.metric.glob_name}  # type: ignore[attr-defined]
+        assert metrics == {"curve/*": "labels", "train/*": "train/step", "pseudo/*": "train/step"}
+        run = next(r.run for r in records if r.WhichOneof("record_type") == "run")  # type: ignore[attr-defined]
+        assert run.run_id == "chest-xray-s3-01234567"
+        assert run.run_group == "chest xray typiclust+hybrid fixmatch"
+        assert run.job_type == "finetune"
+        config = {item.key: json.loads(item.value_json) for item in run.config.update}
+        assert config["seed"] == 3
+        assert config["data"]["root"] == "chest.npz"
+
+
+def test_nothing_about_the_machine_is_recorded(written: tuple[Path, list[list[object]]]) -> None:
+    run, _ = written
+    files = list((run / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == 2
+    secrets = ["jane.doe", str(run), str(Path.cwd()), str(Path.home()) + "/", socket.gethostname(), sys.executable]
+    for file in files:
+        data = file.read_bytes()
+        assert not [s for s in secrets if s.encode() in data]
+    uploaded = [p for p in (run / "wandb").glob("offline-run-*/files/**/*") if p.is_file()]
+    assert not uploaded  # no requirements, code, console or images
+
+
+def test_images_only_where_asked_for(tmp_path: Path) -> None:
+    _finish(_start(tmp_path, log_images=True))
+    shown = list((tmp_path / "wandb").glob("offline-run-*/files/media/**/*.*"))
+    assert len(shown) == 2
+
+
+def test_off_tracks_nothing_and_imports_nothing(tmp_path: Path) -> None:
+    tracker = open_wandb(tmp_path, RECIPE, digest="0" * 64, mode="off")
+    assert isinstance(tracker, Trackers)
+    tracker.log({"train/loss": 1.0}, stage="train")
+    tracker.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_id_and_grouping_without_some_components() -> None:
+    assert run_id({"name": "a/b c", "seed": 1}, "f" * 64) == "a-b-c-s1-ffffffff"
+    assert grouping({"name": "a", "cold_start": {"name": "random"}, "query": {"name": "random"}}) == {
+        "group": "a random+random",
+        "job_type": "",
+        "tags": ["random"],
+    }
