@@ -39,7 +39,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart: plotly traces and layout, the entries of its menu (none: one view), and words for who cannot see it."""
+    """One chart: plotly traces and layout, the entries of its menu (at least one), and words for who cannot see it."""
 
     id: str
     data: tuple[Trace, ...]
@@ -138,7 +138,7 @@ def balance_figure(run: RunView) -> Figure | None:
         order = [*(c for c in order if c in kept), "other"]
         counts = [_fold(c, kept) for c in counts]
     rounds = [f"round {r.index}" for r in run.rounds]
-    traces = tuple(
+    traces: tuple[Trace, ...] = tuple(
         {
             "type": "bar",
             "name": html.escape(c),
@@ -213,7 +213,7 @@ def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> 
 
 
 def influence(r: RoundView) -> dict[str, float]:
-    """Mean percentile of a round's picks among its candidates, by term: 50 = the term did not matter, 100 = it ruled."""
+    """Mean percentile of a round's picks among its candidates, by term: 50 = it did not matter, 100 = it ruled."""
     if r.scores is None or not len(r.picks):
         return {}
     picked = np.isin(r.scores.indices, r.picked)
@@ -222,8 +222,8 @@ def influence(r: RoundView) -> dict[str, float]:
 
 
 def map_figures(run: RunView) -> tuple[Figure, ...]:
-    """Where each unlabeled sample stood after a fit: confidence against agreement and divergence; next picks stand out."""
-    axes = {"agreement": "agreement of weak and strong view", "divergence": "divergence of the two views (bits)"}
+    """Where each fit left the unlabeled samples: agreement and divergence against confidence, next picks in colour."""
+    axes = {"agreement": "agreement of the two views", "divergence": "divergence of the two views (bits)"}
     traces: dict[str, list[Trace]] = {axis: [] for axis in axes}
     names: list[str] = []
     for r in run.rounds:
@@ -236,7 +236,8 @@ def map_figures(run: RunView) -> tuple[Figure, ...]:
             traces[axis] += _map_traces(run, names[-1], r.consistency.confidence, y, rows, picks)
     if not names:
         return ()
-    newest_first = sorted(names[::-1], key=lambda name: "picks" not in name)
+    newest_first = names[::-1]
+    newest_first.sort(key=lambda name: "picks" not in name)  # a map without picks says less
     return tuple(
         Figure(
             f"map-{axis}",
@@ -294,8 +295,8 @@ def training_figure(run: RunView) -> Figure | None:
     if not series:
         return None
     traces: list[Trace] = []
-    for name in series:
-        for round, points in sorted(series[name].items(), key=lambda item: str(item[0])):
+    for name, by_round in series.items():
+        for round, points in sorted(by_round.items(), key=lambda item: str(item[0])):
             traces.append(_training_trace(name, round, points))
     order = sorted(series, key=lambda n: (n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n))
     choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", html.escape(n)) for n in order)

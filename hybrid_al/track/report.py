@@ -84,9 +84,9 @@ def write_report(runs: Sequence[RunView], out: Path, *, thumbnails: Sequence[Thu
 def group_runs(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
     """Runs of one method, seeds ascending, under a label that says in what the methods differ."""
     by_method: dict[str, list[RunView]] = {}
-    for run in sorted(runs, key=lambda r: r.seed):
+    for run in runs:
         by_method.setdefault(run.method, []).append(run)
-    ordered = sorted(by_method.values(), key=lambda members: next(i for i, r in enumerate(runs) if r in members))
+    ordered = [sorted(members, key=lambda r: r.seed) for members in by_method.values()]
     facets = [(m[0].name, m[0].strategy, m[0].component("train"), m[0].component("learner")) for m in ordered]
     differ = [k for k in range(4) if len({f[k] for f in facets}) > 1] or [0]
     labels = [" · ".join(f[k] for k in differ if f[k]) for f in facets]

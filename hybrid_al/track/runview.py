@@ -85,7 +85,7 @@ class RunView:
             raise InputError(run_dir / "recipe.yaml", "a mapping", type(recipe).__name__)
         labels = disk.labels(len(manifest))
         classes = tuple(str(c) for c in _list(facts.get("classes")))
-        rounds = []
+        rounds: list[RoundView] = []
         while (folder := disk.round_path(len(rounds))).joinpath("query.csv").is_file():
             r = len(rounds)
             rounds.append(_round(folder, r, done[r] if r < len(done) else None, manifest, labels, classes))
