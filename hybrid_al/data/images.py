@@ -130,6 +130,7 @@ def _opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
+            warnings.simplefilter("ignore", UserWarning)  # damaged metadata: damaged pixels raise
             with Image.open(file) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"{image.width} x {image.height} is more than the limit of {max_pixels} pixels")

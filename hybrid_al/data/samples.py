@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ from .images import Window, decode, probe
 from .splits import assign
 
 OnError = Literal["stop", "skip"]
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break every list of names
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def make_dataset(
     skipped: Sequence[tuple[str, str]] = (),
 ) -> Dataset:
     """The dataset of some samples: those without a split get one; a class that no sample has is an InputError."""
+    for sample in samples:
+        if CONTROL.search(sample.id + sample.path + sample.group):
+            raise InputError(
+                "a sample's name or group", "no control characters", f"{sample.path!r} of {sample.group!r}"
+            )
     truth = np.asarray([sample.label for sample in samples], dtype=np.int64)
     for number, name in enumerate(classes):
         if not (truth == number).any():

@@ -117,7 +117,7 @@ def test_every_truncation_is_an_error_with_a_reason(format: str) -> None:
     whole = saved(Image.fromarray(noise), format).getvalue()
     decode(io.BytesIO(whole))
     for length in [0, 1, 10, *range(20, len(whole) * 3 // 4, 61)]:
-        with pytest.raises((OSError, ValueError), match="."):
+        with pytest.raises((OSError, ValueError), match=r"\w+"):
             decode(io.BytesIO(whole[:length]))
 
 
