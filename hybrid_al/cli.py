@@ -59,12 +59,16 @@ def init(
     out: Annotated[Path, typer.Option("-o", "--output", help="The recipe to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Look at a data folder or file and write a recipe for it."""
-    from .data.describe import describe, recipe_text
+    from .data.describe import describe
+    from .data.views import VIEWS
+    from .recipe import draft
 
     found = describe(data)
-    _write_new(out, recipe_text(found))
-    for note in found.notes:
+    _write_new(out, draft(data.resolve().stem, found["data"], labeled=found["labeled"], modalities=VIEWS))
+    for note in found["notes"]:
         print(f"  {note}")
+    if not found["labeled"]:
+        print("  name the classes that an annotator may give: data.classes=[first, second]")
     print(f"Next: hybrid-al check {out}")
 
 

@@ -5,7 +5,8 @@ A recipe says only what differs from the defaults; `identity` is what two runs m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -138,6 +139,19 @@ def shipped() -> dict[str, str]:
     """The shipped recipes: name -> YAML text."""
     files = resources.files("recipes").iterdir()
     return {f.name.removesuffix(".yaml"): f.read_text() for f in sorted(files, key=str) if f.name.endswith(".yaml")}
+
+
+def draft(name: str, data: Mapping[str, object], *, labeled: bool, modalities: Iterable[str]) -> str:
+    """The text of a first recipe for some data; a person is the oracle where the data has no labels."""
+    oracle = "simulated" if labeled else "worklist"
+    plain = {"name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "mine", "modality": "microscopy"}
+    rest = {"learner": "frozen", "loop": {"budgets": [20, 20, 20, 40]}, "oracle": oracle}
+    return (
+        f"# Written by `hybrid-al init`; look it over, then: hybrid-al check RECIPE --views views.png\n"
+        f"# modality chooses the views ({', '.join(modalities)}); oracle: simulated answers with the labels of the\n"
+        f"# data, worklist asks you. learner: frozen takes seconds a round, finetune trains the whole network.\n"
+        + yaml.safe_dump({**plain, "data": dict(data), **rest}, sort_keys=False)
+    )
 
 
 def _text(file: Path | str) -> tuple[str, str]:

@@ -85,7 +85,7 @@ def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: 
     step = objective.step(models, labeled, unlabeled, 1.0)
     assert step.logs["loss_unlabeled"].item() > 0
     (step.loss - nn.functional.cross_entropy(models.student(labeled.x), labeled.y)).backward()  # type: ignore[no-untyped-call]
-    assert models.student.weight.grad is not None
+    assert isinstance(models.student, nn.Linear) and models.student.weight.grad is not None
     assert float(models.student.weight.grad.abs().max()) > 1e-6
     assert all(p.grad is None for p in models.teacher.parameters())
 
@@ -132,21 +132,18 @@ def test_fixmatch_with_alignment_changes_the_mask_only_through_its_targets(align
 
 
 def test_teacher_averages_parameters_and_statistics_and_copies_counters() -> None:
-    student = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    linear, bn = nn.Linear(2, 2), nn.BatchNorm1d(2)
+    student = nn.Sequential(linear, bn)
     teacher = make_teacher(student)
-    bn, teacher_bn = student[1], teacher[1]
-    assert isinstance(bn, nn.BatchNorm1d) and isinstance(teacher_bn, nn.BatchNorm1d)
-    assert bn.running_mean is not None and teacher_bn.running_mean is not None
-    assert bn.num_batches_tracked is not None and teacher_bn.num_batches_tracked is not None
     with torch.no_grad():
-        student[0].weight.fill_(1.0)
-        teacher[0].weight.fill_(0.0)
-        bn.running_mean.fill_(2.0)
-        bn.num_batches_tracked.fill_(7)
+        linear.weight.fill_(1.0)
+        teacher.get_parameter("0.weight").fill_(0.0)
+        student.get_buffer("1.running_mean").fill_(2.0)
+        student.get_buffer("1.num_batches_tracked").fill_(7)
     update_teacher(teacher, student, 1000, decay=0.9)
-    assert torch.allclose(teacher[0].weight, torch.full((2, 2), 0.1))
-    assert torch.allclose(teacher_bn.running_mean, torch.full((2,), 0.2))
-    assert teacher_bn.num_batches_tracked.item() == 7
+    assert torch.allclose(teacher.get_parameter("0.weight"), torch.full((2, 2), 0.1))
+    assert torch.allclose(teacher.get_buffer("1.running_mean"), torch.full((2,), 0.2))
+    assert teacher.get_buffer("1.num_batches_tracked").item() == 7
     assert not any(p.requires_grad for p in teacher.parameters())
     update_teacher(teacher, student, 0, decay=0.9)  # the ramp: the first step keeps a tenth
-    assert torch.allclose(teacher[0].weight, torch.full((2, 2), 0.91))
+    assert torch.allclose(teacher.get_parameter("0.weight"), torch.full((2, 2), 0.91))

@@ -11,14 +11,15 @@ import pytest
 
 from hybrid_al.errors import HybridALError, InputError, RunLocked
 from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest
+from hybrid_al.manifest import Manifest, Split
 from hybrid_al.rundir import RunDir, write_atomic
 from hybrid_al.types import Annotation, Query, Round, Scores
 
 
 def manifest(n: int = 4, tag: str = "") -> Manifest:
     ids = tuple(f"s{i}" for i in range(n))
-    return Manifest(ids, ids, ids, ("pool",) * n, tuple(f"{tag}{i}" for i in range(n)))
+    pool: tuple[Split, ...] = ("pool",) * n
+    return Manifest(ids, ids, ids, pool, tuple(f"{tag}{i}" for i in range(n)))
 
 
 def facts(m: Manifest, **recipe: object) -> dict[str, object]:

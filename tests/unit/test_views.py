@@ -62,7 +62,7 @@ def test_crop_shows_a_part_of_the_image() -> None:
 def test_brightness_scales_every_image_by_its_own_factor() -> None:
     x = torch.full((16, 1, 4, 4), 0.5)
     levels = draw(ViewPolicy(brightness=0.4), x)[:, 0, 0, 0]
-    assert len(levels.unique()) == 16
+    assert len(set(levels.tolist())) == 16
     assert float(levels.min()) >= 0.3 - 1e-6 and float(levels.max()) <= 0.7 + 1e-6
 
 

@@ -1,0 +1,194 @@
+"""Training: determinism, golden losses, loaders, the consistency that is written down, and bad input."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hybrid_al.data.loaders import EmbeddingInputs, labeled_batches, unlabeled_batches
+from hybrid_al.errors import HybridALError, InputError
+from hybrid_al.labels import LabelStore
+from hybrid_al.models.classifier import Classifier, Standardize
+from hybrid_al.network_learner import NetworkLearner
+from hybrid_al.semi import OBJECTIVES
+from hybrid_al.semi.base import Labeled, Models, Step, Unlabeled
+from hybrid_al.train import Schedule
+from hybrid_al.types import Annotation
+
+N, DIM, CLASSES = 60, 6, 3
+TRUTH = np.arange(N) % CLASSES
+SCHEDULE = Schedule(steps=30, min_steps=30, batch=8, ratio=2, lr_head=0.05)
+
+
+def inputs() -> EmbeddingInputs:
+    """Three clusters in which weak views are close and strong views far."""
+    rng = np.random.default_rng(0)
+    plain = (np.eye(CLASSES, DIM)[TRUTH] * 4 + rng.normal(size=(N, DIM))).astype(np.float32)
+    weak, strong = (plain + scale * rng.normal(size=(3, N, DIM)) for scale in (0.1, 1.0))
+    return EmbeddingInputs(plain, weak.astype(np.float16), strong.astype(np.float16), torch.device("cpu"))
+
+
+def learner(objective: str = "fixmatch", **settings: float) -> NetworkLearner:
+    def make(seed: int) -> Classifier:
+        return Classifier(Standardize(torch.zeros(DIM), torch.ones(DIM)), DIM, CLASSES, dropout=0.2, seed=seed)
+
+    schedule = Schedule(**{**SCHEDULE.__dict__, **settings})
+    return NetworkLearner(make, inputs(), OBJECTIVES[objective](), schedule, pool=np.arange(50), n=N)
+
+
+def labels(rows: list[int]) -> LabelStore:
+    return LabelStore(N).add(Annotation(i, "class", int(TRUTH[i]), "t", 0) for i in rows)
+
+
+def no_log(values: object, step: int) -> None: ...
+
+
+def probs(of: NetworkLearner, **passes: int) -> np.ndarray:
+    return np.concatenate([b.probs for b in of.predict(np.arange(N), **passes)])
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_fit_depends_on_its_seed_alone_and_survives_the_disk(objective: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    one, two, other = learner(objective), learner(objective), learner(objective)
+    torch.manual_seed(1)
+    first = one.fit(labels([0, 1, 2, 3]), round=0, seed=5, log=no_log)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    second = two.fit(labels([0, 1, 2, 3]), round=0, seed=5, log=no_log)
+    other.fit(labels([0, 1, 2, 3]), round=1, seed=5, log=no_log)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(probs(one), probs(two)) and not np.array_equal(probs(one), probs(other))
+    assert first.consistency is not None and second.consistency is not None
+    assert np.array_equal(first.consistency.divergence, second.consistency.divergence)
+
+    file = tmp_path_factory.mktemp("model") / "model.safetensors"
+    one.save(file)
+    fresh = learner(objective)
+    fresh.load(file)
+    assert np.array_equal(probs(fresh), probs(one))
+
+
+def test_semi_supervised_training_beats_chance_from_one_label_a_class() -> None:
+    done = learner("fixmatch", steps=100, min_steps=100)
+    done.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
+    assert (probs(done)[:, 0].argmax(axis=1) == TRUTH).mean() > 0.9
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_unlabeled_pool_row_has_been_seen_twice_and_no_other_row(objective: str) -> None:
+    store = labels([0, 1, 2, 3])
+    consistency = learner(objective).fit(store, round=0, seed=0, log=no_log).consistency
+    assert consistency is not None
+    unlabeled = np.setdiff1d(np.arange(50), store.labeled)
+    assert (consistency.seen[unlabeled] >= 2).all()
+    assert (np.delete(consistency.seen, unlabeled) == 0).all()
+    assert set(consistency.pseudo_label[unlabeled].tolist()) <= set(range(CLASSES))
+
+
+def test_predictions_are_probabilities_with_one_plane_a_pass() -> None:
+    done = learner()
+    done.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
+    plain, passes, views = probs(done), probs(done, samples=4), probs(done, views=3)
+    assert plain.shape == (N, 1, CLASSES) and passes.shape == (N, 4, CLASSES) and views.shape == (N, 3, CLASSES)
+    for p in (plain, passes, views):
+        assert np.allclose(p.sum(axis=2), 1, atol=1e-5)
+    assert passes.std(axis=1).max() > 0.01 and np.array_equal(passes, probs(done, samples=4))
+    batch = next(done.predict(np.asarray([7, 3])))
+    assert batch.indices.tolist() == [7, 3] and batch.features is not None and batch.head is not None
+    weight, bias = batch.head
+    logits = batch.features @ weight.T + bias
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(batch.probs[:, 0], expected, atol=1e-5)
+
+
+GOLDEN = {
+    "supervised": [1.0, 0.8, 0.6, 0.4, 0.2],
+    "fixmatch": [1.0, 0.8, 0.6, 0.4, 0.2],
+    "mean_teacher": [1.0, 0.8, 0.6, 0.4, 0.2],
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_golden_losses_of_the_first_fits(objective: str) -> None:
+    """Losses after 10, 20, ... 50 steps, so that an unintended change of any part of training is seen."""
+    losses: list[float] = []
+    done = learner(objective, steps=50, min_steps=50)
+    done.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=lambda values, step: losses.append(values["train/loss"]))
+    assert losses == pytest.approx(GOLDEN[objective], rel=1e-3)
+
+
+def test_the_schedule_follows_the_number_of_labels() -> None:
+    schedule = Schedule(steps=150, min_steps=40, steps_per_label=4)
+    assert [schedule.length(k) for k in (1, 10, 20, 30, 1000)] == [40, 40, 80, 120, 150]
+    assert Schedule(steps=20, min_steps=40).length(5) == 20
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch() -> None:
+    class Broken:
+        uses_unlabeled = False
+
+        def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
+            loss = models.student(labeled.x).sum() * float("nan")
+            return Step(loss, {})
+
+    broken = learner()
+    broken.objective = Broken()
+    with pytest.raises(HybridALError, match=r"training step 0: the loss is nan at learning rate .*\[1, 4\]"):
+        broken.fit(labels([1, 4]), round=0, seed=0, log=no_log)
+
+
+def test_no_labels_at_all_is_said() -> None:
+    with pytest.raises(InputError, match="at least one label"):
+        learner().fit(LabelStore(N).add([Annotation(0, "skip", None, "t", 0)]), round=0, seed=0, log=no_log)
+    with pytest.raises(InputError, match="fitted or loaded"):
+        next(learner().predict(np.arange(3)))
+
+
+def test_one_labeled_class_and_a_pool_without_unlabeled_rows_still_train() -> None:
+    learner().fit(labels([0, 3, 6]), round=0, seed=0, log=no_log)
+    result = learner().fit(labels(list(range(50))), round=0, seed=0, log=no_log)
+    assert result.consistency is not None and not result.consistency.seen.any()
+
+
+def test_weights_of_another_network_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    done = learner()
+    done.fit(labels([0, 1]), round=0, seed=0, log=no_log)
+    file = tmp_path_factory.mktemp("model") / "model.safetensors"
+    done.save(file)
+    other = learner()
+    other.make = lambda seed: Classifier(nn.Identity(), DIM, CLASSES + 1, dropout=0.0, seed=seed)
+    with pytest.raises(InputError, match=r"missing or misshapen.*head\.weight"):
+        other.load(file)
+    file.write_bytes(b"\x80\x04not tensors")
+    with pytest.raises(InputError, match="a safetensors file"):
+        done.load(file)
+
+
+def test_labeled_batches_pass_through_all_labels_or_balance_the_classes() -> None:
+    targets = np.asarray([0] * 9 + [1])
+    rows = list(itertools.islice(labeled_batches(targets, 4, np.random.default_rng(0), balanced=False), 5))
+    assert np.array_equal(np.sort(np.concatenate(rows)), np.sort(np.tile(np.arange(10), 2)))
+    rows = list(itertools.islice(labeled_batches(targets, 4, np.random.default_rng(0), balanced=True), 50))
+    assert all((targets[batch] == 1).sum() == 2 for batch in rows)
+    few = next(labeled_batches(np.asarray([0, 1]), 32, np.random.default_rng(0), balanced=False))
+    assert np.bincount(few).tolist() == [16, 16]
+
+
+def test_unlabeled_batches_are_permutations_without_replacement() -> None:
+    rows = np.arange(100, 120)
+    batches = list(itertools.islice(unlabeled_batches(rows, 8, np.random.default_rng(0)), 10))
+    for first, second in zip(batches[::2], batches[1::2], strict=True):
+        assert len(np.unique(np.concatenate([first, second]))) == 16
+    assert len(next(unlabeled_batches(rows, 64, np.random.default_rng(0)))) == 20
+
+
+def test_views_are_drawn_from_the_cache_of_each_row() -> None:
+    source = inputs()
+    rows = np.asarray([4, 9, 4])
+    drawn: Tensor = source.weak(rows, torch.Generator().manual_seed(0))
+    for row, vector in zip(rows, drawn.numpy(), strict=True):
+        assert any(np.array_equal(vector, view[row].astype(np.float32)) for view in source.weak_VND)
