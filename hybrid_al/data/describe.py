@@ -44,9 +44,12 @@ NO_GROUP = "no patients found, so every image counts as its own: set data.group 
 
 
 class Description(TypedDict):
-    """data: the section of the recipe, plain values fit for YAML; notes: what was seen and what to check."""
+    """data: the section of the recipe, plain values fit for YAML; labeled: whether the data holds labels;
+    notes: what was seen and what to check.
+    """
 
     data: dict[str, object]
+    labeled: bool
     notes: list[str]
 
 
@@ -97,7 +100,7 @@ def _npz(path: Path) -> Description:
     data = _section("npz", path, sides, group)
     if classes:
         notes.append(f"{classes} classes; data.classes: [name, ...] would name them")
-    return _with_holdout(data, notes, {PREFIXES[prefix] for prefix in prefixes})
+    return _with_holdout(data, notes, {PREFIXES[prefix] for prefix in prefixes}, labeled=classes > 0)
 
 
 def _csv(path: Path) -> Description | None:
@@ -123,7 +126,7 @@ def _csv(path: Path) -> Description | None:
     else:
         notes.append("no column of labels found: all images are unlabeled; data.columns.label would name one")
     splits = {read_split(path, row[columns["split"]]) for _, row in lines} if "split" in columns else set()
-    return _with_holdout(data, notes, splits)
+    return _with_holdout(data, notes, splits, labeled="label" in columns)
 
 
 def _folder(path: Path) -> Description:
@@ -140,7 +143,7 @@ def _folder(path: Path) -> Description:
         notes = [f"{len(found)} images in {len(names)} folders, too many for classes: each is taken for one patient"]
     else:
         notes = [f"{len(found)} images; classes: {', '.join(names) or 'none, all images are unlabeled'}", NO_GROUP]
-    return _with_holdout(data, notes, splits)
+    return _with_holdout(data, notes, splits, labeled=bool(names) and "labels" not in data)
 
 
 def _columns(header: Sequence[str], rows: Sequence[Mapping[str, str]], folder: Path) -> dict[str, str]:
@@ -171,13 +174,15 @@ def _section(source: str, root: Path, sides: Sequence[int], group: str) -> dict[
     return {"source": source, "root": str(root), "image_size": size, "group": group}
 
 
-def _with_holdout(data: dict[str, object], notes: list[str], splits: Iterable[Split | None]) -> Description:
+def _with_holdout(
+    data: dict[str, object], notes: list[str], splits: Iterable[Split | None], *, labeled: bool
+) -> Description:
     """The description, with shares to hold out for the splits that the data lacks."""
     lacking = {name: share for name, share in (("val", 0.1), ("test", 0.2)) if name not in set(splits)}
     if lacking:
         data["holdout"] = lacking
         notes.append(f"no {' and no '.join(lacking)} split: {lacking} is drawn from the rest, by group, from the seed")
-    return {"data": data, "notes": notes}
+    return {"data": data, "labeled": labeled, "notes": notes}
 
 
 def _sides(paths: Sequence[Path]) -> list[int]:

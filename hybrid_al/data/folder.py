@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from ..errors import InputError
+from ..errors import InputError, UnknownName
 from ..manifest import Split
 from .base import Dataset
 from .images import SUFFIXES, Window
@@ -26,6 +26,8 @@ class Folder:
              group, or else the whole match, names the patient, volume or slide
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "none": no folder is a class, all images are unlabeled
+    classes  names of the classes in the order of their numbers: those of the class folders, which are sorted without
+             it, or where all images are unlabeled, those that an annotator may give
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files_dataset`
     window   [low, high] of the values that become 0 and 1
@@ -36,6 +38,7 @@ class Folder:
     root: Path
     group: str = ""
     labels: Literal["folders", "none"] = "folders"
+    classes: Sequence[str] | None = None
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
@@ -49,7 +52,11 @@ class Folder:
         check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
         group = _grouping(self.group)
         found = find_images(root, self.labels)
-        classes = tuple(sorted({name for _, _, name in found if name is not None}))
+        folders = sorted({name for _, _, name in found if name is not None})
+        classes = tuple(folders if self.classes is None else self.classes)
+        for name in folders:
+            if name not in classes:
+                raise UnknownName(f"class folder of {root}", name, classes)
         number = {name: i for i, name in enumerate(classes)}
         samples = [
             Sample(path, path, group(path), split, -1 if name is None else number[name]) for path, split, name in found

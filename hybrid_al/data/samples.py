@@ -56,7 +56,10 @@ def make_dataset(
     seed: int,
     skipped: Sequence[tuple[str, str]] = (),
 ) -> Dataset:
-    """The dataset of some samples: those without a split get one; a class that no sample has is an InputError."""
+    """The dataset of some samples; those without a split get one.
+
+    A class that no sample has is an InputError, unless no label is known at all and `classes` is what may be answered.
+    """
     for sample in samples:
         if CONTROL.search(sample.id + sample.path + sample.group):
             raise InputError(
@@ -64,7 +67,7 @@ def make_dataset(
             )
     truth = np.asarray([sample.label for sample in samples], dtype=np.int64)
     for number, name in enumerate(classes):
-        if not (truth == number).any():
+        if (truth >= 0).any() and not (truth == number).any():
             raise InputError("data.classes", f"at least one sample of class {number} ({name})", "none")
     groups = tuple(sample.group for sample in samples)
     manifest = Manifest(

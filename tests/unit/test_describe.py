@@ -59,7 +59,7 @@ def test_csv(tmp_path: Path) -> None:
         "columns": {"path": "image_id", "label": "dx", "split": "set"},
         "classes": ["a", "b"],
     }
-    assert any("2 classes" in note for note in found["notes"])
+    assert found["labeled"] and any("2 classes" in note for note in found["notes"])
     settings = {key: value for key, value in found["data"].items() if key not in ("source", "image_size")}
     assert len(Csv(**settings).load().manifest) == 4  # type: ignore[arg-type]
 
@@ -67,6 +67,7 @@ def test_csv(tmp_path: Path) -> None:
 def test_csv_beside_a_folder_called_images(tmp_path: Path) -> None:
     draw(tmp_path / "images" / "1.png")
     table(tmp_path / "index.csv", [["file"], ["1.png"]])
+    assert not describe(tmp_path)["labeled"]
     assert describe(tmp_path)["data"]["images"] == str(tmp_path / "images")
 
 
@@ -81,14 +82,14 @@ def test_folder(tmp_path: Path) -> None:
         "group": "none",
         "holdout": {"val": 0.1},
     }
-    assert "classes: a, b" in found["notes"][0]
+    assert "classes: a, b" in found["notes"][0] and found["labeled"]
 
 
 def test_folders_too_many_for_classes_are_patients(tmp_path: Path) -> None:
     for i in range(60):
         draw(tmp_path / f"p{i}" / "1.png", i)
     data = describe(tmp_path)["data"]
-    assert data["labels"] == "none"
+    assert data["labels"] == "none" and not describe(tmp_path)["labeled"]
     assert Folder(tmp_path, group=str(data["group"]), labels="none").load().manifest.groups[0] == "p0"
 
 

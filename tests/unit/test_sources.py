@@ -68,6 +68,17 @@ class TestFolder:
         flat = Folder(tmp_path / "p1", group="none").load()
         assert flat.classes == () and flat.manifest.ids == ("1.png",)
 
+    def test_names_of_the_classes(self, tmp_path: Path) -> None:
+        draw(tmp_path / "a" / "1.png")
+        draw(tmp_path / "b" / "1.png")
+        assert Folder(tmp_path, group="none", classes=("b", "a")).load().truth.tolist() == [1, 0]
+        unlabeled = Folder(tmp_path, group="none", labels="none", classes=("x", "y")).load()
+        assert unlabeled.classes == ("x", "y") and unlabeled.truth.tolist() == [-1, -1]
+        with pytest.raises(UnknownName, match="'b'"):
+            Folder(tmp_path, group="none", classes=("a", "c")).load()
+        with pytest.raises(InputError, match=r"class 2 \(c\)"):
+            Folder(tmp_path, group="none", classes=("a", "b", "c")).load()
+
     def test_holdout_by_group(self, tmp_path: Path) -> None:
         for patient in range(10):
             for i in range(3):

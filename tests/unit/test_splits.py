@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 import pytest
@@ -61,8 +60,9 @@ def test_the_draw_hangs_on_seed_and_names_not_on_order() -> None:
 
 def test_what_is_given_is_kept_and_the_rest_is_drawn_from() -> None:
     groups, _ = alone(100)
-    given = [cast("Split", "val")] * 20 + [cast("Split", "pool")] * 40
-    splits = assign(groups, [*given, *[None] * 40], {"test": 0.25}, seed=0)
+    taken: Split = "val"
+    free: Split = "pool"
+    splits = assign(groups, [*[taken] * 20, *[free] * 40, *[None] * 40], {"test": 0.25}, seed=0)
     assert splits[:20] == ("val",) * 20
     assert Counter(splits[20:]) == {"test": 20, "pool": 60}
 
