@@ -84,10 +84,10 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
         for i, (label, runs) in enumerate(groups.items()):
             curve = aggregate(runs, metric)
             if curve is not None and len(curve.labels):
-                traces += _curve_traces(curve, html.escape(label), metric, i)
+                traces += _curve_traces(curve, _text(label), metric, i)
     if not traces:
         return None
-    choices = tuple(Choice(m, "labels", html.escape(m)) for m in metrics)
+    choices = tuple(Choice(m, "labels", _text(m)) for m in metrics)
     alt = f"Learning curves of {', '.join(groups)}: test and validation metrics against the number of labels."
     return Figure("curve", tuple(traces), choices, alt, {"height": 420, "showlegend": len(groups) > 1})
 
@@ -141,12 +141,12 @@ def balance_figure(run: RunView) -> Figure | None:
     traces: tuple[Trace, ...] = tuple(
         {
             "type": "bar",
-            "name": html.escape(c),
+            "name": _text(c),
             "x": rounds,
             "y": [count[c] for count in counts],
             "customdata": [round(100 * count[c] / max(1, count.total())) for count in counts],
             "marker": _bar_marker(i, c),
-            "hovertemplate": f"{html.escape(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
+            "hovertemplate": f"{_text(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
         }
         for i, c in enumerate(order)
     )
@@ -205,7 +205,7 @@ def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> 
         "type": "box",
         "name": who,
         "meta": meta,
-        "x": [html.escape(p) for p in parts],
+        "x": [_text(p) for p in parts],
         **{name: _short(row) for name, row in zip(names, quantiles, strict=True)},
         "line": {"color": color, "width": 1.6},
         "fillcolor": f"{color}/0.25",
@@ -276,7 +276,7 @@ def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: Int
         "name": "picked next",
         "x": _short(x[picks]),
         "y": _short(y[picks]),
-        "text": [html.escape(run.manifest.ids[i]) for i in picks],
+        "text": [_text(run.manifest.ids[i]) for i in picks],
         "marker": {"color": ACCENT, "size": 8, "line": {"color": "--card", "width": 1}},
         "hovertemplate": "%{text}<br>confidence %{x:.2f}, %{y:.2f}<extra></extra>",
     }
@@ -294,12 +294,15 @@ def training_figure(run: RunView) -> Figure | None:
                     series.setdefault(name, {}).setdefault(point[0], []).append(point[1])
     if not series:
         return None
+    for by_round in series.values():
+        if len(by_round) > 1:
+            by_round.pop("rounds", None)  # a value per round beside a line per round: the line's end says it
     traces: list[Trace] = []
     for name, by_round in series.items():
         for round, points in sorted(by_round.items(), key=lambda item: str(item[0])):
             traces.append(_training_trace(name, round, points))
     order = sorted(series, key=lambda n: (n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n))
-    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", html.escape(n)) for n in order)
+    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", _text(n)) for n in order)
     alt = "Training curves: losses, mask rate and pseudo-label accuracy against the training step, one line per round."
     return Figure("training", tuple(traces), choices, alt, {"height": 380})
 
@@ -317,7 +320,7 @@ def _training_trace(name: str, round: object, points: Sequence[tuple[float, floa
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(thinned) < 12 else "lines",
-        "name": f"round {round}" if isinstance(round, int) else html.escape(name),
+        "name": f"round {round}" if isinstance(round, int) else _text(name),
         "meta": name,
         "x": _short(thinned[:, 0]),
         "y": _short(thinned[:, 1]),
@@ -329,3 +332,8 @@ def _training_trace(name: str, round: object, points: Sequence[tuple[float, floa
 def _short(values: FloatArray) -> list[float]:
     """Four significant digits: the page is as large as its numbers are long."""
     return [float(f"{v:.4g}") for v in values.tolist()]
+
+
+def _text(value: str) -> str:
+    """Plotly knows &lt; &gt; and &amp;, not &quot;."""
+    return html.escape(value, quote=False)

@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from ..errors import InputError
+from ..metrics import aubc
 from ..rundir import write_atomic
 from . import figures
 from .figures import Figure
@@ -53,12 +55,13 @@ class Detail:
 
 @dataclass(frozen=True)
 class Row:
-    """One method in the comparison: its seeds, its last label count, metric -> (mean, deviation) there."""
+    """One method in the comparison: its seeds, its last label count, metric -> (mean, deviation) there and as AUBC."""
 
     label: str
     seeds: tuple[int, ...]
     labels: float | None
     metrics: Mapping[str, tuple[float, float]]
+    aubc: Mapping[str, tuple[float, float]]
 
 
 def write_report(runs: Sequence[RunView], out: Path, *, thumbnails: Sequence[Thumbnail | None] = ()) -> Path:
@@ -135,8 +138,18 @@ def _rows(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> li
         curves = {m: c for m in metrics if (c := figures.aggregate(runs, m)) is not None and len(c.labels)}
         last = {m: (float(c.mean[-1]), float(c.spread[-1])) for m, c in curves.items()}
         labels = max((float(c.labels[-1]) for c in curves.values()), default=None)
-        rows.append(Row(label, tuple(r.seed for r in runs), labels, last))
+        areas = {m: area for m in metrics if (area := _aubc(runs, m)) is not None}
+        rows.append(Row(label, tuple(r.seed for r in runs), labels, last, areas))
     return rows
+
+
+def _aubc(runs: Sequence[RunView], metric: str) -> tuple[float, float] | None:
+    """Mean and deviation over seeds; none where a seed's labels did not grow from round to round."""
+    curves = [run.curve(metric) for run in runs]
+    if not all(len(x) > 1 and x[0] > 0 and (np.diff(x) > 0).all() for x, _ in curves):
+        return None
+    areas = np.asarray([aubc(x.tolist(), y.tolist()) for x, y in curves])
+    return float(areas.mean()), float(areas.std(ddof=1)) if len(areas) > 1 else 0.0
 
 
 def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail]) -> str:

@@ -139,12 +139,12 @@ def run_id(recipe: Mapping[str, object], digest: str) -> str:
 
 def grouping(recipe: Mapping[str, object]) -> dict[str, object]:
     """Where a run stands on a dashboard: group (all seeds of one setting), job_type (learner) and tags."""
-    cold, query, train = (_name(recipe.get(key)) for key in ("cold_start", "query", "train"))
+    cold, query, train, learner = (_name(recipe.get(k)) for k in ("cold_start", "query", "train", "learner"))
     parts = [str(recipe["name"]), f"{cold}+{query}", train]
     tags = [str(recipe[key]) for key in ("modality", "task") if recipe.get(key)]
     return {
         "group": " ".join(p for p in parts if p)[:128],
-        "job_type": str(recipe.get("learner", "")),
+        "job_type": learner,
         "tags": [t[:64] for t in (*tags, query, train) if t],
     }
 

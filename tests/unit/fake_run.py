@@ -69,6 +69,7 @@ def fake_run(
         _train(disk, tracker, r, labels, rng)
         score = 0.62 + gain * min(r, 2) / 2 + 0.07 * np.log2(1 + r) + rng.normal(0, 0.012)
         metrics = {"test/auroc": score, "test/balanced_accuracy": score - 0.15, "val/auroc": score + 0.01}
+        tracker.log({"train/loss": 0.1, "train/seconds": 31.5}, stage="train", round=r)
         disk.commit_round(_committed(r, strategy, query, labels, metrics, manifest), labels)
     tracker.close()
     return path
@@ -102,7 +103,7 @@ def _recipe(name: str, seed: int, strategy: str, objective: str, budgets: tuple[
         "task": "classification",
         "seed": seed,
         "data": {"source": "npz", "root": "/home/jane.doe/private/chestmnist.npz", "image_size": 28},
-        "learner": "finetune",
+        "learner": {"name": "finetune"},
         "cold_start": {"name": "typiclust"},
         "query": {"name": strategy},
         "train": {"name": objective, "steps": 150},

@@ -5,23 +5,29 @@ from __future__ import annotations
 import csv
 import dataclasses
 import html
+import importlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
-from fake_run import fake_run, thumbnail
 
 from hybrid_al.errors import InputError
 from hybrid_al.labels import LabelStore
+from hybrid_al.metrics import aubc
 from hybrid_al.track import figures
 from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
 from hybrid_al.types import Annotation
+
+# by name: pytest knows the file as a module of its own, mypy as one of the package `tests`
+_helper = importlib.import_module("fake_run")
+fake_run: Callable[..., Path] = _helper.fake_run
+thumbnail: Callable[[int], bytes] = _helper.thumbnail
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)><a href="javascript:alert(3)">'
 
@@ -57,7 +63,7 @@ class _Page(HTMLParser):
 
 
 def _view(path: Path, **changes: object) -> RunView:
-    return RunView.read(fake_run(path, **changes))  # type: ignore[arg-type]
+    return RunView.read(fake_run(path, **changes))
 
 
 def _write(runs: Sequence[RunView], out: Path, *, images: bool = True) -> str:
@@ -195,6 +201,8 @@ def test_seeds_are_averaged_and_methods_compared(tmp_path: Path) -> None:
     np.testing.assert_allclose(curve.spread, np.std(values, axis=0, ddof=1))
     text = _write(runs, tmp_path / "report")
     assert "Comparison of 2 methods" in text
+    areas = [aubc([19, 38, 57, 96], v) for v in values]
+    assert f"{np.mean(areas):.3f} ± {np.std(areas, ddof=1):.3f}" in text
     assert f"{curve.mean[-1]:.3f} ± {curve.spread[-1]:.3f}" in text
     ids = _Page(text).attributes("id")
     assert len(set(ids)) == len(ids)
@@ -276,6 +284,15 @@ def test_map_shows_all_next_picks_and_bounds_the_rest(tmp_path: Path) -> None:
         assert len(picked["x"]) == 20
         assert 1000 < len(pool["x"]) <= figures.MOST_POINTS
         assert figure.choices[0].name == "after fit 2, picks of round 3"
+
+
+def test_training_lines_and_values_per_round_do_not_mix(tmp_path: Path) -> None:
+    figure = figures.training_figure(_view(tmp_path / "run"))
+    assert figure is not None
+    assert {c.name: c.x for c in figure.choices}["train/loss"] == "step"
+    assert {c.name: c.x for c in figure.choices}["train/seconds"] == "round"
+    assert sum(trace["meta"] == "train/loss" for trace in figure.data) == 4
+    assert sum(trace["meta"] == "train/seconds" for trace in figure.data) == 1
 
 
 def test_wrong_calls(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ RECIPE: dict[str, object] = {
     "seed": 3,
     "modality": "chest_xray",
     "task": "classification",
-    "learner": "finetune",
+    "learner": {"name": "finetune"},
     "data": {"source": "npz", "root": "/home/jane.doe/private/chest.npz"},
     "cold_start": {"name": "typiclust"},
     "query": {"name": "hybrid"},
