@@ -16,8 +16,8 @@ Value = float | Sequence[float]
 NAMES: Mapping[str, str] = {
     "labels": "samples with a label; the horizontal axis of curve/*",
     "stage0/loss": "self-supervised loss",
-    "stage0/knn_auroc": "kNN probe of the encoder",
-    "stage0/linear_auroc": "linear probe of the encoder",
+    "stage0/<split>/knn_auroc": "kNN probe of the encoder on val or test",
+    "stage0/<split>/linear_auroc": "linear probe of the encoder on val or test",
     "train/loss": "whole objective",
     "train/loss_labeled": "its supervised term",
     "train/loss_unlabeled": "its unsupervised term, weighted",
@@ -28,6 +28,8 @@ NAMES: Mapping[str, str] = {
     "picks/share/<class>": "share of a round's picks with that class, in [0, 1]",
     "query/seconds": "seconds that the selection took",
     "train/seconds": "seconds that the fit took",
+    "train/steps_per_second": "speed of the fit",
+    "train/top_up_passes": "samples that were looked at once more for their consistency",
     "test/<metric>": "metric of the teacher's last weights on the test split",
     "val/<metric>": "the same on val",
 }

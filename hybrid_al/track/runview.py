@@ -134,7 +134,7 @@ class RunView:
         return x, y
 
 
-_FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "accuracy")
+_FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "macro_f1", "accuracy")
 
 
 def sort_metrics(names: set[str]) -> tuple[str, ...]:

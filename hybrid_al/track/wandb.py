@@ -68,10 +68,10 @@ class WandbTracker:
                 self._axis.at(line["round"], line["step"])
         self._run = _init(run_dir, recipe, digest=digest, mode=mode, project=project)
         self._run.define_metric("labels", hidden=True)
-        self._run.define_metric("curve/*", step_metric="labels")
+        for name in ("curve/*", "test/*", "val/*", "pseudo/*"):
+            self._run.define_metric(name, step_metric="labels")
         self._run.define_metric("train/step", hidden=True)
         self._run.define_metric("train/*", step_metric="train/step")
-        self._run.define_metric("pseudo/*", step_metric="train/step")
 
     def log(
         self, values: Mapping[str, Value], *, stage: str, round: int | None = None, step: int | None = None

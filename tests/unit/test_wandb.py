@@ -194,7 +194,10 @@ def test_axes_identity_and_config(written: tuple[Path, list[list[object]]]) -> N
     _, starts = written
     for records in starts:
         metrics = {r.metric.glob_name: r.metric.step_metric for r in records if r.metric.glob_name}  # type: ignore[attr-defined]
-        assert metrics == {"curve/*": "labels", "train/*": "train/step", "pseudo/*": "train/step"}
+        assert metrics == {
+            **dict.fromkeys(("curve/*", "test/*", "val/*", "pseudo/*"), "labels"),
+            "train/*": "train/step",
+        }
         run = next(r.run for r in records if r.WhichOneof("record_type") == "run")  # type: ignore[attr-defined]
         assert run.run_id == "chest-xray-s3-01234567"
         assert run.run_group == "chest xray typiclust+hybrid fixmatch"
