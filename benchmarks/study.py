@@ -44,7 +44,9 @@ GRIDS: dict[str, dict[str, list[str]]] = {
     "ablation": {name: [query] for name, query in QUERIES.items()},
     # what the cold start is worth: 10 and 40 labels bought at once
     "coldstart": {
-        f"{start}-{n}": [f"cold_start={start}", f"loop.budgets=[{n}]"] for start in ("random", "typiclust") for n in (10, 40)
+        f"{start}-{n}": [f"cold_start={start}", f"loop.budgets=[{n}]"]
+        for start in ("random", "typiclust")
+        for n in (10, 40)
     },
 }
 
@@ -103,11 +105,18 @@ def run_cell(out: Path, name: str, variant: str, overrides: list[str], seed: int
     rows = [
         (name, variant, number, seed, r.index, r.labeled, metric, f"{value:.6g}")
         for r in rounds
-        for metric, value in {**r.metrics, "seconds/query": r.seconds["query"], "seconds/train": r.seconds["train"]}.items()
+        for metric, value in {
+            **r.metrics,
+            "seconds/query": r.seconds["query"],
+            "seconds/train": r.seconds["train"],
+        }.items()
     ]
     append(out, [*rows, (name, variant, number, seed, -1, rounds[-1].labeled, "seconds/loop", f"{seconds:.3g}")])
     shutil.rmtree(path)
-    print(f"{name} {variant} s{seed}: {rounds[-1].metrics.get('test/auroc', float('nan')):.3f} in {seconds:.0f} s", flush=True)
+    print(
+        f"{name} {variant} s{seed}: {rounds[-1].metrics.get('test/auroc', float('nan')):.3f} in {seconds:.0f} s",
+        flush=True,
+    )
 
 
 _projects: dict[tuple[str, int], object] = {}
@@ -133,7 +142,10 @@ def stage0(name: str, number: int):  # type: ignore[no-untyped-def]
             if fresh:
                 spent = time.perf_counter() - began
                 rows = [(name, "stage0", number, number, -1, 0, k, f"{v:.6g}") for k, v in metrics.items()]
-                append(Path("benchmarks/stage0.csv"), [*rows, (name, "stage0", number, number, -1, 0, "seconds", f"{spent:.4g}")])
+                append(
+                    Path("benchmarks/stage0.csv"),
+                    [*rows, (name, "stage0", number, number, -1, 0, "seconds", f"{spent:.4g}")],
+                )
                 print(f"{name} encoder {number}: {metrics} in {spent:.0f} s", flush=True)
         _projects[name, number] = project
     return _projects[name, number]

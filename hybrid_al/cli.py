@@ -303,3 +303,7 @@ def _write_new(path: Path, text: str) -> None:
         raise InputError(path, "a new file", "one that exists")
     write_atomic(path, text)
     print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

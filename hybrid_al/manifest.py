@@ -51,6 +51,10 @@ class Manifest:
         if len(set(self.ids)) != n:
             twice = [i for i, count in Counter(self.ids).items() if count > 1]
             raise InputError("manifest.ids", "unique ids", f"{len(twice)} repeated, the first is {twice[0]!r}")
+        for name in ("ids", "paths", "groups"):
+            unprintable = [text for text in getattr(self, name) if any(ord(c) < 32 for c in text)]
+            if unprintable:
+                raise InputError(f"manifest.{name}", "no control characters", repr(unprintable[0]))
         wrong = set(self.splits) - set(SPLITS)
         if wrong:
             raise InputError("manifest.splits", "pool, val or test", repr(sorted(wrong)[0]))

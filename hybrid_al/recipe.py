@@ -68,7 +68,10 @@ class Loop(_Section):
 class Wandb(_Section):
     """Weights & Biases; offline writes files into the run directory and opens no connection."""
 
-    mode: Literal["offline", "online", "disabled", "off"] = "offline"
+    # YAML 1.1 reads a bare off as false
+    mode: Annotated[Literal["offline", "online", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = (
+        "offline"
+    )
     project: str = "hybrid-al"
     log_images: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,8 +18,7 @@ from hybrid_al.types import Annotation, Query, Round, Scores
 
 
 def manifest(n: int = 4, tag: str = "") -> Manifest:
-    ids = tuple(f"s{i}" for i in range(n))
-    pool: tuple[Split, ...] = ("pool",) * n
+    ids, pool = tuple(f"s{i}" for i in range(n)), cast(tuple[Split, ...], ("pool",) * n)
     return Manifest(ids, ids, ids, pool, tuple(f"{tag}{i}" for i in range(n)))
 
 

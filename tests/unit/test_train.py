@@ -52,7 +52,9 @@ def probs(of: NetworkLearner, **passes: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_fit_depends_on_its_seed_alone_and_survives_the_disk(objective: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_fit_depends_on_its_seed_alone_and_survives_the_disk(
+    objective: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     one, two, other = learner(objective), learner(objective), learner(objective)
     torch.manual_seed(1)
     first = one.fit(labels([0, 1, 2, 3]), round=0, seed=5, log=no_log)

@@ -1,0 +1,141 @@
+"""The command line as a person uses it: verbs, exit codes, one clear line, nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybrid_al.cli import app, main
+
+TINY = [
+    "data.n_pool=60",
+    "data.n_val=0",
+    "data.n_test=40",
+    "data.size=16",
+    "data.image_size=16",
+    "pretrain={name: simclr, epochs: 1, batch: 32}",
+    "train.steps=10",
+    "train.min_steps=10",
+    "loop.budgets=[6, 5]",
+    "track.wandb.mode=off",
+]
+VERBS = {"recipes", "init", "check", "pretrain", "select", "labels", "run", "status", "report"}
+
+
+def call(*argv: object) -> int:
+    """Exit code of a call in this process."""
+    try:
+        main([str(a) for a in argv])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_the_verbs_are_frozen() -> None:
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert names == VERBS
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = "import sys; from hybrid_al.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    heavy = {"torch", "numpy", "pydantic", "wandb", "plotly", "sklearn", "scipy", "timm", "lightly", "faiss"}
+    assert not heavy & set(out.split()) and all(verb in out for verb in VERBS)
+
+
+def test_recipes_are_listed_and_copied(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert call("recipes") == 0
+    assert "chest_xray" in capsys.readouterr().out
+    copy = tmp_path / "mine.yaml"
+    assert call("recipes", "quickstart", "-o", copy) == 0 and copy.read_text().startswith("#")
+    assert call("recipes", "quickstart", "-o", copy) == 2
+    assert "a new file, got one that exists" in capsys.readouterr().err
+
+
+def test_wrong_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for argv in (
+        ["run", "nowhere.yaml"],
+        ["run", "quickstart", "lop.budgets=[1]"],
+        ["status", tmp_path],
+        ["init", "gone"],
+    ):
+        assert call(*argv) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and "expected" in err and "Traceback" not in err
+    assert call("run", "quickstart", *TINY, "loop.budgets=[60, 1]", "--run-dir", tmp_path / "r", "--quiet") == 2
+    assert "at most the pool's 60 samples in all, got 61" in capsys.readouterr().err
+
+
+def test_check_says_what_would_run_and_draws_the_views(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sheet = tmp_path / "views.png"
+    assert call("check", "quickstart", *TINY, "--views", sheet, "--run-dir", tmp_path / "r") == 0
+    out = capsys.readouterr().out
+    assert "pool       60 images" in out and "2 rounds, 11 labels" in out and "disk about" in out
+    with Image.open(sheet) as image:
+        assert image.width == 8 * 96 and image.height == 7 * 96
+    assert not (tmp_path / "r").exists()
+
+
+def folder_of_images(root: Path, classes: tuple[str, ...], each: int = 12) -> Path:
+    rng = np.random.default_rng(0)
+    for c, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            pixels = rng.integers(0, 128, (20, 20), dtype=np.uint8) + np.uint8(100 * c)
+            Image.fromarray(pixels).save(root / name / f"{i:02d}.png")
+    return root
+
+
+def test_all_unreadable_images_are_listed_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = folder_of_images(tmp_path / "data", ("a", "b"))
+    whole = (data / "a" / "01.png").read_bytes()
+    (data / "a" / "01.png").write_bytes(whole[: len(whole) // 2])
+    (data / "b" / "02.png").write_bytes(whole[: len(whole) // 2])
+    recipe = tmp_path / "recipe.yaml"
+    assert call("init", data, "-o", recipe) == 0
+    assert call("check", recipe, "--run-dir", tmp_path / "r") == 2
+    err = capsys.readouterr().err
+    assert "a/01.png" in err and "b/02.png" in err and "data.on_error=skip" in err
+    assert call("check", recipe, "data.on_error=skip", "--run-dir", tmp_path / "r") == 0
+    assert "left out (on_error=skip): a/01.png" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_one_annotator_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """init -> check -> run (waits) -> labels -> run (waits) -> labels -> run (done), and the answers are kept."""
+    data, run, recipe = folder_of_images(tmp_path / "data", ("a", "b"), 25), tmp_path / "run", tmp_path / "recipe.yaml"
+    assert call("init", data, "-o", recipe) == 0
+    settings = [a for a in TINY if not a.startswith("data")] + [
+        "oracle=worklist",
+        "data.image_size=16",
+        "loop.budgets=[4, 3]",
+    ]
+    command = ["run", recipe, *settings, "--run-dir", run, "--quiet"]
+    assert call("status", run) == 2
+    for r, budget in enumerate((4, 3)):
+        assert call(*command) == 3
+        assert f"waits for {budget} of {budget} labels" in capsys.readouterr().err
+        query = run / "rounds" / f"00{r}" / "query.csv"
+        before = query.read_bytes()
+        assert call(*command) == 3 and query.read_bytes() == before, "a waiting query is kept"
+        with query.open(newline="") as file:
+            rows = [{"id": row["id"], "label": row["id"].split("/")[0]} for row in csv.DictReader(file)]
+        answers = tmp_path / "answers.csv"
+        with answers.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ("id", "label"))
+            writer.writeheader()
+            writer.writerows(rows)
+        assert call("labels", run, answers, "--annotator", "jo") == 0
+        assert call("status", run) == 0
+    assert call(*command) == 0
+    assert call("status", run) == 0 and "finished" in capsys.readouterr().out
+    assert "jo" in (run / "rounds" / "001" / "labels.jsonl").read_text()
+    assert (run / "report" / "index.html").stat().st_size > 100_000
+    assert call("report", run, "-o", tmp_path / "again") == 0 and (tmp_path / "again" / "curve.csv").is_file()
+    assert call("labels", run, answers) == 2

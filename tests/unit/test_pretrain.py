@@ -1,0 +1,140 @@
+"""Stage 0: the loss falls, an interrupted training ends in the same encoder, exports say what they are made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pretrain.loop as loop_module
+from hybrid_al.data.phantom import Phantom
+from hybrid_al.data.store import ImageStore
+from hybrid_al.data.views import VIEWS
+from hybrid_al.embeddings import Embeddings
+from hybrid_al.errors import HybridALError, InputError, UnknownName
+from hybrid_al.models.checkpoint import digest_of
+from hybrid_al.models.encoder import build_encoder
+from pretrain import METHODS
+from pretrain.export import export
+from pretrain.loop import Job
+from pretrain.loop import pretrain as train
+from pretrain.probe import probe
+
+PHANTOM = Phantom(n_pool=64, n_val=20, n_test=30, size=16)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    cache = tmp_path_factory.mktemp("cache")
+    return ImageStore.build(PHANTOM.load(), image_size=16, channels=None, cache=cache)
+
+
+def job(store: ImageStore, folder: Path, *, method: str = "simclr", epochs: int = 4) -> Job:
+    settings = replace(METHODS[method](), epochs=epochs, batch=16)  # type: ignore[type-var]
+    return Job(
+        method=settings,
+        encoder=build_encoder("resnet10t", channels=3, image_size=16, seed=0),
+        store=store,
+        pool=np.arange(64),
+        views=VIEWS["microscopy"].pretrain,
+        seed=0,
+        device=torch.device("cpu"),
+        resume=folder / "resume.pt",
+    )
+
+
+def run(job: Job, *, stop_at: int | None = None) -> list[float]:
+    losses: list[float] = []
+
+    def progress(done: int, total: int, message: str) -> None:
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    train(job, log=lambda values, step: losses.append(values["stage0/loss"]), progress=progress)
+    return losses
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_falls(store: ImageStore, tmp_path: Path, method: str) -> None:
+    losses = run(job(store, tmp_path, method=method))
+    assert len(losses) == 4 and losses[-1] < losses[0]
+
+
+def test_killed_and_resumed_is_the_same_encoder(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", -1.0)
+    whole = job(store, tmp_path / "nowhere", epochs=3)
+    monkeypatch.setattr(loop_module, "_save", lambda *_: None)
+    run(whole)
+    monkeypatch.undo()
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(job(store, tmp_path, epochs=3), stop_at=7)  # four steps an epoch: in the second one
+    again = job(store, tmp_path, epochs=3)
+    assert len(run(again)) == 2
+    assert digest_of(again.encoder) == digest_of(whole.encoder)
+
+
+def test_a_loss_that_is_not_finite_stops(store: ImageStore, tmp_path: Path) -> None:
+    broken = job(store, tmp_path)
+    with torch.no_grad():
+        next(broken.encoder.parameters()).fill_(float("nan"))
+    with pytest.raises(HybridALError, match="pretraining step 0: the loss is nan"):
+        run(broken)
+    with pytest.raises(InputError, match="at least two images"):
+        run(replace(broken, pool=np.arange(1)))
+
+
+def test_exports_are_whole_and_know_their_origin(store: ImageStore, tmp_path: Path) -> None:
+    encoder = build_encoder("resnet10t", channels=3, image_size=16, seed=0)
+    found = export(encoder, store, "some manifest", tmp_path, torch.device("cpu"))
+    assert found.vectors.shape == (len(store), 512) and isinstance(found.vectors, np.memmap)
+    with torch.no_grad():
+        assert np.allclose(found.vectors[3:5], encoder(store.batch(np.asarray([3, 4]))).numpy(), atol=1e-5)
+
+    again = build_encoder("resnet10t", channels=3, image_size=16, seed=9, weights=tmp_path / "encoder.safetensors")
+    assert digest_of(again) == digest_of(encoder) == found.encoder
+    path = tmp_path / "embeddings" / "plain.npy"
+    with pytest.raises(InputError, match="embeddings of manifest"):
+        Embeddings.load(path, manifest="another")
+    with pytest.raises(InputError, match="embeddings by encoder"):
+        Embeddings.load(path, manifest="some manifest", encoder="another")
+    note = path.with_suffix(".json")
+    note.write_text(json.dumps({**json.loads(note.read_text()), "shape": [1, 2]}))
+    with pytest.raises(InputError, match=r"expected shape \(1, 2\)"):
+        Embeddings.load(path, manifest="some manifest")
+
+
+def test_encoders_and_weights_that_do_not_fit_are_named(store: ImageStore, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'resnet10t'"):
+        build_encoder("resnet10tt", channels=3, image_size=16, seed=0)
+    encoder = build_encoder("resnet10t", channels=1, image_size=16, seed=0)
+    export(encoder, _grey(store), "m", tmp_path, torch.device("cpu"))
+    with pytest.raises(InputError, match="1 missing or misshapen"):
+        build_encoder("resnet10t", channels=3, image_size=16, seed=0, weights=tmp_path / "encoder.safetensors")
+    with pytest.raises(InputError, match="no such file"):
+        build_encoder("resnet10t", channels=3, image_size=16, seed=0, weights=tmp_path / "gone.safetensors")
+    with pytest.raises(InputError, match=r"data\.image_size: expected images that vit_tiny_patch16_224 can take"):
+        build_encoder("vit_tiny_patch16_224", channels=3, image_size=16, seed=0)
+
+
+def _grey(store: ImageStore) -> ImageStore:
+    return ImageStore(np.ascontiguousarray(store.images[..., :1]), store.digest)
+
+
+def test_probes_tell_good_embeddings_from_noise() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(200) % 2
+    good = Embeddings(rng.normal(size=(200, 8)) + 3 * truth[:, None], "e", "m")
+    noise = Embeddings(rng.normal(size=(200, 8)), "e", "m")
+    pool, test = np.arange(100), np.arange(100, 200)
+    sets = (pool, truth[pool]), {"test": (test, truth[test])}
+    for name in ("test/knn_auroc", "test/linear_auroc"):
+        assert probe(good, 2, *sets)[name] > 0.98
+        assert 0.3 < probe(noise, 2, *sets)[name] < 0.7
+    assert probe(good, 2, (pool, np.zeros(100, dtype=np.int64)), sets[1]) == {}
