@@ -169,6 +169,7 @@ def experiment(project: Project) -> Experiment:
         holdout=Holdout(dataset.manifest, dataset.truth),
         budgets=recipe.loop.budgets,
         seed=recipe.seed,
+        thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
     )
 
 

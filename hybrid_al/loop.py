@@ -33,7 +33,8 @@ from .types import IntArray, Need, Round
 class Experiment:
     """All that the loop needs, as values and protocols; `assemble.py` makes it from a recipe.
 
-    cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start.
+    cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `thumbnail` makes a
+    small JPEG of a sample for trackers that may show images (`log_images`).
     """
 
     manifest: Manifest
@@ -46,6 +47,7 @@ class Experiment:
     holdout: Holdout
     budgets: tuple[int, ...]
     seed: int
+    thumbnail: Callable[[int], bytes] | None = None
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool cannot pay for."""
@@ -166,6 +168,10 @@ def _track(
     curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
     given = Counter(labels.current[i].target for i in picks.tolist())
     shares = {f"picks/share/{name}": given[c] / len(picks) for c, name in enumerate(experiment.classes)}
+    if experiment.thumbnail is not None:
+        tracker.image(
+            "picks", [experiment.thumbnail(i) for i in picks.tolist()], row.query, stage="query", round=row.index
+        )
     tracker.log({"query/seconds": row.seconds["query"], **shares}, stage="query", round=row.index)
     tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
     values = {"labels": float(row.labeled), **curve, **row.metrics}

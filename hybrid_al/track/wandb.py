@@ -23,7 +23,7 @@ from .base import Tracker, Trackers, Value, shareable
 if TYPE_CHECKING:
     import wandb
 
-Mode = Literal["offline", "online", "disabled", "off"]
+Mode = Literal["offline", "online", "off"]
 
 
 def open_wandb(
@@ -41,7 +41,7 @@ def open_wandb(
     digest: the recipe's; with name and seed it is the run's fixed id. Open it after JsonlTracker, on every start:
     a run that goes on continues the step.
     """
-    if mode in ("disabled", "off"):
+    if mode == "off":
         return Trackers()
     return WandbTracker(run_dir, recipe, digest=digest, mode=mode, log_images=log_images, project=project)
 
