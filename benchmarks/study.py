@@ -69,13 +69,17 @@ def main() -> None:
         command = [sys.executable, *sys.argv, "--worker"]
         workers = [subprocess.Popen([*command, str(i)], env=env) for i in range(args.jobs)]
         sys.exit(max(w.wait() for w in workers))
-    first, _, last = args.seeds.partition("-")
-    seeds = range(int(first), int(last or first) + 1)
+    seeds = [seed for part in args.seeds.split(",") for seed in _range(part)]
     chosen = args.variants.split(",") if args.variants else list(GRIDS[args.grid])
     cells = [(name, variant, seed) for seed in seeds for name in args.sets.split(",") for variant in chosen]
     for i, (name, variant, seed) in enumerate(cells):
         if args.worker is None or i % args.jobs == args.worker:
             run_cell(out, name, variant, [*GRIDS[args.grid][variant], *args.extra], seed)
+
+
+def _range(part: str) -> range:
+    first, _, last = part.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def run_cell(out: Path, name: str, variant: str, overrides: list[str], seed: int) -> None:
