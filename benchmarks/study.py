@@ -26,6 +26,9 @@ RUNS = Path("runs/study")
 COLUMNS = ("set", "variant", "encoder", "seed", "round", "labels", "metric", "value")
 COMMON = ["learner=frozen", "track.wandb.mode=off", "report.images=false"]
 
+# stage 0 is a run of its own, which the loop's settings must not touch
+STAGE0 = ["train=supervised", "query=random", "cold_start=random"]
+
 SETS = {
     "pneumoniamnist": ("chest_xray", f"data.root={DATA}/pneumoniamnist/pneumoniamnist.npz"),
     "malaria": ("blood_smear", f"data.root={DATA}/malaria_cells_gray/malaria.npz"),
@@ -136,7 +139,7 @@ def stage0(name: str, number: int):  # type: ignore[no-untyped-def]
     if (name, number) not in _projects:
         recipe, root = SETS[name]
         path = RUNS / name / f"encoder-{number}"
-        project = open_project(load(f"recipes/{recipe}.yaml", [*COMMON, root, f"seed={number}"]), run_dir=path)
+        project = open_project(load(f"recipes/{recipe}.yaml", [*COMMON, *STAGE0, root, f"seed={number}"]), run_dir=path)
         path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path / ".study.lock"):
             project.claim()
