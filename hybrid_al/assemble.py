@@ -140,15 +140,27 @@ def source(recipe: Recipe) -> Source:
 
 def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "cpu") -> Project:
     """Check every component by name and parameters, then look at the data. Images are not decoded yet."""
-    import torch
-
+    where = _device(device)
     _check_components(recipe)
     dataset = source(recipe).load()
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
-    return Project(recipe, dataset, RunDir(path), torch.device(device))
+    return Project(recipe, dataset, RunDir(path), where)
+
+
+def _device(name: str) -> torch.device:
+    """The named device; `auto` is the GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError("--device", "a device of this machine", f"{name} ({str(error).splitlines()[0]})") from None
+    return torch.device(name)
 
 
 def experiment(project: Project) -> Experiment:

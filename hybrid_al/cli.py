@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -215,6 +216,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except HybridALError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        print(f"{error.filename or 'disk'}: {error.strerror}; the last commit is unchanged", file=sys.stderr)
+        sys.exit(2)
 
 
 def _open(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str) -> Project:

@@ -57,14 +57,13 @@ class Consistency:
         neutral = np.median(total[seen]) if seen.any() else 0.5
         return np.where(seen, total, neutral).astype(np.float32)
 
-    def save(self, path: Path) -> None:
-        """Write as .npz (no pickles)."""
-        with path.open("wb") as file:
-            np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+    def arrays(self) -> dict[str, IntArray | FloatArray]:
+        """Its arrays by name, as `load` expects them in an .npz file."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def load(cls, path: Path) -> Consistency:
-        """Read what `save` wrote."""
+        """Read an .npz file of `arrays`."""
         with np.load(path, allow_pickle=False) as archive:
             missing = {f.name for f in fields(cls)} - set(archive.files)
             if missing:

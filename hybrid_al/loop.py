@@ -24,7 +24,7 @@ from .manifest import Manifest
 from .oracle import Holdout, Oracle, SimulatedOracle
 from .query.base import QueryState, QueryStrategy, check_query
 from .rng import derive
-from .rundir import RunDir
+from .rundir import RunDir, write_arrays
 from .track.base import Trackers, log_to
 from .types import IntArray, Need, Round
 
@@ -142,7 +142,7 @@ def _commit(
     folder = disk.round_path(r)
     experiment.learner.save(folder / "model.safetensors")
     if fit.consistency is not None:
-        fit.consistency.save(folder / "consistency.npz")
+        write_arrays(folder / "consistency.npz", fit.consistency.arrays())
     row = Round(
         index=r,
         strategy=experiment.strategy(r)[0],

@@ -20,7 +20,7 @@ import numpy as np
 from .errors import HybridALError, InputError, RunLocked
 from .labels import LabelStore
 from .manifest import Manifest
-from .types import Query, Round, Scores
+from .types import FloatArray, IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
 
@@ -47,7 +47,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, IntArray | FloatArray]) -> None:
     """Commit an .npz file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

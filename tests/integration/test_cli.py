@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +141,26 @@ def test_one_annotator_and_a_folder_of_images(capsys: pytest.CaptureFixture[str]
     assert (run / "report" / "index.html").stat().st_size > 100_000
     assert call("report", run, "-o", tmp_path / "again") == 0 and (tmp_path / "again" / "curve.csv").is_file()
     assert call("labels", run, answers) == 2
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at every fsync of the first call; nothing half-written is taken for a commit."""
+    command = ["run", "quickstart", *TINY, "--run-dir", tmp_path / "run", "--quiet"]
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert call(*command) == 2
+        err = capsys.readouterr().err
+        assert "No space left" in err and "Traceback" not in err and err.count("\n") == 1
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert call(*command) == 0
+
+
+def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("check", "quickstart", "--device", "gpu") == 2
+    assert "a device of this machine, got gpu" in capsys.readouterr().err

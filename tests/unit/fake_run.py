@@ -16,7 +16,7 @@ from PIL import Image
 from hybrid_al.consistency import ConsistencyRecorder
 from hybrid_al.labels import LabelStore
 from hybrid_al.manifest import Manifest, Split
-from hybrid_al.rundir import RunDir
+from hybrid_al.rundir import RunDir, write_arrays
 from hybrid_al.track.jsonl import JsonlTracker
 from hybrid_al.track.report import RunView, write_report
 from hybrid_al.types import Annotation, IntArray, Query, Round, Scores
@@ -157,7 +157,7 @@ def _train(disk: RunDir, tracker: JsonlTracker, r: int, labels: LabelStore, rng:
     for _ in range(6):
         weak, strong = (_softmax(mean + rng.normal(0, s, (n, classes))) for s in (0.4, 1.2))
         recorder.update(np.arange(n, dtype=np.int64), weak, strong)
-    recorder.record().save(disk.round_path(r) / "consistency.npz")
+    write_arrays(disk.round_path(r) / "consistency.npz", recorder.record().arrays())
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
