@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..types import IntArray
@@ -71,6 +72,12 @@ class Objective(Protocol):
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
         """The loss of one step; `progress` runs from 0 to 1 over the fit; `unlabeled` is None when none are left."""
         ...
+
+
+def cross_entropy_step(models: Models, labeled: Labeled) -> Step:
+    """What every objective is where no unlabeled samples are left: cross-entropy on the labels."""
+    loss = F.cross_entropy(models.student(labeled.x), labeled.y)
+    return Step(loss, {"loss_labeled": loss.detach()})
 
 
 def align(probs: Tensor, prior: Tensor, models: Models, *, decay: float = 0.99) -> Tensor:

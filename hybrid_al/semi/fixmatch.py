@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from .base import Evidence, Labeled, Models, Step, Unlabeled, align, class_prior
+from .base import Evidence, Labeled, Models, Step, Unlabeled, align, class_prior, cross_entropy_step
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class FixMatch:
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
         """See `Objective.step`; pseudo-labels come from the student, as in the paper, and carry no gradient."""
         if unlabeled is None:
-            loss = F.cross_entropy(models.student(labeled.x), labeled.y)
-            return Step(loss, {"loss_labeled": loss.detach()})
+            return cross_entropy_step(models, labeled)
         with torch.no_grad():
             weak = models.student(unlabeled.weak).softmax(dim=1)
         # one pass for labeled and strong views: batch norm sees one batch

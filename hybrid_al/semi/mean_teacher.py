@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from .base import Evidence, Labeled, Models, Step, Unlabeled
+from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class MeanTeacher:
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
         """See `Objective.step`; the teacher's probabilities carry no gradient."""
         if unlabeled is None:
-            loss = F.cross_entropy(models.student(labeled.x), labeled.y)
-            return Step(loss, {"loss_labeled": loss.detach()})
+            return cross_entropy_step(models, labeled)
         with torch.no_grad():
             target = models.teacher(unlabeled.weak).softmax(dim=1)
         logits = models.student(torch.cat([labeled.x, unlabeled.strong]))

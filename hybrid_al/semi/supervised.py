@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
-
-from .base import Labeled, Models, Step, Unlabeled
+from .base import Labeled, Models, Step, Unlabeled, cross_entropy_step
 
 
 @dataclass(frozen=True)
@@ -18,5 +16,4 @@ class Supervised:
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
         """See `Objective.step`; ignores `unlabeled` and `progress`."""
-        loss = F.cross_entropy(models.student(labeled.x), labeled.y)
-        return Step(loss, {"loss_labeled": loss.detach()})
+        return cross_entropy_step(models, labeled)
