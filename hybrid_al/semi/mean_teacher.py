@@ -21,7 +21,7 @@ class MeanTeacher:
     rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2) (paper: 40 of 180 epochs or so)
     """
 
-    weight: float = 3.0
+    weight: float = 1.0
     rampup: float = 0.4
     uses_unlabeled: ClassVar[bool] = True
 
