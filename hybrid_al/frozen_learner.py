@@ -28,9 +28,13 @@ SCHEDULE = Schedule(steps=300, min_steps=200, lr_head=3e-3, weight_decay=30.0, r
 
 @dataclass(frozen=True)
 class Frozen:
-    """Settings of the learner: how many views of each image are embedded once, and the dropout on them."""
+    """Settings of the learner: how many views of each image are embedded once, and the dropout on them.
 
-    weak_views: int = 3
+    weak_views 0: the plain embedding is the weak view, so the head is trained on what it will be asked about. On
+    malaria (val, 10 TypiClust labels) that gave 0.854 and 0.862 with two encoders, three weak views 0.829 and 0.850.
+    """
+
+    weak_views: int = 0
     strong_views: int = 6
     dropout: float = 0.2
 
@@ -58,6 +62,8 @@ def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray
     """
     pool = hashlib.sha256(base.pool.tobytes()).hexdigest()
     made_from = f"{base.embeddings.encoder}/{base.store.digest}/{policy}/{count}/{pool}/v1"
+    if count == 0:
+        return np.zeros((0, *base.embeddings.vectors.shape), dtype=np.float16)
     path = base.cache / f"views-{hashlib.sha256(made_from.encode()).hexdigest()[:24]}.npy"
     if not path.is_file():
         base.cache.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,10 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
-    """Cached embeddings (B, D): plain_ND of every row; views_VND, V cached views of every row, chosen at random."""
+    """Cached embeddings (B, D): plain_ND of every row; V cached views of every row, one of which is drawn at a time.
+
+    Without weak_VND (V = 0) the plain embedding is its own weak view.
+    """
 
     plain_ND: FloatArray
     weak_VND: FloatArray
@@ -67,6 +70,8 @@ class EmbeddingInputs:
 
     def weak(self, indices: IntArray, generator: torch.Generator) -> Tensor:
         """See `Inputs.weak`."""
+        if not len(self.weak_VND):
+            return self.plain(indices)
         return self._tensor(_choose(self.weak_VND, indices, generator))
 
     def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
