@@ -39,13 +39,13 @@ def areas(curves: dict[int, dict[int, float]]) -> dict[int, float]:
 def ablation() -> Iterator[str]:
     """Test AUROC at each budget, AUBC, and the paired difference of AUBC to random."""
     curves = read("ablation", "test/auroc")
-    for name in dict.fromkeys(key[0] for key in curves):
+    for name in sorted({key[0] for key in curves}):
         budgets = sorted(next(iter(curves[name, "random"].values())))
         yield f"\n**{name}**, test AUROC, mean ± standard deviation over {len(curves[name, 'random'])} seeds\n"
         yield "| query | " + " | ".join(f"{b} labels" for b in budgets) + " | AUBC | minus random (95 %) | wins | p |"
         yield "|---" * (len(budgets) + 5) + "|"
         base = areas(curves[name, "random"])
-        for variant in [v for s, v in curves if s == name]:
+        for variant in ("random", "uncertainty", "consistency", "both", "both+diversity"):
             runs = curves[name, variant]
             cells = [spread([runs[s][b] for s in runs]) for b in budgets]
             own = areas(runs)
@@ -60,7 +60,8 @@ def versus(own: dict[int, float], base: dict[int, float]) -> str:
         return "| |"
     low, high = scipy.stats.bootstrap((d,), np.mean, rng=np.random.default_rng(0)).confidence_interval
     p = scipy.stats.wilcoxon(d).pvalue
-    return f"{d.mean():+.2f} ({low:+.2f} to {high:+.2f}) | {(d > 0).sum()}/{len(d)} | {p:.3f}"
+    shown = "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{d.mean():+.2f} ({low:+.2f} to {high:+.2f}) | {(d > 0).sum()}/{len(d)} | {shown}"
 
 
 def coldstart() -> Iterator[str]:
