@@ -290,13 +290,12 @@ def _say_round(row: Round) -> None:
 
 
 def _say_table(rows: Sequence[Round]) -> None:
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     names = [n for n in ("test/auroc", "test/balanced_accuracy", "val/auroc") if any(n in r.metrics for r in rows)]
-    headers = [name.replace("/", "\n").replace("_", "\n") for name in names]
-    table = Table("round", "strategy", "picked", "labels", *headers, "query\nseconds", "train\nseconds", box=SIMPLE)
+    headers = [name.replace("/", "\n").replace("balanced_accuracy", "bal. acc.") for name in names]
+    table = Table("round", "strategy", "picked", "labels", *headers, "query\ns", "train\ns", box=None)
     for row in rows:
         cells = [f"{row.metrics[n]:.3f}" if n in row.metrics else "" for n in names]
         times = [f"{row.seconds[k]:.1f}" for k in ("query", "train")]
