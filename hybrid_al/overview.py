@@ -47,10 +47,11 @@ def summary(project: Project, store: ImageStore) -> list[str]:
 
 
 def _disk(project: Project, store: ImageStore) -> float:
-    """Bytes: images, embeddings of all and of the cached views, a model a round (20 M parameters, twice)."""
+    """Bytes: images, embeddings of all, and six cached views or a model of 20 M weights a round, twice."""
     features = 4 * 512 * len(store)
-    views = 2 * 512 * 9 * len(store) if project.recipe.learner.name == "frozen" else 0
-    return store.images.nbytes + features + views + 160e6 * len(project.recipe.loop.budgets)
+    frozen = project.recipe.learner.name == "frozen"
+    training = 2 * 512 * 6 * len(store) if frozen else 160e6 * len(project.recipe.loop.budgets)
+    return store.images.nbytes + features + training
 
 
 def _memory(store: ImageStore) -> float:

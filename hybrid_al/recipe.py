@@ -101,7 +101,7 @@ class Recipe(_Section):
     learner: Named = Component(name="finetune")
     cold_start: Named = Component(name="typiclust")
     query: Named = Component(name="hybrid")
-    train: Named = Component(name="fixmatch")
+    train: Named = Component(name="mean_teacher")  # chosen on val: benchmarks/RESULTS.md
     loop: Loop = Loop()
     oracle: Named = Component(name="simulated")
     track: Track = Track()
