@@ -94,11 +94,7 @@ class Project:
 
     def views(self) -> Views:
         """The view policies of the modality."""
-        from .data.views import VIEWS
-
-        if self.recipe.modality not in VIEWS:
-            raise UnknownName("recipe: modality", self.recipe.modality, VIEWS)
-        return VIEWS[self.recipe.modality]
+        return _views(self.recipe)
 
     def claim(self) -> None:
         """Make the run directory this recipe's, or check that it is."""
@@ -185,16 +181,21 @@ def experiment(project: Project) -> Experiment:
     )
 
 
+def _views(recipe: Recipe) -> Views:
+    from .data.views import VIEWS
+
+    if recipe.modality not in VIEWS:
+        raise UnknownName("recipe: modality", recipe.modality, VIEWS)
+    return VIEWS[recipe.modality]
+
+
 def _strategy(where: str, spec: Component) -> Any:
     return component(STRATEGIES, where, spec.name, spec.params)
 
 
 def _check_components(recipe: Recipe) -> None:
-    from .data.views import VIEWS
-
     source(recipe)
-    if recipe.modality not in VIEWS:
-        raise UnknownName("recipe: modality", recipe.modality, VIEWS)
+    _views(recipe)
     cold = _strategy("cold_start", recipe.cold_start)
     beyond = cold.needs - {"embeddings"}
     if beyond:

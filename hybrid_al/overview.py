@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,8 +132,4 @@ def _thumbnails(run: Path) -> Callable[[int], bytes] | None:
         return None  # the data has moved or is gone: a report without pictures is better than none
     if project.dataset.manifest.fingerprint != RunDir(run).manifest().fingerprint:
         return None
-    return partial(_thumbnail, project.store())
-
-
-def _thumbnail(store: ImageStore, index: int) -> bytes:
-    return store.thumbnail(index)
+    return project.store().thumbnail
