@@ -73,7 +73,8 @@ def _outside(where: str, name: str) -> type[Any]:
 class Project:
     """A recipe with its data at hand: what every command starts from.
 
-    base  the run directory whose stage 0 and cache this run stands on, where they are not its own
+    base    the run directory whose stage 0 and cache this run stands on, where they are not its own
+    stores  the image stores that were opened, which checks every byte; copies of the project share them
     """
 
     recipe: Recipe
@@ -81,6 +82,7 @@ class Project:
     run: RunDir
     device: torch.device
     base: Path | None = None
+    stores: dict[object, ImageStore] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def stage0(self) -> Path:
@@ -93,13 +95,16 @@ class Project:
         return (self.base or self.run.path).parent / ".cache"
 
     def store(self, progress: Callable[[int, int], None] | None = None) -> ImageStore:
-        """The decoded images, built on first use."""
+        """The decoded images, built and checked on first use."""
         from .data.store import ImageStore
 
-        data = self.recipe.data
-        return ImageStore.build(
-            self.dataset, image_size=data.image_size, channels=data.channels, cache=self.cache, progress=progress
-        )
+        data, fingerprint = self.recipe.data, self.dataset.manifest.fingerprint
+        key = (fingerprint, self.dataset.reader, data.image_size, data.channels, self.cache)
+        if key not in self.stores:
+            self.stores[key] = ImageStore.build(
+                self.dataset, image_size=data.image_size, channels=data.channels, cache=self.cache, progress=progress
+            )
+        return self.stores[key]
 
     def views(self) -> Views:
         """The view policies of the modality."""

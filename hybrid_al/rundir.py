@@ -6,6 +6,7 @@ A round's `query.csv` commits its picks before anyone is asked; its `round.json`
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import filelock
 import numpy as np
@@ -25,21 +27,37 @@ from .types import FloatArray, IntArray, Query, Round, Scores
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing: temporary file, fsync, rename. A full disk leaves the old file as it was."""
-    payload = data.encode() if isinstance(data, str) else data
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when the block ends well: temporary file, fsync, rename.
+
+    Else `path` stays as it was, and nothing is left behind. A disk that is full is a HybridALError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(payload)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise HybridALError(f"{path}: could not be written ({error.strerror}); what was there is unchanged") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file or nothing."""
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, read in parts."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

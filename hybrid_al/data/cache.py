@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ..rundir import write_atomic
+from ..rundir import replacing, sha256_of, write_atomic
 from ..types import IntArray
 
 SHARD = 8192  # rows; what is lost at most when a process dies
@@ -69,16 +68,10 @@ class RowCache:
         return found
 
     def _write(self, keys: list[str], rows: Rows) -> None:
-        name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:24]
-        shard = self.folder / f"{name}.npy"
-        temporary = self.folder / f".{name}.{os.getpid()}.tmp"
-        with temporary.open("wb") as file:
+        shard = self.folder / f"{hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:24]}.npy"
+        with replacing(shard) as file:
             np.save(file, np.ascontiguousarray(rows), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = _sha256(temporary)
-        temporary.replace(shard)
-        write_atomic(shard.with_suffix(".json"), json.dumps({"sha256": digest, "keys": keys}))
+        write_atomic(shard.with_suffix(".json"), json.dumps({"sha256": sha256_of(shard), "keys": keys}))
 
     def _copy(
         self, keys: Sequence[str], known: dict[str, tuple[Path, int]], out: Callable[[tuple[int, ...]], Rows]
@@ -119,11 +112,6 @@ def _keys_of(note: Path, shard: Path) -> list[str] | None:
     try:
         written = json.loads(note.read_text(encoding="utf-8"))
         keys: list[str] = written["keys"]
-        return keys if written["sha256"] == _sha256(shard) else None
+        return keys if written["sha256"] == sha256_of(shard) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from filelock import FileLock
 from PIL import Image
 
 from ..errors import InputError, UnreadableImages
+from ..rundir import replacing, sha256_of, write_json
 from ..types import IntArray
 from .base import Dataset
 from .images import READER_VERSION, resize, to_channels, to_uint8
@@ -63,6 +64,8 @@ class ImageStore:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):  # a second process waits for the first one's work
             if not _intact(folder):
+                if (folder / "images.npy").exists():
+                    print(f"{folder}: cut short or damaged; its images are decoded again", file=sys.stderr)
                 _write(folder, dataset, shape, progress)
         keys = tuple(_digest(content, *how) for content in dataset.manifest.digests)
         return cls(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False), digest, keys)
@@ -103,38 +106,23 @@ def _digest(*made_from: str) -> str:
 
 
 def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], progress: Progress | None) -> None:
-    """Stream all images to a temporary file, then put it and its hash in place."""
+    """Stream all images into their file; its hash, written last, says that it is whole."""
     n, size, _, channels = shape
     problems: list[tuple[str, str]] = []
-    temporary = folder / "images.npy.tmp"
-    try:
-        with temporary.open("wb") as out:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(out, header)
-            for i in range(n):
-                try:
-                    out.write(to_uint8(resize(to_channels(dataset.read(i), channels), size)).tobytes())
-                except (OSError, ValueError) as error:
-                    problems.append((dataset.manifest.paths[i], str(error)))
-                if progress is not None:
-                    progress(i + 1, n)
-            out.flush()
-            os.fsync(out.fileno())
+    with replacing(folder / "images.npy") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for i in range(n):
+            try:
+                pixels = to_uint8(resize(to_channels(dataset.read(i), channels), size))
+            except (OSError, ValueError) as error:
+                problems.append((dataset.manifest.paths[i], str(error)))
+            else:
+                out.write(pixels.tobytes())
+            if progress is not None:
+                progress(i + 1, n)
         if problems:
             raise UnreadableImages(problems)
-        _replace(folder / "images.json", json.dumps({"sha256": _sha256(temporary)}))
-        temporary.replace(folder / "images.npy")
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+    write_json(folder / "images.json", {"sha256": sha256_of(folder / "images.npy")})
 
 
 def _intact(folder: Path) -> bool:
@@ -146,9 +134,4 @@ def _intact(folder: Path) -> bool:
         written = json.loads(record.read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return isinstance(written, dict) and written.get("sha256") == _sha256(images)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return isinstance(written, dict) and written.get("sha256") == sha256_of(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import cast
@@ -13,7 +14,7 @@ import pytest
 from hybrid_al.errors import HybridALError, InputError, RunLocked
 from hybrid_al.labels import LabelStore
 from hybrid_al.manifest import Manifest, Split
-from hybrid_al.rundir import RunDir, write_atomic
+from hybrid_al.rundir import RunDir, replacing, sha256_of, write_atomic
 from hybrid_al.types import Annotation, Query, Round, Scores
 
 
@@ -57,6 +58,18 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypa
         write_atomic(file, "new")
     assert file.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["round.json"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "new folder" / "images"
+    with replacing(file) as out:
+        out.write(b"old")
+        assert not file.exists()
+    with pytest.raises(KeyboardInterrupt), replacing(file) as out:
+        out.write(b"half of the n")
+        raise KeyboardInterrupt
+    assert file.read_bytes() == b"old" and [p.name for p in file.parent.iterdir()] == ["images"]
+    assert sha256_of(file) == hashlib.sha256(b"old").hexdigest()
 
 
 def test_query_and_round_come_back_as_they_were_committed(tmp_path: Path) -> None:

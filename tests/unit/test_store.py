@@ -86,7 +86,7 @@ def test_digest_sees_all_that_decides_the_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "gone", "no record", "broken record"])
-def test_a_damaged_cache_is_built_again(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_built_again(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     ImageStore.build(dataset(), image_size=8, channels=None, cache=tmp_path)
     images, record = next(tmp_path.rglob("images.npy")), next(tmp_path.rglob("images.json"))
     content = images.read_bytes()
@@ -103,7 +103,9 @@ def test_a_damaged_cache_is_built_again(tmp_path: Path, damage: str) -> None:
             record.unlink()
         case _:
             record.write_text('{"sha256"')
+    assert capsys.readouterr().err == ""
     store = ImageStore.build(dataset(), image_size=8, channels=None, cache=tmp_path)
+    assert ("damaged; its images are decoded again" in capsys.readouterr().err) == (damage != "gone")
     np.testing.assert_array_equal(store.images, IMAGES)
     np.testing.assert_array_equal(
         ImageStore.build(dataset(never), image_size=8, channels=None, cache=tmp_path).images, IMAGES
