@@ -29,8 +29,8 @@ def versions() -> dict[str, str]:
 def code_digest(roots: Iterable[str]) -> str:
     """Digest of the code that some modules run: they and all that they import of ours.
 
-    Comments, docstrings and layout do not count; registries (`__init__`) are not followed, so a new strategy changes
-    nothing for the others.
+    Comments, docstrings, layout and what a strategy says of itself (`about`) do not count; registries (`__init__`) are
+    not followed, so a new strategy changes nothing for the others.
     """
     found: dict[str, str] = {}
     waiting = list(roots)
@@ -52,7 +52,13 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
+        if isinstance(node, ast.ClassDef):
+            node.body = [part for part in node.body if not _is_about(part)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+
+
+def _is_about(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "about"
 
 
 def _imports(node: ast.AST, name: str) -> Iterator[str]:

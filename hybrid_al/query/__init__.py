@@ -3,6 +3,7 @@
 from .activeft import ActiveFT
 from .badge import Badge
 from .base import QueryState, QueryStrategy
+from .batchbald import BatchBald
 from .density_peaks import DensityPeaks
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
@@ -26,6 +27,7 @@ __all__ = [
     "ActiveFT",
     "Badge",
     "Bald",
+    "BatchBald",
     "DensityPeaks",
     "Discriminative",
     "Entropy",
@@ -74,6 +76,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "least_confidence": LeastConfidence,
     "mc_dropout_entropy": MCDropoutEntropy,
     "bald": Bald,
+    "batchbald": BatchBald,
     "badge": Badge,
     "egl": ExpectedGradientLength,
     "ratio": Ratio,

@@ -58,6 +58,23 @@ class QueryState:
         return self.embeddings.take(indices, metric)
 
 
+@dataclass(frozen=True)
+class About:
+    """What a registered strategy or batch maker declares as its class variable `about`; `catalogue.py` prints it.
+
+    paper   the work that it follows, with its section
+    passes  passes of the model over the M candidates, each one forward
+    time    of choosing, without the passes, up to a factor: in N samples of the pool, M candidates, L labels, b budget,
+            D dimensions, C classes, S passes, and own parameters by their name
+    memory  numbers held at a time beyond embeddings and probabilities that exist anyway, up to a factor
+    """
+
+    paper: str
+    passes: str
+    time: str
+    memory: str
+
+
 class QueryStrategy(Protocol):
     """A frozen dataclass of hyper-parameters; `STRATEGIES[name]()` builds it with its published defaults."""
 

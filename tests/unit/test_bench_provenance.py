@@ -73,7 +73,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in {
         "__init__": "from . import other\n",
         "loop": '"""Words."""\nfrom .rule import pick\n\n\ndef run() -> int:\n    """Words."""\n    return pick()\n',
-        "rule": "def pick() -> int:\n    return 1\n",
+        "rule": "class Rule:\n    about: str = 'a paper'\n\n\ndef pick() -> int:\n    return 1\n",
         "other": "x = 1\n",
     }.items():
         (folder / f"{name}.py").write_text(text)
@@ -96,6 +96,8 @@ def digest() -> str:
         ("loop", "return pick()", "return pick() + 1", True),
         ("loop", '"""Words."""', '"""Other words."""', False),
         ("rule", "return 1", "return 1  # a comment", False),
+        ("rule", "about: str = 'a paper'", "about: str = 'another paper'", False),
+        ("rule", "about: str = 'a paper'", "after: str = 'a paper'", True),
         ("other", "x = 1", "x = 2", False),
     ],
 )

@@ -1,0 +1,86 @@
+"""What the labels of a batch would say of the model: joint mutual information, by enumeration and by draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import InputError
+from .greedy import lazy_greedy
+from .scores import ROUNDING
+from .types import FloatArray, IntArray
+
+CELLS = 2**21  # numbers that are in work at a time
+
+
+def batch_bald(
+    probs_MSC: FloatArray, budget: int, rng: np.random.Generator, *, configurations: int = 10_000
+) -> tuple[IntArray, FloatArray]:
+    """Greedy largest mutual information of a batch's labels and the model: picks (budget,), what each adds in nats.
+
+    Given the pass s (a sample of the model), labels are independent: P(y1, ..., yn) is the mean over s of the product
+    of p_s(yi). So a batch is the list of its K joint configurations, with the weight of each and its posterior over
+    the S passes, and a candidate adds the entropy that it has in them, less the mean of its entropies in the passes.
+    Exact while K = C^picks is at most `configurations`; from then on so many of them, drawn in proportion. The first
+    gains are BALD. Gains below `ROUNDING` are 0; ties go to the first.
+
+    At most O(budget K S M C) time where no bound helps (see `lazy_greedy`), O(K S) bytes beside the probabilities.
+    Kirsch, van Amersfoort and Gal, BatchBALD (NeurIPS 2019), sections 3.1 and 4.
+    """
+    if probs_MSC.ndim != 3 or probs_MSC.shape[2] < 2 or configurations < 1:
+        raise InputError("batch_bald", "probabilities (M, S, C) of 2 classes, 1 configuration", str(probs_MSC.shape))
+    batch = _Batch(probs_MSC.shape[1], configurations, rng)
+    known = _known(probs_MSC)
+
+    def gains(places: IntArray) -> FloatArray:
+        gained = batch.entropies(probs_MSC, places) - known[places]
+        return np.where(gained < ROUNDING, 0, gained)
+
+    return lazy_greedy(gains, lambda place: batch.add(probs_MSC[place].astype(np.float64)), len(probs_MSC), budget)
+
+
+class _Batch:
+    """The joint configurations of the labels of those picked: weight (K,) of each, and posterior (K, S) over passes."""
+
+    def __init__(self, passes: int, most: int, rng: np.random.Generator) -> None:
+        self.most, self.rng = most, rng
+        self.weight, self.posterior = np.ones(1), np.full((1, passes), 1 / passes)
+
+    def entropies(self, probs_MSC: FloatArray, places: IntArray) -> FloatArray:
+        """Of each candidate's label given those of the batch (K,) in nats: the mean over configurations."""
+        passes, classes = probs_MSC.shape[1:]
+        size = max(CELLS // (classes * len(self.weight)), 1)
+        found = np.empty(len(places))
+        for start in range(0, len(places), size):
+            part = probs_MSC[places[start : start + size]].astype(np.float64)
+            spread = self.posterior @ part.transpose(1, 0, 2).reshape(passes, -1)  # (K, part * C)
+            found[start : start + size] = -(self.weight @ _xlogx(spread)).reshape(-1, classes).sum(axis=1)
+        return found
+
+    def add(self, probs_SC: FloatArray) -> None:
+        """Every configuration with every class of a further candidate, or as many of them as are kept, drawn."""
+        weight = (self.weight[:, None] * (self.posterior @ probs_SC)).ravel()
+        kept = np.flatnonzero(weight)
+        if len(kept) > self.most:  # at even steps from a random start: each as often as its weight says, give or take 1
+            steps = (self.rng.random() + np.arange(self.most)) / self.most
+            kept = np.searchsorted(np.cumsum(weight), steps * weight.sum()).clip(0, len(weight) - 1)
+            self.weight = np.full(self.most, 1 / self.most)
+        else:
+            self.weight = weight[kept] / weight.sum()
+        rows, classes = np.divmod(kept, probs_SC.shape[1])
+        self.posterior = self.posterior[rows] * probs_SC.T[classes]
+        self.posterior /= self.posterior.sum(axis=1, keepdims=True)
+
+
+def _known(probs_MSC: FloatArray) -> FloatArray:
+    """Mean over the passes of the entropy of a candidate's label (M,) in nats: what no model could say."""
+    known, size = np.empty(len(probs_MSC)), max(CELLS // probs_MSC[0].size, 1)
+    for start in range(0, len(known), size):
+        part = probs_MSC[start : start + size].astype(np.float64)
+        known[start : start + size] = -_xlogx(part).sum(axis=2).mean(axis=1)
+    return known
+
+
+def _xlogx(values: FloatArray) -> FloatArray:
+    """In place; 0 log 0 = 0."""
+    values *= np.log(np.maximum(values, 1e-300))
+    return values

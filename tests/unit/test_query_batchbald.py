@@ -1,0 +1,149 @@
+"""BatchBALD against the enumeration of all joint labels, and lazy greedy against greedy."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.special
+
+from hybrid_al import scores
+from hybrid_al.errors import InputError
+from hybrid_al.greedy import lazy_greedy
+from hybrid_al.information import batch_bald
+from hybrid_al.query import BatchBald
+from hybrid_al.testing import make_state
+from hybrid_al.types import FloatArray, IntArray
+
+
+def passes(m: int, s: int, c: int, seed: int = 0, spread: float = 1.0) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    probs: FloatArray = scipy.special.softmax(rng.normal(size=(m, 1, c)) + spread * rng.normal(size=(m, s, c)), axis=2)
+    return probs
+
+
+def information(probs_MSC: FloatArray, batch: list[int]) -> float:
+    """Joint mutual information in nats, configuration by configuration."""
+    joint = 0.0
+    for labels in itertools.product(range(probs_MSC.shape[2]), repeat=len(batch)):
+        each = np.prod([probs_MSC[i, :, y] for i, y in zip(batch, labels, strict=True)], axis=0)
+        joint += float(scipy.special.entr(each.mean()))
+    return joint - float(sum(scipy.special.entr(probs_MSC[i]).sum(axis=1).mean() for i in batch))
+
+
+def slow(probs_MSC: FloatArray, budget: int) -> tuple[list[int], list[float]]:
+    picks, gains, before = list[int](), list[float](), 0.0
+    for _ in range(budget):
+        left = [i for i in range(len(probs_MSC)) if i not in picks]
+        values = [information(probs_MSC, [*picks, i]) for i in left]
+        picks.append(left[int(np.argmax(values))])
+        gains.append(max(values) - before)
+        before = max(values)
+    return picks, gains
+
+
+@pytest.mark.parametrize(("s", "c", "budget", "spread"), [(2, 2, 6, 1.0), (5, 3, 4, 0.3), (7, 4, 3, 3.0)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_batch_bald_is_the_enumeration(s: int, c: int, budget: int, spread: float, kind: type[np.floating]) -> None:
+    probs = passes(12, s, c, spread=spread).astype(kind)
+    picks, gains = batch_bald(probs, budget, np.random.default_rng(0))
+    expected, values = slow(probs.astype(np.float64), budget)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(gains, values, atol=1e-6)
+
+
+def test_many_candidates_come_in_chunks_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    probs = passes(300, 4, 3)
+    whole = batch_bald(probs, 4, np.random.default_rng(0))
+    monkeypatch.setattr("hybrid_al.information.CELLS", 50)
+    parts = batch_bald(probs, 4, np.random.default_rng(0))
+    assert whole[0].tolist() == parts[0].tolist() == slow(probs, 4)[0]
+    np.testing.assert_allclose(whole[1], parts[1])
+
+
+def test_draws_come_near_the_enumeration() -> None:
+    probs = passes(40, 6, 3, spread=1.5)
+    exact = batch_bald(probs, 5, np.random.default_rng(0))
+    drawn = [batch_bald(probs, 5, np.random.default_rng(seed), configurations=60) for seed in range(5)]
+    for picks, gains in drawn:
+        assert picks[:4].tolist() == exact[0][:4].tolist()  # 27 configurations hold three of them
+        np.testing.assert_allclose(gains[:4], exact[1][:4], atol=1e-12)
+        assert information(probs, picks.tolist()) > 0.98 * exact[1].sum()
+    assert any(picks.tolist() != drawn[0][0].tolist() or (gains != drawn[0][1]).any() for picks, gains in drawn)
+    fine = batch_bald(probs, 6, np.random.default_rng(0), configurations=700)
+    np.testing.assert_allclose(fine[1], batch_bald(probs, 6, np.random.default_rng(0))[1], atol=0.01)
+
+
+def test_the_first_pick_is_that_of_bald_and_copies_add_less() -> None:
+    probs = passes(30, 5, 3)
+    twice = np.concatenate([probs, probs[[int(scores.bald(probs).argmax())]]])
+    picks, gains = batch_bald(twice, 2, np.random.default_rng(0))
+    bald = scores.bald(twice) * np.log(3)
+    assert picks[0] == bald.argmax() and gains[0] == pytest.approx(bald.max())
+    assert gains[1] < np.sort(bald)[-2]
+
+
+def test_certain_passes() -> None:
+    """One-hot probabilities: 0 log 0 = 0, impossible configurations are left out, and what is known adds nothing."""
+    probs: FloatArray = np.eye(2)[np.array([[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])]
+    picks, gains = batch_bald(probs, 4, np.random.default_rng(0))
+    assert picks.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(gains, [np.log(2), np.log(2), 0, 0], atol=1e-12)
+
+
+def test_where_passes_agree_it_is_random() -> None:
+    state = make_state()
+    inner = state.predictor
+    assert inner is not None
+    agreed = replace(state, predictor=lambda i, s, v: (replace(b, probs=b.probs.repeat(s, 1)) for b in inner(i, 1, 1)))
+    picks = {tuple(BatchBald().select(agreed, 4, np.random.default_rng(s)).indices.tolist()) for s in range(8)}
+    assert len(picks) == 8
+
+
+def test_the_strategy_asks_for_its_passes() -> None:
+    state = make_state()
+    query = BatchBald(samples=4, configurations=100).select(state, 3, np.random.default_rng(1))
+    order = np.random.default_rng(1).permutation(len(state.candidates))
+    assert query.indices.tolist() == state.candidates[order[slow(state.probs(4)[order], 3)[0]]].tolist()
+    assert query.reasons is not None and query.reasons[0].startswith("its label would add ")
+
+
+def test_settings_that_make_no_sense() -> None:
+    for wrong in ({"samples": 1}, {"configurations": 0}):
+        with pytest.raises(InputError, match=f"batchbald.{next(iter(wrong))}"):
+            BatchBald(**wrong)
+    with pytest.raises(InputError, match="batch_bald"):
+        batch_bald(np.ones((3, 2, 1)), 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lazy_greedy_is_greedy(seed: int) -> None:
+    """Weighted coverage: submodular, with ties."""
+    rng = np.random.default_rng(seed)
+    holds, weight = rng.random((90, 40)) < 0.1, rng.integers(0, 3, 40)
+    covered, asked = np.zeros(40, dtype=bool), list[int]()
+
+    def gains(places: IntArray) -> FloatArray:
+        asked.append(len(places))
+        found: FloatArray = (holds[places] & ~covered).astype(np.float64) @ weight
+        return found
+
+    def take(place: int) -> None:
+        covered[:] |= holds[place]
+
+    picks, gained = lazy_greedy(gains, take, 90, 30, chunk=5)
+    left, done, expected = list(range(90)), np.zeros(40, dtype=bool), list[int]()
+    for _, gain in zip(range(30), gained, strict=True):
+        values = [int(((holds[i] & ~done) * weight).sum()) for i in left]
+        assert gain == max(values)
+        expected.append(left[int(np.argmax(values))])
+        if max(values) == 0:
+            break
+        left.remove(expected[-1])
+        done |= holds[expected[-1]]
+    assert picks[: len(expected)].tolist() == expected and len(set(picks.tolist())) == 30
+    assert sum(asked) < 90 * 30 / 3
+    with pytest.raises(InputError, match="1 to 90 picks"):
+        lazy_greedy(gains, take, 90, 91)
