@@ -15,6 +15,9 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+IGNORE = 255
+"""In a label map: nobody knows this pixel's class, or it is padding. No loss, score or metric counts it."""
+
 AnnotationKind = Literal["class", "classes", "mask", "point", "scribble", "box", "skip"]
 Target = int | tuple[int, ...] | str | None
 Region = tuple[int, ...]

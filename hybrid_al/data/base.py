@@ -10,10 +10,32 @@ import numpy as np
 import numpy.typing as npt
 
 from ..manifest import Manifest
-from ..types import IntArray
+from ..types import BoolArray, FloatArray, IntArray
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """One image (H, W, C), C = 1 or 3: uint8, or float32 in [0, 1] where the file has more than 8 bits."""
+
+
+LabelMap = npt.NDArray[np.uint8]
+"""Classes of the pixels of one image (H, W), `IGNORE` where unknown."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What a source knows of the masks of its N samples.
+
+    known    (N,) whether a sample has one
+    read     position -> LabelMap in the image's own pixels; raises OSError or ValueError with the reason
+    keys     (N,) digest of what decides a mask, its content and how it is read; "" where there is none
+    sizes    (N, 2) height and width of every image in its own pixels, whether it has a mask or not
+    spacing  (N, 3) millimetres from slice to slice, row to row and column to column; nan where unknown
+    """
+
+    known: BoolArray
+    read: Callable[[int], LabelMap]
+    keys: tuple[str, ...]
+    sizes: IntArray
+    spacing: FloatArray
 
 
 @dataclass(frozen=True)
@@ -26,6 +48,8 @@ class Dataset:
     channels 1 or 3: what the images have
     reader   what decides the pixels besides the files (the window), so that a cache of pixels can tell
     skipped  (path, reason) of the images that on_error=skip left out
+    masks    where pixels have classes: then `classes` are those of the pixels, the background first, and no sample has
+             a class of its own
     """
 
     manifest: Manifest
@@ -35,6 +59,7 @@ class Dataset:
     channels: int
     reader: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
+    masks: Masks | None = None
 
 
 class Source(Protocol):

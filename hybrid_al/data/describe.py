@@ -113,12 +113,15 @@ def _csv(path: Path) -> Description | None:
     else:
         return None
     group = columns.pop("group", "none")
+    masks = columns.pop("mask", None) if "label" in columns else None
     data = _section("csv", path, _sides([images / row[columns["path"]] for _, row in lines]), group)
     data["columns"] = columns
     if images != path.parent:
         data["images"] = str(images)
     notes = [f"{len(lines)} rows; columns read: {', '.join(f'{role} = {name}' for role, name in columns.items())}"]
     notes.append(NO_GROUP if group == "none" else f"groups: the column {group}")
+    if masks is not None:
+        notes.append(f"masks in the column {masks}: columns.mask in the place of columns.label would segment")
     if "label" in columns:
         classes, _ = read_labels(path, [(line, row[columns["label"]].strip()) for line, row in lines], None)
         data["classes"] = list(classes)

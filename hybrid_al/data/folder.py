@@ -31,6 +31,9 @@ class Folder:
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files_dataset`
     window   [low, high] of the values that become 0 and 1
+    masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
+             `classes` name those of the pixels, the background first, and no folder is a class
+    mask_values   see `Csv`
 
     Hidden files and files that are no images are ignored. A sample's id is its path below root.
     """
@@ -43,6 +46,8 @@ class Folder:
     seed: int = 0
     on_error: OnError = "stop"
     window: Window | None = None
+    masks: Path | None = None
+    mask_values: Mapping[int, str] = field(default_factory=dict)
 
     def load(self) -> Dataset:
         """Look at the folder; rows are sorted by path."""
@@ -51,15 +56,17 @@ class Folder:
             raise InputError(f"data.root: {self.root}", "a folder", "a file" if root.exists() else "nothing there")
         check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
         group = _grouping(self.group)
-        found = find_images(root, self.labels)
+        found = find_images(root, "none" if self.masks else self.labels)
         folders = sorted({name for _, _, name in found if name is not None})
         classes = tuple(folders if self.classes is None else self.classes)
         for name in folders:
             if name not in classes:
                 raise UnknownName(f"class folder of {root}", name, classes)
         number = {name: i for i, name in enumerate(classes)}
+        masks = find_masks(Path(self.masks).resolve(), [path for path, _, _ in found]) if self.masks else {}
         samples = [
-            Sample(path, path, group(path), split, -1 if name is None else number[name]) for path, split, name in found
+            Sample(path, path, group(path), split, -1 if name is None else number[name], mask=masks.get(path, ""))
+            for path, split, name in found
         ]
         return files_dataset(
             root,
@@ -69,7 +76,29 @@ class Folder:
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,
+            values=self.mask_values if self.masks else None,
         )
+
+
+def find_masks(folder: Path, images: Sequence[str]) -> dict[str, str]:
+    """Path of an image -> file of its mask, for the images that have one.
+
+    InputError where the folder is none, for a mask that belongs to no image, and for two that belong to one.
+    """
+    if not folder.is_dir():
+        raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
+    by_stem = {Path(image).with_suffix(""): image for image in images}
+    found: dict[str, str] = {}
+    for file in sorted(images_below(folder, folder)):
+        image = by_stem.get(file.relative_to(folder).with_suffix(""))
+        if image is None:
+            raise InputError(file, "a mask at the path of its image below data.root", "no such image")
+        if image in found:
+            raise InputError(file, f"one mask for {image}", f"also {found[image]}")
+        found[image] = str(file)
+    if not found:
+        raise InputError(f"data.masks: {folder}", f"masks ({', '.join(sorted(SUFFIXES))})", "none")
+    return found
 
 
 def find_images(root: Path, labels: Literal["folders", "none"]) -> list[tuple[str, Split | None, str | None]]:

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 from .base import Pixels
@@ -26,6 +26,7 @@ Window = tuple[float, float]
 
 _GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _PLAIN = _GREY - {"1", "LA", "La"} | {"RGB"}
+_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that change height for width
 _LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pillow
 
 
@@ -45,7 +46,7 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
     Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than `max_pixels`,
     which is seen in the header, before anything is decoded.
     """
-    with _opened(file, max_pixels) as image:
+    with opened(file, max_pixels) as image:
         netpbm = image.format == "PPM"
         upright = ImageOps.exif_transpose(image)
         array = np.asarray(_plain(upright))
@@ -55,9 +56,12 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
 
 
 def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) that the header claims, without decoding; raises as `decode`."""
-    with _opened(file, max_pixels) as image:
-        return image.height, image.width, 1 if image.mode in _GREY else 3
+    """Height, width and channels (1 or 3) that the header claims, upright, without decoding; raises as `decode`."""
+    with opened(file, max_pixels) as image:
+        # a PNG may say so behind its pixels: too late for a look at the header
+        turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+        height, width = (image.width, image.height) if turned else (image.height, image.width)
+        return height, width, 1 if image.mode in _GREY else 3
 
 
 def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
@@ -87,6 +91,32 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
     raise ValueError(f"{came} have no fixed range: set data.window: [low, high]")
 
 
+class Box(NamedTuple):
+    """Where a resized image lies in its square."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Its columns."""
+        return slice(self.left, self.left + self.width)
+
+
+def fitted(height: int, width: int, size: int) -> Box:
+    """Where an image of this height and width lies in a square of `size`: the longer side fits, the rest is padding."""
+    scale = size / max(height, width)
+    h, w = max(1, round(height * scale)), max(1, round(width * scale))
+    return Box((size - h) // 2, (size - w) // 2, h, w)
+
+
 def resize(pixels: Pixels, size: int) -> Pixels:
     """Pixels (size, size, C): the longer side is fitted, the rest is padded with zeros on both sides alike.
 
@@ -96,13 +126,11 @@ def resize(pixels: Pixels, size: int) -> Pixels:
     height, width, channels = pixels.shape
     if (height, width) == (size, size):
         return pixels
-    scale = size / max(height, width)
-    h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (size - h) // 2, (size - w) // 2
+    box = fitted(height, width, size)
     out: npt.NDArray[Any] = np.zeros((size, size, channels), dtype=pixels.dtype)
     for c in range(channels):
-        plane = Image.fromarray(np.ascontiguousarray(pixels[:, :, c])).resize((w, h), Image.Resampling.BILINEAR)
-        out[top : top + h, left : left + w, c] = np.asarray(plane)
+        plane = Image.fromarray(np.ascontiguousarray(pixels[:, :, c]))
+        out[box.rows, box.columns, c] = np.asarray(plane.resize((box.width, box.height), Image.Resampling.BILINEAR))
     return out if out.dtype == np.uint8 else np.clip(out, 0.0, 1.0)
 
 
@@ -126,7 +154,8 @@ def to_uint8(pixels: Pixels) -> npt.NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+def opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """An image file whose header was checked; what Pillow's parsers leak comes out as a ValueError with the reason."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below

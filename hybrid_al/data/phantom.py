@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..manifest import Split
 from ..rng import derive, derive_seed
 from ..types import BoolArray, FloatArray, IntArray
-from .base import Dataset, Pixels
+from .base import Dataset, Masks, Pixels
 from .samples import Sample, content_digest, make_dataset
 
 
@@ -57,6 +57,7 @@ class Phantom:
     The parameters were fixed before any strategy was tried on them, and are not to be tuned on one.
 
     n_pool, n_val, n_test  images of each split (val and test may be 0); size in pixels; classes 2 to 6
+    masks  the classes are those of the pixels, background and cell (the one near the middle), not of the cells
     """
 
     n_pool: int = 1000
@@ -65,6 +66,7 @@ class Phantom:
     size: int = 32
     classes: int = 5
     seed: int = 0
+    masks: bool = False
 
     def load(self) -> Dataset:
         """Draw the images, RGB uint8; the same settings give the same images."""
@@ -75,14 +77,27 @@ class Phantom:
                 path=f"phantom#{i}",
                 group=f"patient{drawn.patients[i]:04d}",
                 split=split,
-                label=int(drawn.labels[i]),
+                label=-1 if self.masks else int(drawn.labels[i]),
                 digest=content_digest(drawn.images[i].tobytes()),
             )
             for i, split in enumerate(drawn.splits)
         ]
-        names = [kind.name for kind in KINDS[: self.classes]]
+        names = ["background", "cell"] if self.masks else [kind.name for kind in KINDS[: self.classes]]
+        masks = self._masks(drawn.masks) if self.masks else None
         read = partial(_read, self)
-        return make_dataset(samples, read, classes=names, channels=3, window=None, holdout={}, seed=self.seed)
+        return make_dataset(
+            samples, read, classes=names, channels=3, window=None, holdout={}, seed=self.seed, masks=masks
+        )
+
+    def _masks(self, masks: BoolArray) -> Masks:
+        n = len(masks)
+        return Masks(
+            known=np.ones(n, dtype=np.bool_),
+            read=lambda i: self.mask(i).astype(np.uint8),
+            keys=tuple(content_digest(mask.tobytes()) for mask in masks),
+            sizes=np.full((n, 2), self.size, dtype=np.int64),
+            spacing=np.full((n, 3), np.nan),
+        )
 
     def mask(self, index: int) -> BoolArray:
         """Where the cell near the middle of an image is (size, size)."""
@@ -125,8 +140,12 @@ def _read(settings: Phantom, index: int) -> Pixels:
     return image
 
 
-@lru_cache(maxsize=2)
 def _draw(settings: Phantom) -> _Drawn:
+    return _drawn(replace(settings, masks=False))
+
+
+@lru_cache(maxsize=2)
+def _drawn(settings: Phantom) -> _Drawn:
     _check(settings)
     rng = derive(settings.seed, "phantom")
     labels, patients, splits = _people(settings, rng)

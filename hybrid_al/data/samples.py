@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import InputError, UnreadableImages
 from ..manifest import Manifest, Split
-from .base import Dataset, Pixels
+from .base import Dataset, Masks, Pixels
 from .images import Window, decode, probe
+from .masks import check_size, read_mask, value_table
 from .splits import assign
 
 OnError = Literal["stop", "skip"]
@@ -25,7 +26,10 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break e
 
 @dataclass(frozen=True)
 class Sample:
-    """One row that a source found: split None where the data does not say, label -1 where unknown."""
+    """One row that a source found: split None where the data does not say, label -1 and mask "" where unknown.
+
+    `path` and `mask` are files below the root of the source.
+    """
 
     id: str
     path: str
@@ -33,6 +37,7 @@ class Sample:
     split: Split | None
     label: int
     digest: str = ""
+    mask: str = ""
 
 
 def check_settings(window: Window | None, on_error: str, group: str, kind: str) -> None:
@@ -55,6 +60,7 @@ def make_dataset(
     holdout: Mapping[str, float],
     seed: int,
     skipped: Sequence[tuple[str, str]] = (),
+    masks: Masks | None = None,
 ) -> Dataset:
     """The dataset of some samples; those without a split get one.
 
@@ -77,7 +83,7 @@ def make_dataset(
         splits=assign(groups, [sample.split for sample in samples], holdout, seed=seed, labels=truth),
         digests=tuple(sample.digest for sample in samples),
     )
-    return Dataset(manifest, tuple(classes), truth, read, channels, f"window={window}", tuple(skipped))
+    return Dataset(manifest, tuple(classes), truth, read, channels, f"window={window}", tuple(skipped), masks)
 
 
 def files_dataset(
@@ -89,29 +95,39 @@ def files_dataset(
     holdout: Mapping[str, float],
     seed: int,
     on_error: OnError,
+    values: Mapping[int, str] | None = None,
 ) -> Dataset:
     """The dataset of image files; a sample's path is relative to `root`. Every file is read once and hashed.
+
+    With `values` (see `masks.value_table`) it is one of masks: `classes` are those of the pixels.
 
     on_error=stop looks at the headers and raises UnreadableImages with all files that are missing or no images; what
     only decoding can tell is found, again all at once, when the image store is built.
     on_error=skip decodes every image here, and leaves those that fail out (`Dataset.skipped`).
     """
     kept: list[Sample] = []
+    found: list[_Examined] = []
     problems: list[tuple[str, str]] = []
-    channels = 1
+    table = None if values is None else value_table(values, classes)
     for sample in samples:
         try:
-            digest, planes = _examine(root / sample.path, window, whole=on_error == "skip")
-        except (OSError, ValueError) as error:
-            problems.append((sample.path, reason(error)))
+            found.append(_examine(root, sample, window, table, whole=on_error == "skip"))
+        except _Unreadable as error:
+            problems.append((error.path, error.why))
         else:
-            kept.append(replace(sample, digest=digest))
-            channels = max(channels, planes)
+            kept.append(replace(sample, digest=found[-1].digest))
     if problems and (on_error == "stop" or not kept):
         raise UnreadableImages(problems)
-    read = partial(_read, root, tuple(sample.path for sample in kept), window)
     return make_dataset(
-        kept, read, classes=classes, channels=channels, window=window, holdout=holdout, seed=seed, skipped=problems
+        kept,
+        partial(_read, root, tuple(sample.path for sample in kept), window),
+        classes=classes,
+        channels=max((one.channels for one in found), default=1),
+        window=window,
+        holdout=holdout,
+        seed=seed,
+        skipped=problems,
+        masks=None if table is None else _masks(root, kept, found, table),
     )
 
 
@@ -125,13 +141,55 @@ def content_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _examine(path: Path, window: Window | None, *, whole: bool) -> tuple[str, int]:
-    """Digest of the file and channels of the image (1 or 3); raises OSError or ValueError with the reason."""
-    content = path.read_bytes()
-    _, _, channels = probe(io.BytesIO(content))
-    if whole:
-        decode(io.BytesIO(content), window=window)
-    return content_digest(content), channels
+class _Unreadable(Exception):
+    def __init__(self, path: str, error: Exception) -> None:
+        super().__init__(path)
+        self.path, self.why = path, reason(error)
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """Digest, channels (1 or 3), height and width of an image file, and the digest of its mask file."""
+
+    digest: str
+    channels: int
+    size: tuple[int, int]
+    mask: str
+
+
+def _examine(
+    root: Path, sample: Sample, window: Window | None, table: Mapping[int, int] | None, *, whole: bool
+) -> _Examined:
+    """Look at the headers of a sample's files, and with `whole` at their pixels."""
+    try:
+        content = (root / sample.path).read_bytes()
+        height, width, channels = probe(io.BytesIO(content))
+        if whole:
+            decode(io.BytesIO(content), window=window)
+    except (OSError, ValueError) as error:
+        raise _Unreadable(sample.path, error) from error
+    mask = ""
+    if sample.mask and table is not None:
+        try:
+            answer = (root / sample.mask).read_bytes()
+            check_size(sample.path, probe(io.BytesIO(answer))[:2], (height, width))
+            if whole:
+                read_mask(io.BytesIO(answer), table)
+        except (OSError, ValueError) as error:
+            raise _Unreadable(sample.mask, error) from error
+        mask = content_digest(answer)
+    return _Examined(content_digest(content), channels, (height, width), mask)
+
+
+def _masks(root: Path, samples: Sequence[Sample], found: Sequence[_Examined], table: Mapping[int, int]) -> Masks:
+    files = tuple(root / sample.mask for sample in samples)
+    return Masks(
+        known=np.asarray([bool(one.mask) for one in found]),
+        read=lambda i: read_mask(files[i], table),
+        keys=tuple(one.mask and content_digest(f"{one.mask} {sorted(table.items())}".encode()) for one in found),
+        sizes=np.asarray([one.size for one in found], dtype=np.int64).reshape(-1, 2),
+        spacing=np.full((len(found), 3), np.nan),
+    )
 
 
 def _read(root: Path, paths: Sequence[str], window: Window | None, index: int) -> Pixels:

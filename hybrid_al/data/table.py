@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, UnknownName, UnreadableImages
+from ..errors import InputError, UnknownName
 from .base import Dataset
 from .images import Window
 from .samples import OnError, Sample, check_settings, files_dataset
@@ -34,7 +34,9 @@ class Csv:
     on_error stop | skip, see `files_dataset`
     window   [low, high] of the values that become 0 and 1
 
-    A sample's id is its path as the table has it. Masks must exist; nothing reads them yet.
+    With a mask column and no label column the classes are those of the pixels, the background first; an empty cell is
+    an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` says what the values in the files mean;
+    without it they are the numbers of the classes. A sample's id is its path as the table has it.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class Csv:
     seed: int = 0
     on_error: OnError = "stop"
     window: Window | None = None
+    mask_values: Mapping[int, str] = field(default_factory=dict)
 
     def load(self) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
@@ -58,17 +61,18 @@ class Csv:
         if not images.is_dir():
             raise InputError(f"data.images: {images}", "a folder", "no such folder")
         paths = self._paths(lines, images)
+        masks = self._masks(lines, images)
         label_column = self.columns.get("label")
         cells = [(line, row[label_column].strip() if label_column else "") for line, row in lines]
         classes, labels = read_labels(table, cells, self.classes)
         samples = []
-        for path, label, (line, row) in zip(paths, labels, lines, strict=True):
+        for path, mask, label, (line, row) in zip(paths, masks, labels, lines, strict=True):
             where = f"{table}, line {line}"
             split = read_split(where, row[self.columns["split"]]) if "split" in self.columns else None
             named = path if group == "none" else row[group].strip()
             if not named:
                 raise InputError(f"{where}, column {group}", "a group", "an empty cell")
-            samples.append(Sample(path, path, named, split, label))
+            samples.append(Sample(path, path, named, split, label, mask=mask))
         return files_dataset(
             images,
             samples,
@@ -77,6 +81,7 @@ class Csv:
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,
+            values=self.mask_values if "mask" in self.columns else None,
         )
 
     def _check_columns(self, header: Sequence[str], group: str) -> None:
@@ -88,29 +93,34 @@ class Csv:
                     require_column(f"data.columns.{role}", name, header)
             elif (role, column) != ("group", "none"):
                 require_column(f"data.columns.{role}", column, header)
+        if "mask" in self.columns and "label" in self.columns:
+            raise InputError("data.columns", "label or mask: a recipe has one task", "both")
         if "path" not in self.columns:
             raise InputError("data.columns.path", f"one of the columns {', '.join(header)}", "nothing")
         if group != "none":
             require_column("data.group", group, header)
 
     def _paths(self, lines: Sequence[Line], images: Path) -> list[str]:
-        """The path of every row, none twice; masks are checked beside them."""
+        """The path of every row, none twice."""
         seen: dict[Path, int] = {}
         paths = []
-        lost = []
         for line, row in lines:
             path, file = _below(images, f"{self.root}, line {line}", fill(self.columns["path"], row))
             if file in seen:
                 raise InputError(f"{self.root}, line {line}", "an image of its own", f"{path}, as in line {seen[file]}")
             seen[file] = line
             paths.append(path)
-            if "mask" in self.columns:
-                text = fill(self.columns["mask"], row)
-                if text and not _below(images, f"{self.root}, line {line}", text)[1].is_file():
-                    lost.append((text, "no such mask"))
-        if lost:
-            raise UnreadableImages(lost)
         return paths
+
+    def _masks(self, lines: Sequence[Line], images: Path) -> list[str]:
+        """The mask of every row, "" where its cell is empty."""
+        if "mask" not in self.columns:
+            return [""] * len(lines)
+        found = []
+        for line, row in lines:
+            text = fill(self.columns["mask"], row)
+            found.append(text and _below(images, f"{self.root}, line {line}", text)[0])
+        return found
 
 
 def read_table(path: Path) -> tuple[list[str], list[Line]]:

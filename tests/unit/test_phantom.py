@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,6 @@ def test_the_last_chunk_may_be_one_image() -> None:
 
 
 @pytest.mark.parametrize("change", [{"classes": 1}, {"classes": 9}, {"size": 8}, {"n_pool": 0}, {"n_test": 3}])
-def test_wrong_settings(change: dict[str, int]) -> None:
+def test_wrong_settings(change: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         Phantom(**change).load()

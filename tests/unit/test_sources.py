@@ -240,13 +240,9 @@ class TestCsv:
             Csv(root, self.COLUMNS).load()
         assert [path for path, _ in caught.value.problems] == ["i/2.png", "i/3.png"]
 
-    def test_masks_must_exist(self, root: Path) -> None:
-        rows = [
-            [*cells, mask] for cells, mask in zip(self.ROWS, ["m", "i/1.png", "", "i/9.png", "i/8.png"], strict=True)
-        ]
-        with pytest.raises(UnreadableImages) as caught:
-            Csv(table(root, rows), {**self.COLUMNS, "mask": "m"}).load()
-        assert [path for path, _ in caught.value.problems] == ["i/9.png", "i/8.png"]
+    def test_a_recipe_has_one_task(self, root: Path) -> None:
+        with pytest.raises(InputError, match="label or mask"):
+            Csv(table(root, self.ROWS), {**self.COLUMNS, "mask": "file"}).load()
 
     @pytest.mark.parametrize(
         ("change", "match"),

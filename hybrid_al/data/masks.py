@@ -1,0 +1,94 @@
+"""Masks: which class each pixel of an image has, as they come with the data and as a network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import InputError, UnknownName
+from ..types import IGNORE, BoolArray, IntArray
+from .base import LabelMap
+from .images import MAX_PIXELS, fitted, opened
+
+MASK_READER_VERSION = "1"
+"""Raise it when reading or resizing gives other label maps than before: caches of masks hang on it."""
+
+MOST_CLASSES = 254
+SHOWN = 5
+
+
+def value_table(values: Mapping[int, str], classes: Sequence[str]) -> dict[int, int]:
+    """Value in the mask files -> class number, `IGNORE` for the word ignore; 0 to C - 1 where `values` is empty."""
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        expected = f"the names of 2 to {MOST_CLASSES} classes of pixels, the background first"
+        raise InputError("data.classes", expected, ", ".join(classes) or "none")
+    if not values:
+        return {c: c for c in range(len(classes))}
+    number = {name: c for c, name in enumerate(classes)} | {"ignore": IGNORE}
+    for value, name in values.items():
+        if name not in number:
+            raise UnknownName(f"data.mask_values.{value}", name, number)
+    unnamed = [name for name in classes if name not in values.values()]
+    if unnamed:
+        raise InputError("data.mask_values", f"a value for each class, also for {unnamed[0]}", str(dict(values)))
+    return {value: number[name] for value, name in values.items()}
+
+
+def read_mask(file: Path | BinaryIO, table: Mapping[int, int], *, max_pixels: int = MAX_PIXELS) -> LabelMap:
+    """The label map of an image file of one channel; of a palette image the numbers count, not the colours.
+
+    Raises OSError or ValueError with the reason, as `decode` does, and for values that the table does not have.
+    """
+    with opened(file, max_pixels) as image:
+        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N"):
+            raise ValueError(f"expected a mask of one channel whose values are classes, got mode {image.mode}")
+        array = np.asarray(image)
+    return to_classes(array, table)
+
+
+def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
+    """The label map (H, W) of an array (H, W) of values.
+
+    Raises ValueError for values that are not in the table, and where no pixel at all has a class.
+    """
+    values, where = np.unique(array.astype(np.int64), return_inverse=True)
+    strange = [int(v) for v in values if int(v) not in table]
+    if strange:
+        named = ", ".join(map(str, strange[:SHOWN])) + (", ..." if len(strange) > SHOWN else "")
+        known = ", ".join(map(str, sorted(table)))
+        raise ValueError(
+            f"values {named} outside the classes ({known}): data.mask_values: {{255: NAME}} would name one"
+        )
+    classes = np.asarray([table[int(v)] for v in values], dtype=np.uint8)
+    if (classes == IGNORE).all():
+        raise ValueError("every pixel is to be ignored, so the mask says nothing")
+    return classes[where].reshape(array.shape)
+
+
+def resize_mask(mask: LabelMap, size: int) -> LabelMap:
+    """The label map (size, size) that belongs to `images.resize` of its image: nearest pixel, padding is `IGNORE`."""
+    box = fitted(mask.shape[0], mask.shape[1], size)
+    out: LabelMap = np.full((size, size), IGNORE, dtype=np.uint8)
+    shrunk = Image.fromarray(np.ascontiguousarray(mask)).resize((box.width, box.height), Image.Resampling.NEAREST)
+    out[box.rows, box.columns] = np.asarray(shrunk)
+    return out
+
+
+def inside(sizes: IntArray, size: int) -> BoolArray:
+    """Which pixels (B, size, size) of resized images of own height and width (B, 2) are no padding."""
+    found = np.zeros((len(sizes), size, size), dtype=np.bool_)
+    for shown, (height, width) in zip(found, sizes.tolist(), strict=True):
+        box = fitted(height, width, size)
+        shown[box.rows, box.columns] = True
+    return found
+
+
+def check_size(path: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
+    """ValueError where a mask (H, W) is not of the size of its image."""
+    if mask != image:
+        raise ValueError(f"expected {image[0]} x {image[1]} pixels as {path} has, got {mask[0]} x {mask[1]}")
