@@ -23,6 +23,7 @@ from .errors import InputError, UnknownName
 from .loop import Experiment
 from .oracle import Holdout, Oracle, SimulatedOracle, WorklistOracle
 from .query import STRATEGIES
+from .query.base import COLD
 from .recipe import Component, Recipe
 from .rundir import RunDir
 from .track.base import Trackers
@@ -191,6 +192,7 @@ def experiment(project: Project) -> Experiment:
         holdout=Holdout(dataset.manifest, dataset.truth),
         budgets=recipe.loop.budgets,
         seed=recipe.seed,
+        records=project.stage0 / "records.npz",
         thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
     )
 
@@ -212,12 +214,19 @@ def check_components(recipe: Recipe) -> None:
     source(recipe)
     _views(recipe)
     cold = _strategy("cold_start", recipe.cold_start)
-    beyond = cold.needs - {"embeddings"}
+    beyond = cold.needs - COLD
     if beyond:
         raise InputError("cold_start", "a strategy that needs embeddings alone", f"one that needs {sorted(beyond)[0]}")
-    _strategy("query", recipe.query)
+    query = _strategy("query", recipe.query)
+    if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
+        name = "cold_start" if "stage0" in cold.needs else "query"
+        raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
-    _learner_settings(recipe)
+    learner = _learner_settings(recipe)
+    if "views" in query.needs and getattr(learner, "weak_views", None) == 0:
+        raise InputError(
+            f"query ({recipe.query.name})", "a learner with weak views", "none (set learner.weak_views: 3)"
+        )
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,19 +23,20 @@ from .labels import LabelStore
 from .learner import FitResult, Learner
 from .manifest import Manifest
 from .oracle import Holdout, Oracle, SimulatedOracle
-from .query.base import QueryState, QueryStrategy, check_query
+from .query.base import EXTRAS, QueryState, QueryStrategy, check_query
 from .rng import derive
 from .rundir import RunDir, write_arrays
 from .track.base import Trackers, log_to
-from .types import IntArray, Need, Round
+from .types import FloatArray, IntArray, Need, Round
 
 
 @dataclass(frozen=True)
 class Experiment:
     """All that the loop needs, as values and protocols; `assemble.py` makes it from a recipe.
 
-    cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `thumbnail` makes a
-    small JPEG of a sample for trackers that may show images (`log_images`).
+    cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `records` is where
+    pretraining wrote what it says of every sample, for strategies that ask. `thumbnail` makes a small JPEG of a sample
+    for trackers that may show images (`log_images`).
     """
 
     manifest: Manifest
@@ -47,6 +49,7 @@ class Experiment:
     holdout: Holdout
     budgets: tuple[int, ...]
     seed: int
+    records: Path | None = None
     thumbnail: Callable[[int], bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -107,25 +110,58 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
 
 
 def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need]) -> QueryState:
-    """What the strategy of round r may look at, read back from the commit of round r - 1."""
+    """What the strategy of round r may look at, read back from the commit of round r - 1; nothing it does not need."""
     labels = disk.labels(len(experiment.manifest))
-    predictor, consistency = None, None
+    candidates = np.setdiff1d(experiment.manifest.indices("pool"), labels.answered)
+    predictor, consistency, extras = None, None, dict[str, FloatArray]()
+    if "stage0" in needs:
+        extras |= _records(experiment)
     if r > 0:
         previous = disk.round_path(r - 1)
-        if needs - {"embeddings", "consistency"}:
+        if "history" in needs:
+            extras["previous_probs"] = _before(experiment, disk, r, candidates)
+        if needs - {"embeddings", "consistency", "stage0"}:
             experiment.learner.load(previous / "model.safetensors")
             predictor = experiment.learner.predict
+        if "gradients" in needs:
+            extras |= experiment.learner.extras(frozenset({"gradients"}))
         if "consistency" in needs:
             consistency = Consistency.load(previous / "consistency.npz")
     return QueryState(
         round=r,
         labels=labels,
-        candidates=np.setdiff1d(experiment.manifest.indices("pool"), labels.answered),
+        candidates=candidates,
         groups=experiment.manifest.group_codes,
         embeddings=experiment.embeddings,
         predictor=predictor,
         consistency=consistency,
+        extras=extras,
     )
+
+
+def _records(experiment: Experiment) -> dict[str, FloatArray]:
+    """What pretraining recorded of every sample, by name."""
+    path, n = experiment.records, len(experiment.manifest)
+    if path is None or not path.is_file():
+        raise InputError(path or "stage 0", "records of a pretraining that makes them (simclr, rotation, ...)", "none")
+    with np.load(path, allow_pickle=False) as archive:
+        found = {name: archive[name] for name in EXTRAS["stage0"] if name in archive.files}
+    for name, values in found.items():
+        if values.shape != (n,):
+            raise InputError(path, f"{name} of {n} samples", str(values.shape))
+    return found
+
+
+def _before(experiment: Experiment, disk: RunDir, r: int, candidates: IntArray) -> FloatArray:
+    """What the model of round r - 2 says of the candidates, in their rows of (N, C); (N, 0) where there is none."""
+    n = len(experiment.manifest)
+    if r < 2:
+        return np.empty((n, 0))
+    experiment.learner.load(disk.round_path(r - 2) / "model.safetensors")
+    said = np.full((n, len(experiment.classes)), np.nan)
+    for batch in experiment.learner.predict(candidates):
+        said[batch.indices] = batch.probs.mean(axis=1)
+    return said
 
 
 def _commit(

@@ -19,12 +19,11 @@ from .consistency import Consistency, ConsistencyRecorder
 from .embeddings import Embeddings
 from .errors import HybridALError, InputError
 from .labels import LabelStore
-from .query.base import Predictor, QueryState, QueryStrategy, check_query
+from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, check_query
 from .types import Annotation, FloatArray, IntArray, Need, PredictionBatch, Query
 
 BLOCK = 8  # samples per prediction batch of the synthetic state
 PREDICTING: frozenset[Need] = frozenset({"predictions", "features", "samples", "views", "members"})
-IN_EXTRAS: frozenset[Need] = frozenset({"history", "stage0", "gradients"})
 
 
 def make_state(
@@ -43,7 +42,7 @@ def make_state(
 
     The manifest has `held_out` more rows strewn in between, which are neither candidates nor labeled and whose
     embeddings are nan: reading them is an error. `one_class`: all labels are class 0; `constant`: all embeddings
-    are equal. Extras lie under the name of their need. Arrays are read-only.
+    are equal. Extras of rows outside the pool are nan too. Arrays are read-only.
     """
     if not 0 <= labeled < n:
         raise InputError("make_state", f"0 to {n - 1} labeled", str(labeled))
@@ -62,15 +61,24 @@ def make_state(
         embeddings=Embeddings(vectors, encoder="synthetic", manifest="synthetic"),
         predictor=_predictor(2 * np.eye(classes)[truth], dim, seed),
         consistency=_consistency(total, pool, classes, rng),
-        extras={
-            "history": rng.dirichlet(np.ones(classes), size=total),
-            "stage0": rng.random((total, 3)),
-            "gradients": rng.normal(size=(total, dim)),
-        },
+        extras=_extras(total, pool, classes, dim, rng),
     )
     for array in (state.candidates, state.groups, vectors, *state.extras.values()):
         np.asarray(array).setflags(write=False)
     return state
+
+
+def _extras(total: int, pool: IntArray, classes: int, dim: int, rng: np.random.Generator) -> dict[str, FloatArray]:
+    extras: dict[str, FloatArray] = {
+        "previous_probs": rng.dirichlet(np.ones(classes), size=total),
+        **dict(zip(EXTRAS["stage0"], rng.random((3, total)), strict=True)),
+        "gradients": rng.normal(size=(total, dim)),
+    }
+    for values in extras.values():
+        values[np.setdiff1d(np.arange(total), pool)] = np.nan
+    if len(pool) > 3:
+        extras["pretext_loss"][pool[1]] = extras["confidence"][pool[2]] = np.nan  # never seen by pretraining
+    return extras
 
 
 def _labels(total: int, known: IntArray, truth: IntArray) -> LabelStore:
@@ -102,12 +110,13 @@ def _consistency(total: int, pool: IntArray, classes: int, rng: np.random.Genera
 
 def restrict(state: QueryState, needs: frozenset[Need]) -> QueryState:
     """The state as a strategy with these needs gets it from the loop: nothing that was not asked for."""
+    hidden = {name for need, names in EXTRAS.items() if need not in needs for name in names}
     return replace(
         state,
         embeddings=state.embeddings if "embeddings" in needs else None,
         consistency=state.consistency if "consistency" in needs else None,
         predictor=_restricted(state.predictor, needs) if state.predictor and needs & PREDICTING else None,
-        extras={name: values for name, values in state.extras.items() if name in needs or name not in IN_EXTRAS},
+        extras={name: values for name, values in state.extras.items() if name not in hidden},
     )
 
 

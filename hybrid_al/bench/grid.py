@@ -10,6 +10,7 @@ from pathlib import Path
 from ..assemble import component
 from ..errors import InputError, UnknownName
 from ..query import STRATEGIES
+from ..query.base import COLD
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
 from ..semi import OBJECTIVES
 from ..train import Schedule
@@ -139,8 +140,7 @@ def starts_cold(spec: Component) -> bool:
     """Whether a strategy can pick before a model exists."""
     if spec.name == CHEATING:
         return True
-    needs: frozenset[str] = component(STRATEGIES, "bench: strategies", spec.name, spec.params).needs
-    return needs <= {"embeddings"}
+    return component(STRATEGIES, "bench: strategies", spec.name, spec.params).needs <= COLD
 
 
 def random_for_cheating(spec: Component) -> Component:

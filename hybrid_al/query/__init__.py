@@ -4,6 +4,7 @@ from .activeft import ActiveFT
 from .badge import Badge
 from .base import QueryState, QueryStrategy
 from .batchbald import BatchBald
+from .csval import CSVAL
 from .density_peaks import DensityPeaks
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
@@ -15,14 +16,19 @@ from .kmeans import KMeans
 from .kmedoids import KMedoids
 from .mmd import MMD
 from .probcover import ProbCover
+from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
+from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, LeastConfidence, Margin, MCDropoutEntropy, Ratio
 from .usl import USL
 
 __all__ = [
+    "CSVAL",
     "MMD",
+    "PT4AL",
     "STRATEGIES",
+    "TOD",
     "USL",
     "ActiveFT",
     "Badge",
@@ -42,6 +48,7 @@ __all__ = [
     "Margin",
     "MaxHerding",
     "MeanSTD",
+    "PT4ALStart",
     "ProbCover",
     "QueryState",
     "QueryStrategy",
@@ -71,6 +78,9 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "usl": USL,
     "activeft": ActiveFT,
     "discriminative": Discriminative,
+    "csval": CSVAL,
+    "pt4al_start": PT4ALStart,
+    "pt4al": PT4AL,
     "entropy": Entropy,
     "margin": Margin,
     "least_confidence": LeastConfidence,
@@ -86,5 +96,6 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "tta_entropy": TTAEntropy,
     "tta_variance": TTAVariance,
     "tta_jsd": TTAJensenShannon,
+    "tod": TOD,
     "hybrid": Hybrid,
 }

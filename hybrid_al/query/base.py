@@ -14,6 +14,21 @@ from ..errors import InputError
 from ..labels import LabelStore
 from ..types import FloatArray, IntArray, Need, PredictionBatch, Query
 
+COLD: frozenset[Need] = frozenset({"embeddings", "stage0"})
+"""What there is before any model: a strategy that needs no more can start cold."""
+
+EXTRAS: Mapping[Need, tuple[str, ...]] = {
+    "stage0": ("pretext_loss", "confidence", "variability"),
+    "history": ("previous_probs",),
+    "gradients": ("gradients",),
+}
+"""The arrays of `QueryState.extras` by the need that asks for them.
+
+pretext_loss, confidence, variability (N,) as pretraining recorded them (`stage0/records.npz`); nan where it never saw a
+sample. previous_probs (N, C): what the model of the round before the last says now; (N, 0) where there was none.
+gradients (N, K): from `Learner.extras`.
+"""
+
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
@@ -23,7 +38,7 @@ class QueryState:
     """All that a strategy may look at; no model, no path, no config.
 
     candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest
-    row; extras: arrays (N,) or (N, K) that only the learner or stage 0 can give, by name.
+    row; extras: arrays (N,) or (N, K) that only the learner or stage 0 can give, by name (see `EXTRAS`).
     """
 
     round: int
@@ -50,6 +65,28 @@ class QueryState:
         if not np.isfinite(probs).all() or (abs(probs.sum(axis=2) - 1) > 1e-3).any():
             raise InputError(f"predictions of round {self.round}", "probabilities that sum to one", "others")
         return probs
+
+    def extra(self, name: str, indices: IntArray) -> FloatArray:
+        """Rows (K,) or (K, ...) of an array of `extras` in float64, checked to be finite."""
+        if name not in self.extras:
+            need = next((need for need, names in EXTRAS.items() if name in names), name)
+            there = ", ".join(sorted(self.extras)) or "nothing"
+            raise InputError(f"round {self.round}", f"{name} of every sample (need {need!r})", there)
+        rows = np.asarray(self.extras[name][indices], dtype=np.float64)
+        bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+        if bad.size:
+            raise InputError(f"{name} of sample {indices[bad[0]]}", "finite numbers", "nan or inf")
+        return rows
+
+    def record(self, name: str, indices: IntArray) -> FloatArray:
+        """Rows (K,) of a record of stage 0; samples that pretraining never saw (nan) take the median of the others."""
+        if name not in self.extras:
+            self.extra(name, indices)
+        values = np.asarray(self.extras[name][indices], dtype=np.float64)
+        seen = np.isfinite(values)
+        if not seen.any():
+            raise InputError(f"round {self.round}: {name}", "a finite number of one sample at least", "none")
+        return np.where(seen, values, np.median(values[seen]))
 
     def vectors(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
         """Embeddings of some samples (K, D) float32."""

@@ -77,7 +77,7 @@ class VoteEntropy:
 class TTAEntropy:
     """Largest entropy of the mean over `views` views of the image (test-time augmentation).
 
-    Views are random weak ones; `frozen` has none where `weak_views` is 0, its default: then this is `entropy`.
+    Views are random weak ones; of `frozen` it takes `weak_views`, which are 0 by default: a recipe with 0 is refused.
     Cost: `views` passes over the candidates.
     """
 
@@ -98,7 +98,7 @@ class TTAEntropy:
 class TTAVariance:
     """Largest variance over views, summed over classes. Gao et al. (ECCV 2020).
 
-    Views are random weak ones; `frozen` has none where `weak_views` is 0, its default: then this is random.
+    Views are random weak ones; of `frozen` it takes `weak_views`, which are 0 by default: a recipe with 0 is refused.
     Cost: `views` passes over the candidates.
     """
 
@@ -119,7 +119,7 @@ class TTAVariance:
 class TTAJensenShannon:
     """Largest Jensen-Shannon divergence of the views: entropy of their mean minus mean of their entropies.
 
-    Views are random weak ones; `frozen` has none where `weak_views` is 0, its default: then this is random.
+    Views are random weak ones; of `frozen` it takes `weak_views`, which are 0 by default: a recipe with 0 is refused.
     Cost: `views` passes over the candidates.
     """
 

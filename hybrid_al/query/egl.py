@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import InputError
 from ..scores import mid_ranks
 from ..types import FloatArray, Need, Query, Scores
 from .base import QueryState, check_budget
 from .batch import best_first
-from .terms import predicted_once, standing
+from .last_layer import probs_and_features
+from .terms import standing
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,7 @@ class ExpectedGradientLength:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest expected gradient, ties in random order."""
         check_budget(state, budget)
-        once = predicted_once(state)
-        probs = once.probs().mean(axis=1, dtype=np.float64)
-        found = [batch.features for batch in once.predictions() if batch.features is not None]
-        features = np.concatenate(found) if found else np.empty((0, 0))
-        if len(features) != len(probs) or not np.isfinite(features).all():
-            raise InputError(f"predictions of round {state.round}", "finite features of every candidate", "others")
+        probs, features = probs_and_features(state)
         values = expected_gradient_length(probs, features)
         ranks = {"egl": mid_ranks(values)}
         picks = best_first(values, rng)[:budget]
