@@ -24,7 +24,7 @@ from .loop import Experiment
 from .oracle import Holdout, Oracle, SimulatedOracle, WorklistOracle
 from .query import STRATEGIES
 from .query.base import COLD
-from .recipe import Component, Recipe
+from .recipe import Component, EncoderSection, Recipe
 from .rundir import RunDir
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .data.store import ImageStore
     from .data.views import Views
+    from .models.encoder import Encoder
     from .network_learner import NetworkLearner
 
 T = TypeVar("T")
@@ -213,6 +214,7 @@ def check_components(recipe: Recipe) -> None:
     """Build every component of a recipe once: unknown names, keys and values are errors before any data is read."""
     source(recipe)
     _views(recipe)
+    _check_encoder("encoder", recipe.encoder)
     cold = _strategy("cold_start", recipe.cold_start)
     beyond = cold.needs - COLD
     if beyond:
@@ -261,30 +263,48 @@ def training(recipe: Recipe) -> tuple[Any, Any]:
     return objective, schedule
 
 
+def make_encoder(spec: EncoderSection, *, channels: int, image_size: int, seed: int, weights: str | None) -> Encoder:
+    """The encoder of a recipe, or of one of its embedding sets, with the weights that are said here."""
+    from .models.encoder import build_encoder
+
+    return build_encoder(
+        spec.name,
+        channels=channels,
+        image_size=image_size,
+        seed=seed,
+        weights=weights,
+        options=spec.options,
+        input_size=spec.input_size,
+    )
+
+
+def _check_encoder(where: str, spec: EncoderSection) -> None:
+    from .models.encoder import check_name
+    from .models.pretrained import PRETRAINED
+
+    check_name(spec.name, where)
+    if spec.weights not in (None, PRETRAINED) and not Path(str(spec.weights)).is_file():
+        raise InputError(f"{where}.weights", f"null, {PRETRAINED} or a weights file", f"{spec.weights}: no such file")
+
+
 def _learner(project: Project) -> tuple[NetworkLearner, Any]:
     from .embeddings import Embeddings
     from .models.checkpoint import digest_of
-    from .models.encoder import build_encoder
     from .network_learner import Foundation
 
-    stage0 = project.stage0
-    store = project.store()
-    encoder = build_encoder(
-        project.recipe.encoder.name,
-        channels=store.channels,
-        image_size=store.size,
-        seed=0,
-        weights=stage0 / "encoder.safetensors",
-        options=project.recipe.encoder.options,
+    stage0, store = project.stage0, project.store()
+    saved = str(stage0 / "encoder.safetensors")
+    made = make_encoder(
+        project.recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=saved
     ).to(project.device)
     embeddings = Embeddings.load(
         stage0 / "embeddings" / "plain.npy",
         manifest=project.dataset.manifest.fingerprint,
-        encoder=digest_of(encoder),
+        encoder=digest_of(made),
     )
     objective, schedule = training(project.recipe)
     foundation = Foundation(
-        encoder=encoder,
+        encoder=made,
         embeddings=embeddings,
         store=store,
         views=project.views(),

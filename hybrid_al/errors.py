@@ -23,11 +23,12 @@ class InputError(HybridALError):
 class UnknownName(InputError):
     """A name that no registry or key list has; names the nearest one that exists."""
 
-    def __init__(self, where: object, name: str, known: Iterable[str]) -> None:
+    def __init__(self, where: object, name: str, known: Iterable[str], *, listed: int = 60) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        shown = ", ".join(names) if len(names) <= listed else f"{len(names)} names"
         hint = f"{name!r}; did you mean {near[0]!r}?" if near else repr(name)
-        super().__init__(where, f"one of {', '.join(names) or 'nothing'}", hint)
+        super().__init__(where, f"one of {shown or 'nothing'}", hint)
 
 
 class UnreadableImages(HybridALError):

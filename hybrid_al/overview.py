@@ -30,6 +30,8 @@ def summary(project: Project, store: ImageStore) -> list[str]:
     lines[0] += f", trained by {recipe.train.name} ({recipe.learner.name})"
     weights = "random weights" if recipe.encoder.weights is None else f"weights: {recipe.encoder.weights}"
     options = "".join(f", {key}={value}" for key, value in recipe.encoder.options.items())
+    if recipe.encoder.input_size:
+        options += f", images scaled to {recipe.encoder.input_size}"
     lines.append(f"  encoder {recipe.encoder.name}{options}, {weights}")
     for split in SPLITS:
         rows = manifest.indices(split)

@@ -63,20 +63,23 @@ class Data(_Open):
 
 
 class EncoderSection(_Section):
-    """A timm network and what it starts from: null (random), `pretrained` (ImageNet), or a path.
+    """A timm network and what it starts from: null (random), `pretrained` (of timm or a package), or a path.
 
-    The path is that of a previous stage 0 (safetensors), of the same network and channels. `options` are timm's, such
-    as `{patch_size: 4}` of a vision transformer or `{output_stride: 8}` of a ResNet.
+    The path is that of a previous stage 0, or of published weights of this architecture (safetensors or a file of
+    torch), such as DINOv2's. `options` are timm's, such as `{patch_size: 4}` of a vision transformer or
+    `{output_stride: 8}` of a ResNet. `input_size` is the side to which images are scaled for the network; null: as
+    they are (`data.image_size`).
     """
 
     name: str = "resnet10t"
     weights: str | None = None
     options: dict[str, str | int | float | bool | None] = {}
+    input_size: int | None = Field(default=None, ge=8, le=4096)
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Runs of the time before there were options stay the runs that they are."""
-        return {k: v for k, v in plain(self).items() if k != "options" or v}
+        return {k: v for k, v in plain(self).items() if k not in ("options", "input_size") or v}
 
 
 class Loop(_Section):

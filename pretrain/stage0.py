@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_al.assemble import Project, component
+from hybrid_al.assemble import Project, component, make_encoder
 from hybrid_al.data.loaders import blocks
 from hybrid_al.embeddings import Embeddings
 from hybrid_al.errors import UnknownName
 from hybrid_al.manifest import Split
 from hybrid_al.models.checkpoint import seeded
-from hybrid_al.models.encoder import Encoder, build_encoder
+from hybrid_al.models.encoder import Encoder
 from hybrid_al.predict import embed
 from hybrid_al.recipe import Recipe
 from hybrid_al.rng import derive, derive_seed
@@ -60,14 +60,8 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
 
 def _trained(project: Project, tracker: Trackers, progress: Progress) -> Encoder:
     recipe, store = project.recipe, project.store()
-    encoder = build_encoder(
-        recipe.encoder.name,
-        channels=store.channels,
-        image_size=store.size,
-        seed=derive_seed(recipe.seed, "encoder"),
-        weights=recipe.encoder.weights,
-        options=recipe.encoder.options,
-    )
+    spec, seed = recipe.encoder, derive_seed(recipe.seed, "encoder")
+    encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
     method = check(recipe)
     if method is None:
         return encoder.to(project.device)

