@@ -101,9 +101,30 @@ def worth() -> Iterator[tuple[str, Side, Side]]:
         for encoder, said in (("ssl", "SSL"), ("imagenet", "ImageNet")):
             other = Side(f"survey/{name}-random", ["random"])
             yield f"{name}: {said} minus random-init encoder", Side(f"survey/{name}-{encoder}", ["random"]), other
-        yield f"{name}: FixMatch minus supervised (SSL)", Side(ssl, ["random"], "fixmatch"), base
         yield f"{name}: the survey's queries, on average, minus random (SSL)", Side(ssl, QUERIES), base
         yield f"{name}: hybrid minus random (SSL)", Side(ssl, ["hybrid"]), base
+
+
+def training() -> Iterator[tuple[str, Side, Side]]:
+    """What training on the rest of the pool is worth, and what the query is worth under it."""
+    for name in SETS:
+        file = f"training/{name}"
+        for query in ("random", "hybrid"):
+            with_pool, without = Side(file, [query], "fixmatch"), Side(file, [query])
+            yield f"{name}: FixMatch minus supervised ({query})", with_pool, without
+        for objective in ("supervised", "fixmatch"):
+            query_side, random = Side(file, ["hybrid"], objective), Side(file, ["random"], objective)
+            yield f"{name}: hybrid minus random ({objective})", query_side, random
+
+
+def defaults() -> Iterator[tuple[str, Side, Side]]:
+    """The shipped recipes as they are."""
+    for name in SETS:
+        file = f"defaults/{name}"
+        of = {arm: Side(file, [arm], "mean_teacher") for arm in ("random", "typiclust+random", "typiclust+hybrid")}
+        yield f"{name}: TypiClust start, then random", of["typiclust+random"], of["random"]
+        yield f"{name}: TypiClust start, then hybrid", of["typiclust+hybrid"], of["random"]
+        yield f"{name}: hybrid minus random, after TypiClust", of["typiclust+hybrid"], of["typiclust+random"]
 
 
 def budget() -> Iterator[tuple[str, Side, Side]]:
@@ -154,6 +175,12 @@ def finetune() -> Iterator[tuple[str, Side, Side]]:
 
 QUESTIONS = {
     "What is worth most?": (worth, "Survey budget of 50 + 5 x 50, frozen encoder."),
+    "The training recipe": (training, "The same budget and encoder (SSL)."),
+    "The defaults": (
+        defaults,
+        "The shipped recipes (mean teacher) with the frozen learner, 10 to 120 labels, minus the same recipe with "
+        "random picks; the last row of each set after the same TypiClust start.",
+    ),
     "Representativeness minus uncertainty": (
         budget,
         f"The mean of {', '.join(COVER)} minus the mean of {', '.join(DOUBT)}, after the same random start; SSL, "
