@@ -1,6 +1,7 @@
 """Query strategies by name; adding one = one file, one line here."""
 
 from .activeft import ActiveFT
+from .alfamix import AlfaMix
 from .badge import Badge
 from .base import QueryState, QueryStrategy
 from .batchbald import BatchBald
@@ -22,6 +23,7 @@ from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, LeastConfidence, Margin, MCDropoutEntropy, Ratio
 from .usl import USL
+from .vat import VirtualAdversarial
 
 __all__ = [
     "CSVAL",
@@ -31,6 +33,7 @@ __all__ = [
     "TOD",
     "USL",
     "ActiveFT",
+    "AlfaMix",
     "Badge",
     "Bald",
     "BatchBald",
@@ -60,6 +63,7 @@ __all__ = [
     "TTAVariance",
     "TypiClust",
     "VariationRatio",
+    "VirtualAdversarial",
     "VoteEntropy",
 ]
 
@@ -89,6 +93,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "batchbald": BatchBald,
     "badge": Badge,
     "egl": ExpectedGradientLength,
+    "alfamix": AlfaMix,
+    "vat": VirtualAdversarial,
     "ratio": Ratio,
     "variation_ratio": VariationRatio,
     "mean_std": MeanSTD,
