@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import scipy.special
 
-from .errors import InputError
+from .errors import InputError, UnknownName
 from .types import FloatArray, IntArray
 
 PARTS = ("disagreement", "flips", "divergence")
+ALL_PARTS = (*PARTS, "doubt", "below_threshold")
+THRESHOLD = 0.95  # of FixMatch (Sohn et al., NeurIPS 2020), whatever the objective's own
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Consistency:
     flips       running share of visits at which the pseudo-label differed from the visit before, in [0, 1]
     divergence  running mean of the Jensen-Shannon divergence of the two views in bits, in [0, 1]
     pseudo_label  class of the weak view at the last visit, -1 where there was none
+    above       running share of visits at which the largest weak-view probability was `THRESHOLD` or more, in [0, 1]
 
     Running means forget with `ConsistencyRecorder.decay` per visit, so that the last visits, made by the
     better model, count most.
@@ -39,9 +42,10 @@ class Consistency:
     flips: FloatArray
     divergence: FloatArray
     pseudo_label: IntArray
+    above: FloatArray
 
     def uncertainty(self, parts: tuple[str, ...] = PARTS) -> FloatArray:
-        """Mean of the named parts, each in [0, 1]: 0 = steady, 1 = inconsistent (N,).
+        """Mean of the named parts (see `ALL_PARTS`), each in [0, 1]: 0 = steady, 1 = inconsistent (N,).
 
         A row seen fewer than two times, whose flips are unknown, gets the median of the others: "unseen = most
         uncertain" would be random sampling on a large pool.
@@ -51,7 +55,11 @@ class Consistency:
             "flips": self.flips,
             "divergence": self.divergence,
             "doubt": 1 - self.confidence,
+            "below_threshold": 1 - self.above,
         }
+        for name in parts:
+            if name not in values:
+                raise UnknownName("consistency", name, ALL_PARTS)
         total = np.stack([values[p] for p in parts]).mean(axis=0)
         seen = self.seen > 1
         neutral = np.median(total[seen]) if seen.any() else 0.5
@@ -82,14 +90,16 @@ class ConsistencyRecorder:
         self.decay = decay
         self._seen = np.zeros(n, dtype=np.int64)
         self._last = np.full(n, -1, dtype=np.int64)
-        self._sums = np.zeros((4, n), dtype=np.float64)
+        self._sums = np.zeros((5, n), dtype=np.float64)
 
     def update(self, indices: IntArray, weak: FloatArray, strong: FloatArray) -> None:
         """One step's evidence: distinct rows (B,), class probabilities of their weak and strong views (B, C)."""
         label = weak.argmax(axis=1)
         last = self._last[indices]
         flipped = (last >= 0) & (last != label)
-        new = np.stack([label == strong.argmax(axis=1), weak.max(axis=1), flipped, jensen_shannon(weak, strong)])
+        sure = weak.max(axis=1)
+        agreed = label == strong.argmax(axis=1)
+        new = np.stack([agreed, sure, flipped, jensen_shannon(weak, strong), sure >= THRESHOLD])
         self._sums[:, indices] = self.decay * self._sums[:, indices] + (1 - self.decay) * new
         self._last[indices] = label
         self._seen[indices] += 1
@@ -104,7 +114,7 @@ class ConsistencyRecorder:
         weight = 1 - self.decay ** np.maximum(self._seen, 1)
         # a first visit cannot flip: flips are averaged over one visit fewer
         flip_weight = 1 - self.decay ** np.maximum(self._seen - 1, 1)
-        agreement, confidence, flips, divergence = self._sums
+        agreement, confidence, flips, divergence, above = self._sums
         return Consistency(
             seen=self._seen.copy(),
             agreement=(agreement / weight).astype(np.float32),
@@ -112,6 +122,7 @@ class ConsistencyRecorder:
             flips=(np.minimum(flips / flip_weight, 1)).astype(np.float32),
             divergence=(divergence / weight).astype(np.float32),
             pseudo_label=self._last.copy(),
+            above=(above / weight).astype(np.float32),
         )
 
 

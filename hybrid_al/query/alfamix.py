@@ -101,4 +101,5 @@ def flipping_share(
 
 def _unit(rows: FloatArray) -> FloatArray:
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+    unit: FloatArray = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+    return unit

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from .. import scores
+from ..consistency import ALL_PARTS, PARTS
 from ..errors import InputError
 from ..kernels import typicality
 from ..types import FloatArray, IntArray, Need, PredictionBatch
@@ -36,11 +37,11 @@ def _least_confidence(state: QueryState) -> FloatArray:
     return scores.least_confidence(state.probs())
 
 
-def _consistency(state: QueryState) -> FloatArray:
+def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
     """The hybrid link: how unsteady the last training found the pseudo-labels; no pass over the pool."""
     if state.consistency is None:
         raise InputError(f"round {state.round}", "the consistency record of the last training", "none")
-    return state.consistency.uncertainty()[state.candidates]
+    return state.consistency.uncertainty(parts)[state.candidates]
 
 
 def _density(state: QueryState) -> FloatArray:
@@ -55,6 +56,7 @@ TERMS: dict[str, Term] = {
     "margin": Term(frozenset({"predictions"}), _margin),
     "least_confidence": Term(frozenset({"predictions"}), _least_confidence),
     "consistency": Term(frozenset({"consistency"}), _consistency),
+    **{part: Term(frozenset({"consistency"}), partial(_consistency, parts=(part,))) for part in ALL_PARTS},
     "density": Term(frozenset({"embeddings"}), _density),
 }
 

@@ -55,6 +55,8 @@ def test_record_against_a_loop(decay: float) -> None:
             decayed([float(w.argmax() == s.argmax()) for w, s in seen], decay), abs=1e-6
         )
         assert record.confidence[row] == pytest.approx(decayed([float(w.max()) for w, _ in seen], decay), abs=1e-6)
+        sure = [float(w.max() >= 0.95) for w, _ in seen]
+        assert record.above[row] == pytest.approx(decayed(sure, decay), abs=1e-6)
         assert record.flips[row] == pytest.approx(decayed(flips, decay) if flips else 0, abs=1e-6)
         divergences = [float(jensenshannon(w, s, base=2)) ** 2 for w, s in seen]
         assert record.divergence[row] == pytest.approx(decayed(divergences, decay), abs=1e-6)
@@ -72,7 +74,7 @@ def test_jensen_shannon_at_the_extremes() -> None:
 
 def record(seen: list[int], disagreement: list[float]) -> Consistency:
     values = np.asarray(disagreement, dtype=np.float32)
-    return Consistency(np.asarray(seen), 1 - values, 1 - values, values, values, np.zeros(len(seen), np.int64))
+    return Consistency(np.asarray(seen), 1 - values, 1 - values, values, values, np.zeros(len(seen), np.int64), values)
 
 
 def test_rows_never_seen_are_neutral() -> None:
@@ -82,10 +84,13 @@ def test_rows_never_seen_are_neutral() -> None:
 
 
 def test_uncertainty_is_the_mean_of_its_parts() -> None:
-    found = Consistency(*(np.asarray([v]) for v in (5, 0.25, 0.6, 0.5, 0.3, 2)))
+    found = Consistency(*(np.asarray([v]) for v in (5, 0.25, 0.6, 0.5, 0.3, 2, 0.8)))
     assert found.uncertainty()[0] == pytest.approx((0.75 + 0.5 + 0.3) / 3)
     assert found.uncertainty(("doubt",))[0] == pytest.approx(0.4)
     assert found.uncertainty(("flips", "doubt"))[0] == pytest.approx(0.45)
+    assert found.uncertainty(("below_threshold",))[0] == pytest.approx(0.2)
+    with pytest.raises(InputError, match="did you mean 'flips'"):
+        found.uncertainty(("flip",))
 
 
 def test_steady_rows_score_zero_and_wild_rows_one() -> None:
@@ -104,5 +109,5 @@ def test_save_and_load(tmp_path: Path) -> None:
     again = Consistency.load(tmp_path / "c.npz")
     np.testing.assert_array_equal(again.uncertainty(), recorder.record().uncertainty())
     np.savez(tmp_path / "other.npz", seen=np.zeros(3))
-    with pytest.raises(InputError, match="agreement"):
+    with pytest.raises(InputError, match="no above"):
         Consistency.load(tmp_path / "other.npz")

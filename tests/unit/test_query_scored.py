@@ -127,6 +127,21 @@ def test_consistency_term_is_the_record_at_the_candidates() -> None:
     )
 
 
+def test_each_part_of_the_record_is_a_term_of_its_own() -> None:
+    state = make_state()
+    assert state.consistency is not None
+    c, rows = state.consistency, state.candidates[state.consistency.seen[state.candidates] > 1]
+    kept = replace(state, candidates=rows)
+    for name, values in {
+        "disagreement": 1 - c.agreement,
+        "flips": c.flips,
+        "divergence": c.divergence,
+        "doubt": 1 - c.confidence,
+        "below_threshold": 1 - c.above,
+    }.items():
+        np.testing.assert_allclose(TERMS[name].score(kept), values[rows], atol=1e-6)
+
+
 def test_density_term_is_typicality_in_the_pool() -> None:
     state = make_state(50, labeled=6)
     pool = np.concatenate([state.candidates, state.labels.labeled])
