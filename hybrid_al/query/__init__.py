@@ -19,6 +19,7 @@ from .mmd import MMD
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
+from .smi import SubmodularMutualInformation
 from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, LeastConfidence, Margin, MCDropoutEntropy, Ratio
@@ -58,6 +59,7 @@ __all__ = [
     "Random",
     "RandomPerGroup",
     "Ratio",
+    "SubmodularMutualInformation",
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
@@ -81,6 +83,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "density_peaks": DensityPeaks,
     "usl": USL,
     "activeft": ActiveFT,
+    "smi": SubmodularMutualInformation,
     "discriminative": Discriminative,
     "csval": CSVAL,
     "pt4al_start": PT4ALStart,

@@ -1,0 +1,144 @@
+"""Mutual information with exemplars against its definition, f(A) + f(Q) - f(A and Q), batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hybrid_al.embeddings import Embeddings
+from hybrid_al.errors import InputError
+from hybrid_al.labels import LabelStore
+from hybrid_al.query import QueryState, SubmodularMutualInformation
+from hybrid_al.query.smi import Measure
+from hybrid_al.testing import check_strategy, make_state
+from hybrid_al.types import Annotation, FloatArray
+
+MEASURES: tuple[Measure, ...] = ("flqmi", "flvmi", "gcmi", "logdetmi")
+
+
+def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    alike: FloatArray = (1 + a64 @ b64.T) / 2
+    return alike
+
+
+def information(measure: str, batch: FloatArray, query: FloatArray, pool: FloatArray, eta: float) -> float:
+    """By its definition, for unit vectors."""
+    if measure == "flqmi":
+        s = kernel(batch, query)
+        return float(s.max(axis=0).sum() + eta * s.max(axis=1).sum())
+    if measure == "flvmi":
+        return float(np.minimum(kernel(batch, pool).max(axis=0), eta * kernel(query, pool).max(axis=0)).sum())
+    if measure == "gcmi":
+        return float(2 * eta * kernel(batch, query).sum())
+    alone, given = kernel(batch, batch) + 0.01 * np.eye(len(batch)), kernel(query, query) + 0.01 * np.eye(len(query))
+    across = kernel(batch, query)
+    less = alone - eta**2 * across @ np.linalg.inv(given) @ across.T
+    return float(np.linalg.slogdet(alone)[1] - np.linalg.slogdet(less)[1])
+
+
+def rare(state: QueryState) -> list[int]:
+    targets = state.labels.class_targets().tolist()
+    least = min(targets.count(c) for c in set(targets))
+    return [i for i, c in zip(state.labels.labeled.tolist(), targets, strict=True) if targets.count(c) == least]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("eta", [1.0, 0.4])
+def test_each_pick_adds_most(measure: Measure, eta: float) -> None:
+    state = make_state(50, labeled=9)
+    query = state.vectors(np.asarray(rare(state)), "cosine")
+    pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "cosine")
+    found = SubmodularMutualInformation(measure, eta=eta).select(state, 7, np.random.default_rng(0))
+    batch, before = list[int](), 0.0
+    assert found.reasons is not None
+    for pick, reason in zip(found.indices.tolist(), found.reasons, strict=True):
+        left = [i for i in state.candidates.tolist() if i not in batch]
+        values = [
+            information(measure, state.vectors(np.asarray([*batch, i]), "cosine"), query, pool, eta) for i in left
+        ]
+        assert values[left.index(pick)] == pytest.approx(max(values), abs=1e-4)
+        assert float(reason.split()[1]) == pytest.approx(max(values) - before, rel=0.01, abs=1e-3)
+        batch.append(pick)
+        before = max(values)
+
+
+def facility(cover: FloatArray) -> Callable[[FloatArray], float]:
+    return lambda rows: float(kernel(rows, cover).max(axis=0).sum())
+
+
+def log_det(rows: FloatArray) -> float:
+    return float(np.linalg.slogdet(kernel(rows, rows) + 0.01 * np.eye(len(rows)))[1])
+
+
+def test_the_measures_are_f_a_plus_f_q_minus_f_of_both() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(20, 6))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    a, q, pool = rows[:4], rows[4:7], rows
+    both = np.concatenate([a, q])
+    f = facility(pool)
+    assert information("flvmi", a, q, pool, 1.0) == pytest.approx(f(a) + f(q) - f(both))
+
+    def cut(part: FloatArray) -> float:
+        return float(kernel(pool, part).sum() - 0.3 * kernel(part, part).sum())
+
+    assert information("gcmi", a, q, pool, 0.3) == pytest.approx(cut(a) + cut(q) - cut(both))
+    assert information("logdetmi", a, q, pool, 1.0) == pytest.approx(log_det(a) + log_det(q) - log_det(both))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_measure_keeps_the_contract(measure: Measure) -> None:
+    check_strategy(SubmodularMutualInformation(measure))
+
+
+def test_exemplars_may_be_named() -> None:
+    state = make_state(60, labeled=12)
+    targets = state.labels.class_targets()
+    for classes in ((0,), (2, 1)):
+        wanted = state.labels.labeled[np.isin(targets, classes)]
+        found = SubmodularMutualInformation("gcmi", classes=classes).select(state, 3, np.random.default_rng(0))
+        scores = kernel(state.vectors(state.candidates, "cosine"), state.vectors(wanted, "cosine")).sum(axis=1)
+        assert set(found.indices.tolist()) == set(state.candidates[np.argsort(-scores)[:3]].tolist())
+    unseen = [SubmodularMutualInformation(classes=(9,)).select(state, 4, np.random.default_rng(s)) for s in range(6)]
+    assert len({tuple(query.indices.tolist()) for query in unseen}) == 6
+    assert unseen[0].reasons is not None and "no exemplar" in unseen[0].reasons[0]
+
+
+def test_rare_classes_are_found_in_a_long_tailed_pool() -> None:
+    """One label of the rare class among many of the other: the batch is of the rare class."""
+    tail = make_tail()
+    for measure in MEASURES:
+        picks = SubmodularMutualInformation(measure).select(tail, 4, np.random.default_rng(0)).indices
+        rare = sum(i >= 90 for i in picks.tolist())
+        assert rare == 4 or (measure == "flvmi" and rare == 2)  # flvmi serves the rest of the pool too
+
+
+def make_tail() -> QueryState:
+    """90 samples of class 0 around one axis, 10 of class 1 around another; one label of class 1, five of class 0."""
+    rng = np.random.default_rng(0)
+    vectors = 0.1 * rng.normal(size=(100, 8)).astype(np.float32)
+    vectors[:90, 0] += 1
+    vectors[90:, 1] += 1
+    known = [*range(5), 95]
+    labels = LabelStore(100, tuple(Annotation(i, "class", int(i >= 90), "test", 0) for i in known))
+    return replace(
+        make_state(),
+        labels=labels,
+        candidates=np.setdiff1d(np.arange(100), known),
+        groups=np.arange(100),
+        embeddings=Embeddings(vectors, "e", "m"),
+    )
+
+
+def test_settings_that_make_no_sense() -> None:
+    with pytest.raises(InputError, match="did you mean 'flqmi'"):
+        SubmodularMutualInformation("flqm")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"smi\.eta: expected at most 1"):
+        SubmodularMutualInformation("logdetmi", eta=1.5)
+    for wrong in ({"eta": 0}, {"noise": -1}, {"rows": 0}):
+        with pytest.raises(InputError, match=f"smi.{next(iter(wrong))}"):
+            SubmodularMutualInformation(**wrong)  # type: ignore[arg-type]
