@@ -109,12 +109,11 @@ def test_exemplars_may_be_named() -> None:
 
 
 def test_rare_classes_are_found_in_a_long_tailed_pool() -> None:
-    """One label of the rare class among many of the other: the batch is of the rare class."""
+    """One label of the rare class among five of the other: the batch begins with the rare class."""
     tail = make_tail()
-    for measure in MEASURES:
-        picks = SubmodularMutualInformation(measure).select(tail, 4, np.random.default_rng(0)).indices
-        rare = sum(i >= 90 for i in picks.tolist())
-        assert rare == 4 or (measure == "flvmi" and rare == 2)  # flvmi serves the rest of the pool too
+    for measure, most in {"flqmi": 4, "gcmi": 4, "flvmi": 1, "logdetmi": 1}.items():  # the last two spread out
+        picks = SubmodularMutualInformation(measure).select(tail, 4, np.random.default_rng(0)).indices  # type: ignore[arg-type]
+        assert (picks[:most] >= 90).all() and (picks >= 90).sum() >= 2, measure
 
 
 def make_tail() -> QueryState:
