@@ -19,12 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from .data import SOURCES
 from .data.base import Dataset, Source
+from .embeddings import PLAIN, USED, Embeddings
 from .errors import InputError, UnknownName
 from .loop import Experiment
 from .oracle import Holdout, Oracle, SimulatedOracle, WorklistOracle
 from .query import STRATEGIES
 from .query.base import COLD
-from .recipe import Component, EncoderSection, Recipe
+from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .rundir import RunDir
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
@@ -91,6 +92,10 @@ class Project:
         """Where encoder and embeddings are."""
         return (self.base or self.run.path) / "stage0"
 
+    def embeddings(self, name: str) -> Path:
+        """Where a set of embeddings is."""
+        return self.stage0 / "embeddings" / f"{name}.npy"
+
     @property
     def cache(self) -> Path:
         """Content-addressed files that runs beside each other share."""
@@ -154,11 +159,13 @@ def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "
     """Check every component by name and parameters, then look at the data. Images are not decoded yet."""
     where = _device(device)
     check_components(recipe)
+    path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
+    if not (path / "stage0" / "probe.json").is_file():
+        _check_weights(recipe)
     dataset = source(recipe).load()
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
-    path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
     return Project(recipe, dataset, RunDir(path), where)
 
 
@@ -185,7 +192,7 @@ def experiment(project: Project) -> Experiment:
     return Experiment(
         manifest=dataset.manifest,
         classes=classes,
-        embeddings=embeddings,
+        embeddings=_used(project, embeddings),
         cold_start=(recipe.cold_start.name, _strategy("cold_start", recipe.cold_start)),
         query=(recipe.query.name, _strategy("query", recipe.query)),
         learner=learner,
@@ -214,7 +221,8 @@ def check_components(recipe: Recipe) -> None:
     """Build every component of a recipe once: unknown names, keys and values are errors before any data is read."""
     source(recipe)
     _views(recipe)
-    _check_encoder("encoder", recipe.encoder)
+    for where, spec in encoders(recipe).items():
+        _check_name(where, spec)
     cold = _strategy("cold_start", recipe.cold_start)
     beyond = cold.needs - COLD
     if beyond:
@@ -278,27 +286,37 @@ def make_encoder(spec: EncoderSection, *, channels: int, image_size: int, seed: 
     )
 
 
-def _check_encoder(where: str, spec: EncoderSection) -> None:
+def encoders(recipe: Recipe) -> dict[str, EncoderSection]:
+    """The encoders of a recipe by the key that says them."""
+    return {"encoder": recipe.encoder} | {f"embeddings.sets.{k}": v for k, v in recipe.embeddings.sets.items()}
+
+
+def _check_name(where: str, spec: EncoderSection) -> None:
     from .models.encoder import check_name
-    from .models.pretrained import PRETRAINED
 
     check_name(spec.name, where)
-    if spec.weights not in (None, PRETRAINED) and not Path(str(spec.weights)).is_file():
-        raise InputError(f"{where}.weights", f"null, {PRETRAINED} or a weights file", f"{spec.weights}: no such file")
 
 
-def _learner(project: Project) -> tuple[NetworkLearner, Any]:
-    from .embeddings import Embeddings
+def _check_weights(recipe: Recipe) -> None:
+    """Files that stage 0 will start from are there."""
+    from .models.pretrained import PRETRAINED
+
+    for where, spec in encoders(recipe).items():
+        if spec.weights not in (None, PRETRAINED) and not Path(str(spec.weights)).is_file():
+            expected = f"null, {PRETRAINED} or a weights file"
+            raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
+
+
+def _learner(project: Project) -> tuple[NetworkLearner, Embeddings]:
     from .models.checkpoint import digest_of
     from .network_learner import Foundation
 
-    stage0, store = project.stage0, project.store()
-    saved = str(stage0 / "encoder.safetensors")
+    store, saved = project.store(), str(project.stage0 / "encoder.safetensors")
     made = make_encoder(
         project.recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=saved
     ).to(project.device)
     embeddings = Embeddings.load(
-        stage0 / "embeddings" / "plain.npy",
+        project.embeddings(PLAIN),
         manifest=project.dataset.manifest.fingerprint,
         encoder=digest_of(made),
     )
@@ -314,6 +332,13 @@ def _learner(project: Project) -> tuple[NetworkLearner, Any]:
         cache=project.cache,
     )
     return _learner_settings(project.recipe).build(foundation, objective, schedule), embeddings
+
+
+def _used(project: Project, plain: Embeddings) -> Embeddings:
+    """What the strategies read."""
+    if project.recipe.embeddings == EmbeddingsSection():
+        return plain
+    return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
 
 
 def worklist(run: RunDir) -> WorklistOracle:

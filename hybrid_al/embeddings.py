@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from .errors import InputError
 from .types import FloatArray, IntArray
 
 Metric = Literal["l2", "cosine"]
+PLAIN = "plain"
+"""The set by the encoder of stage 0."""
+USED = "used"
+"""The set that strategies read, where it is not `plain`: `stage0/embeddings/used.npy`."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,15 @@ class Embeddings:
 
     @staticmethod
     def load(path: Path, *, manifest: str, encoder: str | None = None) -> Embeddings:
-        """Memory-map `path` (.npy); error where the JSON beside it names another manifest or encoder."""
-        note = json.loads(path.with_suffix(".json").read_text())
+        """Memory-map `path` (.npy); error where the JSON beside it names another manifest or encoder.
+
+        A set that was made from others names them and their encoders: the same that lie beside it.
+        """
+        note = _note(path)
+        for name, made_by in note.get("sets", {}).items():
+            found = _note(path.with_name(f"{name}.npy"))["encoder"]
+            if found != made_by:
+                raise InputError(path, f"made from {name} by encoder {found[:12]}", f"by {made_by[:12]}")
         if note["manifest"] != manifest:
             raise InputError(path, f"embeddings of manifest {manifest[:12]}", f"of {note['manifest'][:12]}")
         if encoder is not None and note["encoder"] != encoder:
@@ -51,3 +62,11 @@ class Embeddings:
         if list(vectors.shape) != note["shape"]:
             raise InputError(path, f"shape {tuple(note['shape'])}", str(vectors.shape))
         return Embeddings(vectors, note["encoder"], note["manifest"])
+
+
+def _note(path: Path) -> dict[str, Any]:
+    try:
+        note: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    except FileNotFoundError:
+        raise InputError(path, "embeddings with a JSON beside them", "none; stage 0 makes them") from None
+    return note

@@ -60,7 +60,8 @@ def embed(encoder: nn.Module, images: Tensor) -> FloatArray:
     """
     parts = 1
     if images.device.type == "cpu":
-        parts = max(1, min(round(images[:, 0].numel() / PART_PIXELS), len(images) // SMALLEST_PART))
+        pixels = len(images) * (getattr(encoder, "input_size", 0) ** 2 or images[0, 0].numel())
+        parts = max(1, min(round(pixels / PART_PIXELS), len(images) // SMALLEST_PART))
     encoder.eval()
     split = images.contiguous(memory_format=torch.channels_last).tensor_split(parts)
     vectors: FloatArray = torch.cat([encoder(part) for part in split]).float().cpu().numpy()

@@ -21,11 +21,14 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
+from .embeddings import PLAIN, USED
 from .errors import InputError, UnknownName
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+PROBE = "probe"  # what embeddings.use says to let labels choose
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
@@ -80,6 +83,37 @@ class EncoderSection(_Section):
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Runs of the time before there were options stay the runs that they are."""
         return {k: v for k, v in plain(self).items() if k not in ("options", "input_size") or v}
+
+
+class EmbeddingsSection(_Section):
+    """What the strategies read: embeddings by the encoder of stage 0 (`plain`), by other encoders, or several at once.
+
+    sets    name -> an encoder, taken as it is; its embeddings are made beside `plain`
+    use     a set; several, to be laid side by side; or `probe`: the best of each alone and all together, by the labels
+            of val or, where it has none, in a simulation of the pool
+    whiten  directions to keep of a PCA over the pool, each scaled to unit variance; null: the vectors as they are
+
+    Learners read `plain`, whose encoder they train.
+    """
+
+    sets: dict[Annotated[str, Field(pattern=NAME)], EncoderSection] = {}
+    use: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = Field(
+        default=(PLAIN,), min_length=1
+    )
+    whiten: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> EmbeddingsSection:
+        for name in self.sets:
+            if name in (PLAIN, USED, PROBE):
+                raise ValueError(f"another name of a set than {name}, which is taken")
+        known = (PLAIN, *self.sets)
+        for name in self.use if self.use != (PROBE,) else ():
+            if name not in known:
+                raise UnknownName("embeddings.use", name, (*known, PROBE))
+        if len(set(self.use)) < len(self.use):
+            raise ValueError("each set once")
+        return self
 
 
 class Loop(_Section):
@@ -153,6 +187,7 @@ class Recipe(_Section):
     seed: int = Field(0, ge=0)
     data: Data = Data()
     encoder: EncoderSection = EncoderSection()
+    embeddings: EmbeddingsSection = EmbeddingsSection()
     pretrain: Named = Component(name="simclr")
     learner: Named = Component(name="finetune")
     cold_start: Named = Component(name="typiclust")
@@ -163,6 +198,14 @@ class Recipe(_Section):
     track: Track = Track()
     report: Report = Report()
     bench: Bench = Bench()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs of the time before there were embedding sets stay the runs that they are."""
+        kept: dict[str, Any] = plain(self)
+        if self.embeddings == EmbeddingsSection():
+            del kept["embeddings"]
+        return kept
 
     def resolved(self) -> dict[str, Any]:
         """All values, defaults included, as plain YAML types."""

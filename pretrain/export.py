@@ -11,7 +11,7 @@ import torch
 from hybrid_al.data.cache import RowCache
 from hybrid_al.data.loaders import blocks
 from hybrid_al.data.store import ImageStore
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.embeddings import PLAIN, Embeddings
 from hybrid_al.models.checkpoint import digest_of, save_weights
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.predict import embed
@@ -24,14 +24,27 @@ BATCH = 512
 def export(
     encoder: Encoder, store: ImageStore, manifest: str, folder: Path, device: torch.device, *, cache: Path
 ) -> Embeddings:
-    """Write the encoder's weights and the raw embeddings of every sample (N, D) into a stage-0 folder.
+    """Write the encoder's weights, and the set `plain` by it, into a stage-0 folder."""
+    digest = digest_of(encoder)
+    save_weights(folder / "encoder.safetensors", encoder.state_dict(), {"digest": digest})
+    return embed_all(encoder, digest, store, manifest, folder / "embeddings" / f"{PLAIN}.npy", device, cache=cache)
+
+
+def embed_all(
+    encoder: Encoder,
+    digest: str,
+    store: ImageStore,
+    manifest: str,
+    path: Path,
+    device: torch.device,
+    *,
+    cache: Path,
+) -> Embeddings:
+    """Write the raw embeddings of every sample (N, D) as one memory-mapped set.
 
     Images that `cache` has embeddings of, by this encoder, are not embedded again; a damaged part of it is, and said.
     The JSON beside the embeddings is written last: its presence says that the set is whole.
     """
-    digest = digest_of(encoder)
-    save_weights(folder / "encoder.safetensors", encoder.state_dict(), {"digest": digest})
-    path = folder / "embeddings" / "plain.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hybrid_al.embeddings import Embeddings
+from hybrid_al.errors import InputError
 from hybrid_al.kernels import nearest
 from hybrid_al.metrics import classification
 from hybrid_al.types import FloatArray, IntArray
@@ -40,6 +42,33 @@ def probe(
             if "auroc" in metrics:
                 found[f"{split}/{name}_auroc"] = metrics["auroc"]
     return found
+
+
+def groups_to_split(targets_K: IntArray, groups_K: IntArray) -> int:
+    """Groups (patients, slides) of the class with the second most: into so many folds may labels be split; 0 = none."""
+    counts = sorted(len(np.unique(groups_K[targets_K == c])) for c in np.unique(targets_K))
+    return counts[-2] if len(counts) > 1 else 0
+
+
+def cross_validated(
+    vectors_KD: FloatArray, targets_K: IntArray, groups_K: IntArray, classes: int, *, seed: int, folds: int = 5
+) -> float:
+    """AUROC of the linear probe of vectors (K, D), each predicted by a fit to other groups; 0.5 where there is none.
+
+    Folds are stratified by class; fewer where there are fewer groups. Nothing but the given labels is looked at.
+    """
+    most = groups_to_split(targets_K, groups_K)
+    if most < 2:
+        raise InputError("probe", "two classes of at least two groups each", f"{most} groups in the second")
+    split = StratifiedGroupKFold(min(folds, most), shuffle=True, random_state=seed)
+    probs = np.full((len(targets_K), classes), 1 / classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a rare class is not in every fold
+        parts = list(split.split(vectors_KD, targets_K, groups_K))
+    for fit, held in parts:
+        if len(np.unique(targets_K[fit])) > 1:
+            probs[held] = _linear(vectors_KD[fit], targets_K[fit], classes)(vectors_KD[held])
+    return classification(probs, targets_K).get("auroc", 0.5)
 
 
 def _knn(embeddings: Embeddings, rows: IntArray, targets: IntArray, where: IntArray, classes: int) -> FloatArray:

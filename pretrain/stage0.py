@@ -28,6 +28,7 @@ from .export import BATCH, export
 from .loop import Job, Progress, pretrain
 from .probe import probe
 from .quality import collapse, quality
+from .sets import make_sets
 
 RANKED, VIEWED = 4096, 1024  # images of which the embedding is at hand, and images that are embedded twice more
 
@@ -50,12 +51,14 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         store = project.store()
         fingerprint = project.dataset.manifest.fingerprint
         embeddings = export(encoder, store, fingerprint, folder, project.device, cache=project.cache)
+        sets = make_sets(project, embeddings)
         unlabeled, metrics = _quality(project, encoder, embeddings, folder), _probe(project, embeddings)
-        tracker.log({f"stage0/{name}": value for name, value in {**unlabeled, **metrics}.items()}, stage="stage0")
+        found = {**sets, **unlabeled, **metrics}
+        tracker.log({f"stage0/{name}": value for name, value in found.items()}, stage="stage0")
         write_json(done, metrics)  # last: its presence says that stage 0 is over
         (folder / "resume.pt").unlink(missing_ok=True)
-    found: dict[str, float] = json.loads(done.read_text())
-    return found
+    probes: dict[str, float] = json.loads(done.read_text())
+    return probes
 
 
 def _trained(project: Project, tracker: Trackers, progress: Progress) -> Encoder:

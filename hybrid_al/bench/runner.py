@@ -148,6 +148,7 @@ def _stage0(grid: Grid, variant: Variant, seed: int, paths: Paths, device: str) 
         seed=grid.encoder(variant.name, seed),
         data=own.data,
         encoder=own.encoder,
+        embeddings=own.embeddings,
         pretrain=own.pretrain,
     )
     made_from = [recipe.identity(), variant.project.dataset.manifest.fingerprint, variant.code]

@@ -18,6 +18,7 @@ NAMES: Mapping[str, str] = {
     "stage0/loss": "self-supervised loss",
     "stage0/<split>/knn_auroc": "kNN probe of the encoder on val or test",
     "stage0/<split>/linear_auroc": "linear probe of the encoder on val or test",
+    "stage0/set/<set>": "cross-validated linear probe of an embedding set, where labels choose",
     "stage0/alignment": "squared distance of two weak views of an image, unit embeddings, 0 to 4",
     "stage0/uniformity": "log of the mean nearness of pairs of images, 0 (one point) to about -4 (everywhere)",
     "stage0/effective_rank": "directions in use, 1 to the embedding's size",

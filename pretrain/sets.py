@@ -1,0 +1,97 @@
+"""The embedding sets of a run: by other encoders than that of stage 0, and which of them the strategies read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from hybrid_al.assemble import Project, make_encoder
+from hybrid_al.embeddings import PLAIN, USED, Embeddings
+from hybrid_al.errors import InputError
+from hybrid_al.manifest import Split
+from hybrid_al.models.checkpoint import digest_of
+from hybrid_al.recipe import PROBE, EmbeddingsSection
+from hybrid_al.rng import derive, derive_seed
+from hybrid_al.rundir import write_json
+from hybrid_al.types import IntArray
+
+from .combine import SideBySide
+from .export import embed_all
+from .probe import cross_validated, groups_to_split
+
+MOST_PROBED = 5_000
+"""Labeled images that decide between sets; a random sample of more."""
+
+
+def make_sets(project: Project, plain: Embeddings) -> dict[str, float]:
+    """Embed the images by every set of the recipe, and write the one that strategies read where it is not `plain`.
+
+    plain: what stage 0 gave. Returns `set/<name>` = cross-validated linear AUROC where a probe had to choose.
+    """
+    section = project.recipe.embeddings
+    if section == EmbeddingsSection():
+        return {}
+    found = {PLAIN: plain} | {name: _embedded(project, name) for name in section.sets}
+    chosen, scores = (section.use, {}) if section.use != (PROBE,) else _choose(project, found)
+    _write_used(project, {name: found[name] for name in chosen}, scores)
+    return {f"set/{name}": score for name, score in scores.items()}
+
+
+def _embedded(project: Project, name: str) -> Embeddings:
+    spec, store = project.recipe.embeddings.sets[name], project.store()
+    seed = derive_seed(project.recipe.seed, f"encoder {name}")
+    encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
+    path, manifest = project.embeddings(name), project.dataset.manifest.fingerprint
+    return embed_all(
+        encoder.to(project.device), digest_of(encoder), store, manifest, path, project.device, cache=project.cache
+    )
+
+
+def _choose(project: Project, found: Mapping[str, Embeddings]) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The sets of the best probe: each alone, and all side by side; the first of equals."""
+    rows, targets = _labels(project)
+    groups = project.dataset.manifest.group_codes[rows]
+    pool, classes = project.dataset.manifest.indices("pool"), len(project.dataset.classes)
+    options = [(name,) for name in found] + ([tuple(found)] if len(found) > 1 else [])
+    scores = {}
+    for names in options:
+        vectors = SideBySide({name: found[name].vectors for name in names}, pool).read(rows)
+        scores["+".join(names)] = cross_validated(vectors, targets, groups, classes, seed=project.recipe.seed)
+    best = max(range(len(options)), key=lambda i: (list(scores.values())[i], -i))
+    return options[best], scores
+
+
+def _labels(project: Project) -> tuple[IntArray, IntArray]:
+    """Rows and classes that a choice may look at: of val; without any, of the pool in a simulation; never of test."""
+    manifest, truth = project.dataset.manifest, project.dataset.truth
+    splits: tuple[Split, ...] = ("val", "pool") if project.recipe.oracle.name == "simulated" else ("val",)
+    for split in splits:
+        rows = manifest.indices(split)
+        rows = derive(project.recipe.seed, "probed").permutation(rows[truth[rows] >= 0])[:MOST_PROBED]
+        if groups_to_split(truth[rows], manifest.group_codes[rows]) > 1:
+            return rows, truth[rows]
+    raise InputError(
+        "embeddings.use", "labels of two classes, of two groups each, in val (probe)", "fewer; name the sets"
+    )
+
+
+def _write_used(project: Project, parts: Mapping[str, Embeddings], scores: Mapping[str, float]) -> None:
+    """`used.npy`, and a JSON beside it that says what it was made from; the JSON is written last."""
+    pool, path = project.dataset.manifest.indices("pool"), project.embeddings(USED)
+    path.with_suffix(".json").unlink(missing_ok=True)
+    joined = SideBySide({name: part.vectors for name, part in parts.items()}, pool)
+    whiten = project.recipe.embeddings.whiten
+    projection = None if whiten is None else joined.whitening(whiten)
+    note: dict[str, object] = {"sets": {name: part.encoder for name, part in parts.items()}, "scales": joined.scales}
+    if projection is not None:
+        note["whitening"] = {
+            "fitted_on": len(pool),
+            "directions": projection.axes.shape[1],
+            "explained": projection.explained,
+            "sha256": hashlib.sha256(projection.mean.tobytes() + projection.axes.tobytes()).hexdigest(),
+        }
+    digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
+    shape = joined.write(path, projection)
+    made = {"manifest": project.dataset.manifest.fingerprint, "encoder": digest, "shape": list(shape), **note}
+    write_json(path.with_suffix(".json"), {**made, "probed": dict(scores)})
