@@ -1,0 +1,112 @@
+"""The label maps of some samples as one memory-mapped file, built once and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from ..errors import InputError, UnreadableImages
+from ..rundir import replacing, sha256_of, write_json
+from ..types import IGNORE, IntArray
+from .base import LabelMap
+from .masks import MASK_READER_VERSION, resize_mask
+from .samples import reason
+
+
+@dataclass(frozen=True)
+class MaskStore:
+    """Label maps in the size of the network, row k = sample `samples[k]`.
+
+    samples  (K,) positions in the manifest, ascending
+    maps     (K, size, size) uint8, memory-mapped read-only; `IGNORE` where unknown or padding
+    pixels   (256,) how many pixels each class has in all maps together
+    digest   what the maps were made from
+    """
+
+    samples: IntArray
+    maps: npt.NDArray[np.uint8]
+    pixels: IntArray
+    digest: str
+
+    @classmethod
+    def build(
+        cls,
+        samples: IntArray,
+        read: Callable[[int], LabelMap],
+        keys: Sequence[str],
+        names: Sequence[str],
+        *,
+        size: int,
+        cache: Path,
+    ) -> MaskStore:
+        """The store of ascending samples (K,), from the folder `cache` or by reading every mask once.
+
+        keys are the digests of the masks and names their files, both (K,). Maps are streamed to disk one at a time.
+        A cached file that is cut short or damaged is built again. Raises UnreadableImages with all masks that cannot be
+        read, and then leaves nothing in the cache.
+        """
+        if len(samples) and (np.diff(samples) <= 0).any():
+            raise InputError("masks", "samples in ascending order", "another order")
+        digest = hashlib.sha256("\x1f".join([MASK_READER_VERSION, str(size), *keys]).encode()).hexdigest()
+        file = Path(cache) / f"masks-{digest[:32]}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
+            if (pixels := _intact(file)) is None:
+                pixels = _write(file, samples, read, names, size)
+        return cls(samples, np.load(file, mmap_mode="r", allow_pickle=False), pixels, digest)
+
+    def __len__(self) -> int:
+        """Number of label maps."""
+        return len(self.samples)
+
+    def batch(self, indices: IntArray) -> LabelMap:
+        """Label maps (B, size, size) of samples, in their order; InputError for one that has none."""
+        rows = np.searchsorted(self.samples, indices).clip(0, max(len(self) - 1, 0))
+        strange = indices != self.samples[rows] if len(self) else np.ones(len(indices), dtype=np.bool_)
+        if strange.any():
+            raise InputError("masks", f"one of the {len(self)} samples with a mask", f"sample {indices[strange][0]}")
+        return np.asarray(self.maps[rows])
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """InputError where a class has no pixel in any map: then nothing could be learned or measured of it."""
+        for number, name in enumerate(classes):
+            if not self.pixels[number]:
+                raise InputError("data.classes", f"at least one pixel of class {number} ({name}) in the masks", "none")
+
+
+def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names: Sequence[str], size: int) -> IntArray:
+    """Stream all maps into their file; its hash, written last, says that it is whole. Pixels of each class (256,)."""
+    problems: list[tuple[str, str]] = []
+    pixels = np.zeros(IGNORE + 1, dtype=np.int64)
+    with replacing(file) as out:
+        np.lib.format.write_array_header_1_0(
+            out, {"descr": "|u1", "fortran_order": False, "shape": (len(samples), size, size)}
+        )
+        for i, name in zip(samples.tolist(), names, strict=True):
+            try:
+                shown = resize_mask(read(i), size)
+            except (OSError, ValueError) as error:
+                problems.append((name, reason(error)))
+            else:
+                pixels += np.bincount(shown.ravel(), minlength=len(pixels))
+                out.write(shown.tobytes())
+        if problems:
+            raise UnreadableImages(problems)
+    write_json(file.with_suffix(".json"), {"sha256": sha256_of(file), "pixels": pixels.tolist()})
+    return pixels
+
+
+def _intact(file: Path) -> IntArray | None:
+    """Pixels of each class (256,), where the maps are, byte for byte, what was written; else None."""
+    try:
+        note = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        return np.asarray(note["pixels"], dtype=np.int64) if note["sha256"] == sha256_of(file) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
