@@ -59,9 +59,9 @@ def test_the_features_are_those_of_the_encoder() -> None:
     own, images = encoder().eval(), torch.rand(2, 1, 32, 32)
     built = build("unet").eval()
     with torch.no_grad():
-        deepest = built.encoder((images - own.mean) / own.std)[-1]
+        deepest = built.encoder(own.normalize(images))[-1]
         torch.testing.assert_close(deepest.mean(dim=(2, 3)), own(images))
-        decoded = built.body((images - own.mean) / own.std)
+        decoded = built.body(own.normalize(images))
         torch.testing.assert_close(built(images), built.classifier(decoded))
 
 

@@ -1,0 +1,82 @@
+"""Views whose pixels stay on their labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hybrid_al.data.pixel_views import PixelViews, pixel_views
+from hybrid_al.data.views import VIEWS, ViewPolicy
+
+STILL = ViewPolicy()
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def halves(b: int = 6, side: int = 32) -> tuple[Tensor, Tensor]:
+    """Images whose grey says their class: areas of 0.2 and 0.8, cut along a line of another angle each."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    angles = torch.arange(b).view(b, 1, 1) * 0.7
+    maps = ((x - side / 2) * angles.cos() + (y - side / 2.3) * angles.sin() > 0).long()
+    return (0.2 + 0.6 * maps).unsqueeze(1).float(), maps
+
+
+@pytest.mark.parametrize("modality", VIEWS)
+def test_labels_move_with_the_pixels(modality: str) -> None:
+    images, maps = halves()
+    views = PixelViews(pixel_views(VIEWS[modality]).geometry, STILL, STILL)
+    x, y = views.labeled(images, maps, generator())
+    assert not torch.equal(x, images)  # it moved
+    nearest = (x[:, 0] > 0.5).long()
+    border = (x[:, 0] > 0.21) & (x[:, 0] < 0.79)  # between two classes bilinear grey says neither
+    assert torch.equal(y[~border], nearest[~border]) and border.float().mean() < 0.1
+
+
+def test_the_geometry_of_a_map_is_nearest_pixel_for_pixel() -> None:
+    """Against a slow reference: each new pixel has the label of the old pixel whose grey it has."""
+    side = 16
+    images = (torch.arange(side * side).float() / (side * side)).view(1, 1, side, side)
+    maps = torch.arange(side * side).view(1, side, side)
+    flips = PixelViews(ViewPolicy(hflip=True, vflip=True), STILL, STILL)
+    seen = set()
+    for seed in range(8):
+        x, y = flips.labeled(images, maps, generator(seed))
+        expected = np.rint(x[0, 0].numpy() * side * side).astype(int)
+        np.testing.assert_array_equal(y[0].numpy(), expected)
+        seen.add(tuple(expected[0, :2].tolist()))
+    assert len(seen) == 4  # all four mirror images came
+
+
+def test_without_geometry_nothing_moves() -> None:
+    images, maps = halves()
+    x, y = PixelViews(STILL, STILL, STILL).labeled(images, maps, generator())
+    assert torch.equal(x, images) and torch.equal(y, maps)
+
+
+def test_strong_views_lie_on_weak_ones() -> None:
+    images, maps = halves(side=48)
+    weak, strong, valid = pixel_views(VIEWS["microscopy"]).unlabeled(images.repeat(1, 3, 1, 1), maps == 1, generator())
+    assert weak.shape == strong.shape == (6, 3, 48, 48) and valid.dtype == torch.bool and not torch.equal(weak, strong)
+    for one, other in zip(weak, strong, strict=True):  # contrast may shrink, but what was light stays the lighter one
+        assert np.corrcoef(one[0].flatten().numpy(), other[0].flatten().numpy())[0, 1] > 0.9
+    inside = (weak[:, 0] > 0.79) | (weak[:, 0] < 0.21)
+    assert torch.equal(valid[inside], (weak[:, 0] > 0.5)[inside])
+
+
+def test_the_same_generator_gives_the_same_views() -> None:
+    images, maps = halves()
+    views = pixel_views(VIEWS["mr"])
+    first, again = (views.unlabeled(images, maps == 1, generator(3)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_what_is_split_is_all_there_is() -> None:
+    policy = VIEWS["histology"]
+    views = pixel_views(policy)
+    assert views.weak.stain == policy.weak.stain > 0 and views.strong.stain == policy.strong.stain > 0
+    assert views.strong.erase == 0 < policy.strong.erase and views.geometry.crop == policy.weak.crop < 1
+    assert views.weak.crop == views.strong.crop == 1 and views.strong.rotate == 0 < policy.strong.rotate
