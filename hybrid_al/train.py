@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .consistency import ConsistencyRecorder
 from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
@@ -17,6 +16,7 @@ from .errors import HybridALError
 from .learner import Log
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
+from .recording import Evidences
 from .rng import derive, derive_seed
 from .semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
 from .semi.ema import make_teacher, update_teacher
@@ -72,21 +72,52 @@ class Sets:
     n: int
 
 
+Batch = tuple[IntArray, Labeled, Unlabeled | None]
+
+
+class Clock:
+    """How fast a fit goes: seconds since it was made, those of them that it waited for batches, and what came."""
+
+    def __init__(self) -> None:
+        self.began, self.waited, self.steps, self.images = time.perf_counter(), 0.0, 0, 0
+
+    def waits(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch."""
+        began = time.perf_counter()
+        ids, labeled, unlabeled = next(batches)
+        self.waited += time.perf_counter() - began
+        self.steps += 1
+        self.images += len(ids) + (0 if unlabeled is None else len(unlabeled.indices))
+        return ids, labeled, unlabeled
+
+    def metrics(self) -> dict[str, float]:
+        """Steps and images a second, labeled and unlabeled ones once each, and the share of the time without a batch.
+
+        Both are the host's: on a GPU the views of a batch may be under way when it comes.
+        """
+        seconds = time.perf_counter() - self.began
+        return {
+            "train/steps_per_second": self.steps / seconds,
+            "train/images_per_second": self.images / seconds,
+            "train/data_share": self.waited / seconds,
+        }
+
+
 def fit(
     student: Classifier, objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, *, seed: int, log: Log
 ) -> Fit:
     """Train `student` in place; deterministic on CPU given `seed`. A non-finite loss stops with what led to it."""
     models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
-    recorder = ConsistencyRecorder(sets.n, decay=schedule.decay)
+    evidences = Evidences(ConsistencyRecorder(sets.n, decay=schedule.decay))
     optimizer = _optimizer(student, schedule)
     steps = schedule.length(len(sets.labeled))
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
     batches = _batches(objective, inputs, sets, schedule, seed)
-    began, logs = time.perf_counter(), {}
+    clock, logs = Clock(), {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
         for t in range(steps):
-            ids, labeled, unlabeled = next(batches)
+            ids, labeled, unlabeled = clock.waits(batches)
             step = objective.step(models, labeled, unlabeled, t / steps)
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * t / steps))
@@ -95,31 +126,30 @@ def fit(
             step.loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             update_teacher(teacher, student, t, decay=schedule.ema_decay)
-            _record(recorder, step.evidence)
+            evidences.add(step.evidence)
             if t % 10 == 9 or t == steps - 1:
                 logs = _numbers(step)
                 log(logs, t + 1)
-    seconds = time.perf_counter() - began
-    return Fit(student, teacher, recorder, {**logs, "train/steps_per_second": steps / seconds})
+        evidences.write()
+    return Fit(student, teacher, evidences.recorder, {**logs, **clock.metrics()})
 
 
 @torch.no_grad()
 def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int, batch: int = 512) -> int:
     """Give rows seen fewer than `visits` times their missing weak + strong passes by the teacher; passes made."""
-    generator, passes = seeded(derive_seed(seed, "top-up")), 0
+    generator, evidences, passes = seeded(derive_seed(seed, "top-up")), Evidences(done.recorder), 0
     for _ in range(visits):
         missing = rows[done.recorder.seen[rows] < visits]
         for block in blocks(missing, batch):
             weak, strong = inputs.weak(block, generator), inputs.strong(block, generator)
             both = done.teacher(torch.cat([weak, strong])).softmax(dim=1)
-            _record(done.recorder, Evidence(block, *both.split(len(block))))
+            evidences.add(Evidence(block, *both.split(len(block))))
+        evidences.write()
         passes += 2 * len(missing)
     return passes
 
 
-def _batches(
-    objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int
-) -> Iterator[tuple[IntArray, Labeled, Unlabeled | None]]:
+def _batches(objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int) -> Iterator[Batch]:
     generator = seeded(derive_seed(seed, "views"))
     chosen = labeled_batches(sets.targets, schedule.batch, derive(seed, "labeled"), balanced=schedule.balanced)
     others = None
@@ -149,15 +179,6 @@ def _check_finite(step: Step, t: int, lr: float, ids: IntArray) -> None:
             f"training step {t}: the loss is {step.loss.item()} at learning rate {lr:.2e}; "
             f"labeled samples of the batch: {sorted(set(ids.tolist()))}"
         )
-
-
-def _record(recorder: ConsistencyRecorder, evidence: Evidence | None) -> None:
-    if evidence is not None:
-        recorder.update(evidence.indices, _array(evidence.weak), _array(evidence.strong))
-
-
-def _array(probs: Tensor) -> np.ndarray:
-    return probs.float().cpu().numpy()
 
 
 def _numbers(step: Step) -> dict[str, float]:

@@ -36,6 +36,8 @@ NAMES: Mapping[str, str] = {
     "query/seconds": "seconds that the selection took",
     "train/seconds": "seconds that the fit took",
     "train/steps_per_second": "speed of the fit",
+    "train/images_per_second": "labeled and unlabeled samples, each once a step",
+    "train/data_share": "share of the fit that it waited for batches, views included, in [0, 1]",
     "train/top_up_passes": "samples that were looked at once more for their consistency",
     "test/<metric>": "metric of the teacher's last weights on the test split",
     "val/<metric>": "the same on val",

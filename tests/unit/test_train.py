@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al import recording
+from hybrid_al.consistency import ConsistencyRecorder
 from hybrid_al.data.loaders import EmbeddingInputs, labeled_batches, unlabeled_batches
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.labels import LabelStore
 from hybrid_al.models.classifier import Classifier, Dropout, Standardize
 from hybrid_al.network_learner import NetworkLearner
 from hybrid_al.semi import OBJECTIVES
-from hybrid_al.semi.base import Labeled, Models, Step, Unlabeled
-from hybrid_al.train import Schedule
+from hybrid_al.semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
+from hybrid_al.semi.fixmatch import FixMatch
+from hybrid_al.train import Schedule, Sets, fit
 from hybrid_al.types import Annotation
 
 N, DIM, CLASSES = 60, 6, 3
@@ -42,6 +46,10 @@ def learner(objective: str = "fixmatch", **settings: float) -> NetworkLearner:
 
 def labels(rows: list[int]) -> LabelStore:
     return LabelStore(N).add(Annotation(i, "class", int(TRUTH[i]), "t", 0) for i in rows)
+
+
+def sets(labeled: int) -> Sets:
+    return Sets(np.arange(labeled), TRUTH[:labeled], np.arange(labeled, 54), N)
 
 
 def no_log(values: object, step: int) -> None: ...
@@ -120,6 +128,20 @@ def test_passes_with_dropout_scatter_around_the_plain_one_and_do_not_depend_on_w
     assert len(np.unique(alone[0].round(6), axis=0)) > 1
 
 
+FIRST_FIVE = {
+    "supervised": [1.39649, 1.12649, 0.839612, 0.556546, 0.306427],
+    "pseudo_label": [1.39649, 1.13086, 0.862755, 0.582212, 0.687992],
+    "pi_model": [1.43242, 1.15956, 0.968134, 0.704977, 0.919066],
+    "mean_teacher": [1.3971, 1.10959, 0.838036, 0.557828, 0.298889],
+    "mixmatch": [1.47422, 1.31559, 1.44358, 1.2181, 1.26847],
+    "uda": [1.5359, 1.20481, 0.930944, 0.570709, 0.481197],
+    "fixmatch": [1.52049, 1.14757, 0.930783, 0.568902, 0.447214],
+    "flexmatch": [2.12553, 2.0493, 1.91519, 1.50005, 1.13895],
+    "freematch": [2.11423, 2.03815, 1.8999, 1.488, 1.12804],
+    "softmatch": [2.12553, 2.0493, 1.91519, 1.50005, 1.13895],
+    "debiased": [1.43844, 1.08256, 0.895156, 0.572327, 0.4341],
+}
+
 GOLDEN = {
     "supervised": [0.31929, 0.10532, 0.10195, 0.053049, 0.18258],
     "fixmatch": [0.24462, 0.29103, 0.15504, 0.32973, 0.031751],
@@ -142,6 +164,61 @@ def test_golden_losses_of_the_first_fits(objective: str) -> None:
     done = learner(objective, steps=50, min_steps=50)
     done.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=lambda values, step: losses.append(values["train/loss"]))
     assert losses == pytest.approx(GOLDEN[objective], rel=1e-3)
+
+
+class Watched:
+    """An objective that notes the loss of every step, and another one's evidence."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.uses_unlabeled = objective, objective.uses_unlabeled
+        self.steps: list[Step] = []
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
+        self.steps.append(self.objective.step(models, labeled, unlabeled, progress))
+        return self.steps[-1]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_golden_losses_of_the_first_five_steps(objective: str) -> None:
+    done = learner(objective, steps=30, min_steps=30)
+    done.objective = watched = Watched(OBJECTIVES[objective]())
+    done.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=no_log)
+    assert [step.loss.item() for step in watched.steps[:5]] == pytest.approx(FIRST_FIVE[objective], rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["supervised", "fixmatch", "mean_teacher"])
+def test_the_record_is_that_of_every_step_written_down_at_once(objective: str) -> None:
+    """What is gathered and written in bulk, across several passes over the pool, equals an update a step to the bit."""
+    done = learner(objective)
+    done.objective = watched = Watched(OBJECTIVES[objective]())
+    fitted = fit(done.make(0), watched, inputs(), sets(6), SCHEDULE, seed=0, log=no_log)
+    slow = ConsistencyRecorder(N, decay=SCHEDULE.decay)
+    for step in watched.steps:
+        if step.evidence is not None:
+            slow.update(step.evidence.indices, step.evidence.weak.numpy(), step.evidence.strong.numpy())
+    for name, values in slow.record().arrays().items():
+        assert np.array_equal(values, fitted.recorder.record().arrays()[name])
+    assert fitted.recorder.seen.max() == (0 if objective == "supervised" else 10)  # 30 steps, 3 batches a pass
+
+
+def test_evidence_is_written_down_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MOST", 7)
+    recorder, sizes = ConsistencyRecorder(20), []
+    monkeypatch.setattr(recorder, "update", lambda rows, weak, strong: sizes.append(len(rows)))
+    evidences, probs = recording.Evidences(recorder), torch.full((3, 2), 0.5)
+    for start in (0, 3, 6, 9):
+        evidences.add(Evidence(np.arange(start, start + 3), probs, probs))
+    evidences.write()
+    evidences.write()
+    assert sizes == [6, 6]
+
+
+def test_a_fit_says_how_fast_it_went_and_how_long_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(now)))  # every look at the clock is a second
+    found = fit(learner().make(0), FixMatch(), inputs(), sets(6), SCHEDULE, seed=0, log=no_log).metrics
+    assert found["train/data_share"] == 30 / 61 and found["train/steps_per_second"] == 30 / 61
+    assert found["train/images_per_second"] == 30 * (8 + 16) / 61
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
