@@ -6,10 +6,11 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from lightly.models.utils import update_momentum
+from lightly.utils import dist
 from torch import Tensor, nn
 
 from hybrid_al.data.views import ViewPolicy
@@ -41,7 +42,16 @@ class Method(Protocol):
 
     @property
     def batch(self) -> int:
-        """Images a step."""
+        """Images a step, those of all processes together."""
+        ...
+
+    @property
+    def accumulate(self) -> int:
+        """Parts in which a step is computed, one after another, to save memory; their gradients are averaged.
+
+        A part is what `loss` sees: batch norm and contrast reach over `batch / accumulate` images, not over the
+        batch. So where a method has either, this is no larger batch.
+        """
         ...
 
     @property
@@ -60,14 +70,18 @@ class Method(Protocol):
         Under `encoder` lies the given encoder itself: what is handed on, whether gradients or averages train it.
         What needs no gradient says so (`requires_grad`). Random weights come from torch's global generator, which
         the loop seeds and puts back. `example` (2, C, H, W) is two images of the pool, on the encoder's device.
-        Raises InputError where the method cannot use this encoder.
+        Raises InputError where the method cannot use this encoder; a network on the device `meta` is enough to know.
         """
         ...
 
     def loss(
         self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
     ) -> Loss:
-        """Loss of one batch of images (B, C, H, W) in [0, 1]; `progress` in [0, 1) is the share of steps done."""
+        """Loss of one batch of images (B, C, H, W) in [0, 1]; `progress` in [0, 1) is the share of steps done.
+
+        Of several processes each has its B images; gradients are averaged over them. So what compares images reaches
+        over all processes (`of_all`), and their losses average to that of one process with all images.
+        """
         ...
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
@@ -88,6 +102,18 @@ def two_views(images: Tensor, views: ViewPolicy, generator: torch.Generator) -> 
     """Two views of each image as one batch (2B, C, H, W): the first views, then the second ones."""
     pair = torch.cat([views(images, generator), views(images, generator)])
     return pair.contiguous(memory_format=torch.channels_last)
+
+
+def of_all(values: Tensor) -> Tensor:
+    """Rows (B, ...) of this process -> those of all processes (W * B, ...), in their order, without gradient."""
+    if dist.world_size() == 1:
+        return values
+    return torch.cat(cast(tuple[Tensor, ...], dist.gather(values.detach().contiguous())))
+
+
+def own_rows(values: Tensor) -> Tensor:
+    """Where the B rows of this process lie in `of_all` (B,)."""
+    return torch.arange(len(values), device=values.device) + dist.rank() * len(values)
 
 
 def teacher_of(students: Mapping[str, nn.Module]) -> nn.ModuleDict:

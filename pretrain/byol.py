@@ -28,6 +28,7 @@ class BYOL:
 
     epochs: int = 8
     batch: int = 256
+    accumulate: int = 1
     lr: float = 2e-3
     weight_decay: float = 1e-4
     momentum: float = 0.99

@@ -15,7 +15,7 @@ from hybrid_al.data.views import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
 
-from .base import Loss, dim_of, follow, rising, teacher_of
+from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class DenseCL:
 
     epochs: int = 8
     batch: int = 256
+    accumulate: int = 1
     lr: float = 2e-3
     weight_decay: float = 1e-4
     share: float = 0.5
@@ -64,11 +65,11 @@ class DenseCL:
         with torch.no_grad():
             other, k, k_dense = _project(cast(nn.ModuleDict, network["teacher"]), key)
             match = select_most_similar(features, other, k_dense)
-            pooled = normalize(k_dense.mean(dim=1), dim=1)
-        own = torch.arange(len(images), device=images.device)
+            k, pooled = of_all(k), of_all(normalize(k_dense.mean(dim=1), dim=1))
+        own = own_rows(images)
         costs = cross_entropy(q @ k.T / self.temperature, own, reduction="none")
 
-        is_own = torch.eye(len(images), dtype=torch.bool, device=images.device)[:, None]
+        is_own = (own[:, None] == torch.arange(len(k), device=images.device))[:, None]
         positive = (q_dense * match).sum(dim=2, keepdim=True)
         logits = torch.where(is_own, positive, q_dense @ pooled.T) / self.temperature
         dense = cross_entropy(logits.transpose(1, 2), own[:, None].expand(logits.shape[:2]), reduction="none")

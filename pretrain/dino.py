@@ -37,6 +37,7 @@ class DINO:
 
     epochs: int = 8
     batch: int = 256
+    accumulate: int = 1
     lr: float = 5e-4
     weight_decay: float = 0.04
     codes: int = 1024

@@ -1,33 +1,45 @@
-"""The one training loop of stage 0: epochs over the pool, checkpointed, the same whether or not it was interrupted."""
+"""The one training loop of stage 0: epochs over the pool, checkpointed, the same whether or not it was interrupted.
+
+It is also the same, up to rounding, in one process and in several (torchrun): they share each batch, and losses over
+a batch reach over all processes. Batch norm does so on GPUs only.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import nn
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor, nn
 
+from hybrid_al.data import draws
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import ViewPolicy
 from hybrid_al.errors import HybridALError, InputError
-from hybrid_al.models.checkpoint import seeded
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.rng import derive, derive_seed
+from hybrid_al.rng import derive_seed
 from hybrid_al.rundir import write_arrays
 from hybrid_al.types import IntArray
 
-from .base import Method
+from . import processes
+from .base import Loss, Method, of_all
+from .feed import Schedule, feed
 from .records import Records
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Log = Callable[[Mapping[str, float], int], None]
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, message) -> None."""
 
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = 60.0
+AHEAD = 2  # parts that are loaded while a GPU works
 
 
 @dataclass(frozen=True)
@@ -50,74 +62,153 @@ class Job:
 
 @dataclass
 class _State:
-    """All that a step changes, besides torch's global generator, which the loop has to itself."""
+    """All that a step changes; torch's global generator is set anew before each."""
 
     network: nn.ModuleDict
     optimizer: torch.optim.Optimizer
     records: Records
-    views: torch.Generator = field(default_factory=torch.Generator)
+    views: torch.Generator
     losses: list[float] = field(default_factory=list)  # of the epoch so far
     step: int = 0
 
 
+class _Whole(nn.Module):
+    """A method's loss as the forward pass of its network: what Fabric wraps."""
+
+    def __init__(self, job: Job, network: nn.ModuleDict) -> None:
+        super().__init__()
+        self.job, self.network = job, network
+
+    def forward(
+        self, images: Tensor, views: torch.Generator, progress: float
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The fields of `Loss`."""
+        loss = self.job.method.loss(self.network, images, self.job.views, views, progress)
+        return loss.total, loss.per_sample, loss.confidence
+
+
+@dataclass
+class _Training:
+    """What stays the same over the steps of this process."""
+
+    job: Job
+    fabric: Fabric
+    schedule: Schedule
+    state: _State
+    whole: nn.Module
+    optimizer: torch.optim.Optimizer  # that of the state, wrapped
+
+    def load(self, rows: IntArray) -> Tensor:
+        """This process's images of a part, ready to be copied to its device."""
+        images = self.job.store.batch(self.schedule.share(rows, self.fabric.global_rank))
+        return images.pin_memory() if self.fabric.device.type == "cuda" else images
+
+
+@dataclass
+class _Meter:
+    """How fast an epoch goes, as far as this process has run it."""
+
+    began: float = field(default_factory=time.perf_counter)
+    images: int = 0
+    waited: float = 0.0
+
+    def numbers(self) -> dict[str, float]:
+        """Images of all processes a second, and the share of the time that went into waiting for them, in [0, 1]."""
+        seconds = max(time.perf_counter() - self.began, 1e-9)
+        return {"stage0/images_per_second": self.images / seconds, "stage0/data_share": self.waited / seconds}
+
+
 def pretrain(job: Job, *, log: Log, progress: Progress) -> None:
-    """Train `job.encoder` in place; deterministic on CPU given the seed, also across a kill and a resume."""
-    method = job.method
-    batch = min(method.batch, len(job.pool))
-    if batch < 2:
-        raise InputError("pretrain", "a pool of at least two images", str(len(job.pool)))
-    per_epoch = len(job.pool) // batch
-    total = per_epoch * method.epochs
-    with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
-        state, saved = _begin(job), time.monotonic()
-        while state.step < total:
-            epoch, i = divmod(state.step, per_epoch)
-            if i == 0:
-                state.views, state.losses = seeded(derive_seed(job.seed, "pretrain-views", epoch)), []
-            order = derive(job.seed, "pretrain-order", epoch).permutation(job.pool)
-            _step(job, state, order[i * batch : (i + 1) * batch], total)
-            progress(state.step, total, f"epoch {epoch + 1}/{method.epochs}, loss {state.losses[-1]:.3f}")
-            if len(state.losses) == per_epoch:
-                log({"stage0/loss": sum(state.losses) / per_epoch}, state.step)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                _save(job.resume, state)
+    """Train `job.encoder` in place; deterministic on CPU given the seed, also across a kill and a resume.
+
+    Under torchrun every process calls this; process 0 writes the files, and its encoder counts. Logged after each
+    epoch: `stage0/loss`, its mean, and how fast it went.
+    """
+    fabric = processes.fabric(job.device)
+    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+        training = _begin(job, fabric)
+        state, schedule = training.state, training.schedule
+        parts = feed(
+            schedule.rows(job.pool, job.seed, state.step),
+            training.load,
+            ahead=AHEAD if fabric.device.type == "cuda" else 0,
+        )
+        meter, saved = _Meter(), time.monotonic()
+        while state.step < schedule.total:
+            if state.step % schedule.per_epoch == 0:
+                state.views, state.losses, meter = _views(job, fabric, state.step // schedule.per_epoch), [], _Meter()
+            _step(training, parts, meter)
+            _say(schedule, state, meter, progress)
+            if len(state.losses) == schedule.per_epoch:
+                log({"stage0/loss": sum(state.losses) / schedule.per_epoch, **meter.numbers()}, state.step)
+            if fabric.is_global_zero and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                _save(job.resume, state, schedule)
                 saved = time.monotonic()
     job.encoder.requires_grad_(True)
     found = state.records.arrays()
-    if found and job.records is not None:
+    if found and job.records is not None and fabric.is_global_zero:
         write_arrays(job.records, found)
 
 
-def _begin(job: Job) -> _State:
+def _begin(job: Job, fabric: Fabric) -> _Training:
     """Where the checkpoint says, or at the start."""
+    schedule = Schedule.of(job.method, len(job.pool), fabric.world_size)
     torch.manual_seed(derive_seed(job.seed, "pretrain-head"))
-    job.encoder.to(job.device)
-    network = job.method.network(job.encoder, job.store.batch(job.pool[:2]).to(job.device)).to(job.device).train()
+    job.encoder.to(fabric.device)
+    network = job.method.network(job.encoder, job.store.batch(job.pool[:2]).to(fabric.device)).to(fabric.device).train()
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        network = cast(nn.ModuleDict, convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
     weights = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=job.method.lr, weight_decay=job.method.weight_decay)
-    state = _State(network, optimizer, Records(len(job.store)))
-    _restore(job.resume, state)
-    return state
+    state = _State(network, optimizer, Records(len(job.store)), _views(job, fabric, 0))
+    _restore(job.resume, state, schedule)
+    whole, wrapped = fabric.setup(_Whole(job, network), optimizer)
+    return _Training(job, fabric, schedule, state, whole, wrapped)
 
 
-def _step(job: Job, state: _State, rows: IntArray, total: int) -> None:
+def _views(job: Job, fabric: Fabric, epoch: int) -> torch.Generator:
+    """Where the views of an epoch come from: for each process those of its images."""
+    return draws.generator(derive_seed(job.seed, "pretrain-views", epoch), fabric.global_rank, fabric.world_size)
+
+
+def _step(training: _Training, parts: Iterator[tuple[IntArray, Tensor]], meter: _Meter) -> None:
     """One batch, in views that depend on the seed and the place in the training alone."""
-    method, done = job.method, state.step / total
-    rate = method.lr * _warm_cosine(state.step, total)
-    for group in state.optimizer.param_groups:
+    job, fabric, state = training.job, training.fabric, training.state
+    count, total = training.schedule.parts, training.schedule.total
+    done = state.step / total
+    rate = job.method.lr * _warm_cosine(state.step, total)
+    for group in training.optimizer.param_groups:
         group["lr"] = rate
-    images = job.store.batch(rows).to(job.device)
-    loss = method.loss(state.network, images, job.views, state.views, done)
-    value = loss.total.item()
+    torch.manual_seed(derive_seed(job.seed, f"pretrain-dropout/{fabric.global_rank}", state.step))
+    training.optimizer.zero_grad(set_to_none=True)
+    losses = []
+    for i in range(count):
+        asked = time.perf_counter()
+        rows, images = next(parts)
+        images = images.to(fabric.device, non_blocking=True)
+        meter.waited += time.perf_counter() - asked
+        with fabric.no_backward_sync(training.whole, enabled=i < count - 1):  # type: ignore[arg-type]
+            total_loss, per_sample, confidence = training.whole(images, state.views, done)
+            fabric.backward(total_loss / count)
+        mean = of_all(total_loss.detach().view(1)).mean()
+        each, sure = (None if x is None else of_all(x) for x in (per_sample, confidence))
+        state.records.add(rows, Loss(mean, each, sure))
+        losses.append(mean.item())
+        meter.images += len(rows)
+    value = sum(losses) / count
     if not math.isfinite(value):
         raise HybridALError(f"pretraining step {state.step}: the loss is {value} at learning rate {rate:.2e}")
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.total.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    method.after_step(state.network, done)
-    state.records.add(rows, loss)
+    training.optimizer.step()
+    job.method.after_step(state.network, done)
     state.losses.append(value)
     state.step += 1
+
+
+def _say(schedule: Schedule, state: _State, meter: _Meter, progress: Progress) -> None:
+    epoch, speed = (state.step - 1) // schedule.per_epoch + 1, meter.numbers()
+    message = f"epoch {epoch}/{schedule.epochs}, loss {state.losses[-1]:.3f}"
+    message += f", {speed['stage0/images_per_second']:.0f} images/s, {speed['stage0/data_share']:.0%} waiting for data"
+    progress(state.step, schedule.total, message)
 
 
 def _warm_cosine(step: int, total: int) -> float:
@@ -128,30 +219,31 @@ def _warm_cosine(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def _save(path: Path, state: _State) -> None:
+def _save(path: Path, state: _State, schedule: Schedule) -> None:
     """Write all of the state, also in the middle of an epoch."""
     whole = {
         "network": state.network.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "records": state.records.state(),
         "views": state.views.get_state(),
-        "torch": torch.get_rng_state(),
         "losses": state.losses,
         "step": state.step,
+        "batch": schedule.batch,
     }
     temporary = path.with_suffix(".tmp")
     torch.save(whole, temporary)
     temporary.replace(path)
 
 
-def _restore(path: Path, state: _State) -> None:
-    """Take over a checkpoint where there is one."""
+def _restore(path: Path, state: _State, schedule: Schedule) -> None:
+    """Take over a checkpoint where there is one, made by however many processes."""
     if not path.is_file():
         return
     found = torch.load(path, map_location="cpu", weights_only=True)
+    if found.get("batch", schedule.batch) != schedule.batch:
+        raise InputError(path, f"a training in batches of {schedule.batch}", str(found["batch"]))
     state.network.load_state_dict(found["network"])
     state.optimizer.load_state_dict(found["optimizer"])
     state.records.restore(found["records"])
     state.views.set_state(found["views"])
-    torch.set_rng_state(found["torch"])
     state.losses, state.step = found["losses"], found["step"]

@@ -12,6 +12,7 @@ from lightly.models.utils import get_at_index, normalize_mean_var, patchify, rep
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from hybrid_al.data.draws import rand
 from hybrid_al.data.views import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
@@ -34,6 +35,7 @@ class MAE:
 
     epochs: int = 40
     batch: int = 256
+    accumulate: int = 1
     lr: float = 1.5e-3
     weight_decay: float = 0.05
     mask: float = 0.75
@@ -82,7 +84,7 @@ class MAE:
         geometry = ViewPolicy(views.crop, views.shift, views.hflip, views.vflip, views.rotate)
         images = encoder.normalize(geometry(images, generator))
         patches, prefix = decoder.num_patches, decoder.num_prefix_tokens
-        order = torch.rand(len(images), patches, generator=generator).argsort(dim=1).to(images.device) + prefix
+        order = rand((len(images), patches), generator).argsort(dim=1).to(images.device) + prefix
         seen, hidden = order.tensor_split([self._seen(patches)], dim=1)
         always = torch.arange(prefix, device=images.device).expand(len(images), -1)
         seen = torch.cat([always, seen], dim=1)

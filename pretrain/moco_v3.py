@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 from hybrid_al.data.views import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
-from .base import Loss, dim_of, follow, rising, teacher_of, two_views
+from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of, two_views
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class MoCoV3:
 
     epochs: int = 8
     batch: int = 256
+    accumulate: int = 1
     lr: float = 2e-3
     weight_decay: float = 1e-4
     temperature: float = 0.2
@@ -55,8 +56,9 @@ class MoCoV3:
         with torch.no_grad():
             teacher = cast(nn.ModuleDict, network["teacher"])
             first, second = normalize(teacher["head"](teacher["encoder"](pair)), dim=1).chunk(2)
-        logits = torch.stack([q @ k.T for q, k in zip(queries.chunk(2), (second, first), strict=True)])
-        own = torch.arange(len(images), device=images.device).repeat(2)
+        keys = of_all(second), of_all(first)
+        logits = torch.stack([q @ k.T for q, k in zip(queries.chunk(2), keys, strict=True)])
+        own = own_rows(images).repeat(2)
         costs = cross_entropy(logits.flatten(0, 1) / self.temperature, own, reduction="none").view(2, -1)
         each = 2 * self.temperature * costs.sum(dim=0)
         return Loss(each.mean(), each.detach(), costs.detach().neg().exp().mean(dim=0))

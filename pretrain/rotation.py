@@ -29,6 +29,7 @@ class Rotation:
 
     epochs: int = 15
     batch: int = 128
+    accumulate: int = 1
     lr: float = 1e-3
     weight_decay: float = 1e-4
 

@@ -26,6 +26,7 @@ class SimCLR:
 
     epochs: int = 8
     batch: int = 256
+    accumulate: int = 1
     lr: float = 2e-3
     weight_decay: float = 1e-4
     temperature: float = 0.2
@@ -45,7 +46,7 @@ class SimCLR:
         The confidence of a view is the softmax probability of its other view among all others of the batch.
         """
         first, second = network["head"](network["encoder"](two_views(images, views, generator))).chunk(2)
-        contrast = NTXentLoss(temperature=self.temperature)
+        contrast = NTXentLoss(temperature=self.temperature, gather_distributed=True)
         contrast.cross_entropy.reduction = "none"
         costs = cast(Tensor, contrast(first, second)).view(2, -1)
         each = costs.detach()

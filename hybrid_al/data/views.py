@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from .draws import rand, randn
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class ViewPolicy:
         if self.blur:
             views = torch.where(draw.chance(self.blur), _blur(views, draw.uniform(0.1, 1.5)), views)
         if self.noise:
-            normal = torch.randn(views.shape, generator=generator).to(views.device)
+            normal = randn(views.shape, generator).to(views.device)
             views = views + normal * draw.uniform(0, self.noise)
         if self.erase:
             views = self._erase(views, draw)
@@ -270,7 +271,7 @@ class _Draw:
         self.shape, self.generator, self.device = (n, 1, 1, 1), generator, device
 
     def uniform(self, low: float, high: float) -> Tensor:
-        return (torch.rand(self.shape, generator=self.generator) * (high - low) + low).to(self.device)
+        return (rand(self.shape, self.generator) * (high - low) + low).to(self.device)
 
     def chance(self, probability: float) -> Tensor:
         return self.uniform(0, 1) < probability
@@ -279,7 +280,7 @@ class _Draw:
         return self.chance(0.5).float() * 2 - 1
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn(self.shape[0], *shape, generator=self.generator).to(self.device)
+        return randn((self.shape[0], *shape), self.generator).to(self.device)
 
 
 def _restain(images: Tensor, strength: float, draw: _Draw) -> Tensor:

@@ -1,0 +1,76 @@
+"""Two real processes (torchrun, gloo) train as one does that has all images of a batch."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hybrid_al.rundir import RunDir
+from hybrid_al.track.jsonl import read
+from pretrain import METHODS
+
+_helper = importlib.import_module("two_processes")
+RECIPE = """
+name: tiny
+data: {source: phantom, n_pool: 40, n_val: 0, n_test: 20, size: 16, image_size: 16}
+encoder: {name: test_resnet}
+pretrain: {name: byol, epochs: 2, batch: 16}
+track: {wandb: {mode: "off"}}
+"""
+
+
+def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
+    """Two processes, at a port that is free."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run([*start, *command], capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("two")
+    done = torchrun(_helper.__file__, str(folder))
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads((folder / "came.json").read_text())
+    assert found["processes"] == 2
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*METHODS, "parts"])
+def test_two_processes_have_the_losses_and_records_of_one(name: str, two: dict[str, Any], tmp_path: Path) -> None:
+    method, accumulate = (name, 1) if name in METHODS else ("simclr", 2)
+    one = _helper.Trained(method, tmp_path, accumulate=accumulate).go().came()
+    assert len(one["losses"]) == _helper.STEPS and np.ptp(one["losses"]) > 1e-3
+    assert two[name]["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    assert two[name]["records"].keys() == one["records"].keys()
+    for key, values in one["records"].items():
+        assert two[name]["records"][key] == pytest.approx(values, rel=1e-3, abs=1e-4), key
+
+
+@pytest.mark.slow
+def test_two_processes_killed_within_an_epoch_go_on_to_the_same_encoder(two: dict[str, Any]) -> None:
+    whole, resumed = two["whole"], two["resumed"]
+    assert resumed["losses"] == whole["losses"][-1:]
+    assert resumed["encoder"] == whole["encoder"] and resumed["records"] == whole["records"]
+
+
+@pytest.mark.slow
+def test_the_command_runs_in_two_processes_and_the_other_commands_refuse(tmp_path: Path) -> None:
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(RECIPE)
+    done = torchrun("-m", "pretrain", str(recipe), "--run-dir", str(run))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Stage 0: ") == 2  # probes and place, said by one process
+    assert (run / "stage0" / "probe.json").is_file() and not (run / "stage0" / "resume.pt").exists()
+    losses = [row["step"] for row in read(run / "metrics.jsonl") if "stage0/loss" in row]
+    assert losses == [2, 4] and RunDir(run).facts()["name"] == "tiny"
+
+    refused = torchrun("-m", "hybrid_al.cli", "run", str(recipe), "--run-dir", str(run))
+    assert refused.returncode != 0 and "expected hybrid-al pretrain, " in refused.stderr
