@@ -83,13 +83,17 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Validate recipe and data; say what would run, and its need of disk and memory."""
+    from pretrain.stage0 import notes, start
+
     from .overview import draw_views, summary
 
     project = _open(recipe, overrides, run_dir, device)
     with _progress(quiet) as progress:
         store = project.store(lambda done, total: progress(done, total, "reading images"))
+    start(project)
+    noted = notes(project)
     if not quiet:
-        print("\n".join(summary(project, store)))
+        print("\n".join([*summary(project, store), *(f"  {note}" for note in noted)]))
     if views is not None:
         draw_views(project, store, views)
         print(f"Views: {views}")
@@ -103,8 +107,13 @@ def pretrain(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Stage 0: self-supervised pretraining on the pool; writes encoder and embeddings."""
-    project = _open(recipe, overrides, run_dir, device)
+    """Stage 0: self-supervised pretraining on the pool; writes encoder and embeddings. Torchrun may start several."""
+    from pretrain import processes, stage0
+
+    project = _open(recipe, overrides, run_dir, device, alone=False)
+    if processes.rank() > 0:
+        stage0.assist(project)
+        return
     with _session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
     if not quiet:
@@ -274,12 +283,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _open(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str) -> Project:
-    from pretrain import stage0
+def _open(
+    recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, *, alone: bool = True
+) -> Project:
+    """The project of a recipe, checked; `alone` refuses to be one of several processes."""
+    from pretrain import processes, stage0
 
     from .assemble import open_project
     from .recipe import load
 
+    if alone and processes.world() > 1:
+        expected = "hybrid-al pretrain, the only command that several processes share"
+        raise InputError("torchrun", expected, f"another one, {processes.world()} times")
     loaded = load(recipe, overrides or [])
     stage0.check(loaded)
     return open_project(loaded, run_dir=run_dir, device=device)
@@ -314,7 +329,7 @@ def _report(project: Project) -> Path:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal, nothing elsewhere; it appears with the first step."""
+    """A progress bar on a terminal, nothing elsewhere; it appears, and its clock starts, with the first step."""
     if quiet or not sys.stderr.isatty():
         yield lambda *_: None
         return
@@ -323,10 +338,14 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", visible=False)
-        yield lambda done, total, message: bar.update(
-            task, completed=done, total=total, description=message, visible=True
-        )
+        task = bar.add_task("", start=False, visible=False)
+
+        def show(done: int, total: int, message: str) -> None:
+            if not bar.tasks[0].started:  # what an interrupted run had done says nothing of this one's speed
+                bar.reset(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total, description=message, visible=True)
+
+        yield show
 
 
 def _say_probe(metrics: dict[str, float]) -> None:

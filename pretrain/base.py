@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from lightly.models.utils import update_momentum
@@ -108,7 +108,9 @@ def of_all(values: Tensor) -> Tensor:
     """Rows (B, ...) of this process -> those of all processes (W * B, ...), in their order, without gradient."""
     if dist.world_size() == 1:
         return values
-    return torch.cat(cast(tuple[Tensor, ...], dist.gather(values.detach().contiguous())))
+    found: Sequence[Tensor] = dist.gather(values.detach().contiguous())
+    whole: Tensor = torch.cat(list(found))
+    return whole
 
 
 def own_rows(values: Tensor) -> Tensor:

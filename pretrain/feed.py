@@ -39,9 +39,10 @@ class Schedule:
         for name, value in (("epochs", method.epochs), ("accumulate", method.accumulate)):
             if value < 1:
                 raise InputError(f"pretrain.{name}", "at least 1", str(value))
-        for name, rate, low in (("lr", method.lr, "above 0"), ("weight_decay", method.weight_decay, "at least 0")):
-            if not (0 < rate < np.inf if name == "lr" else 0 <= rate < np.inf):
-                raise InputError(f"pretrain.{name}", f"a number, {low}", str(rate))
+        if not 0 < method.lr < np.inf:
+            raise InputError("pretrain.lr", "a number above 0", str(method.lr))
+        if not 0 <= method.weight_decay < np.inf:
+            raise InputError("pretrain.weight_decay", "a number of at least 0", str(method.weight_decay))
         shares = world * method.accumulate
         named = f"{world} processes x accumulate={method.accumulate}"
         if method.batch % shares:

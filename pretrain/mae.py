@@ -91,7 +91,7 @@ class MAE:
 
         tokens = network["into"](masked.encode(images, idx_keep=seen))
         blank = repeat_token(decoder.mask_token, (len(images), patches + prefix))
-        painted = network["paint"](get_at_index(decoder(set_at_index(blank, seen, tokens)), hidden))
+        painted = network["paint"](get_at_index(decoder(set_at_index(blank, seen, tokens.to(blank.dtype))), hidden))
         side = int(cast(VisionTransformer, encoder.backbone).patch_embed.patch_size[0])
         target = get_at_index(patchify(images, side), hidden - prefix)
         if self.normalize:

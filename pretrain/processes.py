@@ -38,7 +38,9 @@ def fabric(device: torch.device) -> Fabric:
     local = _number("LOCAL_WORLD_SIZE", 1)
     # a method may train a part of its network in some steps only, as DINO does with its last layer
     strategy = DDPStrategy(find_unused_parameters=True)
-    made = Fabric(accelerator=device.type, devices=local, num_nodes=world() // local, strategy=strategy, precision=precision)
+    made = Fabric(
+        accelerator=device.type, devices=local, num_nodes=world() // local, strategy=strategy, precision=precision
+    )
     made.launch()
     return made
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hybrid_al.assemble import Project, component, make_encoder
 from hybrid_al.data.loaders import blocks
@@ -22,9 +23,10 @@ from hybrid_al.rundir import write_json
 from hybrid_al.track.base import Trackers, log_to
 from hybrid_al.types import IntArray
 
-from . import METHODS, NONE
+from . import METHODS, NONE, processes
 from .base import Method
 from .export import BATCH, export
+from .feed import Schedule
 from .loop import Job, Progress, pretrain
 from .probe import probe
 from .quality import collapse, quality
@@ -34,7 +36,38 @@ RANKED, VIEWED = 4096, 1024  # images of which the embedding is at hand, and ima
 
 
 def check(recipe: Recipe) -> Method | None:
-    """The method of a recipe with its parameters, None for `none`; unknown names and keys are errors."""
+    """The method of a recipe with its parameters, None for `none`; refuses what stage 0 would, before data is read.
+
+    Errors: unknown names and keys, numbers that are none, an encoder that there is not, that cannot take such images
+    or that the method cannot use. Weights are looked at by `start`.
+    """
+    method = _method(recipe)
+    if method is not None:
+        Schedule.of(method, method.batch, processes.world())
+    size, channels = recipe.data.image_size, recipe.data.channels or 3  # any number will do; weights come later
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        encoder = make_encoder(recipe.encoder, channels=channels, image_size=size, seed=0, weights=None)
+        if method is not None:
+            method.network(encoder, torch.zeros(2, channels, size, size))
+    return method
+
+
+def start(project: Project) -> Encoder:
+    """The encoder as it is before stage 0; errors where its weights are others' or not to be had."""
+    spec, store, seed = project.recipe.encoder, project.store(), derive_seed(project.recipe.seed, "encoder")
+    return make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
+
+
+def notes(project: Project) -> list[str]:
+    """What is to be said of a stage 0 before it runs, a line each; errors where the pool is too small for it."""
+    method, pool = _method(project.recipe), len(project.dataset.manifest.indices("pool"))
+    if method is None:
+        return []
+    batch = Schedule.of(method, pool, processes.world()).batch
+    return [f"stage 0: batches of {batch}, for the pool has {pool} images, not {method.batch}"] * (batch < method.batch)
+
+
+def _method(recipe: Recipe) -> Method | None:
     if recipe.pretrain.name == NONE:
         for key in recipe.pretrain.params:
             raise UnknownName("pretrain (none)", key, ())
@@ -61,13 +94,20 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
     return probes
 
 
+def assist(project: Project) -> None:
+    """Stage 0 in a process of torchrun other than the first: it trains along, and keeps and says nothing."""
+    if not (project.run.path / "stage0" / "probe.json").is_file():
+        _trained(project, Trackers(), lambda *_: None)
+
+
 def _trained(project: Project, tracker: Trackers, progress: Progress) -> Encoder:
     recipe, store = project.recipe, project.store()
-    spec, seed = recipe.encoder, derive_seed(recipe.seed, "encoder")
-    encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
-    method = check(recipe)
+    encoder, method = start(project), _method(recipe)
     if method is None:
         return encoder.to(project.device)
+    if processes.rank() == 0:
+        for note in notes(project):
+            print(note, file=sys.stderr)
     folder = project.run.path / "stage0"
     folder.mkdir(parents=True, exist_ok=True)
     job = Job(

@@ -16,6 +16,8 @@ Value = float | Sequence[float]
 NAMES: Mapping[str, str] = {
     "labels": "samples with a label; the horizontal axis of curve/*",
     "stage0/loss": "self-supervised loss",
+    "stage0/images_per_second": "images of all processes a second, over an epoch",
+    "stage0/data_share": "share of an epoch's time that went into waiting for images, in [0, 1]",
     "stage0/<split>/knn_auroc": "kNN probe of the encoder on val or test",
     "stage0/<split>/linear_auroc": "linear probe of the encoder on val or test",
     "stage0/set/<set>": "cross-validated linear probe of an embedding set, where labels choose",

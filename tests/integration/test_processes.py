@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hybrid_al.cli import main
 from hybrid_al.rundir import RunDir
 from hybrid_al.track.jsonl import read
-from pretrain import METHODS
+from pretrain import METHODS, processes
 
+SCRIPT = Path(__file__).with_name("two_processes.py")
 _helper = importlib.import_module("two_processes")
 RECIPE = """
 name: tiny
@@ -35,7 +37,7 @@ def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(_helper.__file__, str(folder))
+    done = torchrun(str(SCRIPT), str(folder))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads((folder / "came.json").read_text())
     assert found["processes"] == 2
@@ -62,7 +64,7 @@ def test_two_processes_killed_within_an_epoch_go_on_to_the_same_encoder(two: dic
 
 
 @pytest.mark.slow
-def test_the_command_runs_in_two_processes_and_the_other_commands_refuse(tmp_path: Path) -> None:
+def test_the_command_runs_in_two_processes(tmp_path: Path) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(RECIPE)
     done = torchrun("-m", "pretrain", str(recipe), "--run-dir", str(run))
@@ -72,5 +74,14 @@ def test_the_command_runs_in_two_processes_and_the_other_commands_refuse(tmp_pat
     losses = [row["step"] for row in read(run / "metrics.jsonl") if "stage0/loss" in row]
     assert losses == [2, 4] and RunDir(run).facts()["name"] == "tiny"
 
-    refused = torchrun("-m", "hybrid_al.cli", "run", str(recipe), "--run-dir", str(run))
-    assert refused.returncode != 0 and "expected hybrid-al pretrain, " in refused.stderr
+
+def test_commands_that_several_processes_cannot_share_say_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.world() == 1  # that of another launcher
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "some")
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "quickstart"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("torchrun: expected hybrid-al pretrain, the only command")

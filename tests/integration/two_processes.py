@@ -5,6 +5,7 @@ python -m torch.distributed.run --standalone --nproc-per-node 2 tests/integratio
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass, field, replace
@@ -113,15 +114,12 @@ def main(folder: Path) -> None:
     found["parts"] = Trained("simclr", folder, accumulate=2).go().came()
     found["whole"] = Trained("byol", folder, images=POOL, drop=0.2).go().came()
     loop_module.CHECKPOINT_SECONDS = -1.0
-    try:
+    with contextlib.suppress(Stop):
         Trained("byol", folder, images=POOL, drop=0.2).go(stop_at=KILL + 1)
-    except Stop:
-        pass
     loop_module.CHECKPOINT_SECONDS = 60.0
     found["resumed"] = Trained("byol", folder, images=POOL, drop=0.2).go().came()
     if processes.rank() == 0:
-        found["processes"] = processes.world()
-        (folder / "came.json").write_text(json.dumps(found))
+        (folder / "came.json").write_text(json.dumps({**found, "processes": processes.world()}))
     torch.distributed.destroy_process_group()
 
 
