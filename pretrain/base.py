@@ -115,7 +115,7 @@ def of_all(values: Tensor) -> Tensor:
 
 def own_rows(values: Tensor) -> Tensor:
     """Where the B rows of this process lie in `of_all` (B,)."""
-    return torch.arange(len(values), device=values.device) + dist.rank() * len(values)
+    return torch.arange(len(values), device=values.device) + int(dist.rank()) * len(values)
 
 
 def teacher_of(students: Mapping[str, nn.Module]) -> nn.ModuleDict:
