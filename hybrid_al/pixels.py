@@ -1,0 +1,191 @@
+"""Scores of pixels and their reduction to one number an image: in torch, so that maps never leave the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import InputError
+
+
+def least_confidence(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.least_confidence` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    return 1 - probs_BSCHW.mean(dim=1).amax(dim=1)
+
+
+def margin(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.margin` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    first, second = probs_BSCHW.mean(dim=1).topk(2, dim=1).values.unbind(dim=1)
+    return 1 - (first - second)
+
+
+def ratio(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.ratio` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    first, second = probs_BSCHW.mean(dim=1).topk(2, dim=1).values.unbind(dim=1)
+    return second / first
+
+
+def entropy(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.entropy` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    return _nats(probs_BSCHW.mean(dim=1)) / math.log(probs_BSCHW.shape[2])
+
+
+def bald(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.bald` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    each = torch.special.entr(probs_BSCHW).sum(dim=2).mean(dim=1)
+    return ((_nats(probs_BSCHW.mean(dim=1)) - each) / math.log(probs_BSCHW.shape[2])).clamp(0, 1)
+
+
+def variation_ratio(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.variation_ratio` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    return 1 - _votes(probs_BSCHW).amax(dim=1)
+
+
+def vote_entropy(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.vote_entropy` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    return _nats(_votes(probs_BSCHW)) / math.log(probs_BSCHW.shape[2])
+
+
+PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
+    "least_confidence": least_confidence,
+    "margin": margin,
+    "ratio": ratio,
+    "entropy": entropy,
+    "bald": bald,
+    "variation_ratio": variation_ratio,
+    "vote_entropy": vote_entropy,
+}
+"""By the name of the function of `scores` that says the same of a whole sample."""
+
+
+def divergence(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
+    """Jensen-Shannon divergence of two predictions in bits: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
+    between = _nats((p_BCHW + q_BCHW) / 2) - (_nats(p_BCHW) + _nats(q_BCHW)) / 2
+    return (between / math.log(2)).clamp(0, 1)
+
+
+def _nats(probs_BCHW: Tensor) -> Tensor:
+    return torch.special.entr(probs_BCHW).sum(dim=1)
+
+
+def _votes(probs_BSCHW: Tensor) -> Tensor:
+    classes = probs_BSCHW.shape[2]
+    return F.one_hot(probs_BSCHW.argmax(dim=2), classes).movedim(-1, 2).float().mean(dim=1)
+
+
+class Reduction(Protocol):
+    """From a map to a number: a frozen dataclass of its settings."""
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """(B,) of values, predicted classes and valid pixels, each (B, H, W). Only valid pixels count.
+
+        An image without a valid pixel gives 0.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Over all pixels, as in the survey's code: most of what it says is the background."""
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """See `Reduction`."""
+        return _mean(values, valid)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Over all pixels; larger images count for more."""
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """See `Reduction`."""
+        return (values * valid).sum(dim=(1, 2))
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """Mean over the pixels that are predicted to be no background; over all pixels where there are none."""
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """See `Reduction`."""
+        return _mean_of_part(values, predicted > 0, valid)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Mean over the pixels within `width` pixels of one of another predicted class; over all where there are none."""
+
+    width: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a band without pixels."""
+        if self.width < 1:
+            raise InputError("reduction.width", "1 pixel or more", str(self.width))
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """See `Reduction`. Padding is no class: an image does not end at a boundary."""
+        side, far = 2 * self.width + 1, torch.finfo(torch.float32).max
+        classes = predicted.float()
+        highest = F.max_pool2d(classes.where(valid, classes.new_tensor(-far)), side, 1, self.width)
+        lowest = -F.max_pool2d((-classes).where(valid, classes.new_tensor(-far)), side, 1, self.width)
+        return _mean_of_part(values, highest > lowest, valid)
+
+
+@dataclass(frozen=True)
+class Top:
+    """Mean over the `share` of the pixels with the largest values, at least one pixel."""
+
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.share <= 1:
+            raise InputError("reduction.share", "a share above 0 and up to 1", str(self.share))
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """See `Reduction`."""
+        ordered = values.where(valid, values.new_tensor(-math.inf)).flatten(1).sort(dim=1, descending=True).values
+        kept = (self.share * valid.sum(dim=(1, 2)).double()).round().clamp(min=1)
+        place = torch.arange(ordered.shape[1], device=values.device)
+        counted = (place < kept[:, None]) & ordered.isfinite()
+        return _mean(ordered.where(counted, ordered.new_zeros(())).unsqueeze(1), counted.unsqueeze(1))
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """Mean over the predicted classes of the mean over the pixels of each: small structures count like large ones."""
+
+    def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
+        """See `Reduction`."""
+        classes = int(predicted.max()) + 1
+        flat = predicted.where(valid, predicted.new_tensor(classes)).flatten(1)
+        sums = values.new_zeros(len(values), classes + 1).scatter_add_(1, flat, values.flatten(1))
+        counts = torch.zeros_like(sums).scatter_add_(1, flat, torch.ones_like(values).flatten(1))
+        means, there = (sums / counts.clamp(min=1))[:, :classes], counts[:, :classes] > 0
+        return (means * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+
+
+REDUCTIONS: dict[str, type[Reduction]] = {
+    "mean": Mean,
+    "sum": Sum,
+    "foreground": Foreground,
+    "boundary": Boundary,
+    "top": Top,
+    "balanced": Balanced,
+}
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    return (values * valid).sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1)
+
+
+def _mean_of_part(values: Tensor, part: Tensor, valid: Tensor) -> Tensor:
+    part = part & valid
+    some = part.any(dim=2).any(dim=1)
+    return _mean(values, torch.where(some[:, None, None], part, valid))
