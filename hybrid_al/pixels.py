@@ -38,7 +38,7 @@ def entropy(probs_BSCHW: Tensor) -> Tensor:
 
 def bald(probs_BSCHW: Tensor) -> Tensor:
     """`scores.bald` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
-    each = torch.special.entr(probs_BSCHW).sum(dim=2).mean(dim=1)
+    each: Tensor = torch.special.entr(probs_BSCHW).sum(dim=2).mean(dim=1)
     return ((_nats(probs_BSCHW.mean(dim=1)) - each) / math.log(probs_BSCHW.shape[2])).clamp(0, 1)
 
 
@@ -71,7 +71,8 @@ def divergence(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
 
 
 def _nats(probs_BCHW: Tensor) -> Tensor:
-    return torch.special.entr(probs_BCHW).sum(dim=1)
+    nats: Tensor = torch.special.entr(probs_BCHW).sum(dim=1)
+    return nats
 
 
 def _votes(probs_BSCHW: Tensor) -> Tensor:

@@ -1,0 +1,16 @@
+"""Objectives of segmentation by name; adding one = one file, one line here."""
+
+from __future__ import annotations
+
+from .base import DenseObjective
+from .fixmatch import DenseFixMatch
+from .mean_teacher import DenseMeanTeacher
+from .supervised import DenseSupervised
+from .ua_mt import UncertaintyAwareMeanTeacher
+
+DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
+    "supervised": DenseSupervised,
+    "mean_teacher": DenseMeanTeacher,
+    "ua_mt": UncertaintyAwareMeanTeacher,
+    "fixmatch": DenseFixMatch,
+}

@@ -1,0 +1,55 @@
+"""FixMatch (Sohn et al. 2020) pixel by pixel: confident weak-view classes are the labels of the strong view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from ..base import Labeled, Models, Step
+from .base import CutMix, PixelEvidence, UnlabeledPixels, dice_ce, over_valid, supervised_step
+
+
+@dataclass(frozen=True)
+class DenseFixMatch:
+    """`dice_ce` plus, at pixels with a confident pseudo-label, cross-entropy on the strong view.
+
+    As the baseline of UniMatch (Yang et al., CVPR 2023), section 3.1, with one strong view.
+    threshold  probability from which a pseudo-label counts (there: 0.95)
+    weight     of the unlabeled term (there: 1)
+    cutmix     exchange a box of the strong views between images
+    """
+
+    threshold: float = 0.95
+    weight: float = 1.0
+    cutmix: bool = True
+    uses_unlabeled: ClassVar[bool] = True
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
+        """See `DenseObjective.step`; pseudo-labels come from the student and carry no gradient."""
+        if unlabeled is None:
+            return supervised_step(models, labeled)
+        with torch.no_grad():
+            weak = models.student(unlabeled.weak).softmax(dim=1)
+        cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
+        shown = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
+        logits = models.student(torch.cat([labeled.x, shown]))
+        logits_labeled, logits_shown = logits.split([len(labeled.x), len(shown)])
+        logits_strong = logits_shown if cut is None else cut.undo(logits_shown)
+        loss_labeled = dice_ce(logits_labeled, labeled.y)
+
+        confidence, pseudo = weak.max(dim=1)
+        sure = (confidence >= self.threshold) & unlabeled.valid
+        losses = F.cross_entropy(logits_strong, pseudo, reduction="none")
+        loss_unlabeled = over_valid(losses * sure, unlabeled.valid)
+
+        loss = loss_labeled + self.weight * loss_unlabeled
+        logs = {
+            "loss_labeled": loss_labeled.detach(),
+            "loss_unlabeled": loss_unlabeled.detach(),
+            "mask_rate": over_valid(sure.float(), unlabeled.valid),
+        }
+        strong = logits_strong.detach().softmax(dim=1)
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, weak, strong, unlabeled.valid))

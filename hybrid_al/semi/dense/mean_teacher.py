@@ -1,0 +1,42 @@
+"""Mean teacher (Tarvainen & Valpola 2017) pixel by pixel: the student agrees with its own moving average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from ..base import Labeled, Models, Step
+from .base import PixelEvidence, UnlabeledPixels, dice_ce, over_valid, ramp_up, supervised_step
+
+
+@dataclass(frozen=True)
+class DenseMeanTeacher:
+    """`dice_ce` plus the squared distance of class probabilities, summed over classes; section 2 of the paper.
+
+    The teacher sees the weak view, the student the strong one of the same pixels.
+    weight   of the consistency term at the end of its ramp-up
+    rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2)
+    """
+
+    weight: float = 1.0
+    rampup: float = 0.4
+    uses_unlabeled: ClassVar[bool] = True
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
+        """See `DenseObjective.step`; the teacher's probabilities carry no gradient."""
+        if unlabeled is None:
+            return supervised_step(models, labeled)
+        with torch.no_grad():
+            target = models.teacher(unlabeled.weak).softmax(dim=1)
+        logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
+        logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
+        loss_labeled = dice_ce(logits_labeled, labeled.y)
+
+        strong = logits_strong.softmax(dim=1)
+        loss_unlabeled = over_valid((strong - target).square().sum(dim=1), unlabeled.valid)
+
+        loss = loss_labeled + self.weight * ramp_up(progress, self.rampup) * loss_unlabeled
+        logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, target, strong.detach(), unlabeled.valid))

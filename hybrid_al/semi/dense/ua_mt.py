@@ -1,0 +1,73 @@
+"""UA-MT (Yu et al., MICCAI 2019): a mean teacher that is followed only where it is sure of itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..base import Labeled, Models, Step
+from .base import PixelEvidence, UnlabeledPixels, dice_ce, ramp_up, supervised_step
+
+
+@dataclass(frozen=True)
+class UncertaintyAwareMeanTeacher:
+    """Mean teacher whose pixels count where the entropy of its mean over noisy passes is low; section 2.2 of the paper.
+
+    passes     of the teacher, each with noise on the image and with dropout (paper: 8)
+    noise      standard deviation of the noise, cut at twice that (published code: 0.1)
+    threshold  share of the largest entropy below which a pixel counts; grows from it to 1 (paper: 3/4)
+    weight, rampup   as in the mean teacher
+    """
+
+    passes: int = 8
+    noise: float = 0.1
+    threshold: float = 0.75
+    weight: float = 1.0
+    rampup: float = 0.4
+    uses_unlabeled: ClassVar[bool] = True
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
+        """See `DenseObjective.step`; the teacher's probabilities carry no gradient."""
+        if unlabeled is None:
+            return supervised_step(models, labeled)
+        ramp = ramp_up(progress, self.rampup)
+        with torch.no_grad():
+            target = models.teacher(unlabeled.weak).softmax(dim=1)
+            mean = self._noisy(models.teacher, unlabeled.weak)
+        entropy = torch.special.entr(mean).sum(dim=1) / math.log(mean.shape[1])
+        sure = (entropy < self.threshold + (1 - self.threshold) * ramp) & unlabeled.valid
+
+        logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
+        logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
+        loss_labeled = dice_ce(logits_labeled, labeled.y)
+        strong = logits_strong.softmax(dim=1)
+        distance = (strong - target).square().sum(dim=1)
+        loss_unlabeled = (distance * sure).sum() / sure.sum().clamp(min=1)
+
+        loss = loss_labeled + self.weight * ramp * loss_unlabeled
+        logs = {
+            "loss_labeled": loss_labeled.detach(),
+            "loss_unlabeled": loss_unlabeled.detach(),
+            "mask_rate": sure.sum() / unlabeled.valid.sum().clamp(min=1),
+        }
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, target, strong.detach(), unlabeled.valid))
+
+    def _noisy(self, teacher: nn.Module, images: Tensor) -> Tensor:
+        """Mean class probabilities over the passes; noise and dropout alone are random, batch norm stays as it is."""
+        dropouts = [m for m in teacher.modules() if isinstance(m, nn.Dropout | nn.Dropout2d)]
+        for dropout in dropouts:
+            dropout.train()
+        limit = 2 * self.noise
+        total = torch.stack(
+            [
+                teacher(images + (self.noise * torch.randn_like(images)).clamp(-limit, limit)).softmax(dim=1)
+                for _ in range(self.passes)
+            ]
+        ).mean(dim=0)
+        for dropout in dropouts:
+            dropout.eval()
+        return total

@@ -1,0 +1,236 @@
+"""Objectives of segmentation: values against slow references, gradients where they belong, partial masks, CutMix."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hybrid_al.semi.base import Labeled, Models
+from hybrid_al.semi.dense import DENSE_OBJECTIVES
+from hybrid_al.semi.dense.base import CutMix, DenseObjective, PixelEvidence, UnlabeledPixels, dice_ce
+from hybrid_al.semi.dense.fixmatch import DenseFixMatch
+from hybrid_al.semi.dense.mean_teacher import DenseMeanTeacher
+from hybrid_al.semi.dense.ua_mt import UncertaintyAwareMeanTeacher
+from hybrid_al.semi.ema import make_teacher
+from hybrid_al.types import IGNORE
+
+C, SIDE = 3, 6
+SEMI = [name for name, kind in DENSE_OBJECTIVES.items() if kind().uses_unlabeled]
+
+
+def batch(scale: float = 8.0, unlabeled: int = 4) -> tuple[Models, Labeled, UnlabeledPixels]:
+    """A student that looks at single pixels, a teacher that differs, partial masks, and images with padding."""
+    generator = torch.Generator().manual_seed(0)
+    student = nn.Conv2d(2, C, 1)
+    with torch.no_grad():
+        student.weight.copy_(torch.randn(student.weight.shape, generator=generator) * scale)
+        assert student.bias is not None
+        student.bias.zero_()
+    teacher = make_teacher(student)
+    with torch.no_grad():
+        teacher.weight.add_(torch.randn(student.weight.shape, generator=generator))
+    y = torch.randint(C, (3, SIDE, SIDE), generator=generator)
+    y[0, :3], y[1] = IGNORE, IGNORE
+    labeled = Labeled(torch.randn(3, 2, SIDE, SIDE, generator=generator), y)
+    weak = torch.randn(unlabeled, 2, SIDE, SIDE, generator=generator)
+    strong = weak + 0.5 * torch.randn(weak.shape, generator=generator)
+    valid = torch.ones(unlabeled, SIDE, SIDE, dtype=torch.bool)
+    valid[0, :, :2] = False
+    return Models(student, teacher), labeled, UnlabeledPixels(np.arange(unlabeled) + 5, weak, strong, valid)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def probs(network: nn.Module, x: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return softmax(network(x).numpy().astype(np.float64))
+
+
+def slow_dice_ce(p: np.ndarray, y: np.ndarray) -> float:
+    pixels = [(b, i, j) for b in range(len(y)) for i in range(SIDE) for j in range(SIDE) if y[b, i, j] != IGNORE]
+    if not pixels:
+        return 0.0
+    entropy = np.mean([-math.log(p[b, y[b, i, j], i, j]) for b, i, j in pixels])
+    losses = []
+    for c in range(1, p.shape[1]):
+        both = sum(p[b, c, i, j] for b, i, j in pixels if y[b, i, j] == c)
+        either = sum(p[b, c, i, j] for b, i, j in pixels) + sum(y[b, i, j] == c for b, i, j in pixels)
+        losses.append(1 - (2 * both + 1) / (either + 1))
+    return float(entropy + np.mean(losses)) / 2
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_dice_ce_equals_the_slow_reference(absent: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(3, C, SIDE, SIDE, generator=generator)
+    y = torch.randint(2 if absent else C, (3, SIDE, SIDE), generator=generator)
+    y[0, 2:] = IGNORE
+    expected = slow_dice_ce(softmax(logits.double().numpy()), y.numpy())
+    assert dice_ce(logits, y).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_unlabeled_pixels_of_partial_masks_send_exactly_no_gradient() -> None:
+    logits = torch.randn(2, C, SIDE, SIDE, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    y = torch.randint(C, (2, SIDE, SIDE), generator=torch.Generator().manual_seed(3))
+    y[0, :, 3:], y[1, 1:5, 1:5] = IGNORE, IGNORE
+    dice_ce(logits, y).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    per_pixel = logits.grad.abs().sum(dim=1)
+    assert (per_pixel[y == IGNORE] == 0).all() and (per_pixel[y != IGNORE] > 0).all()
+
+
+def test_a_batch_without_a_known_pixel_is_worth_nothing() -> None:
+    logits = torch.randn(2, C, SIDE, SIDE, requires_grad=True)
+    loss = dice_ce(logits, torch.full((2, SIDE, SIDE), IGNORE))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: str) -> None:
+    models, labeled, unlabeled = batch()
+    step = DENSE_OBJECTIVES[name]().step(models, labeled, unlabeled, 1.0)
+    assert step.logs["loss_unlabeled"].item() > 0
+    (step.loss - dice_ce(models.student(labeled.x), labeled.y)).backward()  # type: ignore[no-untyped-call]
+    assert isinstance(models.student, nn.Conv2d) and models.student.weight.grad is not None
+    assert float(models.student.weight.grad.abs().max()) > 1e-6
+    assert all(p.grad is None for p in models.teacher.parameters())
+
+
+@pytest.mark.parametrize("name", DENSE_OBJECTIVES)
+def test_padding_and_unknown_pixels_change_nothing(name: str) -> None:
+    """Other pixels there give the same loss and the same gradient, to the bit."""
+    objective: DenseObjective = DENSE_OBJECTIVES[name]()
+    found = []
+    for other in (0.0, 3.0):
+        models, labeled, unlabeled = batch()
+        x = torch.where((labeled.y == IGNORE).unsqueeze(1), labeled.x + other, labeled.x)
+        hidden = ~unlabeled.valid.unsqueeze(1)
+        weak, strong = (torch.where(hidden, v + other, v) for v in (unlabeled.weak, unlabeled.strong))
+        torch.manual_seed(0)
+        step = objective.step(
+            models, Labeled(x, labeled.y), UnlabeledPixels(unlabeled.indices, weak, strong, unlabeled.valid), 0.7
+        )
+        step.loss.backward()  # type: ignore[no-untyped-call]
+        assert isinstance(models.student, nn.Conv2d) and models.student.weight.grad is not None
+        found.append((step.loss.item(), models.student.weight.grad.clone()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("name", DENSE_OBJECTIVES)
+def test_without_unlabeled_images_all_are_supervised(name: str) -> None:
+    models, labeled, _ = batch()
+    step = DENSE_OBJECTIVES[name]().step(models, labeled, None, 0.5)
+    assert step.evidence is None and step.loss.item() == dice_ce(models.student(labeled.x), labeled.y).item()
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_evidence_is_of_the_same_pixels(name: str) -> None:
+    """The student sees single pixels: so what it says of the strong views is known, mixed on the way or not."""
+    models, labeled, unlabeled = batch(unlabeled=5)
+    evidence = DENSE_OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5).evidence
+    assert isinstance(evidence, PixelEvidence) and torch.equal(evidence.valid, unlabeled.valid)
+    np.testing.assert_array_equal(evidence.indices, unlabeled.indices)
+    source = models.student if name == "fixmatch" else models.teacher
+    np.testing.assert_allclose(evidence.weak.numpy(), probs(source, unlabeled.weak), atol=1e-6)
+    np.testing.assert_allclose(evidence.strong.numpy(), probs(models.student, unlabeled.strong), atol=1e-6)
+    assert not evidence.weak.requires_grad and not evidence.strong.requires_grad
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.7, 0.95])
+@pytest.mark.parametrize("cutmix", [False, True])
+def test_fixmatch_equals_the_slow_reference(threshold: float, cutmix: bool) -> None:
+    """For a student of single pixels mixing changes nothing; so the reference knows nothing of it."""
+    models, labeled, unlabeled = batch(scale=2.0)
+    step = DenseFixMatch(threshold=threshold, weight=0.7, cutmix=cutmix).step(models, labeled, unlabeled, 0.0)
+    weak, strong = probs(models.student, unlabeled.weak), probs(models.student, unlabeled.strong)
+    total, count, open_ = 0.0, 0, 0
+    for u, i, j in np.argwhere(unlabeled.valid.numpy()):
+        count += 1
+        if weak[u, :, i, j].max() >= threshold:
+            open_ += 1
+            total -= math.log(strong[u, weak[u, :, i, j].argmax(), i, j])
+    supervised = slow_dice_ce(probs(models.student, labeled.x), labeled.y.numpy())
+    assert step.logs["mask_rate"].item() == pytest.approx(open_ / count)
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(total / count, rel=1e-5)
+    assert step.loss.item() == pytest.approx(supervised + 0.7 * total / count, rel=1e-5)
+    assert threshold == 0 or 0 < open_ < count
+
+
+def test_mean_teacher_equals_the_slow_reference() -> None:
+    models, labeled, unlabeled = batch(scale=2.0)
+    distance = ((probs(models.student, unlabeled.strong) - probs(models.teacher, unlabeled.weak)) ** 2).sum(axis=1)
+    unsupervised = distance[unlabeled.valid.numpy()].mean()
+    supervised = slow_dice_ce(probs(models.student, labeled.x), labeled.y.numpy())
+    for progress, ramp in ((0.0, math.exp(-5)), (0.2, math.exp(-5 * 0.25)), (0.4, 1.0), (1.0, 1.0)):
+        step = DenseMeanTeacher(weight=3.0, rampup=0.4).step(models, labeled, unlabeled, progress)
+        assert step.loss.item() == pytest.approx(supervised + 3.0 * ramp * unsupervised, rel=1e-5)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.2, 1.0])
+def test_ua_mt_equals_the_slow_reference(progress: float) -> None:
+    """Without noise all passes are the same, so the mean over them is the teacher's own answer."""
+    models, labeled, unlabeled = batch(scale=2.0)
+    target, strong = probs(models.teacher, unlabeled.weak), probs(models.student, unlabeled.strong)
+    ramp = math.exp(-5 * (1 - min(progress / 0.4, 1)) ** 2)
+    total, sure, count = 0.0, 0, 0
+    for u, i, j in np.argwhere(unlabeled.valid.numpy()):
+        p = target[u, :, i, j]
+        count += 1
+        if -(p * np.log(p)).sum() < (0.75 + 0.25 * ramp) * math.log(C):
+            sure += 1
+            total += ((strong[u, :, i, j] - p) ** 2).sum()
+    step = UncertaintyAwareMeanTeacher(noise=0.0, weight=2.0).step(models, labeled, unlabeled, progress)
+    assert step.logs["mask_rate"].item() == pytest.approx(sure / count)
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(total / sure, rel=1e-5)
+    assert step.loss.item() == pytest.approx(step.logs["loss_labeled"].item() + 2 * ramp * total / sure, rel=1e-5)
+    assert (sure < count) == (progress < 1)
+
+
+def test_ua_mt_draws_noise_and_dropout_and_leaves_the_teacher_in_eval_mode() -> None:
+    models, labeled, unlabeled = batch()
+    teacher = nn.Sequential(nn.Dropout2d(0.5), nn.BatchNorm2d(2), models.teacher).eval()
+    models = Models(models.student, teacher)
+    objective, modes = UncertaintyAwareMeanTeacher(), []
+    teacher[0].register_forward_pre_hook(lambda module, _: modes.append((module.training, teacher[1].training)))
+    before = {k: v.clone() for k, v in teacher.state_dict().items()}
+    objective.step(models, labeled, unlabeled, 0.5)
+    assert modes == [(False, False), *[(True, False)] * 8]  # the target, then the passes
+    assert not any(m.training for m in teacher.modules())
+    assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("u", [1, 2, 5])
+@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (1, 1)])
+def test_cutmix_puts_every_pixel_back(u: int, shape: tuple[int, int]) -> None:
+    images = torch.arange(u * 2 * shape[0] * shape[1]).float().view(u, 2, *shape)
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        cut = CutMix.draw(images, rng)
+        mixed = cut.mix(images)
+        assert torch.equal(cut.undo(mixed), images)
+        assert sorted(mixed.flatten().tolist()) == sorted(images.flatten().tolist())
+        if u > 1:
+            assert (mixed[:, 0] != images[:, 0]).all(dim=0).equal(cut.box)  # nobody keeps its own box
+    big = [CutMix.draw(torch.zeros(2, 1, 64, 64), rng).box.float().mean().item() for _ in range(50)]
+    assert all(abs(share - 0.5) < 0.02 for share in big)
+
+
+def test_cutmix_hides_a_place_from_a_network_that_looks_around() -> None:
+    """With a wide filter mixing matters: so it does take place."""
+    _, labeled, unlabeled = batch()
+    wide = nn.Conv2d(2, C, 5, padding=2)
+    both = Models(wide, make_teacher(wide))
+    losses = [
+        DenseFixMatch(threshold=0, cutmix=c).step(both, labeled, unlabeled, 0).logs["loss_unlabeled"].item()
+        for c in (False, True)
+    ]
+    assert losses[0] != losses[1]
