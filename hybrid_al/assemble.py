@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .data import SOURCES
 from .data.base import Dataset, Source
+from .data.index import FileIndex
 from .embeddings import PLAIN, USED, Embeddings
 from .errors import InputError, UnknownName
 from .loop import Experiment
@@ -162,11 +163,20 @@ def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
-    dataset = source(recipe).load()
+    dataset = _load(recipe, path.parent / ".cache" / "files")
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
     return Project(recipe, dataset, RunDir(path), where)
+
+
+def _load(recipe: Recipe, folder: Path) -> Dataset:
+    """The dataset; files that did not change since an earlier call are not read again."""
+    index = FileIndex(folder / f"{_digest({'data': recipe.data.model_dump(mode='json')})[:24]}.json")
+    try:
+        return source(recipe).load(index)
+    finally:
+        index.save()
 
 
 def _device(name: str) -> torch.device:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..manifest import Manifest
 from ..types import BoolArray, FloatArray, IntArray
+from .index import FileIndex
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """One image (H, W, C), C = 1 or 3: uint8, or float32 in [0, 1] where the file has more than 8 bits."""
@@ -65,6 +66,9 @@ class Dataset:
 class Source(Protocol):
     """A frozen dataclass of settings that finds samples somewhere; `SOURCES[name]` in `data/__init__.py`."""
 
-    def load(self) -> Dataset:
-        """Look at the data; bad input is an `InputError` that says where, what was expected, what came."""
+    def load(self, index: FileIndex | None = None) -> Dataset:
+        """Look at the data; bad input is an `InputError` that says where, what was expected, what came.
+
+        `index` knows what earlier calls found in files; the caller saves it.
+        """
         ...

@@ -13,6 +13,7 @@ from ..errors import InputError, UnknownName
 from ..manifest import Split
 from .base import Dataset
 from .images import SUFFIXES, Window
+from .index import FileIndex
 from .samples import OnError, Sample, check_settings, files_dataset
 from .splits import NAMES
 
@@ -49,7 +50,7 @@ class Folder:
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
 
-    def load(self) -> Dataset:
+    def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the folder; rows are sorted by path."""
         root = Path(self.root).resolve()
         if not root.is_dir():
@@ -76,6 +77,7 @@ class Folder:
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,
+            index=index,
             values=self.mask_values if self.masks else None,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError, UnknownName
 from .base import Dataset
+from .index import FileIndex
 from .npz import Npz
 
 SIZES = (28, 64, 128, 224)
@@ -33,7 +34,7 @@ class MedMnist:
     root: Path | None = None
     group: str = "none"
 
-    def load(self) -> Dataset:
+    def load(self, index: FileIndex | None = None) -> Dataset:
         """Find or download the file and read it as `Npz`."""
         if self.size not in SIZES:
             raise InputError("data.size", f"one of {', '.join(map(str, SIZES))}", str(self.size))
@@ -50,7 +51,7 @@ class MedMnist:
                 raise InputError(path, f"this file, or {package}", "neither")
             self._download(root, info[self.name]["python_class"])
         classes = None if info is None else list(info[self.name]["label"].values())
-        return Npz(path, group=self.group, classes=classes).load()
+        return Npz(path, group=self.group, classes=classes).load(index)
 
     def _download(self, root: Path, python_class: str) -> None:
         import medmnist

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from ..errors import InputError, UnknownName, UnreadableImages
 from ..manifest import Split
 from .base import Dataset, Pixels
-from .images import Window, to_pixels
+from .images import READER_VERSION, Window, to_pixels
+from .index import FileIndex
 from .samples import OnError, Sample, check_settings, content_digest, make_dataset
 
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
@@ -35,7 +36,7 @@ class Npz:
     on_error stop | skip images whose values cannot be mapped to pixels
     window   [low, high] of the values that become 0 and 1
 
-    Pickled (object) arrays are refused. One array of images at a time is held in memory.
+    Pickled (object) arrays are refused. Images are read one by one; arrays in Fortran's order are held in memory.
     """
 
     root: Path
@@ -46,9 +47,10 @@ class Npz:
     on_error: OnError = "stop"
     window: Window | None = None
 
-    def load(self) -> Dataset:
+    def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the file once; rows are in the order train, val, test."""
         check_settings(self.window, self.on_error, self.group, "the ending of a key, such as patient")
+        index = FileIndex() if index is None else index
         arrays = Arrays(Path(self.root))
         prefixes = [prefix for prefix in PREFIXES if prefix + "images" in arrays.keys]
         if not prefixes:
@@ -58,14 +60,14 @@ class Npz:
         channels = 1
         for prefix in prefixes:
             images = arrays.images(prefix)
-            channels = max(channels, images.shape[3] if images.ndim == 4 else 1)
-            for sample, image in zip(self._rows(arrays, prefix, len(images)), images, strict=True):
-                try:
-                    to_pixels(image, self.window)
-                except ValueError as error:
-                    problems.append((sample.path, str(error)))
+            channels = max(channels, images.shape[3] if len(images.shape) == 4 else 1)
+            how = f"npz {prefix} {self.window} {READER_VERSION}"
+            digests = index.look(arrays.path, how, partial(_digests, images, self.window))
+            for sample, (digest, problem) in zip(self._rows(arrays, prefix, len(images)), digests, strict=True):
+                if problem:
+                    problems.append((sample.path, problem))
                 else:
-                    samples.append(replace(sample, digest=content_digest(image.tobytes())))
+                    samples.append(replace(sample, digest=digest))
         if problems and (self.on_error == "stop" or not samples):
             raise UnreadableImages(problems)
         return make_dataset(
@@ -101,13 +103,56 @@ class Npz:
         return names
 
 
+class Rows:
+    """The rows of one array in an NPZ file, unpacked as they are asked for: fast in ascending order, little memory."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Read the header; ValueError where the array is pickled, of Fortran's order or of an unknown version."""
+        self._where = f"{path}: {key}"
+        self._file = zipfile.ZipFile(path).open(f"{key}.npy")  # noqa: SIM115, stays open as long as the rows are read
+        version = np.lib.format.read_magic(self._file)
+        if version not in _HEADERS:
+            raise ValueError(f"an array of format {version}")
+        self.shape, fortran, self.dtype = _HEADERS[version](self._file)
+        if self.dtype.hasobject or fortran or not self.shape:
+            raise ValueError("an array of objects" if self.dtype.hasobject else "columns before rows")
+        self._start, self._next = self._file.tell(), 0
+        self._bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return int(self.shape[0])
+
+    def __getitem__(self, row: int) -> npt.NDArray[Any]:
+        """One row, read-only; InputError where the file is damaged."""
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        try:
+            if row != self._next:
+                self._file.seek(self._start + row * self._bytes)
+            data = self._file.read(self._bytes)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise InputError(self._where, "a whole array of plain numbers", str(error)) from error
+        if len(data) < self._bytes:
+            raise InputError(self._where, f"{len(self)} rows", f"{row}, and then the end of the file")
+        self._next = row + 1
+        return np.frombuffer(data, dtype=self.dtype).reshape(self.shape[1:])
+
+
+_HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
 class Arrays:
-    """The arrays of an NPZ file by key; the one read last is kept."""
+    """The arrays of an NPZ file by key; the one read last is kept, of images only the place in the file."""
 
     def __init__(self, path: Path) -> None:
         """Open the file to list its keys; InputError where it is no whole NPZ file."""
         self.path = path
         self._last: tuple[str, npt.NDArray[Any]] | None = None
+        self._rows: tuple[str, Rows | npt.NDArray[Any]] | None = None
         if not path.is_file():
             raise InputError(f"data.root: {path}", "an NPZ file", "a folder" if path.is_dir() else "nothing there")
         try:
@@ -130,14 +175,22 @@ class Arrays:
         self._last = (key, array)
         return array
 
-    def images(self, prefix: str) -> npt.NDArray[Any]:
-        """The images of a split, (N, H, W) or (N, H, W, 1 or 3), of any type of numbers."""
-        images = self[prefix + "images"]
-        if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+    def images(self, prefix: str) -> Rows | npt.NDArray[Any]:
+        """The images of a split, (N, H, W) or (N, H, W, 1 or 3), of any type of numbers, one by one."""
+        if self._rows is None or self._rows[0] != prefix:
+            self._rows = (prefix, self._opened(prefix + "images"))
+        images = self._rows[1]
+        if len(images.shape) not in (3, 4) or (len(images.shape) == 4 and images.shape[3] not in (1, 3)):
             raise InputError(
                 f"{self.path}: {prefix}images", "shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)", str(images.shape)
             )
         return images
+
+    def _opened(self, key: str) -> Rows | npt.NDArray[Any]:
+        try:
+            return Rows(self.path, key)
+        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError):
+            return self[key]  # all at once, or the reason why not
 
     def column(self, key: str, n: int) -> npt.NDArray[Any]:
         """An array of one entry per image (n,)."""
@@ -166,6 +219,20 @@ def _renamed(arrays: Arrays, samples: Sequence[Sample]) -> Sequence[Sample]:
     return [replace(sample, id=name) for sample, name in zip(samples, ids, strict=True)]
 
 
+def _digests(images: Rows | npt.NDArray[Any], window: Window | None) -> list[tuple[str, str]]:
+    """(digest, "") of every image, or ("", reason) where it has values that cannot be mapped to pixels."""
+    found = []
+    for i in range(len(images)):
+        image = images[i]
+        try:
+            to_pixels(image, window)
+        except ValueError as error:
+            found.append(("", str(error)))
+        else:
+            found.append((content_digest(image.tobytes()), ""))
+    return found
+
+
 def _read(arrays: Arrays, paths: Sequence[str], window: Window | None, index: int) -> Pixels:
     key, row = paths[index].split("#")
-    return to_pixels(arrays[key][int(row)], window)
+    return to_pixels(arrays.images(key.removesuffix("images"))[int(row)], window)

@@ -14,6 +14,7 @@ from ..manifest import Split
 from ..rng import derive, derive_seed
 from ..types import BoolArray, FloatArray, IntArray
 from .base import Dataset, Masks, Pixels
+from .index import FileIndex
 from .samples import Sample, content_digest, make_dataset
 
 
@@ -68,7 +69,7 @@ class Phantom:
     seed: int = 0
     masks: bool = False
 
-    def load(self) -> Dataset:
+    def load(self, index: FileIndex | None = None) -> Dataset:
         """Draw the images, RGB uint8; the same settings give the same images."""
         drawn = _draw(self)
         samples = [

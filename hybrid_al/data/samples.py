@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import InputError, UnreadableImages
 from ..manifest import Manifest, Split
 from .base import Dataset, Masks, Pixels
-from .images import Window, decode, probe
+from .images import READER_VERSION, Window, decode, probe
+from .index import FileIndex
 from .masks import check_size, read_mask, value_table
 from .splits import assign
 
@@ -96,10 +97,12 @@ def files_dataset(
     seed: int,
     on_error: OnError,
     values: Mapping[int, str] | None = None,
+    index: FileIndex | None = None,
 ) -> Dataset:
-    """The dataset of image files; a sample's path is relative to `root`. Every file is read once and hashed.
+    """The dataset of image files; a sample's path is relative to `root`.
 
     With `values` (see `masks.value_table`) it is one of masks: `classes` are those of the pixels.
+    Every file is read once and hashed; one that `index` knows is not read until it changes.
 
     on_error=stop looks at the headers and raises UnreadableImages with all files that are missing or no images; what
     only decoding can tell is found, again all at once, when the image store is built.
@@ -109,9 +112,10 @@ def files_dataset(
     found: list[_Examined] = []
     problems: list[tuple[str, str]] = []
     table = None if values is None else value_table(values, classes)
+    index = FileIndex() if index is None else index
     for sample in samples:
         try:
-            found.append(_examine(root, sample, window, table, whole=on_error == "skip"))
+            found.append(_examine(root, sample, window, table, index, whole=on_error == "skip"))
         except _Unreadable as error:
             problems.append((error.path, error.why))
         else:
@@ -158,27 +162,41 @@ class _Examined:
 
 
 def _examine(
-    root: Path, sample: Sample, window: Window | None, table: Mapping[int, int] | None, *, whole: bool
+    root: Path, sample: Sample, window: Window | None, table: Mapping[int, int] | None, index: FileIndex, *, whole: bool
 ) -> _Examined:
     """Look at the headers of a sample's files, and with `whole` at their pixels."""
-    try:
-        content = (root / sample.path).read_bytes()
-        height, width, channels = probe(io.BytesIO(content))
-        if whole:
-            decode(io.BytesIO(content), window=window)
-    except (OSError, ValueError) as error:
-        raise _Unreadable(sample.path, error) from error
+    pixels = partial(decode, window=window) if whole else None
+    how = f"image {READER_VERSION} {window if whole else ''}"
+    digest, channels, *size = _look(root, sample.path, index, how, pixels)
     mask = ""
     if sample.mask and table is not None:
+        answers = partial(read_mask, table=table) if whole else None
+        how = f"mask {READER_VERSION} {sorted(table.items()) if whole else ''}"
+        mask, _, *mask_size = _look(root, sample.mask, index, how, answers)
         try:
-            answer = (root / sample.mask).read_bytes()
-            check_size(sample.path, probe(io.BytesIO(answer))[:2], (height, width))
-            if whole:
-                read_mask(io.BytesIO(answer), table)
-        except (OSError, ValueError) as error:
+            check_size(sample.path, (mask_size[0], mask_size[1]), (size[0], size[1]))
+        except ValueError as error:
             raise _Unreadable(sample.mask, error) from error
-        mask = content_digest(answer)
-    return _Examined(content_digest(content), channels, (height, width), mask)
+    return _Examined(digest, channels, (size[0], size[1]), mask)
+
+
+def _look(
+    root: Path, path: str, index: FileIndex, how: str, read: Callable[[io.BytesIO], object] | None
+) -> tuple[str, int, int, int]:
+    """Digest, channels, height and width of an image file; with `read` also that all of it can be read."""
+
+    def find() -> list[str | int]:
+        content = (root / path).read_bytes()
+        height, width, channels = probe(io.BytesIO(content))
+        if read is not None:
+            read(io.BytesIO(content))
+        return [content_digest(content), channels, height, width]
+
+    try:
+        digest, channels, height, width = index.look(root / path, how, find)
+    except (OSError, ValueError) as error:
+        raise _Unreadable(path, error) from error
+    return str(digest), int(channels), int(height), int(width)
 
 
 def _masks(root: Path, samples: Sequence[Sample], found: Sequence[_Examined], table: Mapping[int, int]) -> Masks:

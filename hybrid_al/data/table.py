@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import InputError, UnknownName
 from .base import Dataset
 from .images import Window
+from .index import FileIndex
 from .samples import OnError, Sample, check_settings, files_dataset
 from .splits import read_split
 
@@ -50,7 +51,7 @@ class Csv:
     window: Window | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
 
-    def load(self) -> Dataset:
+    def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
         group = self.group or self.columns.get("group", "")
         check_settings(self.window, self.on_error, group, "a column (columns.group)")
@@ -81,6 +82,7 @@ class Csv:
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,
+            index=index,
             values=self.mask_values if "mask" in self.columns else None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -103,6 +104,26 @@ class TestNpz:
     def test_a_label_outside_the_classes_names_its_sample(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"label of train/00001: expected a class below 1, or -1, got 1"):
             Npz(self.save(tmp_path / "x.npz"), group="none", classes=1).load()
+
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_images_are_read_one_by_one_in_any_order(self, tmp_path: Path, packed: bool) -> None:
+        many = np.random.default_rng(0).integers(0, 256, (4_000, 16, 16, 3), dtype=np.uint8)
+        (np.savez_compressed if packed else np.savez)(tmp_path / "x.npz", images=many, labels=np.arange(4_000) % 2)
+        tracemalloc.start()
+        try:
+            data = Npz(tmp_path / "x.npz", group="none").load()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < many.nbytes * 1.5  # manifest and strings; the images twice would be more
+        for i in (3, 4, 2, 3_999, 0):
+            assert np.array_equal(data.read(i), many[i])
+
+    def test_columns_before_rows_are_read_all_the_same(self, tmp_path: Path) -> None:
+        turned = np.asfortranarray(self.IMAGES)
+        np.savez(tmp_path / "x.npz", images=turned, labels=np.arange(len(turned)) % 2)
+        data = Npz(tmp_path / "x.npz", group="none").load()
+        assert np.array_equal(data.read(1), turned[1].reshape(data.read(1).shape))
 
     def test_damaged_files(self, tmp_path: Path) -> None:
         whole = self.save(tmp_path / "x.npz").read_bytes()
