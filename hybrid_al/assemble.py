@@ -31,6 +31,7 @@ from .rundir import RunDir
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
 from .track.wandb import open_wandb
+from .types import FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -211,6 +212,7 @@ def experiment(project: Project) -> Experiment:
         budgets=recipe.loop.budgets,
         seed=recipe.seed,
         records=project.stage0 / "records.npz",
+        costs=_costs(project),
         thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
     )
 
@@ -249,6 +251,11 @@ def check_components(recipe: Recipe) -> None:
         )
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
+    for key in recipe.oracle.params:
+        if key != "costs":
+            raise UnknownName(f"oracle ({recipe.oracle.name})", key, ("costs",))
+    if "costs" in cold.needs | query.needs and "costs" not in recipe.oracle.params:
+        raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 
 
 def _learner_settings(recipe: Recipe) -> Any:
@@ -368,6 +375,13 @@ def _oracle(project: Project) -> Oracle:
     seen = np.full_like(truth, -1)
     seen[pool] = truth[pool]
     return SimulatedOracle(seen)
+
+
+def _costs(project: Project) -> FloatArray | None:
+    from .data.costs import read_costs
+
+    path = project.recipe.oracle.params.get("costs")
+    return None if path is None else read_costs(Path(str(path)), project.dataset.manifest)
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

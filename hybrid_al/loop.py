@@ -35,8 +35,8 @@ class Experiment:
     """All that the loop needs, as values and protocols; `assemble.py` makes it from a recipe.
 
     cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `records` is where
-    pretraining wrote what it says of every sample, for strategies that ask. `thumbnail` makes a small JPEG of a sample
-    for trackers that may show images (`log_images`).
+    pretraining wrote what it says of every sample, `costs` (N,) what an answer costs, for strategies that ask.
+    `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`).
     """
 
     manifest: Manifest
@@ -50,6 +50,7 @@ class Experiment:
     budgets: tuple[int, ...]
     seed: int
     records: Path | None = None
+    costs: FloatArray | None = None
     thumbnail: Callable[[int], bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -116,11 +117,15 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
     predictor, consistency, extras = None, None, dict[str, FloatArray]()
     if "stage0" in needs:
         extras |= _records(experiment)
+    if "costs" in needs:
+        if experiment.costs is None:
+            raise InputError(f"round {r}", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+        extras["cost"] = experiment.costs
     if r > 0:
         previous = disk.round_path(r - 1)
         if "history" in needs:
             extras["previous_probs"] = _before(experiment, disk, r, candidates)
-        if needs - {"embeddings", "consistency", "stage0"}:
+        if needs - {"embeddings", "consistency", "stage0", "costs"}:
             experiment.learner.load(previous / "model.safetensors")
             predictor = experiment.learner.predict
         if "gradients" in needs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.special
@@ -10,6 +11,7 @@ import scipy.special
 from .errors import InputError, UnknownName
 from .types import FloatArray
 
+Fusion = Literal["mean", "product", "max"]
 ROUNDING = 1e-12  # of a difference of entropies: passes in float32 that agree are not put in order by it
 
 
@@ -155,18 +157,30 @@ def mid_ranks(values: FloatArray) -> FloatArray:
     return ranks
 
 
-def fuse(parts: Mapping[str, FloatArray], weights: Mapping[str, float]) -> FloatArray:
-    """Weighted mean of the mid-ranks of the named terms, each (N,) -> (N,), in (0, 1), larger = ask first.
+def fuse(parts: Mapping[str, FloatArray], weights: Mapping[str, float], how: Fusion = "mean") -> FloatArray:
+    """The mid-ranks of the named terms as one number, each (N,) -> (N,), in (0, 1), larger = ask first.
+
+    mean     weighted arithmetic mean: what one term lacks another makes up for
+    product  weighted geometric mean: only what is high in all terms is high (as AADA and RIPU multiply)
+    max      the largest of mid-rank x weight, weights divided by the largest: the union of the terms' best (BoostMIS)
 
     The terms may have any unit and range. `weights` name exactly the terms there are (see `check_weights`).
     """
     check_weights(weights)
     for name in set(parts) ^ set(weights):
         raise UnknownName("weights", name, set(parts) & set(weights))
-    total: FloatArray = sum(
-        (weight * mid_ranks(parts[name]) for name, weight in weights.items()), start=np.zeros(1)
-    ) / sum(weights.values())
-    return total
+    if how not in get_args(Fusion):
+        raise UnknownName("fusion", str(how), get_args(Fusion))
+    ranks = np.stack([mid_ranks(parts[name]) for name in weights])
+    weight = np.asarray(list(weights.values()), dtype=np.float64)[:, None]
+    if how == "max":
+        largest: FloatArray = (ranks * weight / weight.max()).max(axis=0)
+        return largest
+    if how == "product":
+        product: FloatArray = np.exp((weight * np.log(ranks)).sum(axis=0) / weight.sum())
+        return product
+    total: FloatArray = sum((w * rank for w, rank in zip(weights.values(), ranks, strict=True)), start=np.zeros(1))
+    return total / sum(weights.values())
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

@@ -32,6 +32,7 @@ Need = Literal[
     "consistency",
     "stage0",
     "gradients",
+    "costs",
 ]
 
 

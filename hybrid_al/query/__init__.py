@@ -19,6 +19,7 @@ from .mmd import MMD
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
+from .schedule import Schedule
 from .smi import SubmodularMutualInformation
 from .tod import TOD
 from .typiclust import TypiClust
@@ -59,6 +60,7 @@ __all__ = [
     "Random",
     "RandomPerGroup",
     "Ratio",
+    "Schedule",
     "SubmodularMutualInformation",
     "TTAEntropy",
     "TTAJensenShannon",
@@ -107,4 +109,5 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "tta_jsd": TTAJensenShannon,
     "tod": TOD,
     "hybrid": Hybrid,
+    "schedule": Schedule,
 }

@@ -14,19 +14,20 @@ from ..errors import InputError
 from ..labels import LabelStore
 from ..types import FloatArray, IntArray, Need, PredictionBatch, Query
 
-COLD: frozenset[Need] = frozenset({"embeddings", "stage0"})
+COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs"})
 """What there is before any model: a strategy that needs no more can start cold."""
 
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "stage0": ("pretext_loss", "confidence", "variability"),
     "history": ("previous_probs",),
     "gradients": ("gradients",),
+    "costs": ("cost",),
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
 pretext_loss, confidence, variability (N,) as pretraining recorded them (`stage0/records.npz`); nan where it never saw a
 sample. previous_probs (N, C): what the model of the round before the last says now; (N, 0) where there was none.
-gradients (N, K): from `Learner.extras`.
+gradients (N, K): from `Learner.extras`. cost (N,): what an answer costs, as the recipe has it (`oracle.costs`).
 """
 
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]

@@ -10,18 +10,22 @@ from typing import ClassVar
 import numpy as np
 
 from ..embeddings import Metric
-from ..errors import UnknownName
+from ..errors import InputError, UnknownName
 from ..kernels import k_center, k_means
+from ..scores import Fusion
 from ..types import FloatArray, Need
 from .base import QueryState
 from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, rest_by_score
+from .batch_clusters import ClusterMarginBatch
+from .batch_constrained import ClassBalancedBatch, KnapsackBatch
 from .batch_spread import CoverBatch, DPPBatch, KMeansPlusPlusBatch, WeightedKMeansBatch
 from .batch_stochastic import PowerBatch, SoftmaxBatch, SoftRankBatch, StochasticBatches
+from .terms import check_terms, fused_terms, predicted_once, term_needs
 
 __all__ = ["BATCHES", "Batch", "BatchMaker", "BatchParams", "best_first", "build_batch"]
 
-BatchParams = Mapping[str, str | int | float | Mapping[str, str | int | float]]
-"""A batch maker in a recipe: `{name: kmeans, shortlist: 5}`."""
+BatchParams = Mapping[str, object]
+"""A batch maker in a recipe: `{name: kmeans, shortlist: 5}`; one that wraps another has it as `batch`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class PerGroupBatch:
     """
 
     most: int = 1
-    batch: Mapping[str, str | int | float] = field(default_factory=lambda: {"name": "topk"})
+    batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
 
     def __post_init__(self) -> None:
         """Refuse caps of nothing and unknown batch makers."""
@@ -118,6 +122,77 @@ class PerGroupBatch:
         return Batch(rest_by_score(values_M, kept[made.picks], budget, rng), note)
 
 
+@dataclass(frozen=True)
+class TwoStageBatch:
+    """The `keep` * budget best-scored, ranked anew by other terms, then another batch maker.
+
+    Suggestive annotation, EADA and DUC filter so. Cost: that of the terms and of `batch`.
+
+    score   weight of each term (see `terms.TERMS`), fused by mid-ranks among those kept
+    fusion  mean | product | max, see `scores.fuse`
+    """
+
+    keep: int = 5
+    score: Mapping[str, float] = field(default_factory=lambda: {"margin": 1.0})
+    fusion: Fusion = "mean"
+    batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
+
+    def __post_init__(self) -> None:
+        """Refuse to keep nothing, unknown terms and unknown batch makers."""
+        check_whole("batch.keep", self.keep)
+        check_terms("batch.score", self.score, self.fusion)
+        build_batch(self.batch)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the terms and the batch maker inside read."""
+        return build_batch(self.batch).needs | term_needs(self.score)
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """In the order of the batch maker inside."""
+        kept = np.sort(best_first(values_M, rng)[: self.keep * budget])
+        inside = predicted_once(replace(state, candidates=state.candidates[kept]))
+        values, _ = fused_terms(inside, self.score, self.fusion)
+        made = build_batch(self.batch).make(inside, values, budget, rng)
+        note = f"of the {len(kept)} best by {' and '.join(self.score).replace('_', ' ')}"
+        return Batch(kept[made.picks], "; ".join(filter(None, (made.note, note))))
+
+
+@dataclass(frozen=True)
+class WithoutOutliersBatch:
+    """Leave out the candidates that pretraining never came to know, then another batch maker.
+
+    Karamcheti et al., Mind Your Outliers! (ACL 2021), section 5: collectively hard samples lie low in confidence and
+    in variability of a dataset map; here that of stage 0, as no labels of the candidates are known. Left out are those
+    of the lowest product of the two; where too few remain, fewer. Cost: a sort, and that of `batch`.
+
+    share  of the candidates that is left out (the paper tries 0.1 to 0.5)
+    """
+
+    share: float = 0.1
+    batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave nothing, and unknown batch makers."""
+        if not 0 <= self.share < 1:
+            raise InputError("batch.share", "a share in [0, 1)", repr(self.share))
+        build_batch(self.batch)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The records of stage 0, and what the batch maker inside reads."""
+        return build_batch(self.batch).needs | {"stage0"}
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """In the order of the batch maker inside."""
+        known = state.record("confidence", state.candidates) * state.record("variability", state.candidates)
+        out = min(int(self.share * len(known)), len(known) - budget)
+        kept = np.sort(best_first(known, rng)[: len(known) - out])
+        inside = replace(state, candidates=state.candidates[kept])
+        made = build_batch(self.batch).make(inside, values_M[kept], budget, rng)
+        return Batch(kept[made.picks], "; ".join(filter(None, (made.note, f"{out} outliers left out"))))
+
+
 BATCHES: dict[str, type[BatchMaker]] = {
     "topk": TopK,
     "kmeans": KMeansBatch,
@@ -130,7 +205,12 @@ BATCHES: dict[str, type[BatchMaker]] = {
     "weighted_kmeans": WeightedKMeansBatch,
     "cover": CoverBatch,
     "dpp": DPPBatch,
+    "cluster_margin": ClusterMarginBatch,
+    "class_balanced": ClassBalancedBatch,
+    "knapsack": KnapsackBatch,
     "per_group": PerGroupBatch,
+    "two_stage": TwoStageBatch,
+    "without_outliers": WithoutOutliersBatch,
 }
 
 

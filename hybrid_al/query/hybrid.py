@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import UnknownName
-from ..scores import check_weights, fuse, mid_ranks
+from ..scores import Fusion
 from ..types import Need, Query, Scores
 from .base import QueryState, check_budget
 from .batch import BatchParams, build_batch
-from .terms import TERMS, predicted_once, standing
+from .terms import check_terms, fused_terms, predicted_once, standing, term_needs
 
 
 @dataclass(frozen=True)
@@ -21,36 +20,28 @@ class Hybrid:
 
     score  weight of each term (see `terms.TERMS`); terms are fused by mid-ranks, so their scales do not matter
     batch  name and parameters of the batch maker (see `batch.BATCHES`)
+    fusion mean | product | max of the mid-ranks, see `scores.fuse`
     """
 
     score: Mapping[str, float] = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
     batch: BatchParams = field(default_factory=lambda: {"name": "kmeans", "shortlist": 5})
+    fusion: Fusion = "mean"
 
     def __post_init__(self) -> None:
         """Refuse unknown terms, weights that say nothing, and unknown batch makers."""
-        for name in self.score:
-            if name not in TERMS:
-                raise UnknownName("hybrid.score", name, TERMS)
-        check_weights(self.score)
+        check_terms("hybrid.score", self.score, self.fusion)
         build_batch(self.batch)
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The terms that count; a weight of zero leaves its term out, and its cost."""
-        return {name: weight for name, weight in self.score.items() if weight > 0}
 
     @property
     def needs(self) -> frozenset[Need]:
         """What the terms and the batch maker read."""
-        return build_batch(self.batch).needs.union(*(TERMS[name].needs for name in self.weights))
+        return build_batch(self.batch).needs | term_needs(self.score)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the batch maker's order; scores hold the fused value and each term's mid-rank."""
         check_budget(state, budget)
         state = predicted_once(state)
-        terms = {name: TERMS[name].score(state) for name in self.weights}
-        values = fuse(terms, self.weights)
-        ranks = {name: mid_ranks(term) for name, term in terms.items()}
+        values, ranks = fused_terms(state, self.score, self.fusion)
         batch = build_batch(self.batch).make(state, values, budget, rng)
         return Query(
             state.candidates[batch.picks],

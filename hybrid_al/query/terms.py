@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import get_args
 
 import numpy as np
 
 from .. import scores
 from ..consistency import ALL_PARTS, PARTS
-from ..errors import InputError
+from ..errors import InputError, UnknownName
 from ..kernels import typicality
 from ..types import FloatArray, IntArray, Need, PredictionBatch
 from .base import QueryState
@@ -61,19 +62,65 @@ TERMS: dict[str, Term] = {
 }
 
 
+def check_terms(where: str, weights: Mapping[str, float], fusion: str) -> None:
+    """Refuse unknown terms, weights that say nothing and unknown fusions."""
+    for name in weights:
+        if name not in TERMS:
+            raise UnknownName(where, name, TERMS)
+    scores.check_weights(weights)
+    if fusion not in get_args(scores.Fusion):
+        raise UnknownName("fusion", str(fusion), get_args(scores.Fusion))
+
+
+def term_needs(weights: Mapping[str, float]) -> frozenset[Need]:
+    """What the terms read that count; a weight of zero leaves its term out, and its cost."""
+    return frozenset[Need]().union(*(TERMS[name].needs for name, weight in weights.items() if weight > 0))
+
+
+def fused_terms(
+    state: QueryState, weights: Mapping[str, float], fusion: scores.Fusion = "mean"
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """The fused score of the candidates (M,), and each counting term's mid-rank (M,)."""
+    counting = {name: weight for name, weight in weights.items() if weight > 0}
+    terms = {name: TERMS[name].score(state) for name in counting}
+    return scores.fuse(terms, counting, fusion), {name: scores.mid_ranks(term) for name, term in terms.items()}
+
+
 def predicted_once(state: QueryState) -> QueryState:
-    """The same state with each kind of prediction computed at most once, for scores of several terms."""
+    """The same state with each kind of prediction computed at most once, for scores of several terms.
+
+    Parts of the candidates are answered from it too; other samples are asked of the model anew.
+    """
     if state.predictor is None:
         return state
+    ask, own = state.predictor, state.candidates
 
     @cache
     def batches(samples: int, views: int) -> tuple[PredictionBatch, ...]:
-        return tuple(state.predictions(samples, views))
+        return tuple(ask(own, samples, views))
 
-    def predictor(_: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
-        return iter(batches(samples, views))
+    def predictor(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        if np.array_equal(indices, own):
+            return iter(batches(samples, views))
+        if np.isin(indices, own).all():
+            return iter([_rows(batches(samples, views), indices)])
+        return ask(indices, samples, views)
 
     return replace(state, predictor=predictor)
+
+
+def _rows(batches: tuple[PredictionBatch, ...], indices: IntArray) -> PredictionBatch:
+    """What the batches say of some of their samples."""
+    known = np.concatenate([batch.indices for batch in batches])
+    order = np.argsort(known)
+    place = order[np.searchsorted(known, indices, sorter=order)]
+    features = [batch.features for batch in batches if batch.features is not None]
+    return PredictionBatch(
+        indices,
+        np.concatenate([batch.probs for batch in batches])[place],
+        np.concatenate(features)[place] if len(features) == len(batches) else None,
+        batches[0].head,
+    )
 
 
 def standing(ranks: Mapping[str, FloatArray], position: int) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from hybrid_al import scores
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query import Hybrid, QueryState
 from hybrid_al.query.batch import BATCHES, BatchParams, build_batch
 from hybrid_al.query.batch_spread import weighted_k_means
 from hybrid_al.testing import make_state, restrict
-from hybrid_al.types import FloatArray, IntArray
+from hybrid_al.types import FloatArray, IntArray, PredictionBatch
 
 
 def values_of(state: QueryState, seed: int = 7) -> FloatArray:
@@ -212,10 +213,86 @@ def test_weights_are_not_negative(name: str, bad: float) -> None:
         ({"name": "cover", "rows": 0}, "batch.rows"),
         ({"name": "dpp", "sigma": -1}, "batch.sigma"),
         ({"name": "dpp", "metric": "l1"}, "batch.metric"),
+        ({"name": "cluster_margin", "size": 0}, "batch.size"),
+        ({"name": "class_balanced", "strength": 0}, "batch.strength"),
+        ({"name": "class_balanced", "solver": "gredy"}, "did you mean 'greedy'"),
+        ({"name": "knapsack", "spend": 0}, "batch.spend"),
+        ({"name": "two_stage", "keep": 0}, "batch.keep"),
+        ({"name": "two_stage", "score": {"margn": 1}}, "did you mean 'margin'"),
+        ({"name": "two_stage", "fusion": "sum"}, "fusion"),
+        ({"name": "without_outliers", "share": 1}, "batch.share"),
         ({"name": "per_group", "most": 0}, "batch.most"),
         ({"name": "per_group", "batch": {"name": "top"}}, "topk"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(params: Mapping[str, str | int | float], message: str) -> None:
+def test_settings_that_make_no_sense_are_refused(params: BatchParams, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_batch(params)
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_cluster_margin_goes_round_from_the_smallest_cluster(size: int) -> None:
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    state = make_state(80)
+    values, rng = values_of(state), np.random.default_rng(5)
+    best = np.argsort(-values)[:24]
+    rng.random(len(values))  # what ties are broken with
+    shortlist = rng.permutation(best)
+    vectors = state.vectors(state.candidates[shortlist], "cosine")
+    cluster = fcluster(linkage(vectors.astype(np.float64), "average"), -(-24 // size), "maxclust")
+    waiting = {c: shortlist[cluster == c].tolist() for c in np.unique(cluster).tolist()}
+    order, expected = sorted(waiting, key=lambda c: (len(waiting[c]), c)), list[int]()
+    while len(expected) < 8:
+        expected += [waiting[c].pop(0) for c in order if waiting[c]]
+    params: BatchParams = {"name": "cluster_margin", "shortlist": 3, "size": size}
+    assert picks_of(params, state, values, 8, 5).tolist() == expected[:8]
+
+
+def test_two_stages_rank_the_best_anew() -> None:
+    state, values = make_state(80), values_of(make_state(80))
+    kept = np.argsort(-values)[:15]
+    margins = scores.margin(state.probs())
+    picks = picks_of({"name": "two_stage", "keep": 3}, state, values, 5)
+    assert picks.tolist() == sorted(kept, key=lambda i: -margins[i])[:5]
+    both: BatchParams = {"name": "two_stage", "keep": 3, "score": {"consistency": 1}, "batch": {"name": "kmeans"}}
+    assert set(picks_of(both, state, values, 5).tolist()) <= set(kept.tolist())
+    assert build_batch(both).needs == {"consistency", "embeddings"}
+
+
+def test_a_second_stage_costs_no_second_pass() -> None:
+    state, calls = make_state(), list[int]()
+    inner = state.predictor
+    assert inner is not None
+
+    def counted(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        calls.append(len(indices))
+        return inner(indices, samples, views)
+
+    strategy = Hybrid(score={"entropy": 1}, batch={"name": "two_stage", "keep": 2})
+    query = strategy.select(replace(state, predictor=counted), 4, np.random.default_rng(0))
+    assert calls == [len(state.candidates)]
+    assert query.indices.tolist() == strategy.select(state, 4, np.random.default_rng(0)).indices.tolist()
+
+
+def test_outliers_are_left_out() -> None:
+    state, values = make_state(60), values_of(make_state(60))
+    known = state.record("confidence", state.candidates) * state.record("variability", state.candidates)
+    kept = np.argsort(known)[27:]  # half of 54
+    picks = picks_of({"name": "without_outliers", "share": 0.5}, state, values, 6)
+    assert picks.tolist() == sorted(kept, key=lambda i: -values[i])[:6]
+    everything = picks_of({"name": "without_outliers", "share": 0.9}, state, values, 50)
+    assert len(everything) == 50
+
+
+def test_batch_makers_nest_as_deep_as_one_likes() -> None:
+    params = {
+        "name": "two_stage",
+        "batch": {
+            "name": "without_outliers",
+            "batch": {"name": "per_group", "batch": {"name": "kmeans", "shortlist": 3}},
+        },
+    }
+    strategy = TypeAdapter(Hybrid).validate_python({"batch": params})
+    assert strategy.needs == {"predictions", "consistency", "stage0", "embeddings"}
+    assert len(strategy.select(make_state(), 5, np.random.default_rng(0)).indices) == 5

@@ -236,6 +236,17 @@ def test_the_loop_reads_the_records_of_stage_0(setting: Callable[..., tuple[Expe
     np.testing.assert_array_equal(probe.seen[0].extras["pretext_loss"], loss)
 
 
+def test_the_loop_hands_on_what_answers_cost(setting: Callable[..., tuple[Experiment, RunDir]]) -> None:
+    probe = Probe([], frozenset({"costs"}))
+    experiment, disk = setting(probe)
+    experiment = dataclasses.replace(experiment, cold_start=("probe", probe))
+    with pytest.raises(InputError, match="round 0: expected what an answer costs"):
+        select(experiment, disk, 0)
+    costs = np.arange(20.0) + 1
+    select(dataclasses.replace(experiment, costs=costs), disk, 0)
+    np.testing.assert_array_equal(probe.seen[0].extra("cost", np.arange(20)), costs)
+
+
 def test_nothing_is_read_that_was_not_asked_for(setting: Callable[..., tuple[Experiment, RunDir]]) -> None:
     probe = Probe([], frozenset({"embeddings"}))
     experiment, disk = setting(probe)

@@ -24,6 +24,7 @@ from hybrid_al.query import (
     QueryState,
     QueryStrategy,
     Ratio,
+    Schedule,
     TTAEntropy,
     TTAJensenShannon,
     TTAVariance,
@@ -31,7 +32,8 @@ from hybrid_al.query import (
     VoteEntropy,
 )
 from hybrid_al.query.batch import BATCHES, best_first, build_batch
-from hybrid_al.query.terms import TERMS, standing
+from hybrid_al.query.schedule import coverage
+from hybrid_al.query.terms import TERMS, predicted_once, standing
 from hybrid_al.testing import make_state, restrict
 from hybrid_al.types import FloatArray, IntArray, PredictionBatch
 
@@ -302,3 +304,85 @@ def test_batches_are_listed() -> None:
 def test_budget_must_fit_the_candidates(name: str, budget: int) -> None:
     with pytest.raises(InputError, match="1 to 34 candidates"):
         STRATEGIES[name]().select(make_state(), budget, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("fusion", ["mean", "product", "max"])
+def test_fusions(fusion: scores.Fusion) -> None:
+    parts = {"a": np.array([1.0, 5, 8, 4, 3, 2, 0, 6, 7]), "b": np.array([1.0, 4, 0, 8, 2, 3, 5, 6, 7])}
+    ranks = {name: scores.mid_ranks(values) for name, values in parts.items()}
+    weights = {"a": 2.0, "b": 1.0}
+    expected = {
+        "mean": (2 * ranks["a"] + ranks["b"]) / 3,
+        "product": np.cbrt(ranks["a"] ** 2 * ranks["b"]),
+        "max": np.maximum(ranks["a"], ranks["b"] / 2),
+    }[fusion]
+    np.testing.assert_allclose(scores.fuse(parts, weights, fusion), expected)
+    query = Hybrid(fusion=fusion, batch={"name": "topk"}).select(make_state(), 3, np.random.default_rng(0))
+    state = make_state()
+    assert state.consistency is not None
+    own = {
+        "entropy": scores.entropy(state.probs()),
+        "consistency": state.consistency.uncertainty()[state.candidates].astype(np.float64),
+    }
+    assert query.scores is not None
+    np.testing.assert_allclose(query.scores.values, scores.fuse(own, {"entropy": 1.0, "consistency": 1.0}, fusion))
+    with pytest.raises(InputError, match="did you mean 'product'"):
+        Hybrid(fusion="produkt")  # type: ignore[arg-type]
+
+
+def test_what_was_predicted_serves_parts_of_the_candidates() -> None:
+    state, calls = make_state(), list[IntArray]()
+    inner = state.predictor
+    assert inner is not None
+
+    def counted(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        calls.append(indices)
+        return inner(indices, samples, views)
+
+    once = predicted_once(replace(state, predictor=counted))
+    whole, some = once.probs(), np.array([20, 3, 11])
+    part = replace(once, candidates=state.candidates[some])
+    np.testing.assert_array_equal(part.probs(), whole[some])
+    features = [b.features for b in once.predictions()]
+    assert all(f is not None for f in features)
+    (batch,) = part.predictions()
+    assert batch.features is not None and batch.head is not None
+    np.testing.assert_array_equal(batch.features, np.concatenate([f for f in features if f is not None])[some])
+    assert len(calls) == 1
+    replace(once, candidates=state.labels.labeled).probs()
+    assert calls[1].tolist() == state.labels.labeled.tolist()
+
+
+def test_coverage_is_the_share_of_the_pool_near_a_label() -> None:
+    state = make_state(50, labeled=6)
+    pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "l2").astype(np.float64)
+    known = state.vectors(state.labels.labeled, "l2").astype(np.float64)
+    for share in (0.05, 0.3, 0.9):
+        pairs = [float(np.linalg.norm(a - b)) for i, a in enumerate(pool) for b in pool[:i]]
+        radius = np.quantile(pairs, share)
+        near = [min(np.linalg.norm(a - b) for b in known) <= radius for a in pool]
+        assert coverage(state, share, "l2", np.random.default_rng(0)) == pytest.approx(np.mean(near))
+    assert coverage(make_state(labeled=0), 0.5, "l2", np.random.default_rng(0)) == 0
+    assert coverage(make_state(constant=True), 0.5, "l2", np.random.default_rng(0)) == 1
+
+
+def test_the_schedule_goes_from_density_to_uncertainty() -> None:
+    plain = {"name": "topk"}
+    state = make_state(labeled=0)
+    late, early = Hybrid(batch=plain), Hybrid(score={"density": 1}, batch=plain)
+    picks = Schedule(batch=plain).select(state, 4, np.random.default_rng(0))
+    assert picks.indices.tolist() == early.select(state, 4, np.random.default_rng(0)).indices.tolist()
+    assert picks.reasons is not None and picks.reasons[0].startswith("labels cover 0 %; density in the top ")
+    covered = make_state(constant=True)
+    picks = Schedule(batch=plain).select(covered, 4, np.random.default_rng(0))
+    assert picks.indices.tolist() == late.select(covered, 4, np.random.default_rng(0)).indices.tolist()
+    half = make_state(60, labeled=8)
+    weight = coverage(half, 0.1, "cosine", np.random.default_rng(0))
+    assert 0 < weight < 1
+    found = Schedule(batch=plain, share=0.1).select(half, 4, np.random.default_rng(0)).scores
+    values = [hybrid.select(half, 4, np.random.default_rng(0)).scores for hybrid in (early, late)]
+    assert found is not None and values[0] is not None and values[1] is not None
+    np.testing.assert_allclose(found.values, (1 - weight) * values[0].values + weight * values[1].values)
+    for wrong in ({"share": 0}, {"early": {"densty": 1}}, {"batch": {"name": "no"}}):
+        with pytest.raises(InputError):
+            TypeAdapter(Schedule).validate_python(wrong)

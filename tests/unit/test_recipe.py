@@ -80,7 +80,7 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
         (["cold_start=typicalclust"], r"did you mean 'typiclust'"),
         (["cold_start=entropy"], r"cold_start: expected a strategy that needs embeddings alone"),
         (["query={name: hybrid, score: {entrop: 1.0}}"], r"did you mean 'entropy'"),
-        (["query={name: hybrid, shortlist: 5}"], r"query \(hybrid\): expected one of batch, score"),
+        (["query={name: hybrid, shortlist: 5}"], r"query \(hybrid\): expected one of batch, fusion, score"),
         (["train.name=fixmach"], r"did you mean 'fixmatch'"),
         (["train.wieght=0.9"], r"train \(mean_teacher\): .*did you mean 'weight'"),
         (["train.weight=high"], r"train\.weight: .*number.*'high'"),

@@ -1,0 +1,45 @@
+"""What an answer costs, sample by sample, from a CSV file: for queries that keep to a limit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..manifest import Manifest
+from ..types import FloatArray
+from .table import read_table
+
+COLUMNS = ("id", "cost")
+
+
+def read_costs(path: Path, manifest: Manifest) -> FloatArray:
+    """Costs (N,) in any unit, above 0, from the columns id and cost; every sample of the pool has one, others nan.
+
+    Errors say the line: unknown or repeated ids, and what is no such number.
+    """
+    if not path.is_file():
+        raise InputError(f"oracle.costs: {path}", "a CSV file with the columns id and cost", "no file there")
+    header, lines = read_table(path)
+    if not set(COLUMNS) <= set(header):
+        raise InputError(f"{path}, line 1", "the columns id and cost", ", ".join(header))
+    costs = np.full(len(manifest), np.nan)
+    for line, row in lines:
+        where, sample = f"{path}, line {line}", row["id"].strip()
+        if sample not in manifest.position:
+            raise InputError(where, "an id of the data", repr(sample))
+        if not np.isnan(costs[manifest.position[sample]]):
+            raise InputError(where, "each id once", f"{sample!r} again")
+        try:
+            cost = float(row["cost"])
+        except ValueError:
+            cost = math.nan
+        if not 0 < cost < math.inf:
+            raise InputError(where, "a cost above 0", repr(row["cost"]))
+        costs[manifest.position[sample]] = cost
+    missing = [i for i in manifest.indices("pool").tolist() if np.isnan(costs[i])]
+    if missing:
+        raise InputError(path, "a cost of every sample of the pool", f"none of {manifest.ids[missing[0]]!r}")
+    return costs

@@ -1,0 +1,58 @@
+"""Cluster-Margin: the best-scored, taken in turns from the clusters that they form, the smallest cluster first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..embeddings import Metric
+from ..types import FloatArray, Need
+from .base import About, QueryState
+from .batch_base import Batch, best_first, check_metric, check_whole
+
+
+@dataclass(frozen=True)
+class ClusterMarginBatch:
+    """Agglomerative clusters (average linkage) of the best shortlist * budget candidates; one of each in turns.
+
+    A turn goes from the smallest cluster to the largest; within a cluster the order is random, as published.
+
+    size  mean number of candidates in a cluster
+    """
+
+    shortlist: int = 10
+    size: int = 10
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Citovsky et al.: *Batch Active Learning at Scale*, NeurIPS 2021, algorithm 1",
+        passes="0",
+        time="(shortlist b)^2 (D + log)",
+        memory="(shortlist b)^2 / 2",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no shortlist and no cluster can have."""
+        check_whole("batch.shortlist", self.shortlist)
+        check_whole("batch.size", self.size)
+        check_metric(self.metric)
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """In the order of the turns."""
+        from scipy.cluster.hierarchy import fcluster, linkage
+
+        shortlist = rng.permutation(best_first(values_M, rng)[: self.shortlist * budget])
+        cluster = np.zeros(len(shortlist), dtype=np.int64)
+        if len(shortlist) > 1:
+            vectors = state.vectors(state.candidates[shortlist], self.metric).astype(np.float64)
+            found = fcluster(linkage(vectors, "average"), -(-len(shortlist) // self.size), "maxclust")
+            cluster = found.astype(np.int64) - 1
+        sizes = np.bincount(cluster)
+        together = np.argsort(cluster, kind="stable")
+        turn = np.empty(len(cluster), dtype=np.int64)  # of each in its cluster
+        turn[together] = np.arange(len(cluster)) - np.searchsorted(cluster[together], cluster[together])
+        order = np.lexsort((cluster, sizes[cluster], turn))
+        return Batch(shortlist[order[:budget]], f"in turns from {len(sizes)} clusters")
