@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from .models.classifier import Classifier, Standardize
 from .models.encoder import Encoder
 from .network_learner import Foundation, NetworkLearner
 from .predict import embed
+from .rundir import seal, sealed
 from .semi.base import Objective
 from .train import Schedule
 from .types import FloatArray, IntArray
@@ -68,11 +70,14 @@ def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray
     path = base.cache / f"views-{hashlib.sha256(made_from.encode()).hexdigest()[:24]}.npy"
     base.cache.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):  # of two runs that start at once, one makes it
-        if not path.is_file():
+        if sealed(path) is None:
+            if path.with_suffix(".json").is_file():
+                print(f"{path}: damaged; the views are embedded again", file=sys.stderr)
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             views = Views(policy, policy, policy)
             _embed_views(base.encoder, ImageInputs(base.store, views, base.device), base.pool, count, temporary)
             temporary.replace(path)
+            seal(path)
     cached: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
     return cached
 

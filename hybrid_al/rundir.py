@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import filelock
 import numpy as np
@@ -58,6 +58,20 @@ def sha256_of(path: Path) -> str:
     """Hash of a file's bytes, read in parts."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(path: Path, **facts: object) -> None:
+    """Say in a JSON beside a file, written last, what its bytes are, and more about it."""
+    write_atomic(path.with_suffix(".json"), json.dumps({"sha256": sha256_of(path), **facts}))
+
+
+def sealed(path: Path) -> dict[str, Any] | None:
+    """What `seal` said of a file; None where the file is not, byte for byte, what it was, or either is missing."""
+    try:
+        facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return facts if facts["sha256"] == sha256_of(path) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ..rundir import replacing, sha256_of, write_atomic
+from ..rundir import replacing, seal, sealed
 from ..types import IntArray
 
 SHARD = 8192  # rows; what is lost at most when a process dies
@@ -58,20 +57,20 @@ class RowCache:
         found: dict[str, tuple[Path, int]] = {}
         for note in sorted(self.folder.glob("*.json")):
             shard = note.with_suffix(".npy")
-            keys = _keys_of(note, shard)
-            if keys is None:
+            facts = sealed(shard)
+            if facts is None:
                 self.damaged.append(shard)
                 note.unlink()
                 shard.unlink(missing_ok=True)
                 continue
-            found |= {key: (shard, row) for row, key in enumerate(keys)}
+            found |= {key: (shard, row) for row, key in enumerate(facts["keys"])}
         return found
 
     def _write(self, keys: list[str], rows: Rows) -> None:
         shard = self.folder / f"{hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:24]}.npy"
         with replacing(shard) as file:
             np.save(file, np.ascontiguousarray(rows), allow_pickle=False)
-        write_atomic(shard.with_suffix(".json"), json.dumps({"sha256": sha256_of(shard), "keys": keys}))
+        seal(shard, keys=keys)
 
     def _copy(
         self, keys: Sequence[str], known: dict[str, tuple[Path, int]], out: Callable[[tuple[int, ...]], Rows]
@@ -105,13 +104,3 @@ def _by_shard(keys: Sequence[str], known: dict[str, tuple[Path, int]]) -> Iterat
         rows.append(row)
     for shard, (where, rows) in groups.items():
         yield shard, where, rows
-
-
-def _keys_of(note: Path, shard: Path) -> list[str] | None:
-    """The keys of a shard; None where it is not, byte for byte, what was written."""
-    try:
-        written = json.loads(note.read_text(encoding="utf-8"))
-        keys: list[str] = written["keys"]
-        return keys if written["sha256"] == sha256_of(shard) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

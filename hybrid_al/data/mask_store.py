@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from ..errors import InputError, UnreadableImages
-from ..rundir import replacing, sha256_of, write_json
+from ..rundir import replacing, seal, sealed
 from ..types import IGNORE, IntArray
 from .base import LabelMap
 from .masks import MASK_READER_VERSION, resize_mask
@@ -58,8 +57,8 @@ class MaskStore:
         file = Path(cache) / f"masks-{digest[:32]}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
-            if (pixels := _intact(file)) is None:
-                pixels = _write(file, samples, read, names, size)
+            facts = sealed(file)
+            pixels = _write(file, samples, read, names, size) if facts is None else np.asarray(facts["pixels"])
         return cls(samples, np.load(file, mmap_mode="r", allow_pickle=False), pixels, digest)
 
     def __len__(self) -> int:
@@ -99,14 +98,5 @@ def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names
                 out.write(shown.tobytes())
         if problems:
             raise UnreadableImages(problems)
-    write_json(file.with_suffix(".json"), {"sha256": sha256_of(file), "pixels": pixels.tolist()})
+    seal(file, pixels=pixels.tolist())
     return pixels
-
-
-def _intact(file: Path) -> IntArray | None:
-    """Pixels of each class (256,), where the maps are, byte for byte, what was written; else None."""
-    try:
-        note = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        return np.asarray(note["pixels"], dtype=np.int64) if note["sha256"] == sha256_of(file) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from filelock import FileLock
 from PIL import Image
 
 from ..errors import InputError, UnreadableImages
-from ..rundir import replacing, sha256_of, write_json
+from ..rundir import replacing, seal, sealed
 from ..types import IntArray
 from .base import Dataset
 from .images import READER_VERSION, resize, to_channels, to_uint8
@@ -63,7 +62,7 @@ class ImageStore:
         folder = Path(cache) / digest[:32]
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):  # a second process waits for the first one's work
-            if not _intact(folder):
+            if sealed(folder / "images.npy") is None:
                 if (folder / "images.npy").exists():
                     print(f"{folder}: cut short or damaged; its images are decoded again", file=sys.stderr)
                 _write(folder, dataset, shape, progress)
@@ -122,16 +121,4 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
                 progress(i + 1, n)
         if problems:
             raise UnreadableImages(problems)
-    write_json(folder / "images.json", {"sha256": sha256_of(folder / "images.npy")})
-
-
-def _intact(folder: Path) -> bool:
-    """Whether the images are there and are, byte for byte, what was written."""
-    images, record = folder / "images.npy", folder / "images.json"
-    if not (images.is_file() and record.is_file()):
-        return False
-    try:
-        written = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return isinstance(written, dict) and written.get("sha256") == sha256_of(images)
+    seal(folder / "images.npy")

@@ -14,7 +14,7 @@ import pytest
 from hybrid_al.errors import HybridALError, InputError, RunLocked
 from hybrid_al.labels import LabelStore
 from hybrid_al.manifest import Manifest, Split
-from hybrid_al.rundir import RunDir, replacing, sha256_of, write_atomic
+from hybrid_al.rundir import RunDir, replacing, seal, sealed, sha256_of, write_atomic
 from hybrid_al.types import Annotation, Query, Round, Scores
 
 
@@ -70,6 +70,20 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert file.read_bytes() == b"old" and [p.name for p in file.parent.iterdir()] == ["images"]
     assert sha256_of(file) == hashlib.sha256(b"old").hexdigest()
+
+
+def test_a_seal_holds_for_the_bytes_that_it_was_put_on(tmp_path: Path) -> None:
+    file = tmp_path / "rows.npy"
+    assert sealed(file) is None
+    file.write_bytes(b"rows")
+    assert sealed(file) is None
+    seal(file, keys=["a"])
+    assert sealed(file) == {"sha256": sha256_of(file), "keys": ["a"]}
+    file.write_bytes(b"rowS")
+    assert sealed(file) is None
+    for text in ("{", "[]", "{}", "\xff"):
+        file.with_suffix(".json").write_bytes(text.encode("latin-1"))
+        assert sealed(file) is None
 
 
 def test_query_and_round_come_back_as_they_were_committed(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The frozen learner's cache of views: made once, shared, and made again where it was damaged on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hybrid_al.frozen_learner as frozen_module
+from hybrid_al.data.phantom import Phantom
+from hybrid_al.data.store import ImageStore
+from hybrid_al.data.views import VIEWS
+from hybrid_al.frozen_learner import cached_views
+from hybrid_al.models.encoder import Encoder
+from hybrid_al.network_learner import Foundation
+from pretrain.export import export
+
+STRONG = VIEWS["microscopy"].strong
+
+
+def foundation(folder: Path) -> Foundation:
+    data = Phantom(n_pool=30, n_val=0, n_test=10, size=16).load()
+    store = ImageStore.build(data, image_size=16, channels=None, cache=folder / "cache")
+    encoder, device = Encoder(nn.Sequential(nn.AvgPool2d(4), nn.Flatten()), 3), torch.device("cpu")
+    found = export(encoder, store, "m", folder, device, cache=folder / "cache")
+    pool = data.manifest.indices("pool")
+    return Foundation(encoder, found, store, VIEWS["microscopy"], 5, pool, device, folder / "cache")
+
+
+def test_views_are_embedded_once_and_again_where_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[int] = []
+    inner = frozen_module._embed_views
+
+    def counting(encoder: Encoder, inputs: object, pool: object, count: int, path: Path) -> None:
+        made.append(count)
+        inner(encoder, inputs, pool, count, path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(frozen_module, "_embed_views", counting)
+    base = foundation(tmp_path)
+    first = np.array(cached_views(base, STRONG, 2))
+    assert first.shape == (2, 40, 48) and not first[:, 30:].any() and not np.array_equal(first[0], first[1])
+    assert np.array_equal(cached_views(base, STRONG, 2), first) and made == [2]
+    file = next(base.cache.glob("views-*.npy"))
+    data = bytearray(file.read_bytes())
+    data[-2000] ^= 1
+    file.write_bytes(data)
+    assert np.array_equal(cached_views(base, STRONG, 2), first) and made == [2, 2]
+    assert f"{file}: damaged; the views are embedded again" in capsys.readouterr().err
+    assert cached_views(base, STRONG, 0).shape == (0, 40, 48)
