@@ -41,14 +41,22 @@ DOUBT = ("entropy", "margin")
 
 @dataclass(frozen=True)
 class Side:
-    """Some arms of one CSV; their AUBC is averaged."""
+    """Some arms of one CSV; their AUBC is averaged. With `minus`, how much larger it is than that of another side."""
 
     file: str
     strategies: Sequence[str]
     objective: str = "supervised"
+    minus: Side | None = None
 
     def areas(self) -> dict[int, float]:
-        """Seed -> mean AUBC of the arms, over the seeds that all have."""
+        """Seed -> mean AUBC of the arms, or its difference to the other side's, over the seeds that all have."""
+        own = self._own()
+        if self.minus is None:
+            return own
+        others = self.minus.areas()
+        return {seed: area - others[seed] for seed, area in own.items() if seed in others}
+
+    def _own(self) -> dict[int, float]:
         results = _read(self.file)
         learner = next(iter(results.cells))[0].learner if results.cells else "frozen"
         arms = [Arm(strategy, self.objective, learner) for strategy in self.strategies]
@@ -128,11 +136,14 @@ def defaults() -> Iterator[tuple[str, Side, Side]]:
 
 
 def budget() -> Iterator[tuple[str, Side, Side]]:
-    """Representativeness against uncertainty."""
+    """Representativeness against uncertainty, and whether their difference itself differs between the budgets."""
     for size in ("low", "high"):
         for name in SETS:
             file = f"budget/{name}-{size}"
             yield f"{size} budget, {name}", Side(file, COVER), Side(file, DOUBT)
+    for name in SETS:
+        low, high = (Side(f"budget/{name}-{s}", COVER, minus=Side(f"budget/{name}-{s}", DOUBT)) for s in ("low", "high"))
+        yield f"low minus high, {name}", low, high
 
 
 def consistency() -> Iterator[tuple[str, Side, Side]]:
