@@ -142,7 +142,9 @@ def budget() -> Iterator[tuple[str, Side, Side]]:
             file = f"budget/{name}-{size}"
             yield f"{size} budget, {name}", Side(file, COVER), Side(file, DOUBT)
     for name in SETS:
-        low, high = (Side(f"budget/{name}-{s}", COVER, minus=Side(f"budget/{name}-{s}", DOUBT)) for s in ("low", "high"))
+        low, high = (
+            Side(f"budget/{name}-{s}", COVER, minus=Side(f"budget/{name}-{s}", DOUBT)) for s in ("low", "high")
+        )
         yield f"low minus high, {name}", low, high
 
 
