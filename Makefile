@@ -5,7 +5,7 @@ READY := .venv/.ready
 # two processes of one thread each: tiny networks gain nothing from threads, and results do not depend on the core count
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
-.PHONY: demo test fast slow check format lock clean
+.PHONY: demo test fast slow check format strategies lock clean
 
 demo: $(READY)
 	$(BIN)/hybrid-al run quickstart
@@ -28,6 +28,10 @@ slow: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# the tables of docs/strategies.md, which a test holds against the code
+strategies: $(READY)
+	$(BIN)/python -m hybrid_al.catalogue
 
 $(READY): requirements.lock setup.cfg
 	$(PYTHON) -m venv .venv

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import FloatArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 
 BLOCK = 4096  # rows of the pool at a time
 
@@ -28,6 +28,12 @@ class ActiveFT:
     rate: float = 1e-3
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Xie et al.: *Active Finetuning*, CVPR 2023, section 3.3",
+        passes="0",
+        time="iterations N (L + b) D",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""

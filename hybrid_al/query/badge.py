@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import k_means_plus_plus_outer
 from ..types import FloatArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .batch import best_first
 from .terms import predicted_once
 
@@ -26,6 +26,13 @@ class Badge:
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
+    about: ClassVar[About] = About(
+        paper="Ash et al.: *Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds*, ICLR 2020, "
+        "algorithm 1",
+        passes="1",
+        time="b M (C + D)",
+        memory="M (C + D)",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were drawn, each once."""

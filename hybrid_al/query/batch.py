@@ -14,7 +14,7 @@ from ..errors import InputError, UnknownName
 from ..kernels import k_center, k_means
 from ..scores import Fusion
 from ..types import FloatArray, Need
-from .base import QueryState
+from .base import About, QueryState
 from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, rest_by_score
 from .batch_clusters import ClusterMarginBatch
 from .batch_constrained import ClassBalancedBatch, KnapsackBatch
@@ -33,6 +33,12 @@ class TopK:
     """The best-scored candidates, redundant or not."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="-",
+        passes="0",
+        time="M log M",
+        memory="M",
+    )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """Largest score first, ties in random order."""
@@ -47,6 +53,12 @@ class KMeansBatch:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="-",
+        passes="0",
+        time="M log M + shortlist b^2 D a turn of k-means",
+        memory="shortlist b D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no shortlist can have."""
@@ -73,6 +85,12 @@ class KCenterBatch:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="-",
+        passes="0",
+        time="M log M + shortlist b (L + b) D",
+        memory="(shortlist b + L) D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no shortlist can have."""
@@ -97,6 +115,13 @@ class PerGroupBatch:
 
     most: int = 1
     batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
+
+    about: ClassVar[About] = About(
+        paper="ours",
+        passes="those of batch",
+        time="M log M, and that of batch",
+        memory="M",
+    )
 
     def __post_init__(self) -> None:
         """Refuse caps of nothing and unknown batch makers."""
@@ -137,6 +162,13 @@ class TwoStageBatch:
     fusion: Fusion = "mean"
     batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
 
+    about: ClassVar[About] = About(
+        paper="as suggestive annotation (MICCAI 2017), EADA (AAAI 2022) and DUC (ICLR 2023) filter",
+        passes="those of the terms and of batch",
+        time="M log M, and that of the terms and of batch",
+        memory="M",
+    )
+
     def __post_init__(self) -> None:
         """Refuse to keep nothing, unknown terms and unknown batch makers."""
         check_whole("batch.keep", self.keep)
@@ -171,6 +203,14 @@ class WithoutOutliersBatch:
 
     share: float = 0.1
     batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
+
+    about: ClassVar[About] = About(
+        paper="Karamcheti et al.: *Mind Your Outliers! Investigating the Negative Impact of Outliers on Active "
+        "Learning for Visual Question Answering*, ACL 2021, section 5",
+        passes="those of batch",
+        time="M log M, and that of batch",
+        memory="M",
+    )
 
     def __post_init__(self) -> None:
         """Refuse shares that leave nothing, and unknown batch makers."""

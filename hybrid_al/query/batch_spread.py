@@ -11,7 +11,7 @@ from ..covers import similarity_cover
 from ..embeddings import Metric
 from ..kernels import nearest, squared_to
 from ..types import FloatArray, IntArray, Need
-from .base import QueryState
+from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_metric, check_whole, rest_by_score, weights_of
 from .cover import cosine, ground
 
@@ -28,6 +28,12 @@ class KMeansPlusPlusBatch:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
+    about: ClassVar[About] = About(
+        paper="the draw of BADGE (Ash et al., ICLR 2020) with the score in the place of the gradient's length",
+        passes="0",
+        time="M (L + b) D",
+        memory="M D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse unknown metrics."""
@@ -62,6 +68,13 @@ class WeightedKMeansBatch:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
+    about: ClassVar[About] = About(
+        paper="CLUE: Prabhu et al.: *Active Domain Adaptation via Clustering Uncertainty-Weighted Embeddings*, ICCV"
+        " 2021, section 3.2",
+        passes="0",
+        time="iterations M b D",
+        memory="M D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse not to move, and unknown metrics."""
@@ -119,6 +132,12 @@ class CoverBatch:
     rows: int = 20_000
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
+    about: ClassVar[About] = About(
+        paper="Yang et al.: *Suggestive Annotation*, MICCAI 2017, section 2.3",
+        passes="0",
+        time="M log M + shortlist b B D, B = min(N, rows)",
+        memory="B D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no shortlist can have."""
@@ -150,6 +169,13 @@ class DPPBatch:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
+    about: ClassVar[About] = About(
+        paper="Biyik et al.: *Batch Active Learning Using Determinantal Point Processes*, 2019; greedy by Chen, "
+        "Zhang, Zhou, NeurIPS 2018, algorithm 1",
+        passes="0",
+        time="M log M + shortlist b^2 (b + D)",
+        memory="shortlist b^2",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no shortlist and no kernel can have."""

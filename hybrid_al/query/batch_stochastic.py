@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..types import FloatArray, Need
-from .base import QueryState
+from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_whole, weights_of
 
 
@@ -22,6 +22,13 @@ class PowerBatch:
     beta: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
+        "2023, section 3",
+        passes="0",
+        time="M log M",
+        memory="M",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that draw nothing."""
@@ -44,6 +51,13 @@ class SoftmaxBatch:
     beta: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
+        "2023, section 3",
+        passes="0",
+        time="M log M",
+        memory="M",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that draw nothing."""
@@ -64,6 +78,13 @@ class SoftRankBatch:
     beta: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
+        "2023, section 3",
+        passes="0",
+        time="M log M",
+        memory="M",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that draw nothing."""
@@ -87,6 +108,13 @@ class StochasticBatches:
     cuts: int = 1
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="Gaillochet, Desrosiers, Lombaert: *Active Learning for Medical Image Segmentation with Stochastic "
+        "Batches*, Medical Image Analysis 2023, section 3",
+        passes="0",
+        time="cuts M",
+        memory="cuts M",
+    )
 
     def __post_init__(self) -> None:
         """Refuse not to cut."""

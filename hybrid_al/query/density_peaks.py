@@ -13,7 +13,7 @@ from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import nearest, squared_to
 from ..types import Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .batch import best_first
 from .cover import pair_distances
 
@@ -36,6 +36,14 @@ class DensityPeaks:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Rodriguez, Laio: *Clustering by Fast Search and Find of Density Peaks*, Science 2014; for annotation"
+        " Jin et al.: *Density-Based One-Shot Active Learning*, Engineering Applications of Artificial "
+        "Intelligence 2023",
+        passes="0",
+        time="N^2 D",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what is no share."""

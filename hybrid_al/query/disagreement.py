@@ -9,7 +9,7 @@ import numpy as np
 
 from ..scores import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
 from ..types import Need, Query
-from .base import QueryState
+from .base import About, QueryState
 from .scored import check_passes, top_scored
 
 
@@ -23,6 +23,12 @@ class VariationRatio:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
@@ -43,6 +49,12 @@ class MeanSTD:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
@@ -63,6 +75,13 @@ class VoteEntropy:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Dagan, Engelson: *Committee-Based Sampling for Training Probabilistic Classifiers*, ICML 1995; "
+        "Settles, section 3.2",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
@@ -84,6 +103,13 @@ class TTAEntropy:
     views: int = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    about: ClassVar[About] = About(
+        paper="test-time augmentation, as in Gaillochet, Desrosiers, Lombaert: *Active learning for medical image "
+        "segmentation with stochastic batches*, Medical Image Analysis 2023",
+        passes="views",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
@@ -105,6 +131,12 @@ class TTAVariance:
     views: int = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    about: ClassVar[About] = About(
+        paper="Gao et al.: *Consistency-Based Semi-Supervised Active Learning*, ECCV 2020, the selection metric",
+        passes="views",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
@@ -126,6 +158,13 @@ class TTAJensenShannon:
     views: int = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    about: ClassVar[About] = About(
+        paper="test-time augmentation, as in Gaillochet, Desrosiers, Lombaert: *Active learning for medical image "
+        "segmentation with stochastic batches*, Medical Image Analysis 2023",
+        passes="views",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""

@@ -12,7 +12,7 @@ from scipy.special import expit
 from ..embeddings import Metric
 from ..errors import InputError
 from ..types import FloatArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .batch import best_first
 from .cover import check_rows
 
@@ -36,6 +36,12 @@ class Discriminative:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Gissin, Shalev-Shwartz: *Discriminative Active Learning*, 2019 (arXiv 1907.06347), section 3",
+        passes="0",
+        time="queries (min(N, rows) D a step of a fit + M D)",
+        memory="M D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""

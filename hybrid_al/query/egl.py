@@ -9,7 +9,7 @@ import numpy as np
 
 from ..scores import mid_ranks
 from ..types import FloatArray, Need, Query, Scores
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .batch import best_first
 from .last_layer import probs_and_features
 from .terms import standing
@@ -24,6 +24,12 @@ class ExpectedGradientLength:
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
+    about: ClassVar[About] = About(
+        paper="Settles, Craven, Ray: *Multiple-Instance Active Learning*, NeurIPS 2007, section 3",
+        passes="1",
+        time="M (C + D)",
+        memory="M (C + D)",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest expected gradient, ties in random order."""

@@ -11,7 +11,7 @@ from ..covers import Similarity, similarity_cover
 from ..embeddings import Metric
 from ..errors import InputError
 from ..types import Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .cover import check_rows, cosine, ground
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class FacilityLocation:
     rows: int = 20_000
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="the second step of Yang et al.: *Suggestive Annotation*, MICCAI 2017, section 2.3; Zheng et al.: "
+        "*Biomedical Image Segmentation via Representative Annotation*, AAAI 2019",
+        passes="0",
+        time="M B D, and about 64 B D a pick, B = min(N, rows)",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse samples that hold nothing."""
@@ -57,6 +64,13 @@ class MaxHerding:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Bae, Noh, Sutherland: *Generalized Coverage for More Robust Low-Budget Active Learning*, ECCV 2024, "
+        "section 3",
+        passes="0",
+        time="M B D, and about 64 B D a pick, B = min(N, rows)",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no kernel can have."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..scores import Fusion
 from ..types import Need, Query, Scores
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .batch import BatchParams, build_batch
 from .terms import check_terms, fused_terms, predicted_once, standing, term_needs
 
@@ -26,6 +27,13 @@ class Hybrid:
     score: Mapping[str, float] = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
     batch: BatchParams = field(default_factory=lambda: {"name": "kmeans", "shortlist": 5})
     fusion: Fusion = "mean"
+
+    about: ClassVar[About] = About(
+        paper="ours",
+        passes="those of the terms",
+        time="that of the terms and of the batch maker",
+        memory="that of the terms and of the batch maker",
+    )
 
     def __post_init__(self) -> None:
         """Refuse unknown terms, weights that say nothing, and unknown batch makers."""

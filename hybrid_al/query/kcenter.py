@@ -10,7 +10,7 @@ import numpy as np
 from ..embeddings import Metric
 from ..kernels import k_center
 from ..types import Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,13 @@ class KCenter:
     metric: Metric = "l2"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Sener, Savarese: *Active Learning for Convolutional Neural Networks: A Core-Set Approach*, ICLR "
+        "2018, algorithm 1",
+        passes="0",
+        time="N (L + b) D",
+        memory="N D",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found, so that each prefix covers well."""

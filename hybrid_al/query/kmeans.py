@@ -10,7 +10,7 @@ import numpy as np
 from ..embeddings import Metric
 from ..kernels import squared_to
 from ..types import IntArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .clusters import cluster_pool, fewest_labels_first
 
 
@@ -25,6 +25,13 @@ class KMeans:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Pourahmadi, Nooralinejad, Pirsiavash: *A Simple Baseline for Low-Budget Active Learning*, 2021 "
+        "(arXiv 2110.12033)",
+        passes="0",
+        time="N (L + b) D a turn of k-means",
+        memory="N D",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first."""

@@ -11,7 +11,7 @@ from ..covers import k_medoids
 from ..embeddings import Metric
 from ..errors import InputError
 from ..types import Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,13 @@ class KMedoids:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Park, Jun: *A Simple and Fast Algorithm for K-Medoids Clustering*, Expert Systems with Applications "
+        "2009, section 2",
+        passes="0",
+        time="iterations (N (L + b) D + the squares of the cluster sizes D) at most",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that move nothing."""

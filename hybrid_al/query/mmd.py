@@ -12,7 +12,7 @@ from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import squared_to
 from ..types import Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .cover import check_rows, ground, pair_distances
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ class MMD:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Chen, Welling, Smola: *Super-Samples from Kernel Herding*, UAI 2010, section 3; as a query Hwang et "
+        "al.: *LAMDA*, ECCV 2022, section 3.1",
+        passes="0",
+        time="M (B + L) D, and M D a pick, B = min(N, rows)",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no kernel can have."""

@@ -13,7 +13,7 @@ from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import k_means
 from ..types import FloatArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .cover import check_rows, ground
 
 
@@ -37,6 +37,12 @@ class ProbCover:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Yehuda, Dekel, Hacohen, Weinshall: *Active Learning Through a Covering Lens*, NeurIPS 2022, algorithm 1",
+        passes="0",
+        time="(M + B) B D, B = min(N, rows)",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that no ball can have."""

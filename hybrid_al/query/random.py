@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..types import Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,12 @@ class Random:
     """Uniform over the candidates, without replacement."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="the baseline that every other has to beat",
+        passes="0",
+        time="M",
+        memory="M",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` distinct candidates in random order."""
@@ -31,6 +37,12 @@ class RandomPerGroup:
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="ours",
+        passes="0",
+        time="M log M",
+        memory="M",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` distinct candidates; a group's next turn comes when no group with fewer labels is left."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..embeddings import Metric
 from ..kernels import typicality
 from ..types import IntArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .clusters import cluster_pool, fewest_labels_first
 
 
@@ -33,6 +33,13 @@ class TypiClust:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Hacohen, Dekel, Weinshall: *Active Learning on a Budget: Opposite Strategies Suit High and Low "
+        "Budgets*, ICML 2022, section 3",
+        passes="0",
+        time="N (L + b) D a turn of k-means, and the squares of the cluster sizes D",
+        memory="N D",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..scores import bald, entropy, least_confidence, margin, ratio
 from ..types import Need, Query
-from .base import QueryState
+from .base import About, QueryState
 from .scored import check_passes, top_scored
 
 
@@ -18,6 +18,12 @@ class Entropy:
     """Largest predictive entropy. Settles, Active Learning Literature Survey (2009), section 3.1."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -29,6 +35,12 @@ class Margin:
     """Smallest gap between the two most probable classes. Settles (2009), section 3.1."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -40,6 +52,12 @@ class LeastConfidence:
     """Smallest probability of the most probable class. Settles (2009), section 3.1."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -51,6 +69,12 @@ class Ratio:
     """Second most probable over most probable class, largest first: `scores.ratio`. Cost: as `Margin`."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Monarch: *Human-in-the-Loop Machine Learning*, Manning 2021, section 3.2",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -67,6 +91,12 @@ class MCDropoutEntropy:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Gal, Islam, Ghahramani: *Deep Bayesian Active Learning with Image Data*, ICML 2017, section 4",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that give no mean."""
@@ -87,6 +117,13 @@ class Bald:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Houlsby et al.: *Bayesian Active Learning for Classification and Preference Learning*, 2011, section"
+        " 2; with dropout as Gal et al., section 4",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""

@@ -11,7 +11,7 @@ from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import squared_to, typicality
 from ..types import FloatArray, IntArray, Need, Query
-from .base import QueryState, check_budget
+from .base import About, QueryState, check_budget
 from .clusters import Clusters, cluster_pool, fewest_labels_first
 
 
@@ -33,6 +33,13 @@ class USL:
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Wang, Lian, Yu: *Unsupervised Selective Labeling for More Effective Semi-Supervised Learning*, ECCV "
+        "2022, section 3",
+        passes="0",
+        time="N^2 D + iterations N (L + b) D",
+        memory="N D",
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""

@@ -1,0 +1,76 @@
+"""docs/strategies.md is what the code says, every strategy and batch maker is in it and in docs/papers.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from hybrid_al import catalogue
+from hybrid_al.errors import InputError
+from hybrid_al.query import STRATEGIES
+from hybrid_al.query.batch import BATCHES
+from hybrid_al.query.terms import TERMS
+from hybrid_al.types import Need
+
+DOCS = Path(__file__).parents[2] / "docs"
+REGISTERED = {**{f"strategy {k}": v for k, v in STRATEGIES.items()}, **{f"batch {k}": v for k, v in BATCHES.items()}}
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert (DOCS / "strategies.md").read_text(encoding="utf-8") == catalogue.page(), "run make strategies"
+
+
+@pytest.mark.parametrize("kind", REGISTERED.values(), ids=REGISTERED)
+def test_everything_registered_says_what_it_is(kind: type) -> None:
+    said = catalogue.about(kind)
+    assert said.paper and said.passes and said.time and said.memory
+    assert "about" in vars(kind)  # its own, not that of a class above it
+    known = {"N", "M", "L", "b", "D", "C", "S", "B", "K"} | set(getattr(kind, "__dataclass_fields__", ()))
+    if "terms" not in said.time and "batch" not in said.time:
+        formulas = (said.time + " " + said.memory).replace("k-means", "").replace(" a ", " ")
+        symbols = set(re.findall(r"\b[A-Za-z]\b", formulas))
+        assert symbols <= known, symbols
+
+
+@pytest.mark.parametrize("name", ["bald", "mean_std", "batchbald", "tta_jsd"])
+def test_passes_are_named_by_the_setting_that_counts_them(name: str) -> None:
+    kind = STRATEGIES[name]
+    assert catalogue.about(kind).passes in kind.__dataclass_fields__  # type: ignore[attr-defined]
+
+
+def test_needs_are_all_explained() -> None:
+    assert set(catalogue.NEEDS) == set(get_args(Need))
+
+
+def test_papers_have_a_row_for_each_and_for_nothing_else() -> None:
+    text = (DOCS / "papers.md").read_text(encoding="utf-8")
+    for heading, names in (
+        ("Query strategies", set(STRATEGIES)),
+        ("Terms of a fused score", set(TERMS)),
+        ("Batch makers", set(BATCHES)),
+    ):
+        section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+        rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+        found = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+        assert sorted(found) == sorted(names)
+
+
+def test_settings_are_written_with_their_defaults() -> None:
+    assert catalogue.settings(STRATEGIES["bald"]) == "samples=25"
+    assert catalogue.settings(STRATEGIES["entropy"]) == "-"
+    assert "score={entropy: 1.0, consistency: 1.0}, batch={name: kmeans, shortlist: 5}" in catalogue.settings(
+        STRATEGIES["hybrid"]
+    )
+
+
+def test_what_declares_nothing_is_an_error() -> None:
+    @dataclass(frozen=True)
+    class Silent:
+        pass
+
+    with pytest.raises(InputError, match="Silent: expected a class variable `about`"):
+        catalogue.about(Silent)
