@@ -11,6 +11,7 @@ from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, Va
 from .discriminative import Discriminative
 from .egl import ExpectedGradientLength
 from .facility import FacilityLocation, MaxHerding
+from .guarded import Guarded
 from .hybrid import Hybrid
 from .kcenter import KCenter
 from .kmeans import KMeans
@@ -44,6 +45,7 @@ __all__ = [
     "Entropy",
     "ExpectedGradientLength",
     "FacilityLocation",
+    "Guarded",
     "Hybrid",
     "KCenter",
     "KMeans",
@@ -110,4 +112,5 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "tod": TOD,
     "hybrid": Hybrid,
     "schedule": Schedule,
+    "guarded": Guarded,
 }

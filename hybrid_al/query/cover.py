@@ -10,6 +10,7 @@ from scipy.spatial.distance import pdist
 
 from ..embeddings import Metric
 from ..errors import InputError
+from ..kernels import nearest
 from ..types import FloatArray, IntArray
 from .base import QueryState
 
@@ -56,3 +57,14 @@ def pair_distances(vectors_ND: FloatArray, rng: np.random.Generator, rows: int =
     """Distances between all pairs of a random sample of the rows; of a single row, [0]."""
     drawn = vectors_ND[rng.permutation(len(vectors_ND))[:rows]].astype(np.float64)
     return pdist(drawn) if len(drawn) > 1 else np.zeros(1)
+
+
+def coverage(state: QueryState, share: float, metric: Metric, rng: np.random.Generator) -> float:
+    """Share of the pool within the radius of a labeled sample, in [0, 1]; 0 without labels."""
+    labeled = state.labels.labeled
+    pool = state.vectors(np.union1d(state.candidates, labeled), metric)
+    if not len(labeled):
+        return 0.0
+    radius = float(np.quantile(pair_distances(pool, rng), share))
+    squared, _ = nearest(pool, state.vectors(labeled, metric), 1)
+    return float((squared[:, 0] <= np.float32(radius) ** 2 + 1e-12).mean())

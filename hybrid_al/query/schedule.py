@@ -10,11 +10,10 @@ import numpy as np
 
 from ..embeddings import Metric
 from ..errors import InputError
-from ..kernels import nearest
 from ..types import Need, Query, Scores
 from .base import About, QueryState, check_budget
 from .batch import BatchParams, build_batch
-from .cover import pair_distances
+from .cover import coverage
 from .terms import check_terms, fused_terms, predicted_once, standing, term_needs
 
 
@@ -70,14 +69,3 @@ class Schedule:
             scores=Scores(state.candidates, values, ranks),
             reasons=tuple("; ".join(filter(None, (words, standing(ranks, p), batch.note))) for p in batch.picks),
         )
-
-
-def coverage(state: QueryState, share: float, metric: Metric, rng: np.random.Generator) -> float:
-    """Share of the pool within the radius of a labeled sample, in [0, 1]; 0 without labels."""
-    labeled = state.labels.labeled
-    pool = state.vectors(np.union1d(state.candidates, labeled), metric)
-    if not len(labeled):
-        return 0.0
-    radius = float(np.quantile(pair_distances(pool, rng), share))
-    squared, _ = nearest(pool, state.vectors(labeled, metric), 1)
-    return float((squared[:, 0] <= np.float32(radius) ** 2 + 1e-12).mean())

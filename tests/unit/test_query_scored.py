@@ -32,7 +32,7 @@ from hybrid_al.query import (
     VoteEntropy,
 )
 from hybrid_al.query.batch import BATCHES, best_first, build_batch
-from hybrid_al.query.schedule import coverage
+from hybrid_al.query.cover import coverage
 from hybrid_al.query.terms import TERMS, predicted_once, standing
 from hybrid_al.testing import make_state, restrict
 from hybrid_al.types import FloatArray, IntArray, PredictionBatch
