@@ -99,9 +99,13 @@ def load_grid(
     for name in wanted:
         if name not in OBJECTIVES and ":" not in name:
             raise UnknownName("bench: objectives", name, OBJECTIVES)
+    variants = load_variants(file, overrides)
+    for label, changes in bench.variants.items():
+        if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in wanted:
+            raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(wanted)})", name)
     return Grid(
         own=recipe,
-        variants=load_variants(file, overrides),
+        variants=variants,
         strategies=pairs(strategies or tuple(named), named),
         objectives=tuple(wanted),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),

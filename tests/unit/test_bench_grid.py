@@ -84,6 +84,17 @@ def test_a_strategy_given_twice_is_an_error(recipe: Path, chosen: list[str]) -> 
         grid_of(recipe, strategies=chosen)
 
 
+@pytest.mark.parametrize(
+    "line", ["a: {train: supervised}", "a: {train: {name: fixmatch}}", "a: {train.name: supervised}"]
+)
+def test_an_objective_of_a_variant_that_the_grid_would_replace_is_an_error(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(RECIPE + f"\n  variants:\n    {line}\n")
+    with pytest.raises(InputError, match=r"variant a: train: expected an objective of the grid \(mean_teacher\)"):
+        load_grid(path)
+    assert load_grid(path, objectives=["mean_teacher", "supervised", "fixmatch"]).variants["a"]
+
+
 def test_full_is_not_a_strategy(recipe: Path) -> None:
     with pytest.raises(UnknownName):
         grid_of(recipe, strategies=[FULL])
