@@ -269,6 +269,7 @@ def _learner_settings(recipe: Recipe) -> Any:
 def training(recipe: Recipe) -> tuple[Any, Any]:
     """Objective and schedule from the one `train` section: its keys are told apart by whose they are."""
     from . import finetune_learner, frozen_learner
+    from .consistency import Recording
     from .semi import OBJECTIVES
     from .train import Schedule
 
@@ -283,7 +284,11 @@ def training(recipe: Recipe) -> tuple[Any, Any]:
             if key not in known:
                 raise UnknownName(f"train ({recipe.train.name})", key, known)
     objective = component(OBJECTIVES, "train", recipe.train.name, own)
-    changes = {k: v for k, v in params.items() if k in schedule_keys}
+    changes: dict[str, Any] = {k: v for k, v in params.items() if k in schedule_keys}
+    record = changes.get("record", {})
+    if not isinstance(record, dict):
+        raise InputError("train.record", "a mapping of keys", repr(record))
+    changes["record"] = component({"record": Recording}, "train.record", "record", record)
     schedule = component({"schedule": Schedule}, "train", "schedule", {**dataclasses.asdict(base), **changes})
     return objective, schedule
 

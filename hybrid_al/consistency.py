@@ -6,11 +6,14 @@ selection of the next round. Costs no pass over the pool of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import scipy.special
+import scipy.stats
 
 from .errors import InputError, UnknownName
 from .types import FloatArray, IntArray
@@ -18,6 +21,45 @@ from .types import FloatArray, IntArray
 PARTS = ("disagreement", "flips", "divergence")
 ALL_PARTS = (*PARTS, "doubt", "below_threshold")
 THRESHOLD = 0.95  # of FixMatch (Sohn et al., NeurIPS 2020), whatever the objective's own
+Witness = Literal["objective", "student", "teacher", "both"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What of a training goes into the record, and how it is read. No default was chosen by a study yet.
+
+    decay    weight that the past keeps at each further visit, in [0, 1]; 1 = a plain mean
+    skip     share of the fit that is not recorded, in [0, 1): 2/3 leaves its last third
+    witness  whose answers to the weak and the strong view are recorded: those of the step itself ("objective"), of
+             the student or the teacher for both after the step, or the teacher's for the weak and the student's for the
+             strong view ("both"); all but the first cost two passes a step without gradient, in eval mode
+    shrink   visits' worth of the median that each row's uncertainty is mixed with, so that rows seen rarely differ less
+    within   "class": mid-rank among the rows of the same pseudo-label in the place of the uncertainty itself
+    carry    share of the last round's record that stays where both have seen a row, in [0, 1); 0 = replacement
+    """
+
+    decay: float = 0.9
+    skip: float = 0.0
+    witness: Witness = "objective"
+    shrink: float = 0.0
+    within: Literal["all", "class"] = "all"
+    carry: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of their ranges."""
+        ranges = {"decay": 0 <= self.decay <= 1, "skip": 0 <= self.skip < 1, "carry": 0 <= self.carry < 1}
+        for name, fits in ranges.items():
+            if not fits:
+                raise InputError(f"train.record.{name}", "a share", str(getattr(self, name)))
+        if not (np.isfinite(self.shrink) and self.shrink >= 0):
+            raise InputError("train.record.shrink", "0 visits or more", str(self.shrink))
+
+    def visits(self, seen: IntArray) -> FloatArray:
+        """What the running means of rows seen so often rest on (N,): 1 + decay + decay^2 + ... for each visit."""
+        if self.decay == 1:
+            return seen.astype(np.float64)
+        total: FloatArray = (1 - self.decay**seen) / (1 - self.decay)
+        return total
 
 
 @dataclass(frozen=True)
@@ -32,8 +74,8 @@ class Consistency:
     pseudo_label  class of the weak view at the last visit, -1 where there was none
     above       running share of visits at which the largest weak-view probability was `THRESHOLD` or more, in [0, 1]
 
-    Running means forget with `ConsistencyRecorder.decay` per visit, so that the last visits, made by the
-    better model, count most.
+    Running means forget with `recording.decay` per visit, so that the last visits, made by the better model, count
+    most.
     """
 
     seen: IntArray
@@ -43,12 +85,13 @@ class Consistency:
     divergence: FloatArray
     pseudo_label: IntArray
     above: FloatArray
+    recording: Recording = field(default_factory=Recording)
 
     def uncertainty(self, parts: tuple[str, ...] = PARTS) -> FloatArray:
         """Mean of the named parts (see `ALL_PARTS`), each in [0, 1]: 0 = steady, 1 = inconsistent (N,).
 
-        A row seen fewer than two times, whose flips are unknown, gets the median of the others: "unseen = most
-        uncertain" would be random sampling on a large pool.
+        Shrunk and ranked as `recording` says. A row seen fewer than two times, whose flips are unknown, gets the median
+        of the others: "unseen = most uncertain" would be random sampling on a large pool.
         """
         values = {
             "disagreement": 1 - self.agreement,
@@ -63,31 +106,63 @@ class Consistency:
         total = np.stack([values[p] for p in parts]).mean(axis=0)
         seen = self.seen > 1
         neutral = np.median(total[seen]) if seen.any() else 0.5
+        if self.recording.shrink > 0:
+            visits = self.recording.visits(self.seen)
+            total = (visits * total + self.recording.shrink * neutral) / (visits + self.recording.shrink)
+        if self.recording.within == "class":
+            total, neutral = _ranks_within(total, np.where(seen, self.pseudo_label, -1)), 0.5
         return np.where(seen, total, neutral).astype(np.float32)
 
+    def carried(self, before: Consistency) -> Consistency:
+        """This record with a share of the last round's (`recording.carry`) where both saw a row.
+
+        Where only one did it stands alone. What both say is mixed number by number; pseudo-label and visits are the
+        newer ones.
+        """
+        now, old = self.seen > 0, before.seen > 0
+        share = np.where(now & old, self.recording.carry, np.where(old, 1.0, 0.0))
+        mixed = {
+            name: ((1 - share) * getattr(self, name) + share * getattr(before, name)).astype(np.float32)
+            for name in ("agreement", "confidence", "flips", "divergence", "above")
+        }
+        seen = np.where(now, self.seen, before.seen)
+        return replace(self, seen=seen, pseudo_label=np.where(now, self.pseudo_label, before.pseudo_label), **mixed)
+
     def arrays(self) -> dict[str, IntArray | FloatArray]:
-        """Its arrays by name, as `load` expects them in an .npz file."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Its arrays by name, as `load` expects them in an .npz file; how it is to be read only where that was said."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recording"}
+        said = np.frombuffer(json.dumps(asdict(self.recording)).encode(), dtype=np.uint8).astype(np.int64)
+        return named if self.recording == Recording() else {**named, "recording": said}
 
     @classmethod
     def load(cls, path: Path) -> Consistency:
         """Read an .npz file of `arrays`."""
         with np.load(path, allow_pickle=False) as archive:
-            missing = {f.name for f in fields(cls)} - set(archive.files)
+            names = {f.name for f in fields(cls)} - {"recording"}
+            missing = names - set(archive.files)
             if missing:
                 raise InputError(path, "the arrays of a consistency record", f"no {sorted(missing)[0]}")
-            return cls(**{f.name: archive[f.name] for f in fields(cls)})
+            said = archive["recording"].astype(np.uint8).tobytes() if "recording" in archive.files else b"{}"
+            return cls(**{name: archive[name] for name in names}, recording=Recording(**json.loads(said)))
+
+
+def _ranks_within(values: FloatArray, groups: IntArray) -> FloatArray:
+    """Mid-rank of each value among those of its group (N,), in (0, 1)."""
+    ranks = np.empty(len(values))
+    for group in np.unique(groups):
+        members = groups == group
+        ranks[members] = (scipy.stats.rankdata(values[members]) - 0.5) / members.sum()
+    return ranks
 
 
 class ConsistencyRecorder:
     """Accumulates evidence over the steps of one fit; `record()` freezes it.
 
-    decay in [0, 1): weight that the past keeps at each further visit; means are bias-corrected, so a row seen
-    once carries that visit alone.
+    Means are bias-corrected, so a row seen once carries that visit alone.
     """
 
-    def __init__(self, n: int, *, decay: float = 0.9) -> None:
-        self.decay = decay
+    def __init__(self, n: int, recording: Recording = Recording()) -> None:
+        self.recording = recording
         self._seen = np.zeros(n, dtype=np.int64)
         self._last = np.full(n, -1, dtype=np.int64)
         self._sums = np.zeros((5, n), dtype=np.float64)
@@ -100,7 +175,9 @@ class ConsistencyRecorder:
         sure = np.take_along_axis(weak, label[:, None], axis=1)[:, 0]  # the maximum, for a tenth of its time
         agreed = label == strong.argmax(axis=1)
         new = np.stack([agreed, sure, flipped, jensen_shannon(weak, strong), sure >= THRESHOLD])
-        self._sums[:, indices] = self.decay * self._sums[:, indices] + (1 - self.decay) * new
+        decay = self.recording.decay
+        gain = 1 - decay if decay < 1 else 1.0
+        self._sums[:, indices] = decay * self._sums[:, indices] + gain * new
         self._last[indices] = label
         self._seen[indices] += 1
 
@@ -111,9 +188,9 @@ class ConsistencyRecorder:
 
     def record(self) -> Consistency:
         """The consistency so far; rows never seen hold zeros and `seen` 0."""
-        weight = 1 - self.decay ** np.maximum(self._seen, 1)
         # a first visit cannot flip: flips are averaged over one visit fewer
-        flip_weight = 1 - self.decay ** np.maximum(self._seen - 1, 1)
+        decay, visits, flips_of = self.recording.decay, np.maximum(self._seen, 1), np.maximum(self._seen - 1, 1)
+        weight, flip_weight = (1 - decay**visits, 1 - decay**flips_of) if decay < 1 else (visits, flips_of)
         agreement, confidence, flips, divergence, above = self._sums
         return Consistency(
             seen=self._seen.copy(),
@@ -123,6 +200,7 @@ class ConsistencyRecorder:
             divergence=(divergence / weight).astype(np.float32),
             pseudo_label=self._last.copy(),
             above=(above / weight).astype(np.float32),
+            recording=self.recording,
         )
 
 

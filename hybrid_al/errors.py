@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class HybridALError(Exception):
@@ -29,6 +29,34 @@ class UnknownName(InputError):
         shown = ", ".join(names) if len(names) <= listed else f"{len(names)} names"
         hint = f"{name!r}; did you mean {near[0]!r}?" if near else repr(name)
         super().__init__(where, f"one of {shown or 'nothing'}", hint)
+
+
+class NonFiniteLoss(HybridALError):
+    """A training stopped at a loss that is not finite; nothing of the fit is kept, so the last good state stands."""
+
+    def __init__(
+        self,
+        loss: float,
+        *,
+        step: int,
+        rate: float,
+        labeled: Sequence[object],
+        unlabeled: Sequence[object],
+        shown: int = 8,
+    ) -> None:
+        self.loss, self.step, self.rate, self.labeled, self.unlabeled = loss, step, rate, labeled, unlabeled
+        batch = {"labeled": labeled, "unlabeled": unlabeled}
+        said = [
+            f"{kind} {', '.join(map(str, rows[:shown]))}{f' and {len(rows) - shown} more' if len(rows) > shown else ''}"
+            for kind, rows in batch.items()
+            if rows
+        ]
+        super().__init__(f"training step {step}: the loss is {loss} at learning rate {rate:.2e}; {'; '.join(said)}")
+
+    def named(self, ids: Sequence[str]) -> NonFiniteLoss:
+        """The same with the ids of the samples in the place of their positions."""
+        labeled, unlabeled = ([ids[int(str(i))] for i in rows] for rows in (self.labeled, self.unlabeled))
+        return NonFiniteLoss(self.loss, step=self.step, rate=self.rate, labeled=labeled, unlabeled=unlabeled)
 
 
 class UnreadableImages(HybridALError):

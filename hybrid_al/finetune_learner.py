@@ -29,4 +29,6 @@ class Finetune:
             return Classifier(encoder, dim, base.classes, dropout=self.dropout, seed=seed).to(base.device)
 
         inputs = ImageInputs(base.store, base.views, base.device)
-        return NetworkLearner(make, inputs, objective, schedule, pool=base.pool, n=len(base.store))
+        return NetworkLearner(
+            make, inputs, objective, schedule, pool=base.pool, n=len(base.store), embeddings=base.embeddings
+        )

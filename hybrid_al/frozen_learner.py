@@ -54,7 +54,9 @@ class Frozen:
             body = Standardize(mean, std)
             return Classifier(body, plain.shape[1], base.classes, dropout=self.dropout, seed=seed).to(base.device)
 
-        return NetworkLearner(make, inputs, objective, schedule, pool=base.pool, n=len(plain))
+        return NetworkLearner(
+            make, inputs, objective, schedule, pool=base.pool, n=len(plain), embeddings=base.embeddings
+        )
 
 
 def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray:

@@ -26,8 +26,12 @@ class FitResult:
 class Learner(Protocol):
     """Trains on the labeled set (and the rest of the pool), predicts for any sample; never sees val or test labels."""
 
-    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log) -> FitResult:
-        """Train from the stage-0 start; deterministic on CPU given `seed`."""
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
+        """Train; deterministic on CPU given `seed`.
+
+        `previous` is the folder of the last committed round, for a learner that starts from its model or carries its
+        consistency on; None where there is none.
+        """
         ...
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .consistency import Consistency
 from .embeddings import Embeddings
-from .errors import InputError
+from .errors import InputError, NonFiniteLoss
 from .labels import LabelStore
 from .learner import FitResult, Learner
 from .manifest import Manifest
@@ -85,7 +85,11 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
 
     began = time.perf_counter()
     log = log_to(tracker, stage="train", round=r)
-    fit = experiment.learner.fit(labels, round=r, seed=experiment.seed, log=log)
+    previous = disk.round_path(r - 1) if r > 0 else None
+    try:
+        fit = experiment.learner.fit(labels, round=r, seed=experiment.seed, log=log, previous=previous)
+    except NonFiniteLoss as error:
+        raise error.named(experiment.manifest.ids) from None
     seconds["train"] = time.perf_counter() - began
 
     began = time.perf_counter()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .consistency import Consistency
 from .data.loaders import Inputs
 from .data.store import ImageStore
 from .data.views import Views
@@ -21,6 +22,7 @@ from .models.checkpoint import load_into, load_weights, prefixed, save_weights, 
 from .models.classifier import Classifier
 from .models.encoder import Encoder
 from .predict import predict
+from .propagation import make_prior
 from .rng import derive_seed
 from .semi.base import Objective
 from .train import Schedule, Sets, fit, top_up
@@ -50,7 +52,8 @@ class Foundation:
 class NetworkLearner:
     """A `Learner`: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
 
-    pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest.
+    pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; embeddings of stage 0, for
+    prior pseudo-labels.
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
     """
 
@@ -63,26 +66,46 @@ class NetworkLearner:
         *,
         pool: IntArray,
         n: int,
+        embeddings: Embeddings | None = None,
         top_up_limit: int = 50_000,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
-        self.pool, self.n, self.top_up_limit = pool, n, top_up_limit
+        self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
         self._student: Classifier | None = None
         self._teacher: Classifier | None = None
 
-    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log) -> FitResult:
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
-        unlabeled = np.setdiff1d(self.pool, labels.labeled)
-        sets = Sets(labels.labeled, labels.class_targets(), unlabeled, self.n)
-        done = fit(self.make(seed), self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+        student, sets = self._start(seed, previous), self._sets(labels)
+        done = fit(student, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
         passes = 0
-        if (done.recorder.seen[unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
-            passes = top_up(done, self.inputs, unlabeled, visits=MIN_VISITS, seed=seed)
+        if (done.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
+            passes = top_up(done, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
         self._student, self._teacher = done.student.eval(), done.teacher
-        return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, done.recorder.record())
+        consistency = done.recorder.record()
+        if self.schedule.record.carry > 0 and previous is not None:
+            consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
+        return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, consistency)
+
+    def _start(self, seed: int, previous: Path | None) -> Classifier:
+        """The network to train: that of stage 0, or with the weights of the last round's teacher."""
+        network = self.make(seed)
+        if self.schedule.start == "last" and previous is not None:
+            file = previous / "model.safetensors"
+            load_into(network, without_prefix("teacher", load_weights(file)), file)
+        return network
+
+    def _sets(self, labels: LabelStore) -> Sets:
+        unlabeled, targets, prior = np.setdiff1d(self.pool, labels.labeled), labels.class_targets(), None
+        if self.schedule.prior > 0:
+            if self.embeddings is None:
+                raise InputError("train.prior", "embeddings of stage 0", "none")
+            unit = self.embeddings.take(np.concatenate([labels.labeled, unlabeled]), "cosine")
+            prior = make_prior(unit, targets, unlabeled, self.make(0).head.out_features)
+        return Sets(labels.labeled, targets, unlabeled, self.n, prior)
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """See `Learner.predict`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .consistency import ConsistencyRecorder
-from .semi.base import Evidence
+from .consistency import ConsistencyRecorder, Witness
+from .semi.base import Evidence, Models, Unlabeled
 
 MOST = 2**16  # rows gathered at a time
 
@@ -45,3 +45,16 @@ class Evidences:
         self.recorder.update(indices, weak, strong)
         self._gathered, self._rows = [], 0
         self._there[:] = False
+
+
+@torch.no_grad()
+def testify(witness: Witness, models: Models, unlabeled: Unlabeled | None, said: Evidence | None) -> Evidence | None:
+    """A step's evidence as `Recording.witness` wants it: what the step `said`, or answers in eval mode after it."""
+    if witness == "objective" or unlabeled is None:
+        return said
+    student, teacher = models.student, models.teacher
+    weak, strong = {"student": (student, student), "teacher": (teacher, teacher), "both": (teacher, student)}[witness]
+    student.eval()  # its batch statistics stay, and nothing is drawn
+    probs = weak(unlabeled.weak).softmax(dim=1), strong(unlabeled.strong).softmax(dim=1)
+    student.train()
+    return Evidence(unlabeled.indices, *probs)

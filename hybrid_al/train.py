@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 
-from .consistency import ConsistencyRecorder
+from .consistency import ConsistencyRecorder, Recording
 from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
-from .errors import HybridALError
+from .errors import InputError, NonFiniteLoss
 from .learner import Log
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
-from .recording import Evidences
+from .propagation import Prior
+from .recording import Evidences, testify
 from .rng import derive, derive_seed
 from .semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
 from .semi.ema import make_teacher, update_teacher
@@ -32,7 +35,12 @@ class Schedule:
     lr_head lr_encoder   AdamW learning rates, decayed to zero by a cosine
     ema_decay      of the teacher
     balanced       draw labeled samples equally often from every class
-    decay          of the consistency record, per visit
+    record         what goes into the consistency record (`Recording`)
+    start          each round from the weights of stage 0, or from the teacher of the last round
+    accumulate     batches whose mean gradient makes a step
+    precision      of the networks' passes on a GPU (autocast); on a CPU always float32
+    prior          share of the first labeled batch that holds pseudo-labels propagated on the embeddings of stage 0
+                   (`propagation.py`); falls to none at the end
     """
 
     steps: int = 150
@@ -45,7 +53,19 @@ class Schedule:
     weight_decay: float = 1e-2
     ema_decay: float = 0.98
     balanced: bool = True
-    decay: float = 0.9
+    record: Recording = field(default_factory=Recording)
+    start: Literal["stage0", "last"] = "stage0"
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    prior: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can be made of."""
+        for name in ("steps", "min_steps", "batch", "ratio", "accumulate"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name}", "1 or more", str(getattr(self, name)))
+        if not 0 <= self.prior < 1:
+            raise InputError("train.prior", "a share below 1", str(self.prior))
 
     def length(self, labels: int) -> int:
         """Steps for a number of labels."""
@@ -64,12 +84,16 @@ class Fit:
 
 @dataclass(frozen=True)
 class Sets:
-    """The samples of one fit: labeled positions (K,) with their classes (K,), and unlabeled positions (U,)."""
+    """The samples of one fit: labeled positions (K,) with their classes (K,), and unlabeled positions (U,).
+
+    prior  propagated pseudo-labels to begin with, where there are any
+    """
 
     labeled: IntArray
     targets: IntArray
     unlabeled: IntArray
     n: int
+    prior: Prior | None = None
 
 
 Batch = tuple[IntArray, Labeled, Unlabeled | None]
@@ -79,25 +103,24 @@ class Clock:
     """How fast a fit goes: seconds since it was made, those of them that it waited for batches, and what came."""
 
     def __init__(self) -> None:
-        self.began, self.waited, self.steps, self.images = time.perf_counter(), 0.0, 0, 0
+        self.began, self.waited, self.images = time.perf_counter(), 0.0, 0
 
     def waits(self, batches: Iterator[Batch]) -> Batch:
         """The next batch."""
         began = time.perf_counter()
         ids, labeled, unlabeled = next(batches)
         self.waited += time.perf_counter() - began
-        self.steps += 1
         self.images += len(ids) + (0 if unlabeled is None else len(unlabeled.indices))
         return ids, labeled, unlabeled
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, steps: int) -> dict[str, float]:
         """Steps and images a second, labeled and unlabeled ones once each, and the share of the time without a batch.
 
         Both are the host's: on a GPU the views of a batch may be under way when it comes.
         """
         seconds = time.perf_counter() - self.began
         return {
-            "train/steps_per_second": self.steps / seconds,
+            "train/steps_per_second": steps / seconds,
             "train/images_per_second": self.images / seconds,
             "train/data_share": self.waited / seconds,
         }
@@ -108,30 +131,43 @@ def fit(
 ) -> Fit:
     """Train `student` in place; deterministic on CPU given `seed`. A non-finite loss stops with what led to it."""
     models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
-    evidences = Evidences(ConsistencyRecorder(sets.n, decay=schedule.decay))
+    evidences = Evidences(ConsistencyRecorder(sets.n, schedule.record))
     optimizer = _optimizer(student, schedule)
-    steps = schedule.length(len(sets.labeled))
+    steps, parts = schedule.length(len(sets.labeled)), schedule.accumulate
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
-    batches = _batches(objective, inputs, sets, schedule, seed)
+    batches = _batches(objective, inputs, sets, schedule, seed, steps * parts)
     clock, logs = Clock(), {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
         for t in range(steps):
-            ids, labeled, unlabeled = clock.waits(batches)
-            step = objective.step(models, labeled, unlabeled, t / steps)
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * t / steps))
-            _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids)
             optimizer.zero_grad(set_to_none=True)
-            step.loss.backward()  # type: ignore[no-untyped-call]
+            seen: list[tuple[Unlabeled | None, Evidence | None]] = []
+            for _ in range(parts):
+                ids, labeled, unlabeled = clock.waits(batches)
+                with _autocast(labeled.x.device, schedule.precision):
+                    step = objective.step(models, labeled, unlabeled, t / steps)
+                _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids, unlabeled)
+                (step.loss if parts == 1 else step.loss / parts).backward()  # type: ignore[no-untyped-call]
+                seen.append((unlabeled, step.evidence))
             optimizer.step()
             update_teacher(teacher, student, t, decay=schedule.ema_decay)
-            evidences.add(step.evidence)
+            if t >= schedule.record.skip * steps:
+                for others, said in seen:
+                    evidences.add(testify(schedule.record.witness, models, others, said))
             if t % 10 == 9 or t == steps - 1:
                 logs = _numbers(step)
                 log(logs, t + 1)
         evidences.write()
-    return Fit(student, teacher, evidences.recorder, {**logs, **clock.metrics()})
+    return Fit(student, teacher, evidences.recorder, {**logs, **clock.metrics(steps)})
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Mixed precision where it is wanted and the passes are on a GPU; bfloat16 needs no scaling of the loss."""
+    if precision == "bfloat16" and device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
 
 
 @torch.no_grad()
@@ -149,20 +185,26 @@ def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int,
     return passes
 
 
-def _batches(objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int) -> Iterator[Batch]:
-    generator = seeded(derive_seed(seed, "views"))
+def _batches(
+    objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int, count: int
+) -> Iterator[Batch]:
+    generator, prior_rng = seeded(derive_seed(seed, "views")), derive(seed, "prior")
     chosen = labeled_batches(sets.targets, schedule.batch, derive(seed, "labeled"), balanced=schedule.balanced)
     others = None
     if objective.uses_unlabeled and len(sets.unlabeled):
         others = unlabeled_batches(sets.unlabeled, schedule.batch * schedule.ratio, derive(seed, "unlabeled"))
-    for rows in chosen:
-        x = inputs.weak(sets.labeled[rows], generator)
-        labeled = Labeled(x, torch.from_numpy(sets.targets[rows]).to(x.device))
+    for t, rows in enumerate(chosen):
+        labeled_ids, y = sets.labeled[rows], sets.targets[rows]
+        if sets.prior is not None:
+            guessed = round(schedule.batch * schedule.prior * (1 - t / count))
+            labeled_ids, y = sets.prior.mixed_in(labeled_ids, y, guessed, prior_rng)
+        x = inputs.weak(labeled_ids, generator)
+        labeled = Labeled(x, torch.from_numpy(y).to(x.device))
         unlabeled = None
         if others is not None:
             ids = next(others)
             unlabeled = Unlabeled(ids, inputs.weak(ids, generator), inputs.strong(ids, generator), sets.unlabeled)
-        yield sets.labeled[rows], labeled, unlabeled
+        yield labeled_ids, labeled, unlabeled
 
 
 def _optimizer(student: Classifier, schedule: Schedule) -> torch.optim.Optimizer:
@@ -173,12 +215,11 @@ def _optimizer(student: Classifier, schedule: Schedule) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
 
 
-def _check_finite(step: Step, t: int, lr: float, ids: IntArray) -> None:
+def _check_finite(step: Step, t: int, rate: float, ids: IntArray, unlabeled: Unlabeled | None) -> None:
     if not torch.isfinite(step.loss):
-        raise HybridALError(
-            f"training step {t}: the loss is {step.loss.item()} at learning rate {lr:.2e}; "
-            f"labeled samples of the batch: {sorted(set(ids.tolist()))}"
-        )
+        others = [] if unlabeled is None else sorted(unlabeled.indices.tolist())
+        labeled = sorted(set(ids.tolist()))
+        raise NonFiniteLoss(step.loss.item(), step=t, rate=rate, labeled=labeled, unlabeled=others)
 
 
 def _numbers(step: Step) -> dict[str, float]:

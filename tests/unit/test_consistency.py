@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from hybrid_al.consistency import Consistency, ConsistencyRecorder, jensen_shannon
+from hybrid_al.consistency import Consistency, ConsistencyRecorder, Recording, jensen_shannon
 from hybrid_al.errors import InputError
 from hybrid_al.types import FloatArray, IntArray
 
@@ -34,10 +35,10 @@ def decayed(values: list[float], decay: float) -> float:
     return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 1.0])
 def test_record_against_a_loop(decay: float) -> None:
     n, batches = 12, visits(12, 9)
-    recorder = ConsistencyRecorder(n, decay=decay)
+    recorder = ConsistencyRecorder(n, Recording(decay=decay))
     history: list[list[Visit]] = [[] for _ in range(n)]
     for rows, weak, strong in batches:
         recorder.update(rows, weak, strong)
@@ -84,7 +85,7 @@ def test_rows_never_seen_are_neutral() -> None:
 
 
 def test_uncertainty_is_the_mean_of_its_parts() -> None:
-    found = Consistency(*(np.asarray([v]) for v in (5, 0.25, 0.6, 0.5, 0.3, 2, 0.8)))
+    found = Consistency(*(np.asarray([v]) for v in (5, 0.25, 0.6, 0.5, 0.3, 2, 0.8)))  # type: ignore[arg-type]
     assert found.uncertainty()[0] == pytest.approx((0.75 + 0.5 + 0.3) / 3)
     assert found.uncertainty(("doubt",))[0] == pytest.approx(0.4)
     assert found.uncertainty(("flips", "doubt"))[0] == pytest.approx(0.45)
@@ -99,6 +100,57 @@ def test_steady_rows_score_zero_and_wild_rows_one() -> None:
         one, other = np.eye(2)[step % 2], np.eye(2)[1 - step % 2]
         recorder.update(np.array([0, 1]), np.stack([np.eye(2)[0], one]), np.stack([np.eye(2)[0], other]))
     np.testing.assert_allclose(recorder.record().uncertainty(), [0, 1], atol=1e-6)
+
+
+def test_options_by_hand() -> None:
+    """Uncertainties 0.1, 0.3, 0.9 and an unseen row; visits worth 2, 4 and 3, or less where they fade."""
+    plain = record([2, 4, 3, 0], [0.1, 0.3, 0.9, 1])
+    shrunk = replace(plain, recording=Recording(shrink=2.0, decay=1.0)).uncertainty()
+    np.testing.assert_allclose(shrunk, [(2 * 0.1 + 2 * 0.3) / 4, 0.3, (3 * 0.9 + 2 * 0.3) / 5, 0.3], rtol=1e-6)
+    faded = replace(plain, recording=Recording(shrink=2.0, decay=0.5)).uncertainty()  # 1.5, 1.875 and 1.75 visits
+    np.testing.assert_allclose(faded, [(1.5 * 0.1 + 2 * 0.3) / 3.5, 0.3, (1.75 * 0.9 + 0.6) / 3.75, 0.3], rtol=1e-6)
+    np.testing.assert_array_equal(replace(plain, recording=Recording(decay=0.5)).uncertainty(), plain.uncertainty())
+
+
+def test_within_a_class_only_the_order_among_its_own_counts() -> None:
+    rng = np.random.default_rng(0)
+    labels, seen = rng.integers(3, size=40), rng.integers(4, size=40)
+    values = rng.random(40).round(1).astype(np.float32)  # with ties
+    found = replace(record(seen.tolist(), values.tolist()), pseudo_label=labels, recording=Recording(within="class"))
+    for i, got in enumerate(found.uncertainty()):
+        own = [values[j] for j in range(40) if seen[j] > 1 and labels[j] == labels[i]]
+        below, ties = sum(v < values[i] for v in own), sum(v == values[i] for v in own)
+        assert got == pytest.approx((below + ties / 2) / len(own) if seen[i] > 1 else 0.5)
+
+
+def test_a_carried_record_against_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    now, old = (record(rng.integers(3, size=30).tolist(), rng.random(30).tolist()) for _ in range(2))
+    now = replace(now, recording=Recording(carry=0.4), pseudo_label=np.where(now.seen > 0, 2, -1))
+    old = replace(old, pseudo_label=np.where(old.seen > 0, 1, -1))
+    found = now.carried(old)
+    for i in range(30):
+        expected = now.flips[i] if now.seen[i] or not old.seen[i] else old.flips[i]
+        if now.seen[i] and old.seen[i]:
+            expected = 0.6 * now.flips[i] + 0.4 * old.flips[i]
+        assert found.flips[i] == pytest.approx(expected)
+        assert found.seen[i] == (now.seen[i] or old.seen[i])
+        assert found.pseudo_label[i] == (2 if now.seen[i] else 1 if old.seen[i] else -1)
+    replaced = replace(now, recording=Recording()).carried(old)
+    np.testing.assert_array_equal(replaced.flips[now.seen > 0], now.flips[now.seen > 0])
+
+
+@pytest.mark.parametrize("wrong", [{"decay": 1.1}, {"skip": 1.0}, {"carry": -0.1}, {"shrink": float("nan")}])
+def test_a_recording_refuses_what_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"train.record.{next(iter(wrong))}"):
+        Recording(**wrong)  # type: ignore[arg-type]
+
+
+def test_how_a_record_is_read_is_kept_with_it(tmp_path: Path) -> None:
+    said = replace(record([2, 2], [0.1, 0.2]), recording=Recording(within="class", shrink=1.5))
+    np.savez(tmp_path / "c.npz", **said.arrays())  # type: ignore[arg-type]
+    assert Consistency.load(tmp_path / "c.npz").recording == said.recording
+    assert "recording" not in record([2, 2], [0.1, 0.2]).arrays()
 
 
 def test_save_and_load(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class Counting:
     fitted: int = -1
     loaded: list[int] = field(default_factory=list)
 
-    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log) -> FitResult:
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         self.fitted = round
         return FitResult({})
 

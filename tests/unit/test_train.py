@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
+from dataclasses import fields
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 from hybrid_al import recording
 from hybrid_al.consistency import ConsistencyRecorder
 from hybrid_al.data.loaders import EmbeddingInputs, labeled_batches, unlabeled_batches
-from hybrid_al.errors import HybridALError, InputError
+from hybrid_al.errors import InputError, NonFiniteLoss
 from hybrid_al.labels import LabelStore
 from hybrid_al.models.classifier import Classifier, Dropout, Standardize
 from hybrid_al.network_learner import NetworkLearner
@@ -36,7 +39,7 @@ def inputs() -> EmbeddingInputs:
     return EmbeddingInputs(plain, weak.astype(np.float16), strong.astype(np.float16), torch.device("cpu"))
 
 
-def learner(objective: str = "fixmatch", **settings: float) -> NetworkLearner:
+def learner(objective: str = "fixmatch", **settings: object) -> NetworkLearner:
     def make(seed: int) -> Classifier:
         return Classifier(Standardize(torch.zeros(DIM), torch.ones(DIM)), DIM, CLASSES, dropout=0.2, seed=seed)
 
@@ -192,7 +195,7 @@ def test_the_record_is_that_of_every_step_written_down_at_once(objective: str) -
     done = learner(objective)
     done.objective = watched = Watched(OBJECTIVES[objective]())
     fitted = fit(done.make(0), watched, inputs(), sets(6), SCHEDULE, seed=0, log=no_log)
-    slow = ConsistencyRecorder(N, decay=SCHEDULE.decay)
+    slow = ConsistencyRecorder(N)
     for step in watched.steps:
         if step.evidence is not None:
             slow.update(step.evidence.indices, step.evidence.weak.numpy(), step.evidence.strong.numpy())
@@ -248,16 +251,25 @@ def test_the_schedule_follows_the_number_of_labels() -> None:
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch() -> None:
     class Broken:
-        uses_unlabeled = False
+        uses_unlabeled = True
 
         def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
-            loss = models.student(labeled.x).sum() * float("nan")
+            loss = models.student(labeled.x).sum() * (float("nan") if progress > 0.05 else 1)
             return Step(loss, {})
 
     broken = learner()
+    broken.fit(labels([1, 4]), round=0, seed=0, log=no_log)
+    before = probs(broken)
     broken.objective = Broken()
-    with pytest.raises(HybridALError, match=r"training step 0: the loss is nan at learning rate .*\[1, 4\]"):
-        broken.fit(labels([1, 4]), round=0, seed=0, log=no_log)
+    with pytest.raises(NonFiniteLoss) as stopped:
+        broken.fit(labels([1, 4]), round=1, seed=0, log=no_log)
+    rate = 0.05 * 0.5 * (1 + math.cos(math.pi * 2 / 30))
+    said = f"training step 2: the loss is nan at learning rate {rate:.2e}; labeled 1, 4; unlabeled "
+    assert str(stopped.value).startswith(said) and str(stopped.value).endswith(" and 8 more")
+    assert len(set(stopped.value.unlabeled)) == 16
+    named = str(stopped.value.named([f"img-{i}" for i in range(N)]))
+    assert "; labeled img-1, img-4; unlabeled img-" in named
+    assert np.array_equal(probs(broken), before)  # the last good state is kept
 
 
 def test_no_labels_at_all_is_said() -> None:
@@ -267,10 +279,43 @@ def test_no_labels_at_all_is_said() -> None:
         next(learner().predict(np.arange(3)))
 
 
-def test_one_labeled_class_and_a_pool_without_unlabeled_rows_still_train() -> None:
-    learner().fit(labels([0, 3, 6]), round=0, seed=0, log=no_log)
-    result = learner().fit(labels(list(range(50))), round=0, seed=0, log=no_log)
-    assert result.consistency is not None and not result.consistency.seen.any()
+ODD_LABELS = {
+    "one class": [0, 3, 6],
+    "fewer labels than classes": [0, 1],
+    "one label, a batch of eight": [4],
+    "none left without": list(range(50)),
+    "one left without": list(range(49)),
+}
+
+
+@pytest.mark.parametrize("rows", ODD_LABELS.values(), ids=list(ODD_LABELS))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_odd_labeled_sets_train_every_objective(objective: str, rows: list[int]) -> None:
+    done = learner(objective, steps=4, min_steps=4)
+    result = done.fit(labels(rows), round=0, seed=0, log=no_log)
+    assert np.isfinite(probs(done)).all() and np.isfinite(result.metrics["train/loss"])
+    assert result.consistency is not None
+    assert np.array_equal(np.flatnonzero(result.consistency.seen), np.setdiff1d(np.arange(50), rows))
+
+
+def test_a_corrected_label_trains_as_if_it_had_always_been_so() -> None:
+    store = labels([0, 1, 2, 3])
+    right = LabelStore(N).add(Annotation(i, "class", int(TRUTH[i]) if i else 2, "t", 0) for i in range(4))
+    one, two, old = learner(), learner(), learner()
+    one.fit(store.add([Annotation(0, "class", 2, "t", 1)]), round=1, seed=0, log=no_log)
+    two.fit(right, round=1, seed=0, log=no_log)
+    old.fit(store, round=1, seed=0, log=no_log)
+    assert np.array_equal(probs(one), probs(two)) and not np.array_equal(probs(one), probs(old))
+    skipped = store.add([Annotation(0, "skip", None, "t", 1)])  # taken back: the row is unlabeled again
+    record = one.fit(skipped, round=1, seed=0, log=no_log).consistency
+    assert record is not None and record.seen[0] >= 2 and (record.seen[[1, 2, 3]] == 0).all()
+
+
+def test_no_training_key_is_an_objective_s_too() -> None:
+    """The recipe's one `train` section tells them apart by name."""
+    own = {f.name for f in fields(Schedule)}
+    for kind in OBJECTIVES.values():
+        assert not own & {f.name for f in fields(cast(Any, kind))}
 
 
 def test_weights_of_another_network_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
