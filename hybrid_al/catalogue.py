@@ -24,6 +24,13 @@ forward passes of the model over the candidates. Time is that of choosing, witho
 (4 or 8 bytes each) held at a time beyond embeddings and probabilities; both up to a factor, with N samples in the pool,
 M candidates, L labels, b budget, D dimensions, C classes, S passes, and settings by their name. What "that of the
 terms" is follows from their needs: one pass for all that need predictions, none for the others.
+
+Whatever the strategy, one line says what is wrong where it reads an embedding, probability or record that is not
+finite, probabilities that are negative or do not sum to one, or embeddings of another manifest, and where the budget is
+not between 1 and the number of candidates. Samples that are alike in all that a strategy reads, constant embeddings
+too, are no error: as many distinct ones as were asked for are picked among them. Random state is that of the seed and
+the round alone. `tests/contract/test_strategies.py` holds all of this for every strategy, and for every batch maker in
+`hybrid`.
 """
 
 NEEDS: Mapping[Need, str] = {

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -37,12 +38,15 @@ def make_state(
     held_out: int = 5,
     one_class: bool = False,
     constant: bool = False,
+    certain: bool = False,
+    rare: int | None = None,
 ) -> QueryState:
     """A state in which every need is met: a pool of n samples, of which `labeled` have a label.
 
     The manifest has `held_out` more rows strewn in between, which are neither candidates nor labeled and whose
     embeddings are nan: reading them is an error. `one_class`: all labels are class 0; `constant`: all embeddings
-    are equal. Extras of rows outside the pool are nan too. Arrays are read-only.
+    are equal; `certain`: all probabilities are 0 or 1; `rare`: so many samples of the pool are of the last class, the
+    others share the rest. Extras of rows outside the pool are nan too. Arrays are read-only.
     """
     if not 0 <= labeled < n:
         raise InputError("make_state", f"0 to {n - 1} labeled", str(labeled))
@@ -50,6 +54,9 @@ def make_state(
     total = n + held_out
     pool = np.sort(rng.permutation(total)[:n])
     truth = rng.integers(classes, size=total)
+    if rare is not None:
+        truth %= classes - 1
+        truth[rng.permutation(pool)[:rare]] = classes - 1
     known = rng.permutation(pool)[:labeled]
     vectors = np.full((total, dim), np.nan, dtype=np.float32)
     vectors[pool] = 1 if constant else 3 * rng.normal(size=(classes, dim))[truth[pool]] + rng.normal(size=(n, dim))
@@ -59,7 +66,7 @@ def make_state(
         candidates=np.setdiff1d(pool, known),
         groups=rng.integers(max(n // 4, 1), size=total),
         embeddings=Embeddings(vectors, encoder="synthetic", manifest="synthetic"),
-        predictor=_predictor(2 * np.eye(classes)[truth], dim, seed),
+        predictor=_predictor(2 * np.eye(classes)[truth], dim, seed, certain),
         consistency=_consistency(total, pool, classes, rng),
         extras=_extras(total, pool, classes, dim, rng),
     )
@@ -86,8 +93,9 @@ def _labels(total: int, known: IntArray, truth: IntArray) -> LabelStore:
     return LabelStore(total, tuple(Annotation(int(i), "class", int(truth[i]), "synthetic", 0) for i in known))
 
 
-def _predictor(logits_NC: FloatArray, dim: int, seed: int) -> Predictor:
+def _predictor(logits_NC: FloatArray, dim: int, seed: int, certain: bool) -> Predictor:
     """A model whose passes differ per sample and pass, and depend on nothing else."""
+    sharpness = 1e4 if certain else 1.0
     classes = logits_NC.shape[1]
     weight = np.random.default_rng(seed).normal(size=(classes, dim))
 
@@ -95,7 +103,7 @@ def _predictor(logits_NC: FloatArray, dim: int, seed: int) -> Predictor:
         for start in range(0, len(indices), BLOCK):
             rows = indices[start : start + BLOCK]
             noise = [np.random.default_rng((seed, int(i))).normal(size=(samples * views, classes)) for i in rows]
-            probs = scipy.special.softmax(logits_NC[rows][:, None] + np.stack(noise), axis=2)
+            probs = scipy.special.softmax(sharpness * (logits_NC[rows][:, None] + np.stack(noise)), axis=2)
             yield PredictionBatch(rows, probs, logits_NC[rows] @ weight, (weight, np.zeros(classes)))
 
     return predict
@@ -164,9 +172,30 @@ def corner_cases() -> dict[str, tuple[QueryState, int]]:
         "constant embeddings": (make_state(constant=True), 9),
         "constant embeddings, all candidates": (make_state(9, labeled=2, constant=True), 7),
         "more labels than candidates": (make_state(40, labeled=30), 6),
+        "one-hot probabilities": (make_state(certain=True), 7),
+        "a rare class": (make_state(rare=1), 7),
+        "all rows alike": (_alike(make_state(constant=True)), 9),
     }
     edges = {f"{m} candidates": (make_state(m + 3, labeled=3), 4) for m in (BLOCK - 1, BLOCK, BLOCK + 1)}
     return cases | edges
+
+
+def _alike(state: QueryState) -> QueryState:
+    """The same state with a model that says the same of every sample, extras and consistency alike too."""
+    ask = state.predictor
+    assert ask is not None and state.consistency is not None
+
+    def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        for batch in ask(np.zeros_like(indices), samples, views):
+            yield replace(batch, indices=indices[:BLOCK])
+            indices = indices[BLOCK:]
+
+    first = state.candidates[0]
+    extras = {name: np.broadcast_to(values[first], values.shape) for name, values in state.extras.items()}
+    record: dict[str, Any] = {
+        name: np.full_like(values, values[first]) for name, values in state.consistency.arrays().items()
+    }
+    return replace(state, predictor=predict, extras=extras, consistency=replace(state.consistency, **record))
 
 
 def _select(strategy: QueryStrategy, state: QueryState, budget: int, seed: int = 0) -> Query:

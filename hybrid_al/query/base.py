@@ -58,13 +58,16 @@ class QueryState:
         return self.predictor(self.candidates, samples, views)
 
     def probs(self, samples: int = 1, views: int = 1) -> FloatArray:
-        """All candidates' class probabilities (M, S, C), checked to be finite and to sum to one."""
+        """All candidates' class probabilities (M, S, C), checked to be finite, not negative and to sum to one."""
         batches = list(self.predictions(samples, views))
         if not np.array_equal(np.concatenate([b.indices for b in batches]), self.candidates):
             raise InputError(f"predictions of round {self.round}", "the candidates in their order", "another order")
         probs = np.concatenate([b.probs for b in batches])
-        if not np.isfinite(probs).all() or (abs(probs.sum(axis=2) - 1) > 1e-3).any():
-            raise InputError(f"predictions of round {self.round}", "probabilities that sum to one", "others")
+        fair = (probs >= 0).all(axis=2) & (abs(probs.sum(axis=2) - 1) <= 1e-3)  # False for what is not finite
+        bad = np.flatnonzero(~fair.all(axis=1))
+        if bad.size:
+            where = f"predictions of round {self.round}, sample {self.candidates[bad[0]]}"
+            raise InputError(where, "probabilities that sum to one", str(probs[bad[0]].tolist())[:60])
         return probs
 
     def extra(self, name: str, indices: IntArray) -> FloatArray:
@@ -93,6 +96,9 @@ class QueryState:
         """Embeddings of some samples (K, D) float32."""
         if self.embeddings is None:
             raise InputError(f"round {self.round}", "embeddings (stage 0)", "none")
+        if len(self.embeddings.vectors) != self.labels.n:
+            expected = f"embeddings of this manifest, {self.labels.n} rows"
+            raise InputError(f"round {self.round}", expected, f"{len(self.embeddings.vectors)} rows")
         return self.embeddings.take(indices, metric)
 
 
