@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Source
 from .folder import Folder
 from .medmnist import MedMnist
+from .nifti import Nifti
 from .npz import Npz
 from .phantom import Phantom
 from .table import Csv
@@ -13,6 +14,7 @@ SOURCES: dict[str, type[Source]] = {
     "csv": Csv,
     "folder": Folder,
     "medmnist": MedMnist,
+    "nifti": Nifti,
     "npz": Npz,
     "phantom": Phantom,
 }

@@ -29,7 +29,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break e
 class Sample:
     """One row that a source found: split None where the data does not say, label -1 and mask "" where unknown.
 
-    `path` and `mask` are files below the root of the source.
+    `path` and `mask` are files below the root of the source; `z` is a slice of theirs, -1 for a whole image.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Sample:
     label: int
     digest: str = ""
     mask: str = ""
+    z: int = -1
 
 
 def check_settings(window: Window | None, on_error: str, group: str, kind: str) -> None:
@@ -83,6 +84,7 @@ def make_dataset(
         groups=groups,
         splits=assign(groups, [sample.split for sample in samples], holdout, seed=seed, labels=truth),
         digests=tuple(sample.digest for sample in samples),
+        z=tuple(sample.z for sample in samples),
     )
     return Dataset(manifest, tuple(classes), truth, read, channels, f"window={window}", tuple(skipped), masks)
 

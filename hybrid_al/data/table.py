@@ -53,6 +53,21 @@ class Csv:
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
+        images, classes, samples = self.find()
+        return files_dataset(
+            images,
+            samples,
+            classes=classes,
+            window=self.window,
+            holdout=self.holdout,
+            seed=self.seed,
+            on_error=self.on_error,
+            index=index,
+            values=self.mask_values if "mask" in self.columns else None,
+        )
+
+    def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
+        """The folder of the files, the classes, and the samples that the table lists; no file was looked at yet."""
         group = self.group or self.columns.get("group", "")
         check_settings(self.window, self.on_error, group, "a column (columns.group)")
         table = Path(self.root)
@@ -74,17 +89,7 @@ class Csv:
             if not named:
                 raise InputError(f"{where}, column {group}", "a group", "an empty cell")
             samples.append(Sample(path, path, named, split, label, mask=mask))
-        return files_dataset(
-            images,
-            samples,
-            classes=classes,
-            window=self.window,
-            holdout=self.holdout,
-            seed=self.seed,
-            on_error=self.on_error,
-            index=index,
-            values=self.mask_values if "mask" in self.columns else None,
-        )
+        return images, classes, samples
 
     def _check_columns(self, header: Sequence[str], group: str) -> None:
         for role, column in self.columns.items():

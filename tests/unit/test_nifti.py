@@ -1,0 +1,235 @@
+"""NIfTI volumes: orientation, spacing, normalisation, masks, and volumes that lie."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hybrid_al.data.nifti import AXES, Axis, Nifti
+from hybrid_al.errors import InputError, UnknownName, UnreadableImages
+
+SHAPE = (5, 6, 4)  # right, anterior, superior
+CLASSES = ("background", "front", "back")
+REAL = Path(__file__).parents[3] / "shared" / "data" / "msd_hippocampus"
+
+
+def voxels(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 1000, SHAPE).astype(np.float32)
+
+
+def labels(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint8)
+
+
+def put(path: Path, array: np.ndarray, affine: np.ndarray | None = None, kind: Any = nib.Nifti1Image) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(kind(array, np.diag([1.0, 2.0, 3.0, 1.0]) if affine is None else affine), path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three volumes, two with a mask."""
+    for i in range(3):
+        put(tmp_path / "im" / f"v{i}.nii.gz", voxels(i))
+    for i in range(2):
+        put(tmp_path / "lb" / f"v{i}.nii.gz", labels(i))
+    (tmp_path / "t.csv").write_text("id,m,split\nv0,lb/v0.nii.gz,train\nv1,lb/v1.nii.gz,test\nv2,,train\n")
+    return tmp_path
+
+
+def table(root: Path, **changes: Any) -> Nifti:
+    columns = {"path": "im/{id}.nii.gz", "mask": "m", "split": "split"}
+    return Nifti(root / "t.csv", **{"columns": columns, "group": "none", "classes": CLASSES, **changes})
+
+
+def folder(root: Path, **changes: Any) -> Nifti:
+    return Nifti(root / "im", **{"masks": root / "lb", "group": "none", "classes": CLASSES, **changes})
+
+
+def normalised(values: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(values, [0.5, 99.5])
+    return np.asarray(((values - low) / (high - low)).clip(0, 1))
+
+
+@pytest.mark.parametrize("find", [table, folder])
+def test_slices_of_a_table_and_of_a_folder(root: Path, find: Any) -> None:
+    data = find(root).load()
+    manifest, masks = data.manifest, data.masks
+    assert len(manifest) == 12 and manifest.z == (0, 1, 2, 3) * 3 and data.channels == 1
+    assert manifest.ids[5] == manifest.paths[5] + "#1" and manifest.paths[5].endswith("v1.nii.gz")
+    assert manifest.group_codes.tolist() == [0] * 4 + [1] * 4 + [2] * 4  # a volume is a group
+    if find is table:
+        assert manifest.splits == ("pool",) * 4 + ("test",) * 4 + ("pool",) * 4
+    assert masks is not None and masks.known.tolist() == [True] * 8 + [False] * 4 and masks.keys[8:] == ("",) * 4
+    for i in (0, 6, 11):
+        expected = normalised(voxels(i // 4))[:, ::-1, i % 4].T  # anterior at the top, to the right on the right
+        np.testing.assert_allclose(data.read(i)[:, :, 0], expected, atol=1e-5)
+        if i < 8:
+            np.testing.assert_array_equal(masks.read(i), labels(i // 4)[:, ::-1, i % 4].T)
+    assert masks.sizes.tolist() == [[6, 5]] * 12 and masks.spacing.tolist() == [[3, 2, 1]] * 12
+    assert len(set(masks.keys[:8])) == 8 and len(set(manifest.digests)) == 12
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_axes(root: Path, axis: Axis) -> None:
+    data = table(root, axis=axis).load()
+    assert data.masks is not None
+    across, down, right = AXES[axis]
+    assert len(data.manifest) == 3 * SHAPE[across] and data.read(0).shape == (SHAPE[down], SHAPE[right], 1)
+    assert data.masks.spacing[0].tolist() == [1 + across, 1 + down, 1 + right]
+    expected = np.moveaxis(labels(0), (across, down, right), (0, 1, 2))[1, ::-1]
+    np.testing.assert_array_equal(data.masks.read(1), expected)
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPS", "ASR", "SPL", "IRA"])
+def test_orientation_is_told_by_the_affine(root: Path, code: str) -> None:
+    """The same head, stored along other axes, gives the same slices."""
+    straight = table(root).load()
+    for name in ("im/v0", "lb/v0"):
+        image = nib.load(root / f"{name}.nii.gz")
+        turn = nib.orientations.ornt_transform(
+            nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(code)
+        )
+        nib.save(image.as_reoriented(turn), root / f"{name}.nii.gz")
+    turned = table(root).load()
+    assert turned.masks is not None and straight.masks is not None
+    for i in range(4):
+        np.testing.assert_allclose(turned.read(i), straight.read(i), atol=1e-6)
+        np.testing.assert_array_equal(turned.masks.read(i), straight.masks.read(i))
+    assert turned.masks.spacing.tolist() == straight.masks.spacing.tolist()
+
+
+def test_window_in_the_place_of_percentiles(root: Path) -> None:
+    data = table(root, window=(100, 600)).load()
+    expected = ((voxels(0) - 100) / 500).clip(0, 1)[:, ::-1, 2].T
+    np.testing.assert_allclose(data.read(2)[:, :, 0], expected, atol=1e-6)
+
+
+def test_scaled_and_uncompressed_and_second_edition(root: Path) -> None:
+    (root / "im" / "v0.nii.gz").unlink()
+    image = nib.Nifti1Image(voxels(0).astype(np.int16), np.eye(4))
+    image.header.set_slope_inter(2.0, -7.0)
+    nib.save(image, root / "im" / "a.nii")
+    put(root / "im" / "b.nii", voxels(1), kind=nib.Nifti2Image)
+    data = Nifti(root / "im", group="none").load()
+    assert data.masks is None and data.truth.tolist() == [-1] * 16
+    np.testing.assert_allclose(data.read(0)[:, :, 0], normalised(voxels(0))[:, ::-1, 0].T, atol=2e-2)
+    np.testing.assert_allclose(data.read(4)[:, :, 0], normalised(voxels(1))[:, ::-1, 0].T, atol=1e-5)
+
+
+def cut(path: Path, length: int) -> None:
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(whole[:length] if length < 0 else whole + bytes(length)))
+
+
+def lie(path: Path) -> None:
+    """A header that claims a hundred times the voxels."""
+    whole = bytearray(gzip.decompress(path.read_bytes()))
+    whole[42:44] = int(SHAPE[0] * 100).to_bytes(2, "little")
+    path.write_bytes(gzip.compress(bytes(whole)))
+
+
+def nowhere(path: Path) -> None:
+    """A header whose affine is all zeros."""
+    whole = bytearray(gzip.decompress(path.read_bytes()))
+    whole[280:328] = bytes(48)
+    path.write_bytes(gzip.compress(bytes(whole)))
+
+
+def spoil(path: Path) -> None:
+    values = voxels()
+    values[0, 0, :2] = np.nan, np.inf
+    put(path, values)
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "cut": (lambda p: cut(p, -8), r"its header claims 5 x 6 x 4 voxels in 480 bytes, the file holds 472"),
+    "longer": (lambda p: cut(p, 8), r"claims .* in 480 bytes, the file holds 488"),
+    "lie": (lie, r"claims 500 x 6 x 4 voxels in 48000 bytes, the file holds 480"),
+    "broken gzip": (lambda p: p.write_bytes(p.read_bytes()[:-40]), r"no NIfTI volume"),
+    "no gzip": (lambda p: p.write_bytes(b"hello"), r"[Nn]ot a gzipped file"),
+    "no volume": (lambda p: p.write_bytes(gzip.compress(b"hello")), r"no NIfTI volume"),
+    "gone": (lambda p: p.unlink(), r"No such file"),
+    "nan": (spoil, r"2 voxels are not finite numbers"),
+    "constant": (lambda p: put(p, np.full(SHAPE, 7.0)), r"is 7: set data\.window"),
+    "one slice": (lambda p: put(p, voxels()[:, :, :1]), r"one axial slice alone: take another data\.axis"),
+    "two axes": (lambda p: put(p, voxels()[:, :, 0]), r"three axes, got 5 x 6"),
+    "four axes": (lambda p: put(p, np.stack([voxels()] * 2, -1)), r"three axes, got 5 x 6 x 4 x 2"),
+    "no orientation": (nowhere, r"its affine says no orientation"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_volumes_say_why_and_can_be_left_out(root: Path, kind: str) -> None:
+    spoil_it, why = BAD[kind]
+    spoil_it(root / "im" / "v1.nii.gz")
+    with pytest.raises(UnreadableImages, match=why) as caught:
+        table(root).load()
+    assert [path for path, _ in caught.value.problems] == ["im/v1.nii.gz"]
+    data = table(root, on_error="skip").load()
+    assert len(data.manifest) == 8 and [path for path, _ in data.skipped] == ["im/v1.nii.gz"]
+
+
+BAD_MASKS: dict[str, tuple[Any, str]] = {
+    "size": (lambda p: put(p, labels()[:4]), r"expected 4 x 6 x 5 voxels as its volume, got 4 x 6 x 4"),
+    "place": (lambda p: put(p, labels(), np.diag([1.0, 2.0, 4.0, 1.0])), r"lies elsewhere in space"),
+    "values": (lambda p: put(p, labels() + 2), r"values 3, 4 outside the classes \(0, 1, 2\)"),
+    "fractions": (lambda p: put(p, labels() / np.float32(2)), r"no whole numbers"),
+    "gone": (lambda p: p.unlink(), r"No such file"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MASKS)
+def test_bad_masks_say_why(root: Path, kind: str) -> None:
+    spoil_it, why = BAD_MASKS[kind]
+    spoil_it(root / "lb" / "v1.nii.gz")
+    with pytest.raises(UnreadableImages, match=why) as caught:
+        table(root).load()
+    assert [path for path, _ in caught.value.problems] == ["lb/v1.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"classes": ("background",)}, "2 to 254 classes"),
+        ({"group": ""}, "said on purpose"),
+        ({"columns": {"path": "id", "label": "split"}}, "got label"),
+        ({"columns": {"path": "idd"}}, "did you mean 'id'"),
+    ],
+)
+def test_wrong_settings(root: Path, change: dict[str, Any], match: str) -> None:
+    with pytest.raises((InputError, UnknownName), match=match):
+        table(root, **change).load()
+
+
+def test_wrong_folders(root: Path) -> None:
+    (root / "empty").mkdir()
+    for settings, match in (
+        ({"root": root / "nowhere"}, "nothing there"),
+        ({"root": root / "empty"}, r"volumes \(\.nii"),
+        ({"root": root / "im", "masks": root / "empty"}, "masks with the names"),
+        ({"root": root / "lb", "masks": root / "im"}, r"v2\.nii\.gz: expected a mask with the name of its volume"),
+        ({"root": root / "im", "group": "id"}, "each volume is a group"),
+    ):
+        with pytest.raises(InputError, match=match):
+            Nifti(**{"group": "none", "classes": CLASSES, **settings}).load()  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the shared hippocampus volumes")
+def test_hippocampus(tmp_path: Path) -> None:
+    lines = (REAL / "index.csv").read_text().splitlines()
+    (tmp_path / "t.csv").write_text("\n".join(lines[:6]))
+    columns = {"path": "imagesTr/{id}.nii.gz", "mask": "labelsTr/{id}.nii.gz", "split": "split"}
+    data = Nifti(tmp_path / "t.csv", columns=columns, images=REAL, group="none", classes=CLASSES).load()
+    assert data.masks is not None and data.masks.known.all() and len(data.manifest) > 5 * 24
+    slices = data.manifest.paths.count(data.manifest.paths[0])
+    first = [np.bincount(data.masks.read(i).ravel(), minlength=3) for i in range(slices)]
+    _, _, _, _, anterior, posterior, *_ = lines[1].split(",")
+    assert np.sum(first, axis=0).tolist()[1:] == [int(anterior), int(posterior)]
+    assert np.isfinite(data.masks.spacing).all()
