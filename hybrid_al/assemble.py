@@ -244,11 +244,7 @@ def check_components(recipe: Recipe) -> None:
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
-    learner = _learner_settings(recipe)
-    if "views" in query.needs and getattr(learner, "weak_views", None) == 0:
-        raise InputError(
-            f"query ({recipe.query.name})", "a learner with weak views", "none (set learner.weak_views: 3)"
-        )
+    _learner_settings(recipe)
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
     for key in recipe.oracle.params:

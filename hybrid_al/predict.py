@@ -27,7 +27,7 @@ def predict(
     One sample is one pass in eval mode; more are passes with dropout on the features (batch norm stays as it is). A
     pass drops the same features of every image, so what it says of one does not depend on the others asked about,
     and all passes are one product with the head; as in BatchBALD (Kirsch et al., NeurIPS 2019). One view is the
-    plain image; more are random weak views.
+    plain image; more are weak views.
     """
     generator = seeded(derive_seed(seed, "predict"))
     head = (network.head.weight.cpu().numpy(), network.head.bias.cpu().numpy())
@@ -35,7 +35,7 @@ def predict(
     network.eval()
     for block in blocks(indices, batch):
         plain = network.encoder(inputs.plain(block))
-        seen = [plain] if views == 1 else [network.encoder(inputs.weak(block, generator)) for _ in range(views)]
+        seen = [plain] if views == 1 else [network.encoder(x) for x in inputs.views(block, views, generator)]
         logits = torch.stack([nn.functional.linear(z, *heads) for z in seen], dim=1)
         probs = logits.reshape(len(block), views * samples, -1).softmax(dim=2)
         yield PredictionBatch(block, probs.cpu().numpy(), plain.cpu().numpy(), head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +55,9 @@ class _Noise(Inputs):
 
     def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
         return self.plain(indices)
+
+    def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+        return (self.plain(indices) for _ in range(count))
 
 
 def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], found: Mapping[str, Results], jobs: int) -> Need:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,13 +30,17 @@ class Inputs(Protocol):
         """A fresh strong view of each."""
         ...
 
+    def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """`count` weak views of each, one at a time."""
+        ...
+
 
 @dataclass(frozen=True)
 class ImageInputs:
     """Images (B, C, H, W) from the store, viewed on the device."""
 
     store: ImageStore
-    views: Views
+    policies: Views
     device: torch.device
 
     def plain(self, indices: IntArray) -> Tensor:
@@ -45,24 +49,30 @@ class ImageInputs:
 
     def weak(self, indices: IntArray, generator: torch.Generator) -> Tensor:
         """See `Inputs.weak`."""
-        return self.views.weak(self.plain(indices), generator)
+        return self.policies.weak(self.plain(indices), generator)
 
     def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
         """See `Inputs.strong`."""
-        return self.views.strong(self.plain(indices), generator)
+        return self.policies.strong(self.plain(indices), generator)
+
+    def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """See `Inputs.views`."""
+        return (self.weak(indices, generator) for _ in range(count))
 
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
     """Cached embeddings (B, D): plain_ND of every row; V cached views of every row, one of which is drawn at a time.
 
-    Without weak_VND (V = 0) the plain embedding is its own weak view.
+    Without weak_VND (V = 0) the plain embedding is its own weak view. `seen` embeds any number of weak views of the
+    pool when they are first asked for, or reads them back: those of `views`; without it they are drawn from weak_VND.
     """
 
     plain_ND: FloatArray
     weak_VND: FloatArray
     strong_VND: FloatArray
     device: torch.device
+    seen: Callable[[int], FloatArray] | None = None
 
     def plain(self, indices: IntArray) -> Tensor:
         """See `Inputs.plain`."""
@@ -77,6 +87,12 @@ class EmbeddingInputs:
     def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
         """See `Inputs.strong`."""
         return self._tensor(_choose(self.strong_VND, indices, generator))
+
+    def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """See `Inputs.views`: the same ones at every call where they are cached."""
+        if self.seen is None:
+            return (self.weak(indices, generator) for _ in range(count))
+        return (self._tensor(view[indices]) for view in self.seen(count))
 
     def _tensor(self, rows: FloatArray) -> Tensor:
         return torch.from_numpy(np.asarray(rows, dtype=np.float32)).to(self.device)

@@ -96,7 +96,7 @@ class VoteEntropy:
 class TTAEntropy:
     """Largest entropy of the mean over `views` views of the image (test-time augmentation).
 
-    Views are random weak ones; of `frozen` it takes `weak_views`, which are 0 by default: a recipe with 0 is refused.
+    Views are random weak ones; `frozen` embeds them at its first such query and reads them back later.
     Cost: `views` passes over the candidates.
     """
 
@@ -124,7 +124,7 @@ class TTAEntropy:
 class TTAVariance:
     """Largest variance over views, summed over classes. Gao et al. (ECCV 2020).
 
-    Views are random weak ones; of `frozen` it takes `weak_views`, which are 0 by default: a recipe with 0 is refused.
+    Views are random weak ones; `frozen` embeds them at its first such query and reads them back later.
     Cost: `views` passes over the candidates.
     """
 
@@ -151,7 +151,7 @@ class TTAVariance:
 class TTAJensenShannon:
     """Largest Jensen-Shannon divergence of the views: entropy of their mean minus mean of their entropies.
 
-    Views are random weak ones; of `frozen` it takes `weak_views`, which are 0 by default: a recipe with 0 is refused.
+    Views are random weak ones; `frozen` embeds them at its first such query and reads them back later.
     Cost: `views` passes over the candidates.
     """
 

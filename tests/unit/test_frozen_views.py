@@ -13,9 +13,14 @@ import hybrid_al.frozen_learner as frozen_module
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
-from hybrid_al.frozen_learner import cached_views
+from hybrid_al.frozen_learner import Frozen, cached_views
+from hybrid_al.labels import LabelStore
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.network_learner import Foundation
+from hybrid_al.query import STRATEGIES, QueryState
+from hybrid_al.semi import OBJECTIVES
+from hybrid_al.train import Schedule
+from hybrid_al.types import Annotation
 from pretrain.export import export
 
 STRONG = VIEWS["microscopy"].strong
@@ -52,3 +57,27 @@ def test_views_are_embedded_once_and_again_where_damaged(
     assert np.array_equal(cached_views(base, STRONG, 2), first) and made == [2, 2]
     assert f"{file}: damaged; the views are embedded again" in capsys.readouterr().err
     assert cached_views(base, STRONG, 0).shape == (0, 40, 48)
+
+
+@pytest.mark.parametrize("name", ["tta_entropy", "tta_variance", "tta_jsd"])
+def test_queries_see_as_many_views_as_they_ask_for(name: str, tmp_path: Path) -> None:
+    base = foundation(tmp_path)
+    schedule = Schedule(steps=20, min_steps=20, lr_head=0.05, ratio=1)
+    learner = Frozen(strong_views=1).build(base, OBJECTIVES["supervised"](), schedule)
+    labels = LabelStore(40).add(Annotation(i, "class", i % 5, "t", 0) for i in range(10))
+    learner.fit(labels, round=0, seed=0, log=lambda *_: None)
+    assert len(list(base.cache.glob("views-*.npy"))) == 1  # the strong ones: nobody has asked for weak ones
+
+    said = np.concatenate([batch.probs for batch in learner.predict(np.arange(10, 30), views=4)])
+    seen = cached_views(base, base.views.weak, 4)[:, 10:30].astype(np.float32)
+    network = learner._teacher
+    assert network is not None and said.shape == (20, 4, 5)
+    for view in range(4):
+        expected = network(torch.from_numpy(seen[view])).softmax(dim=1).detach().numpy()
+        np.testing.assert_allclose(said[:, view], expected, atol=1e-5)
+    assert len({row.tobytes() for row in said[0]}) == 4  # no view twice
+
+    state = QueryState(1, labels, np.arange(10, 30), np.zeros(40, dtype=np.int64), predictor=learner.predict)
+    query = STRATEGIES[name]().select(state, 5, np.random.default_rng(0))
+    assert query.scores is not None and len(np.unique(query.scores.values)) > 10
+    assert len(list(base.cache.glob("views-*.npy"))) == 3  # 1 strong, 4 and 8 weak
