@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al.bench.grid import load_grid
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Labeled, Models, Objective, Unlabeled, align, running_mean
 from hybrid_al.semi.debiased import Debiased
@@ -111,12 +113,18 @@ def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: 
     objective: Objective = OBJECTIVES[name]()
     # an answer that is certain to the last bit is its own pseudo-label already, and has nothing to learn from it
     models, labeled, unlabeled = batch(scale=10.0 if name == "pseudo_label" else 20.0)
+    models.teacher.requires_grad_(True)  # so that a gradient would show
     step = objective.step(models, labeled, unlabeled, 1.0)
     assert step.logs["loss_unlabeled"].item() > 0
     (step.loss - nn.functional.cross_entropy(models.student(labeled.x), labeled.y)).backward()  # type: ignore[no-untyped-call]
     assert isinstance(models.student, nn.Linear) and models.student.weight.grad is not None
     assert float(models.student.weight.grad.abs().max()) > 1e-6
     assert all(p.grad is None for p in models.teacher.parameters())
+
+
+def test_the_study_of_the_objectives_has_them_all() -> None:
+    study = load_grid(Path(__file__).parents[2] / "benchmarks" / "objectives.yaml")
+    assert set(study.objectives) == set(OBJECTIVES) and len(study.seeds) == 20
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
