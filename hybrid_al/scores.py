@@ -118,6 +118,67 @@ def binary_entropy(probs_BSC: FloatArray) -> FloatArray:
     return bits
 
 
+def vacuity(alpha_BC: FloatArray) -> FloatArray:
+    """C / sum of alpha of a Dirichlet distribution over C classes: (B, C) -> (B,), above 0.
+
+    1 where it is uniform (all alpha 1), nearer to 0 the more evidence it holds, above 1 where it holds less than none.
+    Subjective logic's lack of evidence, as Sensoy et al., Evidential Deep Learning (NeurIPS 2018), section 3.
+    """
+    alpha = _parameters(alpha_BC)
+    lack: FloatArray = alpha.shape[1] / alpha.sum(axis=1)
+    return lack
+
+
+def dissonance(alpha_BC: FloatArray) -> FloatArray:
+    """Conflict of the evidence: (B, C) -> (B,), in [0, 1).
+
+    Sum over classes of the belief in each times the mean balance with the others, weighted by belief in them; belief is
+    the evidence above 1 divided by the sum of alpha, balance is 1 - |a - b| / (a + b). Josang, Cho, Chen, Uncertainty
+    Characteristics of Subjective Opinions (FUSION 2018); Shi et al. (NeurIPS 2020).
+    """
+    alpha = _parameters(alpha_BC)
+    belief = (alpha - 1).clip(0) / alpha.sum(axis=1, keepdims=True)
+    total = np.zeros(len(belief))
+    for k in range(belief.shape[1]):
+        own, others = belief[:, k : k + 1], np.delete(belief, k, axis=1)
+        both = own + others
+        balance = np.where((own > 0) & (others > 0), 1 - abs(own - others) / np.where(both > 0, both, 1), 0)
+        held = others.sum(axis=1)
+        total += own[:, 0] * (others * balance).sum(axis=1) / np.where(held > 0, held, 1)
+    return total
+
+
+def dirichlet_data(alpha_BC: FloatArray) -> FloatArray:
+    """Expected entropy of the class under Dir(alpha), divided by log C: (B, C) -> (B,), in [0, 1].
+
+    What stays open when the class probabilities are known. Xie et al., DUC (ICLR 2023), section 3.2.
+    """
+    alpha = _parameters(alpha_BC)
+    total = alpha.sum(axis=1, keepdims=True)
+    gaps = scipy.special.digamma(total + 1) - scipy.special.digamma(alpha + 1)
+    expected: FloatArray = (alpha / total * gaps).sum(axis=1) / np.log(alpha.shape[1])
+    return expected.clip(0, 1)
+
+
+def dirichlet_information(alpha_BC: FloatArray) -> FloatArray:
+    """Mutual information of the class and its probabilities, divided by log C: (B, C) -> (B,), in [0, 1].
+
+    Under Dir(alpha): entropy of the mean minus `dirichlet_data`, as `bald`; what is below `ROUNDING` is 0. The
+    distribution uncertainty of DUC, section 3.2.
+    """
+    alpha = _parameters(alpha_BC)
+    gain = _shannon(alpha / alpha.sum(axis=1, keepdims=True), axis=1) - dirichlet_data(alpha)
+    return np.where(gain < ROUNDING, 0, gain)
+
+
+def _parameters(alpha_BC: FloatArray) -> FloatArray:
+    if alpha_BC.ndim != 2 or alpha_BC.shape[1] < 2 or not ((alpha_BC > 0) & np.isfinite(alpha_BC)).all():
+        raise InputError(
+            "alpha", "shape (B, C) with finite numbers above 0 for two classes or more", str(alpha_BC.shape)
+        )
+    return alpha_BC.astype(np.float64)
+
+
 def _votes(probs_BSC: FloatArray) -> FloatArray:
     """Share of the S votes for each class (B, C, ...)."""
     shape = _mean(probs_BSC).shape

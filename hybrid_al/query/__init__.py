@@ -10,6 +10,7 @@ from .density_peaks import DensityPeaks
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .egl import ExpectedGradientLength
+from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding
 from .guarded import Guarded
 from .hybrid import Hybrid
@@ -30,6 +31,7 @@ from .vat import VirtualAdversarial
 
 __all__ = [
     "CSVAL",
+    "DUC",
     "MMD",
     "PT4AL",
     "STRATEGIES",
@@ -43,6 +45,7 @@ __all__ = [
     "DensityPeaks",
     "Discriminative",
     "Entropy",
+    "Evidential",
     "ExpectedGradientLength",
     "FacilityLocation",
     "Guarded",
@@ -102,6 +105,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "alfamix": AlfaMix,
     "vat": VirtualAdversarial,
+    "evidential": Evidential,
+    "duc": DUC,
     "ratio": Ratio,
     "variation_ratio": VariationRatio,
     "mean_std": MeanSTD,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Objective
 from .debiased import Debiased
+from .evidential import Evidential
 from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
@@ -27,4 +28,5 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "freematch": FreeMatch,
     "softmatch": SoftMatch,
     "debiased": Debiased,
+    "evidential": Evidential,
 }
