@@ -37,14 +37,13 @@ NEEDS: Mapping[Need, str] = {
     "embeddings": "embeddings of stage 0",
     "predictions": "class probabilities, one pass",
     "features": "probabilities, features and last layer, one pass",
-    "samples": "passes with dropout",
+    "samples": "passes with dropout, or the members of a committee (`train.members`, `train.cycles`)",
     "views": "passes over weak views",
     "consistency": "the record of the last training",
     "stage0": f"what pretraining recorded: {', '.join(EXTRAS['stage0'])}",
     "history": "what the model before the last says",
     "costs": "what an answer costs (`oracle.costs`)",
     "gradients": "gradient embeddings of the learner (none offers them yet)",
-    "members": "committee members (none offers them yet)",
 }
 
 

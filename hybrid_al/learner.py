@@ -35,7 +35,10 @@ class Learner(Protocol):
         ...
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
-        """Predictions of the last fit, in the order of `indices`; S = samples * views passes."""
+        """Predictions of the last fit, in the order of `indices`; S = samples * views passes.
+
+        Of a committee S = members * views, however many samples are asked for: its members are the passes.
+        """
         ...
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:

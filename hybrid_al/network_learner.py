@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from .predict import predict
 from .propagation import make_prior
 from .rng import derive_seed
 from .semi.base import Objective
-from .train import Schedule, Sets, fit, top_up
+from .train import Fit, Schedule, Sets, fit, top_up
 from .types import FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
@@ -55,6 +55,9 @@ class NetworkLearner:
     pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; embeddings of stage 0, for
     prior pseudo-labels.
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
+
+    A committee (`Schedule.members`, `Schedule.cycles`) answers in the place of passes with dropout; features and head,
+    the consistency record and the student are those of its first member, at the end of its training.
     """
 
     def __init__(
@@ -73,30 +76,34 @@ class NetworkLearner:
         self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
         self._student: Classifier | None = None
         self._teacher: Classifier | None = None
+        self._others: tuple[Classifier, ...] = ()  # members of the committee besides the teacher
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
-        student, sets = self._start(seed, previous), self._sets(labels)
-        done = fit(student, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+        sets = self._sets(labels)
+        done, *others = (self._train(m, sets, seed, log, previous) for m in range(self.schedule.members))
         passes = 0
         if (done.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
             passes = top_up(done, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
         self._student, self._teacher = done.student.eval(), done.teacher
+        self._others = done.snapshots + tuple(net for fit in others for net in (*fit.snapshots, fit.teacher))
         consistency = done.recorder.record()
         if self.schedule.record.carry > 0 and previous is not None:
             consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
         return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, consistency)
 
-    def _start(self, seed: int, previous: Path | None) -> Classifier:
-        """The network to train: that of stage 0, or with the weights of the last round's teacher."""
+    def _train(self, member: int, sets: Sets, seed: int, log: Log, previous: Path | None) -> Fit:
+        """Train one member; the first has the seed of the round and the log, the others seeds of their own."""
+        if member:
+            seed, log = derive_seed(seed, "member", member), lambda *_: None
         network = self.make(seed)
         if self.schedule.start == "last" and previous is not None:
-            file = previous / "model.safetensors"
-            load_into(network, without_prefix("teacher", load_weights(file)), file)
-        return network
+            file, last = previous / "model.safetensors", (member + 1) * self.schedule.cycles - 2
+            load_into(network, without_prefix(f"member{last}" if member else "teacher", load_weights(file)), file)
+        return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
 
     def _sets(self, labels: LabelStore) -> Sets:
         unlabeled, targets, prior = np.setdiff1d(self.pool, labels.labeled), labels.class_targets(), None
@@ -111,7 +118,12 @@ class NetworkLearner:
         """See `Learner.predict`."""
         if self._teacher is None:
             raise InputError("predict", "a learner that was fitted or loaded", "neither")
-        return predict(self._teacher, self.inputs, indices, samples=samples, views=views, seed=_seed_of(self._teacher))
+        samples = 1 if self._others else samples
+        said = [
+            predict(network, self.inputs, indices, samples=samples, views=views, seed=_seed_of(network))
+            for network in (self._teacher, *self._others)
+        ]
+        return said[0] if len(said) == 1 else _together(zip(*said, strict=True))
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
         """See `Learner.extras`; none are offered yet."""
@@ -124,14 +136,25 @@ class NetworkLearner:
         if self._student is None or self._teacher is None:
             raise InputError(path, "a fitted learner", "an unfitted one")
         parts = {"student": self._student, "teacher": self._teacher}
+        parts |= {f"member{m}": network for m, network in enumerate(self._others)}
         save_weights(path, {k: v for name, m in parts.items() for k, v in prefixed(name, m.state_dict()).items()})
 
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
         tensors = load_weights(path)
-        self._student, self._teacher = self.make(0).eval(), self.make(0).eval().requires_grad_(False)
-        load_into(self._student, without_prefix("student", tensors), path)
-        load_into(self._teacher, without_prefix("teacher", tensors), path)
+        count = self.schedule.members * self.schedule.cycles - 1
+        student, teacher, *others = (self.make(0).eval() for _ in range(count + 2))
+        names = ("student", "teacher", *(f"member{m}" for m in range(count)))
+        for name, network in zip(names, (student, teacher, *others), strict=True):
+            load_into(network, without_prefix(name, tensors), path)
+        self._student, self._teacher = student, teacher.requires_grad_(False)
+        self._others = tuple(network.requires_grad_(False) for network in others)
+
+
+def _together(said: Iterable[tuple[PredictionBatch, ...]]) -> Iterator[PredictionBatch]:
+    """Batches of all members as one: their probabilities side by side (B, members * views, C), the first's features."""
+    for batches in said:
+        yield replace(batches[0], probs=np.concatenate([batch.probs for batch in batches], axis=1))
 
 
 def _seed_of(network: Classifier) -> int:

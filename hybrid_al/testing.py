@@ -24,7 +24,7 @@ from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, check_quer
 from .types import Annotation, FloatArray, IntArray, Need, PredictionBatch, Query
 
 BLOCK = 8  # samples per prediction batch of the synthetic state
-PREDICTING: frozenset[Need] = frozenset({"predictions", "features", "samples", "views", "members"})
+PREDICTING: frozenset[Need] = frozenset({"predictions", "features", "samples", "views"})
 
 
 def make_state(
@@ -131,8 +131,8 @@ def restrict(state: QueryState, needs: frozenset[Need]) -> QueryState:
 
 def _restricted(predictor: Predictor, needs: frozenset[Need]) -> Predictor:
     def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
-        if samples > 1 and not needs & {"samples", "members"}:
-            raise InputError("needs", "'samples' or 'members' for several passes", str(sorted(needs)))
+        if samples > 1 and "samples" not in needs:
+            raise InputError("needs", "'samples' for several passes", str(sorted(needs)))
         if views > 1 and "views" not in needs:
             raise InputError("needs", "'views' for several views", str(sorted(needs)))
         for batch in predictor(indices, samples, views):

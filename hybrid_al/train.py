@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ class Schedule:
     precision      of the networks' passes on a GPU (autocast); on a CPU always float32
     prior          share of the first labeled batch that holds pseudo-labels propagated on the embeddings of stage 0
                    (`propagation.py`); falls to none at the end
+    members        networks of a committee, each trained from a start of its own (deep ensemble, Lakshminarayanan et
+                   al., NeurIPS 2017)
+    cycles         of the cosine; the network at the end of each is a member too (snapshots, Huang et al., ICLR 2017)
     """
 
     steps: int = 150
@@ -58,12 +62,16 @@ class Schedule:
     accumulate: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     prior: float = 0.0
+    members: int = 1
+    cycles: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can be made of."""
-        for name in ("steps", "min_steps", "batch", "ratio", "accumulate"):
+        for name in ("steps", "min_steps", "batch", "ratio", "accumulate", "members", "cycles"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name}", "1 or more", str(getattr(self, name)))
+        if self.cycles > min(self.steps, self.min_steps):
+            raise InputError("train.cycles", "a step each at least", f"{self.cycles} cycles in {self.min_steps} steps")
         if not 0 <= self.prior < 1:
             raise InputError("train.prior", "a share below 1", str(self.prior))
 
@@ -74,12 +82,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training leaves: both networks, the evidence, and the numbers of the last steps."""
+    """What training leaves: both networks, the evidence, and the numbers of the last steps.
+
+    snapshots  the teacher at the ends of the cycles before the last
+    """
 
     student: Classifier
     teacher: Classifier
     recorder: ConsistencyRecorder
     metrics: dict[str, float]
+    snapshots: tuple[Classifier, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,12 +148,12 @@ def fit(
     steps, parts = schedule.length(len(sets.labeled)), schedule.accumulate
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
     batches = _batches(objective, inputs, sets, schedule, seed, steps * parts)
-    clock, logs = Clock(), {}
+    clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Classifier]()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
         for t in range(steps):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * t / steps))
+                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * (t * cycles % steps) / steps))
             optimizer.zero_grad(set_to_none=True)
             seen: list[tuple[Unlabeled | None, Evidence | None]] = []
             for _ in range(parts):
@@ -153,6 +165,8 @@ def fit(
                 seen.append((unlabeled, step.evidence))
             optimizer.step()
             update_teacher(teacher, student, t, decay=schedule.ema_decay)
+            if t * cycles // steps < (t + 1) * cycles // steps < cycles:
+                snapshots.append(copy.deepcopy(teacher))
             if t >= schedule.record.skip * steps:
                 for others, said in seen:
                     evidences.add(testify(schedule.record.witness, models, others, said))
@@ -160,7 +174,7 @@ def fit(
                 logs = _numbers(step)
                 log(logs, t + 1)
         evidences.write()
-    return Fit(student, teacher, evidences.recorder, {**logs, **clock.metrics(steps)})
+    return Fit(student, teacher, evidences.recorder, {**logs, **clock.metrics(steps)}, tuple(snapshots))
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

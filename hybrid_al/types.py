@@ -27,7 +27,6 @@ Need = Literal[
     "features",
     "samples",
     "views",
-    "members",
     "history",
     "consistency",
     "stage0",

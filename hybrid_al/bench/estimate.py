@@ -148,11 +148,11 @@ def _loop(task: Loop, project: Project, speed: _Speed) -> float:
     some = np.arange(2 * classes, dtype=np.int64)
     rest = np.arange(2 * classes, 2 * classes + schedule.batch * schedule.ratio, dtype=np.int64)
     sets = Sets(some, some % classes, rest, len(some) + len(rest))
-    short = replace(schedule, steps=STEPS, min_steps=STEPS)
+    short = replace(schedule, steps=STEPS, min_steps=STEPS, cycles=1)
     began = time.perf_counter()
     fit(network, objective, inputs, sets, short, seed=0, log=lambda *_: None)
     step = (time.perf_counter() - began) / STEPS
-    total = sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
+    total = schedule.members * sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
     passes = 0.0 if frozen else 3 * len(project.dataset.manifest) * len(task.recipe.loop.budgets) * speed.embed
     return float(total) * step + passes + 0.2 * len(task.recipe.loop.budgets)
 

@@ -17,7 +17,7 @@ from .scored import check_passes, top_scored
 class VariationRatio:
     """Smallest majority among the votes, see `scores.variation_ratio`. Gal et al. (ICML 2017), section 4.
 
-    The members are `samples` passes with dropout; random where the learner has none.
+    The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
     samples: int = 25
@@ -43,7 +43,7 @@ class VariationRatio:
 class MeanSTD:
     """Largest standard deviation over the passes, see `scores.mean_std`. Gal et al. (ICML 2017), section 4.
 
-    The members are `samples` passes with dropout; random where the learner has none.
+    The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
     samples: int = 25
@@ -69,7 +69,7 @@ class MeanSTD:
 class VoteEntropy:
     """Largest entropy of the votes, see `scores.vote_entropy`. Dagan and Engelson (ICML 1995).
 
-    The members are `samples` passes with dropout; random where the learner has none.
+    The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
     samples: int = 25

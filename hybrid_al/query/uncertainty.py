@@ -111,7 +111,7 @@ class MCDropoutEntropy:
 class Bald:
     """Largest disagreement of `samples` passes with dropout, see `scores.bald`. Gal et al. (ICML 2017), section 4.
 
-    Random where the learner has no dropout, as then all passes agree.
+    Of a committee, its members in the place of the passes. Random where the learner has neither: all passes agree.
     """
 
     samples: int = 25
