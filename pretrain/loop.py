@@ -21,6 +21,7 @@ from hybrid_al.data import draws
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import ViewPolicy
 from hybrid_al.errors import HybridALError, InputError
+from hybrid_al.models.checkpoint import load_into
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.rng import derive_seed
 from hybrid_al.rundir import write_arrays
@@ -159,7 +160,7 @@ def _begin(job: Job, fabric: Fabric) -> _Training:
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         network = cast(nn.ModuleDict, convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
     weights = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=job.method.lr, weight_decay=job.method.weight_decay)
+    optimizer = torch.optim.AdamW(weights, lr=job.method.lr, weight_decay=job.method.weight_decay, fused=True)
     state = _State(network, optimizer, Records(len(job.store)), _views(job, fabric, 0))
     _restore(job.resume, state, schedule)
     whole, wrapped = fabric.setup(_Whole(job, network), optimizer)
@@ -242,7 +243,7 @@ def _restore(path: Path, state: _State, schedule: Schedule) -> None:
     found = torch.load(path, map_location="cpu", weights_only=True)
     if found.get("batch", schedule.batch) != schedule.batch:
         raise InputError(path, f"a training in batches of {schedule.batch}", str(found["batch"]))
-    state.network.load_state_dict(found["network"])
+    load_into(state.network, found["network"], path)
     state.optimizer.load_state_dict(found["optimizer"])
     state.records.restore(found["records"])
     state.views.set_state(found["views"])
