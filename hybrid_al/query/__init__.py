@@ -17,6 +17,7 @@ from .hybrid import Hybrid
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
+from .learning_loss import LearningLoss
 from .mmd import MMD
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
@@ -53,6 +54,7 @@ __all__ = [
     "KCenter",
     "KMeans",
     "KMedoids",
+    "LearningLoss",
     "LeastConfidence",
     "MCDropoutEntropy",
     "Margin",
@@ -105,6 +107,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "alfamix": AlfaMix,
     "vat": VirtualAdversarial,
+    "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
     "ratio": Ratio,

@@ -54,10 +54,10 @@ def weights_of(name: str, values_M: FloatArray) -> FloatArray:
     return weights
 
 
-def check_whole(where: str, value: object) -> None:
-    """Refuse what is no whole number of 1 or more."""
-    if not isinstance(value, int) or value < 1:
-        raise InputError(where, "a whole number of 1 or more", repr(value))
+def check_whole(where: str, value: object, *, least: int = 1) -> None:
+    """Refuse what is no whole number of `least` or more."""
+    if not isinstance(value, int) or value < least:
+        raise InputError(where, f"a whole number of {least} or more", repr(value))
 
 
 def check_above_zero(where: str, value: float) -> None:

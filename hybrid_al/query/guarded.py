@@ -12,10 +12,11 @@ from scipy.special import entr
 
 from ..embeddings import Metric
 from ..errors import InputError, UnknownName
-from ..types import FloatArray, Need, Query
+from ..types import Need, Query
 from .base import About, QueryState, QueryStrategy, check_budget
+from .batch_base import check_above_zero, check_whole
 from .cover import coverage
-from .linear_head import cross_fitted
+from .linear_head import cross_fitted, scaled_embeddings
 
 StrategyParams = Mapping[str, object]
 """A strategy in a recipe: `{name: typiclust, metric: l2}`."""
@@ -58,10 +59,8 @@ class Guarded:
             raise InputError("guarded.early", "a strategy that needs no model", f"one that needs {sorted(beyond)[0]}")
         if not 0 < self.share < 1:
             raise InputError("guarded.share", "a share in (0, 1)", repr(self.share))
-        if not isinstance(self.folds, int) or self.folds < 2:
-            raise InputError("guarded.folds", "a whole number of 2 or more", repr(self.folds))
-        if not self.strength > 0:
-            raise InputError("guarded.strength", "a number above 0", repr(self.strength))
+        check_whole("guarded.folds", self.folds, least=2)
+        check_above_zero("guarded.strength", self.strength)
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -96,7 +95,7 @@ class Guarded:
         if len(labeled) < 2:
             return 0.0, "too few labels to judge scores by"
         _, targets = np.unique(state.labels.class_targets(), return_inverse=True)
-        probs = cross_fitted(_scaled(state), targets, self.folds, self.strength, rng)
+        probs = cross_fitted(scaled_embeddings(state, labeled), targets, self.folds, self.strength, rng)
         score, wrong = entr(probs).sum(axis=1), probs.argmax(axis=1) != targets
         if wrong.all() or not wrong.any():
             return 0.0, f"{wrong.sum()} errors at {len(wrong)} labels, so scores cannot be judged"
@@ -104,15 +103,6 @@ class Guarded:
         area = test.statistic / (wrong.sum() * (~wrong).sum())
         found = f"scores find the {wrong.sum()} errors at {len(wrong)} labels with AUROC {area:.2f}"
         return max(0.0, 1 - 2 * float(test.pvalue)), found
-
-
-def _scaled(state: QueryState) -> FloatArray:
-    """Embeddings of the labeled samples (L, D), shifted and scaled by the pool's mean and standard deviation."""
-    labeled = state.labels.labeled
-    pool = state.vectors(np.union1d(state.candidates, labeled))
-    mean, std = pool.mean(axis=0, dtype=np.float64), pool.std(axis=0, dtype=np.float64)
-    scaled: FloatArray = (state.vectors(labeled) - mean) / np.maximum(std, 1e-6)
-    return scaled
 
 
 def _reasons(query: Query, params: StrategyParams, count: int) -> tuple[str, ...]:

@@ -7,6 +7,15 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 from ..types import FloatArray, IntArray
+from .base import QueryState
+
+
+def scaled_embeddings(state: QueryState, indices: IntArray) -> FloatArray:
+    """Embeddings of some samples (K, D), shifted and scaled by the pool's mean and standard deviation."""
+    pool = state.vectors(np.union1d(state.candidates, state.labels.labeled))
+    mean, std = pool.mean(axis=0, dtype=np.float64), pool.std(axis=0, dtype=np.float64)
+    scaled: FloatArray = (state.vectors(indices) - mean) / np.maximum(std, 1e-6)
+    return scaled
 
 
 def cross_fitted(

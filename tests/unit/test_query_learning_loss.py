@@ -1,0 +1,98 @@
+"""Learning loss: the ranking loss against loops, the losses against heads, and what it then asks about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.special
+import torch
+
+from hybrid_al.embeddings import Embeddings
+from hybrid_al.errors import InputError
+from hybrid_al.labels import LabelStore
+from hybrid_al.query import LearningLoss, QueryState
+from hybrid_al.query.learning_loss import ranking_loss
+from hybrid_al.query.linear_head import fit_head, scaled_embeddings
+from hybrid_al.testing import make_state
+from hybrid_al.types import Annotation
+
+
+def slow(said: list[float], losses: list[float], margin: float) -> float:
+    total, pairs = 0.0, 0
+    for i in range(len(said)):
+        for j in range(i):
+            if losses[i] != losses[j]:
+                sign = 1 if losses[i] > losses[j] else -1
+                total += max(0.0, margin - sign * (said[i] - said[j]))
+                pairs += 1
+    return total / max(pairs, 1)
+
+
+def test_the_ranking_loss_is_that_of_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    said, losses = rng.normal(size=9), rng.integers(4, size=9).astype(float)
+    for margin in (0.3, 1.0):
+        value = ranking_loss(torch.from_numpy(said), torch.from_numpy(losses), margin).item()
+        assert value == pytest.approx(slow(said.tolist(), losses.tolist(), margin))
+    assert ranking_loss(torch.from_numpy(said), torch.zeros(9), 1.0).item() == 0
+    assert ranking_loss(torch.tensor([0.0, 2, 5]), torch.tensor([1.0, 2, 3]), 1.0).item() == 0  # in order, and apart
+
+
+def noisy(labeled: int, n: int = 100) -> QueryState:
+    """A pool in two clouds on either side of x = 0; where y is above 0.7, labels are drawn at random."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(n, 4)).astype(np.float32)
+    side = vectors[:, 0] > 0
+    vectors[:, 0] += np.where(side, 2, -2)
+    target = np.where(vectors[:, 1] > 0.7, rng.integers(2, size=n), side)
+    state = make_state(n, labeled=labeled, held_out=0)
+    given = (Annotation(i, "class", int(target[i]), "t", 0) for i in state.labels.labeled.tolist())
+    return replace(state, embeddings=Embeddings(vectors, "e", "m"), labels=LabelStore(n, tuple(given)))
+
+
+def test_losses_are_those_of_heads_that_did_not_see_the_sample() -> None:
+    state, strategy = noisy(10), LearningLoss(folds=20)
+    rows = scaled_embeddings(state, state.labels.labeled)
+    pool = np.arange(100)
+    vectors = state.vectors(pool).astype(np.float64)
+    np.testing.assert_allclose(
+        rows, ((vectors - vectors.mean(axis=0)) / vectors.std(axis=0))[state.labels.labeled], atol=1e-5
+    )
+    targets = state.labels.class_targets()
+    losses = strategy.losses(rows, state, np.random.default_rng(0))
+    for i in range(10):
+        others = np.arange(10) != i
+        weight, bias = fit_head(rows[others], targets[others], 2, 0.01)
+        expected = -np.log(scipy.special.softmax(weight @ rows[i] + bias)[targets[i]])
+        assert losses[i] == pytest.approx(expected, abs=1e-5)
+
+
+def test_it_asks_where_a_head_errs() -> None:
+    state = noisy(150, 300)
+    query = LearningLoss(strength=1.0).select(state, 8, np.random.default_rng(0))
+    assert query.scores is not None and query.reasons is not None
+    y = state.vectors(query.indices)[:, 1]
+    assert (y > 0.7).sum() >= 7 and (state.vectors(state.candidates)[:, 1] > 0.7).mean() < 0.3
+    assert "predicted loss in the top" in query.reasons[0]
+
+
+def test_where_there_is_nothing_to_learn_it_is_random() -> None:
+    for state in (make_state(labeled=0), make_state(labeled=1), make_state(one_class=True)):
+        picks = {tuple(LearningLoss().select(state, 3, np.random.default_rng(s)).indices.tolist()) for s in range(6)}
+        assert len(picks) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"width": 0}, "learning_loss.width: expected a whole number of 1 or more"),
+        ({"folds": 1}, "learning_loss.folds: expected a whole number of 2 or more"),
+        ({"margin": 0.0}, "learning_loss.margin: expected a"),
+        ({"rate": -1.0}, "learning_loss.rate: expected a"),
+    ],
+)
+def test_settings_that_learn_nothing_are_refused(settings: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        LearningLoss(**settings)  # type: ignore[arg-type]
