@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from .calibration import Calibrating
 from .data import SOURCES
 from .data.base import Dataset, Source
 from .data.index import FileIndex
@@ -28,6 +29,7 @@ from .query import STRATEGIES
 from .query.base import COLD
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .rundir import RunDir
+from .stopping import Stopping
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
 from .track.wandb import open_wandb
@@ -214,7 +216,18 @@ def experiment(project: Project) -> Experiment:
         records=project.stage0 / "records.npz",
         costs=_costs(project),
         thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
+        calibrating=_calibrating(project),
+        stopping=Stopping(**recipe.loop.stop.model_dump()),
     )
+
+
+def _calibrating(project: Project) -> Calibrating | None:
+    spec, dataset = project.recipe.calibration, project.dataset
+    if spec.fit == "none":
+        return None
+    if spec.fit == "val" and not (dataset.truth[dataset.manifest.indices("val")] >= 0).any():
+        raise InputError("calibration.fit", "a val split with labels (val), or cross", "none in the data")
+    return Calibrating(fit=spec.fit, method=spec.method, folds=spec.folds, queries=spec.queries)
 
 
 def _views(recipe: Recipe) -> Views:

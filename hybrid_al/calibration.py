@@ -1,4 +1,4 @@
-"""Making probabilities honest: temperature and vector scaling fitted on held-out labels, and how far off they are.
+"""Making probabilities honest: scalings fitted on held-out labels, and how far off probabilities are.
 
 Pure functions on logits (N, C) and classes (N,). The labels they are fitted on must be neither those of the training
 nor the test split. Logarithms of probabilities, cut above zero, do as logits: logits are turned into them first.
@@ -7,6 +7,7 @@ nor the test split. Logarithms of probabilities, cut above zero, do as logits: l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import scipy.optimize
@@ -15,26 +16,57 @@ import scipy.special
 from .errors import InputError
 from .types import FloatArray, IntArray
 
+Method = Literal["temperature", "vector", "dirichlet"]
+
 _LOG_TEMPERATURES = (np.log(0.05), np.log(20.0))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """softmax(scale * log-probability + bias), each (C,); a temperature is the same scale for all, without bias."""
+    """softmax(scale * log-probability + bias): scale (C,) number by number or (C, C) as a matrix, bias (C,).
+
+    A temperature is the same scale for all, without bias.
+    """
 
     scale: FloatArray
     bias: FloatArray
 
     def probs(self, logits_NC: FloatArray) -> FloatArray:
-        """Calibrated probabilities (N, C)."""
-        probs: FloatArray = scipy.special.softmax(self.scale * _log_probs(logits_NC) + self.bias, axis=1)
+        """Calibrated probabilities (..., C) of logits or log-probabilities (..., C)."""
+        z = _log_probs(logits_NC)
+        scaled = z * self.scale if self.scale.ndim == 1 else z @ self.scale.T
+        probs: FloatArray = scipy.special.softmax(scaled + self.bias, axis=-1)
         return probs
 
 
-def calibrate(logits_NC: FloatArray, targets_N: IntArray, *, vector_from: int = 100) -> Calibration:
-    """Temperature scaling, and from `vector_from` held-out labels on vector scaling, which has 2 C numbers to fit."""
-    scaling = vector_scaling if len(targets_N) >= vector_from else temperature_scaling
-    return scaling(logits_NC, targets_N)
+@dataclass(frozen=True)
+class Calibrating:
+    """How a run calibrates its classes; the labels of the test split are never among those that it is fitted on.
+
+    fit      "val": on the labels of the val split; "cross": on the labeled set, each label against a network that was
+             trained without it, which takes `folds` more trainings a round
+    method   from 100 labels on; below, a temperature alone
+    queries  whether strategies see calibrated probabilities
+    """
+
+    fit: Literal["val", "cross"] = "cross"
+    method: Method = "vector"
+    folds: int = 5
+    queries: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a number of folds that holds nothing out."""
+        if self.folds < 2:
+            raise InputError("calibration.folds", "2 or more", str(self.folds))
+
+
+def calibrate(
+    logits_NC: FloatArray, targets_N: IntArray, method: Method = "vector", *, more_from: int = 100
+) -> Calibration:
+    """The scaling that `method` names, which has 1, 2 C or C (C + 1) numbers to fit; below `more_from` held-out labels
+    a temperature, which has one."""
+    scalings = {"temperature": temperature_scaling, "vector": vector_scaling, "dirichlet": dirichlet_scaling}
+    return scalings[method if len(targets_N) >= more_from else "temperature"](logits_NC, targets_N)
 
 
 def temperature_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: float = 1.0) -> Calibration:
@@ -77,6 +109,29 @@ def vector_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: float =
     return Calibration(best.x[:classes], best.x[classes:])
 
 
+def dirichlet_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: float = 1.0) -> Calibration:
+    """A matrix on the log-probabilities and a bias with the least negative log-likelihood: Dirichlet calibration.
+
+    Kull et al. (NeurIPS 2019), section 3, the linear form. Departure: the prior of `vector_scaling`, around the
+    identity, in the place of the paper's penalties on what lies off the diagonal and on the biases, whose weights it
+    chooses by cross-validation; 0 is a fit without any.
+    """
+    z, n = _checked(logits_NC, targets_N)
+    classes = z.shape[1]
+    own = np.eye(classes)[targets_N]
+    identity = np.concatenate([np.eye(classes).ravel(), np.zeros(classes)])
+
+    def loss(values: FloatArray) -> tuple[float, FloatArray]:
+        scores = z @ values[:-classes].reshape(classes, classes).T + values[-classes:]
+        wrong = (scipy.special.softmax(scores, axis=1) - own) / n
+        gradient = np.concatenate([(wrong.T @ z).ravel(), wrong.sum(axis=0)])
+        away = values - identity
+        return _nll(scores, targets_N) + prior * float(away @ away) / (2 * n), gradient + prior * away / n
+
+    best = scipy.optimize.minimize(loss, identity, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    return Calibration(best.x[:-classes].reshape(classes, classes), best.x[-classes:])
+
+
 def classwise_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
     """Class-wise expected calibration error in [0, 1]: Kull et al. (NeurIPS 2019), section 2.
 
@@ -96,6 +151,26 @@ def brier(probs_NC: FloatArray, targets_N: IntArray) -> float:
     return float(np.square(probs_NC - np.eye(probs_NC.shape[1])[targets_N]).sum(axis=1).mean())
 
 
+def logs(probs: FloatArray) -> FloatArray:
+    """Log-probabilities, cut at 1e-12, which do as logits."""
+    cut: FloatArray = np.log(np.maximum(np.asarray(probs, dtype=np.float64), 1e-12))
+    return cut
+
+
+def reliability(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> FloatArray:
+    """What a reliability diagram shows (3, bins): samples, mean largest probability and accuracy in each equal bin.
+
+    Bins (lo, hi] of the largest probability, as in `metrics.calibration_error`; empty ones hold nan but for the count.
+    """
+    _checked(probs_NC, targets_N)
+    confidence, right = probs_NC.max(axis=1).astype(np.float64), probs_NC.argmax(axis=1) == targets_N
+    which = np.ceil(confidence * bins).clip(1, bins).astype(np.int64) - 1
+    count = np.bincount(which, minlength=bins).astype(np.float64)
+    sums = [np.bincount(which, weights=values, minlength=bins) for values in (confidence, right)]
+    filled = np.where(count > 0, count, np.nan)
+    return np.stack([count, *(total / filled for total in sums)])
+
+
 def _checked(values_NC: FloatArray, targets_N: IntArray) -> tuple[FloatArray, int]:
     """Log-probabilities of logits, and the number of samples."""
     if values_NC.ndim != 2 or values_NC.shape[1] < 2 or not len(values_NC) or targets_N.shape != (len(values_NC),):
@@ -109,7 +184,7 @@ def _checked(values_NC: FloatArray, targets_N: IntArray) -> tuple[FloatArray, in
 
 
 def _log_probs(logits_NC: FloatArray) -> FloatArray:
-    log_probs: FloatArray = scipy.special.log_softmax(np.asarray(logits_NC, dtype=np.float64), axis=1)
+    log_probs: FloatArray = scipy.special.log_softmax(np.asarray(logits_NC, dtype=np.float64), axis=-1)
     return log_probs
 
 

@@ -16,6 +16,7 @@ from .errors import HybridALError, InputError
 
 if TYPE_CHECKING:
     from .assemble import Project
+    from .stopping import Stopping
     from .track.base import Trackers
     from .types import Round
 
@@ -136,10 +137,11 @@ def select(
     project = _open(recipe, overrides, run_dir, device)
     with _session(project) as tracker:
         _stage0(project, tracker, quiet)
-        r = len(project.run.rounds())
-        if r == len(project.recipe.loop.budgets):
-            raise InputError(project.run.path, "a round left to play", f"all {r} are done")
-        picks = loop.select(experiment(project), project.run, r)
+        setup, done = experiment(project), project.run.rounds()
+        if setup.over(done):
+            raise InputError(project.run.path, "a round left to play", f"all {len(done)} are done")
+        r = len(done)
+        picks = loop.select(setup, project.run, r)
     print(f"Round {r}: {len(picks)} images to label in {project.run.round_path(r) / 'query.csv'}")
 
 
@@ -186,6 +188,7 @@ def run(
         page = _report(project)
     if not quiet:
         _say_table(project.run.rounds())
+        _say_enough(setup.stopping, project.run.rounds())
     print(f"Report: {page}")
 
 
@@ -356,7 +359,17 @@ def _say_probe(metrics: dict[str, float]) -> None:
 def _say_round(row: Round) -> None:
     shown = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy"))}
     numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
+    numbers += "".join(f", {said} {row.metrics[k]:.3f}" for k, said in words.items() if k in row.metrics)
     print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
+
+
+def _say_enough(stopping: Stopping, rows: Sequence[Round]) -> None:
+    if (r := stopping.enough_at(rows)) is not None:
+        said = (
+            "ended the loop (loop.stop.enforce)" if stopping.enforce else "loop.stop.enforce would have ended it there"
+        )
+        print(f"Stopping signal: enough labels after round {r}; {said}")
 
 
 def _say_table(rows: Sequence[Round]) -> None:

@@ -41,6 +41,13 @@ class Learner(Protocol):
         """
         ...
 
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
+        """Class probabilities (K, C) of `labels.labeled`, each by a network trained without it; the last fit stays.
+
+        The K labels are dealt into `folds` parts, class by class (K parts where there are fewer labels).
+        """
+        ...
+
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
         """Arrays (N,) or (N, K) that strategies asked for by name."""
         ...

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from .calibration import Calibrating, Calibration, calibrate, logs
 from .consistency import Consistency
 from .embeddings import Embeddings
 from .errors import InputError, NonFiniteLoss
@@ -23,11 +24,12 @@ from .labels import LabelStore
 from .learner import FitResult, Learner
 from .manifest import Manifest
 from .oracle import Holdout, Oracle, SimulatedOracle
-from .query.base import EXTRAS, QueryState, QueryStrategy, check_query
+from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, check_query
 from .rng import derive
 from .rundir import RunDir, write_arrays
+from .stopping import AGREEMENT, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to
-from .types import FloatArray, IntArray, Need, Round
+from .types import FloatArray, IntArray, Need, PredictionBatch, Round
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Experiment:
 
     cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `records` is where
     pretraining wrote what it says of every sample, `costs` (N,) what an answer costs, for strategies that ask.
-    `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`).
+    `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
+    whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels.
     """
 
     manifest: Manifest
@@ -52,12 +55,18 @@ class Experiment:
     records: Path | None = None
     costs: FloatArray | None = None
     thumbnail: Callable[[int], bytes] | None = None
+    calibrating: Calibrating | None = None
+    stopping: Stopping = field(default_factory=Stopping)
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool cannot pay for."""
         pool = len(self.manifest.indices("pool"))
         if sum(self.budgets) > pool:
             raise InputError("loop.budgets", f"at most the pool's {pool} samples in all", str(sum(self.budgets)))
+
+    def over(self, rounds: Sequence[Round]) -> bool:
+        """Whether the committed rounds are all there will be."""
+        return len(rounds) >= len(self.budgets) or (self.stopping.enforce and self.stopping.enough(rounds))
 
     def strategy(self, round: int) -> tuple[str, QueryStrategy]:
         """Name and strategy that pick in a round."""
@@ -68,8 +77,8 @@ def run(
     experiment: Experiment, disk: RunDir, tracker: Trackers, *, said: Callable[[Round], None] = lambda _: None
 ) -> list[Round]:
     """Play every round that is not committed yet; `AwaitingLabels` where a person has to answer first."""
-    while (r := len(disk.rounds())) < len(experiment.budgets):
-        play(experiment, disk, tracker, r)
+    while not experiment.over(done := disk.rounds()):
+        play(experiment, disk, tracker, len(done))
         said(disk.rounds()[-1])
     return disk.rounds()
 
@@ -93,10 +102,52 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
     seconds["train"] = time.perf_counter() - began
 
     began = time.perf_counter()
-    metrics = experiment.holdout.evaluate(experiment.learner)
+    calibration = _calibration(experiment, labels, r)
+    if calibration is not None:
+        write_arrays(disk.round_path(r) / "calibration.npz", {"scale": calibration.scale, "bias": calibration.bias})
+        seconds["calibrate"] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    on = experiment.calibrating.fit if experiment.calibrating else ""
+    measured = experiment.holdout.evaluate(experiment.learner, calibration, fitted_on=on)
+    if measured.reliability:
+        write_arrays(disk.round_path(r) / "reliability.npz", measured.reliability)
+    metrics = measured.metrics | _stop_signals(experiment, disk, r, len(labels.labeled), calibration)
     seconds["evaluate"] = time.perf_counter() - began
 
     _commit(experiment, disk, tracker, r, picks, labels, fit, metrics, seconds)
+
+
+def _calibration(experiment: Experiment, labels: LabelStore, r: int) -> Calibration | None:
+    """The scaling that the last fit needs; none where the recipe wants none, or nothing can be held out."""
+    how, learner = experiment.calibrating, experiment.learner
+    if how is None or (how.fit == "cross" and len(labels.labeled) < 2):
+        return None
+    if how.fit == "val":
+        said, truth = experiment.holdout.answers(learner, "val")
+        return calibrate(logs(said), truth, how.method)
+    probs = learner.held_out(labels, round=r, seed=experiment.seed, folds=how.folds)
+    return calibrate(logs(probs), labels.class_targets(), how.method)
+
+
+def _stop_signals(
+    experiment: Experiment, disk: RunDir, r: int, labeled: int, calibration: Calibration | None
+) -> dict[str, float]:
+    """How far the models of this round and the last agree, and what the next batch may bring; their answers on disk."""
+    rows = stop_set(experiment.manifest.indices("pool"), experiment.seed)
+    probs = np.concatenate([b.probs.mean(axis=1) for b in experiment.learner.predict(rows)])
+    if calibration is not None:
+        probs = calibration.probs(logs(probs))
+    write_arrays(disk.round_path(r) / "stop.npz", {"answers": probs.argmax(axis=1)})
+    before = disk.round_path(r - 1) / "stop.npz"
+    if r == 0 or not before.is_file():
+        return {}
+    with np.load(before, allow_pickle=False) as archive:
+        answers = archive["answers"]
+    past, following = disk.rounds()[-1].labeled, experiment.budgets[r + 1 : r + 2]
+    if not following or not 0 < past < labeled:
+        return {AGREEMENT: kappa(answers, probs.argmax(axis=1))}
+    return signals(answers, probs, (past, labeled, labeled + following[0]))
 
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
@@ -131,7 +182,7 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
             extras["previous_probs"] = _before(experiment, disk, r, candidates)
         if needs - {"embeddings", "consistency", "stage0", "costs"}:
             experiment.learner.load(previous / "model.safetensors")
-            predictor = experiment.learner.predict
+            predictor = _predictor(experiment, previous / "calibration.npz")
         if "gradients" in needs:
             extras |= experiment.learner.extras(frozenset({"gradients"}))
         if "consistency" in needs:
@@ -146,6 +197,20 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
         consistency=consistency,
         extras=extras,
     )
+
+
+def _predictor(experiment: Experiment, file: Path) -> Predictor:
+    """What the learner says; calibrated where the recipe wants that and the round of the file was."""
+    if experiment.calibrating is None or not experiment.calibrating.queries or not file.is_file():
+        return experiment.learner.predict
+    with np.load(file, allow_pickle=False) as archive:
+        calibration = Calibration(archive["scale"], archive["bias"])
+
+    def predictor(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        for batch in experiment.learner.predict(indices, samples, views):
+            yield replace(batch, probs=calibration.probs(logs(batch.probs)))
+
+    return predictor
 
 
 def _records(experiment: Experiment) -> dict[str, FloatArray]:
@@ -166,9 +231,10 @@ def _before(experiment: Experiment, disk: RunDir, r: int, candidates: IntArray) 
     n = len(experiment.manifest)
     if r < 2:
         return np.empty((n, 0))
-    experiment.learner.load(disk.round_path(r - 2) / "model.safetensors")
+    folder = disk.round_path(r - 2)
+    experiment.learner.load(folder / "model.safetensors")
     said = np.full((n, len(experiment.classes)), np.nan)
-    for batch in experiment.learner.predict(candidates):
+    for batch in _predictor(experiment, folder / "calibration.npz")(candidates, 1, 1):
         said[batch.indices] = batch.probs.mean(axis=1)
     return said
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .calibration import brier, classwise_error
 from .errors import InputError
 from .types import FloatArray, IntArray
 
 
 def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:
-    """Metrics of class probabilities (N, C) against classes (N,), each a share in [0, 1] except nll (nats).
+    """Metrics of class probabilities (N, C) against classes (N,), each a share in [0, 1] except nll (nats) and brier.
 
     auroc              two classes: of class 1; more: unweighted mean of one-versus-rest over the classes that have
                        samples and leave some to the rest; left out where there is none
@@ -21,6 +22,8 @@ def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float
     nll                mean negative log probability of the true class, probabilities cut at 1e-12
     ece                expected calibration error of the largest probability, 15 equal bins (Guo et al., ICML 2017,
                        section 2)
+    classwise_ece      the same of each class's probability, mean over classes (`calibration.classwise_error`)
+    brier              squared distance from the true class, summed over classes, in [0, 2]
     """
     from sklearn.metrics import f1_score, recall_score
 
@@ -34,6 +37,8 @@ def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float
         "macro_f1": f1_score(targets_N, predicted, labels=present, average="macro", zero_division=0),
         "nll": -np.log(np.maximum(own, 1e-12)).mean(),
         "ece": calibration_error(probs_NC, targets_N),
+        "classwise_ece": classwise_error(probs_NC, targets_N),
+        "brier": brier(probs_NC, targets_N),
     }
     return {**_auroc(probs_NC, targets_N), **{name: float(value) for name, value in metrics.items()}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,10 +24,10 @@ from .models.classifier import Classifier
 from .models.encoder import Encoder
 from .predict import predict
 from .propagation import make_prior
-from .rng import derive_seed
+from .rng import derive, derive_seed
 from .semi.base import Objective
 from .train import Fit, Schedule, Sets, fit, top_up
-from .types import FloatArray, IntArray, PredictionBatch
+from .types import BoolArray, FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
 
@@ -83,17 +84,22 @@ class NetworkLearner:
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
-        sets = self._sets(labels)
-        done, *others = (self._train(m, sets, seed, log, previous) for m in range(self.schedule.members))
+        sets = self._sets(labels, np.ones(len(labels.labeled), dtype=np.bool_))
+        done = self._learn(sets, seed, log, previous)
         passes = 0
         if (done.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
             passes = top_up(done, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
-        self._student, self._teacher = done.student.eval(), done.teacher
-        self._others = done.snapshots + tuple(net for fit in others for net in (*fit.snapshots, fit.teacher))
         consistency = done.recorder.record()
         if self.schedule.record.carry > 0 and previous is not None:
             consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
         return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, consistency)
+
+    def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
+        """Train all members, who answer from then on; the fit of the first."""
+        done, *others = (self._train(m, sets, seed, log, previous) for m in range(self.schedule.members))
+        self._student, self._teacher = done.student.eval(), done.teacher
+        self._others = done.snapshots + tuple(net for fit in others for net in (*fit.snapshots, fit.teacher))
+        return done
 
     def _train(self, member: int, sets: Sets, seed: int, log: Log, previous: Path | None) -> Fit:
         """Train one member; the first has the seed of the round and the log, the others seeds of their own."""
@@ -105,14 +111,16 @@ class NetworkLearner:
             load_into(network, without_prefix(f"member{last}" if member else "teacher", load_weights(file)), file)
         return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
 
-    def _sets(self, labels: LabelStore) -> Sets:
-        unlabeled, targets, prior = np.setdiff1d(self.pool, labels.labeled), labels.class_targets(), None
+    def _sets(self, labels: LabelStore, kept: BoolArray) -> Sets:
+        """What is trained on where only the `kept` (K,) of the labeled samples are shown."""
+        unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
+        labeled, targets = labels.labeled[kept], labels.class_targets()[kept]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
-            unit = self.embeddings.take(np.concatenate([labels.labeled, unlabeled]), "cosine")
+            unit = self.embeddings.take(np.concatenate([labeled, unlabeled]), "cosine")
             prior = make_prior(unit, targets, unlabeled, self.make(0).head.out_features)
-        return Sets(labels.labeled, targets, unlabeled, self.n, prior)
+        return Sets(labeled, targets, unlabeled, self.n, prior)
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """See `Learner.predict`."""
@@ -124,6 +132,21 @@ class NetworkLearner:
             for network in (self._teacher, *self._others)
         ]
         return said[0] if len(said) == 1 else _together(zip(*said, strict=True))
+
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
+        """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
+        seed, targets = derive_seed(seed, "fit", round), labels.class_targets()
+        order = derive(seed, "folds").permutation(len(targets))
+        order = order[np.argsort(targets[order], kind="stable")]  # classes are dealt out evenly
+        fold = np.empty(len(order), dtype=np.int64)
+        fold[order] = np.arange(len(order)) % min(folds, len(order))
+        answers: dict[int, FloatArray] = {}
+        for k in range(fold.max() + 1):
+            apart = copy.copy(self)  # the networks of the last fit stay where they are
+            apart._learn(self._sets(labels, fold != k), derive_seed(seed, "fold", k), lambda *_: None)
+            for batch in apart.predict(labels.labeled[fold == k]):
+                answers |= dict(zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True))
+        return np.stack([answers[i] for i in labels.labeled.tolist()])
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
         """See `Learner.extras`; none are offered yet."""

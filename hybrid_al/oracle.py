@@ -12,12 +12,13 @@ from typing import Protocol
 
 import numpy as np
 
+from .calibration import Calibration, logs, reliability
 from .errors import AwaitingLabels, InputError, UnknownName
 from .learner import Learner
 from .manifest import Manifest, Split
 from .metrics import classification
 from .rundir import RunDir, write_atomic
-from .types import Annotation, IntArray
+from .types import Annotation, FloatArray, IntArray
 
 SKIP = "skip"
 
@@ -124,6 +125,20 @@ class WorklistOracle:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """`<split>/<metric>`, and a reliability diagram (3, bins) of each split (see `calibration.reliability`).
+
+    Those of calibrated probabilities are named `<split>/<metric>_calibrated` and `<split>_calibrated`.
+    """
+
+    metrics: dict[str, float]
+    reliability: dict[str, FloatArray]
+
+
+CALIBRATED = ("nll", "ece", "classwise_ece", "brier")
+
+
+@dataclass(frozen=True)
 class Holdout:
     """The val and test labels (N,), -1 where unknown: the learner never sees them, it is only measured by them."""
 
@@ -135,16 +150,26 @@ class Holdout:
         where = self.manifest.indices(split)
         return where[self.truth[where] >= 0]
 
-    def evaluate(self, learner: Learner) -> dict[str, float]:
-        """`<split>/<metric>` of every split that has labels."""
-        metrics: dict[str, float] = {}
+    def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
+        """Class probabilities (K, C) and classes (K,) of the labeled samples of a split."""
+        where = self.known(split)
+        return np.concatenate([b.probs.mean(axis=1) for b in learner.predict(where)]), self.truth[where]
+
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
+        """Every split that has labels; calibrated as well, but for the split that the calibration was fitted on."""
+        found = Measured({}, {})
         for split in ("val", "test"):
-            where = self.known(split)
-            if len(where):
-                probs = np.concatenate([b.probs.mean(axis=1) for b in learner.predict(where)])
-                measured = classification(probs, self.truth[where])
-                metrics |= {f"{split}/{name}": value for name, value in measured.items()}
-        return metrics
+            if not len(self.known(split)):
+                continue
+            probs, truth = self.answers(learner, split)
+            found.metrics.update({f"{split}/{name}": value for name, value in classification(probs, truth).items()})
+            found.reliability[split] = reliability(probs, truth)
+            if calibration is not None and split != fitted_on:
+                mended = calibration.probs(logs(probs))
+                after = classification(mended, truth)
+                found.metrics.update({f"{split}/{name}_calibrated": after[name] for name in CALIBRATED})
+                found.reliability[f"{split}_calibrated"] = reliability(mended, truth)
+        return found
 
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str]]:

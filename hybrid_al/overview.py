@@ -14,6 +14,7 @@ import yaml
 from .errors import InputError
 from .manifest import SPLITS
 from .rundir import RunDir
+from .stopping import Stopping
 
 if TYPE_CHECKING:
     from .assemble import Project
@@ -95,6 +96,9 @@ def standing(run: RunDir) -> list[str]:
         lines.append(f"  {rounds[-1].labeled} labels; {numbers or 'no test or val labels'}")
     if len(rounds) == len(budgets):
         return [*lines, "  finished"]
+    stopping = Stopping(**recipe["loop"].get("stop", {}))
+    if stopping.enforce and stopping.enough(rounds):
+        return [*lines, "  finished: the stopping signal says that these labels are enough (loop.stop)"]
     asked = run.query_ids(len(rounds))
     if asked is None:
         pretrained = (run.path / "stage0" / "probe.json").is_file()

@@ -116,9 +116,28 @@ class EmbeddingsSection(_Section):
         return self
 
 
+class Stop(_Section):
+    """What counts as enough labels (see `stopping.Stopping`); shown in each round, and the loop's end if `enforce`."""
+
+    agreement: Annotated[float, Field(ge=-1, le=1)] = 0.99
+    rounds: Annotated[int, Field(ge=1)] = 3
+    gain: Annotated[float, Field(ge=0)] = 0.002
+    enforce: bool = False
+
+
+class CalibrationSection(_Section):
+    """How the classes' probabilities are calibrated (see `calibration.Calibrating`); none: as the network says them."""
+
+    fit: Literal["none", "val", "cross"] = "none"
+    method: Literal["temperature", "vector", "dirichlet"] = "vector"
+    folds: Annotated[int, Field(ge=2)] = 5
+    queries: bool = False
+
+
 class Loop(_Section):
     """Labels to buy in each round; the first is the cold start."""
 
+    stop: Stop = Stop()
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
 
 
@@ -192,6 +211,7 @@ class Recipe(_Section):
     learner: Named = Component(name="finetune")
     cold_start: Named = Component(name="typiclust")
     query: Named = Component(name="hybrid")
+    calibration: CalibrationSection = CalibrationSection()
     train: Named = Component(name="mean_teacher")  # chosen on val: benchmarks/RESULTS.md
     loop: Loop = Loop()
     oracle: Named = Component(name="simulated")
@@ -201,10 +221,12 @@ class Recipe(_Section):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were embedding sets stay the runs that they are."""
+        """Runs of the time before there were embedding sets and calibration stay the runs that they are."""
         kept: dict[str, Any] = plain(self)
         if self.embeddings == EmbeddingsSection():
             del kept["embeddings"]
+        if self.calibration == CalibrationSection():
+            del kept["calibration"]
         return kept
 
     def resolved(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from .statistics import (
     worst_deficit,
 )
 
-LOWER_IS_BETTER = ("nll", "ece")
+LOWER_IS_BETTER = ("nll", "ece", "classwise_ece", "brier")
 WIDEST = 8
 """Tables of more columns than this number them, and say what the numbers stand for."""
 CLASS = "labels/"

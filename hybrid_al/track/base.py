@@ -43,6 +43,9 @@ NAMES: Mapping[str, str] = {
     "train/top_up_passes": "samples that were looked at once more for their consistency",
     "test/<metric>": "metric of the teacher's last weights on the test split",
     "val/<metric>": "the same on val",
+    "stop/agreement": "Cohen's kappa of this round's model and the last one's on a sample of the pool, at most 1",
+    "stop/expected_gain": "accuracy that the next batch is expected to add, in [0, 1]",
+    "test/<metric>_calibrated": "nll, ece, classwise_ece or brier of calibrated probabilities; val too",
 }
 
 _PATH_KEYS = {"root", "images", "weights"}

@@ -286,6 +286,40 @@ def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: Int
     return [pool, picked] if len(picks) else [pool]
 
 
+def reliability_figure(run: RunView) -> Figure | None:
+    """Accuracy against the largest probability, as the network says it and calibrated, one view per round and split."""
+    traces: list[Trace] = []
+    names: list[str] = []
+    for r in run.rounds[::-1]:
+        for split in (s for s in ("test", "val") if s in r.reliability):
+            names.append(f"round {r.index}, {split}")
+            traces.append(_reliability_trace("honest", names[-1], np.ones((3, 2)) * [0, 1], NEUTRAL))
+            for which, color in ((split, COLORS[0]), (f"{split}_calibrated", ACCENT)):
+                if which in r.reliability:
+                    said = "calibrated" if which != split else "as the network says"
+                    traces.append(_reliability_trace(said, names[-1], r.reliability[which], color))
+    if not names:
+        return None
+    choices = tuple(Choice(name, "largest probability", "accuracy") for name in names)
+    alt = "Reliability diagram: accuracy against mean largest probability, 15 equal bins; the diagonal is honest."
+    return Figure("reliability", tuple(traces), choices, alt, {"height": 380})
+
+
+def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str) -> Trace:
+    count, confidence, accuracy = bins[:, bins[0] > 0] if name != "honest" else bins
+    return {
+        "type": "scatter",
+        "mode": "lines" if name == "honest" else "lines+markers",
+        "name": name,
+        "meta": meta,
+        "x": short(confidence),
+        "y": short(accuracy),
+        "customdata": short(count),
+        "line": {"color": color, "width": 2, "dash": "dot" if name == "honest" else "solid"},
+        "hovertemplate": "probability %{x:.2f}, right %{y:.2f} (%{customdata} samples)<extra></extra>",
+    }
+
+
 def training_figure(run: RunView) -> Figure | None:
     """Everything that was logged along a training, one view per metric and one line per round."""
     series: dict[str, dict[object, list[tuple[float, float]]]] = {}

@@ -38,6 +38,7 @@ class Detail:
     balance: Figure | None
     parts: Figure | None
     maps: tuple[Figure, ...]
+    reliability: Figure | None
     training: Figure | None
     influence: Mapping[int, Mapping[str, float]]
     images: Mapping[int, str]
@@ -122,6 +123,7 @@ def _detail(run: RunView, thumbnail: Thumbnail | None) -> Detail:
         balance=figures.balance_figure(run),
         parts=figures.parts_figure(run),
         maps=figures.map_figures(run),
+        reliability=figures.reliability_figure(run),
         training=figures.training_figure(run),
         influence={r.index: terms for r in run.rounds if (terms := figures.influence(r))},
         images=images,

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..labels import LabelStore
 from ..manifest import Manifest
 from ..rundir import RunDir
+from ..stopping import Stopping
 from ..types import FloatArray, IntArray, Round, Scores, Target
 from . import jsonl
 from .base import shareable
@@ -38,13 +39,14 @@ class Pick:
 
 @dataclass(frozen=True)
 class RoundView:
-    """One round; `round` is None while it waits for labels or trains."""
+    """One round; `round` is None while it waits for labels or trains; reliability (3, bins) as in `oracle.Measured`."""
 
     index: int
     round: Round | None
     picks: tuple[Pick, ...]
     scores: Scores | None
     consistency: Consistency | None
+    reliability: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -123,6 +125,12 @@ class RunView:
         return tuple(r for r in self.rounds if r.round)
 
     @property
+    def enough_at(self) -> int | None:
+        """The first round after which the stopping signal said that the labels are enough."""
+        stop = _mapping(_mapping(self.recipe.get("loop")).get("stop"))
+        return Stopping(**stop).enough_at([r.round for r in self.rounds if r.round])  # type: ignore[arg-type]
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Names of all metrics of the committed rounds, test before val."""
         return sort_metrics({name for r in self.rounds for name in r.metrics})
@@ -178,7 +186,15 @@ def _round(
         picks=tuple(picks),
         scores=_scores(folder / "scores.npz"),
         consistency=Consistency.load(consistency) if done and consistency.is_file() else None,
+        reliability=_arrays(folder / "reliability.npz") if done else {},
     )
+
+
+def _arrays(path: Path) -> dict[str, FloatArray]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _scores(path: Path) -> Scores | None:

@@ -68,6 +68,9 @@ def fake_run(
         labels = labels.add(Annotation(i, "class", int(truth[i]), "simulated", r) for i in others)
         _train(disk, tracker, r, labels, rng)
         score = 0.62 + gain * min(r, 2) / 2 + 0.07 * np.log2(1 + r) + rng.normal(0, 0.012)
+        bins = np.stack([np.full(15, 20.0), np.linspace(0.03, 0.97, 15), np.linspace(0.03, 0.97, 15) ** 1.5])
+        bins[:, :7] = np.asarray([0, np.nan, np.nan])[:, None]
+        write_arrays(disk.round_path(r) / "reliability.npz", {"test": bins, "test_calibrated": bins[[0, 1, 1]]})
         metrics = {"test/auroc": score, "test/balanced_accuracy": score - 0.15, "val/auroc": score + 0.01}
         tracker.log({"train/loss": 0.1, "train/seconds": 31.5}, stage="train", round=r)
         disk.commit_round(_committed(r, strategy, query, labels, metrics, manifest), labels)

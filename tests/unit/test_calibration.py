@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from hybrid_al.calibration import (
+    Calibrating,
     Calibration,
+    Method,
     brier,
     calibrate,
     classwise_error,
+    dirichlet_scaling,
+    logs,
+    reliability,
     temperature_scaling,
     vector_scaling,
 )
@@ -100,7 +105,43 @@ def test_vector_scaling_is_at_a_minimum_and_knows_no_common_shift() -> None:
     np.testing.assert_allclose(shifted.scale, found.scale, atol=1e-3)
 
 
-@pytest.mark.parametrize("scaling", [temperature_scaling, vector_scaling])
+def test_a_planted_mixture_of_classes_is_found_where_no_scale_and_bias_can_help() -> None:
+    """Class 0 and 1 trade places in part: what lies off the diagonal."""
+    matrix, bias = np.asarray([[1.0, 0.6, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]), np.asarray([0.3, -0.3, 0.0])
+    raw, _ = honest(12_000, 3)
+    truth = Calibration(matrix, bias).probs(np.log(raw))
+    assert truth[0] == pytest.approx(
+        np.exp(np.log(raw[0]) @ matrix.T + bias) / np.exp(np.log(raw[0]) @ matrix.T + bias).sum()
+    )
+    targets = (np.random.default_rng(4).random((12_000, 1)) > truth.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+    found = dirichlet_scaling(np.log(raw)[:10_000], targets[:10_000])
+    said, apart = found.probs(np.log(raw)[10_000:]), truth[10_000:]
+    diagonal = vector_scaling(np.log(raw)[:10_000], targets[:10_000]).probs(np.log(raw)[10_000:])
+    assert abs(said - apart).mean() < 0.01 and abs(diagonal - apart).mean() > 0.02
+
+
+def test_dirichlet_scaling_is_at_a_minimum_and_is_vector_scaling_on_the_diagonal() -> None:
+    probs, targets = honest(80, 3)
+    logits = np.log(probs) * 2
+    identity = np.concatenate([np.eye(3).ravel(), np.zeros(3)])
+
+    def loss(values: FloatArray) -> float:
+        away = values - identity
+        calibrated = Calibration(values[:9].reshape(3, 3), values[9:]).probs(logits)
+        return nll(calibrated, targets) + float(away @ away) / 160
+
+    found = dirichlet_scaling(logits, targets)
+    best = np.concatenate([found.scale.ravel(), found.bias])
+    for k in range(12):
+        for step in (-0.01, 0.01):
+            assert loss(best + step * np.eye(12)[k]) > loss(best)
+    vector = Calibration(np.asarray([0.5, 1.0, 2.0]), np.asarray([0.1, 0.0, -0.1]))
+    np.testing.assert_allclose(Calibration(np.diag(vector.scale), vector.bias).probs(logits), vector.probs(logits))
+    stacked = vector.probs(np.stack([logits, logits + 5], axis=1))  # passes (N, S, C)
+    np.testing.assert_allclose(stacked, np.stack([vector.probs(logits)] * 2, axis=1))
+
+
+@pytest.mark.parametrize("scaling", [temperature_scaling, vector_scaling, dirichlet_scaling])
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("c", [2, 9])
 def test_few_labels_of_one_class_all_right_do_not_make_a_certainty(
@@ -122,10 +163,37 @@ def test_without_its_prior_a_temperature_stops_at_its_bounds() -> None:
     assert 1 / temperature_scaling(logits, np.asarray([0, 0]), prior=0.0).scale[0] == pytest.approx(20, rel=1e-3)
 
 
-def test_the_number_of_labels_decides_what_is_fitted() -> None:
+@pytest.mark.parametrize(
+    ("method", "shape", "biased"), [("temperature", (3,), False), ("vector", (3,), True), ("dirichlet", (3, 3), True)]
+)
+def test_below_a_hundred_labels_a_temperature_alone_is_fitted(
+    method: Method, shape: tuple[int, ...], biased: bool
+) -> None:
     probs, targets = honest(100, 3)
-    assert not calibrate(np.log(probs[:99]), targets[:99]).bias.any()
-    assert calibrate(np.log(probs), targets).bias.any()
+    few = calibrate(np.log(probs[:99]), targets[:99], method)
+    assert not few.bias.any() and few.scale.shape == (3,) and np.ptp(few.scale) == 0
+    many = calibrate(np.log(probs), targets, method)
+    assert many.bias.any() == biased and many.scale.shape == shape
+
+
+def test_the_reliability_diagram_holds_what_the_calibration_error_sums() -> None:
+    probs, targets = honest(200, 4)
+    for bins, (count, confidence, right) in enumerate(reliability(probs, targets).T):
+        inside = [i for i in range(200) if bins / 15 < probs[i].max() <= (bins + 1) / 15]
+        assert count == len(inside)
+        if inside:
+            assert confidence == pytest.approx(np.mean([probs[i].max() for i in inside]))
+            assert right == pytest.approx(np.mean([probs[i].argmax() == targets[i] for i in inside]))
+        else:
+            assert np.isnan(confidence) and np.isnan(right)
+    count, confidence, right = np.nan_to_num(reliability(probs, targets))
+    assert calibration_error(probs, targets) == pytest.approx((count * abs(confidence - right)).sum() / 200)
+
+
+def test_logs_are_finite_and_folds_hold_something_out() -> None:
+    assert logs(np.asarray([0.0, 1.0])).tolist() == [math.log(1e-12), 0.0]
+    with pytest.raises(InputError, match=r"calibration\.folds: expected 2 or more, got 1"):
+        Calibrating(folds=1)
 
 
 def test_classwise_error_and_brier_against_loops() -> None:
@@ -163,6 +231,6 @@ def test_measures_by_hand() -> None:
     ],
 )
 def test_refuses_what_does_not_fit(values: FloatArray, targets: IntArray) -> None:
-    for function in (temperature_scaling, vector_scaling, classwise_error, brier):
+    for function in (temperature_scaling, vector_scaling, dirichlet_scaling, classwise_error, brier, reliability):
         with pytest.raises(InputError, match="calibration"):
             function(values, targets)

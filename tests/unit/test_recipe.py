@@ -56,7 +56,7 @@ def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_r
     ("overrides", "message"),
     [
         (["sed=1"], r"top level: expected one of .*'sed'; did you mean 'seed'"),
-        (["loop.budget=[1]"], r"loop: expected one of budgets, got 'budget'; did you mean 'budgets'"),
+        (["loop.budget=[1]"], r"loop: expected one of budgets, stop, got 'budget'; did you mean 'budgets'"),
         (["loop.budgets=[]"], r"loop\.budgets: expected"),
         (["loop.budgets=[0, 5]"], r"loop\.budgets"),
         (["seed=one"], r"seed: expected .*integer.*'one'"),
@@ -135,3 +135,15 @@ def test_options_of_an_encoder_make_another_run_and_their_absence_leaves_old_run
     assert other.resolved()["encoder"]["options"] == options
     assert other.identity() != parse({"name": "x"}).identity()
     assert parse(other.resolved()) == other
+
+
+def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> None:
+    plain = parse({"name": "x"})
+    assert "calibration" not in plain.identity() and "calibration" not in plain.resolved()
+    asked = parse({"name": "x", "calibration": {"fit": "cross", "method": "dirichlet", "queries": True}})
+    assert asked.identity()["calibration"] == {"fit": "cross", "method": "dirichlet", "folds": 5, "queries": True}
+    stopping = parse({"name": "x", "loop": {"stop": {"enforce": True, "gain": 0.01}}})
+    assert stopping.identity() == plain.identity()  # as with the budgets: how far a run goes
+    for bad in ({"calibration": {"fit": "test"}}, {"calibration": {"folds": 1}}, {"loop": {"stop": {"rounds": 0}}}):
+        with pytest.raises(InputError):
+            parse({"name": "x", **bad})

@@ -20,6 +20,7 @@ from hybrid_al.errors import InputError, NonFiniteLoss
 from hybrid_al.labels import LabelStore
 from hybrid_al.models.classifier import Classifier, Dropout, Standardize
 from hybrid_al.network_learner import NetworkLearner
+from hybrid_al.rng import derive, derive_seed
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
 from hybrid_al.semi.fixmatch import FixMatch
@@ -272,6 +273,31 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch() -> None:
     named = str(stopped.value.named([f"img-{i}" for i in range(N)]))
     assert "; labeled img-1, img-4; unlabeled img-" in named
     assert np.array_equal(probs(broken), before)  # the last good state is kept
+
+
+def test_what_is_held_out_is_answered_by_networks_that_never_saw_it() -> None:
+    """Six labels in three folds: a slow refit of each gives the same answers, and the last fit stays as it was."""
+    store, done = labels([0, 1, 2, 3, 4, 5]), learner()
+    done.fit(store, round=1, seed=3, log=no_log)
+    before = probs(done)
+    said = done.held_out(store, round=1, seed=3, folds=3)
+    assert np.array_equal(probs(done), before)
+    of_seed = derive_seed(3, "fit", 1)
+    order = derive(of_seed, "folds").permutation(6)
+    dealt = [i for c in range(3) for i in order if i % 3 == c]  # class by class
+    for k in range(3):
+        own, apart = derive_seed(of_seed, "fold", k), np.sort(dealt[k::3])
+        kept = np.setdiff1d(np.arange(6), apart)
+        sets = Sets(kept, TRUTH[kept], np.arange(6, 50), N)
+        slow = fit(done.make(own), FixMatch(), inputs(), sets, SCHEDULE, seed=own, log=no_log).teacher
+        with torch.no_grad():
+            expected = slow(inputs().plain(apart)).softmax(dim=1).numpy()
+        np.testing.assert_allclose(said[apart], expected, rtol=1e-5)
+    wrong = labels([1, 2, 3, 4, 5]).add(
+        [Annotation(0, "class", 1, "t", 0)]
+    )  # sample 0 as class 1: none of its own kind
+    one_by_one = done.held_out(wrong, round=1, seed=3, folds=50)
+    assert one_by_one.shape == (6, 3) and one_by_one[-1].argmax() == 0  # sees through the label that it was not shown
 
 
 def test_no_labels_at_all_is_said() -> None:
