@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hybrid_al.embeddings import PLAIN, Embeddings
 from hybrid_al.models.checkpoint import digest_of, save_weights
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.predict import embed
-from hybrid_al.rundir import write_json
+from hybrid_al.rundir import sha256_of, write_json
 from hybrid_al.types import FloatArray, IntArray
 
 BATCH = 512
@@ -60,5 +61,16 @@ def embed_all(
     for shard in known.damaged:
         print(f"{shard}: damaged; its images were embedded again", file=sys.stderr)
     shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    write_json(path.with_suffix(".json"), {"manifest": manifest, "encoder": digest, "shape": list(shape)})
+    made = {"manifest": manifest, "encoder": digest, "shape": list(shape), "sha256": sha256_of(path)}
+    write_json(path.with_suffix(".json"), made)
     return Embeddings.load(path, manifest=manifest, encoder=digest)
+
+
+def damaged(folder: Path) -> list[Path]:
+    """Sets of embeddings in a folder that are not, byte for byte, what was written; older ones do not say."""
+    found = []
+    for note in sorted(folder.glob("*.json")):
+        wanted, path = json.loads(note.read_text(encoding="utf-8")).get("sha256"), note.with_suffix(".npy")
+        if wanted is not None and not (path.is_file() and sha256_of(path) == wanted):
+            found.append(path)
+    return found

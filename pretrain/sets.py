@@ -13,7 +13,7 @@ from hybrid_al.manifest import Split
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.recipe import PROBE, EmbeddingsSection
 from hybrid_al.rng import derive, derive_seed
-from hybrid_al.rundir import write_json
+from hybrid_al.rundir import sha256_of, write_json
 from hybrid_al.types import IntArray
 
 from .combine import SideBySide
@@ -94,4 +94,5 @@ def _write_used(project: Project, parts: Mapping[str, Embeddings], scores: Mappi
     digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
     shape = joined.write(path, projection)
     made = {"manifest": project.dataset.manifest.fingerprint, "encoder": digest, "shape": list(shape), **note}
+    made["sha256"] = sha256_of(path)
     write_json(path.with_suffix(".json"), {**made, "probed": dict(scores)})

@@ -11,10 +11,10 @@ import torch
 
 from hybrid_al.assemble import Project, component, make_encoder
 from hybrid_al.data.loaders import blocks
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.embeddings import PLAIN, Embeddings
 from hybrid_al.errors import UnknownName
 from hybrid_al.manifest import Split
-from hybrid_al.models.checkpoint import seeded
+from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.predict import embed
 from hybrid_al.recipe import Recipe
@@ -25,7 +25,7 @@ from hybrid_al.types import IntArray
 
 from . import METHODS, NONE, processes
 from .base import Method
-from .export import BATCH, export
+from .export import BATCH, damaged, embed_all, export
 from .feed import Schedule
 from .loop import Job, Progress, pretrain
 from .probe import probe
@@ -76,7 +76,10 @@ def _method(recipe: Recipe) -> Method | None:
 
 
 def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:
-    """Run stage 0 where the run directory does not hold it yet; its probe metrics."""
+    """Run stage 0 where the run directory does not hold it yet; its probe metrics.
+
+    Embeddings that were damaged on disk since are made again by the encoder that is there, and said.
+    """
     folder = project.run.path / "stage0"
     done = folder / "probe.json"
     if not done.is_file():
@@ -90,8 +93,22 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         tracker.log({f"stage0/{name}": value for name, value in found.items()}, stage="stage0")
         write_json(done, metrics)  # last: its presence says that stage 0 is over
         (folder / "resume.pt").unlink(missing_ok=True)
+    elif broken := damaged(folder / "embeddings"):
+        print("".join(f"{path}: damaged; the images are embedded again\n" for path in broken), end="", file=sys.stderr)
+        _embed_again(project, folder)
     probes: dict[str, float] = json.loads(done.read_text())
     return probes
+
+
+def _embed_again(project: Project, folder: Path) -> None:
+    """All sets of a stage 0, from its encoder; what the cache beside the runs has is not computed again."""
+    spec, store = project.recipe.encoder, project.store()
+    weights = str(folder / "encoder.safetensors")
+    encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=0, weights=weights)
+    digest, path = digest_of(encoder), folder / "embeddings" / f"{PLAIN}.npy"
+    fingerprint = project.dataset.manifest.fingerprint
+    plain = embed_all(encoder.to(project.device), digest, store, fingerprint, path, project.device, cache=project.cache)
+    make_sets(project, plain)
 
 
 def assist(project: Project) -> None:

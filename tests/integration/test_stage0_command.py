@@ -1,4 +1,4 @@
-"""Stage 0 as a command: two ways to say it, one outcome; a checkpoint that is not this training's is one line."""
+"""Stage 0 as a command: two ways to say it, one outcome; what is not this training's, or damaged, is said."""
 
 from __future__ import annotations
 
@@ -66,3 +66,25 @@ def test_a_checkpoint_of_another_network_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert "resume.pt: expected the " in said and "of another shape: head.layers.3.weight (128, 512)" in said
     assert said.count("\n") == 1
+
+
+def test_embeddings_damaged_on_disk_are_found_made_again_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    other = {"sets": {"other": {"name": "test_resnet"}}, "use": ["plain", "other"], "whiten": 4}
+    recipe.write_text(yaml.safe_dump({**RECIPE, "pretrain": "none", "embeddings": other}))
+    assert not command(str(recipe), "--run-dir", str(run))
+    whole = files(run)
+    for harm in ("one byte", "gone"):
+        path = run / "stage0" / "embeddings" / "used.npy"
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 1
+        path.write_bytes(content)
+        if harm == "gone":
+            path.unlink()
+        capsys.readouterr()
+        assert not command(str(recipe), "--run-dir", str(run))
+        assert capsys.readouterr().err == f"{path}: damaged; the images are embedded again\n"
+        assert files(run) == whole
+    assert not command(str(recipe), "--run-dir", str(run)) and capsys.readouterr().err == ""
