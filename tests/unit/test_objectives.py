@@ -124,7 +124,7 @@ def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: 
     assert all(p.grad is None for p in models.teacher.parameters())
 
 
-def test_the_study_of_the_objectives_has_them_all() -> None:
+def test_the_study_of_the_objectives_has_all_that_use_unlabeled_samples() -> None:
     study = load_grid(Path(__file__).parents[2] / "benchmarks" / "objectives.yaml")
     assert set(study.objectives) == set(OBJECTIVES) - EVIDENCE and len(study.seeds) == 20
 
