@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from .calibration import Calibrating
+from .components import component
 from .data import SOURCES
 from .data.base import Dataset, Source
 from .data.index import FileIndex
 from .embeddings import PLAIN, USED, Embeddings
 from .errors import InputError, UnknownName
 from .loop import Experiment
+from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle, WorklistOracle
 from .query import STRATEGIES
 from .query.base import COLD
@@ -42,38 +42,10 @@ if TYPE_CHECKING:
     from .data.views import Views
     from .models.encoder import Encoder
     from .network_learner import NetworkLearner
+    from .segment_learner import SegmentLearner
 
-T = TypeVar("T")
 ORACLES = ("simulated", "worklist")
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
-
-
-def component(registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object]) -> T:
-    """Build `registry[name](**params)`, or `package.module:Class` from outside; unknown names and keys are errors."""
-    kind = _outside(where, name) if ":" in name else registry.get(name)
-    if kind is None:
-        raise UnknownName(f"{where}.name", name, registry)
-    known = [f.name for f in dataclasses.fields(cast(Any, kind)) if f.init]
-    for key in params:
-        if key not in known:
-            raise UnknownName(f"{where} ({name})", key, known)
-    try:
-        return cast(T, TypeAdapter(kind).validate_python(dict(params)))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(k) for k in first["loc"])
-        raise InputError(f"{where}.{key}" if key else where, first["msg"], repr(first["input"])[:80]) from None
-
-
-def _outside(where: str, name: str) -> type[Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{where}.name", "an importable package.module:Class", f"{name} ({error})") from error
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(f"{where}.name", "a dataclass", name)
-    return kind
 
 
 @dataclass(frozen=True)
@@ -167,6 +139,7 @@ def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
     dataset = _load(recipe, path.parent / ".cache" / "files")
+    _check_task(recipe, dataset)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -180,6 +153,16 @@ def _load(recipe: Recipe, folder: Path) -> Dataset:
         return source(recipe).load(index)
     finally:
         index.save()
+
+
+def _check_task(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse masks without a task for them, and the other way round."""
+    if recipe.task == "segmentation":
+        from . import segmentation
+
+        segmentation.check_data(recipe, dataset)
+    elif dataset.masks is not None:
+        raise InputError("task", "segmentation, as the data has masks", recipe.task)
 
 
 def _device(name: str) -> torch.device:
@@ -201,7 +184,10 @@ def experiment(project: Project) -> Experiment:
     classes = dataset.classes
     if len(classes) < 2:
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
+    from .segment_learner import SegmentLearner
+
     learner, embeddings = _learner(project)
+    oracle, holdout = _truth(project)
     return Experiment(
         manifest=dataset.manifest,
         classes=classes,
@@ -209,8 +195,8 @@ def experiment(project: Project) -> Experiment:
         cold_start=(recipe.cold_start.name, _strategy("cold_start", recipe.cold_start)),
         query=(recipe.query.name, _strategy("query", recipe.query)),
         learner=learner,
-        oracle=_oracle(project),
-        holdout=Holdout(dataset.manifest, dataset.truth),
+        oracle=oracle,
+        holdout=holdout,
         budgets=recipe.loop.budgets,
         seed=recipe.seed,
         records=project.stage0 / "records.npz",
@@ -218,6 +204,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
+        scorer=learner.score if isinstance(learner, SegmentLearner) else None,
     )
 
 
@@ -258,6 +245,11 @@ def check_components(recipe: Recipe) -> None:
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
     _learner_settings(recipe)
+    if recipe.task == "segmentation":
+        from . import segmentation
+
+        named = (("cold_start", recipe.cold_start.name, cold), ("query", recipe.query.name, query))
+        segmentation.check(recipe, named)
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
     for key in recipe.oracle.params:
@@ -283,16 +275,21 @@ def training(recipe: Recipe) -> tuple[Any, Any]:
     from .train import Schedule
 
     base = frozen_learner.SCHEDULE if recipe.learner.name == "frozen" else finetune_learner.SCHEDULE
+    objectives: Mapping[str, type[Any]] = OBJECTIVES
+    if recipe.task == "segmentation":
+        from . import segmentation
+
+        objectives, base = segmentation.objectives()
     schedule_keys = {f.name for f in dataclasses.fields(Schedule)}
     params = recipe.train.params
     own = {k: v for k, v in params.items() if k not in schedule_keys}
-    kind = OBJECTIVES.get(recipe.train.name)
+    kind = objectives.get(recipe.train.name)
     if kind is not None:
         known = {f.name for f in dataclasses.fields(cast(Any, kind))} | schedule_keys
         for key in own:
             if key not in known:
                 raise UnknownName(f"train ({recipe.train.name})", key, known)
-    objective = component(OBJECTIVES, "train", recipe.train.name, own)
+    objective = component(objectives, "train", recipe.train.name, own)
     changes: dict[str, Any] = {k: v for k, v in params.items() if k in schedule_keys}
     record = changes.get("record", {})
     if not isinstance(record, dict):
@@ -338,7 +335,7 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
 
 
-def _learner(project: Project) -> tuple[NetworkLearner, Embeddings]:
+def _learner(project: Project) -> tuple[NetworkLearner | SegmentLearner, Embeddings]:
     from .models.checkpoint import digest_of
     from .network_learner import Foundation
 
@@ -362,6 +359,11 @@ def _learner(project: Project) -> tuple[NetworkLearner, Embeddings]:
         device=project.device,
         cache=project.cache,
     )
+    if project.recipe.task == "segmentation":
+        from . import segmentation
+
+        masks = segmentation.learner(project.recipe, project.dataset, foundation, objective, schedule, project.run)
+        return masks, embeddings
     return _learner_settings(project.recipe).build(foundation, objective, schedule), embeddings
 
 
@@ -377,6 +379,17 @@ def worklist(run: RunDir) -> WorklistOracle:
     facts = run.facts()
     classes = cast(list[str], facts["classes"])
     return WorklistOracle(run, run.manifest(), tuple(classes))
+
+
+def _truth(project: Project) -> tuple[Oracle, Holdout | MaskHoldout]:
+    """Who answers, and who measures."""
+    dataset = project.dataset
+    if project.recipe.task == "segmentation":
+        from . import segmentation
+
+        masks = segmentation.mask_store(project.recipe, dataset, project.cache)
+        return segmentation.oracle(dataset, project.run), segmentation.holdout(dataset, masks)
+    return _oracle(project), Holdout(dataset.manifest, dataset.truth)
 
 
 def _oracle(project: Project) -> Oracle:

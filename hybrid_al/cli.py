@@ -357,7 +357,7 @@ def _say_probe(metrics: dict[str, float]) -> None:
 
 
 def _say_round(row: Round) -> None:
-    shown = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy"))}
+    shown = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy", "/dice", "/hd95"))}
     numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
     words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
     numbers += "".join(f", {said} {row.metrics[k]:.3f}" for k, said in words.items() if k in row.metrics)
@@ -376,7 +376,8 @@ def _say_table(rows: Sequence[Round]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    names = [n for n in ("test/auroc", "test/balanced_accuracy", "val/auroc") if any(n in r.metrics for r in rows)]
+    shown = ("test/auroc", "test/balanced_accuracy", "val/auroc", "test/dice", "test/hd95", "val/dice")
+    names = [n for n in shown if any(n in r.metrics for r in rows)]
     headers = [name.replace("/", "\n").replace("balanced_accuracy", "bal. acc.") for name in names]
     table = Table("round", "strategy", "picked", "labels", *headers, "query\ns", "train\ns", box=None)
     for row in rows:

@@ -174,11 +174,14 @@ class ConsistencyRecorder:
         flipped = (last >= 0) & (last != label)
         sure = np.take_along_axis(weak, label[:, None], axis=1)[:, 0]  # the maximum, for a tenth of its time
         agreed = label == strong.argmax(axis=1)
-        new = np.stack([agreed, sure, flipped, jensen_shannon(weak, strong), sure >= THRESHOLD])
+        self.note(indices, np.stack([agreed, sure, flipped, jensen_shannon(weak, strong), sure >= THRESHOLD]))
+        self._last[indices] = label
+
+    def note(self, indices: IntArray, parts: FloatArray) -> None:
+        """One step's numbers (5, B) of distinct rows: agreement, confidence, flips, divergence, above the threshold."""
         decay = self.recording.decay
         gain = 1 - decay if decay < 1 else 1.0
-        self._sums[:, indices] = decay * self._sums[:, indices] + gain * new
-        self._last[indices] = label
+        self._sums[:, indices] = decay * self._sums[:, indices] + gain * parts
         self._seen[indices] += 1
 
     @property

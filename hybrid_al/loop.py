@@ -23,8 +23,9 @@ from .errors import InputError, NonFiniteLoss
 from .labels import LabelStore
 from .learner import FitResult, Learner
 from .manifest import Manifest
+from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
-from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, check_query
+from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scorer, check_query
 from .rng import derive
 from .rundir import RunDir, write_arrays
 from .stopping import AGREEMENT, Stopping, kappa, signals, stop_set
@@ -39,7 +40,8 @@ class Experiment:
     cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `records` is where
     pretraining wrote what it says of every sample, `costs` (N,) what an answer costs, for strategies that ask.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
-    whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels.
+    whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels. `scorer` scores
+    samples by their pixels in segmentation.
     """
 
     manifest: Manifest
@@ -49,7 +51,7 @@ class Experiment:
     query: tuple[str, QueryStrategy]
     learner: Learner
     oracle: Oracle
-    holdout: Holdout
+    holdout: Holdout | MaskHoldout
     budgets: tuple[int, ...]
     seed: int
     records: Path | None = None
@@ -57,6 +59,7 @@ class Experiment:
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: Calibrating | None = None
     stopping: Stopping = field(default_factory=Stopping)
+    scorer: Scorer | None = None
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool cannot pay for."""
@@ -133,7 +136,12 @@ def _calibration(experiment: Experiment, labels: LabelStore, r: int) -> Calibrat
 def _stop_signals(
     experiment: Experiment, disk: RunDir, r: int, labeled: int, calibration: Calibration | None
 ) -> dict[str, float]:
-    """How far the models of this round and the last agree, and what the next batch may bring; their answers on disk."""
+    """How far the models of this round and the last agree, and what the next batch may bring; their answers on disk.
+
+    Of the samples' classes: nothing is said in segmentation.
+    """
+    if experiment.scorer is not None:
+        return {}
     rows = stop_set(experiment.manifest.indices("pool"), experiment.seed)
     probs = np.concatenate([b.probs.mean(axis=1) for b in experiment.learner.predict(rows)])
     if calibration is not None:
@@ -194,6 +202,7 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
         groups=experiment.manifest.group_codes,
         embeddings=experiment.embeddings,
         predictor=predictor,
+        scorer=None if predictor is None else experiment.scorer,
         consistency=consistency,
         extras=extras,
     )
@@ -279,6 +288,8 @@ def _track(
     curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
     given = Counter(labels.current[i].target for i in picks.tolist())
     shares = {f"picks/share/{name}": given[c] / len(picks) for c, name in enumerate(experiment.classes)}
+    if experiment.scorer is not None:
+        shares = {}  # samples have no class
     if experiment.thumbnail is not None:
         tracker.image(
             "picks", [experiment.thumbnail(i) for i in picks.tolist()], row.query, stage="query", round=row.index

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import InputError
-from .types import IGNORE, BoolArray, FloatArray
+from .types import IGNORE, BoolArray, FloatArray, LabelMap
 
 
 def dice(predicted: BoolArray, truth: BoolArray) -> float:
@@ -37,7 +37,7 @@ def hd95(predicted: BoolArray, truth: BoolArray, spacing: Sequence[float]) -> fl
     return max(float(np.percentile(away[1][surfaces[0]], 95)), float(np.percentile(away[0][surfaces[1]], 95)))
 
 
-def structures(predicted: FloatArray, truth: FloatArray, classes: int, spacing: Sequence[float]) -> FloatArray:
+def structures(predicted: LabelMap, truth: LabelMap, classes: int, spacing: Sequence[float]) -> FloatArray:
     """Dice and hd95 (2, C - 1) of every class but the background, of label maps of one image or volume.
 
     What nobody knows (`IGNORE` in the truth) is background in both.

@@ -38,8 +38,14 @@ def summary(project: Project, store: ImageStore) -> list[str]:
         rows = manifest.indices(split)
         counts = Counter(dataset.truth[rows].tolist())
         names = [f"{dataset.classes[c]} {counts[c]}" for c in sorted(counts) if c >= 0]
+        if dataset.masks is not None:
+            names = [f"{int(dataset.masks.known[rows].sum())} masks"]
         groups = len(np.unique(manifest.group_codes[rows]))
         lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
+    if recipe.task == "segmentation":
+        from . import segmentation
+
+        lines += segmentation.summary(recipe, dataset, project.cache)
     if not len(manifest.indices("test")):
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
     if leaks := manifest.leaks():
@@ -92,7 +98,7 @@ def standing(run: RunDir) -> list[str]:
     budgets = recipe["loop"]["budgets"]
     lines = [f"{facts['name']} (seed {facts['seed']}): {len(rounds)} of {len(budgets)} rounds done"]
     if rounds:
-        numbers = ", ".join(f"{k} {v:.3f}" for k, v in rounds[-1].metrics.items() if k.endswith("/auroc"))
+        numbers = ", ".join(f"{k} {v:.3f}" for k, v in rounds[-1].metrics.items() if k.endswith(("/auroc", "/dice")))
         lines.append(f"  {rounds[-1].labeled} labels; {numbers or 'no test or val labels'}")
     if len(rounds) == len(budgets):
         return [*lines, "  finished"]

@@ -134,6 +134,18 @@ class CalibrationSection(_Section):
     queries: bool = False
 
 
+class SegmentationSection(_Section):
+    """How images are segmented.
+
+    network    the decoder around the encoder, with settings of segmentation-models-pytorch (`decoder_channels`, ...)
+    reduction  how scores of pixels become that of an image, in queries and in the consistency record; the mean over all
+               pixels is the survey's
+    """
+
+    network: Named = Component(name="unet")
+    reduction: Named = Component(name="mean")
+
+
 class Loop(_Section):
     """Labels to buy in each round; the first is the cold start."""
 
@@ -202,11 +214,12 @@ class Recipe(_Section):
 
     name: str = Field(pattern=NAME)
     modality: str = "microscopy"
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "segmentation"] = "classification"
     seed: int = Field(0, ge=0)
     data: Data = Data()
     encoder: EncoderSection = EncoderSection()
     embeddings: EmbeddingsSection = EmbeddingsSection()
+    segmentation: SegmentationSection = SegmentationSection()
     pretrain: Named = Component(name="simclr")
     learner: Named = Component(name="finetune")
     cold_start: Named = Component(name="typiclust")
@@ -221,12 +234,14 @@ class Recipe(_Section):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were embedding sets and calibration stay the runs that they are."""
+        """Runs of the time before there were embedding sets, calibration and masks stay the runs that they are."""
         kept: dict[str, Any] = plain(self)
         if self.embeddings == EmbeddingsSection():
             del kept["embeddings"]
         if self.calibration == CalibrationSection():
             del kept["calibration"]
+        if self.task == "classification":
+            del kept["segmentation"]
         return kept
 
     def resolved(self) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from .errors import InputError, NonFiniteLoss
 from .learner import Log
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
+from .models.segmenter import Segmenter
 from .propagation import Prior
 from .recording import Evidences, testify
 from .rng import derive, derive_seed
 from .semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
+from .semi.dense.base import UnlabeledPixels
 from .semi.ema import make_teacher, update_teacher
 from .types import IntArray
 
@@ -108,7 +110,9 @@ class Sets:
     prior: Prior | None = None
 
 
-Batch = tuple[IntArray, Labeled, Unlabeled | None]
+Network = TypeVar("Network", Classifier, Segmenter)
+Views = TypeVar("Views", Unlabeled, UnlabeledPixels)
+Batch = tuple[IntArray, Labeled, Views | None]
 
 
 class Clock:
@@ -117,7 +121,7 @@ class Clock:
     def __init__(self) -> None:
         self.began, self.waited, self.images = time.perf_counter(), 0.0, 0
 
-    def waits(self, batches: Iterator[Batch]) -> Batch:
+    def waits(self, batches: Iterator[Batch[Views]]) -> Batch[Views]:
         """The next batch."""
         began = time.perf_counter()
         ids, labeled, unlabeled = next(batches)
@@ -141,25 +145,52 @@ class Clock:
 def fit(
     student: Classifier, objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, *, seed: int, log: Log
 ) -> Fit:
-    """Train `student` in place; deterministic on CPU given `seed`. A non-finite loss stops with what led to it."""
-    models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
+    """Train `student` in place on samples with a class; see `learn`."""
     evidences = Evidences(ConsistencyRecorder(sets.n, schedule.record))
-    optimizer = _optimizer(student, schedule)
-    steps, parts = schedule.length(len(sets.labeled)), schedule.accumulate
+    steps = schedule.length(len(sets.labeled))
+    batches = _batches(objective, inputs, sets, schedule, seed, steps * schedule.accumulate)
+
+    def record(models: Models, others: Unlabeled | None, said: Evidence | None) -> None:
+        evidences.add(testify(schedule.record.witness, models, others, said))
+
+    teacher, metrics, snapshots = learn(
+        student, objective.step, batches, record, schedule, steps=steps, seed=seed, log=log
+    )
+    evidences.write()
+    return Fit(student, teacher, evidences.recorder, metrics, snapshots)
+
+
+def learn(
+    student: Network,
+    step_of: Callable[[Models, Labeled, Views | None, float], Step],
+    batches: Iterator[Batch[Views]],
+    record: Callable[[Models, Views | None, Evidence | None], None],
+    schedule: Schedule,
+    *,
+    steps: int,
+    seed: int,
+    log: Log,
+) -> tuple[Network, dict[str, float], tuple[Network, ...]]:
+    """Train `student` in place; its teacher, the numbers of the last steps, and the teachers of earlier cycles.
+
+    `record` is told after each step what was shown and what the step says of it. Deterministic on CPU given `seed`. A
+    non-finite loss stops with what led to it.
+    """
+    models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
+    optimizer, parts = _optimizer(student, schedule), schedule.accumulate
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
-    batches = _batches(objective, inputs, sets, schedule, seed, steps * parts)
-    clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Classifier]()
+    clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Network]()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
         for t in range(steps):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * (t * cycles % steps) / steps))
             optimizer.zero_grad(set_to_none=True)
-            seen: list[tuple[Unlabeled | None, Evidence | None]] = []
+            seen: list[tuple[Views | None, Evidence | None]] = []
             for _ in range(parts):
                 ids, labeled, unlabeled = clock.waits(batches)
                 with _autocast(labeled.x.device, schedule.precision):
-                    step = objective.step(models, labeled, unlabeled, t / steps)
+                    step = step_of(models, labeled, unlabeled, t / steps)
                 _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids, unlabeled)
                 (step.loss if parts == 1 else step.loss / parts).backward()  # type: ignore[no-untyped-call]
                 seen.append((unlabeled, step.evidence))
@@ -169,12 +200,11 @@ def fit(
                 snapshots.append(copy.deepcopy(teacher))
             if t >= schedule.record.skip * steps:
                 for others, said in seen:
-                    evidences.add(testify(schedule.record.witness, models, others, said))
+                    record(models, others, said)
             if t % 10 == 9 or t == steps - 1:
                 logs = _numbers(step)
                 log(logs, t + 1)
-        evidences.write()
-    return Fit(student, teacher, evidences.recorder, {**logs, **clock.metrics(steps)}, tuple(snapshots))
+    return teacher, {**logs, **clock.metrics(steps)}, tuple(snapshots)
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -201,7 +231,7 @@ def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int,
 
 def _batches(
     objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int, count: int
-) -> Iterator[Batch]:
+) -> Iterator[Batch[Unlabeled]]:
     generator, prior_rng = seeded(derive_seed(seed, "views")), derive(seed, "prior")
     chosen = labeled_batches(sets.targets, schedule.batch, derive(seed, "labeled"), balanced=schedule.balanced)
     others = None
@@ -221,7 +251,7 @@ def _batches(
         yield labeled_ids, labeled, unlabeled
 
 
-def _optimizer(student: Classifier, schedule: Schedule) -> torch.optim.Optimizer:
+def _optimizer(student: Classifier | Segmenter, schedule: Schedule) -> torch.optim.Optimizer:
     groups: list[dict[str, object]] = [{"params": list(student.head.parameters()), "lr": schedule.lr_head}]
     encoder = [p for p in student.encoder.parameters() if p.requires_grad]
     if encoder:
@@ -229,7 +259,9 @@ def _optimizer(student: Classifier, schedule: Schedule) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
 
 
-def _check_finite(step: Step, t: int, rate: float, ids: IntArray, unlabeled: Unlabeled | None) -> None:
+def _check_finite(
+    step: Step, t: int, rate: float, ids: IntArray, unlabeled: Unlabeled | UnlabeledPixels | None
+) -> None:
     if not torch.isfinite(step.loss):
         others = [] if unlabeled is None else sorted(unlabeled.indices.tolist())
         labeled = sorted(set(ids.tolist()))

@@ -15,6 +15,9 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+LabelMap = npt.NDArray[np.uint8]
+"""Classes of the pixels of one image (H, W), of several (B, H, W) or of a volume; `IGNORE` where unknown."""
+
 IGNORE = 255
 """In a label map: nobody knows this pixel's class, or it is padding. No loss, score or metric counts it."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hybrid_al.assemble import Project, component, make_encoder
+from hybrid_al.assemble import Project, make_encoder
+from hybrid_al.components import component
 from hybrid_al.data.loaders import blocks
 from hybrid_al.embeddings import PLAIN, Embeddings
 from hybrid_al.errors import UnknownName

@@ -10,15 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..manifest import Manifest
-from ..types import BoolArray, FloatArray, IntArray
+from ..types import BoolArray, FloatArray, IntArray, LabelMap
 from .index import FileIndex
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """One image (H, W, C), C = 1 or 3: uint8, or float32 in [0, 1] where the file has more than 8 bits."""
-
-
-LabelMap = npt.NDArray[np.uint8]
-"""Classes of the pixels of one image (H, W), `IGNORE` where unknown."""
 
 
 @dataclass(frozen=True)

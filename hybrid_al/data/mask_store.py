@@ -13,8 +13,7 @@ from filelock import FileLock
 
 from ..errors import InputError, UnreadableImages
 from ..rundir import replacing, seal, sealed
-from ..types import IGNORE, IntArray
-from .base import LabelMap
+from ..types import IGNORE, IntArray, LabelMap
 from .masks import MASK_READER_VERSION, resize_mask
 from .samples import reason
 

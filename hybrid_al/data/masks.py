@@ -11,8 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..errors import InputError, UnknownName
-from ..types import IGNORE, BoolArray, IntArray
-from .base import LabelMap
+from ..types import IGNORE, BoolArray, IntArray, LabelMap
 from .images import MAX_PIXELS, fitted, opened
 
 MASK_READER_VERSION = "1"

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, UnreadableImages
-from ..types import FloatArray
-from .base import Dataset, LabelMap, Masks, Pixels
+from ..types import FloatArray, LabelMap
+from .base import Dataset, Masks, Pixels
 from .images import Window
 from .index import FileIndex
 from .masks import to_classes, value_table

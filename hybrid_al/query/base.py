@@ -33,6 +33,9 @@ gradients (N, K): from `Learner.extras`. cost (N,): what an answer costs, as the
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
+Scorer = Callable[[str, IntArray, int, int], FloatArray]
+"""(name of a function of `scores`, indices, samples, views) -> its value of each sample, reduced from its pixels."""
+
 
 @dataclass(frozen=True)
 class QueryState:
@@ -40,6 +43,7 @@ class QueryState:
 
     candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest
     row; extras: arrays (N,) or (N, K) that only the learner or stage 0 can give, by name (see `EXTRAS`).
+    scorer: where pixels have classes; a sample then has no class probabilities of its own, but it has scores.
     """
 
     round: int
@@ -48,6 +52,7 @@ class QueryState:
     groups: IntArray
     embeddings: Embeddings | None = None
     predictor: Predictor | None = None
+    scorer: Scorer | None = None
     consistency: Consistency | None = None
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
 
@@ -59,6 +64,8 @@ class QueryState:
 
     def probs(self, samples: int = 1, views: int = 1) -> FloatArray:
         """All candidates' class probabilities (M, S, C), checked to be finite, not negative and to sum to one."""
+        if self.scorer is not None:
+            raise InputError(f"query of round {self.round}", "a strategy that scores samples", "one that needs classes")
         batches = list(self.predictions(samples, views))
         if not np.array_equal(np.concatenate([b.indices for b in batches]), self.candidates):
             raise InputError(f"predictions of round {self.round}", "the candidates in their order", "another order")
@@ -69,6 +76,12 @@ class QueryState:
             where = f"predictions of round {self.round}, sample {self.candidates[bad[0]]}"
             raise InputError(where, "probabilities that sum to one", str(probs[bad[0]].tolist())[:60])
         return probs
+
+    def scored(self, score: Callable[[FloatArray], FloatArray], samples: int = 1, views: int = 1) -> FloatArray:
+        """A function of `scores` of each candidate (M,): of its class probabilities, or of its pixels', reduced."""
+        if self.scorer is None:
+            return score(self.probs(samples, views))
+        return self.scorer(score.__name__, self.candidates, samples, views)
 
     def extra(self, name: str, indices: IntArray) -> FloatArray:
         """Rows (K,) or (K, ...) of an array of `extras` in float64, checked to be finite."""

@@ -29,7 +29,7 @@ def top_scored(
     Cost: samples * views passes over the M candidates, O(M S C) time and bytes, a sort.
     """
     check_budget(state, budget)
-    values = score(state.probs(samples, views))
+    values = state.scored(score, samples, views)
     ranks = {name: mid_ranks(values)}
     picks = best_first(values, rng)[:budget]
     return Query(

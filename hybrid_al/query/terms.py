@@ -27,15 +27,15 @@ class Term:
 
 
 def _entropy(state: QueryState) -> FloatArray:
-    return scores.entropy(state.probs())
+    return state.scored(scores.entropy)
 
 
 def _margin(state: QueryState) -> FloatArray:
-    return scores.margin(state.probs())
+    return state.scored(scores.margin)
 
 
 def _least_confidence(state: QueryState) -> FloatArray:
-    return scores.least_confidence(state.probs())
+    return state.scored(scores.least_confidence)
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:

@@ -1,0 +1,132 @@
+"""Who holds the truth of segmentation: the oracle that answers with masks, and the holdout that measures label maps."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from .calibration import Calibration
+from .errors import InputError
+from .learner import Learner
+from .manifest import Manifest, Split
+from .mask_metrics import averaged, structures
+from .oracle import Measured
+from .rundir import RunDir, write_atomic
+from .types import IGNORE, Annotation, BoolArray, FloatArray, IntArray, LabelMap
+
+
+def answer_table(classes: int) -> dict[int, int]:
+    """Value in the files of answers -> class: numbers from 0, `IGNORE` for what was not said."""
+    return {**{c: c for c in range(classes)}, IGNORE: IGNORE}
+
+
+@dataclass(frozen=True)
+class SimulatedMasks:
+    """Answers with the masks that came with the data, as PNG files in the run directory; else by skipping.
+
+    known (N,) whether a sample has a mask that may be given; read  position -> LabelMap in the image's own pixels.
+    """
+
+    known: BoolArray
+    read: Callable[[int], LabelMap]
+    run: RunDir
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; answers at once. `target` is the path of the file, relative to the run directory."""
+        return tuple(self._answer(i, round) for i in query.tolist())
+
+    def _answer(self, index: int, round: int) -> Annotation:
+        if not self.known[index]:
+            return Annotation(index, "skip", None, "simulated", round)
+        file = self.run.round_path(round) / "answers" / f"{index:06d}.png"
+        write_atomic(file, to_png(self.read(index)))
+        return Annotation(index, "mask", file.relative_to(self.run.path).as_posix(), "simulated", round)
+
+
+def to_png(labels: LabelMap) -> bytes:
+    """A label map as a PNG file whose grey values are the classes."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(labels).save(out, format="PNG", optimize=False)
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class MaskHoldout:
+    """The masks of val and test: the learner never sees them, it is only measured by them.
+
+    classes  names, the background first
+    known    (N,) whether a sample has a mask
+    truth    positions (B,) -> label maps (B, S, S) in the size of the network, `IGNORE` where nobody knows
+    spacing  (N, 3) of that size: from slice to slice, row to row and column to column, in millimetres where the data
+             says it, else in the image's own pixels and slices
+    """
+
+    manifest: Manifest
+    classes: tuple[str, ...]
+    known: BoolArray
+    truth: Callable[[IntArray], LabelMap]
+    spacing: FloatArray
+
+    def samples(self, split: Split) -> IntArray:
+        """Samples of a split that have a mask, slices of a volume one after another (K,)."""
+        where = self.manifest.indices(split)
+        where = where[self.known[where]]
+        return np.asarray(sorted(where.tolist(), key=lambda i: (self._unit(i), self.manifest.z[i])), dtype=np.int64)
+
+    def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
+        """Samples have no class: InputError."""
+        raise InputError("calibration", "none in segmentation", f"answers of {split}")
+
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
+        """`<split>/<metric>` (see `mask_metrics.averaged`) of every split that has masks; nothing is calibrated.
+
+        Units are images, and whole volumes where samples are slices. One unit is held at a time.
+        """
+        metrics: dict[str, float] = {}
+        for split in ("val", "test"):
+            rows = self.samples(split)
+            if len(rows):
+                found = [self._measured(*unit) for unit in self._units(learner, rows)]
+                metrics |= {f"{split}/{name}": value for name, value in averaged(found, self.classes).items()}
+        return Measured(metrics, {})
+
+    def _unit(self, index: int) -> str:
+        return self.manifest.paths[index] if self.manifest.z[index] >= 0 else self.manifest.ids[index]
+
+    def _units(self, learner: Learner, rows: IntArray) -> Iterator[tuple[list[int], list[LabelMap], list[LabelMap]]]:
+        """(samples, predicted and true label maps) of each image or volume."""
+
+        def streamed() -> Iterator[tuple[int, LabelMap, LabelMap]]:
+            for batch in learner.predict(rows):
+                labels = batch.probs.mean(axis=1).argmax(axis=1).astype(np.uint8)
+                yield from zip(batch.indices.tolist(), labels, self.truth(batch.indices), strict=True)
+
+        for _, unit in groupby(streamed(), key=lambda one: self._unit(one[0])):
+            samples, predicted, truth = zip(*unit, strict=True)
+            yield list(samples), list(predicted), list(truth)
+
+    def _measured(self, samples: Sequence[int], predicted: Sequence[LabelMap], truth: Sequence[LabelMap]) -> FloatArray:
+        spacing = self.spacing[samples[0]]
+        if self.manifest.z[samples[0]] < 0:
+            return structures(predicted[0], truth[0], len(self.classes), spacing[1:].tolist())
+        z = np.asarray([self.manifest.z[i] for i in samples])
+        shape = (int(z[-1] - z[0]) + 1, *truth[0].shape)
+        ours, theirs = np.zeros(shape, dtype=np.uint8), np.full(shape, IGNORE, dtype=np.uint8)
+        ours[z - z[0]], theirs[z - z[0]] = np.stack(predicted), np.stack(truth)
+        return structures(ours, theirs, len(self.classes), spacing.tolist())
+
+
+def network_spacing(spacing: FloatArray, sizes: IntArray, size: int) -> FloatArray:
+    """Spacing (N, 3) of images of own height and width (N, 2) once their longer side is `size` pixels.
+
+    What is unknown (nan) is counted in the image's own pixels, and in slices.
+    """
+    scale = sizes.max(axis=1) / size
+    known = np.where(np.isfinite(spacing), spacing, 1.0)
+    return np.stack([known[:, 0], known[:, 1] * scale, known[:, 2] * scale], axis=1)

@@ -1,0 +1,251 @@
+"""Learner `finetune` of segmentation: the whole network learns from masks, from the stage-0 encoder anew each round."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .consistency import Consistency
+from .data.loaders import blocks, labeled_batches, unlabeled_batches
+from .data.mask_store import MaskStore
+from .data.masks import inside, read_mask
+from .data.pixel_views import PixelViews
+from .data.store import ImageStore
+from .errors import InputError, UnknownName
+from .labels import LabelStore
+from .learner import FitResult, Log
+from .mask_oracle import answer_table
+from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seeded, without_prefix
+from .models.segmenter import Segmenter
+from .pixel_record import MapRecorder
+from .pixels import PIXEL_SCORES, Reduction
+from .rng import derive, derive_seed
+from .rundir import sha256_of
+from .semi.base import Labeled
+from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
+from .train import Schedule, learn
+from .types import FloatArray, IntArray, PredictionBatch
+
+MIN_VISITS = 2
+BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
+
+# as many unlabeled images a step as labeled ones, 12 of each: as the public code of UA-MT and its successors on slices
+SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, ema_decay=0.99)
+
+
+@dataclass(frozen=True)
+class MaskInputs:
+    """Images (B, C, H, W) with what is known of their pixels, viewed on the device.
+
+    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding.
+    """
+
+    store: ImageStore
+    views: PixelViews
+    sizes: IntArray
+    device: torch.device
+
+    def plain(self, indices: IntArray) -> tuple[Tensor, Tensor]:
+        """Images without augmentation, and which of their pixels (B, H, W) are no padding."""
+        shown = torch.from_numpy(inside(self.sizes[indices], self.store.size))
+        return self.store.batch(indices).to(self.device), shown.to(self.device)
+
+    def labeled(self, indices: IntArray, masks: MaskStore, generator: torch.Generator) -> Labeled:
+        """Fresh weak views with their label maps (B, H, W)."""
+        images, _ = self.plain(indices)
+        maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
+        return Labeled(*self.views.labeled(images, maps, generator))
+
+    def unlabeled(self, indices: IntArray, generator: torch.Generator) -> UnlabeledPixels:
+        """Fresh weak and strong views."""
+        return UnlabeledPixels(indices, *self.views.unlabeled(*self.plain(indices), generator))
+
+
+class SegmentLearner:
+    """A `Learner` of masks: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
+
+    classes    of pixels, the background among them
+    reduction  from the scores of pixels to that of an image
+    answers    folder that the paths of annotations are relative to: the run directory
+    pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; `cache` keeps label maps.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Segmenter],
+        inputs: MaskInputs,
+        objective: DenseObjective,
+        schedule: Schedule,
+        reduction: Reduction,
+        *,
+        classes: int,
+        pool: IntArray,
+        n: int,
+        answers: Path,
+        cache: Path,
+    ) -> None:
+        self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
+        self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
+        self.answers, self.cache = answers, cache
+        self._student: Segmenter | None = None
+        self._teacher: Segmenter | None = None
+
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
+        """See `Learner.fit`; predictions come from the teacher's last weights."""
+        if not len(labels.labeled):
+            raise InputError(f"training of round {round}", "at least one mask", "none (all were skipped)")
+        masks, seed = self.masks(labels), derive_seed(seed, "fit", round)
+        unlabeled = np.setdiff1d(self.pool, masks.samples)
+        recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record)
+        student = self._start(seed, previous)
+        teacher, metrics, _ = learn(
+            student,
+            self.objective.step,
+            self._batches(masks, unlabeled, seed),
+            lambda _, __, said: recorder.add(said),
+            self.schedule,
+            steps=self.schedule.length(len(masks)),
+            seed=seed,
+            log=log,
+        )
+        passes = self._top_up(teacher.eval(), recorder, unlabeled, seed)
+        self._student, self._teacher = student.eval(), teacher
+        consistency = recorder.record()
+        if self.schedule.record.carry > 0 and previous is not None:
+            consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
+        seen = float((masks.pixels[: self.classes] > 0).sum())
+        return FitResult({**metrics, "train/top_up_passes": float(passes), "train/classes_seen": seen}, consistency)
+
+    def _start(self, seed: int, previous: Path | None) -> Segmenter:
+        """The network to train: around that of stage 0, or with the weights of the last round's teacher."""
+        network = self.make(seed)
+        if self.schedule.start == "last" and previous is not None:
+            file = previous / "model.safetensors"
+            load_into(network, without_prefix("teacher", load_weights(file)), file)
+        return network
+
+    def masks(self, labels: LabelStore) -> MaskStore:
+        """The label maps of the labeled samples, from the files that the annotations name."""
+        rows = np.sort(labels.labeled)
+        for i in rows.tolist():
+            if labels.current[i].kind != "mask":
+                raise InputError(f"label of sample {i}", "a mask", labels.current[i].kind)
+        files = {i: self.answers / str(labels.current[i].target) for i in rows.tolist()}
+        for file in files.values():
+            if not file.is_file():
+                raise InputError(file, "the mask of an annotation", "no such file")
+        table = answer_table(self.classes)
+        return MaskStore.build(
+            rows,
+            lambda i: read_mask(files[i], table),
+            [sha256_of(file) for file in files.values()],
+            [str(file) for file in files.values()],
+            size=self.inputs.store.size,
+            cache=self.cache,
+        )
+
+    def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
+        """Class probabilities of pixels (B, samples, C, H, W), streamed in small batches."""
+        for block, probs, _ in self._passes(indices, samples, views):
+            yield PredictionBatch(block, probs.cpu().numpy())
+
+    def score(self, name: str, indices: IntArray, samples: int = 1, views: int = 1) -> FloatArray:
+        """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,)."""
+        if name not in PIXEL_SCORES:
+            raise UnknownName("scores of pixels", name, PIXEL_SCORES)
+        found = [np.empty(0)]
+        for _, probs, valid in self._passes(indices, samples, views):
+            values, predicted = PIXEL_SCORES[name](probs), probs.mean(dim=1).argmax(dim=1)
+            found.append(self.reduction(values, predicted, valid).double().cpu().numpy())
+        return np.concatenate(found)
+
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
+        """Samples have no class to hold out: InputError."""
+        raise InputError("calibration.fit", "none in segmentation", "cross")
+
+    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
+        """See `Learner.extras`; none are offered yet."""
+        if names:
+            raise InputError("learner.extras", "nothing in segmentation", ", ".join(sorted(names)))
+        return {}
+
+    def save(self, path: Path) -> None:
+        """See `Learner.save`."""
+        if self._student is None or self._teacher is None:
+            raise InputError(path, "a fitted learner", "an unfitted one")
+        parts = {"student": self._student, "teacher": self._teacher}
+        save_weights(path, {k: v for name, m in parts.items() for k, v in prefixed(name, m.state_dict()).items()})
+
+    def load(self, path: Path) -> None:
+        """See `Learner.load`."""
+        tensors = load_weights(path)
+        self._student, self._teacher = self.make(0).eval(), self.make(0).eval().requires_grad_(False)
+        load_into(self._student, without_prefix("student", tensors), path)
+        load_into(self._teacher, without_prefix("teacher", tensors), path)
+
+    def _batches(
+        self, masks: MaskStore, unlabeled: IntArray, seed: int
+    ) -> Iterator[tuple[IntArray, Labeled, UnlabeledPixels | None]]:
+        generator, batch = seeded(derive_seed(seed, "views")), self.schedule.batch
+        rows = labeled_batches(np.zeros(len(masks), dtype=np.int64), batch, derive(seed, "labeled"), balanced=False)
+        others = None
+        if self.objective.uses_unlabeled and len(unlabeled):
+            others = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
+        for chosen in rows:
+            ids = masks.samples[chosen]
+            labeled = self.inputs.labeled(ids, masks, generator)
+            yield ids, labeled, None if others is None else self.inputs.unlabeled(next(others), generator)
+
+    @torch.no_grad()
+    def _top_up(self, teacher: Segmenter, recorder: MapRecorder, rows: IntArray, seed: int) -> int:
+        """Give rows seen fewer than `MIN_VISITS` times their missing weak + strong passes; passes made."""
+        generator, passes = seeded(derive_seed(seed, "top-up")), 0
+        for _ in range(MIN_VISITS):
+            missing = rows[recorder.seen[rows] < MIN_VISITS]
+            for block in blocks(missing, self._batch()):
+                seen = self.inputs.unlabeled(block, generator)
+                weak, strong = (teacher(view).softmax(dim=1) for view in (seen.weak, seen.strong))
+                recorder.add(PixelEvidence(block, weak, strong, seen.valid))
+            passes += 2 * len(missing)
+        return passes
+
+    @torch.no_grad()
+    def _passes(self, indices: IntArray, samples: int, views: int) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
+        """(positions, probabilities (B, S, C, H, W), pixels (B, H, W) that are no padding), in order.
+
+        One sample is one pass in eval mode; more are passes with dropout of what the decoder made, which is made once.
+        A pass drops the same channels of every image.
+        """
+        if self._teacher is None:
+            raise InputError("predict", "a learner that was fitted or loaded", "neither")
+        if views != 1:
+            raise InputError("predict", "one view of each image in segmentation", str(views))
+        network, kept = self._teacher.eval(), None
+        generator = seeded(_seed_of(network))
+        for block in blocks(indices, self._batch()):
+            images, valid = self.inputs.plain(block)
+            decoded = network.decoded(images)
+            if samples == 1:
+                logits = network.classify(decoded, images.shape[-2:]).unsqueeze(1)
+            else:
+                if kept is None:
+                    keep = 1 - network.dropout.p
+                    kept = torch.empty(samples, decoded.shape[1], 1, 1).bernoulli_(keep, generator=generator) / keep
+                    kept = kept.to(decoded.device)
+                logits = torch.stack([network.classify(decoded * k, images.shape[-2:]) for k in kept], dim=1)
+            yield block, logits.softmax(dim=2), valid
+
+    def _batch(self) -> int:
+        return max(1, BATCH_PIXELS // self.inputs.store.size**2)
+
+
+def _seed_of(network: Segmenter) -> int:
+    """A seed that every fit changes and that a network read back from disk has again."""
+    weight = next(network.classifier.parameters())
+    return zlib.crc32(weight.detach().cpu().contiguous().numpy().tobytes())

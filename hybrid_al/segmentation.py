@@ -1,0 +1,228 @@
+"""From a recipe of segmentation to objects: for masks what `assemble.py` does for classes, and what it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from .components import component
+from .data.base import Dataset, Masks
+from .data.mask_store import MaskStore
+from .errors import InputError
+from .mask_oracle import MaskHoldout, SimulatedMasks, network_spacing
+from .query import QueryStrategy
+from .recipe import Recipe, SegmentationSection
+from .rundir import RunDir
+from .testing import make_state, restrict
+from .types import FloatArray, IntArray, PredictionBatch
+
+if TYPE_CHECKING:
+    from .models.encoder import Encoder
+    from .models.segmenter import Segmenter
+    from .network_learner import Foundation
+    from .pixels import Reduction
+    from .segment_learner import SegmentLearner
+    from .semi.dense.base import DenseObjective
+    from .train import Schedule
+
+
+NOT_OF_PIXELS: Mapping[str, object] = {
+    "record.witness": "objective",
+    "record.within": "all",
+    "prior": 0,
+    "members": 1,
+    "cycles": 1,
+}
+"""Settings of a training that segmentation has not yet or that speak of a sample's one class: what they must be."""
+
+
+def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
+    """Refuse what segmentation has not; `strategies` are (key, name, strategy). No data is read."""
+    from .models.segmenter import NETWORKS
+
+    component_of("segmentation.reduction", recipe.segmentation)
+    if recipe.segmentation.network.name not in NETWORKS:
+        component(dict.fromkeys(NETWORKS, object), "segmentation.network", recipe.segmentation.network.name, {})
+    if recipe.learner.name != "finetune":
+        raise InputError("learner", "finetune, which trains the whole network, in segmentation", recipe.learner.name)
+    if recipe.oracle.name != "simulated":
+        raise InputError("oracle", "simulated, in segmentation", recipe.oracle.name)
+    if recipe.calibration.fit != "none":
+        raise InputError("calibration.fit", "none, in segmentation", recipe.calibration.fit)
+    if recipe.loop.stop.enforce:
+        raise InputError("loop.stop.enforce", "false, in segmentation", "true")
+    _check_record(recipe.train.params)
+    for key, name, strategy in strategies:
+        _check_strategy(key, name, strategy)
+
+
+def _check_record(params: Mapping[str, object]) -> None:
+    """Refuse settings of a training that segmentation has not."""
+    record = params.get("record", {})
+    said = {**params, **({f"record.{k}": v for k, v in record.items()} if isinstance(record, Mapping) else {})}
+    for key, only in NOT_OF_PIXELS.items():
+        if said.get(key, only) != only:
+            raise InputError(f"train.{key}", f"{only}, in segmentation", str(said[key]))
+
+
+def component_of(where: str, section: SegmentationSection) -> Reduction:
+    """The reduction of a recipe."""
+    from .pixels import REDUCTIONS
+
+    return component(REDUCTIONS, where, section.reduction.name, section.reduction.params)
+
+
+def _check_strategy(key: str, name: str, strategy: QueryStrategy) -> None:
+    """Let it choose on a small synthetic state: what asks for class probabilities of samples says so now."""
+    from .pixels import PIXEL_SCORES
+
+    def refused(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        raise InputError(f"{key} ({name})", "a strategy that scores samples or reads no predictions", "another one")
+
+    def scorer(score: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        if views > 1 or score not in PIXEL_SCORES:
+            asked = f"{views} views" if views > 1 else score
+            raise InputError(f"{key} ({name})", f"one view and a score among {', '.join(PIXEL_SCORES)}", asked)
+        return np.linspace(0, 1, len(indices))
+
+    beyond = strategy.needs & {"features", "views", "history", "gradients"}
+    if beyond:
+        raise InputError(f"{key} ({name})", "a strategy that segmentation can feed", f"it needs {sorted(beyond)[0]}")
+    state = replace(restrict(make_state(), strategy.needs), predictor=refused, scorer=scorer)
+    try:
+        strategy.select(state, 3, np.random.default_rng(0))
+    except InputError as error:
+        said = str(error)
+        raise (
+            error if said.startswith(f"{key} ({name})") else InputError(f"{key} ({name})", "a strategy for masks", said)
+        ) from None
+
+
+def objectives() -> tuple[dict[str, type[DenseObjective]], Schedule]:
+    """The objectives that there are, by name, and the schedule that a recipe starts from."""
+    from .segment_learner import SCHEDULE
+    from .semi.dense import DENSE_OBJECTIVES
+
+    return DENSE_OBJECTIVES, SCHEDULE
+
+
+def masks_of(dataset: Dataset) -> Masks:
+    """The masks of a dataset, which must have some."""
+    if dataset.masks is None or not dataset.masks.known.any():
+        raise InputError("data", "masks (csv: columns.mask, folder: masks, phantom: masks=true)", "none")
+    return dataset.masks
+
+
+def check_data(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse data without masks, and an encoder that does not fit the network; nothing is decoded."""
+    masks_of(dataset)
+    _blank_network(recipe, dataset)
+
+
+def _blank_network(recipe: Recipe, dataset: Dataset) -> Segmenter:
+    """The network with random weights everywhere, before stage 0 was run."""
+    from .models.encoder import build_encoder
+
+    encoder = build_encoder(
+        recipe.encoder.name,
+        channels=recipe.data.channels or dataset.channels,
+        image_size=recipe.data.image_size,
+        seed=0,
+        options=recipe.encoder.options,
+        input_size=recipe.encoder.input_size,
+    )
+    return network(recipe, encoder, len(dataset.classes), seed=0)
+
+
+def network(recipe: Recipe, encoder: Encoder, classes: int, *, seed: int) -> Segmenter:
+    """The untrained network of a round around a copy of the encoder."""
+    from .models.segmenter import Setting, build_segmenter
+
+    chosen = recipe.segmentation.network
+    return build_segmenter(
+        chosen.name,
+        encoder,
+        encoder_name=recipe.encoder.name,
+        classes=classes,
+        image_size=recipe.data.image_size,
+        seed=seed,
+        dropout=float(cast(float, recipe.learner.params.get("dropout", 0.2))),
+        settings=cast(dict[str, Setting], chosen.params),
+        options=recipe.encoder.options,
+    )
+
+
+def mask_store(recipe: Recipe, dataset: Dataset, cache: Path) -> MaskStore:
+    """The label maps of all samples that have one; every class is in them."""
+    masks = masks_of(dataset)
+    rows = np.flatnonzero(masks.known)
+    store = MaskStore.build(
+        rows,
+        masks.read,
+        [masks.keys[i] for i in rows.tolist()],
+        [f"mask of {dataset.manifest.ids[i]}" for i in rows.tolist()],
+        size=recipe.data.image_size,
+        cache=cache,
+    )
+    store.check_classes(dataset.classes)
+    return store
+
+
+def learner(
+    recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+) -> SegmentLearner:
+    """The learner over masks; `base.encoder` is copied each round, never changed."""
+    from .data.pixel_views import pixel_views
+    from .segment_learner import MaskInputs, SegmentLearner
+
+    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device)
+    return SegmentLearner(
+        lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
+        inputs,
+        objective,
+        schedule,
+        component_of("segmentation.reduction", recipe.segmentation),
+        classes=base.classes,
+        pool=base.pool,
+        n=len(base.store),
+        answers=run.path,
+        cache=base.cache,
+    )
+
+
+def oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:
+    """Answers with the masks of the pool."""
+    masks, known = masks_of(dataset), np.zeros(len(dataset.manifest), dtype=np.bool_)
+    pool = dataset.manifest.indices("pool")
+    known[pool] = masks.known[pool]
+    if not known.any():
+        raise InputError("oracle", "masks for the pool (simulated)", "none in the data")
+    return SimulatedMasks(known, masks.read, run)
+
+
+def holdout(dataset: Dataset, store: MaskStore) -> MaskHoldout:
+    """Measures val and test."""
+    masks, size = masks_of(dataset), store.maps.shape[1]
+    spacing = network_spacing(masks.spacing, masks.sizes, size)
+    return MaskHoldout(dataset.manifest, dataset.classes, masks.known, store.batch, spacing)
+
+
+def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
+    """What `check` says: the network, the padding inside of it, the masks, the shares of the classes; one line each."""
+    from .models.segmenter import padded_size
+
+    store, masks, made = mask_store(recipe, dataset, cache), masks_of(dataset), _blank_network(recipe, dataset)
+    chosen, size = recipe.segmentation, recipe.data.image_size
+    weights = sum(p.numel() for p in made.parameters()) / 1e6
+    lines = [f"  network {chosen.network.name}, {weights:.1f} M weights; score of an image: {chosen.reduction.name}"]
+    padded = padded_size(made, size)
+    if padded != size:
+        inside = f"padded to {padded} px inside the network (stride {made.stride}), its answers cut back"
+        lines.append(f"  images of {size} px are {inside}")
+    total = int(store.pixels[: len(dataset.classes)].sum())
+    shares = ", ".join(f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes))
+    return [*lines, f"  {int(masks.known.sum())} of {len(dataset.manifest)} samples have a mask; pixels: {shares}"]

@@ -1,0 +1,153 @@
+"""Segmentation through the same loop: whole runs on drawn masks, killed ones too, and what must be refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybrid_al import loop
+from hybrid_al.assemble import Project, experiment, open_project
+from hybrid_al.cli import main
+from hybrid_al.data.mask_store import MaskStore
+from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.recipe import parse
+from hybrid_al.track.base import Trackers
+from pretrain.stage0 import ensure
+
+N_POOL, N_VAL, N_TEST = 16, 4, 5
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "task": "segmentation",
+    "data": {
+        "source": "phantom",
+        "masks": True,
+        "n_pool": N_POOL,
+        "n_val": N_VAL,
+        "n_test": N_TEST,
+        "classes": 2,
+        "size": 16,
+        "image_size": 16,
+    },
+    "encoder": {"name": "test_resnet"},
+    "segmentation": {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}, "reduction": "boundary"},
+    "pretrain": "none",
+    "cold_start": "random",
+    "train": {"name": "mean_teacher", "steps": 3, "batch": 4},
+    "loop": {"budgets": [3, 2]},
+    "track": {"wandb": {"mode": "off"}},
+}
+
+
+def project(path: Path, **changes: Any) -> Project:
+    return open_project(parse({**TINY, **changes}), run_dir=path)
+
+
+def play(path: Path, **changes: Any) -> Project:
+    opened = project(path, **changes)
+    ensure(opened, Trackers(), lambda *_: None)
+    opened.claim()
+    loop.run(experiment(opened), opened.run, Trackers())
+    return opened
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "random",
+        "entropy",
+        "bald",
+        {"name": "hybrid", "score": {"entropy": 1.0, "consistency": 1.0}},
+    ],
+)
+def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any) -> None:
+    run = play(tmp_path / "run", query=query).run
+    rows = run.rounds()
+    assert [r.labeled for r in rows] == [3, 5]
+    names = {"dice", "hd95", "dice/cell", "hd95/cell"}
+    for row in rows:
+        assert {f"{split}/{name}" for split in ("val", "test") for name in names} <= set(row.metrics)
+        assert 0 <= row.metrics["test/dice"] <= 1
+    answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
+    assert len(answers) == 5
+    assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)
+
+
+def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None:
+    whole, cut = play(tmp_path / "whole").run, tmp_path / "cut"
+    half = project(cut)
+    ensure(half, Trackers(), lambda *_: None)
+    half.claim()
+    setup = experiment(half)
+    loop.play(setup, half.run, Trackers(), 0)
+    setup.oracle.annotate(loop.select(setup, half.run, 1), 1)  # asked and answered, never trained
+    again = play(cut).run
+    assert [(r.query, r.metrics, r.digests) for r in again.rounds()] == [
+        (r.query, r.metrics, r.digests) for r in whole.rounds()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learner": "frozen"}, "learner: expected finetune"),
+        ({"oracle": "worklist"}, "oracle: expected simulated"),
+        ({"query": "badge"}, "query \\(badge\\): expected"),
+        ({"query": "batchbald"}, "query \\(batchbald\\): expected"),
+        ({"query": "tta_entropy"}, "query \\(tta_entropy\\): expected"),
+        ({"train": "flexmatch"}, "train"),
+        ({"train": {"name": "supervised", "record": {"witness": "teacher"}}}, "train.record.witness: expected"),
+        ({"train": {"name": "supervised", "record": {"within": "class"}}}, "train.record.within: expected"),
+        ({"train": {"name": "supervised", "prior": 0.5}}, "train.prior: expected"),
+        ({"train": {"name": "supervised", "members": 2}}, "train.members: expected"),
+        ({"calibration": {"fit": "val"}}, "calibration.fit: expected none"),
+        ({"loop": {"budgets": [3, 2], "stop": {"enforce": True}}}, "loop.stop.enforce: expected"),
+        ({"segmentation": {"network": "unetz"}}, "unet"),
+        ({"segmentation": {"reduction": "boundry"}}, "boundary"),
+        ({"encoder": {"name": "test_vit"}}, "segmentation.network: expected a network that can take test_vit"),
+        ({"data": {"source": "phantom", "size": 16, "image_size": 16}}, "data: expected masks"),
+        ({"task": "classification", "train": "mean_teacher"}, "task: expected segmentation"),
+    ],
+)
+def test_what_segmentation_has_not_is_refused_before_anything_runs(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((InputError, UnknownName), match=said):
+        project(tmp_path / "run", **change)
+
+
+def test_a_class_that_no_mask_shows_is_refused(tmp_path: Path) -> None:
+    maps = np.zeros((2, 8, 8), dtype=np.uint8)
+    store = MaskStore.build(np.arange(2), lambda i: maps[i], ["a", "b"], ["a", "b"], size=8, cache=tmp_path)
+    with pytest.raises(InputError, match="class 1 \\(cell\\) in the masks, got none"):
+        store.check_classes(("background", "cell"))
+
+
+def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(TINY))
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", str(file), "--run-dir", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert "images of 16 px are padded to 32 px" in said and "25 of 25 samples have a mask" in said
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
+    from tests.integration.test_kill import KILLER, outcome
+
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps({**TINY, "query": {"name": "hybrid"}, "train": {"name": "mean_teacher", "steps": 20}}))
+    args = ["run", str(file), "--quiet", "--run-dir"]
+    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "whole")], check=True)
+    for kind, n in (("log", 2), ("log", 3)):
+        done = subprocess.run([sys.executable, "-c", KILLER, kind, str(n), *args, str(tmp_path / "cut")], check=False)
+        assert done.returncode == -9
+    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "cut")], check=True)
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
