@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from ..covers import similarity_cover
 from ..embeddings import Metric
@@ -108,10 +109,9 @@ def weighted_k_means(
         squared = squared_to(vectors_MD, vectors_MD[seeds[-1]])
         reach = np.minimum(reach, squared) if len(seeds) > 1 else squared.astype(np.float64)
     centres = vectors_MD[seeds]
-    cluster = nearest(vectors_MD, centres, 1)[1][:, 0]
+    cluster, rows = nearest(vectors_MD, centres, 1)[1][:, 0], np.arange(len(vectors_MD))
     for _ in range(iterations):
-        sums = np.zeros(centres.shape)
-        np.add.at(sums, cluster, weights_M[:, None] * vectors_MD)
+        sums = csr_array((weights_M, (cluster, rows)), shape=(len(centres), len(rows))) @ vectors_MD
         total = np.bincount(cluster, weights_M, minlength=len(centres))
         centres = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-300)[:, None], centres)
         before, cluster = cluster, nearest(vectors_MD, centres, 1)[1][:, 0]

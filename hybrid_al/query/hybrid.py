@@ -25,7 +25,7 @@ class Hybrid:
     """
 
     score: Mapping[str, float] = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
-    batch: BatchParams = field(default_factory=lambda: {"name": "kmeans", "shortlist": 5})
+    batch: BatchParams = field(default_factory=lambda: {"name": "weighted_kmeans"})
     fusion: Fusion = "mean"
 
     about: ClassVar[About] = About(
