@@ -128,11 +128,15 @@ def training() -> Iterator[tuple[str, Side, Side]]:
 def defaults() -> Iterator[tuple[str, Side, Side]]:
     """The shipped recipes as they are."""
     for name in SETS:
-        file = f"defaults/{name}"
-        of = {arm: Side(file, [arm], "mean_teacher") for arm in ("random", "typiclust+random", "typiclust+hybrid")}
-        yield f"{name}: TypiClust start, then random", of["typiclust+random"], of["random"]
-        yield f"{name}: TypiClust start, then hybrid", of["typiclust+hybrid"], of["random"]
-        yield f"{name}: hybrid minus random, after TypiClust", of["typiclust+hybrid"], of["typiclust+random"]
+
+        def of(arm: str, name: str = name) -> Side:
+            return Side(f"defaults/{name}", [arm], "mean_teacher")
+
+        yield f"{name}: TypiClust start, then random", of("typiclust+random"), of("random")
+        yield f"{name}: TypiClust start, then hybrid", of("typiclust+hybrid"), of("random")
+        for other in ("random", "uncertainty", "consistency", "shortlist"):
+            yield f"{name}: hybrid minus {other}, after TypiClust", of("typiclust+hybrid"), of(f"typiclust+{other}")
+        yield f"{name}: hybrid minus TypiClust, after TypiClust", of("typiclust+hybrid"), of("typiclust")
 
 
 def budget() -> Iterator[tuple[str, Side, Side]]:
@@ -192,7 +196,8 @@ QUESTIONS = {
     "The defaults": (
         defaults,
         "The shipped recipes (mean teacher) with the frozen learner, 10 to 120 labels, minus the same recipe with "
-        "random picks; the last row of each set after the same TypiClust start.",
+        "random picks; and, after the same TypiClust start, minus other queries: random, either score alone, the "
+        "batch maker that was the default before, TypiClust all along.",
     ),
     "Representativeness minus uncertainty": (
         budget,
