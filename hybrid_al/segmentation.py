@@ -13,6 +13,7 @@ from .components import component
 from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
 from .errors import InputError
+from .labels import LabelStore
 from .mask_oracle import MaskHoldout, SimulatedMasks, network_spacing
 from .query import QueryStrategy
 from .recipe import Recipe, SegmentationSection
@@ -77,7 +78,7 @@ def component_of(where: str, section: SegmentationSection) -> Reduction:
 
 
 def _check_strategy(key: str, name: str, strategy: QueryStrategy) -> None:
-    """Let it choose on a small synthetic state: what asks for class probabilities of samples says so now."""
+    """Let it choose on a small synthetic state: what asks for classes of samples or their probabilities says so now."""
     from .pixels import PIXEL_SCORES
 
     def refused(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
@@ -92,7 +93,10 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy) -> None:
     beyond = strategy.needs & {"features", "views", "history", "gradients"}
     if beyond:
         raise InputError(f"{key} ({name})", "a strategy that segmentation can feed", f"it needs {sorted(beyond)[0]}")
-    state = replace(restrict(make_state(), strategy.needs), predictor=refused, scorer=scorer)
+    state = make_state(labeled=0 if key == "cold_start" else 6)
+    masks = tuple(replace(a, kind="mask", target="") for a in state.labels.annotations)
+    state = replace(restrict(state, strategy.needs), labels=LabelStore(state.labels.n, masks))
+    state = replace(state, predictor=refused, scorer=scorer)
     try:
         strategy.select(state, 3, np.random.default_rng(0))
     except InputError as error:
