@@ -52,6 +52,11 @@ def vote_entropy(probs_BSCHW: Tensor) -> Tensor:
     return _nats(_votes(probs_BSCHW)) / math.log(probs_BSCHW.shape[2])
 
 
+def foreground(probs_BSCHW: Tensor) -> Tensor:
+    """`scores.foreground` of every pixel: (B, S, C, H, W) -> (B, H, W), 0 or 1."""
+    return (probs_BSCHW.mean(dim=1).argmax(dim=1) > 0).float()
+
+
 PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
@@ -60,6 +65,7 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "bald": bald,
     "variation_ratio": variation_ratio,
     "vote_entropy": vote_entropy,
+    "foreground": foreground,
 }
 """By the name of the function of `scores` that says the same of a whole sample."""
 

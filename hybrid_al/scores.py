@@ -86,6 +86,15 @@ def vote_entropy(probs_BSC: FloatArray) -> FloatArray:
     return _shannon(_votes(probs_BSC), axis=1).clip(0, 1)
 
 
+def foreground(probs_BSC: FloatArray) -> FloatArray:
+    """Whether the most probable class is none of the background, class 0: (B, S, C) -> (B,), 0 or 1; further axes stay.
+
+    No acquisition function: of pixels its mean is the predicted area of the structures.
+    """
+    shown: FloatArray = (probs_BSC.mean(axis=1).argmax(axis=1) > 0).astype(np.float64)
+    return shown
+
+
 def mean_std(probs_BSC: FloatArray) -> FloatArray:
     """Mean over C of the standard deviation over S: (B, S, C) -> (B,), in [0, 1/2]; below `ROUNDING` it is 0.
 

@@ -24,7 +24,7 @@ from .mask_oracle import answer_table
 from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seeded, without_prefix
 from .models.segmenter import Segmenter
 from .pixel_record import MapRecorder
-from .pixels import PIXEL_SCORES, Reduction
+from .pixels import PIXEL_SCORES, Mean, Reduction
 from .rng import derive, derive_seed
 from .rundir import sha256_of
 from .semi.base import Labeled
@@ -159,10 +159,11 @@ class SegmentLearner:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,)."""
         if name not in PIXEL_SCORES:
             raise UnknownName("scores of pixels", name, PIXEL_SCORES)
+        reduction = Mean() if name == "foreground" else self.reduction  # an area, whatever scores are reduced to
         found = [np.empty(0)]
         for _, probs, valid in self._passes(indices, samples, views):
             values, predicted = PIXEL_SCORES[name](probs), probs.mean(dim=1).argmax(dim=1)
-            found.append(self.reduction(values, predicted, valid).double().cpu().numpy())
+            found.append(reduction(values, predicted, valid).double().cpu().numpy())
         return np.concatenate(found)
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:

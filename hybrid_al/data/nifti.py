@@ -41,7 +41,7 @@ VERSION = "1"
 class Nifti:
     """Slices of NIfTI volumes (.nii, .nii.gz), found by a table or in a folder.
 
-    root     a CSV file with one row a volume, see `Csv`; or a folder of volumes
+    root     with `columns` a CSV file with one row a volume, see `Csv`; or a folder of volumes
     columns  of the CSV file: {path: "imagesTr/{id}.nii.gz", mask: "labelsTr/{id}.nii.gz", group: patient, split: split}
     images   of a CSV file: the folder that paths are relative to
     masks    of a folder: the folder of the masks, which have the names of their volumes
@@ -70,7 +70,7 @@ class Nifti:
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read every volume once; slices come in the order of the volumes, from the first to the last."""
-        folder, volumes = self._table() if Path(self.root).is_file() else self._folder()
+        folder, volumes = self._table() if self.columns or Path(self.root).is_file() else self._folder()
         index = FileIndex() if index is None else index
         masked = any(volume.mask for volume in volumes)
         table = value_table(self.mask_values, self.classes) if masked else {}

@@ -24,7 +24,7 @@ Line = tuple[int, dict[str, str]]
 class Csv:
     """Rows of a CSV file (UTF-8, commas; tabs in a .tsv) that name image files.
 
-    root     the CSV file
+    root     the CSV file, or a folder with an index.csv
     columns  what the columns mean: {path: file, label: dx, mask: mask, group: patient, split: split}; only path must
              be there. path (and mask) may be a template of columns: "{split}/{file}.jpg"
     images   the folder that paths are relative to and may not leave; without it, the folder of the CSV
@@ -70,7 +70,7 @@ class Csv:
         """The folder of the files, the classes, and the samples that the table lists; no file was looked at yet."""
         group = self.group or self.columns.get("group", "")
         check_settings(self.window, self.on_error, group, "a column (columns.group)")
-        table = Path(self.root)
+        table = table_of(self.root)
         header, lines = read_table(table)
         self._check_columns(header, group)
         images = Path(self.images if self.images is not None else table.parent).resolve()
@@ -128,6 +128,12 @@ class Csv:
             text = fill(self.columns["mask"], row)
             found.append(text and _below(images, f"{self.root}, line {line}", text)[0])
         return found
+
+
+def table_of(root: Path) -> Path:
+    """The CSV file that `data.root` means: itself, or the index.csv of a folder."""
+    inside = Path(root) / "index.csv"
+    return inside if inside.is_file() else Path(root)
 
 
 def read_table(path: Path) -> tuple[list[str], list[Line]]:

@@ -12,6 +12,7 @@ from .discriminative import Discriminative
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding
+from .foreground import ForegroundRandom
 from .guarded import Guarded
 from .hybrid import Hybrid
 from .kcenter import KCenter
@@ -49,6 +50,7 @@ __all__ = [
     "Evidential",
     "ExpectedGradientLength",
     "FacilityLocation",
+    "ForegroundRandom",
     "Guarded",
     "Hybrid",
     "KCenter",
@@ -81,6 +83,7 @@ __all__ = [
 STRATEGIES: dict[str, type[QueryStrategy]] = {
     "random": Random,
     "random_per_group": RandomPerGroup,
+    "foreground_random": ForegroundRandom,
     "typiclust": TypiClust,
     "kcenter": KCenter,
     "kmeans": KMeans,

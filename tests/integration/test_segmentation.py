@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid_al import loop
+from hybrid_al import loop, scores
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import parse
+from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 
@@ -63,6 +64,7 @@ def play(path: Path, **changes: Any) -> Project:
         "random",
         "entropy",
         "bald",
+        "foreground_random",
         {"name": "hybrid", "score": {"entropy": 1.0, "consistency": 1.0}},
     ],
 )
@@ -77,6 +79,21 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
     answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
     assert len(answers) == 5
     assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)
+
+
+@pytest.mark.parametrize("name", ["entropy", "foreground"])
+def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, name: str) -> None:
+    opened = play(tmp_path / "run", segmentation={**TINY["segmentation"], "reduction": "sum"})
+    learner = experiment(opened).learner
+    assert isinstance(learner, SegmentLearner)
+    learner.load(opened.run.round_path(1) / "model.safetensors")
+    rows = np.asarray([7, 2, 11])
+    slow = []
+    for batch in learner.predict(rows):
+        for probs_SCHW in batch.probs.astype(np.float64):
+            values = getattr(scores, name)(np.moveaxis(probs_SCHW, (2, 3), (0, 1)).reshape(-1, *probs_SCHW.shape[:2]))
+            slow.append(values.mean() if name == "foreground" else values.sum())
+    np.testing.assert_allclose(learner.score(name, rows), slow, rtol=1e-4)
 
 
 def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hybrid_al.data.index import FileIndex
 from hybrid_al.data.nifti import AXES, Axis, Nifti
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
@@ -233,3 +235,28 @@ def test_hippocampus(tmp_path: Path) -> None:
     _, _, _, _, anterior, posterior, *_ = lines[1].split(",")
     assert np.sum(first, axis=0).tolist()[1:] == [int(anterior), int(posterior)]
     assert np.isfinite(data.masks.spacing).all()
+
+
+def test_a_volume_never_lies_in_two_splits(tmp_path: Path) -> None:
+    for i in range(12):
+        put(tmp_path / f"v{i:02d}.nii.gz", voxels(i))
+    for seed in range(4):
+        manifest = Nifti(tmp_path, group="none", holdout={"val": 0.2, "test": 0.3}, seed=seed).load().manifest
+        of: dict[str, set[str]] = {}
+        for path, split in zip(manifest.paths, manifest.splits, strict=True):
+            of.setdefault(path, set()).add(split)
+        assert len(of) == 12 and all(len(splits) == 1 for splits in of.values())
+        assert {"pool", "val", "test"} == set.union(*of.values())
+
+
+def test_volumes_that_lie_still_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(2):
+        file = put(tmp_path / "data" / f"v{i}.nii.gz", voxels(i))
+        os.utime(file, (1, 1))
+    monkeypatch.setattr("hybrid_al.data.index.SETTLED", -(10**12))
+    source, index = Nifti(tmp_path / "data", group="none"), FileIndex(tmp_path / "index.json")
+    first = source.load(index)
+    index.save()
+    monkeypatch.setattr("hybrid_al.data.nifti.read_volume", None)
+    again = source.load(FileIndex(tmp_path / "index.json"))
+    assert again.manifest.fingerprint == first.manifest.fingerprint

@@ -1,0 +1,52 @@
+"""Foreground-aware random: its share of samples that show a structure, and chance beyond it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hybrid_al.errors import InputError
+from hybrid_al.query import ForegroundRandom, QueryState
+from hybrid_al.testing import make_state
+from hybrid_al.types import FloatArray, IntArray
+
+
+def state(shown: int) -> QueryState:
+    """40 candidates, the first `shown` of which show some structure."""
+    made = make_state(46)
+    areas = np.zeros(len(made.labels.labeled) + len(made.candidates) + 50)
+    areas[made.candidates[:shown]] = 0.01
+
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        assert (name, samples, views) == ("foreground", 1, 1)
+        found: FloatArray = areas[indices]
+        return found
+
+    return replace(made, scorer=scorer)
+
+
+@pytest.mark.parametrize(("shown", "budget", "share"), [(20, 9, 2 / 3), (2, 9, 2 / 3), (20, 10, 0.0), (20, 10, 1.0)])
+def test_at_least_its_share_shows_a_structure(shown: int, budget: int, share: float) -> None:
+    made = state(shown)
+    for seed in range(20):
+        picks = ForegroundRandom(share).select(made, budget, np.random.default_rng(seed)).indices
+        assert len(set(picks.tolist())) == budget
+        count = int(np.isin(picks, made.candidates[:shown]).sum())
+        assert count >= min(shown, math.ceil(share * budget))
+
+
+def test_without_a_share_it_is_random() -> None:
+    made = state(20)
+    counts = np.zeros(len(made.candidates))
+    for seed in range(1000):
+        picks = ForegroundRandom(0).select(made, 10, np.random.default_rng(seed)).indices
+        counts[np.searchsorted(made.candidates, picks)] += 1
+    assert (abs(counts - 250) < 75).all()
+
+
+def test_what_is_no_share_is_refused() -> None:
+    with pytest.raises(InputError, match="share in"):
+        ForegroundRandom(1.5)
