@@ -18,6 +18,7 @@ import argparse
 import csv
 import json
 import re
+import shutil
 import statistics
 import tempfile
 import time
@@ -79,15 +80,17 @@ def main() -> None:
         print("\n".join(tables(args.out / "results.csv")))
         return
     chosen = [name for name in ARMS if args.only is None or name.startswith(tuple(args.only.split(",")))]
-    for arm in chosen:
-        for name in SETS:
-            who = name, arm, str(args.seconds if trained(arm) else 0)
-            if who in {(row["set"], row["arm"], row["budget"]) for row in read(args.out / "results.csv")}:
-                continue
-            count = epochs(args.out / "costs.json", name, arm, args.runs, args.seconds) if trained(arm) else 0
-            found = list(cell(name, arm, count, args.runs))
-            add(args.out / "results.csv", [(*who, *row) for row in found])
-            print(f"{', '.join(who)}: " + ", ".join(f"{m} {v:.3f}" for m, seed, v in found if seed == ""), flush=True)
+    for part, made in (("cpu_seconds", pretrained), ("test/auroc@40", few_labels)):  # first all encoders
+        for arm in chosen:
+            for name in SETS:
+                who = name, arm, str(args.seconds if trained(arm) else 0)
+                rows = read(args.out / "results.csv")
+                if (*who, part) in {(row["set"], row["arm"], row["budget"], row["metric"]) for row in rows}:
+                    continue
+                count = epochs(args.out / "costs.json", name, arm, args.runs, args.seconds) if trained(arm) else 0
+                found = list(made(name, arm, count, args.runs))
+                add(args.out / "results.csv", [(*who, *row) for row in found])
+                print(", ".join([*who, *(f"{m} {v:.3f}" for m, _, v in found)]), flush=True)
 
 
 def trained(arm: str) -> bool:
@@ -136,11 +139,17 @@ def cost(made: Recipe, runs: Path) -> float:
     return (clock[-1] - clock[0]) / ((STEPS - 1) * method.batch)
 
 
-def cell(name: str, arm: str, count: int, runs: Path) -> Iterator[tuple[str, int | str, float]]:
-    """(metric, seed, value) of one encoder: its cost, its probes, and heads on few labels."""
-    more = (f"pretrain.epochs={count}",) if count else ()
-    made, folder = recipe(name, arm, f"seed={ENCODER}", *more), runs / re.sub(r"[ ,]+", "-", f"{name}-{arm}-{count}")
-    project = open_project(made, run_dir=folder)
+def stage(name: str, arm: str, count: int, runs: Path) -> Stage0:
+    """The stage 0 of an arm: its recipe and its folder."""
+    made = recipe(name, arm, f"seed={ENCODER}", *((f"pretrain.epochs={count}",) if count else ()))
+    return Stage0(name, made, runs / re.sub(r"[ ,]+", "-", f"{name}-{arm}-{count}"), "cpu")
+
+
+def pretrained(name: str, arm: str, count: int, runs: Path) -> Iterator[tuple[str, int | str, float]]:
+    """(metric, "", value) of one encoder: what its training took, and its probes."""
+    task = stage(name, arm, count, runs)
+    shutil.rmtree(task.folder, ignore_errors=True)  # of a training that was cut off the cost is not known
+    project = open_project(task.recipe, run_dir=task.folder)
     project.claim()
     project.store()
     began, clock, steps = time.process_time(), 0.0, 0
@@ -150,26 +159,27 @@ def cell(name: str, arm: str, count: int, runs: Path) -> Iterator[tuple[str, int
         clock, steps = time.process_time() - began, step
 
     probes = stage0.ensure(project, Trackers(), progress)
-    yield "epochs", "", count
-    yield "steps", "", steps
-    yield "cpu_seconds", "", round(clock, 1)
-    for metric, value in probes.items():
+    for metric, value in {"epochs": count, "steps": steps, "cpu_seconds": round(clock, 1), **probes}.items():
         yield metric, "", value
-    stage = Stage0(name, made, folder, "cpu")
+
+
+def few_labels(name: str, arm: str, count: int, runs: Path) -> Iterator[tuple[str, int | str, float]]:
+    """(metric@labels, seed, value) of heads on few labels."""
+    task = stage(name, arm, count, runs)
     for seed in SEEDS:
-        task = Loop(
+        loop = Loop(
             name,
             (Arm("typiclust", "supervised", "frozen"), seed),
-            recipe(name, arm, f"seed={seed}", *more),
+            task.recipe.model_copy(update={"seed": seed}),
             (False, False),
-            stage,
-            runs / "loops" / f"{folder.name}-{seed}",
+            task,
+            runs / "loops" / f"{task.folder.name}-{seed}",
             ("val/auroc", "test/auroc"),
         )
-        for row in play(task):
-            if row.metric in task.metrics:
+        for row in play(loop):
+            if row.metric in loop.metrics:
                 yield f"{row.metric}@{row.labels}", seed, row.value
-        discard(task)
+        discard(loop)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -209,8 +219,8 @@ def tables(path: Path) -> Iterator[str]:
 def line(arm: str, found: Mapping[str, list[float]]) -> str:
     """A row of a table."""
     one = [f"{found[f'{split}/{kind}_auroc'][0]:.3f}" for split in ("val", "test") for kind in ("knn", "linear")]
-    heads = [found[f"test/auroc@{labels}"] for labels in (10, 40)]
-    few = [f"{statistics.mean(values):.3f} +- {statistics.stdev(values):.3f}" for values in heads]
+    heads = [found.get(f"test/auroc@{labels}", []) for labels in (10, 40)]
+    few = [f"{statistics.mean(values):.3f} +- {statistics.stdev(values):.3f}" if values else "" for values in heads]
     cost = [f"{found[name][0]:.0f}" for name in ("epochs", "cpu_seconds")] if found["epochs"][0] else ["-", "-"]
     return "| " + " | ".join([arm, *cost, *one, *few]) + " |"
 
