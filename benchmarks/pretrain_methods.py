@@ -1,6 +1,6 @@
 """What each method of stage 0 is worth at equal compute, beside random and ImageNet weights: probes and few labels.
 
-    OMP_NUM_THREADS=1 python benchmarks/pretrain_methods.py [--only simclr,mae] [--seconds 120]   # goes on
+    OMP_NUM_THREADS=1 python benchmarks/pretrain_methods.py [--only simclr mae] [--seconds 120]   # goes on
     python benchmarks/pretrain_methods.py --tables    # for PRETRAINING.md
 
 Equal is the CPU time of the training, one process of one thread: about `--seconds`, as far as a measurement can say
@@ -69,7 +69,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 def main() -> None:
     """Play what is missing, or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="arms, by comma-separated beginnings of their names; all otherwise")
+    parser.add_argument("--only", nargs="+", help="arms, by the beginnings of their names; all otherwise")
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--runs", type=Path, default=Path("runs/pretrain_methods"))
     parser.add_argument("--out", type=Path, default=OUT)
@@ -79,7 +79,7 @@ def main() -> None:
     if args.tables:
         print("\n".join(tables(args.out / "results.csv")))
         return
-    chosen = [name for name in ARMS if args.only is None or name.startswith(tuple(args.only.split(",")))]
+    chosen = [name for name in ARMS if args.only is None or name.startswith(tuple(args.only))]
     for part, made in (("cpu_seconds", pretrained), ("test/auroc@40", few_labels)):  # first all encoders
         for arm in chosen:
             for name in SETS:
