@@ -197,11 +197,11 @@ def _spread(
     reach = np.where(free, np.inf, 0.0)
     seeds = list[int]()
     for row in fixed.tolist():
-        reach = np.minimum(reach, _to_row(vectors, vectors[row], block))
+        reach = np.minimum(reach, _to_row(vectors, vectors[row], block).cpu().numpy())
     while len(seeds) < k and reach.any():
         mass = reach if np.isfinite(reach).all() else free.astype(np.float64)
         seeds.append(int(rng.choice(len(mass), p=mass / mass.sum())))
-        reach = np.minimum(reach, _to_row(vectors, vectors[seeds[-1]], block))
+        reach = np.minimum(reach, _to_row(vectors, vectors[seeds[-1]], block).cpu().numpy())
     return np.asarray(seeds, dtype=np.int64)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from .errors import InputError
 from .types import FloatArray, IntArray
 
+BLOCK = 4096  # rows at a time
 Metric = Literal["l2", "cosine"]
 PLAIN = "plain"
 """The set by the encoder of stage 0."""
@@ -33,15 +34,19 @@ class Embeddings:
             raise InputError("embeddings", "shape (N, D)", str(self.vectors.shape))
 
     def take(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
-        """Rows in float32 (K, D); scaled to unit length for the cosine metric (zero rows stay zero)."""
-        rows = np.asarray(self.vectors[indices], dtype=np.float32)
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if bad.size:
-            raise InputError(f"embedding of sample {indices[bad[0]]}", "finite numbers", "nan or inf")
-        if metric == "l2":
-            return rows
-        unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        return unit
+        """A copy of rows in float32 (K, D); scaled to unit length for the cosine metric (zero rows stay zero).
+
+        Memory: the copy and a block of rows.
+        """
+        rows: FloatArray = np.asarray(self.vectors[indices], dtype=np.float32)
+        for start in range(0, len(rows), BLOCK):
+            part = rows[start : start + BLOCK]
+            bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
+            if bad.size:
+                raise InputError(f"embedding of sample {indices[start + bad[0]]}", "finite numbers", "nan or inf")
+            if metric == "cosine":
+                part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+        return rows
 
     @staticmethod
     def load(path: Path, *, manifest: str, encoder: str | None = None) -> Embeddings:

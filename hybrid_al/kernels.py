@@ -6,18 +6,22 @@ squared distance is 2 - 2 cos. Only rows of finite numbers are expected; `Embedd
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import InputError
+from .lloyd import lloyd
 from .types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 4096
+PAIRS = 64 * BLOCK
+CROWD = 2048  # of the farthest rows, which k-center looks at alone
+TINY = 1e-35  # float32 below is rounded by more than its share
 
 
 def nearest(
@@ -85,112 +89,200 @@ def typicality(vectors_ND: FloatArray, k: int) -> FloatArray:
 
 
 def k_center(
-    vectors_ND: FloatArray, start: IntArray, budget: int, first: int | None = None, *, block: int = BLOCK
+    vectors_ND: FloatArray, start: IntArray, budget: int, first: int | None = None, *, block: int = PAIRS
 ) -> tuple[IntArray, FloatArray]:
     """Greedy farthest-first cover: picks (budget,) and the squared distance of each to what was covered before it.
 
     `start` are rows that are covered already and never picked. `first` forces the first pick; without it the
     first pick is the farthest row or, where nothing is covered, the row nearest the mean. The distance of a first
-    pick with nothing covered is inf. Memory O(N + block D), one pass over the rows per pick. Core-set (Sener and
-    Savarese, ICLR 2018), algorithm 1.
+    pick with nothing covered is inf; of equals the first row is picked. Core-set (Sener and Savarese, ICLR 2018),
+    algorithm 1.
+
+    Distances only shrink. So while one of the farthest rows, a small crowd, is still farther than all others were, it
+    is the next pick whatever became of the others: these hear of many picks in one matrix product. The picks are
+    those of one pass over all rows for each. Memory O(N + block) beside the rows.
     """
     n = len(vectors_ND)
     if not 1 <= budget <= n - len(start):
         raise InputError("k_center", f"1 to {n - len(start)} picks", str(budget))
     if first is not None and first in start:
         raise InputError("k_center", "a first pick that is not covered yet", str(first))
-    vectors = _tensor(vectors_ND)
-    reach = np.full(n, np.inf, dtype=np.float32)
+    rows = Rows(_tensor(vectors_ND), block)
+    reach = rows.norms.new_full((n,), np.inf)
     if len(start):
-        reach = nearest(vectors_ND, vectors_ND[start], 1, block=block)[0][:, 0]
+        reach = _tensor(nearest(vectors_ND, vectors_ND[start], 1)[0][:, 0]).clone()
     elif first is None:
-        first = int(_to_row(vectors, vectors.mean(0), block).argmin())
+        first = int(rows.squared_to(rows.vectors.mean(0)).argmin())
     reach[start] = -1  # below every distance: taken rows are never the farthest
-    picks = np.empty(budget, dtype=np.int64)
-    radius = np.empty(budget, dtype=np.float32)
-    for i in range(budget):
-        picks[i] = first if i == 0 and first is not None else reach.argmax()
-        radius[i] = reach[picks[i]]
-        reach = np.minimum(reach, _to_row(vectors, vectors[picks[i]], block))
-        reach[picks[i]] = -1
+    picks, radius, done = np.empty(budget, dtype=np.int64), np.empty(budget, dtype=np.float32), 0
+    if first is not None:
+        picks[0], radius[0], done = first, float(reach[first]), 1
+        reach = reach.minimum(rows.squared_to(rows.vectors[first]))
+        reach[first] = -1
+    crowd = CROWD
+    while done < budget:
+        new = _farthest_of_crowd(rows, reach, crowd, picks[done:], radius[done:])
+        done += len(new)
+        if done < budget:
+            rows.lower(reach, rows.vectors[new])
+            reach[new] = -1
+            crowd = 2 * crowd if len(new) < 16 and 16 * crowd <= n else crowd
     return picks, radius
 
 
+def _farthest_of_crowd(rows: Rows, reach: torch.Tensor, crowd: int, picks: IntArray, radius: FloatArray) -> IntArray:
+    """Fill in the next picks and their distances, one or more: as many as the farthest rows alone can tell."""
+
+    high, index = reach.topk(min(crowd, len(reach)))
+    others = float(high[-1]) if crowd < len(reach) else -np.inf  # no row outside is farther than this
+    if not (index == (first := reach.argmax())).any():
+        index[-1] = first
+    index = index.sort().values  # so that of equals the first is found
+    near, inside = reach[index], rows.take(index)
+    count = 0
+    while count < len(picks):
+        place = int(near.argmax())
+        if count and not near[place] > others:
+            break
+        picks[count], radius[count] = int(index[place]), float(near[place])
+        inside.lower(near, inside.vectors[place : place + 1])
+        near[place] = -1
+        count += 1
+    return picks[:count]
+
+
+class Rows:
+    """Rows with their squared norms, for distances of all of them to a few.
+
+    A distance that is given or kept is a sum of squared differences in float32: exactly 0 for duplicates, and the
+    same however it came about. Which pairs are worth that is told by a matrix product, |x|^2 + |y|^2 - 2xy, less a
+    bound of what rounding can do to either form. vectors (N, D) float32; block: pairs at a time.
+
+    surely  |x|^2 less its share of the bound
+    """
+
+    def __init__(self, vectors: torch.Tensor, block: int = PAIRS) -> None:
+        """Compute the norms."""
+        import torch
+
+        self.vectors, self.block = vectors, block
+        self.norms = self.squared_to(vectors.new_zeros(vectors.shape[1]))
+        precise = torch.get_float32_matmul_precision() == "highest"
+        self.slack = (vectors.shape[1] + 16) * 2.0**-22 if precise else 1e9  # of |x|^2 + |y|^2; 1e9: all are worth it
+        self.surely = self.norms * (1 - self.slack) - TINY
+
+    def take(self, index: torch.Tensor) -> Rows:
+        """Some of the rows (a copy of them)."""
+        some = copy(self)
+        some.vectors, some.norms, some.surely = self.vectors[index], self.norms[index], self.surely[index]
+        return some
+
+    def squared_to(self, row: torch.Tensor) -> torch.Tensor:
+        """Squared distance of all rows to one (N,)."""
+        return _to_row(self.vectors, row, max(self.block // 64, 1))
+
+    def lower(self, reach: torch.Tensor, others: torch.Tensor) -> None:
+        """Lower each row's reach (N,), in place, to its least squared distance to the others (P, D)."""
+        import torch
+
+        step = max(self.block // len(others), 1)
+        theirs = others.square().sum(1) * (1 - self.slack)
+        for i in range(0, len(self.vectors), step):
+            part, own, held = (rows[i : i + step] for rows in (self.vectors, self.surely, reach))
+            bound = _inner(part, others).mul_(-2).add_(theirs)
+            row, other = (bound < (held - own)[:, None]).nonzero(as_tuple=True)
+            few = max(self.block // 64, 1)
+            for r, o in zip(torch.split(row, few), torch.split(other, few), strict=True):
+                held.scatter_reduce_(0, r, (part[r] - others[o]).square_().sum(1), "amin")
+
+
 def k_means(
-    vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, iterations: int = 50
+    vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, iterations: int = 50, overwrite: bool = False
 ) -> tuple[FloatArray, IntArray]:
     """Lloyd's k-means from k-means++ seeds: centroids (K, D) and the cluster of each row (N,), 0..K-1.
 
     K is k, or fewer where there are fewer distinct rows: every cluster that comes back has a member. All rows
-    take part (no subsampling). Seeded by `rng` alone.
+    take part (no subsampling). Seeded by `rng` alone. `overwrite` saves a copy of the rows: they are left centred.
     """
-    import faiss
-
     if k < 1 or len(vectors_ND) < 1:
         raise InputError("k_means", "at least one cluster and one row", f"k={k}, {len(vectors_ND)} rows")
     centre = _mean(vectors_ND)
-    rows = np.ascontiguousarray(vectors_ND - centre, dtype=np.float32)  # centred: faiss expands |a - b|^2
+    rows = np.subtract(vectors_ND, centre, out=vectors_ND if overwrite else None)  # centred: |a - b|^2 is expanded
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
     seeds = k_means_plus_plus(rows, min(k, len(rows)), rng)
-    k = len(seeds)
-    clustering = faiss.Kmeans(
-        rows.shape[1],
-        k,
-        niter=iterations,
-        seed=int(rng.integers(2**31 - 1)),
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(rows),
-    )
-    clustering.train(rows, init_centroids=rows[seeds])
-    _, found = clustering.index.search(rows, 1)
-    used, assignment = np.unique(found[:, 0], return_inverse=True)
-    assert clustering.centroids is not None
-    return clustering.centroids[used] + centre, assignment.astype(np.int64)
+    rng.integers(2**31 - 1)  # was a seed of faiss once; what is drawn later stays what it was
+    centroids, found = lloyd(rows, rows[seeds], iterations)
+    used, assignment = np.unique(found, return_inverse=True)
+    return centroids[used] + centre, assignment.astype(np.int64)
 
 
-def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, block: int = BLOCK) -> IntArray:
+def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, block: int = PAIRS) -> IntArray:
     """Seeds of k-means (<= k,): rows drawn with probability proportional to their squared distance to the seeds so far.
 
     Fewer than k where all rows coincide with a seed. Arthur and Vassilvitskii (SODA 2007), section 2.2.
     """
-    vectors = _tensor(vectors_ND)
-    first = int(rng.integers(len(vectors_ND)))
-    return _seeds(lambda row: _to_row(vectors, vectors[row], block), first, k, rng)
+    rows = Rows(_tensor(vectors_ND), block)
+    seeds = [int(rng.integers(len(vectors_ND)))]
+    reach = rows.squared_to(rows.vectors[seeds[0]])
+    while len(seeds) < k and bool(reach.any()):
+        seeds.append(draw(reach.double(), rng))
+        rows.lower(reach, rows.vectors[seeds[-1:]])
+    return np.asarray(seeds, dtype=np.int64)
 
 
 def k_means_plus_plus_outer(
-    left_NC: FloatArray, right_ND: FloatArray, first: int, k: int, rng: np.random.Generator, *, block: int = BLOCK
+    left_NC: FloatArray, right_ND: FloatArray, first: int, k: int, rng: np.random.Generator, *, block: int = PAIRS
 ) -> IntArray:
-    """`k_means_plus_plus` of the N outer products left x right from the seed `first`; memory O(N (C + D)).
+    """`k_means_plus_plus` of the N outer products left x right from the seed `first`; memory O(N) beside the rows.
 
     With the squared norms a of left and z of right, and the squared distances e between rows of left and d of right,
     |l r' - m s'|^2 = ((a_l - a_m)(z_r - z_s) + e (z_r + z_s) + d (a_l + a_m) - e d) / 2: exactly 0 for duplicates,
-    where |l|^2 |r|^2 + |m|^2 |s|^2 - 2 <l, m> <r, s> would cancel.
+    where a_l z_r + a_m z_s - 2 <l, m> <r, s> would cancel. That form, less a bound of what rounding can do, tells
+    which rows are worth the other.
     """
-    left, right = _tensor(left_NC), _tensor(right_ND)
-    a, z = (_to_row(rows, rows.new_zeros(rows.shape[1]), block).astype(np.float64) for rows in (left, right))
+    import torch
 
-    def to_row(row: int) -> FloatArray:
-        e, d = (_to_row(rows, rows[row], block).astype(np.float64) for rows in (left, right))
-        twice: FloatArray = (a - a[row]) * (z - z[row]) + e * (z + z[row]) + d * (a + a[row]) - e * d
-        return twice.clip(0) / 2
-
-    return _seeds(to_row, first, k, rng)
-
-
-def _seeds(to_row: Callable[[int], FloatArray], first: int, k: int, rng: np.random.Generator) -> IntArray:
-    """Seeds (<= k,) drawn in proportion to `to_row`, the squared distance of all rows to one, least of all seeds."""
+    left, right = Rows(_tensor(left_NC), block), Rows(_tensor(right_ND), block)
+    a, z = left.norms, right.norms
+    norm, reach = a * z, a.new_full((len(a),), np.inf).double()
     seeds = [first]
-    reach = to_row(first)
-    while len(seeds) < k and reach.any():
-        mass = reach.astype(np.float64)
-        seeds.append(int(rng.choice(len(mass), p=mass / mass.sum())))
-        reach = np.minimum(reach, to_row(seeds[-1]))
-    return np.asarray(seeds, dtype=np.int64)
+    while True:
+        seed = seeds[-1]
+        inner = _inner(left.vectors, left.vectors[seed]).mul_(_inner(right.vectors, right.vectors[seed]))
+        slack = ((a + a[seed]) * (z + z[seed])).mul_(2 * (left.slack + right.slack))
+        worth = (norm + norm[seed]).sub_(inner, alpha=2).sub_(slack) < reach.float() + TINY
+        for rows in torch.split(worth.nonzero()[:, 0], max(block // 64, 1)):
+            reach[rows] = reach[rows].minimum(_outer_to_row(left, right, rows, seed))
+        if len(seeds) == k or not bool(reach.any()):
+            return np.asarray(seeds, dtype=np.int64)
+        seeds.append(draw(reach, rng))
+
+
+def _outer_to_row(left: Rows, right: Rows, rows: torch.Tensor, seed: int) -> torch.Tensor:
+    """Squared distance of some outer products to one of them, in float64 from float32 sums."""
+    a, z = left.norms[rows].double(), right.norms[rows].double()
+    a_seed, z_seed = left.norms[seed].double(), right.norms[seed].double()
+    e, d = ((side.vectors[rows] - side.vectors[seed]).square_().sum(1).double() for side in (left, right))
+    twice = (a - a_seed) * (z - z_seed) + e * (z + z_seed) + d * (a + a_seed) - e * d
+    return twice.clip_(0) / 2
+
+
+def draw(mass_N: torch.Tensor, rng: np.random.Generator) -> int:
+    """A row drawn with probability proportional to its mass: what `rng.choice` draws, in a fraction of the time."""
+    mass = mass_N.cpu().numpy()
+    share = (mass / mass.sum()).cumsum()
+    share /= share[-1]
+    return int(share.searchsorted(rng.random(), side="right"))
 
 
 def squared_to(rows_ND: FloatArray, others_ND: FloatArray) -> FloatArray:
     """Squared distance of each row to its partner, or to the one partner of all (N,)."""
-    distances: FloatArray = np.square(rows_ND - others_ND).sum(axis=1)
+    one = others_ND.ndim == 1
+    parts = [
+        np.square(rows_ND[i : i + BLOCK] - (others_ND if one else others_ND[i : i + BLOCK])).sum(axis=1)
+        for i in range(0, max(len(rows_ND), 1), BLOCK)
+    ]
+    distances: FloatArray = np.concatenate(parts)
     return distances
 
 
@@ -199,7 +291,7 @@ def _mean(rows_ND: FloatArray) -> FloatArray:
     return mean
 
 
-def _to_row(vectors: torch.Tensor, row: torch.Tensor, block: int) -> FloatArray:
+def _to_row(vectors: torch.Tensor, row: torch.Tensor, block: int) -> torch.Tensor:
     """Squared distance of all rows to one (N,), by subtraction: exact for duplicates.
 
     The blocks share one buffer: to get a new one each time costs several times the arithmetic (page faults).
@@ -210,13 +302,22 @@ def _to_row(vectors: torch.Tensor, row: torch.Tensor, block: int) -> FloatArray:
     for part, result in zip(torch.split(vectors, block), torch.split(squared, block), strict=True):
         gaps = torch.sub(part, row, out=buffer[: len(part)])
         torch.sum(gaps.square_(), 1, out=result)
-    distances: FloatArray = squared.cpu().numpy()
-    return distances
+    return squared
+
+
+def _inner(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Inner products of all rows with a row, or with some (N, P)."""
+    import torch
+
+    if rows.is_cuda:
+        return rows @ others.T if others.ndim == 2 else rows @ others
+    return torch.from_numpy(rows.numpy() @ others.numpy().T)  # NumPy's BLAS takes a third of the time for one row
 
 
 def _tensor(rows: FloatArray) -> torch.Tensor:
-    """A float32 copy, on the GPU where there is one."""
+    """In float32, on the GPU where there is one; it may share the memory of the array, so nothing writes to it."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.from_numpy(np.array(rows, dtype=np.float32, order="C")).to(device)
+    fit = np.require(rows, dtype=np.float32, requirements=["C", "W"])
+    return torch.from_numpy(fit).to(device)

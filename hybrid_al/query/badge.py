@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from ..errors import InputError
 from ..kernels import k_means_plus_plus_outer
-from ..types import FloatArray, Need, Query
+from ..types import FloatArray, Need, PredictionBatch, Query
 from .base import About, QueryState, check_budget
 from .batch import best_first
-from .terms import predicted_once
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class Badge:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were drawn, each once."""
         check_budget(state, budget)
-        errors, features = _factors(predicted_once(state))
-        norm = np.linalg.norm(errors, axis=1) * np.linalg.norm(features, axis=1)
+        errors, features, norm = _factors(state)
         first = int(best_first(norm, rng)[0])
         drawn = k_means_plus_plus_outer(errors, features, first, budget, rng)
         rest = rng.permutation(np.setdiff1d(np.arange(len(norm)), drawn))[: budget - len(drawn)]
@@ -48,12 +47,27 @@ class Badge:
         return Query(state.candidates[np.concatenate([drawn, rest])], reasons=(*reasons, *filled))
 
 
-def _factors(state: QueryState) -> tuple[FloatArray, FloatArray]:
-    """The two factors of each candidate's gradient: p - onehot(argmax p) (M, C) and features (M, D)."""
-    errors: FloatArray = state.probs().mean(axis=1, dtype=np.float64)
+def _factors(state: QueryState) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The factors of each candidate's gradient, p - onehot(argmax p) (M, C) and features (M, D), and its norm (M,).
+
+    One pass over the batches, none of which is kept.
+    """
+    found = list[FloatArray]()
+    length = np.full(len(state.candidates), np.nan)
+
+    def without_features(*_: object) -> Iterator[PredictionBatch]:
+        end = 0
+        for batch in state.predictions():
+            start, end = end, end + len(batch.indices)
+            if batch.features is not None:
+                if not found:
+                    found.append(np.empty((len(length), batch.features.shape[1]), batch.features.dtype))
+                found[0][start:end] = batch.features
+                length[start:end] = np.linalg.norm(batch.features, axis=1)
+            yield replace(batch, features=None)
+
+    errors: FloatArray = replace(state, predictor=without_features).probs().mean(axis=1, dtype=np.float64)
     errors[np.arange(len(errors)), errors.argmax(axis=1)] -= 1
-    found = [batch.features for batch in state.predictions() if batch.features is not None]
-    features = np.concatenate(found) if found else np.empty((0, 0))
-    if len(features) != len(errors) or not np.isfinite(features).all():
+    if not np.isfinite(length).all():
         raise InputError(f"predictions of round {state.round}", "finite features of every candidate", "others")
-    return errors, features
+    return errors, found[0], np.linalg.norm(errors, axis=1) * length

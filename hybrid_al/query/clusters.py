@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,16 +19,25 @@ from .base import QueryState
 class Clusters:
     """k-means clusters of the pool's P samples, candidates and labeled ones together; no other sample takes part.
 
-    samples (P,) positions in the manifest; vectors (P, D); cluster (P,) in 0..K-1; centroids (K, D);
-    labeled and candidate (P,) flags.
+    samples (P,) positions in the manifest; embed: vectors of such positions; cluster (P,) in 0..K-1;
+    centroids (K, D); labeled and candidate (P,) flags.
     """
 
     samples: IntArray
-    vectors: FloatArray
+    embed: Callable[[IntArray], FloatArray]
     cluster: IntArray
     centroids: FloatArray
     labeled: BoolArray
     candidate: BoolArray
+
+    @property
+    def vectors(self) -> FloatArray:
+        """A copy of the vectors of all samples (P, D); see `vectors_of` for what a large pool can afford."""
+        return self.embed(self.samples)
+
+    def vectors_of(self, rows: IntArray) -> FloatArray:
+        """A copy of the vectors of some samples, given by row (K, D)."""
+        return self.embed(self.samples[rows])
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,12 @@ class ClusterPick:
 
 
 def cluster_pool(state: QueryState, k: int, metric: Metric, rng: np.random.Generator) -> Clusters:
-    """The pool in at most k clusters, none of them empty."""
+    """The pool in at most k clusters, none of them empty. Memory: one copy of the pool's vectors, while it runs."""
     labeled = state.labels.labeled
     samples = np.union1d(state.candidates, labeled)
-    vectors = state.vectors(samples, metric)
-    centroids, cluster = k_means(vectors, k, rng)
-    return Clusters(samples, vectors, cluster, centroids, np.isin(samples, labeled), np.isin(samples, state.candidates))
+    embed = partial(state.vectors, metric=metric)
+    centroids, cluster = k_means(embed(samples), k, rng, overwrite=True)
+    return Clusters(samples, embed, cluster, centroids, np.isin(samples, labeled), np.isin(samples, state.candidates))
 
 
 def fewest_labels_first(

@@ -40,7 +40,7 @@ class KMeans:
 
         def nearest_first(members: IntArray) -> IntArray:
             centre = clusters.centroids[clusters.cluster[members[0]]]
-            return members[np.argsort(squared_to(clusters.vectors[members], centre), kind="stable")]
+            return members[np.argsort(squared_to(clusters.vectors_of(members), centre), kind="stable")]
 
         picks = fewest_labels_first(clusters, budget, nearest_first)
         return Query(

@@ -49,7 +49,7 @@ class TypiClust:
 
         def most_typical_first(members: IntArray) -> IntArray:
             neighbours = min(self.neighbours, max(len(members) // 2, 1))
-            return members[np.argsort(-typicality(clusters.vectors[members], neighbours), kind="stable")]
+            return members[np.argsort(-typicality(clusters.vectors_of(members), neighbours), kind="stable")]
 
         picks = fewest_labels_first(clusters, budget, most_typical_first, min_size=self.min_size)
         return Query(

@@ -74,8 +74,9 @@ class USL:
 
 def crowd(clusters: Clusters, chosen: IntArray, alpha: float) -> FloatArray:
     """Sum of 1 / distance^(2 alpha) from each row (P,) to the chosen rows of other clusters."""
-    total = np.zeros(len(clusters.vectors))
+    vectors = clusters.vectors
+    total = np.zeros(len(vectors))
     for row in chosen.tolist():
-        squared = squared_to(clusters.vectors, clusters.vectors[row]).astype(np.float64)
+        squared = squared_to(vectors, vectors[row]).astype(np.float64)
         total += (clusters.cluster != clusters.cluster[row]) / np.maximum(squared, 1e-12) ** alpha
     return total

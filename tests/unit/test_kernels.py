@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import (
+    Rows,
+    draw,
     k_center,
     k_means,
     k_means_plus_plus,
@@ -150,6 +153,60 @@ def test_k_center_refuses_too_many_and_covered_picks() -> None:
         k_center(rows(4), np.array([0]), 2, 0)
 
 
+def plain_k_center(vectors: FloatArray, start: list[int], budget: int) -> list[int]:
+    """One pass over all rows a pick, in float32 by subtraction; of equals the first."""
+    reach = np.full(len(vectors), np.inf, dtype=np.float32)
+    for row in start:
+        reach = np.minimum(reach, squared_to(vectors, vectors[row]))
+    picks = list[int]()
+    for _ in range(budget):
+        reach[[*start, *picks]] = -1
+        picks.append(int(reach.argmax()))
+        reach = np.minimum(reach, squared_to(vectors, vectors[picks[-1]]))
+    return picks
+
+
+@pytest.mark.parametrize("crowd", [1, 5, 299, 300, 301])
+@pytest.mark.parametrize("kind", ["cloud", "grid", "plane", "copies", "far"])
+def test_k_center_of_a_crowd_picks_as_of_all_rows(crowd: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybrid_al.kernels.CROWD", crowd)
+    grid = np.stack(np.meshgrid(np.arange(20), np.arange(15)), axis=-1).reshape(300, 2).astype(np.float32)
+    vectors = {
+        "cloud": rows(300, 9),
+        "grid": grid,  # full of ties
+        "plane": rows(300, 2),
+        "copies": np.repeat(rows(60), 5, axis=0),
+        "far": rows(300) * np.float32(1e-3) + 50,
+    }[kind]
+    picks, _ = k_center(vectors, np.array([4, 8]), 250, block=1000)
+    assert picks.tolist() == plain_k_center(vectors, [4, 8], 250)
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+@pytest.mark.parametrize("block", [1, 63, 64, 65, 10_000])
+@pytest.mark.parametrize("far", [0, 100])
+def test_reach_is_lowered_to_what_subtraction_gives(precision: str, block: int, far: float) -> None:
+    vectors = torch.from_numpy(np.concatenate([rows(90, 24), rows(10, 24)]) * 1e-2 + np.float32(far))
+    reach = torch.from_numpy(np.random.default_rng(1).uniform(0, 2e-2, size=100).astype(np.float32))
+    others = vectors[[3, 50, 91]]
+    expected = torch.minimum(reach, (vectors[:, None] - others).square_().sum(2).amin(1))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        Rows(vectors, block).lower(reach, others)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert reach.tolist() == expected.tolist()
+    assert (reach == 0).nonzero()[:, 0].tolist() == [1, 3, 50, 91, 93]  # rows 90 to 99 repeat 0 to 9
+
+
+def test_draws_are_those_of_numpy() -> None:
+    mass = torch.from_numpy(np.random.default_rng(0).exponential(size=50)).mul_(torch.arange(50) % 3)
+    ours, theirs = np.random.default_rng(1), np.random.default_rng(1)
+    share = mass.numpy() / mass.numpy().sum()
+    assert [draw(mass, ours) for _ in range(200)] == [int(theirs.choice(50, p=share)) for _ in range(200)]
+
+
 def test_k_means_finds_clear_blobs() -> None:
     rng = np.random.default_rng(1)
     centres = 20 * rng.normal(size=(5, 4))
@@ -186,6 +243,16 @@ def test_k_means_depends_on_the_rng_alone() -> None:
     other = k_means(vectors, 8, np.random.default_rng(5))[1]
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_k_means_leaves_its_rows_alone_unless_told_otherwise() -> None:
+    vectors, kept = rows(40) + 3, rows(40) + 3
+    expected = k_means(vectors, 5, np.random.default_rng(2))
+    np.testing.assert_array_equal(vectors, kept)
+    found = k_means(vectors, 5, np.random.default_rng(2), overwrite=True)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-6)
 
 
 def test_k_means_refuses_nothing() -> None:
