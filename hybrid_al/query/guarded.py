@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -10,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import entr
 
+from ..components import component
 from ..embeddings import Metric
-from ..errors import InputError, UnknownName
+from ..errors import InputError
 from ..types import Need, Query
 from .base import About, QueryState, QueryStrategy, check_budget
 from .batch_base import check_above_zero, check_whole
@@ -111,14 +111,8 @@ def _reasons(query: Query, params: StrategyParams, count: int) -> tuple[str, ...
 
 
 def build_strategy(where: str, params: StrategyParams) -> QueryStrategy:
-    """The strategy of a recipe: `{name: typiclust, metric: l2}`; an unknown name or parameter is an error."""
+    """The strategy of a recipe: `{name: typiclust, metric: l2}`; an unknown name, parameter or type is an error."""
     from . import STRATEGIES
 
-    name = str(params.get("name", ""))
-    if name not in STRATEGIES:
-        raise UnknownName(f"{where}.name", name, STRATEGIES)
     settings = {key: value for key, value in params.items() if key != "name"}
-    known = inspect.signature(STRATEGIES[name]).parameters
-    for key in settings.keys() - known:
-        raise UnknownName(f"{where} {name}", key, known)
-    return STRATEGIES[name](**settings)
+    return component(STRATEGIES, where, str(params.get("name", "")), settings)
