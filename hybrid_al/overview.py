@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from .stopping import Stopping
 if TYPE_CHECKING:
     from .assemble import Project
     from .data.store import ImageStore
+    from .track.overlay import Overlay
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
 
@@ -130,11 +131,17 @@ def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
         out = Path("report")
     folder = out or runs[0] / "report"
     views = [RunView.read(path) for path in runs]
-    return write_report(views, folder, thumbnails=[_thumbnails(path) for path in runs])
+    projects = [_project(path) for path in runs]
+    return write_report(
+        views,
+        folder,
+        thumbnails=[None if project is None else project.store().thumbnail for project in projects],
+        overlays=[() if project is None else _overlays(project) for project in projects],
+    )
 
 
-def _thumbnails(run: Path) -> Callable[[int], bytes] | None:
-    """Thumbnails from the cached images of a run, where its recipe allows them and the cache is still there."""
+def _project(run: Path) -> Project | None:
+    """The project of a run, where its recipe allows images in reports and the data is still what it was."""
     from .assemble import open_project
     from .recipe import parse
 
@@ -145,6 +152,17 @@ def _thumbnails(run: Path) -> Callable[[int], bytes] | None:
         project = open_project(recipe, run_dir=run)
     except InputError:
         return None  # the data has moved or is gone: a report without pictures is better than none
-    if project.dataset.manifest.fingerprint != RunDir(run).manifest().fingerprint:
-        return None
-    return project.store().thumbnail
+    return project if project.dataset.manifest.fingerprint == RunDir(run).manifest().fingerprint else None
+
+
+def _overlays(project: Project) -> list[Overlay]:
+    """What the last model says of some held-out images with a mask, in segmentation."""
+    rounds = project.run.rounds()
+    if project.recipe.task != "segmentation" or not rounds:
+        return []
+    from . import segmentation
+    from .assemble import experiment
+
+    setup = experiment(project)
+    setup.learner.load(project.run.round_path(rounds[-1].index) / "model.safetensors")
+    return segmentation.overlays(project.dataset, project.store(), setup.holdout, setup.learner)

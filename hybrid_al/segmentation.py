@@ -14,23 +14,29 @@ from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
 from .errors import InputError
 from .labels import LabelStore
+from .learner import Learner
+from .mask_metrics import structures
 from .mask_oracle import MaskHoldout, SimulatedMasks, network_spacing
+from .oracle import Holdout
 from .query import QueryStrategy
 from .recipe import Recipe, SegmentationSection
 from .rundir import RunDir
 from .testing import make_state, restrict
-from .types import FloatArray, IntArray, PredictionBatch
+from .types import IGNORE, FloatArray, IntArray, PredictionBatch
 
 if TYPE_CHECKING:
+    from .data.store import ImageStore
     from .models.encoder import Encoder
     from .models.segmenter import Segmenter
     from .network_learner import Foundation
     from .pixels import Reduction
     from .segment_learner import SegmentLearner
     from .semi.dense.base import DenseObjective
+    from .track.overlay import Overlay
     from .train import Schedule
 
 
+SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
     "record.within": "all",
@@ -230,3 +236,28 @@ def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
     total = int(store.pixels[: len(dataset.classes)].sum())
     shares = ", ".join(f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes))
     return [*lines, f"  {int(masks.known.sum())} of {len(dataset.manifest)} samples have a mask; pixels: {shares}"]
+
+
+def overlays(dataset: Dataset, store: ImageStore, held: Holdout | MaskHoldout, learner: Learner) -> list[Overlay]:
+    """Predictions drawn on held-out images: evenly spread ones of test, else of val, that show a structure."""
+    from .track.overlay import Overlay, draw
+
+    if not isinstance(held, MaskHoldout):
+        return []
+    rows = held.samples("test") if len(held.samples("test")) else held.samples("val")
+    some = _spread(rows, 20 * SHOWN)
+    shows = [bool(((truth > 0) & (truth != IGNORE)).any()) for truth in held.truth(some)] if len(some) else []
+    chosen = np.sort(_spread(some[np.asarray(shows, dtype=np.bool_)], SHOWN))
+    found = []
+    for batch in learner.predict(chosen) if len(chosen) else ():
+        for i, probs, truth in zip(batch.indices.tolist(), batch.probs, held.truth(batch.indices), strict=True):
+            ours = probs.mean(axis=0).argmax(axis=0).astype(np.uint8)
+            score = structures(ours, truth, len(dataset.classes), (1.0, 1.0))[0]
+            note = ", ".join(f"{n} {v:.2f}" for n, v in zip(dataset.classes[1:], score, strict=True))
+            pixels = np.asarray(store.images[i])
+            found.append(Overlay(draw(pixels, truth, ours), dataset.manifest.ids[i], f"Dice: {note}"))
+    return found
+
+
+def _spread(rows: IntArray, most: int) -> IntArray:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(np.int64))] if len(rows) > most else rows

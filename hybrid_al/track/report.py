@@ -20,6 +20,7 @@ from ..metrics import aubc
 from ..rundir import write_atomic
 from . import figures, page
 from .figures import Figure
+from .overlay import Overlay
 from .runview import Pick, RoundView, RunView, sort_metrics
 
 __all__ = ["RunView", "Thumbnail", "write_report"]
@@ -32,7 +33,7 @@ MOST_IMAGES = 400  # in one gallery; the rest of the picks is in the rounds' que
 
 @dataclass(frozen=True)
 class Detail:
-    """What the page shows of one run: figures, tables, gallery."""
+    """What the page shows of one run: figures, tables, gallery; overlays as (JPEG in base64, id, note)."""
 
     run: RunView
     balance: Figure | None
@@ -44,6 +45,7 @@ class Detail:
     images: Mapping[int, str]
     hidden: int
     recipe: str
+    overlays: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def terms(self) -> list[str]:
@@ -63,20 +65,29 @@ class Row:
     aubc: Mapping[str, tuple[float, float]]
 
 
-def write_report(runs: Sequence[RunView], out: Path, *, thumbnails: Sequence[Thumbnail | None] = ()) -> Path:
+def write_report(
+    runs: Sequence[RunView],
+    out: Path,
+    *,
+    thumbnails: Sequence[Thumbnail | None] = (),
+    overlays: Sequence[Sequence[Overlay]] = (),
+) -> Path:
     """Write out/index.html and out/curve.csv; returns the path of the page.
 
     Runs that differ in nothing but the seed are averaged; of several runs of one method, the details shown are those
     of the first. thumbnails: one per run or none at all; where it is given (`report.images`), the picks of that run
-    are shown. Error where `runs` is empty or the counts differ.
+    are shown; overlays are predictions drawn on held-out images, in the same way. Error where `runs` is empty or the
+    counts differ.
     """
     if not runs:
         raise InputError("report", "at least one run", "none")
-    if thumbnails and len(thumbnails) != len(runs):
-        raise InputError("report", f"{len(runs)} thumbnail functions, one per run", str(len(thumbnails)))
+    for name, given in (("thumbnail functions", thumbnails), ("lists of overlays", overlays)):
+        if given and len(given) != len(runs):
+            raise InputError("report", f"{len(runs)} {name}, one per run", str(len(given)))
     groups = group_runs(runs)
     images = dict(zip(map(id, runs), thumbnails, strict=False))
-    details = [_detail(members[0], images.get(id(members[0]))) for members in groups.values()]
+    drawn = dict(zip(map(id, runs), overlays, strict=False))
+    details = [_detail(m[0], images.get(id(m[0])), drawn.get(id(m[0]), ())) for m in groups.values()]
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "curve.csv", curve_csv(runs))
     write_atomic(out / "index.html", _render(groups, details))
@@ -115,7 +126,7 @@ def curve_csv(runs: Sequence[RunView]) -> str:
     return out.getvalue()
 
 
-def _detail(run: RunView, thumbnail: Thumbnail | None) -> Detail:
+def _detail(run: RunView, thumbnail: Thumbnail | None, overlays: Sequence[Overlay]) -> Detail:
     picks: list[Pick] = [p for r in run.rounds for p in r.picks]
     images = {p.index: base64.b64encode(thumbnail(p.index)).decode() for p in picks[:MOST_IMAGES]} if thumbnail else {}
     return Detail(
@@ -129,6 +140,7 @@ def _detail(run: RunView, thumbnail: Thumbnail | None) -> Detail:
         images=images,
         hidden=max(0, len(picks) - MOST_IMAGES),
         recipe=yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),
+        overlays=tuple((base64.b64encode(o.jpeg).decode(), o.id, o.note) for o in overlays),
     )
 
 

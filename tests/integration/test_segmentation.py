@@ -17,6 +17,7 @@ from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.overview import write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
@@ -170,3 +171,10 @@ def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
         assert done.returncode == -9
     subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "cut")], check=True)
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+
+
+def test_the_report_draws_what_is_predicted(tmp_path: Path) -> None:
+    opened = play(tmp_path / "run")
+    page = write_reports([opened.run.path], None).read_text()
+    assert page.count('alt="Prediction and truth on test/') == N_TEST and "Dice: cell " in page
+    assert "Class balance" not in page and "Reliability" not in page
