@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import segmentation
 from ..assemble import Project, make_encoder, training
 from ..data.loaders import Inputs
 from ..models.classifier import Classifier
 from ..models.encoder import Encoder
-from ..train import Sets, fit
+from ..semi.base import Labeled
+from ..semi.dense.base import UnlabeledPixels
+from ..train import Sets, fit, learn
 from ..types import IntArray
 from .cell import Loop, Stage0
 from .results import END, FULL, Arm, Results
@@ -135,6 +139,40 @@ def _known(arm: Arm, found: Results) -> float | None:
 
 def _loop(task: Loop, project: Project, speed: _Speed) -> float:
     """Seconds of a cell: steps of training, and the passes over pool and holdout between them."""
+    _, schedule = training(task.recipe)
+    frozen = task.recipe.learner.name == "frozen"
+    step = _mask_step(task, project) if task.recipe.task == "segmentation" else _step(task, project, speed)
+    total = schedule.members * sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
+    passes = 0.0 if frozen else 3 * len(project.dataset.manifest) * len(task.recipe.loop.budgets) * speed.embed
+    return float(total) * step + passes + 0.2 * len(task.recipe.loop.budgets)
+
+
+def _mask_step(task: Loop, project: Project) -> float:
+    """Seconds of a step of segmentation, on noise."""
+    objective, schedule = training(task.recipe)
+    size, channels = project.recipe.data.image_size, _channels(project)
+    body = segmentation.network(task.recipe, _encoder(project), len(project.dataset.classes), seed=0)
+    images = torch.rand(schedule.batch, channels, size, size)
+    others = torch.rand(schedule.batch * schedule.ratio, channels, size, size)
+    labeled = Labeled(images, torch.zeros(len(images), size, size, dtype=torch.long))
+    unlabeled = UnlabeledPixels(np.arange(len(others)), others, others, torch.ones(len(others), size, size) > 0)
+    batches = repeat((np.arange(len(images)), labeled, unlabeled if objective.uses_unlabeled else None))
+    began = time.perf_counter()
+    learn(
+        body,
+        objective.step,
+        batches,
+        lambda *_: None,
+        replace(schedule, cycles=1),
+        steps=STEPS,
+        seed=0,
+        log=lambda *_: None,
+    )
+    return (time.perf_counter() - began) / STEPS
+
+
+def _step(task: Loop, project: Project, speed: _Speed) -> float:
+    """Seconds of a step of classification, on noise."""
     objective, schedule = training(task.recipe)
     frozen = task.recipe.learner.name == "frozen"
     size, channels = project.recipe.data.image_size, _channels(project)
@@ -151,10 +189,7 @@ def _loop(task: Loop, project: Project, speed: _Speed) -> float:
     short = replace(schedule, steps=STEPS, min_steps=STEPS, cycles=1)
     began = time.perf_counter()
     fit(network, objective, inputs, sets, short, seed=0, log=lambda *_: None)
-    step = (time.perf_counter() - began) / STEPS
-    total = schedule.members * sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
-    passes = 0.0 if frozen else 3 * len(project.dataset.manifest) * len(task.recipe.loop.budgets) * speed.embed
-    return float(total) * step + passes + 0.2 * len(task.recipe.loop.budgets)
+    return (time.perf_counter() - began) / STEPS
 
 
 def _stage0(stage: Stage0, project: Project, speed: _Speed) -> Need:

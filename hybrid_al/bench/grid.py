@@ -13,10 +13,12 @@ from ..query import STRATEGIES
 from ..query.base import COLD
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
 from ..semi import OBJECTIVES
+from ..semi.dense import DENSE_OBJECTIVES
 from ..train import Schedule
 from .results import CHEATING, FULL, Arm, Cell
 
 BASELINES = ("random", CHEATING)
+MASK_BASELINES = ("random", "foreground_random")
 SCHEDULE_KEYS = frozenset(f.name for f in dataclasses.fields(Schedule))
 
 
@@ -96,26 +98,39 @@ def load_grid(
     named = bench.strategies if isinstance(bench.strategies, Mapping) else dict.fromkeys(bench.strategies)
     wanted = objectives or bench.objectives or (recipe.train.name,)
     _once("objectives", wanted)
+    known = objectives_of(recipe)
     for name in wanted:
-        if name not in OBJECTIVES and ":" not in name:
-            raise UnknownName("bench: objectives", name, OBJECTIVES)
+        if name not in known and ":" not in name:
+            raise UnknownName("bench: objectives", name, known)
     variants = load_variants(file, overrides)
+    for label, other in variants.items():
+        if other.task != recipe.task:
+            raise InputError(f"bench: variant {label}: task", recipe.task, other.task)
     for label, changes in bench.variants.items():
         if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in wanted:
             raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(wanted)})", name)
     return Grid(
         own=recipe,
         variants=variants,
-        strategies=pairs(strategies or tuple(named), named),
+        strategies=pairs(
+            strategies or tuple(named), named, MASK_BASELINES if recipe.task == "segmentation" else BASELINES
+        ),
         objectives=tuple(wanted),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
     )
 
 
-def pairs(chosen: Sequence[str], named: Mapping[str, Arms | None]) -> dict[str, Arms]:
+def objectives_of(recipe: Recipe) -> Mapping[str, type[object]]:
+    """The objectives of a recipe's task, by name."""
+    return DENSE_OBJECTIVES if recipe.task == "segmentation" else OBJECTIVES
+
+
+def pairs(
+    chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str] = BASELINES
+) -> dict[str, Arms]:
     """Label -> (cold start, query), the baselines first; the same pair under two labels is an error."""
     _once("strategies", chosen)
-    labels = dict.fromkeys([*BASELINES, *chosen])
+    labels = dict.fromkeys([*baselines, *chosen])
     found = {label: named.get(label) or parse_pair(label, named) for label in labels}
     for i, (label, pair) in enumerate(found.items()):
         if label == FULL:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from ..errors import HybridALError, InputError
 from ..query import STRATEGIES
 from ..recipe import Component, Recipe
 from ..rundir import RunDir
-from ..semi import OBJECTIVES
+from ..types import BoolArray, IntArray
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
-from .grid import Grid
+from .grid import Grid, objectives_of
 from .pool import run_all
 from .results import Arm, Results
 
@@ -115,20 +115,34 @@ def open_variants(grid: Grid, device: str) -> list[Variant]:
 
 def _open(grid: Grid, name: str, recipe: Recipe, device: str) -> Variant:
     project = open_project(recipe, run_dir=Path("bench"), device=device)
-    manifest, truth = project.dataset.manifest, project.dataset.truth
+    manifest = project.dataset.manifest
     pool = manifest.indices("pool")
-    unknown = int((truth[pool] < 0).sum())
+    unknown = int((~_known(project)[pool]).sum())
     if unknown:
         raise InputError(f"bench: {name}", "a pool whose images all have a label", f"{unknown} of {len(pool)} without")
     if sum(recipe.loop.budgets) > len(pool):
         came = f"{sum(recipe.loop.budgets)} = {' + '.join(map(str, recipe.loop.budgets))}"
         raise InputError(f"bench: {name}: loop.budgets", f"at most the pool's {len(pool)} images in all", came)
-    split = grid.bench.metrics[0].partition("/")[0]
-    if split not in ("val", "test") or len(np.unique(truth[manifest.indices(split)])) < 2:  # type: ignore[arg-type]
-        raise InputError(
-            f"bench: {name}: metrics", "a metric of a split with labels of two classes", grid.bench.metrics[0]
-        )
+    _check_metrics(f"bench: {name}: metrics", grid.bench.metrics, project)
     return Variant(name, project, _stage0_code(recipe))
+
+
+def _known(project: Project) -> BoolArray:
+    """Whether a sample has a label or a mask (N,)."""
+    masks = project.dataset.masks
+    return project.dataset.truth >= 0 if masks is None else masks.known
+
+
+def _check_metrics(where: str, metrics: Sequence[str], project: Project) -> None:
+    """Refuse a first metric that cannot be measured."""
+    dataset, (split, _, rest) = project.dataset, metrics[0].partition("/")
+    there: dict[str, IntArray] = {"val": dataset.manifest.indices("val"), "test": dataset.manifest.indices("test")}
+    rows = there.get(split, np.empty(0, dtype=np.int64))
+    if dataset.masks is not None:
+        if rest.split("/")[0] != "dice" or not _known(project)[rows].any():
+            raise InputError(where, "dice of a split with masks, as test/dice", metrics[0])
+    elif len(np.unique(dataset.truth[rows])) < 2:
+        raise InputError(where, "a metric of a split with labels of two classes", metrics[0])
 
 
 def _stage0_code(recipe: Recipe) -> str:
@@ -191,10 +205,14 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     pair = grid.strategies.get(arm.strategy)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
     roots = [_module_of(STRATEGIES, c) for c in parts]
-    roots += [_module_of(OBJECTIVES, recipe.train), f"hybrid_al.{recipe.learner.name}_learner", *provenance.LOOP]
+    roots += [_module_of(objectives_of(recipe), recipe.train), _learner_of(recipe), *provenance.LOOP]
     named = {"strategy": parts, "objective": [recipe.train]}
     made: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in named.items()}
     return {**made, "code": provenance.code_digest(sorted(set(roots)))}
+
+
+def _learner_of(recipe: Recipe) -> str:
+    return f"hybrid_al.{'segment' if recipe.task == 'segmentation' else recipe.learner.name}_learner"
 
 
 def _module_of(registry: Mapping[str, type[Any]], spec: Component) -> str:

@@ -28,7 +28,7 @@ from .statistics import (
     worst_deficit,
 )
 
-LOWER_IS_BETTER = ("nll", "ece", "classwise_ece", "brier")
+LOWER_IS_BETTER = ("nll", "ece", "classwise_ece", "brier", "hd95")
 WIDEST = 8
 """Tables of more columns than this number them, and say what the numbers stand for."""
 CLASS = "labels/"
@@ -57,7 +57,7 @@ def tables(variants: Mapping[str, Results], *, metric: str, margin: float = 0.00
     """
     if not 0 < share <= 1:
         raise InputError("bench tables", "a share in (0, 1]", str(share))
-    if metric.rsplit("/", maxsplit=1)[-1] in LOWER_IS_BETTER:
+    if not set(metric.split("/")).isdisjoint(LOWER_IS_BETTER):
         raise InputError("bench tables", "a metric where higher is better", metric)
     bench = Bench(metric, names(variants), margin, share)
     worked = [work_out(name, results, metric) for name, results in variants.items()]

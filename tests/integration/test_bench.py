@@ -198,3 +198,30 @@ def test_a_disk_too_small(
     monkeypatch.setattr("hybrid_al.bench.runner.shutil.disk_usage", lambda _: Full)
     assert call("bench", recipe, "--run-dir", tmp_path) == 2
     assert "MiB free for the bench, got 0 MiB" in capsys.readouterr().err
+
+
+MASKS = """
+name: small
+task: segmentation
+data: {source: phantom, masks: true, n_pool: 16, n_val: 4, n_test: 5, classes: 2, size: 16, image_size: 16}
+encoder: {name: test_resnet}
+segmentation: {network: {name: unet, decoder_channels: [8, 8, 8, 8, 8]}}
+pretrain: none
+train: {name: mean_teacher, steps: 3, batch: 4}
+loop: {budgets: [3, 2]}
+track: {wandb: {mode: "off"}}
+bench: {strategies: [entropy], seeds: 1, encoders: 1, metrics: [test/dice, test/hd95]}
+"""
+
+
+def test_masks_are_compared_by_dice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "masks.yaml"
+    recipe.write_text(MASKS)
+    assert call("bench", recipe, "--run-dir", tmp_path / "work") == 0
+    cells = read(tmp_path / "work" / "small" / "small.csv").cells
+    assert {arm.strategy for arm, _ in cells} == {"random", "foreground_random", "entropy", "full"}
+    for rows in cells.values():
+        assert {"test/dice", "test/hd95"} <= {r.metric for r in rows}
+    for metric in ("test/hd95", "test/auroc"):
+        assert call("bench", recipe, f"bench.metrics=[{metric}]", "--run-dir", tmp_path / "other") == 2
+        assert f"dice of a split with masks, as test/dice, got {metric}" in capsys.readouterr().err
