@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -119,7 +120,10 @@ class SegmentLearner:
         consistency = recorder.record()
         if self.schedule.record.carry > 0 and previous is not None:
             consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
-        seen = float((masks.pixels[: self.classes] > 0).sum())
+        unseen = np.flatnonzero(masks.pixels[: self.classes] == 0).tolist()
+        for c in unseen:
+            print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
+        seen = float(self.classes - len(unseen))
         return FitResult({**metrics, "train/top_up_passes": float(passes), "train/classes_seen": seen}, consistency)
 
     def _start(self, seed: int, previous: Path | None) -> Segmenter:

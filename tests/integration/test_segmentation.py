@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.mask_oracle import SimulatedMasks
 from hybrid_al.overview import write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
@@ -147,6 +149,18 @@ def test_a_class_that_no_mask_shows_is_refused(tmp_path: Path) -> None:
     store = MaskStore.build(np.arange(2), lambda i: maps[i], ["a", "b"], ["a", "b"], size=8, cache=tmp_path)
     with pytest.raises(InputError, match="class 1 \\(cell\\) in the masks, got none"):
         store.check_classes(("background", "cell"))
+
+
+def test_a_class_that_no_labeled_mask_shows_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = project(tmp_path / "run", train={"name": "mean_teacher", "steps": 2, "batch": 4})
+    ensure(opened, Trackers())
+    opened.claim()
+    setup = experiment(opened)
+    assert isinstance(setup.oracle, SimulatedMasks)
+    empty = replace(setup.oracle, read=lambda i: np.zeros((16, 16), dtype=np.uint8))
+    loop.play(replace(setup, oracle=empty), opened.run, Trackers(), 0)
+    assert "round 0: no labeled mask shows class 1" in capsys.readouterr().err
+    assert opened.run.rounds()[0].metrics["test/dice"] >= 0
 
 
 def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
