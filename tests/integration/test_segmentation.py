@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +24,11 @@ from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
+
+if TYPE_CHECKING:
+    from tests.integration.test_kill import KILLER, outcome
+else:  # pytest puts the folder of a test on the path
+    from test_kill import KILLER, outcome
 
 N_POOL, N_VAL, N_TEST = 16, 4, 5
 TINY: dict[str, Any] = {
@@ -174,8 +179,6 @@ def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsy
 
 @pytest.mark.slow
 def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
-    from tests.integration.test_kill import KILLER, outcome
-
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps({**TINY, "query": {"name": "hybrid"}, "train": {"name": "mean_teacher", "steps": 20}}))
     args = ["run", str(file), "--quiet", "--run-dir"]
