@@ -9,7 +9,7 @@ A contrast is the mean AUBC of some arms minus that of others, seed by seed; in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -41,12 +41,16 @@ DOUBT = ("entropy", "margin")
 
 @dataclass(frozen=True)
 class Side:
-    """Some arms of one CSV; their AUBC is averaged. With `minus`, how much larger it is than that of another side."""
+    """Some arms of one CSV; their AUBC, up to a number of labels, is averaged.
+
+    With `minus`, how much larger it is than that of another side.
+    """
 
     file: str
     strategies: Sequence[str]
     objective: str = "supervised"
     minus: Side | None = None
+    until: int | None = None
 
     def areas(self) -> dict[int, float]:
         """Seed -> mean AUBC of the arms, or its difference to the other side's, over the seeds that all have."""
@@ -63,6 +67,9 @@ class Side:
         if not results.seeds(arms):
             return {}
         curves = results.curves(METRIC, arms)
+        if self.until is not None:
+            kept = curves.labels <= self.until
+            curves = replace(curves, labels=curves.labels[kept], values=curves.values[:, :, kept])
         return dict(zip(curves.seeds, curves.areas().mean(axis=0).tolist(), strict=True))
 
 
@@ -190,6 +197,13 @@ def finetune() -> Iterator[tuple[str, Side, Side]]:
             yield f"{name}: hybrid minus random ({objective})", query, random
 
 
+def scratch() -> Iterator[tuple[str, Side, Side]]:
+    """All of it against none of it."""
+    for name in SETS[:2]:
+        whole = Side(f"defaults/{name}", ["typiclust+hybrid"], "mean_teacher", until=40)
+        yield f"{name}: the recipe minus from scratch, 10 to 40 labels", whole, Side(f"scratch/{name}", ["random"])
+
+
 QUESTIONS = {
     "What is worth most?": (worth, "Survey budget of 50 + 5 x 50, frozen encoder."),
     "The training recipe": (training, "The same budget and encoder (SSL)."),
@@ -211,6 +225,11 @@ QUESTIONS = {
     ),
     "Core-set: cosine minus L2": (cosine, "Survey budget, supervised, on raw embeddings."),
     "Representative start minus random start": (starts, "Then random queries; SSL, supervised."),
+    "From scratch": (
+        scratch,
+        "The shipped recipe (SSL, TypiClust, hybrid, mean teacher, frozen) minus the same network trained whole from "
+        "random weights, supervised, on random picks.",
+    ),
     "Finetune": (finetune, "The whole network from SSL weights, 20, 40 and 80 labels, 100 steps a round."),
 }
 
