@@ -16,7 +16,7 @@ from ..scores import Fusion
 from ..types import FloatArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, rest_by_score
-from .batch_clusters import ClusterMarginBatch, UncoveredBatch
+from .batch_clusters import ClusterMarginBatch
 from .batch_constrained import ClassBalancedBatch, KnapsackBatch
 from .batch_spread import CoverBatch, DPPBatch, KMeansPlusPlusBatch, WeightedKMeansBatch
 from .batch_stochastic import PowerBatch, SoftmaxBatch, SoftRankBatch, StochasticBatches
@@ -246,7 +246,6 @@ BATCHES: dict[str, type[BatchMaker]] = {
     "cover": CoverBatch,
     "dpp": DPPBatch,
     "cluster_margin": ClusterMarginBatch,
-    "uncovered": UncoveredBatch,
     "class_balanced": ClassBalancedBatch,
     "knapsack": KnapsackBatch,
     "per_group": PerGroupBatch,

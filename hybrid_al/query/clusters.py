@@ -65,33 +65,26 @@ def cluster_pool(state: QueryState, k: int, metric: Metric, rng: np.random.Gener
 
 
 def fewest_labels_first(
-    clusters: Clusters,
-    budget: int,
-    best_first: Callable[[IntArray], IntArray],
-    *,
-    min_size: int = 1,
-    weights: FloatArray | None = None,
+    clusters: Clusters, budget: int, best_first: Callable[[IntArray], IntArray], *, min_size: int = 1
 ) -> list[ClusterPick]:
     """`budget` candidates: always the next best of the cluster with the fewest labels and picks, the largest first.
 
-    `best_first` sorts the candidate rows of one cluster. The largest is that of the most samples or, with a weight
-    (P,) of each, of the largest sum. Clusters below `min_size` are asked only when the others have no candidate left,
-    so the budget is always met.
+    `best_first` sorts the candidate rows of one cluster. Clusters below `min_size` are asked only when the others
+    have no candidate left, so the budget is always met.
     """
     sizes = np.bincount(clusters.cluster)
-    sums = sizes if weights is None else np.bincount(clusters.cluster, weights)
     taken = np.bincount(clusters.cluster[clusters.labeled], minlength=len(sizes))
-    queue = [(size < min_size, int(taken[c]), -float(sums[c]), c) for c, size in enumerate(sizes)]
+    queue = [(size < min_size, int(taken[c]), -int(size), c) for c, size in enumerate(sizes)]
     heapq.heapify(queue)
     waiting: dict[int, Iterator[int]] = {}
     picks: list[ClusterPick] = []
     while len(picks) < budget:
-        small, count, negative_sum, c = heapq.heappop(queue)
+        small, count, negative_size, c = heapq.heappop(queue)
         if c not in waiting:
             members = np.flatnonzero((clusters.cluster == c) & clusters.candidate)
             waiting[c] = iter(best_first(members).tolist() if len(members) else [])
         row = next(waiting[c], None)
         if row is not None:
-            picks.append(ClusterPick(row, int(sizes[c]), count))
-            heapq.heappush(queue, (small, count + 1, negative_sum, c))
+            picks.append(ClusterPick(row, -negative_size, count))
+            heapq.heappush(queue, (small, count + 1, negative_size, c))
     return picks

@@ -15,7 +15,6 @@ from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query import Hybrid, QueryState
 from hybrid_al.query.batch import BATCHES, BatchParams, build_batch
 from hybrid_al.query.batch_spread import weighted_k_means
-from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.testing import make_state, restrict
 from hybrid_al.types import FloatArray, IntArray, PredictionBatch
 
@@ -130,29 +129,6 @@ def test_weighted_kmeans_takes_the_nearest_to_each_centre() -> None:
 
 
 @pytest.mark.parametrize("labeled", [0, 6])
-@pytest.mark.parametrize("min_size", [1, 4])
-def test_uncovered_asks_the_best_of_clusters_without_labels(labeled: int, min_size: int) -> None:
-    state = make_state(80, labeled=labeled)
-    state = replace(state, candidates=state.candidates[::-1])  # in whatever order
-    values = values_of(state)
-    value = dict(zip(state.candidates.tolist(), values.tolist(), strict=True))
-    found = cluster_pool(state, labeled + 7, "cosine", np.random.default_rng(2))
-    members = [found.samples[found.cluster == c].tolist() for c in range(labeled + 7)]
-    labels = [len(set(m) & set(state.labels.labeled.tolist())) for m in members]
-    asked, expected = [0] * len(members), list[int]()
-    for _ in range(12):
-        open_ = [c for c, m in enumerate(members) if asked[c] < sum(i in value for i in m)]
-        sums = {c: sum(value.get(i, 0.0) for i in members[c]) for c in open_}
-        c = min(open_, key=lambda c: (len(members[c]) < min_size, labels[c] + asked[c], -sums[c]))
-        expected.append(sorted((i for i in members[c] if i in value), key=lambda i: -value[i])[asked[c]])
-        asked[c] += 1
-    # 7 and then 5 more of the same clusters: more than there are clusters without labels
-    maker = build_batch({"name": "uncovered", "max_clusters": labeled + 7, "min_size": min_size})
-    picks = maker.make(state, values, 12, np.random.default_rng(2)).picks
-    assert state.candidates[picks].tolist() == expected
-
-
-@pytest.mark.parametrize("labeled", [0, 6])
 def test_cover_represents_the_pool_from_the_shortlist(labeled: int) -> None:
     state = make_state(60, labeled=labeled)
     values = values_of(state)
@@ -218,7 +194,7 @@ def test_a_recipe_may_hold_a_batch_maker_inside_another() -> None:
     assert query.reasons is not None and query.reasons[0].endswith("one of 5 clusters; at most 2 of a group")
 
 
-@pytest.mark.parametrize("name", ["power", "kmeanspp", "weighted_kmeans", "uncovered", "dpp"])
+@pytest.mark.parametrize("name", ["power", "kmeanspp", "weighted_kmeans", "dpp"])
 @pytest.mark.parametrize("bad", [-0.1, np.nan])
 def test_weights_are_not_negative(name: str, bad: float) -> None:
     state = make_state()
@@ -234,8 +210,6 @@ def test_weights_are_not_negative(name: str, bad: float) -> None:
         ({"name": "power", "beta": 0}, "batch.beta"),
         ({"name": "stochastic", "cuts": 0}, "batch.cuts"),
         ({"name": "weighted_kmeans", "iterations": 1.5}, "batch.iterations"),
-        ({"name": "uncovered", "min_size": 0}, "batch.min_size"),
-        ({"name": "uncovered", "metric": "l1"}, "batch.metric"),
         ({"name": "cover", "rows": 0}, "batch.rows"),
         ({"name": "dpp", "sigma": -1}, "batch.sigma"),
         ({"name": "dpp", "metric": "l1"}, "batch.metric"),
