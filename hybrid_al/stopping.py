@@ -82,7 +82,7 @@ def expected_gain(before_M: IntArray, probs_MC: FloatArray, labels: tuple[int, i
 
     Ours. The last batch changed some answers; by the new model's own probabilities its answer is right more often than
     the old one by the mean difference of the two. That difference is carried on as accuracy grows with the logarithm
-    of the number of labels, a straight line in most learning curves of `benchmarks/RESULTS.md`.
+    of the number of labels: an assumption that has not been held against real curves.
     """
     past, now, then = labels
     if not 0 < past < now <= then:
