@@ -11,6 +11,14 @@ from ..types import FloatArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_whole, weights_of
 
+KIRSCH = About(
+    paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
+    "2023, section 3",
+    passes="0",
+    time="M log M",
+    memory="M",
+)
+
 
 @dataclass(frozen=True)
 class PowerBatch:
@@ -22,13 +30,7 @@ class PowerBatch:
     beta: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    about: ClassVar[About] = About(
-        paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
-        "2023, section 3",
-        passes="0",
-        time="M log M",
-        memory="M",
-    )
+    about: ClassVar[About] = KIRSCH
 
     def __post_init__(self) -> None:
         """Refuse values that draw nothing."""
@@ -51,13 +53,7 @@ class SoftmaxBatch:
     beta: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    about: ClassVar[About] = About(
-        paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
-        "2023, section 3",
-        passes="0",
-        time="M log M",
-        memory="M",
-    )
+    about: ClassVar[About] = KIRSCH
 
     def __post_init__(self) -> None:
         """Refuse values that draw nothing."""
@@ -78,13 +74,7 @@ class SoftRankBatch:
     beta: float = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    about: ClassVar[About] = About(
-        paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
-        "2023, section 3",
-        passes="0",
-        time="M log M",
-        memory="M",
-    )
+    about: ClassVar[About] = KIRSCH
 
     def __post_init__(self) -> None:
         """Refuse values that draw nothing."""

@@ -11,7 +11,6 @@ from ..information import batch_bald
 from ..types import Need, Query
 from .base import About, QueryState, check_budget
 from .batch_base import check_whole
-from .scored import check_passes
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class BatchBald:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree, and batches without a label."""
-        check_passes("batchbald.samples", self.samples)
+        check_whole("batchbald.samples", self.samples, least=2)
         check_whole("batchbald.configurations", self.configurations)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:

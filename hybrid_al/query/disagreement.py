@@ -10,7 +10,22 @@ import numpy as np
 from ..scores import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
 from ..types import Need, Query
 from .base import About, QueryState
-from .scored import check_passes, top_scored
+from .batch_base import check_whole
+from .scored import top_scored
+
+GAL = About(
+    paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
+    passes="samples",
+    time="M S C",
+    memory="M S C",
+)
+AUGMENTATION = About(
+    paper="test-time augmentation, as in Gaillochet, Desrosiers, Lombaert: *Active learning for medical image "
+    "segmentation with stochastic batches*, Medical Image Analysis 2023",
+    passes="views",
+    time="M S C",
+    memory="M S C",
+)
 
 
 @dataclass(frozen=True)
@@ -23,16 +38,11 @@ class VariationRatio:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
-    about: ClassVar[About] = About(
-        paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
-        passes="samples",
-        time="M S C",
-        memory="M S C",
-    )
+    about: ClassVar[About] = GAL
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("variation_ratio.samples", self.samples)
+        check_whole("variation_ratio.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -49,16 +59,11 @@ class MeanSTD:
     samples: int = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
-    about: ClassVar[About] = About(
-        paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
-        passes="samples",
-        time="M S C",
-        memory="M S C",
-    )
+    about: ClassVar[About] = GAL
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("mean_std.samples", self.samples)
+        check_whole("mean_std.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -85,7 +90,7 @@ class VoteEntropy:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("vote_entropy.samples", self.samples)
+        check_whole("vote_entropy.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -103,17 +108,11 @@ class TTAEntropy:
     views: int = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
-    about: ClassVar[About] = About(
-        paper="test-time augmentation, as in Gaillochet, Desrosiers, Lombaert: *Active learning for medical image "
-        "segmentation with stochastic batches*, Medical Image Analysis 2023",
-        passes="views",
-        time="M S C",
-        memory="M S C",
-    )
+    about: ClassVar[About] = AUGMENTATION
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("tta_entropy.views", self.views)
+        check_whole("tta_entropy.views", self.views, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -140,7 +139,7 @@ class TTAVariance:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("tta_variance.views", self.views)
+        check_whole("tta_variance.views", self.views, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -158,17 +157,11 @@ class TTAJensenShannon:
     views: int = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
-    about: ClassVar[About] = About(
-        paper="test-time augmentation, as in Gaillochet, Desrosiers, Lombaert: *Active learning for medical image "
-        "segmentation with stochastic batches*, Medical Image Analysis 2023",
-        passes="views",
-        time="M S C",
-        memory="M S C",
-    )
+    about: ClassVar[About] = AUGMENTATION
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("tta_jsd.views", self.views)
+        check_whole("tta_jsd.views", self.views, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""

@@ -7,12 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..scores import mid_ranks
-from ..types import FloatArray, Need, Query, Scores
+from ..types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
-from .batch import best_first
 from .last_layer import probs_and_features
-from .terms import standing
+from .scored import best_scored
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,7 @@ class ExpectedGradientLength:
         check_budget(state, budget)
         probs, features = probs_and_features(state)
         values = expected_gradient_length(probs, features)
-        ranks = {"egl": mid_ranks(values)}
-        picks = best_first(values, rng)[:budget]
-        return Query(
-            state.candidates[picks],
-            scores=Scores(state.candidates, values, ranks),
-            reasons=tuple(standing(ranks, p) for p in picks),
-        )
+        return best_scored("egl", values, state, budget, rng)
 
 
 def expected_gradient_length(probs_MC: FloatArray, features_MD: FloatArray) -> FloatArray:

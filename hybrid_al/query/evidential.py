@@ -14,6 +14,7 @@ from ..types import FloatArray, Need, Query, Scores
 from .base import About, QueryState, check_budget
 from .batch_base import best_first, check_whole
 from .last_layer import features_and_head
+from .scored import best_scored
 from .terms import standing
 
 LARGEST = 50.0  # of a logit: its exponential is more evidence than any training gives
@@ -55,13 +56,7 @@ class Evidential:
         """The `budget` best-scored candidates, ties in random order."""
         check_budget(state, budget)
         values = EVIDENCE[self.score](dirichlet(state))
-        ranks = {str(self.score): mid_ranks(values)}
-        picks = best_first(values, rng)[:budget]
-        return Query(
-            state.candidates[picks],
-            scores=Scores(state.candidates, values, ranks),
-            reasons=tuple(standing(ranks, p) for p in picks),
-        )
+        return best_scored(str(self.score), values, state, budget, rng)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..scores import mid_ranks
-from ..types import FloatArray, Need, Query, Scores
+from ..types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
-from .batch_base import best_first, check_above_zero, check_whole
+from .batch_base import check_above_zero, check_whole
 from .linear_head import cross_fitted, scaled_embeddings
-from .terms import standing
+from .scored import best_scored
 
 if TYPE_CHECKING:
     import torch
@@ -65,13 +64,7 @@ class LearningLoss:
             losses = self.losses(rows[: len(labeled)], state, rng)
             if np.ptp(losses) > 0:
                 values = self.learned(rows[: len(labeled)], losses, rows[len(labeled) :], rng)
-        ranks = {"predicted loss": mid_ranks(values)}
-        picks = best_first(values, rng)[:budget]
-        return Query(
-            state.candidates[picks],
-            scores=Scores(state.candidates, values, ranks),
-            reasons=tuple(standing(ranks, p) for p in picks),
-        )
+        return best_scored("predicted loss", values, state, budget, rng)
 
     def losses(self, rows_LD: FloatArray, state: QueryState, rng: np.random.Generator) -> FloatArray:
         """Cross-entropy (L,) of each labeled sample by a head that was fitted without it."""

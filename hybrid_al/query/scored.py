@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import InputError
 from ..scores import mid_ranks
 from ..types import FloatArray, Query, Scores
 from .base import QueryState, check_budget
@@ -29,17 +28,15 @@ def top_scored(
     Cost: samples * views passes over the M candidates, O(M S C) time and bytes, a sort.
     """
     check_budget(state, budget)
-    values = state.scored(score, samples, views)
-    ranks = {name: mid_ranks(values)}
-    picks = best_first(values, rng)[:budget]
+    return best_scored(name, state.scored(score, samples, views), state, budget, rng)
+
+
+def best_scored(name: str, values_M: FloatArray, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+    """The candidates of the largest values (M,), ties in random order; reasons and scores go by `name`."""
+    ranks = {name: mid_ranks(values_M)}
+    picks = best_first(values_M, rng)[:budget]
     return Query(
         state.candidates[picks],
-        scores=Scores(state.candidates, values, ranks),
+        scores=Scores(state.candidates, values_M, ranks),
         reasons=tuple(standing(ranks, p) for p in picks),
     )
-
-
-def check_passes(where: str, passes: int) -> None:
-    """Refuse counts of passes that give no mean and cannot disagree."""
-    if not isinstance(passes, int) or passes < 2:
-        raise InputError(where, "a whole number of 2 or more", repr(passes))

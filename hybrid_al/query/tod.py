@@ -8,11 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import InputError
-from ..scores import mid_ranks
-from ..types import Need, Query, Scores
+from ..types import Need, Query
 from .base import About, QueryState, check_budget
-from .batch_base import best_first
-from .terms import standing
+from .scored import best_scored
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,4 @@ class TOD:
         if before.shape != now.shape:
             raise InputError("previous_probs", f"shape {now.shape}", str(before.shape))
         values = np.square(now - before).sum(axis=1) / 2
-        ranks = {"tod": mid_ranks(values)}
-        picks = best_first(values, rng)[:budget]
-        return Query(
-            state.candidates[picks],
-            scores=Scores(state.candidates, values, ranks),
-            reasons=tuple(standing(ranks, p) for p in picks),
-        )
+        return best_scored("tod", values, state, budget, rng)

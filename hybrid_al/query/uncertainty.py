@@ -10,7 +10,15 @@ import numpy as np
 from ..scores import bald, entropy, least_confidence, margin, ratio
 from ..types import Need, Query
 from .base import About, QueryState
-from .scored import check_passes, top_scored
+from .batch_base import check_whole
+from .scored import top_scored
+
+SETTLES = About(
+    paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
+    passes="1",
+    time="M C",
+    memory="M C",
+)
 
 
 @dataclass(frozen=True)
@@ -18,12 +26,7 @@ class Entropy:
     """Largest predictive entropy. Settles, Active Learning Literature Survey (2009), section 3.1."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
-    about: ClassVar[About] = About(
-        paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
-        passes="1",
-        time="M C",
-        memory="M C",
-    )
+    about: ClassVar[About] = SETTLES
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -35,12 +38,7 @@ class Margin:
     """Smallest gap between the two most probable classes. Settles (2009), section 3.1."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
-    about: ClassVar[About] = About(
-        paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
-        passes="1",
-        time="M C",
-        memory="M C",
-    )
+    about: ClassVar[About] = SETTLES
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -52,12 +50,7 @@ class LeastConfidence:
     """Smallest probability of the most probable class. Settles (2009), section 3.1."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
-    about: ClassVar[About] = About(
-        paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
-        passes="1",
-        time="M C",
-        memory="M C",
-    )
+    about: ClassVar[About] = SETTLES
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -100,7 +93,7 @@ class MCDropoutEntropy:
 
     def __post_init__(self) -> None:
         """Refuse counts that give no mean."""
-        check_passes("mc_dropout_entropy.samples", self.samples)
+        check_whole("mc_dropout_entropy.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
@@ -127,7 +120,7 @@ class Bald:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot disagree."""
-        check_passes("bald.samples", self.samples)
+        check_whole("bald.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates that the passes disagree about most, ties in random order."""

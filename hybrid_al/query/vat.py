@@ -8,12 +8,11 @@ from typing import ClassVar
 import numpy as np
 import scipy.special
 
-from ..scores import mid_ranks
-from ..types import FloatArray, Need, Query, Scores
+from ..types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
-from .batch_base import best_first, check_above_zero
+from .batch_base import check_above_zero
 from .last_layer import features_and_head
-from .terms import standing
+from .scored import best_scored
 
 CELLS = 2**22  # numbers that are in work at a time
 
@@ -49,13 +48,7 @@ class VirtualAdversarial:
         features, weight, bias = features_and_head(state)
         length = self.radius * np.linalg.norm(features, axis=1).mean()
         values = adversarial_divergence(features, weight, bias, float(length))
-        ranks = {"vat": mid_ranks(values)}
-        picks = best_first(values, rng)[:budget]
-        return Query(
-            state.candidates[picks],
-            scores=Scores(state.candidates, values, ranks),
-            reasons=tuple(standing(ranks, p) for p in picks),
-        )
+        return best_scored("vat", values, state, budget, rng)
 
 
 def adversarial_divergence(
