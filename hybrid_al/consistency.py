@@ -113,6 +113,12 @@ class Consistency:
             total, neutral = _ranks_within(total, np.where(seen, self.pseudo_label, -1)), 0.5
         return np.where(seen, total, neutral).astype(np.float32)
 
+    def following(self, previous: Path | None) -> Consistency:
+        """This record, with a share of that in the folder of the last round where `recording.carry` wants it."""
+        if self.recording.carry == 0 or previous is None:
+            return self
+        return self.carried(Consistency.load(previous / "consistency.npz"))
+
     def carried(self, before: Consistency) -> Consistency:
         """This record with a share of the last round's (`recording.carry`) where both saw a row.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError
-from .kernels import _tensor, _to_row, nearest
+from .kernels import _tensor, _to_row, draw, nearest
 from .types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _spread(
         reach = np.minimum(reach, _to_row(vectors, vectors[row], block).cpu().numpy())
     while len(seeds) < k and reach.any():
         mass = reach if np.isfinite(reach).all() else free.astype(np.float64)
-        seeds.append(int(rng.choice(len(mass), p=mass / mass.sum())))
+        seeds.append(draw(mass, rng))
         reach = np.minimum(reach, _to_row(vectors, vectors[seeds[-1]], block).cpu().numpy())
     return np.asarray(seeds, dtype=np.int64)
 

@@ -225,7 +225,7 @@ def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, 
     seeds = [int(rng.integers(len(vectors_ND)))]
     reach = rows.squared_to(rows.vectors[seeds[0]])
     while len(seeds) < k and bool(reach.any()):
-        seeds.append(draw(reach.double(), rng))
+        seeds.append(draw(reach.double().cpu().numpy(), rng))
         rows.lower(reach, rows.vectors[seeds[-1:]])
     return np.asarray(seeds, dtype=np.int64)
 
@@ -255,7 +255,7 @@ def k_means_plus_plus_outer(
             reach[rows] = reach[rows].minimum(_outer_to_row(left, right, rows, seed))
         if len(seeds) == k or not bool(reach.any()):
             return np.asarray(seeds, dtype=np.int64)
-        seeds.append(draw(reach, rng))
+        seeds.append(draw(reach.cpu().numpy(), rng))
 
 
 def _outer_to_row(left: Rows, right: Rows, rows: torch.Tensor, seed: int) -> torch.Tensor:
@@ -267,10 +267,9 @@ def _outer_to_row(left: Rows, right: Rows, rows: torch.Tensor, seed: int) -> tor
     return twice.clip_(0) / 2
 
 
-def draw(mass_N: torch.Tensor, rng: np.random.Generator) -> int:
+def draw(mass_N: FloatArray, rng: np.random.Generator) -> int:
     """A row drawn with probability proportional to its mass: what `rng.choice` draws, in a fraction of the time."""
-    mass = mass_N.cpu().numpy()
-    share = (mass / mass.sum()).cumsum()
+    share = (mass_N / mass_N.sum()).cumsum()
     share /= share[-1]
     return int(share.searchsorted(rng.random(), side="right"))
 

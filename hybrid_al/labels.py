@@ -13,6 +13,15 @@ from .errors import InputError
 from .types import Annotation, IntArray
 
 
+def dealt(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
+    """Which of `folds` parts each label is held out in (K,): each part has as much of each class as it can."""
+    order = rng.permutation(len(targets_K))
+    order = order[np.argsort(targets_K[order], kind="stable")]
+    fold = np.empty(len(order), dtype=np.int64)
+    fold[order] = np.arange(len(order)) % folds
+    return fold
+
+
 @dataclass(frozen=True)
 class LabelStore:
     """All annotations of a run over n samples; a correction is a later annotation that supersedes an earlier one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .consistency import Consistency
 from .data.loaders import Inputs
 from .data.store import ImageStore
 from .data.views import Views
 from .embeddings import Embeddings
 from .errors import InputError
-from .labels import LabelStore
+from .labels import LabelStore, dealt
 from .learner import FitResult, Log
-from .models.checkpoint import load_into, load_weights, prefixed, save_weights, without_prefix
+from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, without_prefix
 from .models.classifier import Classifier
 from .models.encoder import Encoder
 from .predict import predict
@@ -89,9 +87,7 @@ class NetworkLearner:
         passes = 0
         if (done.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
             passes = top_up(done, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
-        consistency = done.recorder.record()
-        if self.schedule.record.carry > 0 and previous is not None:
-            consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
+        consistency = done.recorder.record().following(previous)
         return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, consistency)
 
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
@@ -128,7 +124,7 @@ class NetworkLearner:
             raise InputError("predict", "a learner that was fitted or loaded", "neither")
         samples = 1 if self._others else samples
         said = [
-            predict(network, self.inputs, indices, samples=samples, views=views, seed=_seed_of(network))
+            predict(network, self.inputs, indices, samples=samples, views=views, seed=seed_of(network.head.weight))
             for network in (self._teacher, *self._others)
         ]
         return said[0] if len(said) == 1 else _together(zip(*said, strict=True))
@@ -136,10 +132,7 @@ class NetworkLearner:
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
         """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
         seed, targets = derive_seed(seed, "fit", round), labels.class_targets()
-        order = derive(seed, "folds").permutation(len(targets))
-        order = order[np.argsort(targets[order], kind="stable")]  # classes are dealt out evenly
-        fold = np.empty(len(order), dtype=np.int64)
-        fold[order] = np.arange(len(order)) % min(folds, len(order))
+        fold = dealt(targets, folds, derive(seed, "folds"))
         answers: dict[int, FloatArray] = {}
         for k in range(fold.max() + 1):
             apart = copy.copy(self)  # the networks of the last fit stay where they are
@@ -178,8 +171,3 @@ def _together(said: Iterable[tuple[PredictionBatch, ...]]) -> Iterator[Predictio
     """Batches of all members as one: their probabilities side by side (B, members * views, C), the first's features."""
     for batches in said:
         yield replace(batches[0], probs=np.concatenate([batch.probs for batch in batches], axis=1))
-
-
-def _seed_of(network: Classifier) -> int:
-    """A seed that every fit changes and that a network read back from disk has again: random passes of its own."""
-    return zlib.crc32(network.head.weight.detach().cpu().numpy().tobytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .consistency import Consistency
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.mask_store import MaskStore
 from .data.masks import inside, read_mask
@@ -22,7 +20,7 @@ from .errors import InputError, UnknownName
 from .labels import LabelStore
 from .learner import FitResult, Log
 from .mask_oracle import answer_table
-from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seeded, without_prefix
+from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, seeded, without_prefix
 from .models.segmenter import Segmenter
 from .pixel_record import MapRecorder
 from .pixels import PIXEL_SCORES, Mean, Reduction
@@ -117,9 +115,7 @@ class SegmentLearner:
         )
         passes = self._top_up(teacher.eval(), recorder, unlabeled, seed)
         self._student, self._teacher = student.eval(), teacher
-        consistency = recorder.record()
-        if self.schedule.record.carry > 0 and previous is not None:
-            consistency = consistency.carried(Consistency.load(previous / "consistency.npz"))
+        consistency = recorder.record().following(previous)
         unseen = np.flatnonzero(masks.pixels[: self.classes] == 0).tolist()
         for c in unseen:
             print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
@@ -232,7 +228,7 @@ class SegmentLearner:
         if views != 1:
             raise InputError("predict", "one view of each image in segmentation", str(views))
         network, kept = self._teacher.eval(), None
-        generator = seeded(_seed_of(network))
+        generator = seeded(seed_of(next(network.classifier.parameters())))
         for block in blocks(indices, self._batch()):
             images, valid = self.inputs.plain(block)
             decoded = network.decoded(images)
@@ -248,9 +244,3 @@ class SegmentLearner:
 
     def _batch(self) -> int:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)
-
-
-def _seed_of(network: Segmenter) -> int:
-    """A seed that every fit changes and that a network read back from disk has again."""
-    weight = next(network.classifier.parameters())
-    return zlib.crc32(weight.detach().cpu().contiguous().numpy().tobytes())

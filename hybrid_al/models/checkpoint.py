@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pickle
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -124,6 +125,11 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under `prefix.`, with the prefix taken off."""
     return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{prefix}.")}
+
+
+def seed_of(weight: Tensor) -> int:
+    """A seed that every fit changes and that a network read back from disk has again: random passes of its own."""
+    return zlib.crc32(weight.detach().cpu().contiguous().numpy().tobytes())
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from ..covers import similarity_cover
 from ..embeddings import Metric
-from ..kernels import nearest, squared_to
+from ..kernels import draw, nearest, squared_to
 from ..types import FloatArray, IntArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_metric, check_whole, rest_by_score, weights_of
@@ -53,7 +53,7 @@ class KMeansPlusPlusBatch:
             reach[picks[-1]] = 0
             if not (mass := weights * reach).any():
                 break
-            picks.append(int(rng.choice(len(mass), p=mass / mass.sum())))
+            picks.append(draw(mass, rng))
         return Batch(rest_by_score(values_M, np.asarray(picks), budget, rng), "drawn by score and distance")
 
 
@@ -105,7 +105,7 @@ def weighted_k_means(
     """
     seeds, reach = list[int](), np.ones(len(vectors_MD))
     while len(seeds) < k and (mass := weights_M * reach).any():
-        seeds.append(int(rng.choice(len(mass), p=mass / mass.sum())))
+        seeds.append(draw(mass, rng))
         squared = squared_to(vectors_MD, vectors_MD[seeds[-1]])
         reach = np.minimum(reach, squared) if len(seeds) > 1 else squared.astype(np.float64)
     centres = vectors_MD[seeds]

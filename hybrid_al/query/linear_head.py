@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from ..labels import dealt
 from ..types import FloatArray, IntArray
 from .base import QueryState
 
@@ -23,13 +24,10 @@ def cross_fitted(
 ) -> FloatArray:
     """Class probabilities (L, K) of each sample by a head that was fitted without its fold.
 
-    targets_L: 0 to K - 1, each of which occurs. Folds hold as much of each class as they can. A class that occurs in
+    targets_L: 0 to K - 1, each of which occurs. For folds see `dealt`. A class that occurs in
     no other fold has a probability near 0.
     """
-    order = rng.permutation(len(targets_L))
-    order = order[np.argsort(targets_L[order], kind="stable")]
-    fold = np.empty(len(targets_L), dtype=np.int64)
-    fold[order] = np.arange(len(targets_L)) % folds
+    fold = dealt(targets_L, folds, rng)
     probs = np.empty((len(targets_L), int(targets_L.max()) + 1))
     for out in (fold == f for f in np.unique(fold)):
         weight, bias = fit_head(vectors_LD[~out], targets_L[~out], probs.shape[1], strength)
