@@ -6,13 +6,12 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
 import yaml
 
 from .calibration import Calibrating
@@ -22,11 +21,12 @@ from .data.base import Dataset, Source
 from .data.index import FileIndex
 from .embeddings import PLAIN, USED, Embeddings
 from .errors import InputError, UnknownName
+from .learner import Learner
 from .loop import Experiment
 from .mask_oracle import MaskHoldout
-from .oracle import Holdout, Oracle, SimulatedOracle, WorklistOracle
-from .query import STRATEGIES
-from .query.base import COLD
+from .oracle import Holdout, Oracle
+from .query import STRATEGIES, QueryStrategy
+from .query.base import COLD, Scorer
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .rundir import RunDir
 from .stopping import Stopping
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from .data.store import ImageStore
     from .data.views import Views
     from .models.encoder import Encoder
-    from .network_learner import NetworkLearner
-    from .segment_learner import SegmentLearner
+    from .network_learner import Foundation
+    from .train import Schedule
 
 ORACLES = ("simulated", "worklist")
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
@@ -126,6 +126,35 @@ class Project:
         return Trackers(jsonl, mirror)
 
 
+class Task(Protocol):
+    """What a task makes of a recipe in its own way; a module is one."""
+
+    def check(self, recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
+        """Refuse what the task has not; `strategies` are (key, name, strategy). No data is read."""
+
+    def check_data(self, recipe: Recipe, dataset: Dataset) -> None:
+        """Refuse data that is not the task's; nothing is decoded."""
+
+    def objectives(self, recipe: Recipe) -> tuple[Mapping[str, type[Any]], Schedule]:
+        """The objectives that there are, by name, and the schedule that a recipe starts from."""
+
+    def learner(
+        self, recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+    ) -> tuple[Learner, Scorer | None]:
+        """The learner, and what scores samples where they have no class probabilities of their own."""
+
+    def truth(self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path) -> tuple[Oracle, Holdout | MaskHoldout]:
+        """Who answers, and who measures."""
+
+
+def task_of(recipe: Recipe) -> Task:
+    """The task of a recipe."""
+    from . import classification, segmentation
+
+    tasks: dict[str, Task] = {"classification": classification, "segmentation": segmentation}
+    return tasks[recipe.task]
+
+
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
     return component(SOURCES, "data", recipe.data.source, recipe.data.params)
@@ -139,7 +168,7 @@ def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
     dataset = _load(recipe, path.parent / ".cache" / "files")
-    _check_task(recipe, dataset)
+    task_of(recipe).check_data(recipe, dataset)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -153,16 +182,6 @@ def _load(recipe: Recipe, folder: Path) -> Dataset:
         return source(recipe).load(index)
     finally:
         index.save()
-
-
-def _check_task(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse masks without a task for them, and the other way round."""
-    if recipe.task == "segmentation":
-        from . import segmentation
-
-        segmentation.check_data(recipe, dataset)
-    elif dataset.masks is not None:
-        raise InputError("task", "segmentation, as the data has masks", recipe.task)
 
 
 def _device(name: str) -> torch.device:
@@ -184,10 +203,8 @@ def experiment(project: Project) -> Experiment:
     classes = dataset.classes
     if len(classes) < 2:
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
-    from .segment_learner import SegmentLearner
-
-    learner, embeddings = _learner(project)
-    oracle, holdout = _truth(project)
+    learner, scorer, embeddings = _learner(project)
+    oracle, holdout = task_of(recipe).truth(recipe, dataset, project.run, project.cache)
     return Experiment(
         manifest=dataset.manifest,
         classes=classes,
@@ -204,7 +221,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
-        scorer=learner.score if isinstance(learner, SegmentLearner) else None,
+        scorer=scorer,
     )
 
 
@@ -244,12 +261,8 @@ def check_components(recipe: Recipe) -> None:
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
-    _learner_settings(recipe)
-    if recipe.task == "segmentation":
-        from . import segmentation
-
-        named = (("cold_start", recipe.cold_start.name, cold), ("query", recipe.query.name, query))
-        segmentation.check(recipe, named)
+    named = (("cold_start", recipe.cold_start.name, cold), ("query", recipe.query.name, query))
+    task_of(recipe).check(recipe, named)
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
     for key in recipe.oracle.params:
@@ -259,27 +272,12 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 
 
-def _learner_settings(recipe: Recipe) -> Any:
-    from .finetune_learner import Finetune
-    from .frozen_learner import Frozen
-
-    learners: dict[str, type[Any]] = {"finetune": Finetune, "frozen": Frozen}
-    return component(learners, "learner", recipe.learner.name, recipe.learner.params)
-
-
 def training(recipe: Recipe) -> tuple[Any, Any]:
     """Objective and schedule from the one `train` section: its keys are told apart by whose they are."""
-    from . import finetune_learner, frozen_learner
     from .consistency import Recording
-    from .semi import OBJECTIVES
     from .train import Schedule
 
-    base = frozen_learner.SCHEDULE if recipe.learner.name == "frozen" else finetune_learner.SCHEDULE
-    objectives: Mapping[str, type[Any]] = OBJECTIVES
-    if recipe.task == "segmentation":
-        from . import segmentation
-
-        objectives, base = segmentation.objectives()
+    objectives, base = task_of(recipe).objectives(recipe)
     schedule_keys = {f.name for f in dataclasses.fields(Schedule)}
     params = recipe.train.params
     own = {k: v for k, v in params.items() if k not in schedule_keys}
@@ -335,36 +333,30 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
 
 
-def _learner(project: Project) -> tuple[NetworkLearner | SegmentLearner, Embeddings]:
+def _learner(project: Project) -> tuple[Learner, Scorer | None, Embeddings]:
     from .models.checkpoint import digest_of
     from .network_learner import Foundation
 
+    recipe, dataset = project.recipe, project.dataset
     store, saved = project.store(), str(project.stage0 / "encoder.safetensors")
-    made = make_encoder(
-        project.recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=saved
-    ).to(project.device)
+    made = make_encoder(recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=saved)
+    made = made.to(project.device)
     embeddings = Embeddings.load(
-        project.embeddings(PLAIN),
-        manifest=project.dataset.manifest.fingerprint,
-        encoder=digest_of(made),
+        project.embeddings(PLAIN), manifest=dataset.manifest.fingerprint, encoder=digest_of(made)
     )
-    objective, schedule = training(project.recipe)
+    objective, schedule = training(recipe)
     foundation = Foundation(
         encoder=made,
         embeddings=embeddings,
         store=store,
         views=project.views(),
-        classes=len(project.dataset.classes),
-        pool=project.dataset.manifest.indices("pool"),
+        classes=len(dataset.classes),
+        pool=dataset.manifest.indices("pool"),
         device=project.device,
         cache=project.cache,
     )
-    if project.recipe.task == "segmentation":
-        from . import segmentation
-
-        masks = segmentation.learner(project.recipe, project.dataset, foundation, objective, schedule, project.run)
-        return masks, embeddings
-    return _learner_settings(project.recipe).build(foundation, objective, schedule), embeddings
+    learner, scorer = task_of(recipe).learner(recipe, dataset, foundation, objective, schedule, project.run)
+    return learner, scorer, embeddings
 
 
 def _used(project: Project, plain: Embeddings) -> Embeddings:
@@ -372,36 +364,6 @@ def _used(project: Project, plain: Embeddings) -> Embeddings:
     if project.recipe.embeddings == EmbeddingsSection():
         return plain
     return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
-
-
-def worklist(run: RunDir) -> WorklistOracle:
-    """The oracle that takes answers in for a run, from what the run directory says."""
-    facts = run.facts()
-    classes = cast(list[str], facts["classes"])
-    return WorklistOracle(run, run.manifest(), tuple(classes))
-
-
-def _truth(project: Project) -> tuple[Oracle, Holdout | MaskHoldout]:
-    """Who answers, and who measures."""
-    dataset = project.dataset
-    if project.recipe.task == "segmentation":
-        from . import segmentation
-
-        masks = segmentation.mask_store(project.recipe, dataset, project.cache)
-        return segmentation.oracle(dataset, project.run), segmentation.holdout(dataset, masks)
-    return _oracle(project), Holdout(dataset.manifest, dataset.truth)
-
-
-def _oracle(project: Project) -> Oracle:
-    if project.recipe.oracle.name == "worklist":
-        return worklist(project.run)
-    manifest, truth = project.dataset.manifest, project.dataset.truth
-    pool = manifest.indices("pool")
-    if not (truth[pool] >= 0).any():
-        raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
-    seen = np.full_like(truth, -1)
-    seen[pool] = truth[pool]
-    return SimulatedOracle(seen)
 
 
 def _costs(project: Project) -> FloatArray | None:

@@ -152,7 +152,7 @@ def labels(
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
 ) -> None:
     """Take annotations in: checked whole, then taken over at once."""
-    from .assemble import worklist
+    from .oracle import worklist
     from .rundir import RunDir
 
     disk = RunDir(run)

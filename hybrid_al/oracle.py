@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -170,6 +170,11 @@ class Holdout:
                 found.metrics.update({f"{split}/{name}_calibrated": after[name] for name in CALIBRATED})
                 found.reliability[f"{split}_calibrated"] = reliability(mended, truth)
         return found
+
+
+def worklist(run: RunDir) -> WorklistOracle:
+    """The oracle that takes answers in for a run, from what the run directory says."""
+    return WorklistOracle(run, run.manifest(), tuple(cast(list[str], run.facts()["classes"])))
 
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str]]:

@@ -43,7 +43,7 @@ def summary(project: Project, store: ImageStore) -> list[str]:
             names = [f"{int(dataset.masks.known[rows].sum())} masks"]
         groups = len(np.unique(manifest.group_codes[rows]))
         lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
-    if recipe.task == "segmentation":
+    if dataset.masks is not None:
         from . import segmentation
 
         lines += segmentation.summary(recipe, dataset, project.cache)
@@ -158,7 +158,7 @@ def _project(run: Path) -> Project | None:
 def _overlays(project: Project) -> list[Overlay]:
     """What the last model says of some held-out images with a mask, in segmentation."""
     rounds = project.run.rounds()
-    if project.recipe.task != "segmentation" or not rounds:
+    if project.dataset.masks is None or not rounds:
         return []
     from . import segmentation
     from .assemble import experiment

@@ -1,4 +1,4 @@
-"""From a recipe of segmentation to objects: for masks what `assemble.py` does for classes, and what it calls."""
+"""From a recipe of segmentation to objects: for masks what `classification.py` does for classes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .mask_metrics import structures
 from .mask_oracle import MaskHoldout, SimulatedMasks, network_spacing
 from .oracle import Holdout
 from .query import QueryStrategy
+from .query.base import Scorer
 from .recipe import Recipe, SegmentationSection
 from .rundir import RunDir
 from .testing import make_state, restrict
@@ -49,6 +50,7 @@ NOT_OF_PIXELS: Mapping[str, object] = {
 
 def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
     """Refuse what segmentation has not; `strategies` are (key, name, strategy). No data is read."""
+    from .finetune_learner import Finetune
     from .models.segmenter import NETWORKS
 
     component_of("segmentation.reduction", recipe.segmentation)
@@ -56,6 +58,7 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
         component(dict.fromkeys(NETWORKS, object), "segmentation.network", recipe.segmentation.network.name, {})
     if recipe.learner.name != "finetune":
         raise InputError("learner", "finetune, which trains the whole network, in segmentation", recipe.learner.name)
+    component({"finetune": Finetune}, "learner", recipe.learner.name, recipe.learner.params)
     if recipe.oracle.name != "simulated":
         raise InputError("oracle", "simulated, in segmentation", recipe.oracle.name)
     if recipe.calibration.fit != "none":
@@ -112,7 +115,7 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy) -> None:
         ) from None
 
 
-def objectives() -> tuple[dict[str, type[DenseObjective]], Schedule]:
+def objectives(recipe: Recipe) -> tuple[dict[str, type[DenseObjective]], Schedule]:
     """The objectives that there are, by name, and the schedule that a recipe starts from."""
     from .segment_learner import SCHEDULE
     from .semi.dense import DENSE_OBJECTIVES
@@ -184,13 +187,13 @@ def mask_store(recipe: Recipe, dataset: Dataset, cache: Path) -> MaskStore:
 
 def learner(
     recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
-) -> SegmentLearner:
-    """The learner over masks; `base.encoder` is copied each round, never changed."""
+) -> tuple[SegmentLearner, Scorer]:
+    """The learner over masks, which scores samples by their pixels; `base.encoder` is copied, never changed."""
     from .data.pixel_views import pixel_views
     from .segment_learner import MaskInputs, SegmentLearner
 
     inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device)
-    return SegmentLearner(
+    made = SegmentLearner(
         lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
         inputs,
         objective,
@@ -202,10 +205,15 @@ def learner(
         answers=run.path,
         cache=base.cache,
     )
+    return made, made.score
 
 
-def oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:
-    """Answers with the masks of the pool."""
+def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path) -> tuple[SimulatedMasks, MaskHoldout]:
+    """Who answers with the masks of the pool, and who measures val and test."""
+    return _oracle(dataset, run), _holdout(dataset, mask_store(recipe, dataset, cache))
+
+
+def _oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:
     masks, known = masks_of(dataset), np.zeros(len(dataset.manifest), dtype=np.bool_)
     pool = dataset.manifest.indices("pool")
     known[pool] = masks.known[pool]
@@ -214,8 +222,7 @@ def oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:
     return SimulatedMasks(known, masks.read, run)
 
 
-def holdout(dataset: Dataset, store: MaskStore) -> MaskHoldout:
-    """Measures val and test."""
+def _holdout(dataset: Dataset, store: MaskStore) -> MaskHoldout:
     masks, size = masks_of(dataset), store.maps.shape[1]
     spacing = network_spacing(masks.spacing, masks.sizes, size)
     return MaskHoldout(dataset.manifest, dataset.classes, masks.known, store.batch, spacing)

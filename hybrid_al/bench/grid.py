@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..assemble import task_of
 from ..components import component
 from ..errors import InputError, UnknownName
 from ..query import STRATEGIES
 from ..query.base import COLD
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
-from ..semi import OBJECTIVES
-from ..semi.dense import DENSE_OBJECTIVES
 from ..train import Schedule
 from .results import CHEATING, FULL, Arm, Cell
 
@@ -98,7 +97,7 @@ def load_grid(
     named = bench.strategies if isinstance(bench.strategies, Mapping) else dict.fromkeys(bench.strategies)
     wanted = objectives or bench.objectives or (recipe.train.name,)
     _once("objectives", wanted)
-    known = objectives_of(recipe)
+    known, _ = task_of(recipe).objectives(recipe)
     for name in wanted:
         if name not in known and ":" not in name:
             raise UnknownName("bench: objectives", name, known)
@@ -118,11 +117,6 @@ def load_grid(
         objectives=tuple(wanted),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
     )
-
-
-def objectives_of(recipe: Recipe) -> Mapping[str, type[object]]:
-    """The objectives of a recipe's task, by name."""
-    return DENSE_OBJECTIVES if recipe.task == "segmentation" else OBJECTIVES
 
 
 def pairs(

@@ -17,7 +17,9 @@ from ..rundir import write_json
 PACKAGES = ("hybrid_al", "pretrain")
 LOOP = ("hybrid_al.loop", "hybrid_al.metrics", "hybrid_al.oracle")
 # these decide no number of a loop, name everything there is, or hold values that are noted as such
-APART = tuple(f"hybrid_al.{name}" for name in ("assemble", "bench", "cli", "overview", "recipe", "track"))
+APART = tuple(
+    f"hybrid_al.{name}" for name in ("assemble", "bench", "classification", "cli", "overview", "recipe", "track")
+)
 LIBRARIES = ("numpy", "scikit-learn", "timm", "torch")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..assemble import Project, check_components, open_project
+from ..assemble import Project, check_components, open_project, task_of
 from ..errors import HybridALError, InputError
 from ..query import STRATEGIES
 from ..recipe import Component, Recipe
@@ -22,7 +22,7 @@ from ..types import BoolArray, IntArray
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
-from .grid import Grid, objectives_of
+from .grid import Grid
 from .pool import run_all
 from .results import Arm, Results
 
@@ -205,7 +205,7 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     pair = grid.strategies.get(arm.strategy)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
     roots = [_module_of(STRATEGIES, c) for c in parts]
-    roots += [_module_of(objectives_of(recipe), recipe.train), _learner_of(recipe), *provenance.LOOP]
+    roots += [_module_of(task_of(recipe).objectives(recipe)[0], recipe.train), _learner_of(recipe), *provenance.LOOP]
     named = {"strategy": parts, "objective": [recipe.train]}
     made: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in named.items()}
     return {**made, "code": provenance.code_digest(sorted(set(roots)))}

@@ -1,0 +1,74 @@
+"""From a recipe of classification to objects: for classes what `segmentation.py` does for masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .components import component
+from .data.base import Dataset
+from .errors import InputError
+from .learner import Learner
+from .oracle import Holdout, Oracle, SimulatedOracle, worklist
+from .query import QueryStrategy
+from .query.base import Scorer
+from .recipe import Recipe
+from .rundir import RunDir
+
+if TYPE_CHECKING:
+    from .network_learner import Foundation
+    from .semi.base import Objective
+    from .train import Schedule
+
+
+def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
+    """Refuse an unknown learner, its unknown keys and values."""
+    _settings(recipe)
+
+
+def check_data(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse data with masks, which is another task's."""
+    if dataset.masks is not None:
+        raise InputError("task", "segmentation, as the data has masks", recipe.task)
+
+
+def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
+    """The objectives that there are, by name, and the schedule that a recipe starts from."""
+    from . import finetune_learner, frozen_learner
+    from .semi import OBJECTIVES
+
+    return OBJECTIVES, (frozen_learner if recipe.learner.name == "frozen" else finetune_learner).SCHEDULE
+
+
+def learner(
+    recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+) -> tuple[Learner, Scorer | None]:
+    """The learner over samples that have a class; its probabilities are scored by the strategies themselves."""
+    return _settings(recipe).build(base, objective, schedule), None
+
+
+def _settings(recipe: Recipe) -> Any:
+    from .finetune_learner import Finetune
+    from .frozen_learner import Frozen
+
+    learners: dict[str, type[Any]] = {"finetune": Finetune, "frozen": Frozen}
+    return component(learners, "learner", recipe.learner.name, recipe.learner.params)
+
+
+def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path) -> tuple[Oracle, Holdout]:
+    """Who answers, and who measures."""
+    return _oracle(recipe, dataset, run), Holdout(dataset.manifest, dataset.truth)
+
+
+def _oracle(recipe: Recipe, dataset: Dataset, run: RunDir) -> Oracle:
+    if recipe.oracle.name == "worklist":
+        return worklist(run)
+    pool = dataset.manifest.indices("pool")
+    if not (dataset.truth[pool] >= 0).any():
+        raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
+    seen = np.full_like(dataset.truth, -1)
+    seen[pool] = dataset.truth[pool]
+    return SimulatedOracle(seen)
