@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import InputError
 from .kernels import _tensor, _to_row, draw, nearest
+from .threads import alone
 from .types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Similarity = Callable[["torch.Tensor"], "torch.Tensor"]
 """Squared distances -> similarities in [0, 1], falling with the distance."""
 
 
+@alone()
 def ball_cover(
     candidates_MD: FloatArray,
     base_BD: FloatArray,
@@ -65,6 +67,7 @@ def _within(rows: torch.Tensor, others: torch.Tensor, radius: float, block: int)
     return count
 
 
+@alone()
 def similarity_cover(
     candidates_MD: FloatArray,
     base_BD: FloatArray,
@@ -103,6 +106,7 @@ def similarity_cover(
     return picks, gains
 
 
+@alone()
 def similarity_sums(
     rows_RD: FloatArray, base_BD: FloatArray, similarity: Similarity, *, block: int = BLOCK
 ) -> FloatArray:
@@ -130,6 +134,7 @@ def _serve(served: torch.Tensor, base: torch.Tensor, rows: torch.Tensor, similar
         torch.maximum(served[b], similarity(squared).amax(1), out=served[b])
 
 
+@alone()
 def nearest_where(
     vectors_ND: FloatArray,
     values_N: IntArray,
@@ -154,6 +159,7 @@ def nearest_where(
     return distances
 
 
+@alone()
 def k_medoids(
     vectors_ND: FloatArray,
     fixed: IntArray,

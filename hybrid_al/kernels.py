@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import InputError
 from .lloyd import lloyd
+from .threads import alone, side_by_side
 from .types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ CROWD = 2048  # of the farthest rows, which k-center looks at alone
 TINY = 1e-35  # float32 below is rounded by more than its share
 
 
+@alone()
 def nearest(
     queries_QD: FloatArray, base_ND: FloatArray, k: int, *, exclude_self: bool = False, block: int = BLOCK
 ) -> tuple[FloatArray, IntArray]:
@@ -40,14 +42,17 @@ def nearest(
         raise InputError("nearest", f"1 to {most} neighbours", str(k))
     if exclude_self and len(queries_QD) != len(base_ND):
         raise InputError("nearest", f"{len(base_ND)} queries, the base itself", str(len(queries_QD)))
-    base = _tensor(base_ND)
+    queries, base = _tensor(queries_QD), _tensor(base_ND)
     centre = base.mean(0, dtype=torch.float64)
-    found = [
-        _nearest_of_block(part - centre, base, centre, k, i * block if exclude_self else None, block)
-        for i, part in enumerate(torch.split(_tensor(queries_QD), block))
-    ]
-    distances, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
-    return distances.clip(0).astype(np.float32), rows
+    distances, rows = np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)
+
+    def search(part: slice) -> None:
+        own = part.start if exclude_self else None
+        squared, found = _nearest_of_block(queries[part] - centre, base, centre, k, own, block)
+        distances[part], rows[part] = squared.clip_(0).cpu().numpy(), found.cpu().numpy()
+
+    side_by_side(search, len(queries), block)
+    return distances, rows
 
 
 def _nearest_of_block(
@@ -88,6 +93,7 @@ def typicality(vectors_ND: FloatArray, k: int) -> FloatArray:
     return density
 
 
+@alone()
 def k_center(
     vectors_ND: FloatArray, start: IntArray, budget: int, first: int | None = None, *, block: int = PAIRS
 ) -> tuple[IntArray, FloatArray]:
@@ -185,17 +191,20 @@ class Rows:
         """Lower each row's reach (N,), in place, to its least squared distance to the others (P, D)."""
         import torch
 
-        step = max(self.block // len(others), 1)
         theirs = others.square().sum(1) * (1 - self.slack)
-        for i in range(0, len(self.vectors), step):
-            part, own, held = (rows[i : i + step] for rows in (self.vectors, self.surely, reach))
+        few = max(self.block // 64, 1)
+
+        def look(some: slice) -> None:
+            part, own, held = self.vectors[some], self.surely[some], reach[some]
             bound = _inner(part, others).mul_(-2).add_(theirs)
             row, other = (bound < (held - own)[:, None]).nonzero(as_tuple=True)
-            few = max(self.block // 64, 1)
             for r, o in zip(torch.split(row, few), torch.split(other, few), strict=True):
                 held.scatter_reduce_(0, r, (part[r] - others[o]).square_().sum(1), "amin")
 
+        side_by_side(look, len(self.vectors), max(self.block // len(others), 1))
 
+
+@alone()
 def k_means(
     vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, iterations: int = 50, overwrite: bool = False
 ) -> tuple[FloatArray, IntArray]:
@@ -216,6 +225,7 @@ def k_means(
     return centroids[used] + centre, assignment.astype(np.int64)
 
 
+@alone()
 def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, block: int = PAIRS) -> IntArray:
     """Seeds of k-means (<= k,): rows drawn with probability proportional to their squared distance to the seeds so far.
 
@@ -230,6 +240,7 @@ def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, 
     return np.asarray(seeds, dtype=np.int64)
 
 
+@alone()
 def k_means_plus_plus_outer(
     left_NC: FloatArray, right_ND: FloatArray, first: int, k: int, rng: np.random.Generator, *, block: int = PAIRS
 ) -> IntArray:

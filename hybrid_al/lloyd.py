@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import scipy.sparse
 
+from .threads import alone, side_by_side
 from .types import BoolArray, FloatArray, IntArray
 
 PART = 1 << 16  # rows that the GPU looks at together
+STEP = 4096  # rows that faiss looks at together: steps of it are split without another result
 
 
+@alone()
 def lloyd(rows_ND: FloatArray, centroids_KD: FloatArray, iterations: int) -> tuple[FloatArray, IntArray]:
     """Centroids (K, D) after so many iterations, or at rest, and the nearest one of each row (N,); K <= N.
 
@@ -58,9 +62,23 @@ def _by_faiss(rows: FloatArray, centroids: FloatArray) -> FloatArray:
     clustering = faiss.Kmeans(
         rows.shape[1], len(centroids), niter=1, min_points_per_centroid=1, max_points_per_centroid=len(rows)
     )
-    clustering.train(rows, init_centroids=centroids)
+    with _faiss_alone():
+        clustering.train(rows, init_centroids=centroids)
     found: FloatArray = np.asarray(clustering.centroids)
     return found
+
+
+@contextmanager
+def _faiss_alone() -> Iterator[None]:
+    """faiss on the thread that calls it."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _closest(rows: FloatArray) -> Callable[[FloatArray], IntArray]:
@@ -76,8 +94,14 @@ def _closest_by_faiss(rows: FloatArray) -> Callable[[FloatArray], IntArray]:
     def closest(centroids: FloatArray) -> IntArray:
         index = faiss.IndexFlatL2(rows.shape[1])
         index.add(centroids)
-        found: IntArray = index.search(rows, 1)[1][:, 0]
-        return found
+        found = np.empty((len(rows), 1), dtype=np.int64)
+
+        def search(part: slice) -> None:
+            with _faiss_alone():
+                found[part] = index.search(rows[part], 1)[1]
+
+        side_by_side(search, len(rows), STEP)
+        return found[:, 0]
 
     return closest
 
