@@ -73,6 +73,8 @@ class SegmentLearner:
     reduction  from the scores of pixels to that of an image
     answers    folder that the paths of annotations are relative to: the run directory
     pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; `cache` keeps label maps.
+    top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral; a
+                  few hundred steps see a small part of a large pool: its missing views cost several times the training.
     """
 
     def __init__(
@@ -88,10 +90,11 @@ class SegmentLearner:
         n: int,
         answers: Path,
         cache: Path,
+        top_up_limit: int,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
-        self.answers, self.cache = answers, cache
+        self.answers, self.cache, self.top_up_limit = answers, cache, top_up_limit
         self._student: Segmenter | None = None
         self._teacher: Segmenter | None = None
 
@@ -113,8 +116,9 @@ class SegmentLearner:
             seed=seed,
             log=log,
         )
-        passes = self._top_up(teacher.eval(), recorder, unlabeled, seed)
-        self._student, self._teacher = student.eval(), teacher
+        self._student, self._teacher, passes = student.eval(), teacher.eval(), 0
+        if (recorder.seen[unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
+            passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().following(previous)
         unseen = np.flatnonzero(masks.pixels[: self.classes] == 0).tolist()
         for c in unseen:

@@ -18,7 +18,7 @@ from .learner import Learner
 from .mask_metrics import structures
 from .mask_oracle import MaskHoldout, SimulatedMasks, network_spacing
 from .oracle import Holdout
-from .query import QueryStrategy
+from .query import STRATEGIES, QueryStrategy
 from .query.base import Scorer
 from .recipe import Recipe, SegmentationSection
 from .rundir import RunDir
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .train import Schedule
 
 
+TOP_UP_LIMIT = 50_000
 SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
@@ -192,6 +193,7 @@ def learner(
     from .data.pixel_views import pixel_views
     from .segment_learner import MaskInputs, SegmentLearner
 
+    asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
     inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device)
     made = SegmentLearner(
         lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
@@ -204,6 +206,7 @@ def learner(
         n=len(base.store),
         answers=run.path,
         cache=base.cache,
+        top_up_limit=TOP_UP_LIMIT if "consistency" in asks.needs else 0,  # else nobody reads the record
     )
     return made, made.score
 

@@ -104,6 +104,14 @@ def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, nam
     np.testing.assert_allclose(learner.score(name, rows), slow, rtol=1e-4)
 
 
+@pytest.mark.parametrize("query", ["random", {"name": "hybrid"}])
+def test_missing_views_are_made_only_where_the_query_reads_the_record(tmp_path: Path, query: Any) -> None:
+    run = play(tmp_path / "run", query=query, loop={"budgets": [3]}).run
+    rows = np.setdiff1d(np.arange(N_POOL), run.labels(N_POOL + N_VAL + N_TEST).labeled)
+    with np.load(run.round_path(0) / "consistency.npz", allow_pickle=False) as record:
+        assert (record["seen"][rows] >= 2).all() == (query != "random")
+
+
 def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None:
     whole, cut = play(tmp_path / "whole").run, tmp_path / "cut"
     half = project(cut)
