@@ -1,4 +1,4 @@
-"""Greedy covers, densities and medoids of a pool: exact, blocked (never N x N), NumPy in and out, torch inside.
+"""Facility location, densities and medoids of a pool: exact, blocked (never N x N), NumPy in and out, torch inside.
 
 Distances are Euclidean; for the cosine metric give unit vectors. They are expanded as in `kernels.nearest`: rows are
 centred and the arithmetic is float64, block by block; on the GPU where there is one.
@@ -6,14 +6,14 @@ centred and the arithmetic is float64, block by block; on the GPU where there is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import InputError
 from .kernels import _tensor, _to_row, draw, nearest
-from .threads import alone
+from .threads import alone, side_by_side
 from .types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -22,49 +22,6 @@ if TYPE_CHECKING:
 BLOCK = 1024
 Similarity = Callable[["torch.Tensor"], "torch.Tensor"]
 """Squared distances -> similarities in [0, 1], falling with the distance."""
-
-
-@alone()
-def ball_cover(
-    candidates_MD: FloatArray,
-    base_BD: FloatArray,
-    start_SD: FloatArray,
-    radius: float,
-    budget: int,
-    *,
-    block: int = BLOCK,
-) -> tuple[IntArray, IntArray]:
-    """Greedy maximum cover by open balls: picks (<= budget,), rows of `base` that each is first to cover.
-
-    `start` covers already. Always the candidate that covers most rows not covered yet, the first of equals; it ends
-    where nothing is left to cover. No graph is kept: a row's edges are computed when it is counted and again when it
-    is covered. Time O(M (B + S) D), memory O((M + B) D + block^2).
-    """
-    if not 1 <= budget <= len(candidates_MD) or not radius > 0:
-        raise InputError("ball_cover", f"1 to {len(candidates_MD)} picks, a radius above 0", f"{budget}, {radius}")
-    candidates, base, start = _tensor(candidates_MD), _tensor(base_BD), _tensor(start_SD)
-    uncovered = _within(base, start, radius, block) == 0
-    reach = _within(candidates, base[uncovered], radius, block)
-    picks, gains = list[int](), list[int]()
-    while len(picks) < budget and int(reach.max()) > 0:
-        pick = int(reach.argmax())
-        newly = uncovered & (_within(base, candidates[pick : pick + 1], radius, block) > 0)
-        picks.append(pick)
-        gains.append(int(newly.sum()))
-        uncovered &= ~newly
-        reach -= _within(candidates, base[newly], radius, block)
-        reach[pick] = 0
-    return np.asarray(picks, dtype=np.int64), np.asarray(gains, dtype=np.int64)
-
-
-def _within(rows: torch.Tensor, others: torch.Tensor, radius: float, block: int) -> torch.Tensor:
-    """How many of the others lie within the radius of each row (R,)."""
-    import torch
-
-    count = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    for r, _, squared in _pairs(rows, others, block):
-        count[r] += (squared < radius**2).sum(1)
-    return count
 
 
 @alone()
@@ -120,8 +77,11 @@ def _added(
 ) -> FloatArray:
     """What each row would add to the sum of the largest similarities (R,)."""
     added = served.new_zeros(len(rows))
-    for r, b, squared in _pairs(rows, base, block):
+
+    def add(r: slice, b: slice, squared: torch.Tensor) -> None:
         added[r] += (similarity(squared) - served[b]).clip_(0).sum(1)
+
+    _pairs(rows, base, block, add)
     gains: FloatArray = added.cpu().numpy()
     return gains
 
@@ -130,8 +90,10 @@ def _serve(served: torch.Tensor, base: torch.Tensor, rows: torch.Tensor, similar
     """Raise each base row's largest similarity, in place, to what `rows` offer."""
     import torch
 
-    for b, _, squared in _pairs(base, rows, block):
+    def raise_to(b: slice, _: slice, squared: torch.Tensor) -> None:
         torch.maximum(served[b], similarity(squared).amax(1), out=served[b])
+
+    _pairs(base, rows, block, raise_to)
 
 
 @alone()
@@ -152,9 +114,12 @@ def nearest_where(
     vectors = _tensor(vectors_ND)
     values = torch.from_numpy(np.asarray(values_N, dtype=np.int64)).to(vectors.device)
     found = torch.full((len(vectors),), torch.inf, dtype=torch.float64, device=vectors.device)
-    for r, o, squared in _pairs(vectors, vectors, block):
+
+    def look(r: slice, o: slice, squared: torch.Tensor) -> None:
         squared[~allowed(values[r, None], values[None, o])] = torch.inf
         torch.minimum(found[r], squared.amin(1), out=found[r])
+
+    _pairs(vectors, vectors, block, look)
     distances: FloatArray = found.sqrt_().cpu().numpy()
     return distances
 
@@ -216,23 +181,33 @@ def _sums(rows: torch.Tensor, others: torch.Tensor, block: int) -> FloatArray:
     import torch
 
     total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    for r, _, squared in _pairs(rows, others, block):
+
+    def add(r: slice, _: slice, squared: torch.Tensor) -> None:
         total[r] += squared.sqrt_().sum(1)
+
+    _pairs(rows, others, block, add)
     sums: FloatArray = total.cpu().numpy()
     return sums
 
 
-def _pairs(rows: torch.Tensor, others: torch.Tensor, block: int) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """All blocks of squared distances in float64, each over the last, with their rows and others."""
+def _pairs(
+    rows: torch.Tensor, others: torch.Tensor, block: int, use: Callable[[slice, slice, torch.Tensor], None]
+) -> None:
+    """`use` all blocks of squared distances in float64, with their rows and others; those of other rows beside it."""
     import torch
 
+    if not len(others):
+        return
     centre = others.mean(0, dtype=torch.float64)
-    room = centre.new_empty(min(block, len(rows)) * min(block, len(others)))  # one for all: new memory costs more
-    for i in range(0, len(rows), block):
-        left = rows[i : i + block] - centre
+
+    def along(r: slice) -> None:
+        left = rows[r] - centre
         left = torch.cat([-2 * left, left.square().sum(1, keepdim=True), left.new_ones(len(left), 1)], 1)
+        room = left.new_empty(len(left) * min(block, len(others)))  # one for all: new memory costs more
         for j in range(0, len(others), block):
             right = others[j : j + block] - centre
             right = torch.cat([right, right.new_ones(len(right), 1), right.square().sum(1, keepdim=True)], 1)
             squared = room[: len(left) * len(right)].view(len(left), len(right))
-            yield slice(i, i + block), slice(j, j + block), torch.mm(left, right.T, out=squared).clip_(0)
+            use(r, slice(j, j + block), torch.mm(left, right.T, out=squared).clip_(0))
+
+    side_by_side(along, len(rows), block)

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..covers import ball_cover, nearest_where
+from ..balls import ball_cover
+from ..covers import nearest_where
 from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import k_means
@@ -23,7 +24,7 @@ class ProbCover:
 
     Open balls of one radius around labeled and picked samples cover the pool; always the candidate that covers most of
     what is left. Deviations are listed in docs/papers.md. With P samples in the pool, B = min(P, rows) of them to
-    cover, S labeled and M candidates: O((M + B) B D) time, O(P D) bytes; no graph is kept.
+    cover, S labeled and M candidates: O((M + B) B D) time, O(P D) bytes and at most 128 MiB of edges.
 
     delta    the radius; None: the largest at which a share `purity` of the balls hold samples of a single cluster
     classes  number of those clusters; None: of the classes seen among the labels, at least 2
@@ -71,8 +72,9 @@ def pure_radius(vectors_ND: FloatArray, clusters: int, purity: float, rng: np.ra
     """The largest radius at which a share `purity` of the open balls around rows hold rows of one k-means cluster.
 
     A ball is pure up to the distance to the nearest row of another cluster, so this is a quantile of those distances,
-    not a search; inf where there is but one cluster. Section 4.2 of the paper.
+    not a search; inf where there is but one cluster. A share of 1e-9 is taken off it, so that no rounding lets in the
+    row that sets it. Section 4.2 of the paper.
     """
     _, cluster = k_means(vectors_ND, clusters, rng)
     pure_up_to = np.sort(nearest_where(vectors_ND, cluster, operator.ne))
-    return float(pure_up_to[min(int((1 - purity) * len(pure_up_to) + 1e-9), len(pure_up_to) - 1)])
+    return float(pure_up_to[min(int((1 - purity) * len(pure_up_to) + 1e-9), len(pure_up_to) - 1)]) * (1 - 1e-9)

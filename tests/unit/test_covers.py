@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.covers import ball_cover, k_medoids, nearest_where, similarity_cover
+from hybrid_al.balls import ball_cover, within
+from hybrid_al.covers import k_medoids, nearest_where, similarity_cover
 from hybrid_al.errors import InputError
 from hybrid_al.types import FloatArray
 
@@ -38,11 +39,30 @@ def slow_ball_cover(
 @pytest.mark.parametrize("radius", [0.3, 0.8, 2.0])
 @pytest.mark.parametrize("labeled", [0, 4])
 @pytest.mark.parametrize("block", [5, 29, 30, 31, 4096])
-def test_ball_cover(radius: float, labeled: int, block: int) -> None:
+@pytest.mark.parametrize("kept", [0, 4096])
+def test_ball_cover(radius: float, labeled: int, block: int, kept: int) -> None:
     candidates, base, start = rows(40) + 5, rows(30, seed=1) + 5, rows(labeled, seed=2) + 5
     base[:9] = candidates[:9]
-    picks, gains = ball_cover(candidates, base, start, radius, 40, block=block)
+    picks, gains = ball_cover(candidates, base, start, radius, 40, block=block, kept=kept)
     assert list(zip(picks.tolist(), gains.tolist(), strict=True)) == slow_ball_cover(candidates, base, start, radius)
+
+
+@pytest.mark.parametrize("block", [1, 8, 30, 4096])
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+@pytest.mark.parametrize(("far", "scale"), [(0, 1), (1000, 1), (0, 1e-18), (0, 1e18)])
+def test_within_decides_pairs_on_the_edge(block: int, precision: str, far: float, scale: float) -> None:
+    grid = np.stack(np.meshgrid(np.arange(9), np.arange(9)), axis=-1).reshape(-1, 2)  # full of pairs 5 apart
+    grid = ((grid + far) * np.float64(scale)).astype(np.float32)
+    if scale == 1e-18:  # the same beside rows far away
+        grid = np.concatenate([grid, np.array([[1, 1], [1, 1 + 2**-20]], np.float32)])
+    wide = np.abs(grid[:, None].astype(np.float64) - grid[:60]) ** 2
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    for radius in (5 * scale, np.nextafter(5 * scale, 9e99), 1e-30, 3e-7):
+        bits = within(torch.from_numpy(grid), torch.from_numpy(grid[:60]), radius, block=block)
+        assert bits.shape == (len(grid), 8)
+        np.testing.assert_array_equal(np.unpackbits(bits, axis=1, count=60), wide.sum(axis=2) < radius**2)
+    torch.set_float32_matmul_precision(before)
 
 
 def test_ball_cover_of_everything_and_of_one_place() -> None:

@@ -82,7 +82,7 @@ def test_the_radius_is_the_largest_at_which_enough_balls_are_pure(purity: float,
         near = distances(vectors.astype(np.float64), vectors.astype(np.float64)) < delta
         return float(np.mean([len(set(cluster[row].tolist())) == 1 for row in near]))
 
-    assert pure(radius * (1 - 1e-9)) >= purity > pure(radius * (1 + 1e-9))
+    assert pure(radius) >= purity > pure(radius * (1 + 1e-8))
 
 
 def test_probcover_counts_the_classes_that_are_known() -> None:
