@@ -187,7 +187,8 @@ class Bench(_Section):
     """A grid of loops with paired seeds: strategies x objectives x seeds, repeated over variants of the recipe.
 
     strategies   names of STRATEGIES, `A+B` (cold start A, query B), or own names for such pairs (`strategies.mine:
-                 {cold_start: ..., query: ...}`); random and class_stratified are always added
+                 {cold_start: ..., query: ...}`); random is always added
+    stratified   add class_stratified too, which reads the truth: what class balance alone is worth
     objectives   empty: the recipe's own
     seeds        their number (from 0), or the seeds as in `60-79,100`
     encoders     stage 0 is run this many times and shared by the seeds: seed s uses encoder s mod `encoders`
@@ -199,6 +200,7 @@ class Bench(_Section):
     """
 
     strategies: dict[str, Arms | None] | tuple[str, ...] = ("random",)
+    stratified: bool = True
     objectives: tuple[str, ...] = ()
     seeds: int | str = 20
     encoders: Annotated[int, Field(ge=1)] = 3

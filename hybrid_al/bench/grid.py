@@ -16,8 +16,6 @@ from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
 from ..train import Schedule
 from .results import CHEATING, FULL, Arm, Cell
 
-BASELINES = ("random", CHEATING)
-MASK_BASELINES = ("random", "foreground_random")
 SCHEDULE_KEYS = frozenset(f.name for f in dataclasses.fields(Schedule))
 
 
@@ -111,17 +109,20 @@ def load_grid(
     return Grid(
         own=recipe,
         variants=variants,
-        strategies=pairs(
-            strategies or tuple(named), named, MASK_BASELINES if recipe.task == "segmentation" else BASELINES
-        ),
+        strategies=pairs(strategies or tuple(named), named, baselines(recipe)),
         objectives=tuple(wanted),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
     )
 
 
-def pairs(
-    chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str] = BASELINES
-) -> dict[str, Arms]:
+def baselines(recipe: Recipe) -> tuple[str, ...]:
+    """The strategies that every bench of the recipe has."""
+    if recipe.task == "segmentation":
+        return ("random", "foreground_random")
+    return ("random", CHEATING) if recipe.bench.stratified else ("random",)
+
+
+def pairs(chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:
     """Label -> (cold start, query), the baselines first; the same pair under two labels is an error."""
     _once("strategies", chosen)
     labels = dict.fromkeys([*baselines, *chosen])

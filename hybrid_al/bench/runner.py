@@ -81,7 +81,7 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
             for name in grid.variants:
                 provenance.check(paths.facts(name), settings(grid, name))
             return
-        variants = open_variants(grid, device)
+        variants = open_variants(grid, paths, device)
         for variant in variants:
             _settle(grid, variant, paths, found[variant.name])
         stages = {(v.name, seed): _stage0(grid, v, seed, paths, device) for v in variants for seed in grid.seeds}
@@ -97,7 +97,7 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
         )
 
 
-def open_variants(grid: Grid, device: str) -> list[Variant]:
+def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
     """Check every arm of every variant and look at its data, before anything runs.
 
     Errors: unknown names and keys, budgets beyond a pool, a pool with unlabeled images, no test labels.
@@ -110,11 +110,11 @@ def open_variants(grid: Grid, device: str) -> list[Variant]:
             check_components(grid.recipe(name, (arm, grid.seeds[0]), 1))
         if recipe.oracle.name != "simulated":
             raise InputError(f"bench: {name}: oracle", "simulated: a bench needs all answers", recipe.oracle.name)
-    return [_open(grid, name, recipe, device) for name, recipe in grid.variants.items()]
+    return [_open(grid, name, recipe, paths, device) for name, recipe in grid.variants.items()]
 
 
-def _open(grid: Grid, name: str, recipe: Recipe, device: str) -> Variant:
-    project = open_project(recipe, run_dir=Path("bench"), device=device)
+def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> Variant:
+    project = open_project(recipe, run_dir=paths.shared / "stage0" / "none", device=device)  # nothing is made there
     manifest = project.dataset.manifest
     pool = manifest.indices("pool")
     unknown = int((~_known(project)[pool]).sum())
