@@ -11,7 +11,8 @@ from scipy.spatial.distance import pdist
 from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import nearest
-from ..types import FloatArray, IntArray
+from ..neighbours import MOST, Rows, neighbours
+from ..types import BoolArray, FloatArray, IntArray
 from .base import QueryState
 
 if TYPE_CHECKING:
@@ -42,10 +43,43 @@ def ground(state: QueryState, metric: Metric, rows: int, rng: np.random.Generato
     return Ground(candidates, state.vectors(candidates, metric), state.vectors(pool, metric), start)
 
 
-def check_rows(where: str, rows: int) -> None:
-    """Refuse samples of the pool that hold nothing."""
+@dataclass(frozen=True)
+class Web:
+    """The whole pool on a graph: samples (P,) positions, shuffled so that ties fall at random.
+
+    squared and rows (P, m): squared distances to about the m nearest of the samples, and which; candidate (P,) flags;
+    to_labeled (P,) squared distance to the nearest labeled sample, inf where there is none.
+    """
+
+    samples: IntArray
+    squared: FloatArray
+    rows: Rows
+    candidate: BoolArray
+    to_labeled: FloatArray
+
+
+def web(state: QueryState, metric: Metric, m: int, rng: np.random.Generator) -> Web:
+    """The graph of m neighbours, or of all of a pool of fewer. Memory: a copy of the pool's vectors, and P m."""
+    labeled = state.labels.labeled
+    samples = rng.permutation(np.union1d(state.candidates, labeled))
+    vectors, to_labeled = state.vectors(samples, metric), np.full(len(samples), np.inf, dtype=np.float32)
+    if len(labeled):
+        to_labeled = nearest(vectors, state.vectors(labeled, metric), 1)[0][:, 0]
+    squared, rows = neighbours(vectors, min(m, len(samples)), rng)
+    return Web(samples, squared, rows, np.isin(samples, state.candidates), to_labeled)
+
+
+def is_large(state: QueryState, rows: int) -> bool:
+    """Whether the pool has more samples than `rows`."""
+    return len(np.union1d(state.candidates, state.labels.labeled)) > rows
+
+
+def check_rows(where: str, rows: int, m: int | None = None) -> None:
+    """Refuse samples of the pool that hold nothing, and graphs of no or too many neighbours."""
     if not isinstance(rows, int) or rows < 1:
         raise InputError(f"{where}.rows", "a whole number of 1 or more", repr(rows))
+    if m is not None and not (isinstance(m, int) and 1 <= m <= MOST):
+        raise InputError(f"{where}.neighbours", f"a whole number of 1 to {MOST}", repr(m))
 
 
 def cosine(squared: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,10 @@ from ..covers import nearest_where
 from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import k_means
-from ..types import FloatArray, Need, Query
+from ..neighbours import graph_ball_cover
+from ..types import FloatArray, IntArray, Need, Query
 from .base import About, QueryState, check_budget
-from .cover import check_rows, ground
+from .cover import check_rows, ground, is_large, web
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class ProbCover:
 
     delta    the radius; None: the largest at which a share `purity` of the balls hold samples of a single cluster
     classes  number of those clusters; None: of the classes seen among the labels, at least 2
-    rows     a larger pool is covered, and its radius found, on a random sample of so many
+    rows     of a larger pool, a random sample of so many is covered, and sets the radius
+    neighbours  m up to 64: a larger pool is covered whole instead, where a candidate covers only samples that have it
+             among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
     """
 
     delta: float | None = None
@@ -36,6 +39,7 @@ class ProbCover:
     classes: int | None = None
     rows: int = 20_000
     metric: Metric = "cosine"
+    neighbours: int | None = None
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
     about: ClassVar[About] = About(
@@ -53,19 +57,33 @@ class ProbCover:
             raise InputError("probcover.purity", "a share in (0, 1]", str(self.purity))
         if self.classes is not None and self.classes < 2:
             raise InputError("probcover.classes", "2 or more", str(self.classes))
-        check_rows("probcover", self.rows)
+        check_rows("probcover", self.rows, self.neighbours)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found; where all is covered, others at random."""
         check_budget(state, budget)
         classes = self.classes or max(len(np.unique(state.labels.class_targets())), 2)
+        if self.neighbours is not None and is_large(state, self.rows):
+            return self._on_graph(state, self.neighbours, classes, budget, rng)
         area = ground(state, self.metric, self.rows, rng)
         delta = self.delta or pure_radius(area.base, classes, self.purity, rng)
         picks, gains = ball_cover(area.vectors, area.base, area.start, delta, budget)
         rest = np.setdiff1d(np.arange(len(area.candidates)), picks)[: budget - len(picks)]  # shuffled: at random
-        reasons = [f"within {delta:.3g}: {gain} of {len(area.base)} that no other covers" for gain in gains]
-        filled = ["a random one: everything is covered"] * len(rest)
-        return Query(area.candidates[np.concatenate([picks, rest])], reasons=(*reasons, *filled))
+        return _query(area.candidates[np.concatenate([picks, rest])], gains, delta, len(area.base))
+
+    def _on_graph(self, state: QueryState, m: int, classes: int, budget: int, rng: np.random.Generator) -> Query:
+        delta = self.delta or pure_radius(ground(state, self.metric, self.rows, rng).base, classes, self.purity, rng)
+        pool = web(state, self.metric, m, rng)
+        left = pool.to_labeled >= delta**2
+        picks, gains = graph_ball_cover(pool.squared, pool.rows, pool.candidate, left, delta, budget)
+        rest = np.setdiff1d(np.flatnonzero(pool.candidate), picks)[: budget - len(picks)]
+        return _query(pool.samples[np.concatenate([picks, rest])], gains, delta, len(pool.samples))
+
+
+def _query(indices: IntArray, gains: IntArray, delta: float, count: int) -> Query:
+    reasons = [f"within {delta:.3g}: {gain} of {count} that no other covers" for gain in gains]
+    filled = ["a random one: everything is covered"] * (len(indices) - len(gains))
+    return Query(indices, reasons=(*reasons, *filled))
 
 
 def pure_radius(vectors_ND: FloatArray, clusters: int, purity: float, rng: np.random.Generator) -> float:

@@ -1,0 +1,149 @@
+"""The m nearest neighbours of every row of a large pool, approximately, and greedy covers on the graph of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from .covers import Similarity
+from .errors import InputError
+from .greedy import lazy_greedy
+from .kernels import BLOCK, _tensor, k_means
+from .threads import alone, side_by_side
+from .types import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
+
+MOST = 64  # neighbours
+Rows = npt.NDArray[np.int32]
+
+
+@alone()
+def neighbours(
+    vectors_ND: FloatArray, m: int, rng: np.random.Generator, *, size: int = 512, probes: int = 8
+) -> tuple[FloatArray, Rows]:
+    """Squared distances (N, m) of each row to m rows that are its nearest, most of them, and which (N, m).
+
+    A row itself is among them. A k-means of a sample gives buckets of about `size` rows; the neighbours of a row are
+    looked for in the `probes` buckets nearest to its own, so exactly where there are no more. A bucket takes one matrix
+    product in float32 of rows less its centre. Time O(N probes size D), memory O(N m) beside the rows.
+    """
+    n = len(vectors_ND)
+    if not 1 <= m <= min(n, MOST):
+        raise InputError("neighbours", f"1 to {min(n, MOST)} of them", str(m))
+    vectors, count = _tensor(vectors_ND), max(n // size, 1)
+    centres, _ = k_means(vectors_ND[np.sort(rng.permutation(n)[: 64 * count])], count, rng, iterations=10)
+    home = _nearest_centre(vectors, centres)
+    order = np.argsort(home, kind="stable")
+    members = np.split(order, np.bincount(home, minlength=len(centres)).cumsum()[:-1])
+    sizes = np.array([len(rows) for rows in members])
+    squared, rows = np.empty((n, m), dtype=np.float32), np.empty((n, m), dtype=np.int32)
+
+    def search(some: slice) -> None:
+        for c in range(some.start, some.stop):
+            near = np.argsort(np.square(centres - centres[c]).sum(axis=1), kind="stable")
+            enough = max(probes, 1 + int(sizes[near].cumsum().searchsorted(m)))
+            others = np.concatenate([members[b] for b in near[:enough]])
+            centre = _tensor(centres[c])
+            found, place = _nearest_of(vectors[members[c]] - centre, vectors[others] - centre, m)
+            squared[members[c]], rows[members[c]] = found, others[place]
+
+    side_by_side(search, len(centres), 1)
+    return squared, rows
+
+
+def _nearest_centre(vectors: torch.Tensor, centres_KD: FloatArray) -> IntArray:
+    import torch
+
+    mean, home = _tensor(centres_KD.mean(axis=0)), np.empty(len(vectors), dtype=np.int64)
+    centres = _tensor(centres_KD) - mean
+    norms = centres.square().sum(1)
+
+    def look(part: slice) -> None:
+        home[part] = torch.addmm(norms, vectors[part] - mean, centres.T, alpha=-2).argmin(1).cpu().numpy()
+
+    side_by_side(look, len(vectors), BLOCK)
+    return home
+
+
+def _nearest_of(rows: torch.Tensor, others: torch.Tensor, m: int) -> tuple[FloatArray, IntArray]:
+    """Squared distances (R, m) of rows to the nearest of the others, and which."""
+    import torch
+
+    squared, place = np.empty((len(rows), m), dtype=np.float32), np.empty((len(rows), m), dtype=np.int64)
+    norms = others.square().sum(1)
+    for start in range(0, len(rows), 1024):
+        part = rows[start : start + 1024]
+        distance = torch.addmm(norms, part, others.T, alpha=-2).add_(part.square().sum(1, keepdim=True)).clip_(0)
+        best, which = distance.topk(m, dim=1, largest=False)
+        squared[start : start + 1024], place[start : start + 1024] = best.cpu().numpy(), which.cpu().numpy()
+    return squared, place
+
+
+def graph_ball_cover(
+    squared_Nm: FloatArray, rows_Nm: Rows, candidate_N: BoolArray, left_N: BoolArray, radius: float, budget: int
+) -> tuple[IntArray, IntArray]:
+    """`balls.ball_cover` where a candidate covers a row only if it is among its neighbours: picks, rows of the pool.
+
+    left: what is not covered yet. Time and memory O(N m).
+    """
+    keep = (squared_Nm < radius**2) & candidate_N[rows_Nm] & left_N[:, None]
+    ends = np.concatenate([[0], keep.sum(axis=1).cumsum()])
+    edges = rows_Nm[keep]
+    to_candidates = scipy.sparse.csr_array((np.ones(len(edges), np.int8), edges, ends), shape=(len(keep), len(keep)))
+    holders = to_candidates.tocsc()
+    reach, left = np.bincount(edges, minlength=len(keep)), left_N.copy()
+    picks, gains = list[int](), list[int]()
+    while len(picks) < budget and reach.max() > 0:
+        pick = int(reach.argmax())
+        held = holders.indices[holders.indptr[pick] : holders.indptr[pick + 1]]
+        newly = held[left[held]]
+        left[newly] = False
+        picks.append(pick)
+        gains.append(len(newly))
+        np.subtract.at(reach, to_candidates[newly].indices, 1)
+    return np.asarray(picks, dtype=np.int64), np.asarray(gains, dtype=np.int64)
+
+
+def graph_similarity_cover(
+    squared_Nm: FloatArray,
+    rows_Nm: Rows,
+    candidate_N: BoolArray,
+    served_N: FloatArray,
+    similarity: Similarity,
+    budget: int,
+) -> tuple[IntArray, FloatArray]:
+    """`covers.similarity_cover` where a candidate serves a row only if it is among its neighbours: picks, rows.
+
+    served: the similarity that each row has already. Time and memory O(N m).
+    """
+    import torch
+
+    n, m = squared_Nm.shape
+    alike = np.empty((n, m), dtype=np.float32)
+    for i in range(0, n, BLOCK):
+        alike[i : i + BLOCK] = similarity(torch.from_numpy(squared_Nm[i : i + BLOCK].astype(np.float64))).numpy()
+    ends = np.arange(0, n * m + 1, m)
+    offers = scipy.sparse.csr_array((alike.ravel(), rows_Nm.ravel(), ends), shape=(n, n)).tocsc()
+    del alike
+    candidates, served = np.flatnonzero(candidate_N), served_N.astype(np.float32)
+
+    def gains(places: IntArray) -> FloatArray:
+        found = np.empty(len(places))
+        for i in range(0, len(places), BLOCK):
+            part = offers[:, candidates[places[i : i + BLOCK]]]
+            adds = (part.data - served[part.indices]).clip(0)
+            column = np.repeat(np.arange(part.shape[1]), np.diff(part.indptr))
+            found[i : i + BLOCK] = np.bincount(column, adds, minlength=part.shape[1])
+        return found
+
+    def take(place: int) -> None:
+        own = slice(*offers.indptr[candidates[place] : candidates[place] + 2])
+        served[offers.indices[own]] = np.maximum(served[offers.indices[own]], offers.data[own])
+
+    picks, added = lazy_greedy(gains, take, len(candidates), budget)
+    return candidates[picks], added
