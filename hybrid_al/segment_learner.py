@@ -21,7 +21,7 @@ from .labels import LabelStore
 from .learner import FitResult, Log
 from .mask_oracle import answer_table
 from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, seeded, without_prefix
-from .models.segmenter import Segmenter
+from .models.segmenter import Committee, Segmenter, together
 from .pixel_record import MapRecorder
 from .pixels import PIXEL_SCORES, Mean, Reduction
 from .rng import derive, derive_seed
@@ -61,9 +61,10 @@ class MaskInputs:
         maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
         return Labeled(*self.views.labeled(images, maps, generator))
 
-    def unlabeled(self, indices: IntArray, generator: torch.Generator) -> UnlabeledPixels:
-        """Fresh weak and strong views."""
-        return UnlabeledPixels(indices, *self.views.unlabeled(*self.plain(indices), generator))
+    def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
+        """Fresh weak views, and `strong` strong ones."""
+        weak, (first, *others), valid = self.views.unlabeled(*self.plain(indices), generator, strong)
+        return UnlabeledPixels(indices, weak, first, valid, tuple(others))
 
 
 class SegmentLearner:
@@ -95,8 +96,8 @@ class SegmentLearner:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
         self.answers, self.cache, self.top_up_limit = answers, cache, top_up_limit
-        self._student: Segmenter | None = None
-        self._teacher: Segmenter | None = None
+        self._student: Segmenter | Committee | None = None
+        self._teacher: Segmenter | Committee | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
@@ -126,9 +127,13 @@ class SegmentLearner:
         seen = float(self.classes - len(unseen))
         return FitResult({**metrics, "train/top_up_passes": float(passes), "train/classes_seen": seen}, consistency)
 
-    def _start(self, seed: int, previous: Path | None) -> Segmenter:
+    def _made(self, seed: int) -> Segmenter | Committee:
+        """What the objective trains, untrained."""
+        return together(self.make, self.objective.networks, seed)
+
+    def _start(self, seed: int, previous: Path | None) -> Segmenter | Committee:
         """The network to train: around that of stage 0, or with the weights of the last round's teacher."""
-        network = self.make(seed)
+        network = self._made(seed)
         if self.schedule.start == "last" and previous is not None:
             file = previous / "model.safetensors"
             load_into(network, without_prefix("teacher", load_weights(file)), file)
@@ -190,7 +195,7 @@ class SegmentLearner:
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
         tensors = load_weights(path)
-        self._student, self._teacher = self.make(0).eval(), self.make(0).eval().requires_grad_(False)
+        self._student, self._teacher = self._made(0).eval(), self._made(0).eval().requires_grad_(False)
         load_into(self._student, without_prefix("student", tensors), path)
         load_into(self._teacher, without_prefix("teacher", tensors), path)
 
@@ -204,11 +209,13 @@ class SegmentLearner:
             others = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
         for chosen in rows:
             ids = masks.samples[chosen]
-            labeled = self.inputs.labeled(ids, masks, generator)
-            yield ids, labeled, None if others is None else self.inputs.unlabeled(next(others), generator)
+            labeled, shown = self.inputs.labeled(ids, masks, generator), None
+            if others is not None:
+                shown = self.inputs.unlabeled(next(others), generator, self.objective.strong_views)
+            yield ids, labeled, shown
 
     @torch.no_grad()
-    def _top_up(self, teacher: Segmenter, recorder: MapRecorder, rows: IntArray, seed: int) -> int:
+    def _top_up(self, teacher: Segmenter | Committee, recorder: MapRecorder, rows: IntArray, seed: int) -> int:
         """Give rows seen fewer than `MIN_VISITS` times their missing weak + strong passes; passes made."""
         generator, passes = seeded(derive_seed(seed, "top-up")), 0
         for _ in range(MIN_VISITS):
@@ -225,22 +232,24 @@ class SegmentLearner:
         """(positions, probabilities (B, S, C, H, W), pixels (B, H, W) that are no padding), in order.
 
         One sample is one pass in eval mode; more are passes with dropout of what the decoder made, which is made once.
-        A pass drops the same channels of every image.
+        A pass drops the same channels of every image. Of a committee each member is a pass, and there are no others.
         """
         if self._teacher is None:
             raise InputError("predict", "a learner that was fitted or loaded", "neither")
         if views != 1:
             raise InputError("predict", "one view of each image in segmentation", str(views))
         network, kept = self._teacher.eval(), None
-        generator = seeded(seed_of(next(network.classifier.parameters())))
         for block in blocks(indices, self._batch()):
             images, valid = self.inputs.plain(block)
-            decoded = network.decoded(images)
-            if samples == 1:
-                logits = network.classify(decoded, images.shape[-2:]).unsqueeze(1)
+            if isinstance(network, Committee):
+                logits = torch.stack([member(images) for member in network.members], dim=1)
+            elif samples == 1:
+                logits = network(images).unsqueeze(1)
             else:
+                decoded = network.decoded(images)
                 if kept is None:
                     keep = 1 - network.dropout.p
+                    generator = seeded(seed_of(next(network.classifier.parameters())))
                     kept = torch.empty(samples, decoded.shape[1], 1, 1).bernoulli_(keep, generator=generator) / keep
                     kept = kept.to(decoded.device)
                 logits = torch.stack([network.classify(decoded * k, images.shape[-2:]) for k in kept], dim=1)

@@ -19,7 +19,7 @@ from .errors import InputError, NonFiniteLoss
 from .learner import Log
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
-from .models.segmenter import Segmenter
+from .models.segmenter import Committee, Segmenter
 from .propagation import Prior
 from .recording import Evidences, testify
 from .rng import derive, derive_seed
@@ -110,7 +110,7 @@ class Sets:
     prior: Prior | None = None
 
 
-Network = TypeVar("Network", Classifier, Segmenter)
+Network = TypeVar("Network", bound=Classifier | Segmenter | Committee)
 Views = TypeVar("Views", Unlabeled, UnlabeledPixels)
 Batch = tuple[IntArray, Labeled, Views | None]
 
@@ -251,7 +251,7 @@ def _batches(
         yield labeled_ids, labeled, unlabeled
 
 
-def _optimizer(student: Classifier | Segmenter, schedule: Schedule) -> torch.optim.Optimizer:
+def _optimizer(student: Classifier | Segmenter | Committee, schedule: Schedule) -> torch.optim.Optimizer:
     groups: list[dict[str, object]] = [{"params": list(student.head.parameters()), "lr": schedule.lr_head}]
     encoder = [p for p in student.encoder.parameters() if p.requires_grad]
     if encoder:

@@ -16,6 +16,7 @@ from ..assemble import Project, make_encoder, training
 from ..data.loaders import Inputs
 from ..models.classifier import Classifier
 from ..models.encoder import Encoder
+from ..models.segmenter import together
 from ..semi.base import Labeled
 from ..semi.dense.base import UnlabeledPixels
 from ..train import Sets, fit, learn
@@ -151,11 +152,14 @@ def _mask_step(task: Loop, project: Project) -> float:
     """Seconds of a step of segmentation, on noise."""
     objective, schedule = training(task.recipe)
     size, channels = project.recipe.data.image_size, _channels(project)
-    body = segmentation.network(task.recipe, _encoder(project), len(project.dataset.classes), seed=0)
+    encoder, classes = _encoder(project), len(project.dataset.classes)
+    body = together(lambda s: segmentation.network(task.recipe, encoder, classes, seed=s), objective.networks, seed=0)
     images = torch.rand(schedule.batch, channels, size, size)
     others = torch.rand(schedule.batch * schedule.ratio, channels, size, size)
     labeled = Labeled(images, torch.zeros(len(images), size, size, dtype=torch.long))
-    unlabeled = UnlabeledPixels(np.arange(len(others)), others, others, torch.ones(len(others), size, size) > 0)
+    shown = torch.ones(len(others), size, size) > 0
+    more = (others,) * (objective.strong_views - 1)
+    unlabeled = UnlabeledPixels(np.arange(len(others)), others, others, shown, more)
     batches = repeat((np.arange(len(images)), labeled, unlabeled if objective.uses_unlabeled else None))
     began = time.perf_counter()
     learn(

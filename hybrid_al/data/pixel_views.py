@@ -31,11 +31,13 @@ class PixelViews:
         moved, labels = self._moved(images, maps, generator)
         return self.weak(moved, generator), labels
 
-    def unlabeled(self, images: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Weak and strong views (B, C, H, W), and which of their pixels (B, H, W) are `valid`: no padding."""
+    def unlabeled(
+        self, images: Tensor, valid: Tensor, generator: torch.Generator, strong: int = 1
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Weak views (B, C, H, W), `strong` strong ones, and which pixels (B, H, W) of them are `valid`: no padding."""
         moved, shown = self._moved(images, valid, generator)
         weak = self.weak(moved, generator)
-        return weak, self.strong(weak, generator), shown
+        return weak, [self.strong(weak, generator) for _ in range(strong)], shown
 
     def _moved(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Both by one and the same drawn geometry: two more channels of the image say where each pixel came from."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, UnknownName
+from ..rng import derive_seed
 from .checkpoint import load_into
 from .encoder import Encoder
 from .pretrained import Option
@@ -71,10 +73,57 @@ class Segmenter(nn.Module):
         padded = F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
         return cast(Tensor, self.body((padded - mean) / std))
 
+    def perturbed(self, images: Tensor, share: float) -> Tensor:
+        """Logits (B, K, H, W) where a random share of the channels of each feature map of the encoder is zero."""
+
+        def dropped(found: Any) -> Any:  # feature maps (B, D, h, w), and what a network hands on beside them
+            if isinstance(found, list | tuple):
+                return type(found)(dropped(part) for part in found)
+            return F.dropout2d(found, share) if isinstance(found, Tensor) and found.ndim == 4 else found
+
+        handle = self.encoder.register_forward_hook(lambda _, __, found: dropped(found))
+        try:
+            return cast(Tensor, self(images))
+        finally:
+            handle.remove()
+
     def classify(self, decoded: Tensor, size: torch.Size) -> Tensor:
         """Logits (B, K, *size) of what the decoder made; with dropout in train mode."""
         height, width = size
         return cast(Tensor, self.classifier(self.dropout(decoded)))[..., :height, :width]
+
+
+class Committee(nn.Module):
+    """Networks trained side by side.
+
+    images (B, C, H, W) -> logarithms of the mean of their probabilities (B, K, H, W).
+    """
+
+    def __init__(self, members: Iterable[Segmenter]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What stage 0 has trained, of each."""
+        return nn.ModuleList([cast(nn.Module, member.encoder) for member in self.members])
+
+    @property
+    def head(self) -> nn.Module:
+        """What starts from random weights, of each."""
+        return nn.ModuleList([cast(nn.Module, member.head) for member in self.members])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The mean of the members' probabilities, as logarithms."""
+        said = torch.stack([member(images).log_softmax(dim=1) for member in self.members])
+        return said.logsumexp(dim=0) - math.log(len(said))
+
+
+def together(make: Callable[[int], Segmenter], count: int, seed: int) -> Segmenter | Committee:
+    """The network of a seed, or a committee of it and others, whose random weights are others: `count` in all."""
+    if count == 1:
+        return make(seed)
+    return Committee([make(seed), *(make(derive_seed(seed, "member", m)) for m in range(1, count))])
 
 
 def build_segmenter(

@@ -89,6 +89,18 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
     assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)
 
 
+@pytest.mark.parametrize("train", ["cps", "unimatch"])
+def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str) -> None:
+    opened = play(tmp_path / "run", train={"name": train, "steps": 3, "batch": 4}, query={"name": "hybrid"})
+    learner = experiment(opened).learner
+    assert isinstance(learner, SegmentLearner) and len(opened.run.rounds()) == 2
+    learner.load(opened.run.round_path(1) / "model.safetensors")
+    rows = np.asarray([7, 2])
+    passes = {batch.probs.shape[1] for batch in learner.predict(rows, samples=3)}
+    assert passes == ({2} if train == "cps" else {3})  # networks of a committee, else passes with dropout
+    assert (learner.score("bald", rows, samples=3) > 0).all()
+
+
 @pytest.mark.parametrize("name", ["entropy", "foreground"])
 def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, name: str) -> None:
     opened = play(tmp_path / "run", segmentation={**TINY["segmentation"], "reduction": "sum"})

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al.models.segmenter import Committee
 from hybrid_al.semi.base import Labeled, Models
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
 from hybrid_al.semi.dense.base import CutMix, DenseObjective, PixelEvidence, UnlabeledPixels, dice_ce
+from hybrid_al.semi.dense.cps import CrossPseudoSupervision
 from hybrid_al.semi.dense.fixmatch import DenseFixMatch
 from hybrid_al.semi.dense.mean_teacher import DenseMeanTeacher
 from hybrid_al.semi.dense.ua_mt import UncertaintyAwareMeanTeacher
+from hybrid_al.semi.dense.unimatch import UniMatch
 from hybrid_al.semi.ema import make_teacher
 from hybrid_al.types import IGNORE
 
@@ -22,25 +26,55 @@ C, SIDE = 3, 6
 SEMI = [name for name, kind in DENSE_OBJECTIVES.items() if kind().uses_unlabeled]
 
 
-def batch(scale: float = 8.0, unlabeled: int = 4) -> tuple[Models, Labeled, UnlabeledPixels]:
+class Pixelwise(nn.Conv2d):
+    """A network that looks at single pixels; what stands for its features are the channels of the image."""
+
+    def __init__(self, scale: float, generator: torch.Generator) -> None:
+        super().__init__(2, C, 1)
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * scale)
+            assert self.bias is not None
+            self.bias.zero_()
+
+    def perturbed(self, images: Tensor, share: float) -> Tensor:
+        return self(nn.functional.dropout2d(images, share))  # type: ignore[no-any-return]
+
+
+def batch(
+    scale: float = 8.0, unlabeled: int = 4, networks: int = 1, views: int = 1
+) -> tuple[Models, Labeled, UnlabeledPixels]:
     """A student that looks at single pixels, a teacher that differs, partial masks, and images with padding."""
     generator = torch.Generator().manual_seed(0)
-    student = nn.Conv2d(2, C, 1)
-    with torch.no_grad():
-        student.weight.copy_(torch.randn(student.weight.shape, generator=generator) * scale)
-        assert student.bias is not None
-        student.bias.zero_()
+    student: nn.Module = Pixelwise(scale, generator)
     teacher = make_teacher(student)
     with torch.no_grad():
-        teacher.weight.add_(torch.randn(student.weight.shape, generator=generator))
+        next(teacher.parameters()).add_(torch.randn(C, 2, 1, 1, generator=generator))
+    if networks > 1:
+        student = Committee(cast(Any, [student, *(Pixelwise(scale, generator) for _ in range(networks - 1))]))
+        teacher = make_teacher(student)
     y = torch.randint(C, (3, SIDE, SIDE), generator=generator)
     y[0, :3], y[1] = IGNORE, IGNORE
     labeled = Labeled(torch.randn(3, 2, SIDE, SIDE, generator=generator), y)
     weak = torch.randn(unlabeled, 2, SIDE, SIDE, generator=generator)
-    strong = weak + 0.5 * torch.randn(weak.shape, generator=generator)
+    strong, *others = (weak + 0.5 * torch.randn(weak.shape, generator=generator) for _ in range(views))
     valid = torch.ones(unlabeled, SIDE, SIDE, dtype=torch.bool)
     valid[0, :, :2] = False
-    return Models(student, teacher), labeled, UnlabeledPixels(np.arange(unlabeled) + 5, weak, strong, valid)
+    shown = UnlabeledPixels(np.arange(unlabeled) + 5, weak, strong, valid, tuple(others))
+    return Models(student, teacher), labeled, shown
+
+
+def batch_for(name: str, unlabeled: int = 4) -> tuple[DenseObjective, Models, Labeled, UnlabeledPixels]:
+    objective: DenseObjective = DENSE_OBJECTIVES[name]()
+    return objective, *batch(unlabeled=unlabeled, networks=objective.networks, views=objective.strong_views)
+
+
+def members(student: nn.Module) -> list[nn.Module]:
+    return list(student.members) if isinstance(student, Committee) else [student]
+
+
+def supervised_loss(student: nn.Module, labeled: Labeled) -> Tensor:
+    """Of each network that is trained."""
+    return torch.stack([dice_ce(network(labeled.x), labeled.y) for network in members(student)]).sum()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -95,51 +129,53 @@ def test_a_batch_without_a_known_pixel_is_worth_nothing() -> None:
 
 @pytest.mark.parametrize("name", SEMI)
 def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: str) -> None:
-    models, labeled, unlabeled = batch()
-    step = DENSE_OBJECTIVES[name]().step(models, labeled, unlabeled, 1.0)
+    objective, models, labeled, unlabeled = batch_for(name)
+    step = objective.step(models, labeled, unlabeled, 1.0)
     assert step.logs["loss_unlabeled"].item() > 0
-    (step.loss - dice_ce(models.student(labeled.x), labeled.y)).backward()  # type: ignore[no-untyped-call]
-    assert isinstance(models.student, nn.Conv2d) and models.student.weight.grad is not None
-    assert float(models.student.weight.grad.abs().max()) > 1e-6
+    (step.loss - supervised_loss(models.student, labeled)).backward()  # type: ignore[no-untyped-call]
+    for network in members(models.student):
+        assert isinstance(network, nn.Conv2d) and network.weight.grad is not None
+        assert float(network.weight.grad.abs().max()) > 1e-6
     assert all(p.grad is None for p in models.teacher.parameters())
 
 
 @pytest.mark.parametrize("name", DENSE_OBJECTIVES)
 def test_padding_and_unknown_pixels_change_nothing(name: str) -> None:
     """Other pixels there give the same loss and the same gradient, to the bit."""
-    objective: DenseObjective = DENSE_OBJECTIVES[name]()
     found = []
     for other in (0.0, 3.0):
-        models, labeled, unlabeled = batch()
+        objective, models, labeled, unlabeled = batch_for(name)
         x = torch.where((labeled.y == IGNORE).unsqueeze(1), labeled.x + other, labeled.x)
         hidden = ~unlabeled.valid.unsqueeze(1)
-        weak, strong = (torch.where(hidden, v + other, v) for v in (unlabeled.weak, unlabeled.strong))
-        torch.manual_seed(0)
-        step = objective.step(
-            models, Labeled(x, labeled.y), UnlabeledPixels(unlabeled.indices, weak, strong, unlabeled.valid), 0.7
+        weak, strong, *others = (
+            torch.where(hidden, v + other, v) for v in (unlabeled.weak, unlabeled.strong, *unlabeled.others)
         )
+        torch.manual_seed(0)
+        shown = UnlabeledPixels(unlabeled.indices, weak, strong, unlabeled.valid, tuple(others))
+        step = objective.step(models, Labeled(x, labeled.y), shown, 0.7)
         step.loss.backward()  # type: ignore[no-untyped-call]
-        assert isinstance(models.student, nn.Conv2d) and models.student.weight.grad is not None
-        found.append((step.loss.item(), models.student.weight.grad.clone()))
+        weight = next(models.student.parameters())
+        assert weight.grad is not None
+        found.append((step.loss.item(), weight.grad.clone()))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     torch.testing.assert_close(found[0][1], found[1][1])
 
 
 @pytest.mark.parametrize("name", DENSE_OBJECTIVES)
 def test_without_unlabeled_images_all_are_supervised(name: str) -> None:
-    models, labeled, _ = batch()
-    step = DENSE_OBJECTIVES[name]().step(models, labeled, None, 0.5)
-    assert step.evidence is None and step.loss.item() == dice_ce(models.student(labeled.x), labeled.y).item()
+    objective, models, labeled, _ = batch_for(name)
+    step = objective.step(models, labeled, None, 0.5)
+    assert step.evidence is None and step.loss.item() == supervised_loss(models.student, labeled).item()
 
 
 @pytest.mark.parametrize("name", SEMI)
 def test_evidence_is_of_the_same_pixels(name: str) -> None:
     """The student sees single pixels: so what it says of the strong views is known, mixed on the way or not."""
-    models, labeled, unlabeled = batch(unlabeled=5)
-    evidence = DENSE_OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5).evidence
+    objective, models, labeled, unlabeled = batch_for(name, unlabeled=5)
+    evidence = objective.step(models, labeled, unlabeled, 0.5).evidence
     assert isinstance(evidence, PixelEvidence) and torch.equal(evidence.valid, unlabeled.valid)
     np.testing.assert_array_equal(evidence.indices, unlabeled.indices)
-    source = models.student if name == "fixmatch" else models.teacher
+    source = models.teacher if name in ("mean_teacher", "ua_mt") else models.student
     np.testing.assert_allclose(evidence.weak.numpy(), probs(source, unlabeled.weak), atol=1e-6)
     np.testing.assert_allclose(evidence.strong.numpy(), probs(models.student, unlabeled.strong), atol=1e-6)
     assert not evidence.weak.requires_grad and not evidence.strong.requires_grad
@@ -163,6 +199,52 @@ def test_fixmatch_equals_the_slow_reference(threshold: float, cutmix: bool) -> N
     assert step.logs["loss_unlabeled"].item() == pytest.approx(total / count, rel=1e-5)
     assert step.loss.item() == pytest.approx(supervised + 0.7 * total / count, rel=1e-5)
     assert threshold == 0 or 0 < open_ < count
+
+
+@pytest.mark.parametrize("cutmix", [False, True])
+@pytest.mark.parametrize("progress", [0.1, 1.0])
+def test_cps_equals_the_slow_reference(cutmix: bool, progress: float) -> None:
+    models, labeled, unlabeled = batch(scale=2.0, networks=2)
+    one, two = members(models.student)
+    total, disagreed = 0.0, 0
+    pixels = np.argwhere(unlabeled.valid.numpy())
+    for learner, other in ((one, two), (two, one)):
+        said, pseudo = probs(learner, unlabeled.strong), probs(other, unlabeled.weak).argmax(axis=1)
+        own = probs(learner, unlabeled.weak).argmax(axis=1)
+        for u, i, j in pixels:
+            disagreed += own[u, i, j] != pseudo[u, i, j]
+            total -= math.log(said[u, pseudo[u, i, j], i, j]) / len(pixels)
+    supervised = sum(slow_dice_ce(probs(network, labeled.x), labeled.y.numpy()) for network in (one, two))
+    ramp = math.exp(-5 * (1 - min(progress / 0.4, 1)) ** 2)
+    step = CrossPseudoSupervision(weight=0.7, cutmix=cutmix).step(models, labeled, unlabeled, progress)
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(total, rel=1e-5) and disagreed
+    assert step.loss.item() == pytest.approx(supervised + 0.7 * ramp * total, rel=1e-5)
+
+
+@pytest.mark.parametrize("cutmix", [False, True])
+def test_unimatch_equals_the_slow_reference(cutmix: bool) -> None:
+    """The dropped features are those of one draw, which the reference makes again."""
+    models, labeled, unlabeled = batch(scale=2.0, views=2)
+    objective = UniMatch(threshold=0.7, features=0.3, views=0.6, cutmix=cutmix)
+    torch.manual_seed(4)
+    step = objective.step(models, labeled, unlabeled, 0.0)
+    torch.manual_seed(4)
+    fewer = nn.functional.dropout2d(unlabeled.weak, 0.5)
+    assert not torch.equal(fewer, unlabeled.weak)
+    weak = probs(models.student, unlabeled.weak)
+    pixels = np.argwhere(unlabeled.valid.numpy())
+    terms = []
+    for view in (unlabeled.strong, *unlabeled.others, fewer):
+        said = probs(models.student, view)
+        losses = [
+            -math.log(said[u, weak[u, :, i, j].argmax(), i, j]) for u, i, j in pixels if weak[u, :, i, j].max() >= 0.7
+        ]
+        terms.append(sum(losses) / len(pixels))
+    assert 0 < len(losses) < len(pixels) and len(terms) == 3
+    expected = 0.6 * (terms[0] + terms[1]) / 2 + 0.3 * terms[2]
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(expected, rel=1e-5)
+    supervised = slow_dice_ce(probs(models.student, labeled.x), labeled.y.numpy())
+    assert step.loss.item() == pytest.approx(supervised + expected, rel=1e-5)
 
 
 def test_mean_teacher_equals_the_slow_reference() -> None:

@@ -59,7 +59,9 @@ def test_without_geometry_nothing_moves() -> None:
 
 def test_strong_views_lie_on_weak_ones() -> None:
     images, maps = halves(side=48)
-    weak, strong, valid = pixel_views(VIEWS["microscopy"]).unlabeled(images.repeat(1, 3, 1, 1), maps == 1, generator())
+    weak, (strong,), valid = pixel_views(VIEWS["microscopy"]).unlabeled(
+        images.repeat(1, 3, 1, 1), maps == 1, generator()
+    )
     assert weak.shape == strong.shape == (6, 3, 48, 48) and valid.dtype == torch.bool and not torch.equal(weak, strong)
     for one, other in zip(weak, strong, strict=True):  # contrast may shrink, but what was light stays the lighter one
         assert np.corrcoef(one[0].flatten().numpy(), other[0].flatten().numpy())[0, 1] > 0.9
@@ -70,8 +72,12 @@ def test_strong_views_lie_on_weak_ones() -> None:
 def test_the_same_generator_gives_the_same_views() -> None:
     images, maps = halves()
     views = pixel_views(VIEWS["mr"])
-    first, again = (views.unlabeled(images, maps == 1, generator(3)) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    (weak, strong, valid), (again, strong_again, valid_again) = (
+        views.unlabeled(images, maps == 1, generator(3), strong=2) for _ in range(2)
+    )
+    assert torch.equal(weak, again) and torch.equal(valid, valid_again) and len(strong) == 2
+    assert all(torch.equal(a, b) for a, b in zip(strong, strong_again, strict=True))
+    assert not torch.equal(*strong)
 
 
 def test_what_is_split_is_all_there_is() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.models.encoder import Encoder, build_encoder
-from hybrid_al.models.segmenter import NETWORKS, Segmenter, build_segmenter, padded_size
+from hybrid_al.models.segmenter import NETWORKS, Segmenter, build_segmenter, padded_size, together
 
 CNN, VIT = "test_resnet", "test_vit"
 SMALL: dict[str, dict[str, int | list[int]]] = {
@@ -95,6 +95,32 @@ def test_dropout_takes_channels_before_the_last_layer_in_train_mode_only() -> No
     assert torch.equal(built.eval().dropout(z), z)
     with pytest.raises(InputError, match="probability"):
         build("unet", dropout=1.0)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_perturbed_features_are_those_of_one_pass(network: str) -> None:
+    name = VIT if network == "dpt" else CNN
+    made, images = build(network, name).eval(), torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        plain = made(images)
+        torch.testing.assert_close(made.perturbed(images, 0.0), plain)
+        assert not torch.allclose(made.perturbed(images, 0.5), plain, atol=1e-4)
+        if network != "dpt":  # whose class token stays
+            blind = made.perturbed(images, 1.0)  # no feature is left: every image looks the same
+            torch.testing.assert_close(blind[0], blind[1])
+        assert torch.equal(made(images), plain)
+
+
+def test_a_committee_says_the_mean_of_its_members() -> None:
+    both = together(lambda seed: build("unet", seed=seed), 2, 0).eval()
+    assert not isinstance(both, Segmenter)
+    images = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        each = torch.stack([member(images).softmax(dim=1) for member in both.members])
+        torch.testing.assert_close(both(images).softmax(dim=1), each.mean(dim=0))
+    assert not torch.allclose(each[0], each[1], atol=1e-3)
+    learning = {id(p) for part in (both.encoder, both.head) for p in part.parameters()}
+    assert learning == {id(p) for p in both.parameters()}
 
 
 def test_a_vision_transformer_fits_dpt_alone() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from .base import DenseObjective
+from .cps import CrossPseudoSupervision
 from .fixmatch import DenseFixMatch
 from .mean_teacher import DenseMeanTeacher
 from .supervised import DenseSupervised
 from .ua_mt import UncertaintyAwareMeanTeacher
+from .unimatch import UniMatch
 
 DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
     "supervised": DenseSupervised,
     "mean_teacher": DenseMeanTeacher,
     "ua_mt": UncertaintyAwareMeanTeacher,
     "fixmatch": DenseFixMatch,
+    "cps": CrossPseudoSupervision,
+    "unimatch": UniMatch,
 }

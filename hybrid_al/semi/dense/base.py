@@ -19,13 +19,15 @@ from ..base import Evidence, Labeled, Models, Step
 class UnlabeledPixels:
     """Weak and strong views (U, ...) of unlabeled images, at distinct manifest positions (U,).
 
-    Pixel for pixel the two views show the same place. valid (U, H, W) is False in padding, which no loss counts.
+    Pixel for pixel all views show the same place. valid (U, H, W) is False in padding, which no loss counts. `others`
+    are more strong views, for an objective that wants them.
     """
 
     indices: IntArray
     weak: Tensor
     strong: Tensor
     valid: Tensor
+    others: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class DenseObjective(Protocol):
     @property
     def uses_unlabeled(self) -> bool:
         """Whether `step` wants unlabeled batches at all."""
+        ...
+
+    @property
+    def strong_views(self) -> int:
+        """Strong views that `step` wants of an unlabeled image."""
+        ...
+
+    @property
+    def networks(self) -> int:
+        """Networks that are trained together; of more than one, student and teacher are each a `Committee`."""
         ...
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:

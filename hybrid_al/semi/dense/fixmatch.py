@@ -26,6 +26,8 @@ class DenseFixMatch:
     weight: float = 1.0
     cutmix: bool = True
     uses_unlabeled: ClassVar[bool] = True
+    strong_views: ClassVar[int] = 1
+    networks: ClassVar[int] = 1
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
         """See `DenseObjective.step`; pseudo-labels come from the student and carry no gradient."""

@@ -14,6 +14,8 @@ class DenseSupervised:
     """`dice_ce` of the student on weak views of the labeled samples."""
 
     uses_unlabeled: ClassVar[bool] = False
+    strong_views: ClassVar[int] = 1
+    networks: ClassVar[int] = 1
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
         """See `DenseObjective.step`; ignores `unlabeled` and `progress`."""

@@ -29,6 +29,8 @@ class UncertaintyAwareMeanTeacher:
     weight: float = 1.0
     rampup: float = 0.4
     uses_unlabeled: ClassVar[bool] = True
+    strong_views: ClassVar[int] = 1
+    networks: ClassVar[int] = 1
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
         """See `DenseObjective.step`; the teacher's probabilities carry no gradient."""

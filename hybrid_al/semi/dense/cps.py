@@ -1,0 +1,55 @@
+"""Cross pseudo supervision (Chen et al., CVPR 2021): two networks that learn each other's hard pseudo-labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..base import Labeled, Models, Step
+from .base import CutMix, PixelEvidence, UnlabeledPixels, dice_ce, over_valid, ramp_up
+
+
+@dataclass(frozen=True)
+class CrossPseudoSupervision:
+    """`dice_ce` of both networks plus cross-entropy of each, on the strong view, with what the other makes of the weak.
+
+    Section 3 of the paper; no threshold. The networks differ in the random weights of their heads and decoders.
+    weight   of the unlabeled term at the end of its ramp-up (paper: 1.5 on VOC, 6 on Cityscapes)
+    rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2)
+    cutmix   exchange a box of the strong views between images; pseudo-labels are of whole images, as in section 3.4
+    """
+
+    weight: float = 1.5
+    rampup: float = 0.4
+    cutmix: bool = True
+    uses_unlabeled: ClassVar[bool] = True
+    strong_views: ClassVar[int] = 1
+    networks: ClassVar[int] = 2
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
+        """See `DenseObjective.step`; pseudo-labels come from the students and carry no gradient."""
+        first, second = cast(nn.ModuleList, models.student.members)
+        if unlabeled is None:
+            loss = dice_ce(first(labeled.x), labeled.y) + dice_ce(second(labeled.x), labeled.y)
+            return Step(loss, {"loss_labeled": loss.detach()})
+        with torch.no_grad():
+            weak = [network(unlabeled.weak).softmax(dim=1) for network in (first, second)]
+        cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
+        shown = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
+        loss_labeled, loss_unlabeled, strong = torch.zeros(()), torch.zeros(()), list[Tensor]()
+        for network, other in ((first, weak[1]), (second, weak[0])):
+            logits_labeled, mixed = network(torch.cat([labeled.x, shown])).split([len(labeled.x), len(shown)])
+            logits = mixed if cut is None else cut.undo(mixed)
+            losses = F.cross_entropy(logits, other.argmax(dim=1), reduction="none")
+            loss_labeled = loss_labeled + dice_ce(logits_labeled, labeled.y)
+            loss_unlabeled = loss_unlabeled + over_valid(losses, unlabeled.valid)
+            strong.append(logits.detach().softmax(dim=1))
+
+        loss = loss_labeled + self.weight * ramp_up(progress, self.rampup) * loss_unlabeled
+        logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
+        of_weak, of_strong = (torch.stack(said).mean(dim=0) for said in (weak, strong))
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, of_weak, of_strong, unlabeled.valid))

@@ -1,0 +1,67 @@
+"""UniMatch (Yang et al., CVPR 2023): FixMatch pixel by pixel with two strong views and one of perturbed features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..base import Labeled, Models, Step
+from .base import CutMix, PixelEvidence, UnlabeledPixels, dice_ce, over_valid, supervised_step
+
+
+@dataclass(frozen=True)
+class UniMatch:
+    """`dice_ce` plus cross-entropy with confident weak-view classes: of two strong views, and of dropped-out features.
+
+    Sections 3.2 to 3.4 of the paper.
+    threshold  probability from which a pseudo-label counts (paper: 0.95)
+    features   weight of the pass with perturbed features (paper: 0.5); the strong views have `views` together (0.5)
+    dropped    share of the encoder's channels that this pass has not (paper: 0.5)
+    cutmix     exchange a box of the strong views between images, another box in each view
+    """
+
+    threshold: float = 0.95
+    features: float = 0.5
+    views: float = 0.5
+    dropped: float = 0.5
+    cutmix: bool = True
+    uses_unlabeled: ClassVar[bool] = True
+    strong_views: ClassVar[int] = 2
+    networks: ClassVar[int] = 1
+
+    def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
+        """See `DenseObjective.step`; pseudo-labels come from the student and carry no gradient."""
+        if unlabeled is None:
+            return supervised_step(models, labeled)
+        with torch.no_grad():
+            weak = models.student(unlabeled.weak).softmax(dim=1)
+        both = (unlabeled.strong, *unlabeled.others)
+        cuts = [CutMix.draw(view, models.rng) if self.cutmix else None for view in both]
+        mixed = [view if cut is None else cut.mix(view) for view, cut in zip(both, cuts, strict=True)]
+        logits_labeled, *shown = models.student(torch.cat([labeled.x, *mixed])).split(
+            [len(v) for v in (labeled.x, *mixed)]
+        )
+        strong = [said if cut is None else cut.undo(said) for said, cut in zip(shown, cuts, strict=True)]
+        perturbed = cast(Any, models.student).perturbed(unlabeled.weak, self.dropped)
+
+        confidence, pseudo = weak.max(dim=1)
+        sure = (confidence >= self.threshold) & unlabeled.valid
+
+        def against(logits: Tensor) -> Tensor:
+            return over_valid(F.cross_entropy(logits, pseudo, reduction="none") * sure, unlabeled.valid)
+
+        loss_views = torch.stack([against(logits) for logits in strong]).mean()
+        loss_unlabeled = self.views * loss_views + self.features * against(perturbed)
+        loss_labeled = dice_ce(logits_labeled, labeled.y)
+        loss = loss_labeled + loss_unlabeled
+        logs = {
+            "loss_labeled": loss_labeled.detach(),
+            "loss_unlabeled": loss_unlabeled.detach(),
+            "mask_rate": over_valid(sure.float(), unlabeled.valid),
+        }
+        seen = strong[0].detach().softmax(dim=1)
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, weak, seen, unlabeled.valid))
