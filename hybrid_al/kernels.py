@@ -79,6 +79,32 @@ def _nearest_of_block(
     return best, rows
 
 
+def closest(vectors_ND: FloatArray, centres_KD: FloatArray, *, block: int = BLOCK) -> IntArray:
+    """The nearest centre of each vector (N,), which is that of `nearest`, sooner.
+
+    Compared in float32; only vectors whose best two centres are closer together than its rounding can tell go on to
+    `nearest`. Memory is O(block K) beside the vectors.
+    """
+    import torch
+
+    vectors, centres = _tensor(vectors_ND), _tensor(centres_KD)
+    if len(centres) == 1:
+        return np.zeros(len(vectors), dtype=np.int64)
+    squares = centres.square().sum(1)
+    unit = 4 * vectors.shape[1] * torch.finfo(torch.float32).eps * (1 + squares.max())
+    found, unsure = torch.empty(len(vectors), dtype=torch.int64), torch.empty(len(vectors), dtype=torch.bool)
+    for start in range(0, len(vectors), block):
+        part = vectors[start : start + block]
+        best, place = torch.addmm(squares, part, centres.T, alpha=-2).topk(2, dim=1, largest=False)
+        found[start : start + block] = place[:, 0]
+        unsure[start : start + block] = best[:, 1] - best[:, 0] <= unit * (1 + part.square().sum(1))
+    again = unsure.numpy().nonzero()[0]
+    nearest_K = found.numpy()
+    if len(again):
+        nearest_K[again] = nearest(vectors_ND[again], centres_KD, 1)[1][:, 0]
+    return nearest_K
+
+
 def typicality(vectors_ND: FloatArray, k: int) -> FloatArray:
     """Inverse mean Euclidean distance to the k nearest other rows (N,), larger = denser, at most 1e5.
 

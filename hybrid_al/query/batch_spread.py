@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from ..covers import similarity_cover
 from ..embeddings import Metric
-from ..kernels import draw, nearest, squared_to
+from ..kernels import closest, draw, nearest, squared_to
 from ..types import FloatArray, IntArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_metric, check_whole, rest_by_score, weights_of
@@ -109,14 +109,19 @@ def weighted_k_means(
         squared = squared_to(vectors_MD, vectors_MD[seeds[-1]])
         reach = np.minimum(reach, squared) if len(seeds) > 1 else squared.astype(np.float64)
     centres = vectors_MD[seeds]
-    cluster, rows = nearest(vectors_MD, centres, 1)[1][:, 0], np.arange(len(vectors_MD))
+    cluster, changed = closest(vectors_MD, centres), np.ones(len(centres), dtype=np.bool_)
     for _ in range(iterations):
-        sums = csr_array((weights_M, (cluster, rows)), shape=(len(centres), len(rows))) @ vectors_MD
-        total = np.bincount(cluster, weights_M, minlength=len(centres))
-        centres = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-300)[:, None], centres)
-        before, cluster = cluster, nearest(vectors_MD, centres, 1)[1][:, 0]
-        if np.array_equal(before, cluster):
+        rows = np.flatnonzero(changed[cluster])  # clusters that kept their members keep their centre
+        weighted = csr_array((weights_M[rows], (cluster[rows], rows)), shape=(len(centres), len(vectors_MD)))
+        total = np.bincount(cluster[rows], weights_M[rows], minlength=len(centres))
+        means = (weighted @ vectors_MD) / np.maximum(total, 1e-300)[:, None]
+        centres = np.where(total[:, None] > 0, means, centres)
+        before, cluster = cluster, closest(vectors_MD, centres)
+        moved = before != cluster
+        if not moved.any():
             break
+        changed = np.zeros(len(centres), dtype=np.bool_)
+        changed[before[moved]] = changed[cluster[moved]] = True
     return centres, cluster
 
 

@@ -9,6 +9,7 @@ import torch
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import (
     Rows,
+    closest,
     draw,
     k_center,
     k_means,
@@ -305,3 +306,16 @@ def test_k_means_plus_plus_of_outer_products_takes_each_distinct_one_once() -> N
 
 def test_squared_to() -> None:
     np.testing.assert_allclose(squared_to(rows(4), rows(4, seed=1)), np.diag(full(rows(4), rows(4, seed=1))), rtol=1e-5)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-9, 1e-5, 1.0])
+@pytest.mark.parametrize("centre", [0.0, 300.0])
+def test_the_closest_centre_is_the_nearest_even_where_float32_cannot_tell(apart: float, centre: float) -> None:
+    rng = np.random.default_rng(0)
+    vectors = (centre + rng.normal(size=(300, 16))).astype(np.float32)
+    centres = vectors[:7].astype(np.float64)
+    centres = np.concatenate([centres + apart * rng.normal(size=centres.shape), centres])
+    exact = ((vectors[:, None].astype(np.float64) - centres.astype(np.float32)) ** 2).sum(axis=2)
+    found = exact[np.arange(300), closest(vectors, centres, block=64)]
+    np.testing.assert_allclose(found, exact.min(axis=1), rtol=0, atol=1e-9)
+    assert np.array_equal(closest(vectors, centres[:1]), np.zeros(300))
