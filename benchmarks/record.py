@@ -8,8 +8,7 @@ set. All ways of recording watch the same training, which none of them changes. 
 `auroc`, the area under the ROC curve of a score for the unlabeled images that the model (its teacher) gets wrong;
 `fused`, the same of the mid-rank mean of score and entropy, as `hybrid` fuses them; `rank`, Spearman's correlation with
 entropy; `rare`, the share of the rarest class in the top tenth over its share in the pool. The first row of a training
-is entropy itself. Printed: means over seeds and labels, with the standard error over seeds of the difference of `fused`
-from the default's.
+is entropy itself. What the CSV lacks is played, then the block `<!-- bench: record -->` of RESULTS.md is filled.
 """
 
 from __future__ import annotations
@@ -29,7 +28,9 @@ from hybrid_al import train
 from hybrid_al.assemble import experiment
 from hybrid_al.bench.cell import make_stage0
 from hybrid_al.bench.grid import load_grid, parse_seeds
+from hybrid_al.bench.publish import fill
 from hybrid_al.bench.runner import Paths, Variant, _stage0, open_variants
+from hybrid_al.bench.tables import Table, markdown
 from hybrid_al.consistency import ALL_PARTS, Consistency, ConsistencyRecorder, Recording
 from hybrid_al.labels import LabelStore
 from hybrid_al.recording import Evidences, testify
@@ -39,6 +40,7 @@ from hybrid_al.scores import entropy, mid_ranks
 from hybrid_al.semi.base import Evidence, Models, Unlabeled
 from hybrid_al.types import Annotation, FloatArray, IntArray
 
+HERE = Path(__file__).parent
 SIZES = (10, 20, 40, 80)
 WAYS = {
     "default": Recording(),
@@ -84,16 +86,16 @@ class Watch:
 
 
 def main() -> None:
-    """Play what is missing in the CSV, then print its table."""
+    """Play what is missing in the CSV, then fill the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("objectives", nargs="*", default=["mean_teacher", "fixmatch"])
     parser.add_argument("--seeds", default="100-109")
-    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/record"))
+    parser.add_argument("-o", "--out", type=Path, default=HERE / "record")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "record.csv"
     rows = read(file)
-    grid = load_grid("benchmarks/defaults.yaml", ["bench.encoders=1"], objectives=args.objectives, seeds=args.seeds)
+    grid = load_grid(HERE / "defaults.yaml", ["bench.encoders=1"], objectives=args.objectives, seeds=args.seeds)
     paths = Paths(args.out, Path("runs/bench"))
     for variant in open_variants(grid, paths, "cpu"):
         for objective in args.objectives:
@@ -107,7 +109,7 @@ def main() -> None:
                     project = replace(base, recipe=recipe, run=run, base=stage.folder)
                     rows += play(replace(variant, project=project), objective, seed)
                     write(file, rows)
-    report(rows)
+    fill(HERE / "RESULTS.md", "record", markdown(tables(rows)))
 
 
 def play(variant: Variant, objective: str, seed: int) -> Iterator[Row]:
@@ -189,28 +191,49 @@ def write(file: Path, rows: list[Row]) -> None:
         writer.writerows([*row[:5], *(f"{v:.4f}" for v in row[5:])] for row in rows)
 
 
-def report(rows: list[Row]) -> None:
-    """A table a variant and objective: means, and how `fused` differs from the default's, with its standard error."""
-    for variant, objective in dict.fromkeys(row[:2] for row in rows):
-        own = [row for row in rows if row[:2] == (variant, objective)]
-        seeds = sorted({row[2] for row in own})
-        print(f"\n{variant}, {objective}, {len(seeds)} seeds\n")
-        print("| way | finds errors | fused with entropy | fused minus the default's | rank with entropy | rare |")
-        print("| --- | --- | --- | --- | --- | --- |")
-        values = {
-            way: np.array([[r[5:] for r in own if r[2] == s and r[4] == way] for s in seeds]) for way in ways(own)
-        }
-        for way, found in values.items():
-            auroc, fused, rank, rare = found.mean(axis=(0, 1))
-            less = (found - values["default"])[:, :, 1].mean(axis=1)
-            error = less.std(ddof=1) / np.sqrt(len(less)) if len(less) > 1 else np.nan
-            cells = f"{auroc:.3f} | {fused:.3f} | {less.mean():+.4f} ± {error:.4f} | {rank:.2f} | {rare:.2f}"
-            print(f"| {way} | {cells} |")
+def tables(rows: list[Row]) -> list[Table]:
+    """A row a way, a column a variant and objective: what each finds, and what that differs from the default's."""
+    columns = list(dict.fromkeys(row[:2] for row in rows))
+    ways = list(dict.fromkeys(row[4] for row in rows))
+    found = {(column, way): _of_seeds(rows, column, way) for column in columns for way in ways}
+    names = tuple(f"{variant}, {objective}" for variant, objective in columns)
+    seeds = len({row[2] for row in rows})
+    means = [(w, *(" / ".join(f"{v:.3f}" for v in found[c, w].mean(axis=0)[:2]) for c in columns)) for w in ways]
+    less = [(w, *(_difference(found[c, w] - found[c, "default"]) for c in columns)) for w in ways]
+    rest = [(w, *("{2:.2f} / {3:.2f}".format(*found[c, w].mean(axis=0)) for c in columns)) for w in ways]
+    note = f"Means over {SIZES} labels and {seeds} seeds"
+    return [
+        Table(
+            "Which images the model gets wrong: the record alone / with entropy",
+            f"Area under the ROC curve for errors at unlabeled images. {note}.",
+            ("way", *names),
+            tuple(means),
+        ),
+        Table(
+            "With entropy, minus the default record with entropy",
+            f"The same in points, with the standard error over seeds. {note}.",
+            ("way", *names),
+            tuple(less),
+        ),
+        Table(
+            "Rank correlation with entropy / the rarest class in the top tenth over its share",
+            f"{note}.",
+            ("way", *names),
+            tuple(rest),
+        ),
+    ]
 
 
-def ways(rows: list[Row]) -> list[str]:
-    """The ways in the order they were written."""
-    return list(dict.fromkeys(row[4] for row in rows))
+def _of_seeds(rows: list[Row], column: tuple[str, ...], way: str) -> FloatArray:
+    """auroc, fused, rank and rare of each seed (S, 4), the mean over the numbers of labels."""
+    own = [row for row in rows if row[:2] == column and row[4] == way]
+    seeds = sorted({row[2] for row in own})
+    return np.array([np.mean([row[5:] for row in own if row[2] == seed], axis=0) for seed in seeds])
+
+
+def _difference(less_S4: FloatArray) -> str:
+    points = 100 * less_S4[:, 1]
+    return f"{points.mean():+.2f} ± {points.std(ddof=1) / np.sqrt(len(points)):.2f}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ Witness = Literal["objective", "student", "teacher", "both"]
 
 @dataclass(frozen=True)
 class Recording:
-    """What of a training goes into the record, and how it is read. No default was chosen by a study yet.
+    """What of a training goes into the record, and how it is read; what each is worth: benchmarks/RESULTS.md, "record".
 
     decay    weight that the past keeps at each further visit, in [0, 1]; 1 = a plain mean
     skip     share of the fit that is not recorded, in [0, 1): 2/3 leaves its last third

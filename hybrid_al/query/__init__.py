@@ -13,7 +13,6 @@ from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding
 from .foreground import ForegroundRandom
-from .guarded import Guarded
 from .hybrid import Hybrid
 from .kcenter import KCenter
 from .kmeans import KMeans
@@ -51,7 +50,6 @@ __all__ = [
     "ExpectedGradientLength",
     "FacilityLocation",
     "ForegroundRandom",
-    "Guarded",
     "Hybrid",
     "KCenter",
     "KMeans",
@@ -123,5 +121,4 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "tod": TOD,
     "hybrid": Hybrid,
     "schedule": Schedule,
-    "guarded": Guarded,
 }

@@ -1,0 +1,36 @@
+"""Committed studies with scripts of their own: what is said of them is what the script makes of the committed CSV."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+from hybrid_al.bench.tables import markdown
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_stage_0_are_those_of_the_csv() -> None:
+    page = (BENCHMARKS / "PRETRAINING.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- pretrain_methods -->\n\n(.*?)\n*<!-- end -->", page, re.DOTALL)
+    assert found is not None
+    lines = list(script("pretrain_methods").tables(BENCHMARKS / "pretrain_methods" / "results.csv"))
+    assert found[1] == "\n".join(lines).rstrip()
+
+
+def test_the_tables_of_the_record_are_those_of_the_csv() -> None:
+    page = (BENCHMARKS / "RESULTS.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- bench: record -->\n\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert found is not None
+    record = script("record")
+    assert found[1] == markdown(record.tables(record.read(BENCHMARKS / "record" / "record.csv")))
