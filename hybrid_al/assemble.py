@@ -28,6 +28,7 @@ from .oracle import Holdout, Oracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import COLD, Scorer
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
+from .regions import Regions
 from .rundir import RunDir
 from .stopping import Stopping
 from .track.base import Trackers
@@ -143,8 +144,13 @@ class Task(Protocol):
     ) -> tuple[Learner, Scorer | None]:
         """The learner, and what scores samples where they have no class probabilities of their own."""
 
-    def truth(self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path) -> tuple[Oracle, Holdout | MaskHoldout]:
-        """Who answers, and who measures."""
+    def regions(self, recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
+        """The parts of the pool's images, where they are what is asked about."""
+
+    def truth(
+        self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+    ) -> tuple[Oracle, Holdout | MaskHoldout]:
+        """Who answers about images, or `parted` about parts of them; and who measures."""
 
 
 def task_of(recipe: Recipe) -> Task:
@@ -204,7 +210,9 @@ def experiment(project: Project) -> Experiment:
     if len(classes) < 2:
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
     learner, scorer, embeddings = _learner(project)
-    oracle, holdout = task_of(recipe).truth(recipe, dataset, project.run, project.cache)
+    task = task_of(recipe)
+    parted = task.regions(recipe, dataset, project.store(), project.cache)
+    oracle, holdout = task.truth(recipe, dataset, project.run, project.cache, parted)
     return Experiment(
         manifest=dataset.manifest,
         classes=classes,
@@ -222,6 +230,7 @@ def experiment(project: Project) -> Experiment:
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
         scorer=scorer,
+        regions=parted,
     )
 
 

@@ -16,9 +16,11 @@ from .oracle import Holdout, Oracle, SimulatedOracle, worklist
 from .query import QueryStrategy
 from .query.base import Scorer
 from .recipe import Recipe
+from .regions import Regions
 from .rundir import RunDir
 
 if TYPE_CHECKING:
+    from .data.store import ImageStore
     from .network_learner import Foundation
     from .semi.base import Objective
     from .train import Schedule
@@ -58,7 +60,11 @@ def _settings(recipe: Recipe) -> Any:
     return component(learners, "learner", recipe.learner.name, recipe.learner.params)
 
 
-def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path) -> tuple[Oracle, Holdout]:
+def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> None:
+    """None: an image has one class."""
+
+
+def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None) -> tuple[Oracle, Holdout]:
     """Who answers, and who measures."""
     return _oracle(recipe, dataset, run), Holdout(dataset.manifest, dataset.truth)
 

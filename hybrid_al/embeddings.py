@@ -22,11 +22,15 @@ USED = "used"
 
 @dataclass(frozen=True)
 class Embeddings:
-    """vectors (N, D) float32, raw, one row per manifest row; digests of the encoder and of the manifest."""
+    """vectors (N, D) float32, raw, one row per manifest row; digests of the encoder and of the manifest.
+
+    parts  that each row stands for, where a query asks about parts of images (`regions.py`)
+    """
 
     vectors: FloatArray
     encoder: str
     manifest: str
+    parts: int = 1
 
     def __post_init__(self) -> None:
         """Refuse anything but a matrix."""
@@ -38,7 +42,7 @@ class Embeddings:
 
         Memory: the copy and a block of rows.
         """
-        rows: FloatArray = np.asarray(self.vectors[indices], dtype=np.float32)
+        rows: FloatArray = np.asarray(self.vectors[indices // self.parts], dtype=np.float32)
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
             bad = np.flatnonzero(~np.isfinite(part).all(axis=1))

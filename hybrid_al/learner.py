@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,10 +17,14 @@ Log = Callable[[Mapping[str, float], int], None]
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit leaves behind besides the model: its last training metrics and the consistency it saw."""
+    """What a fit leaves behind besides the model: its last training metrics and the consistency it saw.
+
+    spent  what its labels cost in one unit or another, for the round's metrics: `cost/pixels`, ...
+    """
 
     metrics: Mapping[str, float]
     consistency: Consistency | None = None
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 class Learner(Protocol):

@@ -26,6 +26,7 @@ from .manifest import Manifest
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scorer, check_query
+from .regions import Regions
 from .rng import derive
 from .rundir import RunDir, write_arrays
 from .stopping import AGREEMENT, Stopping, kappa, signals, stop_set
@@ -41,7 +42,8 @@ class Experiment:
     pretraining wrote what it says of every sample, `costs` (N,) what an answer costs, for strategies that ask.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels. `scorer` scores
-    samples by their pixels in segmentation.
+    samples by their pixels in segmentation. `regions` are parts of images, where they and not whole images are asked
+    about: then queries and budgets are of units.
     """
 
     manifest: Manifest
@@ -60,12 +62,26 @@ class Experiment:
     calibrating: Calibrating | None = None
     stopping: Stopping = field(default_factory=Stopping)
     scorer: Scorer | None = None
+    regions: Regions | None = None
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool cannot pay for."""
-        pool = len(self.manifest.indices("pool"))
+        pool, what = len(self.pool), "samples" if self.regions is None else "regions"
         if sum(self.budgets) > pool:
-            raise InputError("loop.budgets", f"at most the pool's {pool} samples in all", str(sum(self.budgets)))
+            raise InputError("loop.budgets", f"at most the pool's {pool} {what} in all", str(sum(self.budgets)))
+
+    @property
+    def pool(self) -> IntArray:
+        """All that may be asked about: samples, or units."""
+        return self.manifest.indices("pool") if self.regions is None else self.regions.units
+
+    def samples(self, picks: IntArray) -> IntArray:
+        """The sample of each pick."""
+        return picks if self.regions is None else self.regions.samples(picks)
+
+    def labels(self, labels: LabelStore) -> LabelStore:
+        """What was said, of samples or of units."""
+        return labels if self.regions is None else self.regions.labels(labels)
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """Whether the committed rounds are all there will be."""
@@ -116,6 +132,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
     if measured.reliability:
         write_arrays(disk.round_path(r) / "reliability.npz", measured.reliability)
     metrics = measured.metrics | _stop_signals(experiment, disk, r, len(labels.labeled), calibration)
+    metrics |= fit.spent
     seconds["evaluate"] = time.perf_counter() - began
 
     _commit(experiment, disk, tracker, r, picks, labels, fit, metrics, seconds)
@@ -160,23 +177,25 @@ def _stop_signals(
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked."""
-    committed = disk.query_ids(r)
+    committed, units = disk.query_ids(r), disk.query_units(r)
     if committed is not None:
-        return np.asarray([experiment.manifest.position[i] for i in committed], dtype=np.int64)
+        rows = np.asarray([experiment.manifest.position[i] for i in committed], dtype=np.int64)
+        return rows if units is None else units
     _, strategy = experiment.strategy(r)
     state = _state(experiment, disk, r, strategy.needs)
     budget = experiment.budgets[r]
     if budget > len(state.candidates):
         raise InputError(f"budget of round {r}", f"at most {len(state.candidates)} candidates left", str(budget))
     query = strategy.select(state, budget, derive(experiment.seed, "query", r))
-    disk.commit_query(r, check_query(query, state, budget), experiment.manifest)
+    parts = 1 if experiment.regions is None else experiment.regions.parts
+    disk.commit_query(r, check_query(query, state, budget), experiment.manifest, parts)
     return query.indices
 
 
 def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need]) -> QueryState:
     """What the strategy of round r may look at, read back from the commit of round r - 1; nothing it does not need."""
-    labels = disk.labels(len(experiment.manifest))
-    candidates = np.setdiff1d(experiment.manifest.indices("pool"), labels.answered)
+    labels = experiment.labels(disk.labels(len(experiment.manifest)))
+    candidates = np.setdiff1d(experiment.pool, labels.answered)
     predictor, consistency, extras = None, None, dict[str, FloatArray]()
     if "stage0" in needs:
         extras |= _records(experiment)
@@ -195,12 +214,15 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
             extras |= experiment.learner.extras(frozenset({"gradients"}))
         if "consistency" in needs:
             consistency = Consistency.load(previous / "consistency.npz")
+    groups, parts = experiment.manifest.group_codes, 1 if experiment.regions is None else experiment.regions.parts
+    if parts > 1:
+        groups, extras = np.repeat(groups, parts), {name: np.repeat(v, parts, axis=0) for name, v in extras.items()}
     return QueryState(
         round=r,
         labels=labels,
         candidates=candidates,
-        groups=experiment.manifest.group_codes,
-        embeddings=experiment.embeddings,
+        groups=groups,
+        embeddings=replace(experiment.embeddings, parts=parts),
         predictor=predictor,
         scorer=None if predictor is None else experiment.scorer,
         consistency=consistency,
@@ -267,8 +289,8 @@ def _commit(
         index=r,
         strategy=experiment.strategy(r)[0],
         budget=experiment.budgets[r],
-        query=tuple(experiment.manifest.ids[i] for i in picks.tolist()),
-        labeled=len(labels.labeled),
+        query=tuple(experiment.manifest.ids[i] for i in experiment.samples(picks).tolist()),
+        labeled=len(experiment.labels(labels).labeled),
         metrics=metrics,
         seed=experiment.seed,
         seconds=seconds,
@@ -277,7 +299,7 @@ def _commit(
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         },
     )
-    _track(experiment, tracker, row, labels, fit, picks)
+    _track(experiment, tracker, row, labels, fit, experiment.samples(picks))
     disk.commit_round(row, labels)
 
 

@@ -15,6 +15,7 @@ from .learner import Learner
 from .manifest import Manifest, Split
 from .mask_metrics import averaged, structures
 from .oracle import Measured
+from .regions import Regions
 from .rundir import RunDir, write_atomic
 from .types import IGNORE, Annotation, BoolArray, FloatArray, IntArray, LabelMap
 
@@ -47,6 +48,38 @@ class SimulatedMasks:
         return Annotation(index, "mask", file.relative_to(self.run.path).as_posix(), "simulated", round)
 
 
+@dataclass(frozen=True)
+class SimulatedRegions:
+    """Answers with parts of the masks, in the size of the network; the file of an answer holds the earlier ones too.
+
+    known (N,) whether a sample has a mask that may be given; truth  positions (B,) -> label maps (B, S, S).
+    """
+
+    known: BoolArray
+    truth: Callable[[IntArray], LabelMap]
+    regions: Regions
+    run: RunDir
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; the query is of units, an annotation of a sample with the parts that were asked."""
+        return tuple(self._answer(i, parts, round) for i, parts in self.regions.by_sample(query).items())
+
+    def _answer(self, index: int, parts: tuple[int, ...], round: int) -> Annotation:
+        row, name = np.asarray([index], dtype=np.int64), f"{index:06d}.png"
+        shown = np.full(self.regions.maps(row).shape[1:], IGNORE, dtype=np.uint8)
+        if self.known[index]:
+            folders = [self.run.round_path(r) / "answers" for r in range(round)]
+            earlier = [folder / name for folder in folders if (folder / name).is_file()]
+            before = from_png(earlier[-1].read_bytes()) if earlier else shown
+            shown = np.where(np.isin(self.regions.maps(row)[0], parts), self.truth(row)[0], before)
+        if (shown == IGNORE).all():
+            return Annotation(index, "skip", None, "simulated", round, region=parts)
+        file = self.run.round_path(round) / "answers" / name
+        write_atomic(file, to_png(shown))
+        target = file.relative_to(self.run.path).as_posix()
+        return Annotation(index, "mask", target, "simulated", round, cost=float(len(parts)), region=parts)
+
+
 def to_png(labels: LabelMap) -> bytes:
     """A label map as a PNG file whose grey values are the classes."""
     from PIL import Image
@@ -54,6 +87,13 @@ def to_png(labels: LabelMap) -> bytes:
     out = io.BytesIO()
     Image.fromarray(labels).save(out, format="PNG", optimize=False)
     return out.getvalue()
+
+
+def from_png(file: bytes) -> LabelMap:
+    """What `to_png` made a file of."""
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(file)))
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,26 @@ from torch import Tensor
 
 from .consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
 from .errors import InputError
-from .pixels import Reduction, Sum, divergence
+from .pixels import Reduction, Sum, by_part, divergence
 from .semi.base import Evidence
 from .semi.dense.base import PixelEvidence
 from .types import FloatArray, IntArray
 
 
 class MapRecorder:
-    """Accumulates the evidence of one fit over n samples; `record()` freezes it.
+    """Accumulates the evidence of one fit over n samples, or over the `parts` of each; `record()` freezes it.
 
     Agreement, confidence, divergence and time above the threshold are those of pixels, reduced as a query's scores are.
     No map is kept: flips are the total variation between the areas of the classes at one visit and at the next, each
     a share of the image, which is a lower bound of the share of its pixels that changed. No sample has a class, so
-    `pseudo_label` stays -1.
+    `pseudo_label` stays -1. Of parts all this is the mean over the pixels that a view shows of them, and a part that it
+    does not show was not seen.
     """
 
-    def __init__(self, n: int, classes: int, reduction: Reduction, recording: Recording) -> None:
-        self._recorder = ConsistencyRecorder(n, recording)
-        self._reduction = reduction
-        self._areas = np.full((n, classes), np.nan, dtype=np.float32)
+    def __init__(self, n: int, classes: int, reduction: Reduction, recording: Recording, parts: int = 1) -> None:
+        self._recorder = ConsistencyRecorder(n * parts, recording)
+        self._reduction, self._parts = reduction, parts
+        self._areas = np.full((n * parts, classes), np.nan, dtype=np.float32)
 
     @property
     def seen(self) -> IntArray:
@@ -34,23 +35,43 @@ class MapRecorder:
         return self._recorder.seen
 
     @torch.no_grad()
-    def add(self, evidence: Evidence | None) -> None:
-        """One step's evidence about distinct rows; None where the step saw no unlabeled sample."""
+    def add(self, evidence: Evidence | None, parts: Tensor | None = None) -> None:
+        """One step's evidence about distinct rows; None where the step saw no unlabeled sample.
+
+        parts (U, H, W): the part of each pixel, `IGNORE` in padding, where parts are what is recorded
+        """
         if evidence is None:
             return
         if not isinstance(evidence, PixelEvidence):
             raise InputError("evidence of a segmentation objective", "PixelEvidence", type(evidence).__name__)
         weak, strong, valid = evidence.weak.float(), evidence.strong.float(), evidence.valid
         sure, label = weak.max(dim=1)
-        parts = [
+        if parts is not None:
+            self._add_parts(evidence.indices, weak, strong, parts)
+            return
+        said = [
             1 - self._reduced(label != strong.argmax(dim=1), label, valid),
             1 - self._reduced(1 - sure, label, valid),
             self._reduced(divergence(weak, strong), label, valid),
             1 - self._reduced(sure < THRESHOLD, label, valid),
         ]
-        agreed, confident, apart, above = torch.stack(parts).double().cpu().numpy()
+        agreed, confident, apart, above = torch.stack(said).double().cpu().numpy()
         flips = self._flips(evidence.indices, label, valid)
         self._recorder.note(evidence.indices, np.stack([agreed, confident, flips, apart, above]))
+
+    def _add_parts(self, indices: IntArray, weak: Tensor, strong: Tensor, parts: Tensor) -> None:
+        sure, label = weak.max(dim=1)
+        shown = torch.nn.functional.one_hot(label, self._areas.shape[1]).movedim(-1, 0)
+        agreed = label == strong.argmax(dim=1)
+        maps = [agreed.float(), sure, divergence(weak, strong), (sure >= THRESHOLD).float(), *shown.float()]
+        sums = torch.stack([by_part(m, parts, self._parts)[0] for m in maps])
+        pixels = by_part(sure, parts, self._parts)[1]
+        means = (sums / pixels.clamp(min=1)).flatten(1).double().cpu().numpy()
+        seen = np.flatnonzero(pixels.flatten().cpu().numpy())
+        units = (indices[:, None] * self._parts + np.arange(self._parts)).ravel()[seen]
+        agreement, confidence, apart, above = means[:4, seen]
+        flips = self._moved(units, means[4:, seen].T.astype(np.float32))
+        self._recorder.note(units, np.stack([agreement, confidence, flips, apart, above]))
 
     def record(self) -> Consistency:
         """The consistency so far."""
@@ -64,7 +85,11 @@ class MapRecorder:
     def _flips(self, indices: IntArray, label: Tensor, valid: Tensor) -> FloatArray:
         classes = self._areas.shape[1]
         shown = torch.nn.functional.one_hot(label, classes) * valid.unsqueeze(-1)
-        areas = (shown.sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1).unsqueeze(1)).float().cpu().numpy()
-        changed: FloatArray = np.abs(areas - self._areas[indices]).sum(axis=1) / 2
-        self._areas[indices] = areas
+        areas = shown.sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1).unsqueeze(1)
+        return self._moved(indices, areas.float().cpu().numpy())
+
+    def _moved(self, rows: IntArray, areas: FloatArray) -> FloatArray:
+        """How far the areas of the classes (U, C) moved since the rows' last visit (U,); 0 at the first."""
+        changed: FloatArray = np.abs(areas - self._areas[rows]).sum(axis=1) / 2
+        self._areas[rows] = areas
         return np.nan_to_num(changed)

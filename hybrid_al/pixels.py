@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError
+from .types import IGNORE
 
 
 def least_confidence(probs_BSCHW: Tensor) -> Tensor:
@@ -68,6 +69,14 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "foreground": foreground,
 }
 """By the name of the function of `scores` that says the same of a whole sample."""
+
+
+def by_part(values_BHW: Tensor, parts_BHW: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Sums of values over the parts of each image, and pixels of the parts, both (B, count); `IGNORE` is no part."""
+    flat = parts_BHW.long().where(parts_BHW != IGNORE, torch.full_like(parts_BHW, count).long()).flatten(1)
+    sums = values_BHW.new_zeros(len(flat), count + 1).scatter_add_(1, flat, values_BHW.flatten(1))
+    pixels = torch.zeros_like(sums).scatter_add_(1, flat, torch.ones_like(sums[:1, :1]).expand(flat.shape))
+    return sums[:, :count], pixels[:, :count]
 
 
 def divergence(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:

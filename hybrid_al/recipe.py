@@ -140,10 +140,17 @@ class SegmentationSection(_Section):
     network    the decoder around the encoder, with settings of segmentation-models-pytorch (`decoder_channels`, ...)
     reduction  how scores of pixels become that of an image, in queries and in the consistency record; the mean over all
                pixels is the survey's
+    unit       what a query asks about and a budget counts: the image (or slice), windows or superpixels of it
     """
 
     network: Named = Component(name="unet")
     reduction: Named = Component(name="mean")
+    unit: Named = Component(name="image")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs of the time before there were units stay the runs that they are."""
+        return {k: v for k, v in plain(self).items() if k != "unit" or self.unit.name != "image"}
 
 
 class Loop(_Section):

@@ -171,8 +171,11 @@ class RunDir:
             return LabelStore(n)
         return LabelStore.from_jsonl(n, (self.round_path(done - 1) / "labels.jsonl").read_text())
 
-    def commit_query(self, round: int, query: Query, manifest: Manifest) -> None:
-        """Write scores, then `query.csv`: from here on the picks of this round are fixed."""
+    def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
+        """Write scores, then `query.csv`: from here on the picks of this round are fixed.
+
+        Where a sample has `parts` that are asked about each alone, the picks are units (`regions.py`).
+        """
         folder = self.round_path(round)
         by_index: dict[int, float] = {}
         if query.scores is not None:
@@ -180,11 +183,13 @@ class RunDir:
             by_index = dict(zip(query.scores.indices.tolist(), query.scores.values.tolist(), strict=True))
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(QUERY_COLUMNS)
+        writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
         for rank, index in enumerate(query.indices.tolist()):
             score = f"{by_index[index]:.6g}" if index in by_index else ""
             reason = query.reasons[rank] if query.reasons else ""
-            writer.writerow([rank, manifest.ids[index], manifest.paths[index], score, reason, ""])
+            sample, part = divmod(index, parts)
+            unit = (index, part) if parts > 1 else ()
+            writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit])
         write_atomic(folder / "query.csv", out.getvalue())
 
     def query_ids(self, round: int) -> tuple[str, ...] | None:
@@ -194,6 +199,15 @@ class RunDir:
             return None
         with file.open(newline="") as rows:
             return tuple(row["id"] for row in csv.DictReader(rows))
+
+    def query_units(self, round: int) -> IntArray | None:
+        """Units of a committed query in order of preference; None where the round has none yet, or of whole samples."""
+        file = self.round_path(round) / "query.csv"
+        if not file.is_file():
+            return None
+        with file.open(newline="") as rows:
+            units = [int(row["unit"]) for row in csv.DictReader(rows) if "unit" in row]
+        return np.asarray(units, dtype=np.int64) if units else None
 
     def commit_round(self, round: Round, labels: LabelStore) -> None:
         """Write the labels, then `round.json`, which commits the round."""

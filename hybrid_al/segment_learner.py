@@ -23,13 +23,14 @@ from .mask_oracle import answer_table
 from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, seeded, without_prefix
 from .models.segmenter import Committee, Segmenter, together
 from .pixel_record import MapRecorder
-from .pixels import PIXEL_SCORES, Mean, Reduction
+from .pixels import PIXEL_SCORES, Mean, Reduction, by_part
+from .regions import Regions
 from .rng import derive, derive_seed
 from .rundir import sha256_of
 from .semi.base import Labeled
 from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
-from .types import FloatArray, IntArray, PredictionBatch
+from .types import IGNORE, FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
 BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
@@ -42,13 +43,15 @@ SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, e
 class MaskInputs:
     """Images (B, C, H, W) with what is known of their pixels, viewed on the device.
 
-    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding.
+    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding; `regions` where parts of
+    images are asked about.
     """
 
     store: ImageStore
     views: PixelViews
     sizes: IntArray
     device: torch.device
+    regions: Regions | None = None
 
     def plain(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Images without augmentation, and which of their pixels (B, H, W) are no padding."""
@@ -63,8 +66,17 @@ class MaskInputs:
 
     def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
         """Fresh weak views, and `strong` strong ones."""
-        weak, (first, *others), valid = self.views.unlabeled(*self.plain(indices), generator, strong)
-        return UnlabeledPixels(indices, weak, first, valid, tuple(others))
+        images, known = self.plain(indices)
+        if self.regions is None:
+            weak, (first, *others), valid = self.views.unlabeled(images, known, generator, strong)
+            return UnlabeledPixels(indices, weak, first, valid, tuple(others))
+        weak, (first, *others), parts = self.views.unlabeled(images, self.parts(indices), generator, strong)
+        return UnlabeledPixels(indices, weak, first, parts != IGNORE, tuple(others), parts)
+
+    def parts(self, indices: IntArray) -> Tensor:
+        """The part of each pixel (B, H, W) of images of the pool, `IGNORE` in padding."""
+        assert self.regions is not None
+        return torch.from_numpy(self.regions.maps(indices)).to(self.device)
 
 
 class SegmentLearner:
@@ -103,29 +115,39 @@ class SegmentLearner:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one mask", "none (all were skipped)")
-        masks, seed = self.masks(labels), derive_seed(seed, "fit", round)
-        unlabeled = np.setdiff1d(self.pool, masks.samples)
-        recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record)
+        masks, seed, regions = self.masks(labels), derive_seed(seed, "fit", round), self.inputs.regions
+        unlabeled = np.setdiff1d(self.pool, masks.samples) if regions is None else regions.open(labels)
+        parts = 1 if regions is None else regions.parts
+        recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
         student = self._start(seed, previous)
         teacher, metrics, _ = learn(
             student,
             self.objective.step,
             self._batches(masks, unlabeled, seed),
-            lambda _, __, said: recorder.add(said),
+            lambda _, shown, said: recorder.add(said, None if shown is None else shown.parts),
             self.schedule,
             steps=self.schedule.length(len(masks)),
             seed=seed,
             log=log,
         )
         self._student, self._teacher, passes = student.eval(), teacher.eval(), 0
-        if (recorder.seen[unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
+        if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().following(previous)
         unseen = np.flatnonzero(masks.pixels[: self.classes] == 0).tolist()
         for c in unseen:
             print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
         seen = float(self.classes - len(unseen))
-        return FitResult({**metrics, "train/top_up_passes": float(passes), "train/classes_seen": seen}, consistency)
+        metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
+        return FitResult(metrics, consistency, _spent(masks, self.classes))
+
+    def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
+        """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
+        regions = self.inputs.regions
+        if regions is None:
+            return rows[recorder.seen[rows] < MIN_VISITS]
+        seen = recorder.seen.reshape(-1, regions.parts)[rows]
+        return rows[((seen < MIN_VISITS) & (regions.sizes[rows] > 0)).any(axis=1)]
 
     def _made(self, seed: int) -> Segmenter | Committee:
         """What the objective trains, untrained."""
@@ -165,15 +187,29 @@ class SegmentLearner:
             yield PredictionBatch(block, probs.cpu().numpy())
 
     def score(self, name: str, indices: IntArray, samples: int = 1, views: int = 1) -> FloatArray:
-        """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,)."""
+        """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
+
+        Where parts of images are asked about: one number a unit, the mean over its pixels.
+        """
         if name not in PIXEL_SCORES:
             raise UnknownName("scores of pixels", name, PIXEL_SCORES)
+        if self.inputs.regions is not None:
+            return self._score_parts(self.inputs.regions, name, indices, samples, views)
         reduction = Mean() if name == "foreground" else self.reduction  # an area, whatever scores are reduced to
         found = [np.empty(0)]
         for _, probs, valid in self._passes(indices, samples, views):
             values, predicted = PIXEL_SCORES[name](probs), probs.mean(dim=1).argmax(dim=1)
             found.append(reduction(values, predicted, valid).double().cpu().numpy())
         return np.concatenate(found)
+
+    def _score_parts(self, regions: Regions, name: str, units: IntArray, samples: int, views: int) -> FloatArray:
+        wanted, place = np.unique(regions.samples(units), return_inverse=True)
+        found = [np.empty((0, regions.parts))]
+        for block, probs, _ in self._passes(wanted, samples, views):
+            sums, pixels = by_part(PIXEL_SCORES[name](probs), self.inputs.parts(block), regions.parts)
+            found.append((sums / pixels.clamp(min=1)).double().cpu().numpy())
+        scored: FloatArray = np.concatenate(found)[place, units % regions.parts]
+        return scored
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
         """Samples have no class to hold out: InputError."""
@@ -219,11 +255,11 @@ class SegmentLearner:
         """Give rows seen fewer than `MIN_VISITS` times their missing weak + strong passes; passes made."""
         generator, passes = seeded(derive_seed(seed, "top-up")), 0
         for _ in range(MIN_VISITS):
-            missing = rows[recorder.seen[rows] < MIN_VISITS]
+            missing = self._missing(recorder, rows)
             for block in blocks(missing, self._batch()):
                 seen = self.inputs.unlabeled(block, generator)
                 weak, strong = (teacher(view).softmax(dim=1) for view in (seen.weak, seen.strong))
-                recorder.add(PixelEvidence(block, weak, strong, seen.valid))
+                recorder.add(PixelEvidence(block, weak, strong, seen.valid), seen.parts)
             passes += 2 * len(missing)
         return passes
 
@@ -257,3 +293,13 @@ class SegmentLearner:
 
     def _batch(self) -> int:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)
+
+
+def _spent(masks: MaskStore, classes: int) -> dict[str, float]:
+    """What is labeled: images, their known pixels, and those that are no background, in the size of the network."""
+    pixels = masks.pixels[:classes]
+    return {
+        "cost/images": float(len(masks)),
+        "cost/pixels": float(pixels.sum()),
+        "cost/foreground": float(pixels[1:].sum()),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +13,20 @@ import numpy as np
 from .components import component
 from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
+from .data.masks import inside
 from .errors import InputError
 from .labels import LabelStore
 from .learner import Learner
 from .mask_metrics import structures
-from .mask_oracle import MaskHoldout, SimulatedMasks, network_spacing
-from .oracle import Holdout
+from .mask_oracle import MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
+from .oracle import Holdout, Oracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scorer
 from .recipe import Recipe, SegmentationSection
+from .regions import Regions
 from .rundir import RunDir
 from .testing import make_state, restrict
-from .types import IGNORE, FloatArray, IntArray, PredictionBatch
+from .types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
 
 if TYPE_CHECKING:
     from .data.store import ImageStore
@@ -66,9 +69,23 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
         raise InputError("calibration.fit", "none, in segmentation", recipe.calibration.fit)
     if recipe.loop.stop.enforce:
         raise InputError("loop.stop.enforce", "false, in segmentation", "true")
+    _check_unit(recipe)
     _check_record(recipe.train.params)
     for key, name, strategy in strategies:
         _check_strategy(key, name, strategy)
+
+
+def _check_unit(recipe: Recipe) -> None:
+    from .data.units import UNITS, Superpixels, Windows
+
+    chosen, size = recipe.segmentation, recipe.data.image_size
+    unit = component(UNITS, "segmentation.unit", chosen.unit.name, chosen.unit.params)
+    if chosen.unit.name != "image" and chosen.reduction.name != "mean":
+        raise InputError("segmentation.reduction", "mean, where parts of images are asked about", chosen.reduction.name)
+    if isinstance(unit, Superpixels) and importlib.util.find_spec("skimage") is None:
+        raise InputError("segmentation.unit", "scikit-image (pip install hybrid-al[superpixels])", "none")
+    if isinstance(unit, Windows) and unit.side > size:
+        raise InputError("segmentation.unit.side", f"at most the {size} pixels of an image", str(unit.side))
 
 
 def _check_record(params: Mapping[str, object]) -> None:
@@ -194,7 +211,8 @@ def learner(
     from .segment_learner import MaskInputs, SegmentLearner
 
     asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
-    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device)
+    parted = regions(recipe, dataset, base.store, base.cache)
+    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, parted)
     made = SegmentLearner(
         lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
         inputs,
@@ -211,9 +229,39 @@ def learner(
     return made, made.score
 
 
-def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path) -> tuple[SimulatedMasks, MaskHoldout]:
-    """Who answers with the masks of the pool, and who measures val and test."""
-    return _oracle(dataset, run), _holdout(dataset, mask_store(recipe, dataset, cache))
+def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
+    """The parts of the pool's images, as the network sees them, where they are what is asked about."""
+    from .data.units import MOST_PARTS, UNITS
+
+    named = recipe.segmentation.unit
+    if named.name == "image":
+        return None
+    unit = component(UNITS, "segmentation.unit", named.name, named.params)
+    pool, sizes = dataset.manifest.indices("pool"), masks_of(dataset).sizes
+
+    def read(i: int) -> LabelMap:
+        shown = inside(sizes[i : i + 1], store.size)[0]
+        parts = unit.parts(np.asarray(store.images[i]), shown)
+        if parts.max() >= MOST_PARTS:
+            raise InputError("segmentation.unit", f"at most {MOST_PARTS} parts an image", str(int(parts.max()) + 1))
+        return np.where(shown, parts, IGNORE).astype(np.uint8)
+
+    keys = [f"{store.keys[i]} {sizes[i]} {unit}" for i in pool.tolist()]
+    names = [f"parts of {dataset.manifest.ids[i]}" for i in pool.tolist()]
+    maps = MaskStore.build(pool, read, keys, names, size=store.size, cache=cache)
+    found = np.zeros((len(dataset.manifest), int(np.flatnonzero(maps.pixels[:IGNORE])[-1]) + 1), dtype=np.int64)
+    for i, parts in zip(pool.tolist(), maps.maps, strict=True):
+        found[i] = np.bincount(parts.ravel(), minlength=IGNORE + 1)[: found.shape[1]]
+    return Regions(maps.batch, found)
+
+
+def truth(
+    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+) -> tuple[Oracle, MaskHoldout]:
+    """Who answers with the masks of the pool, or parts of them, and who measures val and test."""
+    store, whole = mask_store(recipe, dataset, cache), _oracle(dataset, run)
+    parts = None if parted is None else SimulatedRegions(whole.known, store.batch, parted, run)
+    return parts or whole, _holdout(dataset, store)
 
 
 def _oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:

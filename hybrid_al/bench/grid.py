@@ -55,9 +55,11 @@ class Grid:
         pair = self.strategies.get(arm.strategy, Arms())
         start, query = (random_for_cheating(c) for c in (pair.cold_start, pair.query))
         budgets = (pool,) if arm.strategy == FULL else base.loop.budgets
+        unit = {"unit": Component(name="image")} if arm.strategy == FULL else {}
         return base.model_copy(
             update={
                 "seed": seed,
+                "segmentation": base.segmentation.model_copy(update=unit),
                 "cold_start": start,
                 "query": query,
                 "train": training(base.train, arm.objective),

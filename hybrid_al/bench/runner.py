@@ -120,7 +120,7 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
     unknown = int((~_known(project)[pool]).sum())
     if unknown:
         raise InputError(f"bench: {name}", "a pool whose images all have a label", f"{unknown} of {len(pool)} without")
-    if sum(recipe.loop.budgets) > len(pool):
+    if recipe.segmentation.unit.name == "image" and sum(recipe.loop.budgets) > len(pool):
         came = f"{sum(recipe.loop.budgets)} = {' + '.join(map(str, recipe.loop.budgets))}"
         raise InputError(f"bench: {name}: loop.budgets", f"at most the pool's {len(pool)} images in all", came)
     _check_metrics(f"bench: {name}: metrics", grid.bench.metrics, project)

@@ -41,8 +41,9 @@ Scorer = Callable[[str, IntArray, int, int], FloatArray]
 class QueryState:
     """All that a strategy may look at; no model, no path, no config.
 
-    candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest
-    row; extras: arrays (N,) or (N, K) that only the learner or stage 0 can give, by name (see `EXTRAS`).
+    candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest row; where
+    parts of images are asked about, positions and rows are those of units (`regions.py`); extras: arrays (N,) or (N, K)
+    that only the learner or stage 0 can give, by name (see `EXTRAS`).
     scorer: where pixels have classes; a sample then has no class probabilities of its own, but it has scores.
     """
 
@@ -109,9 +110,10 @@ class QueryState:
         """Embeddings of some samples (K, D) float32."""
         if self.embeddings is None:
             raise InputError(f"round {self.round}", "embeddings (stage 0)", "none")
-        if len(self.embeddings.vectors) != self.labels.n:
+        rows = len(self.embeddings.vectors) * self.embeddings.parts
+        if rows != self.labels.n:
             expected = f"embeddings of this manifest, {self.labels.n} rows"
-            raise InputError(f"round {self.round}", expected, f"{len(self.embeddings.vectors)} rows")
+            raise InputError(f"round {self.round}", expected, f"{rows} rows")
         return self.embeddings.take(indices, metric)
 
 

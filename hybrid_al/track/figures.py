@@ -26,6 +26,11 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 MOST_POINTS = 2000  # of the pool in one map; the picks are always all there
 MOST_STEPS = 300
 MOST_CLASSES = 12
+AXES = {
+    "cost/images": "images that something is known of",
+    "cost/pixels": "labeled pixels",
+    "cost/foreground": "labeled pixels of structures",
+}
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,12 @@ class Curve:
     n: int
 
 
-def aggregate(runs: Sequence[RunView], metric: str) -> Curve | None:
-    """Mean and sample standard deviation over runs; where their label counts differ, on the range that all share."""
-    curves = [(x, y) for x, y in (run.curve(metric) for run in runs) if len(x)]
+def aggregate(runs: Sequence[RunView], metric: str, cost: str = "") -> Curve | None:
+    """Mean and sample standard deviation over runs; where their label counts differ, on the range that all share.
+
+    `cost` names what the labels cost, which then stands in the place of their number.
+    """
+    curves = [(x, y) for x, y in (run.curve(metric, cost) for run in runs) if len(x)]
     if not curves:
         return None
     grid = np.unique(np.concatenate([x for x, _ in curves]))
@@ -80,21 +88,26 @@ def aggregate(runs: Sequence[RunView], metric: str) -> Curve | None:
 def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> Figure | None:
     """Learning curves: one line per method, with a band of one standard deviation where there are several seeds."""
     traces: list[Trace] = []
-    for metric in metrics:
+    costs = sorted(set.intersection(*(set(run.costs) for runs in groups.values() for run in runs)))
+    first = [m for m in metrics if m.startswith("test/") and m.count("/") == 1]
+    choices = [Choice(m, "labels", escaped(m)) for m in metrics]
+    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), escaped(m)) for c in costs for m in first]
+    drawn = [(m, "") for m in metrics] + [(m, c) for c in costs for m in first]
+    for choice, (metric, cost) in zip(choices, drawn, strict=True):
         for i, (label, runs) in enumerate(groups.items()):
-            curve = aggregate(runs, metric)
+            curve = aggregate(runs, metric, cost)
             if curve is not None and len(curve.labels):
-                traces += _curve_traces(curve, escaped(label), metric, i)
+                traces += _curve_traces(curve, escaped(label), choice.name, i, "labels" if not cost else "")
     if not traces:
         return None
-    choices = tuple(Choice(m, "labels", escaped(m)) for m in metrics)
     alt = f"Learning curves of {', '.join(groups)}: test and validation metrics against the number of labels."
-    return Figure("curve", tuple(traces), choices, alt, {"height": 420, "showlegend": len(groups) > 1})
+    return Figure("curve", tuple(traces), tuple(choices), alt, {"height": 420, "showlegend": len(groups) > 1})
 
 
-def _curve_traces(curve: Curve, label: str, metric: str, i: int) -> list[Trace]:
+def _curve_traces(curve: Curve, label: str, metric: str, i: int, counted: str) -> list[Trace]:
     color = COLORS[i % len(COLORS)]
     x, mean, spread = curve.labels, curve.mean, curve.spread
+    deviation = " ± %{customdata:.3f}" * (curve.n > 1)
     line: Trace = {
         "type": "scatter",
         "mode": "lines+markers",
@@ -106,7 +119,7 @@ def _curve_traces(curve: Curve, label: str, metric: str, i: int) -> list[Trace]:
         "customdata": short(spread),
         "line": {"color": color, "width": 2.5},
         "marker": {"color": color, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
-        "hovertemplate": f"{label}<br>%{{x}} labels: %{{y:.3f}}{' ± %{customdata:.3f}' * (curve.n > 1)}<extra></extra>",
+        "hovertemplate": f"{label}<br>%{{x}} {counted}: %{{y:.3f}}{deviation}<extra></extra>",
     }
     if curve.n == 1:
         return [line]
@@ -257,7 +270,7 @@ def _map_rows(run: RunView, r: RoundView) -> tuple[IntArray, IntArray]:
     """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round."""
     assert r.consistency is not None
     seen = r.consistency.seen > 0
-    seen[run.labels.as_of(r.index).answered] = False
+    seen[run.answered(r.index)] = False
     later = run.rounds[r.index + 1 :]
     picks = later[0].picked if later else np.empty(0, dtype=np.int64)
     rows = np.setdiff1d(np.flatnonzero(seen), picks)
@@ -279,7 +292,7 @@ def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: Int
         "name": "picked next",
         "x": short(x[picks]),
         "y": short(y[picks]),
-        "text": [escaped(run.manifest.ids[i]) for i in picks],
+        "text": [escaped(run.manifest.ids[i * len(run.manifest) // len(x)]) for i in picks],
         "marker": {"color": ACCENT, "size": 8, "line": {"color": "--card", "width": 1}},
         "hovertemplate": "%{text}<br>confidence %{x:.2f}, %{y:.2f}<extra></extra>",
     }

@@ -27,9 +27,13 @@ _NOT_THE_METHOD = ("seed", "track", "report")
 
 @dataclass(frozen=True)
 class Pick:
-    """One picked sample: its position, id and rank, and what is known of it; label None = not answered yet."""
+    """One picked sample: its position, id and rank, and what is known of it; label None = not answered yet.
+
+    unit  the number of what was asked about: of the sample, or of a part of it
+    """
 
     index: int
+    unit: int
     id: str
     rank: int
     score: float | None
@@ -55,8 +59,8 @@ class RoundView:
 
     @property
     def picked(self) -> IntArray:
-        """Positions of the picks (K,)."""
-        return np.asarray([p.index for p in self.picks], dtype=np.int64)
+        """Units of the picks (K,): their positions, or those of parts of images."""
+        return np.asarray([p.unit for p in self.picks], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,11 @@ class RunView:
         """The committed rounds."""
         return tuple(r for r in self.rounds if r.round)
 
+    def answered(self, round: int) -> IntArray:
+        """Units that the rounds up to this one asked about (K,), in the order of the picks."""
+        asked = [r.picked for r in self.rounds if r.index <= round]
+        return np.concatenate(asked) if asked else np.empty(0, dtype=np.int64)
+
     @property
     def enough_at(self) -> int | None:
         """The first round after which the stopping signal said that the labels are enough."""
@@ -133,11 +142,21 @@ class RunView:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of all metrics of the committed rounds, test before val."""
-        return sort_metrics({name for r in self.rounds for name in r.metrics})
+        return sort_metrics({name for r in self.rounds for name in r.metrics if not name.startswith("cost/")})
 
-    def curve(self, metric: str) -> tuple[FloatArray, FloatArray]:
-        """Labels (R,) and metric (R,) of the committed rounds that have it."""
-        points = [(r.round.labeled, r.metrics[metric]) for r in self.rounds if r.round and metric in r.metrics]
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Names of what the labels cost, in the units in which every committed round says it."""
+        said = [{n for n in r.metrics if n.startswith("cost/")} for r in self.done]
+        return tuple(sorted(set.intersection(*said))) if said else ()
+
+    def curve(self, metric: str, cost: str = "") -> tuple[FloatArray, FloatArray]:
+        """Labels (R,), or their cost by its name, and metric (R,) of the committed rounds that have it."""
+        points = [
+            (r.metrics[cost] if cost else r.round.labeled, r.metrics[metric])
+            for r in self.rounds
+            if r.round and metric in r.metrics
+        ]
         x, y = np.asarray(points, dtype=float).reshape(-1, 2).T
         return x, y
 
@@ -178,7 +197,8 @@ def _round(
         answer = labels.current.get(position)
         label = label_text(answer.kind, answer.target, classes) if answer else None
         score = float(row["score"]) if row["score"] else None
-        picks.append(Pick(position, row["id"], int(row["rank"]), score, row["reason"], label))
+        unit = int(row.get("unit", position))
+        picks.append(Pick(position, unit, row["id"], int(row["rank"]), score, row["reason"], label))
     consistency = folder / "consistency.npz"
     return RoundView(
         index=index,

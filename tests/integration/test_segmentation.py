@@ -18,11 +18,12 @@ from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.mask_oracle import SimulatedMasks
+from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks
 from hybrid_al.overview import write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
+from hybrid_al.types import IGNORE
 from pretrain.stage0 import ensure
 
 if TYPE_CHECKING:
@@ -101,6 +102,72 @@ def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str)
     assert (learner.score("bald", rows, samples=3) > 0).all()
 
 
+WINDOWS = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
+SUPERPIXELS = {**WINDOWS, "unit": {"name": "superpixels", "count": 4}}
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "start", "query"),
+    [
+        (WINDOWS, "random", "random"),
+        (WINDOWS, "typiclust", "entropy"),
+        (WINDOWS, "random", "foreground_random"),
+        (SUPERPIXELS, "random", {"name": "hybrid", "batch": {"name": "per_group", "most": 2}}),
+        (SUPERPIXELS, "random", {"name": "hybrid"}),
+    ],
+)
+def test_regions_are_asked_about_and_nothing_else_is_known(
+    tmp_path: Path, segmentation: Any, start: str, query: Any
+) -> None:
+    budgets = {"loop": {"budgets": [6, 5]}}
+    opened = play(tmp_path / "run", segmentation=segmentation, cold_start=start, query=query, **budgets)
+    setup, run = experiment(opened), opened.run
+    held = setup.holdout
+    assert setup.regions is not None and isinstance(setup.learner, SegmentLearner) and isinstance(held, MaskHoldout)
+    assert [r.labeled for r in run.rounds()] == [6, 11]
+    labels = run.labels(len(setup.manifest))
+    asked = setup.regions.labels(labels).labeled
+    masks = setup.learner.masks(labels)
+    sizes = setup.regions.sizes.ravel()[asked]
+    assert (masks.maps != IGNORE).sum() == sizes.sum() == run.rounds()[1].metrics["cost/pixels"]
+    for row, known in zip(masks.samples, masks.maps, strict=True):
+        whole = held.truth(np.asarray([row]))[0]
+        parts = setup.regions.maps(np.asarray([row]))[0]
+        mine = [unit % setup.regions.parts for unit in asked.tolist() if unit // setup.regions.parts == row]
+        np.testing.assert_array_equal(known, np.where(np.isin(parts, mine), whole, IGNORE))
+    shown = write_reports([run.path], None).read_text()
+    assert "test/dice by pixels" in shown
+
+
+def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
+    opened = play(tmp_path / "run", segmentation=WINDOWS)
+    learner = experiment(opened).learner
+    assert isinstance(learner, SegmentLearner)
+    learner.load(opened.run.round_path(1) / "model.safetensors")
+    slow = []
+    units = np.asarray([4 * 7 + 1, 4 * 2, 4 * 7 + 2, 4 * 11 + 3])
+    for unit in units.tolist():
+        (batch,) = learner.predict(np.asarray([unit // 4]))
+        top, left = 8 * (unit % 4 // 2), 8 * (unit % 2)
+        probs_PSC = np.moveaxis(batch.probs[0, :, :, top : top + 8, left : left + 8], (2, 3), (0, 1)).reshape(64, 1, -1)
+        slow.append(scores.entropy(probs_PSC.astype(np.float64)).mean())
+    np.testing.assert_allclose(learner.score("entropy", units), slow, rtol=1e-4)
+
+
+def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"segmentation": SUPERPIXELS, "query": "entropy"}
+    whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
+    half = project(cut, **changes)
+    ensure(half, Trackers(), lambda *_: None)
+    half.claim()
+    setup = experiment(half)
+    loop.play(setup, half.run, Trackers(), 0)
+    setup.oracle.annotate(loop.select(setup, half.run, 1), 1)
+    assert [(r.query, r.metrics, r.digests) for r in play(cut, **changes).run.rounds()] == [
+        (r.query, r.metrics, r.digests) for r in whole.rounds()
+    ]
+
+
 @pytest.mark.parametrize("name", ["entropy", "foreground"])
 def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, name: str) -> None:
     opened = play(tmp_path / "run", segmentation={**TINY["segmentation"], "reduction": "sum"})
@@ -156,6 +223,9 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"loop": {"budgets": [3, 2], "stop": {"enforce": True}}}, "loop.stop.enforce: expected"),
         ({"segmentation": {"network": "unetz"}}, "unet"),
         ({"segmentation": {"reduction": "boundry"}}, "boundary"),
+        ({"segmentation": {"unit": {"name": "window"}}}, "windows"),
+        ({"segmentation": {"unit": {"name": "windows", "side": 17}}}, "unit.side: expected at most the 16 pixels"),
+        ({"segmentation": {**WINDOWS, "reduction": "boundary"}}, "segmentation.reduction: expected mean"),
         ({"encoder": {"name": "test_vit"}}, "segmentation.network: expected a network that can take test_vit"),
         ({"data": {"source": "phantom", "size": 16, "image_size": 16}}, "data: expected masks"),
         ({"task": "classification", "train": "mean_teacher"}, "task: expected segmentation"),

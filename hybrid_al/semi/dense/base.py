@@ -20,7 +20,8 @@ class UnlabeledPixels:
     """Weak and strong views (U, ...) of unlabeled images, at distinct manifest positions (U,).
 
     Pixel for pixel all views show the same place. valid (U, H, W) is False in padding, which no loss counts. `others`
-    are more strong views, for an objective that wants them.
+    are more strong views, for an objective that wants them; `parts` (U, H, W) the part of each pixel (`regions.py`),
+    where parts of images are asked about.
     """
 
     indices: IntArray
@@ -28,6 +29,7 @@ class UnlabeledPixels:
     strong: Tensor
     valid: Tensor
     others: tuple[Tensor, ...] = ()
+    parts: Tensor | None = None
 
 
 @dataclass(frozen=True)
