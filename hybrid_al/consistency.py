@@ -187,7 +187,8 @@ class ConsistencyRecorder:
         """One step's numbers (5, B) of distinct rows: agreement, confidence, flips, divergence, above the threshold."""
         decay = self.recording.decay
         gain = 1 - decay if decay < 1 else 1.0
-        self._sums[:, indices] = decay * self._sums[:, indices] + gain * parts
+        for sums, part in zip(self._sums, parts, strict=True):  # row by row takes less than half the time
+            sums[indices] = decay * sums[indices] + gain * part
         self._seen[indices] += 1
 
     @property
@@ -215,11 +216,11 @@ class ConsistencyRecorder:
 
 def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
     """Jensen-Shannon divergence of the rows of p and q (B, C) in bits (B,), in [0, 1]; safe at zero."""
-    mean = (p + q) / 2
-    bits: FloatArray = _bits(mean) - (_bits(p) + _bits(q)) / 2
+    p, q = np.ascontiguousarray(p.T), np.ascontiguousarray(q.T)  # sums over short rows take twice the time
+    bits: FloatArray = _bits((p + q) / 2) - (_bits(p) + _bits(q)) / 2
     return bits.clip(0, 1)
 
 
-def _bits(p: FloatArray) -> FloatArray:
-    entropy: FloatArray = scipy.special.entr(p).sum(axis=1) / np.log(2)
+def _bits(p_CB: FloatArray) -> FloatArray:
+    entropy: FloatArray = scipy.special.entr(p_CB).sum(axis=0) / np.log(2)
     return entropy

@@ -15,6 +15,7 @@ import torch
 
 from .data.loaders import EmbeddingInputs, ImageInputs, blocks
 from .data.views import ViewPolicy, Views
+from .errors import InputError
 from .models.checkpoint import seeded
 from .models.classifier import Classifier, Standardize
 from .models.encoder import Encoder
@@ -42,6 +43,12 @@ class Frozen:
     weak_views: int = 0
     strong_views: int = 6
     dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of views that nothing can be drawn from."""
+        for name, least in (("weak_views", 0), ("strong_views", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"learner.{name}", f"{least} or more", str(getattr(self, name)))
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over the embeddings; those of the views are made once and kept in `base.cache` by content."""

@@ -262,7 +262,7 @@ def _optimizer(student: Classifier | Segmenter | Committee, schedule: Schedule) 
 def _check_finite(
     step: Step, t: int, rate: float, ids: IntArray, unlabeled: Unlabeled | UnlabeledPixels | None
 ) -> None:
-    if not torch.isfinite(step.loss):
+    if not math.isfinite(step.loss.item()):
         others = [] if unlabeled is None else sorted(unlabeled.indices.tolist())
         labeled = sorted(set(ids.tolist()))
         raise NonFiniteLoss(step.loss.item(), step=t, rate=rate, labeled=labeled, unlabeled=others)

@@ -112,8 +112,9 @@ def labeled_batches(targets: IntArray, batch: int, rng: np.random.Generator, *, 
     if balanced:
         rows = np.argsort(targets, kind="stable")
         _, first, counts = np.unique(targets[rows], return_index=True, return_counts=True)
+        alike = np.arange(batch) % len(counts)
         while True:
-            classes = rng.permutation(np.arange(batch) % len(counts))
+            classes = rng.permutation(alike)
             yield rows[first[classes] + rng.integers(counts[classes])]
     queue = np.empty(0, dtype=np.int64)
     while True:

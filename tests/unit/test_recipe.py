@@ -85,6 +85,7 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
         (["train.wieght=0.9"], r"train \(mean_teacher\): .*did you mean 'weight'"),
         (["train.weight=high"], r"train\.weight: .*number.*'high'"),
         (["learner=frosen"], r"did you mean 'frozen'"),
+        (["learner={name: frozen, strong_views: 0}"], r"learner\.strong_views: expected 1 or more, got 0"),
         (["oracle=human"], r"oracle\.name: expected one of simulated, worklist"),
         (["data.source=dicom"], r"data\.name: expected one of"),
         (["data.sizes=3"], r"data \(phantom\): expected one of"),
