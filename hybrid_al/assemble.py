@@ -275,8 +275,9 @@ def check_components(recipe: Recipe) -> None:
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
     for key in recipe.oracle.params:
-        if key != "costs":
-            raise UnknownName(f"oracle ({recipe.oracle.name})", key, ("costs",))
+        known = ("costs", "answer") if recipe.task == "segmentation" else ("costs",)
+        if key not in known:
+            raise UnknownName(f"oracle ({recipe.oracle.name})", key, known)
     if "costs" in cold.needs | query.needs and "costs" not in recipe.oracle.params:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 

@@ -18,6 +18,7 @@ from .oracle import Measured
 from .regions import Regions
 from .rundir import RunDir, write_atomic
 from .types import IGNORE, Annotation, BoolArray, FloatArray, IntArray, LabelMap
+from .weak import Weak, strokes
 
 
 def answer_table(classes: int) -> dict[int, int]:
@@ -46,6 +47,32 @@ class SimulatedMasks:
         file = self.run.round_path(round) / "answers" / f"{index:06d}.png"
         write_atomic(file, to_png(self.read(index)))
         return Annotation(index, "mask", file.relative_to(self.run.path).as_posix(), "simulated", round)
+
+
+@dataclass(frozen=True)
+class SimulatedWeak:
+    """Answers with points or scribbles from the masks, in the size of the network; an answer costs its strokes.
+
+    known (N,) whether a sample has a mask that may be given; truth  positions (B,) -> label maps (B, S, S).
+    """
+
+    known: BoolArray
+    truth: Callable[[IntArray], LabelMap]
+    weak: Weak
+    run: RunDir
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`."""
+        return tuple(self._answer(i, round) for i in query.tolist())
+
+    def _answer(self, index: int, round: int) -> Annotation:
+        if not self.known[index]:
+            return Annotation(index, "skip", None, "simulated", round)
+        shown = self.weak.weaken(self.truth(np.asarray([index], dtype=np.int64))[0])
+        file = self.run.round_path(round) / "answers" / f"{index:06d}.png"
+        write_atomic(file, to_png(shown))
+        target = file.relative_to(self.run.path).as_posix()
+        return Annotation(index, self.weak.kind, target, "simulated", round, cost=float(strokes(shown)))
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ from .pixels import PIXEL_SCORES, Mean, Reduction, by_part
 from .regions import Regions
 from .rng import derive, derive_seed
 from .rundir import sha256_of
-from .semi.base import Labeled
-from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
+from .semi.dense.base import DenseObjective, LabeledPixels, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
 from .types import IGNORE, FloatArray, IntArray, PredictionBatch
 
@@ -58,11 +57,11 @@ class MaskInputs:
         shown = torch.from_numpy(inside(self.sizes[indices], self.store.size))
         return self.store.batch(indices).to(self.device), shown.to(self.device)
 
-    def labeled(self, indices: IntArray, masks: MaskStore, generator: torch.Generator) -> Labeled:
-        """Fresh weak views with their label maps (B, H, W)."""
+    def labeled(self, indices: IntArray, masks: MaskStore, generator: torch.Generator, extent: bool) -> LabeledPixels:
+        """Fresh weak views with their label maps (B, H, W); `extent` as in `LabeledPixels`."""
         images, _ = self.plain(indices)
         maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
-        return Labeled(*self.views.labeled(images, maps, generator))
+        return LabeledPixels(*self.views.labeled(images, maps, generator), extent)
 
     def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
         """Fresh weak views, and `strong` strong ones."""
@@ -123,7 +122,9 @@ class SegmentLearner:
         teacher, metrics, _ = learn(
             student,
             self.objective.step,
-            self._batches(masks, unlabeled, seed),
+            self._batches(
+                masks, unlabeled, seed, all(labels.current[i].kind == "mask" for i in masks.samples.tolist())
+            ),
             lambda _, shown, said: recorder.add(said, None if shown is None else shown.parts),
             self.schedule,
             steps=self.schedule.length(len(masks)),
@@ -165,8 +166,8 @@ class SegmentLearner:
         """The label maps of the labeled samples, from the files that the annotations name."""
         rows = np.sort(labels.labeled)
         for i in rows.tolist():
-            if labels.current[i].kind != "mask":
-                raise InputError(f"label of sample {i}", "a mask", labels.current[i].kind)
+            if labels.current[i].kind not in ("mask", "point", "scribble"):
+                raise InputError(f"label of sample {i}", "a mask, points or scribbles", labels.current[i].kind)
         files = {i: self.answers / str(labels.current[i].target) for i in rows.tolist()}
         for file in files.values():
             if not file.is_file():
@@ -236,8 +237,8 @@ class SegmentLearner:
         load_into(self._teacher, without_prefix("teacher", tensors), path)
 
     def _batches(
-        self, masks: MaskStore, unlabeled: IntArray, seed: int
-    ) -> Iterator[tuple[IntArray, Labeled, UnlabeledPixels | None]]:
+        self, masks: MaskStore, unlabeled: IntArray, seed: int, extent: bool
+    ) -> Iterator[tuple[IntArray, LabeledPixels, UnlabeledPixels | None]]:
         generator, batch = seeded(derive_seed(seed, "views")), self.schedule.batch
         rows = labeled_batches(np.zeros(len(masks), dtype=np.int64), batch, derive(seed, "labeled"), balanced=False)
         others = None
@@ -245,7 +246,7 @@ class SegmentLearner:
             others = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
         for chosen in rows:
             ids = masks.samples[chosen]
-            labeled, shown = self.inputs.labeled(ids, masks, generator), None
+            labeled, shown = self.inputs.labeled(ids, masks, generator, extent), None
             if others is not None:
                 shown = self.inputs.unlabeled(next(others), generator, self.objective.strong_views)
             yield ids, labeled, shown

@@ -14,11 +14,11 @@ from .components import component
 from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
 from .data.masks import inside
-from .errors import InputError
+from .errors import InputError, UnknownName
 from .labels import LabelStore
 from .learner import Learner
 from .mask_metrics import structures
-from .mask_oracle import MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
+from .mask_oracle import MaskHoldout, SimulatedMasks, SimulatedRegions, SimulatedWeak, network_spacing
 from .oracle import Holdout, Oracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scorer
@@ -27,6 +27,7 @@ from .regions import Regions
 from .rundir import RunDir
 from .testing import make_state, restrict
 from .types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
+from .weak import WEAK
 
 if TYPE_CHECKING:
     from .data.store import ImageStore
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 TOP_UP_LIMIT = 50_000
+MASK = "mask"  # the answer of an oracle that is not weakened
 SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
@@ -70,6 +72,7 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     if recipe.loop.stop.enforce:
         raise InputError("loop.stop.enforce", "false, in segmentation", "true")
     _check_unit(recipe)
+    _check_answer(recipe)
     _check_record(recipe.train.params)
     for key, name, strategy in strategies:
         _check_strategy(key, name, strategy)
@@ -82,10 +85,27 @@ def _check_unit(recipe: Recipe) -> None:
     unit = component(UNITS, "segmentation.unit", chosen.unit.name, chosen.unit.params)
     if chosen.unit.name != "image" and chosen.reduction.name != "mean":
         raise InputError("segmentation.reduction", "mean, where parts of images are asked about", chosen.reduction.name)
-    if isinstance(unit, Superpixels) and importlib.util.find_spec("skimage") is None:
-        raise InputError("segmentation.unit", "scikit-image (pip install hybrid-al[superpixels])", "none")
+    if isinstance(unit, Superpixels):
+        _check_skimage("segmentation.unit")
     if isinstance(unit, Windows) and unit.side > size:
         raise InputError("segmentation.unit.side", f"at most the {size} pixels of an image", str(unit.side))
+
+
+def _check_answer(recipe: Recipe) -> None:
+    answer = recipe.oracle.params.get("answer", MASK)
+    if answer == MASK:
+        return
+    if answer not in WEAK:
+        raise UnknownName("oracle.answer", str(answer), [MASK, *WEAK])
+    if recipe.segmentation.unit.name != "image":
+        raise InputError("oracle.answer", f"{MASK}, where parts of images are asked about", str(answer))
+    if answer == "scribbles":
+        _check_skimage("oracle.answer")
+
+
+def _check_skimage(where: str) -> None:
+    if importlib.util.find_spec("skimage") is None:
+        raise InputError(where, "scikit-image (pip install hybrid-al[superpixels])", "none")
 
 
 def _check_record(params: Mapping[str, object]) -> None:
@@ -260,8 +280,12 @@ def truth(
 ) -> tuple[Oracle, MaskHoldout]:
     """Who answers with the masks of the pool, or parts of them, and who measures val and test."""
     store, whole = mask_store(recipe, dataset, cache), _oracle(dataset, run)
-    parts = None if parted is None else SimulatedRegions(whole.known, store.batch, parted, run)
-    return parts or whole, _holdout(dataset, store)
+    found: Oracle = whole
+    if parted is not None:
+        found = SimulatedRegions(whole.known, store.batch, parted, run)
+    elif (answer := recipe.oracle.params.get("answer", MASK)) != MASK:
+        found = SimulatedWeak(whole.known, store.batch, WEAK[str(answer)], run)
+    return found, _holdout(dataset, store)
 
 
 def _oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:

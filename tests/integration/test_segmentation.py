@@ -154,6 +154,20 @@ def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
     np.testing.assert_allclose(learner.score("entropy", units), slow, rtol=1e-4)
 
 
+@pytest.mark.parametrize("answer", ["points", "scribbles"])
+def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str) -> None:
+    opened = play(tmp_path / "run", oracle={"name": "simulated", "answer": answer})
+    setup, labels = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
+    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.holdout, MaskHoldout)
+    masks = setup.learner.masks(labels)
+    whole = setup.holdout.truth(masks.samples)
+    known = masks.maps != IGNORE
+    assert 0 < known.sum() < 0.3 * known.size and (masks.maps[known] == whole[known]).all()
+    assert {a.kind for a in labels.annotations} == {answer.removesuffix("s")}
+    if answer == "points":
+        assert labels.spent == known.sum()  # a click each
+
+
 def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"segmentation": SUPERPIXELS, "query": "entropy"}
     whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
@@ -210,6 +224,12 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
     [
         ({"learner": "frozen"}, "learner: expected finetune"),
         ({"oracle": "worklist"}, "oracle: expected simulated"),
+        ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
+        (
+            {"oracle": {"name": "simulated", "answer": "points"}, "segmentation": WINDOWS},
+            "oracle.answer: expected mask",
+        ),
+        ({"oracle": {"name": "simulated", "answr": "points"}}, "answer"),
         ({"query": "badge"}, "query \\(badge\\): expected"),
         ({"query": "batchbald"}, "query \\(batchbald\\): expected"),
         ({"query": "tta_entropy"}, "query \\(tta_entropy\\): expected"),

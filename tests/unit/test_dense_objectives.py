@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from hybrid_al.models.segmenter import Committee
 from hybrid_al.semi.base import Labeled, Models
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
-from hybrid_al.semi.dense.base import CutMix, DenseObjective, PixelEvidence, UnlabeledPixels, dice_ce
+from hybrid_al.semi.dense.base import (
+    CutMix,
+    DenseObjective,
+    LabeledPixels,
+    PixelEvidence,
+    UnlabeledPixels,
+    dice_ce,
+    labeled_loss,
+)
 from hybrid_al.semi.dense.cps import CrossPseudoSupervision
 from hybrid_al.semi.dense.fixmatch import DenseFixMatch
 from hybrid_al.semi.dense.mean_teacher import DenseMeanTeacher
@@ -118,6 +126,16 @@ def test_unlabeled_pixels_of_partial_masks_send_exactly_no_gradient() -> None:
     assert logits.grad is not None
     per_pixel = logits.grad.abs().sum(dim=1)
     assert (per_pixel[y == IGNORE] == 0).all() and (per_pixel[y != IGNORE] > 0).all()
+
+
+def test_points_and_scribbles_are_learned_by_cross_entropy_alone() -> None:
+    models, labeled, _ = batch(scale=2.0)
+    p, y = probs(models.student, labeled.x), labeled.y.numpy()
+    expected = np.mean([-math.log(p[b, y[b, i, j], i, j]) for b, i, j in np.argwhere(y != IGNORE)])
+    loss = labeled_loss(models.student(labeled.x), LabeledPixels(labeled.x, labeled.y, extent=False))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    whole = labeled_loss(models.student(labeled.x), LabeledPixels(labeled.x, labeled.y))
+    assert whole.item() == dice_ce(models.student(labeled.x), labeled.y).item() != loss.item()
 
 
 def test_a_batch_without_a_known_pixel_is_worth_nothing() -> None:

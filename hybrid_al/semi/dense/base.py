@@ -33,6 +33,17 @@ class UnlabeledPixels:
 
 
 @dataclass(frozen=True)
+class LabeledPixels(Labeled):
+    """Weak views x (B, C, H, W) and label maps y (B, H, W).
+
+    extent  whether they say how far structures extend, as masks do, also those of parts of an image; else they are
+            points or scribbles
+    """
+
+    extent: bool = True
+
+
+@dataclass(frozen=True)
 class PixelEvidence(Evidence):
     """Class probabilities (U, C, H, W) of the two views, and the pixels (U, H, W) that are no padding."""
 
@@ -82,9 +93,21 @@ def dice_ce(logits: Tensor, y: Tensor) -> Tensor:
     return (entropy + (1 - overlap).mean()) / 2
 
 
+def labeled_loss(logits: Tensor, labeled: Labeled) -> Tensor:
+    """`dice_ce`; of points and scribbles partial cross-entropy, the mean over the known pixels.
+
+    Tang et al., Normalized Cut Loss for Weakly-Supervised CNN Segmentation (CVPR 2018), section 3. Dice asks how far a
+    structure extends, and that is what a scribble does not say.
+    """
+    if not isinstance(labeled, LabeledPixels) or labeled.extent:
+        return dice_ce(logits, labeled.y)
+    total = F.cross_entropy(logits, labeled.y, ignore_index=IGNORE, reduction="sum")
+    return total / (labeled.y != IGNORE).sum().clamp(min=1)
+
+
 def supervised_step(models: Models, labeled: Labeled) -> Step:
     """What every objective is where no unlabeled samples are left."""
-    loss = dice_ce(models.student(labeled.x), labeled.y)
+    loss = labeled_loss(models.student(labeled.x), labeled)
     return Step(loss, {"loss_labeled": loss.detach()})
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base import Labeled, Models, Step
-from .base import CutMix, PixelEvidence, UnlabeledPixels, dice_ce, over_valid, ramp_up
+from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, ramp_up
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CrossPseudoSupervision:
         """See `DenseObjective.step`; pseudo-labels come from the students and carry no gradient."""
         first, second = cast(nn.ModuleList, models.student.members)
         if unlabeled is None:
-            loss = dice_ce(first(labeled.x), labeled.y) + dice_ce(second(labeled.x), labeled.y)
+            loss = labeled_loss(first(labeled.x), labeled) + labeled_loss(second(labeled.x), labeled)
             return Step(loss, {"loss_labeled": loss.detach()})
         with torch.no_grad():
             weak = [network(unlabeled.weak).softmax(dim=1) for network in (first, second)]
@@ -45,7 +45,7 @@ class CrossPseudoSupervision:
             logits_labeled, mixed = network(torch.cat([labeled.x, shown])).split([len(labeled.x), len(shown)])
             logits = mixed if cut is None else cut.undo(mixed)
             losses = F.cross_entropy(logits, other.argmax(dim=1), reduction="none")
-            loss_labeled = loss_labeled + dice_ce(logits_labeled, labeled.y)
+            loss_labeled = loss_labeled + labeled_loss(logits_labeled, labeled)
             loss_unlabeled = loss_unlabeled + over_valid(losses, unlabeled.valid)
             strong.append(logits.detach().softmax(dim=1))
 

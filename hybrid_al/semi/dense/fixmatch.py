@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..base import Labeled, Models, Step
-from .base import CutMix, PixelEvidence, UnlabeledPixels, dice_ce, over_valid, supervised_step
+from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DenseFixMatch:
         logits = models.student(torch.cat([labeled.x, shown]))
         logits_labeled, logits_shown = logits.split([len(labeled.x), len(shown)])
         logits_strong = logits_shown if cut is None else cut.undo(logits_shown)
-        loss_labeled = dice_ce(logits_labeled, labeled.y)
+        loss_labeled = labeled_loss(logits_labeled, labeled)
 
         confidence, pseudo = weak.max(dim=1)
         sure = (confidence >= self.threshold) & unlabeled.valid

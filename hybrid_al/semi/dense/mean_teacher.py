@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from ..base import Labeled, Models, Step
-from .base import PixelEvidence, UnlabeledPixels, dice_ce, over_valid, ramp_up, supervised_step
+from .base import PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, ramp_up, supervised_step
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DenseMeanTeacher:
             target = models.teacher(unlabeled.weak).softmax(dim=1)
         logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
         logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
-        loss_labeled = dice_ce(logits_labeled, labeled.y)
+        loss_labeled = labeled_loss(logits_labeled, labeled)
 
         strong = logits_strong.softmax(dim=1)
         loss_unlabeled = over_valid((strong - target).square().sum(dim=1), unlabeled.valid)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base import Labeled, Models, Step
-from .base import PixelEvidence, UnlabeledPixels, dice_ce, ramp_up, supervised_step
+from .base import PixelEvidence, UnlabeledPixels, labeled_loss, ramp_up, supervised_step
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class UncertaintyAwareMeanTeacher:
 
         logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
         logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
-        loss_labeled = dice_ce(logits_labeled, labeled.y)
+        loss_labeled = labeled_loss(logits_labeled, labeled)
         strong = logits_strong.softmax(dim=1)
         distance = (strong - target).square().sum(dim=1)
         loss_unlabeled = (distance * sure).sum() / sure.sum().clamp(min=1)

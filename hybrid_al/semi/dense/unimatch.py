@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..base import Labeled, Models, Step
-from .base import CutMix, PixelEvidence, UnlabeledPixels, dice_ce, over_valid, supervised_step
+from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class UniMatch:
 
         loss_views = torch.stack([against(logits) for logits in strong]).mean()
         loss_unlabeled = self.views * loss_views + self.features * against(perturbed)
-        loss_labeled = dice_ce(logits_labeled, labeled.y)
+        loss_labeled = labeled_loss(logits_labeled, labeled)
         loss = loss_labeled + loss_unlabeled
         logs = {
             "loss_labeled": loss_labeled.detach(),

@@ -1,0 +1,57 @@
+"""Points and scribbles: right by construction on shapes that one can see through."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybrid_al.types import IGNORE, LabelMap
+from hybrid_al.weak import WEAK, points, scribbles, strokes
+
+
+def shapes() -> LabelMap:
+    """Two squares of class 1, one of which touches a square of class 2 at a corner, and padding."""
+    labels: LabelMap = np.zeros((20, 24), dtype=np.uint8)
+    labels[2:7, 2:7], labels[12:17, 4:9], labels[17:20, 9:12] = 1, 1, 2
+    labels[:, 22:] = IGNORE
+    return labels
+
+
+def test_points_lie_deepest_in_each_structure_and_as_many_in_the_background() -> None:
+    labels, found = shapes(), points(shapes())
+    assert found[4, 4] == found[14, 6] == 1 and found[18, 10] == 2
+    assert [(found == c).sum() for c in (0, 1, 2)] == [3, 2, 1] and strokes(found) == 6
+    assert (found[found != IGNORE] == labels[found != IGNORE]).all()
+    others = np.argwhere((labels != 0) & (labels != IGNORE) | (labels == IGNORE))
+    depth = {(i, j): min(np.hypot(i - a, j - b) for a, b in others) for i, j in np.argwhere(labels == 0)}
+    assert max(depth, key=lambda place: depth[place]) in {(int(i), int(j)) for i, j in np.argwhere(found == 0)}
+
+
+def test_an_image_of_background_alone_gets_one_point() -> None:
+    found = points(np.zeros((5, 5), dtype=np.uint8))
+    assert (found == 0).sum() == 1 and (found == IGNORE).sum() == 24
+
+
+def test_a_structure_that_fills_the_image_gets_one_point() -> None:
+    found = points(np.full((5, 5), 1, dtype=np.uint8))
+    assert (found == 1).sum() == 1 and (found == IGNORE).sum() == 24
+
+
+def test_scribbles_are_thin_and_lie_in_every_structure() -> None:
+    labels, found = shapes(), scribbles(shapes())
+    known = found != IGNORE
+    assert (found[known] == labels[known]).all() and known.sum() < 0.25 * labels.size
+    for box in (np.s_[2:7, 2:7], np.s_[12:17, 4:9], np.s_[17:20, 9:12]):
+        assert known[box].any() and not known[box].all()
+    assert (found == 0).any() and not known[:, 22:].any()
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_what_nobody_knows_stays_unknown(name: str) -> None:
+    assert (WEAK[name].weaken(np.full((4, 4), IGNORE, dtype=np.uint8)) == IGNORE).all()
+
+
+def test_strokes_are_the_pieces_of_each_class() -> None:
+    labels: LabelMap = np.full((6, 6), IGNORE, dtype=np.uint8)
+    labels[0, 0], labels[1, 1], labels[0, 4], labels[4, :3], labels[5, 3] = 1, 1, 1, 0, 2
+    assert strokes(labels) == 2 + 1 + 1
