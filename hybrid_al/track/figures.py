@@ -351,7 +351,9 @@ def training_figure(run: RunView) -> Figure | None:
     for name, by_round in series.items():
         for round, points in sorted(by_round.items(), key=lambda item: str(item[0])):
             traces.append(_training_trace(name, round, points))
-    order = sorted(series, key=lambda n: (n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n))
+    order = sorted(
+        series, key=lambda n: (n != "train/loss", n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n)
+    )
     choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", escaped(n)) for n in order)
     alt = "Training curves: losses, mask rate and pseudo-label accuracy against the training step, one line per round."
     return Figure("training", tuple(traces), choices, alt, {"height": 380})

@@ -27,9 +27,10 @@ class Overlay:
 def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, predicted: LabelMap) -> bytes:
     """JPEG of an image (S, S, C): outlines of the truth green, of the prediction magenta, of both white.
 
-    Drawn on the enlarged image, so that an outline is thinner than a pixel of the network. Where nobody knows the truth
-    there is no outline of it.
+    Drawn on the enlarged image, so that an outline is thinner than a pixel of the network. Dark and pale images are
+    stretched to the full range. Where nobody knows the truth there is no outline of it.
     """
+    pixels = _stretched(pixels)
     scale = max(1, -(-SIDE // max(truth.shape)))
     large = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
     picture = np.repeat(large, 3, axis=2) if large.shape[2] == 1 else large.copy()
@@ -39,6 +40,15 @@ def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, predicted: LabelMap) ->
     out = io.BytesIO()
     Image.fromarray(picture).save(out, format="JPEG", quality=85)
     return out.getvalue()
+
+
+def _stretched(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The pixels with their percentiles 1 and 99 at 0 and 255; as they are where these are one."""
+    low, high = np.percentile(pixels, (1, 99))
+    if high <= low:
+        return pixels
+    shown: npt.NDArray[np.uint8] = ((pixels - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+    return shown
 
 
 def edges(labels: LabelMap) -> BoolArray:

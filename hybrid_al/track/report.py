@@ -171,7 +171,7 @@ def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail]) 
         "groups": groups,
         "details": details,
         "metrics": metrics,
-        "headline": [m for m in metrics if m.startswith("test/") and m in rows[0].metrics][:3],
+        "headline": [m for m in metrics if m.startswith("test/") and m.count("/") == 1 and m in rows[0].metrics][:3],
         "rows": rows,
         "curve": figures.curve_figure(groups, metrics),
         "total_seconds": _total_seconds,

@@ -134,6 +134,11 @@ class RunView:
         return np.concatenate(asked) if asked else np.empty(0, dtype=np.int64)
 
     @property
+    def labeled(self) -> int:
+        """Labels that the committed rounds have: samples, or parts of images where those were asked about."""
+        return self.done[-1].round.labeled if self.done and self.done[-1].round else 0
+
+    @property
     def enough_at(self) -> int | None:
         """The first round after which the stopping signal said that the labels are enough."""
         stop = _mapping(_mapping(self.recipe.get("loop")).get("stop"))

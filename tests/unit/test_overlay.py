@@ -31,6 +31,13 @@ def test_an_outline_is_where_a_structure_ends() -> None:
         assert edges(labels).tolist() == slow_edges(labels)
 
 
+def test_a_dark_image_is_stretched() -> None:
+    pixels = np.linspace(4, 20, 32 * 32).reshape(32, 32, 1).round().astype(np.uint8)
+    nothing = np.zeros((32, 32), dtype=np.uint8)
+    picture = np.asarray(Image.open(io.BytesIO(draw(pixels, nothing, nothing)))).astype(int)
+    assert picture[-8:].min() > 230 and picture[:4].max() < 15
+
+
 def test_truth_prediction_and_both_have_their_colours() -> None:
     truth, ours = np.zeros((16, 16), dtype=np.uint8), np.zeros((16, 16), dtype=np.uint8)
     truth[2:8, 2:8], ours[2:8, 2:14] = 1, 1

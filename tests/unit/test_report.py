@@ -289,6 +289,7 @@ def test_map_shows_all_next_picks_and_bounds_the_rest(tmp_path: Path) -> None:
 def test_training_lines_and_values_per_round_do_not_mix(tmp_path: Path) -> None:
     figure = figures.training_figure(_view(tmp_path / "run"))
     assert figure is not None
+    assert figure.choices[0].name == "train/loss"
     assert {c.name: c.x for c in figure.choices}["train/loss"] == "step"
     assert {c.name: c.x for c in figure.choices}["train/seconds"] == "round"
     assert sum(trace["meta"] == "train/loss" for trace in figure.data) == 4
