@@ -41,8 +41,8 @@ def ball_cover(
     if not 1 <= budget <= len(candidates_MD) or not radius > 0:
         raise InputError("ball_cover", f"1 to {len(candidates_MD)} picks, a radius above 0", f"{budget}, {radius}")
     candidates, base, start = _tensor(candidates_MD), _tensor(base_BD), _tensor(start_SD)
-    left = np.flatnonzero(~within(base, start, radius, block=block).any(axis=1))
-    edges = _Edges(base, candidates, left, radius, block, kept)
+    left = np.flatnonzero(~Ball(start, radius, block).around(base).any(axis=1))
+    edges = _Edges(base[_like(left, base)], Ball(candidates, radius, block), kept)
     reach = edges.count(np.arange(len(left)))
     covered = np.zeros(len(left), dtype=bool)
     picks, gains = list[int](), list[int]()
@@ -58,86 +58,91 @@ def ball_cover(
 
 
 class _Edges:
-    """Which candidates are within the radius of each row that is left to cover."""
+    """Which candidates are within the radius of each row that is left to cover (L, D)."""
 
-    def __init__(
-        self, base: torch.Tensor, candidates: torch.Tensor, left: IntArray, radius: float, block: int, kept: int
-    ) -> None:
-        import torch
-
-        self.base, self.candidates, self.radius, self.block = base, candidates, radius, block
-        self.left = torch.from_numpy(left).to(base.device)
-        few = len(left) * len(candidates) <= 8 * kept
-        self.bits = within(base[self.left], candidates, radius, block=block) if few else None
+    def __init__(self, left: torch.Tensor, balls: Ball, kept: int) -> None:
+        self.left, self.balls = left, balls
+        self.size = max(8 * kept // len(balls.others), 1)
+        self.bits = balls.around(left) if len(left) <= self.size else None
 
     def count(self, rows: IntArray) -> IntArray:
         """How many of some rows lie within the radius of each candidate (M,)."""
-        total, size = np.zeros(len(self.candidates), dtype=np.int64), max(WORK // len(self.candidates), 1)
-        for start in range(0, len(rows), min(size, 255)):
-            some = rows[start : start + min(size, 255)]
-            bits = self.bits[some] if self.bits is not None else self._computed(some, self.candidates)
-            total += np.unpackbits(bits, axis=1, count=len(total)).sum(axis=0, dtype=np.uint8)
+        total = np.zeros(len(self.balls.others), dtype=np.int64)
+        few = min(max(WORK // len(total), 1), 255)  # a byte counts so many
+        step = max(self.size // 8, 1) if self.bits is None else few
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            bits = self.balls.around(self.left[_like(some, self.left)]) if self.bits is None else self.bits[some]
+            for i in range(0, len(bits), few):
+                total += np.unpackbits(bits[i : i + few], axis=1, count=len(total)).sum(axis=0, dtype=np.uint8)
         return total
 
     def to(self, candidate: int) -> BoolArray:
         """Which rows lie within the radius of a candidate (L,)."""
-        if self.bits is not None:
-            found: BoolArray = (self.bits[:, candidate // 8] >> np.uint8(7 - candidate % 8) & 1).astype(bool)
-            return found
-        return self._computed(np.arange(len(self.left)), self.candidates[candidate : candidate + 1])[:, 0] > 0
+        if self.bits is None:
+            alone = Ball(self.balls.others[candidate : candidate + 1], self.balls.radius, self.balls.block)
+            return alone.around(self.left)[:, 0] > 0
+        found: BoolArray = (self.bits[:, candidate // 8] >> np.uint8(7 - candidate % 8) & 1).astype(bool)
+        return found
 
-    def _computed(self, rows: IntArray, others: torch.Tensor) -> BitArray:
+
+class Ball:
+    """Others (O, D) that are nearer to rows than a radius, as bits.
+
+    A distance is that of a sum of squared differences in float64. A matrix product in float32, more or less a bound of
+    what rounding can do to it, decides all but the few pairs that lie on the edge.
+    """
+
+    def __init__(self, others: torch.Tensor, radius: float, block: int = BLOCK) -> None:
+        """Compute the norms of the others."""
         import torch
 
-        some = self.left[torch.from_numpy(rows).to(self.left.device)]
-        return within(self.base[some], others, self.radius, block=self.block)
+        self.others, self.radius, self.block = others, radius, block
+        parts = torch.split(others, 4096)
+        centre = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0) / max(len(others), 1)
+        self.centre = centre.float().double()  # the same number in either precision
+        self.norms = self._norms(others)
 
+    def _norms(self, rows: torch.Tensor) -> torch.Tensor:
+        import torch
 
-@alone()
-def within(rows: torch.Tensor, others: torch.Tensor, radius: float, *, block: int = BLOCK) -> BitArray:
-    """Which of the others (O, D) are nearer to each row (R, D) than the radius, as bits (R, O / 8), the first highest.
+        return torch.cat([(part - self.centre).square_().sum(1) for part in torch.split(rows, 4096)])
 
-    A distance is that of a sum of squared differences in float64. A matrix product in float32, less or more a bound
-    of what rounding can do to it, decides all but the few pairs that lie on the edge.
-    """
-    import torch
+    def around(self, rows: torch.Tensor) -> BitArray:
+        """Which of the others lie within the radius of each row (R, O / 8), the first the highest bit."""
+        import torch
 
-    columns = 8 * max(block // 8, 1)
-    across = range(0, len(others), columns)
-    bits = np.zeros((len(rows), -(-len(others) // 8)), dtype=np.uint8)
-    if not len(rows) or not len(others):
-        return bits
-    centre = _centre(others)
-    largest = max(
-        float((part - centre).square().sum(1).max()) for side in (rows, others) for part in torch.split(side, 4096)
-    )
-    single = torch.get_float32_matmul_precision() == "highest" and 1e-30 < largest < 1e30
-    kind, unit = (torch.float32, 2.0**-22) if single else (torch.float64, 2.0**-51)
-    slack = (rows.shape[1] + 16) * unit
+        bits = np.zeros((len(rows), -(-len(self.others) // 8)), dtype=np.uint8)
+        if not bits.size:
+            return bits
+        norms, size = self._norms(rows), self.block
+        largest = max(float(norms.max()), float(self.norms.max()))
+        single = torch.get_float32_matmul_precision() == "highest" and 1e-30 < largest < 1e30
+        kind, unit = (torch.float32, 2.0**-22) if single else (torch.float64, 2.0**-51)
+        slack, centre = (rows.shape[1] + 16) * unit, self.centre.to(kind)
+        columns = 8 * max(size // 8, 1)
+        across = range(0, len(self.others), columns)
 
-    def extended(side: torch.Tensor, scale: float) -> torch.Tensor:
-        centred = (side - centre).to(kind)
-        norm = centred.square().sum(1, keepdim=True).mul_(1 + slack)
-        ends = [norm, torch.ones_like(norm)] if scale < 0 else [torch.ones_like(norm), norm]
-        return torch.cat([centred.mul_(scale), *ends], 1)
-
-    def look(part: slice) -> None:
-        for i in range(part.start, part.stop):
-            r = slice(i // len(across) * block, (i // len(across) + 1) * block)
-            o = slice(across[i % len(across)], across[i % len(across)] + columns)
-            above = extended(rows[r], -2) @ extended(others[o], 1).T  # no pair is farther than this
-            inside = above < radius**2
-            edge = (above < radius**2 + 4 * slack * largest) != inside
-            for pairs in torch.split(edge.nonzero(), block):
+        def look(part: slice) -> None:
+            down, along = divmod(part.start, len(across))
+            r, o = slice(down * size, (down + 1) * size), slice(across[along], across[along] + columns)
+            theirs = (self.norms[o] * (1 + slack)).to(kind)
+            above = torch.addmm(theirs, rows[r].to(kind) - centre, (self.others[o].to(kind) - centre).T, alpha=-2)
+            surely = self.radius**2 - norms[r, None] * (1 + slack)  # no pair is farther than `above` says
+            inside = above < surely.to(kind)
+            edge = (above < (surely + 4 * slack * largest).to(kind)) != inside
+            for pairs in torch.split(edge.nonzero(), size):
                 row, other = pairs.T
-                inside[row, other] = (rows[r][row].double() - others[o][other]).square_().sum(1) < radius**2
-            bits[r, o.start // 8 : o.start // 8 + -(-inside.shape[1] // 8)] = np.packbits(inside.cpu().numpy(), axis=1)
+                gaps = rows[r][row].double() - self.others[o][other]
+                inside[row, other] = gaps.square_().sum(1) < self.radius**2
+            end = o.start // 8 + -(-inside.shape[1] // 8)
+            bits[r, o.start // 8 : end] = np.packbits(inside.cpu().numpy(), axis=1)
 
-    side_by_side(look, -(-len(rows) // block) * len(across), 1)
-    return bits
+        side_by_side(look, -(-len(rows) // size) * len(across), 1)
+        return bits
 
 
-def _centre(rows: torch.Tensor) -> torch.Tensor:
+def _like(rows: IntArray, tensor: torch.Tensor) -> torch.Tensor:
     import torch
 
-    return torch.stack([part.sum(0, dtype=torch.float64) for part in torch.split(rows, 4096)]).sum(0) / len(rows)
+    return torch.from_numpy(rows).to(tensor.device)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError
+from .greedy import lazy_greedy
 from .kernels import _tensor, _to_row, draw, nearest
 from .threads import alone, side_by_side
 from .types import BoolArray, FloatArray, IntArray
@@ -37,30 +38,23 @@ def similarity_cover(
 ) -> tuple[IntArray, FloatArray]:
     """Greedy facility location: picks (budget,) and what each adds to the sum over `base` of the largest similarity.
 
-    `start` serves already. Lazy greedy (Minoux 1978): what a candidate adds can only shrink, so old values are bounds
-    and only the `chunk` highest are computed anew until the best is fresh; the picks are those of the full greedy.
+    `start` serves already. By `lazy_greedy`, from `chunk` gains at a time on: the picks are those of the full greedy.
     Time O(M (B + S) D) and O(chunk B D) a few times a pick, memory O((M + B) D + block^2).
     """
     import torch
 
-    if not 1 <= budget <= len(candidates_MD):
-        raise InputError("similarity_cover", f"1 to {len(candidates_MD)} picks", str(budget))
     candidates, base, start = _tensor(candidates_MD), _tensor(base_BD), _tensor(start_SD)
     served = torch.zeros(len(base), dtype=torch.float64, device=base.device)
     _serve(served, base, start, similarity, block)
-    bound = _added(candidates, base, served, similarity, block)
-    fresh = np.zeros(len(bound), dtype=np.int64)  # the pick for which a bound was computed
-    picks, gains = np.empty(budget, dtype=np.int64), np.empty(budget)
-    for i in range(budget):
-        while fresh[best := int(bound.argmax())] != i:
-            high = np.partition(bound, -chunk)[-chunk] if chunk < len(bound) else -np.inf
-            stale = np.flatnonzero((fresh < i) & (bound >= high))
-            bound[stale] = _added(candidates[stale], base, served, similarity, block)
-            fresh[stale] = i
-        picks[i], gains[i] = best, bound[best]
-        _serve(served, base, candidates[best : best + 1], similarity, block)
-        bound[best], fresh[best] = -np.inf, budget
-    return picks, gains
+
+    def gains(places: IntArray) -> FloatArray:
+        rows = candidates if len(places) == len(candidates) else candidates[torch.from_numpy(places)]
+        return _added(rows, base, served, similarity, block)
+
+    def take(place: int) -> None:
+        _serve(served, base, candidates[place : place + 1], similarity, block)
+
+    return lazy_greedy(gains, take, len(candidates), budget, chunk=chunk)
 
 
 @alone()

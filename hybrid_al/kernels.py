@@ -32,7 +32,7 @@ def nearest(
     """Exact k nearest rows of `base` for each query: squared distances (Q, k) ascending, rows of base (Q, k).
 
     `exclude_self`: queries are the base itself, row by row, and no row is its own neighbour. k beyond the rows
-    there are is an error. Memory is O(block^2). Distances are expanded, |q|^2 - 2qb + |b|^2, which cancels for
+    there are is an error. Memory is O(block^2 / 4). Distances are expanded, |q|^2 - 2qb + |b|^2, which cancels for
     near-duplicates far from the origin: so rows are centred and the arithmetic is float64.
     """
     import torch
@@ -51,7 +51,7 @@ def nearest(
         squared, found = _nearest_of_block(queries[part] - centre, base, centre, k, own, block)
         distances[part], rows[part] = squared.clip_(0).cpu().numpy(), found.cpu().numpy()
 
-    side_by_side(search, len(queries), block)
+    side_by_side(search, len(queries), max(block // 4, 1))
     return distances, rows
 
 
@@ -69,12 +69,13 @@ def _nearest_of_block(
     for start in range(0, len(base), block):
         part = base[start : start + block] - centre
         distance = queries.square().sum(1, keepdim=True) - 2 * queries @ part.T + part.square().sum(1)
-        here = torch.arange(start, start + len(part), device=base.device).expand(len(queries), -1)
         if own is not None:
-            itself = torch.arange(own, own + len(queries), device=base.device)
-            distance[here == itself[:, None]] = torch.inf
-        distance, here = torch.cat([best, distance], 1), torch.cat([rows, here], 1)
-        best, place = distance.topk(min(k, distance.shape[1]), dim=1, largest=False)
+            itself = torch.arange(own, own + len(queries), device=base.device) - start
+            inside = ((itself >= 0) & (itself < len(part))).nonzero()[:, 0]
+            distance[inside, itself[inside]] = torch.inf
+        few, here = distance.topk(min(k, len(part)), dim=1, largest=False)
+        few, here = torch.cat([best, few], 1), torch.cat([rows, here + start], 1)
+        best, place = few.topk(min(k, few.shape[1]), dim=1, largest=False)
         rows = here.gather(1, place)
     return best, rows
 

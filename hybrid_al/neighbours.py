@@ -36,7 +36,9 @@ def neighbours(
     if not 1 <= m <= min(n, MOST):
         raise InputError("neighbours", f"1 to {min(n, MOST)} of them", str(m))
     vectors, count = _tensor(vectors_ND), max(n // size, 1)
-    centres, _ = k_means(vectors_ND[np.sort(rng.permutation(n)[: 64 * count])], count, rng, iterations=10)
+    centres, _ = k_means(
+        vectors_ND[np.sort(rng.permutation(n)[: 64 * count])], count, rng, iterations=10, overwrite=True
+    )
     home = _nearest_centre(vectors, centres)
     order = np.argsort(home, kind="stable")
     members = np.split(order, np.bincount(home, minlength=len(centres)).cumsum()[:-1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.balls import ball_cover, within
+from hybrid_al.balls import Ball, ball_cover
 from hybrid_al.covers import k_medoids, nearest_where, similarity_cover
 from hybrid_al.errors import InputError
 from hybrid_al.types import FloatArray
@@ -50,7 +50,7 @@ def test_ball_cover(radius: float, labeled: int, block: int, kept: int) -> None:
 @pytest.mark.parametrize("block", [1, 8, 30, 4096])
 @pytest.mark.parametrize("precision", ["highest", "medium"])
 @pytest.mark.parametrize(("far", "scale"), [(0, 1), (1000, 1), (0, 1e-18), (0, 1e18)])
-def test_within_decides_pairs_on_the_edge(block: int, precision: str, far: float, scale: float) -> None:
+def test_a_ball_decides_pairs_on_the_edge(block: int, precision: str, far: float, scale: float) -> None:
     grid = np.stack(np.meshgrid(np.arange(9), np.arange(9)), axis=-1).reshape(-1, 2)  # full of pairs 5 apart
     grid = ((grid + far) * np.float64(scale)).astype(np.float32)
     if scale == 1e-18:  # the same beside rows far away
@@ -59,7 +59,7 @@ def test_within_decides_pairs_on_the_edge(block: int, precision: str, far: float
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     for radius in (5 * scale, np.nextafter(5 * scale, 9e99), 1e-30, 3e-7):
-        bits = within(torch.from_numpy(grid), torch.from_numpy(grid[:60]), radius, block=block)
+        bits = Ball(torch.from_numpy(grid[:60]), radius, block).around(torch.from_numpy(grid))
         assert bits.shape == (len(grid), 8)
         np.testing.assert_array_equal(np.unpackbits(bits, axis=1, count=60), wide.sum(axis=2) < radius**2)
     torch.set_float32_matmul_precision(before)
