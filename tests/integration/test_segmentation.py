@@ -140,7 +140,7 @@ def test_regions_are_asked_about_and_nothing_else_is_known(
 
 
 def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="segmentation.unit: expected at most 254 parts an image, got 256"):
+    with pytest.raises(InputError, match=r"segmentation\.unit: expected at most 254 parts an image, got 256"):
         play(tmp_path / "run", segmentation={**WINDOWS, "unit": {"name": "windows", "side": 1}})
 
 
