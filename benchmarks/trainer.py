@@ -45,7 +45,7 @@ from hybrid_al.models.encoder import build_encoder
 from hybrid_al.recipe import parse
 from hybrid_al.recording import Evidences
 from hybrid_al.rundir import RunDir
-from hybrid_al.semi.ema import make_teacher, update_teacher
+from hybrid_al.semi.ema import averaging, make_teacher
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
@@ -155,6 +155,7 @@ def bare(student: Classifier, inputs: Inputs, sets: train.Sets, schedule: train.
     generator, rng, threshold = torch.Generator().manual_seed(0), np.random.default_rng(0), FixMatch().threshold
     student.train()
     teacher = make_teacher(student)
+    average = averaging(teacher, student, decay=schedule.ema_decay)
     groups = [{"params": list(student.head.parameters()), "lr": schedule.lr_head}]
     if encoder := list(student.encoder.parameters()):
         groups.append({"params": encoder, "lr": schedule.lr_encoder})
@@ -176,7 +177,7 @@ def bare(student: Classifier, inputs: Inputs, sets: train.Sets, schedule: train.
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
-        update_teacher(teacher, student, t, decay=schedule.ema_decay)
+        average(t)
     return teacher
 
 

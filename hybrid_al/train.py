@@ -25,7 +25,7 @@ from .recording import Evidences, testify
 from .rng import derive, derive_seed
 from .semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
 from .semi.dense.base import UnlabeledPixels
-from .semi.ema import make_teacher, update_teacher
+from .semi.ema import averaging, make_teacher
 from .types import IntArray
 
 
@@ -178,6 +178,7 @@ def learn(
     """
     models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
     optimizer, parts = _optimizer(student, schedule), schedule.accumulate
+    average = averaging(teacher, student, decay=schedule.ema_decay)
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
     clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Network]()
     with torch.random.fork_rng(devices=[]):
@@ -195,7 +196,7 @@ def learn(
                 (step.loss if parts == 1 else step.loss / parts).backward()  # type: ignore[no-untyped-call]
                 seen.append((unlabeled, step.evidence))
             optimizer.step()
-            update_teacher(teacher, student, t, decay=schedule.ema_decay)
+            average(t)
             if t * cycles // steps < (t + 1) * cycles // steps < cycles:
                 snapshots.append(copy.deepcopy(teacher))
             if t >= schedule.record.skip * steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -17,19 +18,24 @@ def make_teacher(student: Network) -> Network:
     return teacher.requires_grad_(False)
 
 
-@torch.no_grad()
-def update_teacher(teacher: nn.Module, student: nn.Module, step: int, *, decay: float) -> None:
-    """One step of the average, with the decay ramped as min(decay, (1 + step) / (10 + step)).
+def averaging(teacher: nn.Module, student: nn.Module, *, decay: float) -> Callable[[int], None]:
+    """What moves the teacher by one step of the average, with the decay ramped as min(decay, (1 + step) / (10 + step)).
 
-    Batch-norm statistics are averaged with the weights they belong to; counters are copied.
+    Batch-norm statistics are averaged with the weights they belong to; counters are copied. The tensors are looked up
+    here and once, which took most of the time: what either network is given in their place later is not seen.
     """
-    keep = min(decay, (1 + step) / (10 + step))
     pairs = list(zip(_tensors(teacher), _tensors(student), strict=True))
-    averaged = [(old, new) for old, new in pairs if old.is_floating_point()]
-    torch._foreach_lerp_([old for old, _ in averaged], [new for _, new in averaged], 1 - keep)
-    for old, new in pairs:
-        if not old.is_floating_point():
+    averaged = [old for old, _ in pairs if old.is_floating_point()]
+    towards = [new for old, new in pairs if old.is_floating_point()]
+    counters = [(old, new) for old, new in pairs if not old.is_floating_point()]
+
+    @torch.no_grad()
+    def update(step: int) -> None:
+        torch._foreach_lerp_(averaged, towards, 1 - min(decay, (1 + step) / (10 + step)))
+        for old, new in counters:
             old.copy_(new)
+
+    return update
 
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:

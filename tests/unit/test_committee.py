@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,17 @@ def test_members_are_trainings_of_their_own_and_the_first_is_that_without_a_comm
 
 def test_snapshots_are_the_teacher_at_the_ends_of_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, rates = list[torch.nn.Module](), list[float]()
-    inner, made = ema.update_teacher, train_module._optimizer
+    inner, made = ema.averaging, train_module._optimizer
 
-    def noting(teacher: torch.nn.Module, student: torch.nn.Module, step: int, *, decay: float) -> None:
-        inner(teacher, student, step, decay=decay)
-        teachers.append(copy.deepcopy(teacher))
-        rates.append(optimizers[-1].param_groups[0]["lr"])
+    def noting(teacher: torch.nn.Module, student: torch.nn.Module, *, decay: float) -> Callable[[int], None]:
+        average = inner(teacher, student, decay=decay)
+
+        def update(step: int) -> None:
+            average(step)
+            teachers.append(copy.deepcopy(teacher))
+            rates.append(optimizers[-1].param_groups[0]["lr"])
+
+        return update
 
     optimizers = list[torch.optim.Optimizer]()
 
@@ -67,7 +73,7 @@ def test_snapshots_are_the_teacher_at_the_ends_of_cycles(monkeypatch: pytest.Mon
         optimizers.append(made(*given))  # type: ignore[arg-type]
         return optimizers[-1]
 
-    monkeypatch.setattr(train_module, "update_teacher", noting)
+    monkeypatch.setattr(train_module, "averaging", noting)
     monkeypatch.setattr(train_module, "_optimizer", making)
     probs = said(fitted(cycles=3, steps=20, min_steps=20))
     assert len(teachers) == 20 and probs.shape == (N, 3, 3)

@@ -20,7 +20,7 @@ from hybrid_al.models.checkpoint import digest_of, save_weights
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.models.pretrained import PACKAGED, PRETRAINED
 from hybrid_al.predict import embed
-from hybrid_al.semi.ema import make_teacher, update_teacher
+from hybrid_al.semi.ema import averaging, make_teacher
 
 LITE0 = "tf_efficientnet_lite0"
 DAISY = 985
@@ -107,11 +107,12 @@ def test_training_leaves_the_normalisation_alone() -> None:
     student = Encoder(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     before = {name: value.clone() for name, value in student.named_buffers()}
     teacher = make_teacher(student)
+    average = averaging(teacher, student, decay=0.99)
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(1.0)
     for step in range(3):
-        update_teacher(teacher, student, step, decay=0.99)
+        average(step)
     assert list(before) == ["mean", "std"]
     assert all(name.startswith("backbone.") for name, _ in student.named_parameters())
     assert all(torch.equal(value, before[name]) for name, value in teacher.named_buffers())

@@ -16,7 +16,7 @@ from hybrid_al.bench.grid import load_grid
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Labeled, Models, Objective, Unlabeled, align, running_mean
 from hybrid_al.semi.debiased import Debiased
-from hybrid_al.semi.ema import make_teacher, update_teacher
+from hybrid_al.semi.ema import averaging, make_teacher
 from hybrid_al.semi.evidential import Evidential, misleading
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.semi.flexmatch import FlexMatch
@@ -503,17 +503,18 @@ def test_teacher_averages_parameters_and_statistics_and_copies_counters() -> Non
     linear, bn = nn.Linear(2, 2), nn.BatchNorm1d(2)
     student = nn.Sequential(linear, bn)
     teacher = make_teacher(student)
+    average = averaging(teacher, student, decay=0.9)
     with torch.no_grad():
         linear.weight.fill_(1.0)
         teacher.get_parameter("0.weight").fill_(0.0)
         student.get_buffer("1.running_mean").fill_(2.0)
         student.get_buffer("1.num_batches_tracked").fill_(7)
-    update_teacher(teacher, student, 1000, decay=0.9)
+    average(1000)
     assert torch.allclose(teacher.get_parameter("0.weight"), torch.full((2, 2), 0.1))
     assert torch.allclose(teacher.get_buffer("1.running_mean"), torch.full((2,), 0.2))
     assert teacher.get_buffer("1.num_batches_tracked").item() == 7
     assert not any(p.requires_grad for p in teacher.parameters())
-    update_teacher(teacher, student, 0, decay=0.9)  # the ramp: the first step keeps a tenth
+    average(0)  # the ramp: the first step keeps a tenth
     assert torch.allclose(teacher.get_parameter("0.weight"), torch.full((2, 2), 0.91))
 
 
