@@ -35,6 +35,35 @@ QUERIES = (
     "bald",
     "badge",
 )
+OBJECTIVES = (
+    "pseudo_label",
+    "pi_model",
+    "mean_teacher",
+    "mixmatch",
+    "uda",
+    "fixmatch",
+    "flexmatch",
+    "freematch",
+    "softmatch",
+    "debiased",
+)
+STARTS = (
+    "typiclust",
+    "kmeans",
+    "kmedoids",
+    "coreset_cosine",
+    "probcover",
+    "facility_location",
+    "maxherding",
+    "mmd",
+    "density_peaks",
+    "usl",
+    "csval",
+    "typiclust+random",
+    "typiclust+entropy",
+    "typiclust+badge",
+    "typiclust+hybrid",
+)
 COVER = ("random+typiclust", "random+kmeans", "random+coreset_cosine")
 DOUBT = ("entropy", "margin")
 
@@ -197,6 +226,33 @@ def finetune() -> Iterator[tuple[str, Side, Side]]:
             yield f"{name}: hybrid minus random ({objective})", query, random
 
 
+def objectives() -> Iterator[tuple[str, Side, Side]]:
+    """What each way of training on the rest of the pool is worth, the two queries averaged."""
+    for name in SETS:
+        file = f"objectives/{name}"
+        for objective in OBJECTIVES:
+            both = ["random", "hybrid"]
+            yield f"{name}: {objective} minus supervised", Side(file, both, objective), Side(file, both)
+
+
+def trainers() -> Iterator[tuple[str, Side, Side]]:
+    """What the query is worth under each objective."""
+    for name in SETS:
+        file = f"objectives/{name}"
+        for objective in ("supervised", *OBJECTIVES):
+            query, random = Side(file, ["hybrid"], objective), Side(file, ["random"], objective)
+            yield f"{name}: hybrid minus random ({objective})", query, random
+
+
+def first_labels() -> Iterator[tuple[str, Side, Side]]:
+    """Strategies that need no model, all along; and queries with one after a TypiClust start."""
+    for folder, said in (("starts", "SSL"), ("starts_imagenet", "ImageNet")):
+        for name in SETS:
+            file = f"{folder}/{name}"
+            for start in STARTS:
+                yield f"{name}, {said}: {start}", Side(file, [start]), Side(file, ["random"])
+
+
 def scratch() -> Iterator[tuple[str, Side, Side]]:
     """All of it against none of it."""
     for name in SETS[:2]:
@@ -207,6 +263,16 @@ def scratch() -> Iterator[tuple[str, Side, Side]]:
 QUESTIONS = {
     "What is worth most?": (worth, "Survey budget of 50 + 5 x 50, frozen encoder."),
     "The training recipe": (training, "The same budget and encoder (SSL)."),
+    "Every objective": (
+        objectives,
+        "10 to 160 labels from a random start, frozen encoder (SSL), the mean of random and hybrid queries.",
+    ),
+    "Hybrid minus random under every objective": (trainers, "The same loops."),
+    "The first labels": (
+        first_labels,
+        "10, 20, 40 and 80 labels, supervised, frozen encoder; minus random picks. Without a plus the strategy buys all of "
+        "them, after one it follows ten by TypiClust.",
+    ),
     "The defaults": (
         defaults,
         "The shipped recipes (mean teacher) with the frozen learner, 10 to 120 labels, minus the same recipe with "
