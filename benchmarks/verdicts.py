@@ -270,8 +270,8 @@ QUESTIONS = {
     "Hybrid minus random under every objective": (trainers, "The same loops."),
     "The first labels": (
         first_labels,
-        "10, 20, 40 and 80 labels, supervised, frozen encoder; minus random picks. Without a plus the strategy buys all "
-        "of them, after one it follows ten by TypiClust.",
+        "10, 20, 40 and 80 labels, supervised, frozen encoder; minus random picks. Without a plus the strategy buys "
+        "all of them, after one it follows ten by TypiClust.",
     ),
     "The defaults": (
         defaults,
