@@ -21,6 +21,7 @@ from .data.base import Dataset, Source
 from .data.index import FileIndex
 from .embeddings import PLAIN, USED, Embeddings
 from .errors import InputError, UnknownName
+from .label_oracle import LabelHoldout
 from .learner import Learner
 from .loop import Experiment
 from .mask_oracle import MaskHoldout
@@ -149,15 +150,19 @@ class Task(Protocol):
 
     def truth(
         self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
-    ) -> tuple[Oracle, Holdout | MaskHoldout]:
+    ) -> tuple[Oracle, Holdout | MaskHoldout | LabelHoldout]:
         """Who answers about images, or `parted` about parts of them; and who measures."""
 
 
 def task_of(recipe: Recipe) -> Task:
     """The task of a recipe."""
-    from . import classification, segmentation
+    from . import classification, multilabel, segmentation
 
-    tasks: dict[str, Task] = {"classification": classification, "segmentation": segmentation}
+    tasks: dict[str, Task] = {
+        "classification": classification,
+        "multilabel": multilabel,
+        "segmentation": segmentation,
+    }
     return tasks[recipe.task]
 
 
@@ -207,7 +212,7 @@ def experiment(project: Project) -> Experiment:
     """The loop's values and protocols; stage 0 must have been run."""
     recipe, dataset = project.recipe, project.dataset
     classes = dataset.classes
-    if len(classes) < 2:
+    if len(classes) < 2 and recipe.task != "multilabel":
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
     learner, scorer, embeddings = _learner(project)
     task = task_of(recipe)

@@ -32,9 +32,11 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
 
 
 def check_data(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse data with masks, which is another task's."""
+    """Refuse data with masks or several labels a sample, which are other tasks'."""
     if dataset.masks is not None:
         raise InputError("task", "segmentation, as the data has masks", recipe.task)
+    if dataset.labels is not None:
+        raise InputError("task", "multilabel, as samples have several labels", recipe.task)
 
 
 def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:

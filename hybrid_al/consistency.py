@@ -71,7 +71,7 @@ class Consistency:
     confidence  running mean of the largest weak-view probability, in [0, 1]
     flips       running share of visits at which the pseudo-label differed from the visit before, in [0, 1]
     divergence  running mean of the Jensen-Shannon divergence of the two views in bits, in [0, 1]
-    pseudo_label  class of the weak view at the last visit, -1 where there was none
+    pseudo_label  class of the weak view at the last visit, -1 where there was none, and of several labels a sample
     above       running share of visits at which the largest weak-view probability was `THRESHOLD` or more, in [0, 1]
 
     Running means forget with `recording.decay` per visit, so that the last visits, made by the better model, count
@@ -167,14 +167,22 @@ class ConsistencyRecorder:
     Means are bias-corrected, so a row seen once carries that visit alone.
     """
 
-    def __init__(self, n: int, recording: Recording = Recording()) -> None:
-        self.recording = recording
+    def __init__(self, n: int, recording: Recording = Recording(), *, labels: int = 1) -> None:
+        """For n rows of one class, or of several `labels`: each is recorded as a row of its own with two classes."""
+        self.recording, self.labels = recording, labels
+        n = n * labels
         self._seen = np.zeros(n, dtype=np.int64)
         self._last = np.full(n, -1, dtype=np.int64)
         self._sums = np.zeros((5, n), dtype=np.float64)
 
     def update(self, indices: IntArray, weak: FloatArray, strong: FloatArray) -> None:
-        """One step's evidence: distinct rows (B,), class probabilities of their weak and strong views (B, C)."""
+        """One step's evidence: distinct rows (B,), class probabilities of their weak and strong views (B, C).
+
+        (B, 2, L) where there are several labels.
+        """
+        if weak.ndim == 3:
+            indices = (indices[:, None] * self.labels + np.arange(weak.shape[2])).ravel()
+            weak, strong = (probs.transpose(0, 2, 1).reshape(-1, 2) for probs in (weak, strong))
         label = weak.argmax(axis=1)
         last = self._last[indices]
         flipped = (last >= 0) & (last != label)
@@ -194,7 +202,7 @@ class ConsistencyRecorder:
     @property
     def seen(self) -> IntArray:
         """Visits of each row so far (N,)."""
-        return self._seen
+        return self._seen[:: self.labels]
 
     def record(self) -> Consistency:
         """The consistency so far; rows never seen hold zeros and `seen` 0."""
@@ -203,15 +211,20 @@ class ConsistencyRecorder:
         weight, flip_weight = (1 - decay**visits, 1 - decay**flips_of) if decay < 1 else (visits, flips_of)
         agreement, confidence, flips, divergence, above = self._sums
         return Consistency(
-            seen=self._seen.copy(),
-            agreement=(agreement / weight).astype(np.float32),
-            confidence=(confidence / weight).astype(np.float32),
-            flips=(np.minimum(flips / flip_weight, 1)).astype(np.float32),
-            divergence=(divergence / weight).astype(np.float32),
-            pseudo_label=self._last.copy(),
-            above=(above / weight).astype(np.float32),
+            seen=self.seen.copy(),
+            agreement=self._mean(agreement / weight),
+            confidence=self._mean(confidence / weight),
+            flips=self._mean(np.minimum(flips / flip_weight, 1)),
+            divergence=self._mean(divergence / weight),
+            pseudo_label=self._last.copy() if self.labels == 1 else np.full(len(self.seen), -1, dtype=np.int64),
+            above=self._mean(above / weight),
             recording=self.recording,
         )
+
+    def _mean(self, values: FloatArray) -> FloatArray:
+        """The mean over the labels of each row, which weighs them alike, as a query's scores of several labels do."""
+        means: FloatArray = values.reshape(-1, self.labels).mean(axis=1).astype(np.float32)
+        return means
 
 
 def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:

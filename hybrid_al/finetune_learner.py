@@ -26,9 +26,18 @@ class Finetune:
 
         def make(seed: int) -> Classifier:
             encoder = copy.deepcopy(base.encoder)
-            return Classifier(encoder, dim, base.classes, dropout=self.dropout, seed=seed).to(base.device)
+            return Classifier(
+                encoder, dim, base.classes, dropout=self.dropout, seed=seed, multilabel=base.multilabel
+            ).to(base.device)
 
         inputs = ImageInputs(base.store, base.views, base.device)
         return NetworkLearner(
-            make, inputs, objective, schedule, pool=base.pool, n=len(base.store), embeddings=base.embeddings
+            make,
+            inputs,
+            objective,
+            schedule,
+            pool=base.pool,
+            n=len(base.store),
+            embeddings=base.embeddings,
+            targets=base.targets,
         )

@@ -62,10 +62,19 @@ class Frozen:
 
         def make(seed: int) -> Classifier:
             body = Standardize(mean, std)
-            return Classifier(body, plain.shape[1], base.classes, dropout=self.dropout, seed=seed).to(base.device)
+            return Classifier(
+                body, plain.shape[1], base.classes, dropout=self.dropout, seed=seed, multilabel=base.multilabel
+            ).to(base.device)
 
         return NetworkLearner(
-            make, inputs, objective, schedule, pool=base.pool, n=len(plain), embeddings=base.embeddings
+            make,
+            inputs,
+            objective,
+            schedule,
+            pool=base.pool,
+            n=len(plain),
+            embeddings=base.embeddings,
+            targets=base.targets,
         )
 
 

@@ -81,6 +81,16 @@ class LabelStore:
             targets.append(a.target)
         return np.asarray(targets, dtype=np.int64)
 
+    def label_targets(self, count: int) -> IntArray:
+        """Which of `count` labels each labeled sample has (K, L), 0 or 1, aligned with `labeled`."""
+        targets = np.zeros((len(self.labeled), count), dtype=np.int64)
+        for k, i in enumerate(self.labeled.tolist()):
+            a = self.current[i]
+            if a.kind != "classes" or not isinstance(a.target, tuple) or not all(0 <= c < count for c in a.target):
+                raise InputError(f"label of sample {i}", f"labels below {count}", f"{a.kind} {a.target!r}")
+            targets[k, list(a.target)] = 1
+        return targets
+
     def add(self, new: Iterable[Annotation]) -> LabelStore:
         """A store with the new annotations behind the old ones; one about an annotated sample supersedes the old."""
         position = {a.index: i for i, a in enumerate(self.annotations)}

@@ -20,6 +20,7 @@ from .calibration import Calibrating, Calibration, calibrate, logs
 from .consistency import Consistency
 from .embeddings import Embeddings
 from .errors import InputError, NonFiniteLoss
+from .label_oracle import LabelHoldout
 from .labels import LabelStore
 from .learner import FitResult, Learner
 from .manifest import Manifest
@@ -42,8 +43,8 @@ class Experiment:
     pretraining wrote what it says of every sample, `costs` (N,) what an answer costs, for strategies that ask.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels. `scorer` scores
-    samples by their pixels in segmentation. `regions` are parts of images, where they and not whole images are asked
-    about: then queries and budgets are of units.
+    samples by their pixels in segmentation, and by all their labels where they have several. `regions` are parts of
+    images, where they and not whole images are asked about: then queries and budgets are of units.
     """
 
     manifest: Manifest
@@ -53,7 +54,7 @@ class Experiment:
     query: tuple[str, QueryStrategy]
     learner: Learner
     oracle: Oracle
-    holdout: Holdout | MaskHoldout
+    holdout: Holdout | MaskHoldout | LabelHoldout
     budgets: tuple[int, ...]
     seed: int
     records: Path | None = None
@@ -155,7 +156,7 @@ def _stop_signals(
 ) -> dict[str, float]:
     """How far the models of this round and the last agree, and what the next batch may bring; their answers on disk.
 
-    Of the samples' classes: nothing is said in segmentation.
+    Of the samples' classes: nothing is said where they have none, or several labels.
     """
     if experiment.scorer is not None:
         return {}
@@ -311,7 +312,7 @@ def _track(
     given = Counter(labels.current[i].target for i in picks.tolist())
     shares = {f"picks/share/{name}": given[c] / len(picks) for c, name in enumerate(experiment.classes)}
     if experiment.scorer is not None:
-        shares = {}  # samples have no class
+        shares = {}  # samples have no class, or several labels
     if experiment.thumbnail is not None:
         tracker.image(
             "picks", [experiment.thumbnail(i) for i in picks.tolist()], row.query, stage="query", round=row.index

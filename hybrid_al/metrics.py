@@ -43,6 +43,51 @@ def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float
     return {**_auroc(probs_NC, targets_N), **{name: float(value) for name, value in metrics.items()}}
 
 
+def multilabel(probs_NL: FloatArray, targets_NL: IntArray, names: Sequence[str]) -> dict[str, float]:
+    """Metrics of label probabilities (N, L) against labels (N, L) in {0, 1}, -1 where unknown, which no metric counts.
+
+    Each label is a question of two classes, measured by `classification`: auroc, accuracy, balanced_accuracy, macro_f1
+    (of yes and no), nll, ece, classwise_ece and brier are means over the labels of which any are known (macro), and
+    one label alone measures as two classes do. auroc and average_precision (of yes; Everingham et al., VOC, IJCV 2010,
+    over all recalls) are means over the labels that some samples have and some do not, left out where there is none,
+    and are given label by label too, as `auroc/<name>`.
+    """
+    from sklearn.metrics import average_precision_score
+
+    _check_labels(probs_NL, targets_NL)
+    found: dict[str, dict[str, float]] = {}
+    for name, probs, targets in zip(names, probs_NL.T, targets_NL.T, strict=True):
+        known = targets >= 0
+        if not known.any():
+            continue
+        p, y = probs[known], targets[known]
+        found[name] = classification(np.stack([1 - p, p], axis=1), y)
+        if 0 < y.sum() < len(y):
+            found[name]["average_precision"] = float(average_precision_score(y, p))
+    metrics = list(dict.fromkeys(metric for each in found.values() for metric in each))
+    means = {metric: float(np.mean([f[metric] for f in found.values() if metric in f])) for metric in metrics}
+    shown = ("auroc", "average_precision")
+    return means | {f"{metric}/{name}": f[metric] for metric in shown for name, f in found.items() if metric in f}
+
+
+def as_questions(probs_NL: FloatArray, targets_NL: IntArray) -> tuple[FloatArray, IntArray]:
+    """The known of N * L labels as questions of two classes: their probabilities (K, 2) and classes (K,)."""
+    known = targets_NL >= 0
+    yes = probs_NL[known]
+    return np.stack([1 - yes, yes], axis=1), targets_NL[known]
+
+
+def _check_labels(probs_NL: FloatArray, targets_NL: IntArray) -> None:
+    if probs_NL.ndim != 2 or targets_NL.shape != probs_NL.shape or not probs_NL.size:
+        raise InputError("metrics", "probabilities (N, L) and labels (N, L)", f"{probs_NL.shape}, {targets_NL.shape}")
+    if not ((probs_NL >= 0) & (probs_NL <= 1)).all():
+        raise InputError("metrics", "probabilities in [0, 1]", "others")
+    if not np.isin(targets_NL, (-1, 0, 1)).all():
+        raise InputError("metrics", "labels 0, 1 or -1", str(np.setdiff1d(targets_NL, (-1, 0, 1)).tolist()[:5]))
+    if not (targets_NL >= 0).any():
+        raise InputError("metrics", "a known label", "none")
+
+
 def calibration_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
     """Mean |accuracy - confidence| over equal bins (lo, hi] of the largest probability, weighted by their samples."""
     confidence = probs_NC.max(axis=1)

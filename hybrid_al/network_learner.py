@@ -35,7 +35,7 @@ class Foundation:
     """What the data and stage 0 give a learner to build on.
 
     embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache` keeps
-    what is made once and shared by runs.
+    what is made once and shared by runs. multilabel: the classes do not exclude each other.
     """
 
     encoder: Encoder
@@ -46,13 +46,18 @@ class Foundation:
     pool: IntArray
     device: torch.device
     cache: Path
+    multilabel: bool = False
+
+    def targets(self, labels: LabelStore) -> IntArray:
+        """What is learned of the labeled samples: classes (K,), or labels (K, L)."""
+        return labels.label_targets(self.classes) if self.multilabel else labels.class_targets()
 
 
 class NetworkLearner:
     """A `Learner`: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
 
     pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; embeddings of stage 0, for
-    prior pseudo-labels.
+    prior pseudo-labels; targets: what is learned of the labeled samples, classes (K,) or labels (K, L).
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
 
     A committee (`Schedule.members`, `Schedule.cycles`) answers in the place of passes with dropout; features and head,
@@ -69,10 +74,12 @@ class NetworkLearner:
         pool: IntArray,
         n: int,
         embeddings: Embeddings | None = None,
+        targets: Callable[[LabelStore], IntArray] = LabelStore.class_targets,
         top_up_limit: int = 50_000,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
+        self.targets = targets
         self._student: Classifier | None = None
         self._teacher: Classifier | None = None
         self._others: tuple[Classifier, ...] = ()  # members of the committee besides the teacher
@@ -110,7 +117,7 @@ class NetworkLearner:
     def _sets(self, labels: LabelStore, kept: BoolArray) -> Sets:
         """What is trained on where only the `kept` (K,) of the labeled samples are shown."""
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
-        labeled, targets = labels.labeled[kept], labels.class_targets()[kept]
+        labeled, targets = labels.labeled[kept], self.targets(labels)[kept]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")

@@ -39,6 +39,8 @@ def summary(project: Project, store: ImageStore) -> list[str]:
         rows = manifest.indices(split)
         counts = Counter(dataset.truth[rows].tolist())
         names = [f"{dataset.classes[c]} {counts[c]}" for c in sorted(counts) if c >= 0]
+        if (labels := dataset.labels) is not None:
+            names = [f"{name} {(labels[rows, k] == 1).sum()}" for k, name in enumerate(dataset.classes)]
         if dataset.masks is not None:
             names = [f"{int(dataset.masks.known[rows].sum())} masks"]
         groups = len(np.unique(manifest.group_codes[rows]))

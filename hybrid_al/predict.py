@@ -22,7 +22,7 @@ PART_PIXELS, SMALLEST_PART = 2**17, 16
 def predict(
     network: Classifier, inputs: Inputs, indices: IntArray, *, samples: int, views: int, seed: int, batch: int = 512
 ) -> Iterator[PredictionBatch]:
-    """Probabilities (B, samples * views, C), features (B, D) of the plain image, and the head.
+    """Probabilities (B, samples * views, C), or (B, samples * views, 2, L), features (B, D) of the plain image, head.
 
     One sample is one pass in eval mode; more are passes with dropout on the features (batch norm stays as it is). A
     pass drops the same features of every image, so what it says of one does not depend on the others asked about,
@@ -37,7 +37,8 @@ def predict(
         plain = network.encoder(inputs.plain(block))
         seen = [plain] if views == 1 else [network.encoder(x) for x in inputs.views(block, views, generator)]
         logits = torch.stack([nn.functional.linear(z, *heads) for z in seen], dim=1)
-        probs = logits.reshape(len(block), views * samples, -1).softmax(dim=2)
+        logits = logits.reshape(len(block), views * samples, -1)
+        probs = (network.questions(logits, 2) if network.multilabel else logits).softmax(dim=2)
         yield PredictionBatch(block, probs.cpu().numpy(), plain.cpu().numpy(), head)
 
 

@@ -223,7 +223,7 @@ class Recipe(_Section):
 
     name: str = Field(pattern=NAME)
     modality: str = "microscopy"
-    task: Literal["classification", "segmentation"] = "classification"
+    task: Literal["classification", "multilabel", "segmentation"] = "classification"
     seed: int = Field(0, ge=0)
     data: Data = Data()
     encoder: EncoderSection = EncoderSection()
@@ -249,7 +249,7 @@ class Recipe(_Section):
             del kept["embeddings"]
         if self.calibration == CalibrationSection():
             del kept["calibration"]
-        if self.task == "classification":
+        if self.task != "segmentation":
             del kept["segmentation"]
         return kept
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,18 +14,17 @@ from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
 from .data.masks import inside
 from .errors import InputError, UnknownName
-from .labels import LabelStore
 from .learner import Learner
 from .mask_metrics import structures
 from .mask_oracle import MaskHoldout, SimulatedMasks, SimulatedRegions, SimulatedWeak, network_spacing
-from .oracle import Holdout, Oracle
+from .oracle import Oracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scorer
 from .recipe import Recipe, SegmentationSection
 from .regions import Regions
 from .rundir import RunDir
-from .testing import make_state, restrict
-from .types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
+from .tryout import try_strategy
+from .types import IGNORE, Annotation, IntArray, LabelMap
 from .weak import WEAK
 
 if TYPE_CHECKING:
@@ -125,32 +123,10 @@ def component_of(where: str, section: SegmentationSection) -> Reduction:
 
 
 def _check_strategy(key: str, name: str, strategy: QueryStrategy) -> None:
-    """Let it choose on a small synthetic state: what asks for classes of samples or their probabilities says so now."""
     from .pixels import PIXEL_SCORES
 
-    def refused(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
-        raise InputError(f"{key} ({name})", "a strategy that scores samples or reads no predictions", "another one")
-
-    def scorer(score: str, indices: IntArray, samples: int, views: int) -> FloatArray:
-        if views > 1 or score not in PIXEL_SCORES:
-            asked = f"{views} views" if views > 1 else score
-            raise InputError(f"{key} ({name})", f"one view and a score among {', '.join(PIXEL_SCORES)}", asked)
-        return np.linspace(0, 1, len(indices))
-
-    beyond = strategy.needs & {"features", "views", "history", "gradients"}
-    if beyond:
-        raise InputError(f"{key} ({name})", "a strategy that segmentation can feed", f"it needs {sorted(beyond)[0]}")
-    state = make_state(labeled=0 if key == "cold_start" else 6)
-    masks = tuple(replace(a, kind="mask", target="") for a in state.labels.annotations)
-    state = replace(restrict(state, strategy.needs), labels=LabelStore(state.labels.n, masks))
-    state = replace(state, predictor=refused, scorer=scorer)
-    try:
-        strategy.select(state, 3, np.random.default_rng(0))
-    except InputError as error:
-        said = str(error)
-        raise (
-            error if said.startswith(f"{key} ({name})") else InputError(f"{key} ({name})", "a strategy for masks", said)
-        ) from None
+    answer = Annotation(0, "mask", "", "", 0)
+    try_strategy(key, name, strategy, task="segmentation", scores=PIXEL_SCORES, views=False, answer=answer)
 
 
 def objectives(recipe: Recipe) -> tuple[dict[str, type[DenseObjective]], Schedule]:
@@ -320,7 +296,7 @@ def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
     return [*lines, f"  {int(masks.known.sum())} of {len(dataset.manifest)} samples have a mask; pixels: {shares}"]
 
 
-def overlays(dataset: Dataset, store: ImageStore, held: Holdout | MaskHoldout, learner: Learner) -> list[Overlay]:
+def overlays(dataset: Dataset, store: ImageStore, held: object, learner: Learner) -> list[Overlay]:
     """Predictions drawn on held-out images: evenly spread ones of test, else of val, that show a structure."""
     from .track.overlay import Overlay, draw
 

@@ -100,6 +100,8 @@ class Fit:
 class Sets:
     """The samples of one fit: labeled positions (K,) with their classes (K,), and unlabeled positions (U,).
 
+    Of several labels a sample, targets (K, L) in {0, 1}.
+
     prior  propagated pseudo-labels to begin with, where there are any
     """
 
@@ -146,7 +148,8 @@ def fit(
     student: Classifier, objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, *, seed: int, log: Log
 ) -> Fit:
     """Train `student` in place on samples with a class; see `learn`."""
-    evidences = Evidences(ConsistencyRecorder(sets.n, schedule.record))
+    labels = sets.targets.shape[1] if sets.targets.ndim == 2 else 1
+    evidences = Evidences(ConsistencyRecorder(sets.n, schedule.record, labels=labels))
     steps = schedule.length(len(sets.labeled))
     batches = _batches(objective, inputs, sets, schedule, seed, steps * schedule.accumulate)
 

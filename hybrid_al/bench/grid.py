@@ -121,7 +121,8 @@ def baselines(recipe: Recipe) -> tuple[str, ...]:
     """The strategies that every bench of the recipe has."""
     if recipe.task == "segmentation":
         return ("random", "foreground_random")
-    return ("random", CHEATING) if recipe.bench.stratified else ("random",)
+    one_class = recipe.task == "classification"  # of a sample, which is what the strata are
+    return ("random", CHEATING) if recipe.bench.stratified and one_class else ("random",)
 
 
 def pairs(chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:

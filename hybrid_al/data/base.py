@@ -47,6 +47,8 @@ class Dataset:
     skipped  (path, reason) of the images that on_error=skip left out
     masks    where pixels have classes: then `classes` are those of the pixels, the background first, and no sample has
              a class of its own
+    labels   (N, L) where a sample has several labels: whether each is there, 0 or 1, -1 unknown. Then `classes` are
+             their names, and no sample has a class of its own; handed out like `truth`
     """
 
     manifest: Manifest
@@ -57,6 +59,7 @@ class Dataset:
     reader: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
     masks: Masks | None = None
+    labels: IntArray | None = None
 
 
 class Source(Protocol):

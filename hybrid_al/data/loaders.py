@@ -107,11 +107,17 @@ def _choose(views_VND: FloatArray, indices: IntArray, generator: torch.Generator
 def labeled_batches(targets: IntArray, batch: int, rng: np.random.Generator, *, balanced: bool) -> Iterator[IntArray]:
     """Endless batches of positions in `targets` (K,): shuffled passes, or classes drawn equally often.
 
-    With fewer labels than `batch` a pass is repeated until the batch is full.
+    Of several labels a sample (K, L), in {0, 1}, each label that some have, and having none, counts as a class. With
+    fewer labels than `batch` a pass is repeated until the batch is full.
     """
     if balanced:
-        rows = np.argsort(targets, kind="stable")
-        _, first, counts = np.unique(targets[rows], return_index=True, return_counts=True)
+        rows, classes_of = np.arange(len(targets)), targets
+        if targets.ndim == 2:
+            with_none = np.concatenate([targets, targets.sum(axis=1, keepdims=True) == 0], axis=1)
+            classes_of, rows = np.nonzero(with_none.T)
+        order = np.argsort(classes_of, kind="stable")
+        rows = rows[order]
+        _, first, counts = np.unique(classes_of[order], return_index=True, return_counts=True)
         alike = np.arange(batch) % len(counts)
         while True:
             classes = rng.permutation(alike)

@@ -14,11 +14,14 @@ from .index import FileIndex
 from .npz import Npz
 
 SIZES = (28, 64, 128, 224)
+SEVERAL = "chestmnist"
 
 
 @dataclass(frozen=True)
 class MedMnist:
-    """A 2-D, single-label set of MedMNIST v2 (Yang et al., Scientific Data 2023) with its official split.
+    """A 2-D set of MedMNIST v2 (Yang et al., Scientific Data 2023) with its official split.
+
+    chestmnist has 14 labels a sample, for `task: multilabel`; all others one class.
 
     name  as in medmnist: pneumoniamnist, bloodmnist, ...
     size  28, 64, 128 or 224 pixels: which file of the set
@@ -51,7 +54,7 @@ class MedMnist:
                 raise InputError(path, f"this file, or {package}", "neither")
             self._download(root, info[self.name]["python_class"])
         classes = None if info is None else list(info[self.name]["label"].values())
-        return Npz(path, group=self.group, classes=classes).load(index)
+        return Npz(path, group=self.group, classes=classes, multilabel=self.name == SEVERAL).load(index)
 
     def _download(self, root: Path, python_class: str) -> None:
         import medmnist

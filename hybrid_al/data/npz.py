@@ -29,6 +29,7 @@ class Npz:
 
     images   (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or wider with the rules of `to_pixels`
     labels   (N,) or (N, 1), class numbers, -1 unknown; a split without labels is unlabeled
+    multilabel  labels are (N, L), whether each of L labels is there, 0 or 1, -1 unknown; `classes` are their names
     files    (N,) optional names, which become the ids where no two are alike; otherwise ids are like train/00012
     group    "none", said on purpose, or the ending of the keys that name the groups: patient for `train_patient`
     classes  names or number of the classes; without it, as many as the largest label asks for
@@ -46,6 +47,7 @@ class Npz:
     seed: int = 0
     on_error: OnError = "stop"
     window: Window | None = None
+    multilabel: bool = False
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the file once; rows are in the order train, val, test."""
@@ -85,16 +87,47 @@ class Npz:
         """The samples of one split, without digests."""
         ids = [f"{prefix.rstrip('_') or 'image'}/{i:05d}" for i in range(n)]
         groups = ids if self.group == "none" else arrays.column(prefix + self.group, n)
-        labels = [-1] * n
-        if prefix + "labels" in arrays.keys:
+        labels, several = [-1] * n, list[tuple[int, ...]]([()] * n)
+        if self.multilabel:
+            several = self._several(arrays, prefix, n)
+        elif prefix + "labels" in arrays.keys:
             labels = _labels(f"{arrays.path}: {prefix}labels", arrays.column(prefix + "labels", n))
-        return [Sample(ids[i], f"{prefix}images#{i}", str(groups[i]), PREFIXES[prefix], labels[i]) for i in range(n)]
+        return [
+            Sample(ids[i], f"{prefix}images#{i}", str(groups[i]), PREFIXES[prefix], labels[i], labels=several[i])
+            for i in range(n)
+        ]
+
+    def _several(self, arrays: Arrays, prefix: str, n: int) -> list[tuple[int, ...]]:
+        """The labels of each sample of a split, all unknown where it has none."""
+        key = prefix + "labels"
+        count = len(self._names(self._count(arrays)))
+        if key not in arrays.keys:
+            return [(-1,) * count] * n
+        found = arrays[key]
+        if found.shape != (n, count):
+            raise InputError(f"{arrays.path}: {key}", f"shape {(n, count)} (multilabel)", str(found.shape))
+        bad = np.flatnonzero(~np.isin(found, (-1, 0, 1)).all(axis=1))
+        if len(bad):
+            expected, came = "0, 1 or -1 for each label (multilabel)", str(found[bad[0]].tolist())
+            raise InputError(f"{arrays.path}: {key} of image {bad[0]}", expected, came)
+        return [tuple(map(int, row)) for row in found]
+
+    @staticmethod
+    def _count(arrays: Arrays) -> int:
+        """How many labels a sample has, by the first split that has some."""
+        for prefix in PREFIXES:
+            if prefix + "labels" in arrays.keys:
+                shape = arrays[prefix + "labels"].shape
+                return int(shape[1]) if len(shape) == 2 else 1
+        raise InputError(arrays.path, "labels (multilabel) under train_labels or labels", "none")
+
+    def _names(self, largest: int) -> tuple[str, ...]:
+        """The names of the classes that were said, else the numbers of so many."""
+        given = largest if self.classes is None else self.classes
+        return tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
 
     def _class_names(self, path: Path, samples: Sequence[Sample]) -> tuple[str, ...]:
-        given = self.classes
-        if given is None:
-            given = 1 + max(sample.label for sample in samples)
-        names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
+        names = self._names(len(samples[0].labels) or 1 + max(sample.label for sample in samples))
         for sample in samples:
             if not -1 <= sample.label < len(names):
                 raise InputError(

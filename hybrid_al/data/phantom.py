@@ -39,6 +39,8 @@ KINDS = (
     Kind("blast", 0.58, 1.12, 0.05, 0.80, 1, 0.05, 0.60),
     Kind("plasma", 0.52, 1.55, 0.03, 0.45, 1, 0.10, 0.45),
 )
+TRAITS = {"large": (0, 0.52), "elongated": (1, 1.2), "lobed nucleus": (4, 1.5), "granular": (5, 0.2)}
+"""What may be true of a cell: the column of its numbers in `Kind`, without the name, and what they lie above."""
 TAIL = 0.65  # each class is this much rarer than the one before it
 PER_PATIENT = 20  # images of a patient, on average
 NEAR_DUPLICATES = 0.15  # share of the images that try to show another image's cell once more
@@ -58,6 +60,7 @@ class Phantom:
     The parameters were fixed before any strategy was tried on them, and are not to be tuned on one.
 
     n_pool, n_val, n_test  images of each split (val and test may be 0); size in pixels; classes 2 to 6
+    multilabel  the classes are what can be said of a cell, each true or not (`TRAITS`), in the place of its kind
     masks  the classes are those of the pixels, background and cell (the one near the middle), not of the cells
     """
 
@@ -68,9 +71,12 @@ class Phantom:
     classes: int = 5
     seed: int = 0
     masks: bool = False
+    multilabel: bool = False
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Draw the images, RGB uint8; the same settings give the same images."""
+        if self.masks and self.multilabel:
+            raise InputError("data", "masks or multilabel: a recipe has one task", "both")
         drawn = _draw(self)
         samples = [
             Sample(
@@ -78,12 +84,14 @@ class Phantom:
                 path=f"phantom#{i}",
                 group=f"patient{drawn.patients[i]:04d}",
                 split=split,
-                label=-1 if self.masks else int(drawn.labels[i]),
+                label=-1 if self.masks or self.multilabel else int(drawn.labels[i]),
                 digest=content_digest(drawn.images[i].tobytes()),
+                labels=tuple(drawn.traits[i].tolist()) if self.multilabel else (),
             )
             for i, split in enumerate(drawn.splits)
         ]
         names = ["background", "cell"] if self.masks else [kind.name for kind in KINDS[: self.classes]]
+        names = list(TRAITS) if self.multilabel else names
         masks = self._masks(drawn.masks) if self.masks else None
         read = partial(_read, self)
         return make_dataset(
@@ -108,13 +116,14 @@ class Phantom:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """images (N, S, S, 3), masks (N, S, S), labels and patients (N,)."""
+    """images (N, S, S, 3), masks (N, S, S), labels and patients (N,), traits (N, L)."""
 
     images: npt.NDArray[np.uint8]
     masks: BoolArray
     labels: IntArray
     patients: IntArray
     splits: tuple[Split, ...]
+    traits: IntArray
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def _read(settings: Phantom, index: int) -> Pixels:
 
 
 def _draw(settings: Phantom) -> _Drawn:
-    return _drawn(replace(settings, masks=False))
+    return _drawn(replace(settings, masks=False, multilabel=False))
 
 
 @lru_cache(maxsize=2)
@@ -156,7 +165,8 @@ def _drawn(settings: Phantom) -> _Drawn:
         image, mask = _render(cells.rows(slice(start, start + CHUNK)), settings.size, rng)
         images.append(image)
         masks.append(mask)
-    return _Drawn(np.concatenate(images), np.concatenate(masks), labels, patients, splits)
+    traits = np.stack([cells.kind[:, column] > limit for column, limit in TRAITS.values()], axis=1).astype(np.int64)
+    return _Drawn(np.concatenate(images), np.concatenate(masks), labels, patients, splits, traits)
 
 
 def _check(settings: Phantom) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError, UnreadableImages
 from ..manifest import Manifest, Split
+from ..types import IntArray
 from .base import Dataset, Masks, Pixels
 from .images import READER_VERSION, Window, decode, probe
 from .index import FileIndex
@@ -29,7 +30,8 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break e
 class Sample:
     """One row that a source found: split None where the data does not say, label -1 and mask "" where unknown.
 
-    `path` and `mask` are files below the root of the source; `z` is a slice of theirs, -1 for a whole image.
+    `path` and `mask` are files below the root of the source; `z` is a slice of theirs, -1 for a whole image. `labels`
+    are those of a task with several a sample, 0, 1 or -1 each, in the place of `label`.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Sample:
     digest: str = ""
     mask: str = ""
     z: int = -1
+    labels: tuple[int, ...] = ()
 
 
 def check_settings(window: Window | None, on_error: str, group: str, kind: str) -> None:
@@ -73,6 +76,7 @@ def make_dataset(
             raise InputError(
                 "a sample's name or group", "no control characters", f"{sample.path!r} of {sample.group!r}"
             )
+    labels = _labels(samples, classes)
     truth = np.asarray([sample.label for sample in samples], dtype=np.int64)
     for number, name in enumerate(classes):
         if (truth >= 0).any() and not (truth == number).any():
@@ -86,7 +90,21 @@ def make_dataset(
         digests=tuple(sample.digest for sample in samples),
         z=tuple(sample.z for sample in samples),
     )
-    return Dataset(manifest, tuple(classes), truth, read, channels, f"window={window}", tuple(skipped), masks)
+    reader = f"window={window}"
+    return Dataset(manifest, tuple(classes), truth, read, channels, reader, tuple(skipped), masks, labels)
+
+
+def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | None:
+    """Several labels a sample (N, L); None where the task has one class. Each label must be there and not be there."""
+    if not any(sample.labels for sample in samples):
+        return None
+    labels = np.asarray([sample.labels for sample in samples], dtype=np.int64)
+    for found, name in zip(labels.T, classes, strict=True):
+        if not (found == 1).any():
+            raise InputError("data", f"at least one sample with the label {name}", "none")
+        if not (found == 0).any():
+            raise InputError("data", f"at least one sample without the label {name}", "none")
+    return labels
 
 
 def files_dataset(

@@ -31,6 +31,7 @@ class Csv:
     group    "none", said on purpose, or a column; `columns: {group: ...}` says the same
     classes  names or number of the classes; without it, what the label column holds, sorted. Labels are names of the
              list, or numbers from 0; an empty cell is unknown
+    labels   columns of 0 or 1, empty where unknown, of a task with several labels a sample; their names are the classes
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
     on_error stop | skip, see `files_dataset`
     window   [low, high] of the values that become 0 and 1
@@ -50,6 +51,7 @@ class Csv:
     on_error: OnError = "stop"
     window: Window | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
+    labels: Sequence[str] = ()
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
@@ -88,8 +90,9 @@ class Csv:
             named = path if group == "none" else row[group].strip()
             if not named:
                 raise InputError(f"{where}, column {group}", "a group", "an empty cell")
-            samples.append(Sample(path, path, named, split, label, mask=mask))
-        return images, classes, samples
+            several = tuple(_yes_or_no(where, column, row[column].strip()) for column in self.labels)
+            samples.append(Sample(path, path, named, split, label, mask=mask, labels=several))
+        return images, tuple(self.labels) or classes, samples
 
     def _check_columns(self, header: Sequence[str], group: str) -> None:
         for role, column in self.columns.items():
@@ -102,6 +105,12 @@ class Csv:
                 require_column(f"data.columns.{role}", column, header)
         if "mask" in self.columns and "label" in self.columns:
             raise InputError("data.columns", "label or mask: a recipe has one task", "both")
+        for column in self.labels:
+            require_column("data.labels", column, header)
+        if self.labels and (self.columns.keys() & {"label", "mask"} or self.classes is not None):
+            raise InputError("data.labels", "no label or mask column, and no classes, beside labels", "some")
+        if len(set(self.labels)) < len(self.labels):
+            raise InputError("data.labels", "each column once", ", ".join(self.labels))
         if "path" not in self.columns:
             raise InputError("data.columns.path", f"one of the columns {', '.join(header)}", "nothing")
         if group != "none":
@@ -128,6 +137,12 @@ class Csv:
             text = fill(self.columns["mask"], row)
             found.append(text and _below(images, f"{self.root}, line {line}", text)[0])
         return found
+
+
+def _yes_or_no(where: str, column: str, text: str) -> int:
+    if text not in ("", "0", "1"):
+        raise InputError(f"{where}, column {column}", "0 or 1, or an empty cell", repr(text))
+    return int(text) if text else -1
 
 
 def table_of(root: Path) -> Path:

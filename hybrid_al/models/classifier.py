@@ -12,10 +12,17 @@ from ..errors import InputError
 
 
 class Classifier(nn.Module):
-    """x -> logits (B, C); `encoder` maps x to features (B, D)."""
+    """x -> logits (B, C); `encoder` maps x to features (B, D).
 
-    def __init__(self, encoder: nn.Module, dim: int, classes: int, *, dropout: float, seed: int) -> None:
+    multilabel  the classes are L labels that do not exclude each other: logits (B, 2, L), 0 for no and the head's
+                number for yes, whose softmax is the sigmoid
+    """
+
+    def __init__(
+        self, encoder: nn.Module, dim: int, classes: int, *, dropout: float, seed: int, multilabel: bool = False
+    ) -> None:
         super().__init__()
+        self.multilabel = multilabel
         self.encoder = encoder
         self.dropout = Dropout(dropout)
         with torch.random.fork_rng(devices=[]):
@@ -24,8 +31,14 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, C)."""
-        return cast(Tensor, self.head(self.dropout(self.encoder(x))))
+        """Logits (B, C), or (B, 2, L)."""
+        logits = cast(Tensor, self.head(self.dropout(self.encoder(x))))
+        return self.questions(logits, 1) if self.multilabel else logits
+
+    @staticmethod
+    def questions(logits: Tensor, axis: int) -> Tensor:
+        """The numbers of L labels as logits of no and yes, along a new axis."""
+        return torch.stack([torch.zeros_like(logits), logits], dim=axis)
 
 
 class Dropout(nn.Module):

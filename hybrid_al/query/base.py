@@ -34,7 +34,8 @@ Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
-"""(name of a function of `scores`, indices, samples, views) -> its value of each sample, reduced from its pixels."""
+"""(name of a function of `scores`, indices, samples, views) -> its value of each sample, reduced from its pixels
+or its labels."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class QueryState:
     candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest row; where
     parts of images are asked about, positions and rows are those of units (`regions.py`); extras: arrays (N,) or (N, K)
     that only the learner or stage 0 can give, by name (see `EXTRAS`).
-    scorer: where pixels have classes; a sample then has no class probabilities of its own, but it has scores.
+    scorer: where pixels have classes, or samples several labels; a sample then has no class probabilities of its own,
+    but it has scores.
     """
 
     round: int
@@ -79,7 +81,7 @@ class QueryState:
         return probs
 
     def scored(self, score: Callable[[FloatArray], FloatArray], samples: int = 1, views: int = 1) -> FloatArray:
-        """A function of `scores` of each candidate (M,): of its class probabilities, or of its pixels', reduced."""
+        """A function of `scores` of each candidate (M,): of its probabilities, or its pixels' or labels', reduced."""
         if self.scorer is None:
             return score(self.probs(samples, views))
         return self.scorer(score.__name__, self.candidates, samples, views)

@@ -18,6 +18,9 @@ from ..types import IntArray
 class Models:
     """The two networks of a fit, x -> logits (B, C), and what an objective remembers between its steps.
 
+    Where a sample has L labels that do not exclude each other, logits are (B, 2, L), classes y (B, L): each label is a
+    question of two classes. Objectives take their softmax over axis 1 and let further axes be, so they are the same.
+
     The student is in train mode and receives gradients; the teacher is its moving average, in eval mode, and
     receives none. `memory` and `rng` are made anew for each fit: an objective itself keeps no state.
     """
@@ -105,7 +108,7 @@ def running_mean(models: Models, name: str, value: Tensor, *, decay: float, star
 
 
 def align(probs: Tensor, prior: Tensor, models: Models, *, decay: float = 0.99) -> Tensor:
-    """Distribution alignment: probs (U, C) rescaled so that their running mean approaches prior (C,).
+    """Distribution alignment: probs (U, C, ...) rescaled so that their running mean approaches prior (C, ...).
 
     ReMixMatch (Berthelot et al. 2020), section 3.1. The running mean lives in `models.memory`.
     """
@@ -115,6 +118,16 @@ def align(probs: Tensor, prior: Tensor, models: Models, *, decay: float = 0.99) 
 
 
 def class_prior(labeled: Labeled, classes: int, models: Models, *, decay: float = 0.99) -> Tensor:
-    """Running class shares (C,) of the labeled batches, smoothed by one pseudo-count a class."""
-    counts = torch.bincount(labeled.y, minlength=classes).float() + 1
-    return running_mean(models, "labeled_prior", counts / counts.sum(), decay=decay)
+    """Running class shares (C, ...) of the labeled batches, smoothed by one pseudo-count a class."""
+    counts = one_hot(labeled.y, classes).sum(dim=0) + 1
+    return running_mean(models, "labeled_prior", counts / counts.sum(dim=0), decay=decay)
+
+
+def one_hot(y: Tensor, classes: int) -> Tensor:
+    """Classes (B, ...) as numbers (B, C, ...) of float32."""
+    return F.one_hot(y, classes).movedim(-1, 1).float()
+
+
+def of_class(values: Tensor, chosen: Tensor) -> Tensor:
+    """The value (B, ...) that each chosen class (B, ...) has among values (C, ...)."""
+    return values.expand(len(chosen), *values.shape).gather(1, chosen.unsqueeze(1)).squeeze(1)

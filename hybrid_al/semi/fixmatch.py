@@ -52,5 +52,5 @@ class FixMatch:
         if self.alignment == "labeled":
             return align(weak, class_prior(labeled, classes, models), models)
         if self.alignment == "uniform":
-            return align(weak, weak.new_full((classes,), 1 / classes), models)
+            return align(weak, weak.new_full(weak.shape[1:], 1 / classes), models)
         return weak

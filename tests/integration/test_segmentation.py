@@ -238,7 +238,10 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"query": "badge"}, "query \\(badge\\): expected"),
         ({"query": "batchbald"}, "query \\(batchbald\\): expected"),
         ({"query": "tta_entropy"}, "query \\(tta_entropy\\): expected"),
-        ({"query": "learning_loss"}, "query \\(learning_loss\\): expected a strategy for masks, got label of sample"),
+        (
+            {"query": "learning_loss"},
+            "query \\(learning_loss\\): expected a strategy for segmentation, got label of sample",
+        ),
         ({"train": "flexmatch"}, "train"),
         ({"train": {"name": "supervised", "record": {"witness": "teacher"}}}, "train.record.witness: expected"),
         ({"train": {"name": "supervised", "record": {"within": "class"}}}, "train.record.within: expected"),

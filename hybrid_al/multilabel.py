@@ -1,0 +1,125 @@
+"""From a recipe of several labels a sample to objects: what `classification.py` does where a sample has one class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import classification, scores
+from .data.base import Dataset
+from .errors import InputError
+from .label_oracle import LabelHoldout, SimulatedLabels
+from .learner import Learner
+from .oracle import Oracle
+from .query import QueryStrategy
+from .query.base import Scorer
+from .recipe import Recipe
+from .regions import Regions
+from .rundir import RunDir
+from .tryout import try_strategy
+from .types import Annotation, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from .data.store import ImageStore
+    from .network_learner import Foundation
+    from .semi.base import Objective
+    from .train import Schedule
+
+OBJECTIVES = ("supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch")
+"""Those whose formula for two classes is the one for a label: threshold, sharpening and distance know no class."""
+
+SCORES = (
+    scores.least_confidence,
+    scores.margin,
+    scores.ratio,
+    scores.entropy,
+    scores.bald,
+    scores.variation_ratio,
+    scores.vote_entropy,
+    scores.mean_std,
+)
+"""Each is taken of every label, a question of two classes; a sample's is the mean over its labels."""
+
+BY_NAME = {score.__name__: score for score in SCORES}
+EXPECTED = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
+
+
+def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
+    """Refuse what several labels a sample have not; `strategies` are (key, name, strategy). No data is read."""
+    classification.check(recipe, strategies)
+    record = recipe.train.params.get("record")
+    within = record.get("within", "all") if isinstance(record, dict) else "all"
+    for key, only, said in (
+        ("oracle", "simulated", recipe.oracle.name),
+        ("calibration.fit", "none", recipe.calibration.fit),
+        ("loop.stop.enforce", False, recipe.loop.stop.enforce),
+        ("train.prior", 0, recipe.train.params.get("prior", 0)),
+        ("train.record.within", "all", within),
+    ):
+        if said != only:
+            raise InputError(key, f"{str(only).lower()}, in a multilabel task", str(said).lower())
+    answer = Annotation(0, "classes", (0,), "", 0)
+    for key, name, strategy in strategies:
+        try_strategy(key, name, strategy, task="a multilabel task", scores=BY_NAME, views=True, answer=answer)
+
+
+def check_data(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse data whose samples have no labels of their own; nothing is decoded."""
+    labels_of(dataset)
+
+
+def labels_of(dataset: Dataset) -> IntArray:
+    """The labels (N, L) of a dataset, which must have some."""
+    if dataset.labels is None:
+        raise InputError("data", EXPECTED, "one class a sample" if dataset.masks is None else "masks")
+    return dataset.labels
+
+
+def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
+    """The objectives that there are, by name, and the schedule that a recipe starts from."""
+    known, schedule = classification.objectives(recipe)
+    if recipe.train.name in known and recipe.train.name not in OBJECTIVES:
+        expected = f"an objective of several labels a sample ({', '.join(OBJECTIVES)})"
+        raise InputError("train", expected, recipe.train.name)
+    return {name: known[name] for name in OBJECTIVES}, schedule
+
+
+def learner(
+    recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+) -> tuple[Learner, Scorer]:
+    """The learner of classification over L questions of two classes, and what scores a sample by all of them."""
+    made, _ = classification.learner(recipe, dataset, replace(base, multilabel=True), objective, schedule, run)
+    return made, scorer(made)
+
+
+def scorer(learner: Learner) -> Scorer:
+    """The mean over the labels of a score of each: of their entropies the binary entropy of the sample.
+
+    The mean, so that no label is worth more than another; a sum would say the same, as all samples have L labels.
+    """
+
+    def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        said = [BY_NAME[name](b.probs).mean(axis=1) for b in learner.predict(indices, samples, views)]
+        return np.concatenate(said)
+
+    return score
+
+
+def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> None:
+    """None: labels are an image's."""
+
+
+def truth(
+    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+) -> tuple[Oracle, LabelHoldout]:
+    """Who answers, and who measures."""
+    labels, pool = labels_of(dataset), dataset.manifest.indices("pool")
+    if not (labels[pool] >= 0).all(axis=1).any():
+        raise InputError("oracle", "a sample of the pool with all its labels (simulated)", "none in the data")
+    seen = np.full_like(labels, -1)
+    seen[pool] = labels[pool]
+    return SimulatedLabels(seen), LabelHoldout(dataset.manifest, dataset.classes, labels)

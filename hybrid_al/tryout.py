@@ -1,0 +1,52 @@
+"""Before any data is read: whether a strategy can choose where samples have scores, but no class of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from .errors import InputError
+from .labels import LabelStore
+from .query.base import QueryStrategy
+from .testing import make_state, restrict
+from .types import Annotation, FloatArray, IntArray, PredictionBatch
+
+
+def try_strategy(
+    key: str, name: str, strategy: QueryStrategy, *, task: str, scores: Collection[str], views: bool, answer: Annotation
+) -> None:
+    """Let it choose on a small synthetic state: what asks for classes of samples or their probabilities says so now.
+
+    scores   names of the functions of `scores` that the task has for a sample
+    views    whether it has them of several views
+    answer   what a label looks like: its kind and target
+    """
+
+    def refused(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        raise InputError(f"{key} ({name})", "a strategy that scores samples or reads no predictions", "another one")
+
+    def scorer(score: str, indices: IntArray, samples: int, asked: int) -> FloatArray:
+        if (asked > 1 and not views) or score not in scores:
+            expected = f"{'' if views else 'one view and '}a score among {', '.join(scores)}"
+            came = f"{asked} views" if asked > 1 and not views else score
+            raise InputError(f"{key} ({name})", expected, came)
+        return np.linspace(0, 1, len(indices))
+
+    beyond = strategy.needs & {"features", "history", "gradients", *(() if views else ("views",))}
+    if beyond:
+        raise InputError(f"{key} ({name})", f"a strategy that {task} can feed", f"it needs {sorted(beyond)[0]}")
+    state = make_state(labeled=0 if key == "cold_start" else 6)
+    given = tuple(replace(a, kind=answer.kind, target=answer.target) for a in state.labels.annotations)
+    state = replace(restrict(state, strategy.needs), labels=LabelStore(state.labels.n, given))
+    state = replace(state, predictor=refused, scorer=scorer)
+    try:
+        strategy.select(state, 3, np.random.default_rng(0))
+    except InputError as error:
+        said = str(error)
+        raise (
+            error
+            if said.startswith(f"{key} ({name})")
+            else InputError(f"{key} ({name})", f"a strategy for {task}", said)
+        ) from None

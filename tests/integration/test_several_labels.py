@@ -1,0 +1,157 @@
+"""Several labels a sample through the same loop: a whole run on the phantom, interrupted too, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from hybrid_al import loop
+from hybrid_al.assemble import Project, check_components, experiment, open_project
+from hybrid_al.cli import main
+from hybrid_al.consistency import Consistency
+from hybrid_al.errors import InputError
+from hybrid_al.label_oracle import LabelHoldout
+from hybrid_al.recipe import parse
+from hybrid_al.track.base import Trackers
+from hybrid_al.track.runview import RunView
+from pretrain.stage0 import ensure
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "task": "multilabel",
+    "data": {
+        "source": "phantom",
+        "multilabel": True,
+        "n_pool": 24,
+        "n_val": 8,
+        "n_test": 10,
+        "size": 16,
+        "image_size": 16,
+    },
+    "encoder": {"name": "test_resnet"},
+    "pretrain": "none",
+    "learner": "frozen",
+    "cold_start": "random",
+    "train": {"name": "fixmatch", "threshold": 0.6, "steps": 4, "min_steps": 4, "batch": 4},
+    "loop": {"budgets": [6, 3]},
+    "track": {"wandb": {"mode": "off"}},
+}
+
+
+def play(path: Path, **changes: Any) -> Project:
+    opened = open_project(parse({**TINY, **changes}), run_dir=path)
+    opened.claim()
+    ensure(opened, Trackers())
+    loop.run(experiment(opened), opened.run, Trackers())
+    return opened
+
+
+def outcome(path: Path) -> list[Any]:
+    """What the rounds of a run came to, without their seconds."""
+    rounds = [json.loads(f.read_text()) for f in sorted((path / "rounds").glob("*/round.json"))]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rounds]
+
+
+@pytest.mark.slow
+def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(TINY))
+    whole = tmp_path / "whole"
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", str(recipe), "--run-dir", str(whole), "--quiet"])
+    rounds = outcome(whole)
+    assert [row["labeled"] for row in rounds] == [6, 9]
+    metrics = rounds[-1]["metrics"]
+    assert {"test/auroc", "test/average_precision", "test/brier", "test/ece", "val/auroc"} <= metrics.keys()
+    assert any(name.startswith("test/auroc/") for name in metrics)
+    record = Consistency.load(whole / "rounds" / "000" / "consistency.npz")
+    pool = RunView.read(whole).manifest.indices("pool")
+    asked = RunView.read(whole).answered(0)
+    assert (record.seen[np.setdiff1d(pool, asked)] >= 2).all() and record.divergence.max() > 0
+    page = (whole / "report" / "index.html").read_text()
+    assert "average_precision" in page and "granular" in page and "Reliability" in page
+
+    evaluate, calls = LabelHoldout.evaluate, []
+
+    def stopped(self: LabelHoldout, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(self, *args, **kwargs)
+
+    monkeypatch.setattr(LabelHoldout, "evaluate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        play(tmp_path / "stopped")
+    assert len(outcome(tmp_path / "stopped")) == 1
+    play(tmp_path / "stopped")
+    assert outcome(tmp_path / "stopped") == rounds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["entropy", {"name": "bald", "samples": 3}])
+def test_finetune_and_one_label_alone(tmp_path: Path, query: Any) -> None:
+    images = np.random.default_rng(0).integers(256, size=(24, 16, 16), dtype=np.uint8)
+    labels = np.arange(24)[:, None] % 2
+    images[labels[:, 0] == 1, :8] = 255  # a label that can be seen
+    np.savez(
+        tmp_path / "set.npz",
+        train_images=images[:14],
+        train_labels=labels[:14],
+        test_images=images[14:],
+        test_labels=labels[14:],
+    )
+    data = {"source": "npz", "root": str(tmp_path / "set.npz"), "multilabel": True, "group": "none", "image_size": 16}
+    train = {"name": "mean_teacher", "steps": 40, "min_steps": 40, "batch": 4}
+    opened = play(tmp_path / "run", data=data, learner="finetune", train=train, query=query)
+    last = opened.run.rounds()[-1]
+    assert last.labeled == 9 and last.metrics["test/auroc"] == last.metrics["test/auroc/0"] > 0.8
+
+
+def test_check_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(TINY))
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", str(recipe), "--run-dir", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert "24 images" in said and "lobed nucleus " in said and "no labels" not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train": "flexmatch"}, "train: expected an objective of several labels a sample \\(supervised, .*flexmatch"),
+        ({"train": "fixmach"}, "fixmatch"),
+        ({"query": "badge"}, "query \\(badge\\): expected a strategy that a multilabel task can feed"),
+        (
+            {"query": "batchbald"},
+            "query \\(batchbald\\): .*expected a strategy that scores samples, got one that needs classes",
+        ),
+        ({"query": "smi"}, "query \\(smi\\): expected a strategy for a multilabel task"),
+        ({"calibration": {"fit": "val"}}, "calibration.fit: expected none, in a multilabel task, got val"),
+        ({"loop": {"budgets": [3], "stop": {"enforce": True}}}, "loop.stop.enforce: expected false"),
+        ({"oracle": "worklist"}, "oracle: expected simulated, in a multilabel task"),
+        ({"train": {"name": "fixmatch", "prior": 0.5}}, "train.prior: expected 0"),
+        ({"train": {"name": "fixmatch", "record": {"within": "class"}}}, "train.record.within: expected all"),
+    ],
+)
+def test_what_several_labels_have_not_is_refused_before_data_is_read(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        check_components(parse({**TINY, **changes}))
+
+
+@pytest.mark.parametrize("query", ["entropy", "margin", "least_confidence", "hybrid", "bald", "tta_entropy", "kcenter"])
+def test_what_can_ask_about_several_labels_passes(query: str) -> None:
+    check_components(parse({**TINY, "query": query, "cold_start": "typiclust"}))
+
+
+def test_the_task_and_the_data_must_agree(tmp_path: Path) -> None:
+    one = {k: v for k, v in TINY["data"].items() if k != "multilabel"}
+    with pytest.raises(InputError, match=r"data: expected labels .*, got one class a sample"):
+        open_project(parse({**TINY, "data": one}), run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match="task: expected multilabel, as samples have several labels"):
+        open_project(parse({**TINY, "task": "classification"}), run_dir=tmp_path / "run")

@@ -1,0 +1,387 @@
+"""Several labels a sample: losses, record, scores and metrics against slow references, and data that is none."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hybrid_al import scores
+from hybrid_al.consistency import ConsistencyRecorder, Recording
+from hybrid_al.data.loaders import labeled_batches
+from hybrid_al.data.npz import Npz
+from hybrid_al.data.phantom import Phantom
+from hybrid_al.data.table import Csv
+from hybrid_al.errors import InputError
+from hybrid_al.label_oracle import LabelHoldout, SimulatedLabels
+from hybrid_al.labels import LabelStore
+from hybrid_al.manifest import Manifest
+from hybrid_al.metrics import classification, multilabel
+from hybrid_al.models.classifier import Classifier
+from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
+from hybrid_al.semi import OBJECTIVES as ALL
+from hybrid_al.semi.base import Labeled, Models, Unlabeled
+from hybrid_al.semi.ema import make_teacher
+from hybrid_al.semi.fixmatch import FixMatch
+from hybrid_al.semi.pseudo_label import PseudoLabel
+from hybrid_al.types import Annotation, IntArray, PredictionBatch
+
+LABELS, DIM = 3, 5
+SETTINGS: dict[str, dict[str, Any]] = {"pseudo_label": {"ramp_start": 0.0, "entropy": 0.5}}
+WITHOUT_MASK = {"pi_model", "mean_teacher"}
+
+
+def batch(labels: int = LABELS, scale: float = 3.0) -> tuple[Models, Labeled, Unlabeled]:
+    """A sigmoid head as student, a teacher that differs from it, and one batch of each kind."""
+    generator = torch.Generator().manual_seed(0)
+    student = Classifier(nn.Identity(), DIM, labels, dropout=0.0, seed=0, multilabel=True)
+    with torch.no_grad():
+        student.head.weight.copy_(torch.randn(labels, DIM, generator=generator) * scale)
+    teacher = make_teacher(student)
+    with torch.no_grad():
+        teacher.head.weight.add_(torch.randn(labels, DIM, generator=generator))
+    y = torch.randint(2, (6, labels), generator=generator)
+    labeled = Labeled(torch.randn(6, DIM, generator=generator), y)
+    weak = torch.randn(8, DIM, generator=generator)
+    strong = weak + 0.5 * torch.randn(8, DIM, generator=generator)
+    rows = np.arange(8)
+    return Models(student, teacher), labeled, Unlabeled(rows, weak, strong, rows)
+
+
+def sigmoid(network: nn.Module, x: Tensor) -> list[list[float]]:
+    """Probability of yes by sample and label, number by number."""
+    assert isinstance(network, Classifier)
+    numbers = (x @ network.head.weight.detach().T + network.head.bias.detach()).double().tolist()
+    return [[1 / (1 + math.exp(-z)) for z in row] for row in numbers]
+
+
+def bce(p: float, y: float) -> float:
+    return -(y * math.log(p) + (1 - y) * math.log(1 - p))
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def unlabeled_term(name: str, models: Models, unlabeled: Unlabeled) -> float:
+    """The mean over samples and labels of each objective's binary term, by its formula."""
+    weak, strong = sigmoid(models.student, unlabeled.weak), sigmoid(models.student, unlabeled.strong)
+    target, terms = sigmoid(models.teacher, unlabeled.weak), []
+    for i in range(8):
+        for k in range(LABELS):
+            w, s, t = weak[i][k], strong[i][k], target[i][k]
+            sure = w >= 0.95 or w <= 0.05
+            if name == "fixmatch":
+                terms.append(bce(s, float(w > 0.5)) if sure else 0.0)
+            elif name == "mean_teacher":
+                terms.append(2 * (s - t) ** 2)  # of yes and of no
+            elif name == "pi_model":
+                terms.append((s - w) ** 2)  # the mean over yes and no
+            elif name == "pseudo_label":
+                terms.append(bce(w, float(w > 0.5)) if bce(w, w) < 0.5 else 0.0)
+            else:
+                q = w**2.5 / (w**2.5 + (1 - w) ** 2.5)
+                terms.append(bce(s, q) - bce(q, q) if w >= 0.8 or w <= 0.2 else 0.0)
+    return mean(terms)
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "supervised"])
+def test_every_loss_is_the_binary_one_of_each_label(name: str) -> None:
+    models, labeled, unlabeled = batch(scale=1.0)
+    step = ALL[name](**SETTINGS.get(name, {})).step(models, labeled, unlabeled, 0.0)
+    on_labels = sigmoid(models.student, labeled.x)
+    expected = mean([bce(on_labels[i][k], float(labeled.y[i, k])) for i in range(6) for k in range(LABELS)])
+    assert step.logs["loss_labeled"].item() == pytest.approx(expected, rel=1e-5)
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(unlabeled_term(name, models, unlabeled), rel=1e-4)
+    assert step.logs["loss_unlabeled"].item() > 0
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "supervised"])
+def test_an_open_mask_moves_the_student_and_not_the_teacher(name: str) -> None:
+    models, labeled, unlabeled = batch()
+    step = ALL[name](**SETTINGS.get(name, {})).step(models, labeled, unlabeled, 1.0 if name == "pseudo_label" else 0.5)
+    weights = list(models.student.parameters())
+    plain = torch.autograd.grad(ALL["supervised"]().step(models, labeled, None, 0.5).loss, weights)
+    step.loss.backward()  # type: ignore[no-untyped-call]
+    assert step.logs["loss_unlabeled"].item() > 0
+    if name not in WITHOUT_MASK:
+        assert 0 < step.logs["mask_rate"].item() <= 1
+    grads = [p.grad for p in weights if p.grad is not None]
+    moved = [(of_all - of_labels).abs().max().item() for of_all, of_labels in zip(grads, plain, strict=True)]
+    assert max(moved) > 1e-6
+    assert all(p.grad is None for p in models.teacher.parameters())
+    evidence = step.evidence
+    assert evidence is not None and evidence.weak.shape == (8, 2, LABELS)
+    torch.testing.assert_close(evidence.weak.sum(dim=1), torch.ones(8, LABELS))
+
+
+def test_fixmatch_takes_sure_yes_and_sure_no_and_nothing_between() -> None:
+    models, labeled, unlabeled = batch(scale=1.0)
+    flat = [p for row in sigmoid(models.student, unlabeled.weak) for p in row]
+    step = FixMatch(threshold=0.7).step(models, labeled, unlabeled, 0.0)
+    assert step.logs["mask_rate"].item() == pytest.approx(mean([float(p >= 0.7 or p <= 0.3) for p in flat]))
+    assert any(p <= 0.3 for p in flat) and any(p >= 0.7 for p in flat) and any(0.3 < p < 0.7 for p in flat)
+    closed = FixMatch(threshold=1.01).step(models, labeled, unlabeled, 0.0)
+    assert closed.logs["loss_unlabeled"].item() == 0
+
+
+class TwoClasses(nn.Module):
+    """The same head as one label's, as a network of two classes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits[:, :, 0]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_one_label_is_learned_as_two_classes(name: str) -> None:
+    models, labeled, unlabeled = batch(labels=1)
+    objective = ALL[name](**SETTINGS.get(name, {}))
+    several = objective.step(models, labeled, unlabeled, 0.5)
+    twin = Models(TwoClasses(models.student), TwoClasses(models.teacher))
+    one = objective.step(twin, Labeled(labeled.x, labeled.y[:, 0]), unlabeled, 0.5)
+    assert several.loss.item() == pytest.approx(one.loss.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("alignment", ["labeled", "uniform"])
+def test_alignment_is_that_of_each_label_alone(alignment: str) -> None:
+    models, labeled, unlabeled = batch(scale=1.0)
+    objective = FixMatch(alignment=alignment, threshold=0.6)  # type: ignore[arg-type]
+    together = objective.step(models, labeled, unlabeled, 0.0).logs["loss_unlabeled"].item()
+    apart = []
+    for k in range(LABELS):
+        alone = Classifier(nn.Identity(), DIM, 1, dropout=0.0, seed=0, multilabel=True)
+        student = models.student
+        assert isinstance(student, Classifier)
+        alone.load_state_dict({"head.weight": student.head.weight[[k]], "head.bias": student.head.bias[[k]]})
+        one = Labeled(labeled.x, labeled.y[:, [k]])
+        apart.append(objective.step(Models(alone, alone), one, unlabeled, 0.0).logs["loss_unlabeled"].item())
+    assert together == pytest.approx(mean(apart), rel=1e-5) and together > 0
+
+
+def test_the_record_of_a_sample_is_the_mean_of_the_records_of_its_labels() -> None:
+    rng, n, steps = np.random.default_rng(0), 6, 5
+    together = ConsistencyRecorder(n, Recording(decay=0.8), labels=LABELS)
+    apart = [ConsistencyRecorder(n, Recording(decay=0.8)) for _ in range(LABELS)]
+    for _ in range(steps):
+        rows = 1 + rng.permutation(n - 1)[:3]
+        weak, strong = rng.dirichlet(np.ones(2), size=(2, 3, LABELS)).transpose(0, 1, 3, 2)
+        together.update(rows, weak, strong)
+        for k, recorder in enumerate(apart):
+            recorder.update(rows, weak[:, :, k], strong[:, :, k])
+    record, records = together.record(), [r.record() for r in apart]
+    np.testing.assert_array_equal(record.seen, records[0].seen)
+    assert record.seen[0] == 0 and record.seen.sum() == 3 * steps and (record.pseudo_label == -1).all()
+    for part in ("agreement", "confidence", "flips", "divergence", "above"):
+        expected = np.mean([getattr(r, part) for r in records], axis=0)
+        np.testing.assert_allclose(getattr(record, part), expected, rtol=1e-6)
+    assert record.uncertainty().shape == (n,)
+
+
+class Says:
+    """A learner that says the same of every sample each time (N, S, 2, L)."""
+
+    def __init__(self, probs: np.ndarray) -> None:
+        self.probs = probs
+
+    def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Any:
+        for part in np.array_split(indices, 2):
+            yield PredictionBatch(part, self.probs[part, : samples * views])
+
+
+def test_scores_are_means_over_the_labels() -> None:
+    yes = np.random.default_rng(0).random((7, 4, LABELS))
+    yes[0], yes[1] = 0.5, 1.0
+    score = scorer(Says(np.stack([1 - yes, yes], axis=2)))  # type: ignore[arg-type]
+    rows = np.arange(7)
+    p = yes[:, 0]
+    np.testing.assert_allclose(score("least_confidence", rows, 1, 1), np.minimum(p, 1 - p).mean(axis=1))
+    np.testing.assert_allclose(score("margin", rows, 1, 1), (1 - abs(2 * p - 1)).mean(axis=1))
+    np.testing.assert_allclose(score("entropy", rows, 1, 1), scores.binary_entropy(yes[:, :1]), atol=1e-12)
+    slow = [mean([bce(q, q) / math.log(2) for q in row]) for row in p[2:].tolist()]
+    np.testing.assert_allclose(score("entropy", rows, 1, 1)[2:], slow)
+    assert score("entropy", rows, 1, 1)[0] == pytest.approx(1) and score("entropy", rows, 1, 1)[1] == 0
+    for name, function in BY_NAME.items():
+        two = np.stack([1 - yes, yes], axis=2)
+        expected = np.mean([function(two[:, :, :, k]) for k in range(LABELS)], axis=0)
+        np.testing.assert_allclose(score(name, rows, 4, 1), expected, atol=1e-12)
+
+
+NAMES = ("a", "b", "c")
+
+
+def test_metrics_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    probs, targets = np.round(rng.random((40, 3)), 2), rng.integers(2, size=(40, 3))
+    targets[:, 2] = 0  # a label that nobody has
+    targets[:7, 0] = -1
+    found = multilabel(probs, targets, NAMES)
+    areas, precisions, briers = {}, {}, []
+    for k, name in enumerate(NAMES):
+        said = [(p, y) for p, y in zip(probs[:, k].tolist(), targets[:, k].tolist(), strict=True) if y >= 0]
+        briers.append(mean([2 * (p - y) ** 2 for p, y in said]))
+        positive, negative = [p for p, y in said if y], [p for p, y in said if not y]
+        if positive:
+            areas[name] = mean([(p > q) + 0.5 * (p == q) for p in positive for q in negative])
+            cuts = [1.1, *sorted({p for p, _ in said}, reverse=True)]
+            share = [sum(p >= c for p in positive) / len(positive) for c in cuts]
+            right = [sum(p >= c for p in positive) / max(1, sum(p >= c for p, _ in said)) for c in cuts]
+            precisions[name] = sum((b - a) * r for (a, b), r in zip(pairwise(share), right[1:], strict=True))
+    assert {n for n in found if n.startswith("auroc/")} == {"auroc/a", "auroc/b"}
+    for name, area in areas.items():
+        assert found[f"auroc/{name}"] == pytest.approx(area)
+        assert found[f"average_precision/{name}"] == pytest.approx(precisions[name])
+    assert found["auroc"] == pytest.approx(mean(list(areas.values())))
+    assert found["average_precision"] == pytest.approx(mean(list(precisions.values())))
+    assert found["brier"] == pytest.approx(mean(briers))
+
+
+def test_one_label_is_measured_as_two_classes() -> None:
+    rng = np.random.default_rng(1)
+    p, y = rng.random(30), rng.integers(2, size=30)
+    found, expected = multilabel(p[:, None], y[:, None], ("a",)), classification(np.stack([1 - p, p], axis=1), y)
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("probs", "targets", "said"),
+    [
+        (np.full((2, 1), 0.5), np.full((2, 1), 2), "labels 0, 1 or -1"),
+        (np.full((2, 1), 0.5), np.full((2, 1), -1), "a known label"),
+        (np.full((2, 1), np.nan), np.zeros((2, 1), dtype=np.int64), "in \\[0, 1\\]"),
+        (np.full((2, 1), 0.5), np.zeros(2, dtype=np.int64), "\\(N, L\\)"),
+    ],
+)
+def test_what_is_no_label_cannot_be_measured(probs: np.ndarray, targets: np.ndarray, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        multilabel(probs, targets, ("a",))
+
+
+def test_answers_are_the_labels_that_are_there_and_unknown_ones_are_skipped() -> None:
+    truth = np.asarray([[1, 0, 1], [0, 0, 0], [1, -1, 0]])
+    got = SimulatedLabels(truth).annotate(np.asarray([1, 0, 2]), 0)
+    assert [(a.index, a.kind, a.target) for a in got] == [(1, "classes", ()), (0, "classes", (0, 2)), (2, "skip", None)]
+    store = LabelStore.from_jsonl(3, LabelStore(3).add(got).to_jsonl())
+    np.testing.assert_array_equal(store.labeled, [1, 0])
+    np.testing.assert_array_equal(store.label_targets(3), [[0, 0, 0], [1, 0, 1]])
+    with pytest.raises(InputError, match="label of sample 0: expected labels below 2"):
+        store.label_targets(2)
+    with pytest.raises(InputError, match="labels below 2, got class 1"):
+        LabelStore(3, (Annotation(0, "class", 1, "me", 0),)).label_targets(2)
+
+
+def test_the_holdout_counts_known_labels_alone() -> None:
+    ids = tuple("abcd")
+    manifest = Manifest(ids, ids, ids, ("pool", "test", "test", "test"), ids)
+    truth = np.asarray([[1, 1], [1, -1], [0, 1], [-1, -1]])
+    yes = np.asarray([[0.1, 0.1], [0.8, 0.0], [0.3, 0.6], [0.5, 0.5]])
+    holdout = LabelHoldout(manifest, ("a", "b"), truth)
+    found = holdout.evaluate(Says(np.stack([1 - yes, yes], axis=1)[:, None]))  # type: ignore[arg-type]
+    assert found.metrics["test/auroc/a"] == found.metrics["test/auroc"] == 1
+    assert found.metrics["test/brier"] == pytest.approx(mean([(0.2**2 + 0.3**2), 2 * 0.4**2]))
+    assert found.reliability["test"][0].sum() == 3 and not any(name.startswith("val/") for name in found.metrics)
+
+
+def test_balanced_batches_give_each_label_and_none_the_same_share() -> None:
+    targets = np.zeros((20, 2), dtype=np.int64)
+    targets[0, 0] = targets[1:5, 1] = 1
+    rows = np.concatenate(list(islice(labeled_batches(targets, 6, np.random.default_rng(0), balanced=True), 50)))
+    drawn = Counter("none" if not any(targets[i]) else "ab"[int(targets[i].argmax())] for i in rows)
+    assert drawn == {"a": 100, "b": 100, "none": 100}
+
+
+def npz(tmp_path: Path, labels: np.ndarray, **settings: Any) -> Npz:
+    images = np.random.default_rng(0).integers(256, size=(len(labels), 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", train_images=images, train_labels=labels)
+    return Npz(tmp_path / "set.npz", group="none", **settings)
+
+
+def test_npz_with_labels_as_chestmnist_has_them(tmp_path: Path) -> None:
+    labels = np.asarray([[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    dataset = npz(tmp_path, labels.astype(np.uint8), multilabel=True, classes=["x", "y", "z"]).load()
+    np.testing.assert_array_equal(dataset.labels, labels)
+    assert dataset.classes == ("x", "y", "z") and (dataset.truth == -1).all()
+    assert npz(tmp_path, labels, multilabel=True).load().classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "said"),
+    [
+        ([[0, 2], [1, 0]], {}, "train_labels of image 0: expected 0, 1 or -1 for each label .*, got \\[0, 2\\]"),
+        ([[0, 1], [1, 1]], {}, "without the label 1, got none"),
+        ([[0, 0], [1, 0]], {}, "with the label 1, got none"),
+        ([[-1, -1], [-1, -1]], {}, "with the label 0, got none"),
+        ([[0, 1], [1, 0]], {"classes": 3}, "expected shape \\(2, 3\\) .*, got \\(2, 2\\)"),
+        ([0, 1], {"classes": 3}, "expected shape \\(2, 3\\)"),
+    ],
+)
+def test_npz_labels_that_are_none(tmp_path: Path, labels: Any, settings: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        npz(tmp_path, np.asarray(labels), multilabel=True, **settings).load()
+
+
+class TestCsv:
+    """A table with one column a label."""
+
+    settings: ClassVar[dict[str, Any]] = {"columns": {"path": "file"}, "group": "none", "labels": ["oedema", "mass"]}
+
+    def load(self, tmp_path: Path, *rows: str, **changes: Any) -> Any:
+        from PIL import Image
+
+        lines = ["file,oedema,mass,label"]
+        for i, row in enumerate(rows):
+            Image.fromarray(np.full((4, 4), i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
+            lines.append(f"{i}.png,{row},x")
+        (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
+        return Csv(tmp_path, **{**self.settings, **changes}).load()
+
+    def test_columns_are_labels(self, tmp_path: Path) -> None:
+        dataset = self.load(tmp_path, "0,1", "1,0", ",0")
+        np.testing.assert_array_equal(dataset.labels, [[0, 1], [1, 0], [-1, 0]])
+        assert dataset.classes == ("oedema", "mass")
+
+    @pytest.mark.parametrize(
+        ("rows", "changes", "said"),
+        [
+            (("0,1", "1,yes"), {}, "line 3, column mass: expected 0 or 1, or an empty cell, got 'yes'"),
+            (("0,1", "1,2"), {}, "column mass: expected 0 or 1"),
+            (("0,1", "0,0"), {}, "with the label oedema, got none"),
+            ((",", ","), {}, "with the label oedema, got none"),
+            (("0,1", "1,0"), {"labels": ["oedema", "mas"]}, "data.labels.*did you mean 'mass'"),
+            (("0,1", "1,0"), {"labels": ["mass", "mass"]}, "each column once"),
+            (("0,1", "1,0"), {"columns": {"path": "file", "label": "label"}}, "no label or mask column"),
+            (("0,1", "1,0"), {"classes": 2}, "no classes, beside labels"),
+        ],
+    )
+    def test_columns_that_are_none(self, tmp_path: Path, rows: Any, changes: Any, said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            self.load(tmp_path, *rows, **changes)
+
+
+def test_the_phantom_has_labels_of_the_same_cells() -> None:
+    settings = {"n_pool": 60, "n_val": 0, "n_test": 0, "size": 16}
+    one, several = Phantom(**settings).load(), Phantom(**settings, multilabel=True).load()  # type: ignore[arg-type]
+    np.testing.assert_array_equal(one.read(5), several.read(5))
+    assert several.labels is not None and several.labels.shape == (60, 4) and one.labels is None
+    granular = several.labels[:, several.classes.index("granular")]
+    assert granular[one.truth == one.classes.index("granular")].mean() > 0.9 > granular.mean()
+    with pytest.raises(InputError, match="masks or multilabel"):
+        Phantom(masks=True, multilabel=True).load()
+
+
+def test_pseudo_labels_by_entropy_are_those_of_each_label() -> None:
+    models, labeled, unlabeled = batch(scale=1.0)
+    step = PseudoLabel(ramp_start=0.0, entropy=0.3).step(models, labeled, unlabeled, 0.0)
+    flat = [p for row in sigmoid(models.student, unlabeled.weak) for p in row]
+    assert step.logs["mask_rate"].item() == pytest.approx(mean([float(bce(p, p) < 0.3) for p in flat]))
