@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -44,9 +45,7 @@ class SimulatedMasks:
     def _answer(self, index: int, round: int) -> Annotation:
         if not self.known[index]:
             return Annotation(index, "skip", None, "simulated", round)
-        file = self.run.round_path(round) / "answers" / f"{index:06d}.png"
-        write_atomic(file, to_png(self.read(index)))
-        return Annotation(index, "mask", file.relative_to(self.run.path).as_posix(), "simulated", round)
+        return Annotation(index, "mask", _filed(self.run, round, index, self.read(index)), "simulated", round)
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,7 @@ class SimulatedWeak:
         if not self.known[index]:
             return Annotation(index, "skip", None, "simulated", round)
         shown = self.weak.weaken(self.truth(np.asarray([index], dtype=np.int64))[0])
-        file = self.run.round_path(round) / "answers" / f"{index:06d}.png"
-        write_atomic(file, to_png(shown))
-        target = file.relative_to(self.run.path).as_posix()
+        target = _filed(self.run, round, index, shown)
         return Annotation(index, self.weak.kind, target, "simulated", round, cost=float(strokes(shown)))
 
 
@@ -92,19 +89,28 @@ class SimulatedRegions:
         return tuple(self._answer(i, parts, round) for i, parts in self.regions.by_sample(query).items())
 
     def _answer(self, index: int, parts: tuple[int, ...], round: int) -> Annotation:
-        row, name = np.asarray([index], dtype=np.int64), f"{index:06d}.png"
+        row = np.asarray([index], dtype=np.int64)
         shown = np.full(self.regions.maps(row).shape[1:], IGNORE, dtype=np.uint8)
         if self.known[index]:
-            folders = [self.run.round_path(r) / "answers" for r in range(round)]
-            earlier = [folder / name for folder in folders if (folder / name).is_file()]
+            earlier = [file for r in range(round) if (file := _file(self.run, r, index)).is_file()]
             before = from_png(earlier[-1].read_bytes()) if earlier else shown
             shown = np.where(np.isin(self.regions.maps(row)[0], parts), self.truth(row)[0], before)
         if (shown == IGNORE).all():
             return Annotation(index, "skip", None, "simulated", round, region=parts)
-        file = self.run.round_path(round) / "answers" / name
-        write_atomic(file, to_png(shown))
-        target = file.relative_to(self.run.path).as_posix()
+        target = _filed(self.run, round, index, shown)
         return Annotation(index, "mask", target, "simulated", round, cost=float(len(parts)), region=parts)
+
+
+def _file(run: RunDir, round: int, index: int) -> Path:
+    """Where the answer about a sample lies."""
+    return run.round_path(round) / "answers" / f"{index:06d}.png"
+
+
+def _filed(run: RunDir, round: int, index: int, labels: LabelMap) -> str:
+    """Write an answer; its path relative to the run directory."""
+    file = _file(run, round, index)
+    write_atomic(file, to_png(labels))
+    return file.relative_to(run.path).as_posix()
 
 
 def to_png(labels: LabelMap) -> bytes:
