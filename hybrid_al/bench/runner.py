@@ -108,6 +108,8 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
         stage0.check(recipe)
         for arm in grid.arms(name):
             check_components(grid.recipe(name, (arm, grid.seeds[0]), 1))
+        if recipe.task == "multilabel":
+            raise InputError(f"bench: {name}: task", "classification or segmentation", recipe.task)
         if recipe.oracle.name != "simulated":
             raise InputError(f"bench: {name}: oracle", "simulated: a bench needs all answers", recipe.oracle.name)
     return [_open(grid, name, recipe, paths, device) for name, recipe in grid.variants.items()]
