@@ -12,6 +12,8 @@ import yaml
 
 from hybrid_al import loop
 from hybrid_al.assemble import Project, check_components, experiment, open_project
+from hybrid_al.bench.grid import load_grid
+from hybrid_al.bench.runner import Paths, open_variants
 from hybrid_al.cli import main
 from hybrid_al.consistency import Consistency
 from hybrid_al.errors import InputError
@@ -155,3 +157,10 @@ def test_the_task_and_the_data_must_agree(tmp_path: Path) -> None:
         open_project(parse({**TINY, "data": one}), run_dir=tmp_path / "run")
     with pytest.raises(InputError, match="task: expected multilabel, as samples have several labels"):
         open_project(parse({**TINY, "task": "classification"}), run_dir=tmp_path / "run")
+
+
+def test_a_bench_refuses_it(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(TINY))
+    with pytest.raises(InputError, match="task: expected classification or segmentation, got multilabel"):
+        open_variants(load_grid(file), Paths(tmp_path, tmp_path / "runs"), "cpu")
