@@ -126,8 +126,3 @@ def class_prior(labeled: Labeled, classes: int, models: Models, *, decay: float 
 def one_hot(y: Tensor, classes: int) -> Tensor:
     """Classes (B, ...) as numbers (B, C, ...) of float32."""
     return F.one_hot(y, classes).movedim(-1, 1).float()
-
-
-def of_class(values: Tensor, chosen: Tensor) -> Tensor:
-    """The value (B, ...) that each chosen class (B, ...) has among values (C, ...)."""
-    return values.expand(len(chosen), *values.shape).gather(1, chosen.unsqueeze(1)).squeeze(1)
