@@ -131,6 +131,10 @@ class Project:
 class Task(Protocol):
     """What a task makes of a recipe in its own way; a module is one."""
 
+    @property
+    def ORACLE_KEYS(self) -> tuple[str, ...]:
+        """What a recipe may say of the oracle beside its name."""
+
     def check(self, recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
         """Refuse what the task has not; `strategies` are (key, name, strategy). No data is read."""
 
@@ -211,16 +215,13 @@ def _device(name: str) -> torch.device:
 def experiment(project: Project) -> Experiment:
     """The loop's values and protocols; stage 0 must have been run."""
     recipe, dataset = project.recipe, project.dataset
-    classes = dataset.classes
-    if len(classes) < 2 and recipe.task != "multilabel":
-        raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
-    learner, scorer, embeddings = _learner(project)
     task = task_of(recipe)
     parted = task.regions(recipe, dataset, project.store(), project.cache)
     oracle, holdout = task.truth(recipe, dataset, project.run, project.cache, parted)
+    learner, scorer, embeddings = _learner(project)
     return Experiment(
         manifest=dataset.manifest,
-        classes=classes,
+        classes=dataset.classes,
         embeddings=_used(project, embeddings),
         cold_start=(recipe.cold_start.name, _strategy("cold_start", recipe.cold_start)),
         query=(recipe.query.name, _strategy("query", recipe.query)),
@@ -279,8 +280,8 @@ def check_components(recipe: Recipe) -> None:
     task_of(recipe).check(recipe, named)
     if recipe.oracle.name not in ORACLES:
         raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
+    known = task_of(recipe).ORACLE_KEYS
     for key in recipe.oracle.params:
-        known = ("costs", "answer") if recipe.task == "segmentation" else ("costs",)
         if key not in known:
             raise UnknownName(f"oracle ({recipe.oracle.name})", key, known)
     if "costs" in cold.needs | query.needs and "costs" not in recipe.oracle.params:

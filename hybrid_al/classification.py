@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .train import Schedule
 
 
+ORACLE_KEYS = ("costs",)
+
+
 def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
     """Refuse an unknown learner, its unknown keys and values."""
     _settings(recipe)
@@ -68,7 +71,14 @@ def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) ->
 
 def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None) -> tuple[Oracle, Holdout]:
     """Who answers, and who measures."""
+    check_classes(dataset.classes)
     return _oracle(recipe, dataset, run), Holdout(dataset.manifest, dataset.truth)
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Refuse fewer than two classes, from which nothing can be learned; stage 0 needs none."""
+    if len(classes) < 2:
+        raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
 
 
 def _oracle(recipe: Recipe, dataset: Dataset, run: RunDir) -> Oracle:

@@ -45,6 +45,7 @@ SCORES = (
 """Each is taken of every label, a question of two classes; a sample's is the mean over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
+ORACLE_KEYS = ("costs",)
 EXPECTED = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from .classification import check_classes
 from .components import component
 from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 
 TOP_UP_LIMIT = 50_000
+ORACLE_KEYS = ("costs", "answer")
 MASK = "mask"  # the answer of an oracle that is not weakened
 SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
@@ -255,6 +257,7 @@ def truth(
     recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
 ) -> tuple[Oracle, MaskHoldout]:
     """Who answers with the masks of the pool, or parts of them, and who measures val and test."""
+    check_classes(dataset.classes)
     store, whole = mask_store(recipe, dataset, cache), _oracle(dataset, run)
     found: Oracle = whole
     if parted is not None:

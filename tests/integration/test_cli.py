@@ -108,6 +108,22 @@ def test_all_unreadable_images_are_listed_at_once(capsys: pytest.CaptureFixture[
     assert "left out (on_error=skip): a/01.png" in capsys.readouterr().out
 
 
+def test_a_run_without_classes_says_so_and_stage_0_needs_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    images, run = tmp_path / "images", tmp_path / "run"
+    images.mkdir()
+    noise = np.random.default_rng(0)
+    for i in range(60):
+        Image.fromarray(noise.integers(0, 255, (16, 16), dtype=np.uint8)).save(images / f"{i}.png")
+    options = [o for o in TINY if not o.startswith(("data", "pretrain"))]
+    data = [f"data={{source: folder, root: {images}, image_size: 16, group: none}}", "oracle=worklist", "pretrain=none"]
+    assert call("pretrain", "quickstart", *data, *options, "--run-dir", run) == 0
+    capsys.readouterr()
+    assert call("run", "quickstart", *data, *options, "--run-dir", run) == 2
+    assert "data.classes: expected at least two classes, got none (say data.classes)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_one_annotator_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """init -> check -> run (waits) -> labels -> run (waits) -> labels -> run (done), and the answers are kept."""
