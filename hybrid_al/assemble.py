@@ -93,7 +93,8 @@ class Project:
 
     def views(self) -> Views:
         """The view policies of the modality."""
-        return _views(self.recipe)
+        views = _views(self.recipe)
+        return views if self.dataset.stack == 1 else views.without_colour()
 
     def claim(self) -> None:
         """Make the run directory this recipe's, or check that it is."""

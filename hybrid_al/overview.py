@@ -18,6 +18,7 @@ from .stopping import Stopping
 
 if TYPE_CHECKING:
     from .assemble import Project
+    from .data.base import Dataset
     from .data.store import ImageStore
     from .track.overlay import Overlay
 
@@ -45,6 +46,8 @@ def summary(project: Project, store: ImageStore) -> list[str]:
             names = [f"{int(dataset.masks.known[rows].sum())} masks"]
         groups = len(np.unique(manifest.group_codes[rows]))
         lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
+    if dataset.stack > 1:
+        lines.append(_stacks(dataset))
     if dataset.masks is not None:
         from . import segmentation
 
@@ -58,6 +61,14 @@ def summary(project: Project, store: ImageStore) -> list[str]:
     lines.append(f"  disk about {_disk(project, store) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB")
     lines.append(f"  run directory {project.run.path}")
     return lines
+
+
+def _stacks(dataset: Dataset) -> str:
+    """What a stack of slices is, and in how many volumes it must repeat more than the ends."""
+    slices, stack = Counter(dataset.manifest.paths), dataset.stack
+    short = sum(n < stack for n in slices.values())
+    said = f"  each slice is seen with {stack // 2} before and {stack // 2} behind it; at the ends the last is repeated"
+    return f"{said}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else said
 
 
 def _disk(project: Project, store: ImageStore) -> float:
@@ -86,9 +97,11 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, shown: int = 8
     images, generator = store.batch(picks), seeded(project.recipe.seed)
     policies = [getattr(project.views(), kind) for kind in VIEW_KINDS for _ in range(2)]
     rows = [images, *(policy(images, generator) for policy in policies)]
+    if store.stack > 1:
+        rows = [row[:, store.stack // 2, None] for row in rows]
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
     pixels = (sheet.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    picture = Image.fromarray(pixels[:, :, 0] if store.channels == 1 else pixels)
+    picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     scale = max(1, 96 // store.size)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")

@@ -64,6 +64,11 @@ class Data(_Open):
     channels: Literal[1, 3] | None = None
     on_leak: Literal["warn", "error"] = "warn"
 
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs of the time before there were stacks of slices stay the runs that they are."""
+        return {k: v for k, v in plain(self).items() if k != "stack" or v != 1}
+
 
 class EncoderSection(_Section):
     """A timm network and what it starts from: null (random), `pretrained` (of timm or a package), or a path.

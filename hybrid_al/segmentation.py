@@ -239,7 +239,7 @@ def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) ->
 
     def read(i: int) -> LabelMap:
         shown = inside(sizes[i : i + 1], store.size)[0]
-        parts = unit.parts(np.asarray(store.images[i]), shown)
+        parts = unit.parts(store.picture(i), shown)
         if parts.max() >= MOST_PARTS:
             raise InputError("segmentation.unit", f"at most {MOST_PARTS} parts an image", str(int(parts.max()) + 1))
         return np.where(shown, parts, IGNORE).astype(np.uint8)
@@ -315,8 +315,7 @@ def overlays(dataset: Dataset, store: ImageStore, held: object, learner: Learner
             ours = probs.mean(axis=0).argmax(axis=0).astype(np.uint8)
             score = structures(ours, truth, len(dataset.classes), (1.0, 1.0))[0]
             note = ", ".join(f"{n} {v:.2f}" for n, v in zip(dataset.classes[1:], score, strict=True))
-            pixels = np.asarray(store.images[i])
-            found.append(Overlay(draw(pixels, truth, ours), dataset.manifest.ids[i], f"Dice: {note}"))
+            found.append(Overlay(draw(store.picture(i), truth, ours), dataset.manifest.ids[i], f"Dice: {note}"))
     return found
 
 

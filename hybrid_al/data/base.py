@@ -14,7 +14,7 @@ from ..types import BoolArray, FloatArray, IntArray, LabelMap
 from .index import FileIndex
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
-"""One image (H, W, C), C = 1 or 3: uint8, or float32 in [0, 1] where the file has more than 8 bits."""
+"""One image (H, W, C), C = 1 or 3, or the slices of a stack: uint8, or float32 in [0, 1] of more than 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,15 @@ class Dataset:
     classes  names, in the order of their numbers; may be empty for an unlabeled folder
     truth    class number of every sample (N,), -1 where unknown; handed to oracle and holdout, to nothing else
     read     position -> pixels; raises OSError or ValueError with the reason where the image cannot be read
-    channels 1 or 3: what the images have
+    channels 1 or 3: what the images have; or the slices of a stack
     reader   what decides the pixels besides the files (the window), so that a cache of pixels can tell
     skipped  (path, reason) of the images that on_error=skip left out
     masks    where pixels have classes: then `classes` are those of the pixels, the background first, and no sample has
              a class of its own
     labels   (N, L) where a sample has several labels: whether each is there, 0 or 1, -1 unknown. Then `classes` are
              their names, and no sample has a class of its own; handed out like `truth`
+    stack    slices that lie in the channels of an image, an odd number of which the middle one is the sample; 1 where
+             the channels are grey or colours
     """
 
     manifest: Manifest
@@ -60,6 +62,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     masks: Masks | None = None
     labels: IntArray | None = None
+    stack: int = 1
 
 
 class Source(Protocol):

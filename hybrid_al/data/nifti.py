@@ -6,7 +6,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,6 +48,8 @@ class Nifti:
     group    "none": each volume is a group, so that its slices never straddle splits; or a column of the CSV file
     axis     slices lie across it; volumes are turned upright by their affine first. Rows run from anterior to posterior
              (axial) or from superior to inferior, columns to the right (axial, coronal) or to anterior
+    stack    slices that the network sees at once, an odd number: each with the ones before and behind it as further
+             channels (2.5-D), at the ends of a volume the last one again. The mask is that of the slice in the middle
     window   [low, high] of the values that become 0 and 1; without it, the 0.5th and 99.5th percentile of each volume
     classes  names of the classes of voxels, the background first; mask_values as in `Csv`
     holdout, seed, on_error   as in `Csv`; a volume is left out as a whole
@@ -61,6 +63,7 @@ class Nifti:
     masks: Path | None = None
     group: str = ""
     axis: Axis = "axial"
+    stack: int = 1
     window: Window | None = None
     classes: Sequence[str] = ()
     mask_values: Mapping[int, str] = field(default_factory=dict)
@@ -70,6 +73,8 @@ class Nifti:
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read every volume once; slices come in the order of the volumes, from the first to the last."""
+        if self.stack < 1 or self.stack % 2 == 0:
+            raise InputError("data.stack", "an odd number of slices, as many before one as behind it", str(self.stack))
         folder, volumes = self._table() if self.columns or Path(self.root).is_file() else self._folder()
         index = FileIndex() if index is None else index
         masked = any(volume.mask for volume in volumes)
@@ -91,21 +96,24 @@ class Nifti:
             raise UnreadableImages(problems)
         files = tuple((sample.path, sample.mask, sample.z) for sample in samples)
         masks = _Masks(folder, self.axis, self.window, tuple(table.items()), files)
-        return make_dataset(
+        found = make_dataset(
             samples,
-            partial(_read, folder, self.axis, self.window, files),
+            partial(_read, folder, self.axis, self.window, self.stack, files),
             classes=self.classes,
-            channels=1,
+            channels=self.stack,
             window=self.window,
             holdout=self.holdout,
             seed=self.seed,
             skipped=problems,
             masks=masks.of(rows) if masked else None,
         )
+        if self.stack == 1:
+            return found
+        return replace(found, reader=f"{found.reader} stack={self.stack}", stack=self.stack)
 
     def _look(self, folder: Path, volume: Sample, table: Mapping[int, int], index: FileIndex) -> list[tuple[str, _Row]]:
         """Digest, and what else is to be known, of each slice of a volume; files that lie still are not read again."""
-        how = f"nifti {VERSION} {self.axis} {self.window} "
+        how = f"nifti {VERSION} {self.axis} {self.window} " + (f"stack {self.stack} " if self.stack > 1 else "")
         where = volume.path
         try:
             found = index.look(folder / volume.path, how, lambda: self._volume(folder, volume))
@@ -123,7 +131,9 @@ class Nifti:
 
     def _volume(self, folder: Path, volume: Sample) -> list[tuple[str, list[int], list[float]]]:
         stack = _volume(folder / volume.path, self.axis, self.window)
-        return [(content_digest(p.tobytes()), list(p.shape), list(stack.spacing)) for p in stack.pixels]
+        size, spacing = list(stack.pixels.shape[1:]), list(stack.spacing)
+        seen = (stacked(stack.pixels, z, self.stack) for z in range(len(stack.pixels)))
+        return [(content_digest(one.tobytes()), size, spacing) for one in seen]
 
     def _mask(self, folder: Path, volume: Sample, table: Mapping[int, int]) -> list[str]:
         stack = _volume(folder / volume.path, self.axis, self.window)
@@ -230,6 +240,13 @@ def read_volume(path: Path, axis: Axis, window: Window | None) -> Stack:
     return Stack(_slices(scaled, axis), (zooms[across], zooms[down], zooms[right]), np.asarray(image.affine))
 
 
+def stacked(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray[np.float32]:
+    """Slice z of (Z, H, W) with its neighbours on both sides, `count` in all, the ends repeated: (count, H, W)."""
+    around = np.arange(z - count // 2, z + count // 2 + 1)
+    found: npt.NDArray[np.float32] = pixels[around.clip(0, len(pixels) - 1)]
+    return found
+
+
 def read_labels(path: Path, axis: Axis, volume: Stack, table: Mapping[int, int]) -> LabelMap:
     """Label maps (Z, H, W) of a volume; OSError or ValueError where they do not lie on it or hold other values."""
     image = _image(path)
@@ -297,11 +314,10 @@ def _volumes_in(folder: Path) -> list[Path]:
 
 
 def _read(
-    folder: Path, axis: Axis, window: Window | None, slices: Sequence[tuple[str, str, int]], index: int
+    folder: Path, axis: Axis, window: Window | None, stack: int, slices: Sequence[tuple[str, str, int]], index: int
 ) -> Pixels:
     path, _, z = slices[index]
-    pixels: Pixels = _volume(folder / path, axis, window).pixels[z][:, :, None]
-    return pixels
+    return np.moveaxis(stacked(_volume(folder / path, axis, window).pixels, z, stack), 0, 2)
 
 
 @lru_cache(maxsize=2)

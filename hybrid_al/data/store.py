@@ -33,6 +33,7 @@ class ImageStore:
     """Images of a manifest, row i = sample i.
 
     images  (N, size, size, C) uint8, memory-mapped read-only; float pixels were rounded to 256 levels
+    stack   how many slices of a volume the channels are, the sample in the middle; 1: they are grey or colours
     digest  what the images were made from: manifest, size, channels, reader
     keys    the same for each image alone (N,): its content, size, channels, reader
     """
@@ -40,6 +41,7 @@ class ImageStore:
     images: npt.NDArray[np.uint8]
     digest: str
     keys: tuple[str, ...]
+    stack: int = 1
 
     @classmethod
     def build(
@@ -47,14 +49,19 @@ class ImageStore:
     ) -> ImageStore:
         """Open the store of a dataset in the folder `cache`, after decoding all images where it is not there yet.
 
-        `channels` is 1, 3 or None for what the dataset has. The images are streamed to disk one at a time. A cached
-        file is read through once and checked against its hash; one that is cut short or damaged is built again.
+        `channels` is 1, 3 or None for what the dataset has, which a stack of slices keeps. The images are streamed to
+        disk one at a time. A cached file is read through once and checked against its hash; one that is cut short or
+        damaged is built again.
         Raises UnreadableImages with all images that cannot be read, and then leaves nothing in the cache.
         """
         if image_size < 1:
             raise InputError("data.image_size", "at least 1 pixel", str(image_size))
         channels = dataset.channels if channels is None else channels
-        if channels not in (1, 3):
+        if dataset.stack > 1 and channels != dataset.stack:
+            raise InputError(
+                "data.channels", f"null: the channels are the {dataset.stack} of data.stack", str(channels)
+            )
+        if dataset.stack == 1 and channels not in (1, 3):
             raise InputError("data.channels", "1 or 3", str(channels))
         shape = (len(dataset.manifest), image_size, image_size, channels)
         how = [*map(str, shape[1:]), READER_VERSION, dataset.reader]
@@ -67,7 +74,8 @@ class ImageStore:
                     print(f"{folder}: cut short or damaged; its images are decoded again", file=sys.stderr)
                 _write(folder, dataset, shape, progress)
         keys = tuple(_digest(content, *how) for content in dataset.manifest.digests)
-        return cls(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False), digest, keys)
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        return cls(images, digest, keys, dataset.stack)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -80,7 +88,7 @@ class ImageStore:
 
     @property
     def channels(self) -> int:
-        """Channels, 1 or 3."""
+        """Channels: 1, 3, or the slices of a stack."""
         return int(self.images.shape[3])
 
     def batch(self, indices: IntArray) -> torch.Tensor:
@@ -90,10 +98,15 @@ class ImageStore:
         chosen = np.ascontiguousarray(np.asarray(self.images[indices]).transpose(0, 3, 1, 2))
         return torch.from_numpy(chosen).to(torch.float32).div_(255.0)
 
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """One image as it is shown, (size, size, 1 or 3): of a stack the slice in the middle."""
+        middle = self.stack // 2
+        return np.asarray(self.images[index, :, :, middle : middle + 1] if self.stack > 1 else self.images[index])
+
     def thumbnail(self, index: int, side: int = 64) -> bytes:
         """One image as JPEG, at most `side` pixels wide and high."""
-        pixels = np.asarray(self.images[index])
-        image = Image.fromarray(pixels[:, :, 0] if self.channels == 1 else pixels)
+        pixels = self.picture(index)
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         image.thumbnail((side, side))
         out = io.BytesIO()
         image.save(out, format="JPEG", quality=80)
@@ -112,7 +125,8 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for i in range(n):
             try:
-                pixels = to_uint8(resize(to_channels(dataset.read(i), channels), size))
+                found = dataset.read(i)
+                pixels = to_uint8(resize(found if dataset.stack > 1 else to_channels(found, channels), size))
             except (OSError, ValueError) as error:
                 problems.append((dataset.manifest.paths[i], str(error)))
             else:

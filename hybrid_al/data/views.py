@@ -8,7 +8,7 @@ What each modality does, what it leaves out and why: docs/views.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -139,6 +139,11 @@ class Views:
     pretrain: ViewPolicy
     weak: ViewPolicy
     strong: ViewPolicy
+
+    def without_colour(self) -> Views:
+        """The same of images whose channels are no colours: the slices of a stack."""
+        kinds = (self.pretrain, self.weak, self.strong)
+        return Views(*(replace(kind, saturation=0.0, gray=0.0, stain=0.0) for kind in kinds))
 
 
 # What each modality leaves out, and why, is said beside it; everything else is shared strength.

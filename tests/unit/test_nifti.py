@@ -260,3 +260,87 @@ def test_volumes_that_lie_still_are_not_read_again(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("hybrid_al.data.nifti.read_volume", None)
     again = source.load(FileIndex(tmp_path / "index.json"))
     assert again.manifest.fingerprint == first.manifest.fingerprint
+
+
+def slow_stack(path: Path, z: int, count: int) -> np.ndarray:
+    """A loop over channels and pixels: rows from anterior to posterior, columns to the right, ends repeated."""
+    values = normalised(np.asarray(nib.load(path).dataobj, dtype=np.float32))
+    right, anterior, superior = values.shape
+    found = np.zeros((anterior, right, count))
+    for c in range(count):
+        other = min(max(z + c - count // 2, 0), superior - 1)
+        for row in range(anterior):
+            for column in range(right):
+                found[row, column, c] = values[column, anterior - 1 - row, other]
+    return found
+
+
+@pytest.mark.parametrize("count", [3, 5, 11])
+def test_a_stack_equals_the_slow_reference(root: Path, count: int) -> None:
+    data, plain = table(root, stack=count).load(), table(root).load()
+    assert (data.stack, data.channels, plain.stack, plain.channels) == (count, count, 1, 1)
+    assert data.manifest.ids == plain.manifest.ids and data.reader != plain.reader
+    assert data.masks is not None and plain.masks is not None
+    for i in range(12):
+        path = root / data.manifest.paths[i]
+        np.testing.assert_allclose(data.read(i), slow_stack(path, i % 4, count), atol=1e-5)
+        np.testing.assert_array_equal(data.read(i)[:, :, count // 2], plain.read(i)[:, :, 0])
+        if i < 8:  # the mask is that of the slice in the middle
+            np.testing.assert_array_equal(data.masks.read(i), plain.masks.read(i))
+    assert data.masks.keys == plain.masks.keys
+
+
+def test_the_content_of_a_stack_is_all_of_its_slices(root: Path) -> None:
+    before = table(root, stack=3).load().manifest.digests
+    changed = voxels(0)
+    changed[:, :, 3] = np.roll(changed[:, :, 3], 1, axis=0)  # the same values elsewhere: percentiles stay
+    put(root / "im" / "v0.nii.gz", changed)
+    after = table(root, stack=3).load().manifest.digests
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, False] + [True] * 8
+
+
+def test_one_slice_is_no_stack(root: Path) -> None:
+    one, plain = table(root, stack=1).load(), table(root).load()
+    assert one.manifest.fingerprint == plain.manifest.fingerprint and one.reader == plain.reader
+
+
+@pytest.mark.parametrize("count", [-1, 0, 2, 4])
+def test_a_stack_of_an_even_number_is_refused(root: Path, count: int) -> None:
+    with pytest.raises(InputError, match=rf"data\.stack: expected an odd number of slices, .*, got {count}"):
+        table(root, stack=count).load()
+
+
+def test_a_volume_with_one_slice_is_no_stack_either(root: Path) -> None:
+    put(root / "im" / "v1.nii.gz", voxels()[:, :, :1])
+    with pytest.raises(UnreadableImages, match="one axial slice alone"):
+        table(root, stack=3).load()
+
+
+def test_a_table_that_puts_a_patient_into_two_splits_is_refused(root: Path) -> None:
+    (root / "t.csv").write_text("id,m,split,who\nv0,lb/v0.nii.gz,train,a\nv1,lb/v1.nii.gz,test,a\nv2,,train,b\n")
+    with pytest.raises(
+        InputError, match=r"group 'a': expected one split \(pool\), got sample 'im/v1\.nii\.gz#0' in test"
+    ):
+        table(root, group="who").load()
+
+
+def test_a_table_that_puts_a_volume_into_two_splits_is_refused(root: Path) -> None:
+    (root / "t.csv").write_text("id,m,split\nv0,lb/v0.nii.gz,train\nv1,lb/v1.nii.gz,test\nv0,lb/v0.nii.gz,test\n")
+    with pytest.raises(InputError, match=r"line 4: expected an image of its own, got im/v0\.nii\.gz, as in line 2"):
+        table(root).load()
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_a_table_without_splits_keeps_volumes_whole(tmp_path: Path, axis: Axis) -> None:
+    for i in range(9):
+        put(tmp_path / f"v{i}.nii.gz", voxels(i))
+    (tmp_path / "t.csv").write_text("id,who\n" + "".join(f"v{i},p{i // 2}\n" for i in range(9)))
+    shares = {"val": 0.2, "test": 0.3}
+    for seed in range(3):
+        source = Nifti(
+            tmp_path / "t.csv", columns={"path": "{id}.nii.gz"}, group="who", holdout=shares, axis=axis, seed=seed
+        )
+        manifest = source.load().manifest
+        for of in (manifest.paths, manifest.groups):  # a volume's slices, and a patient's volumes
+            assert len(set(zip(of, manifest.splits, strict=True))) == len(set(of))
+        assert set(manifest.splits) == {"pool", "val", "test"}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hybrid_al.data.pixel_views import PixelViews, pixel_views
-from hybrid_al.data.views import VIEWS, ViewPolicy
+from hybrid_al.data.views import VIEWS, ViewPolicy, Views
 
 STILL = ViewPolicy()
 
@@ -86,3 +86,26 @@ def test_what_is_split_is_all_there_is() -> None:
     assert views.weak.stain == policy.weak.stain > 0 and views.strong.stain == policy.strong.stain > 0
     assert views.strong.erase == 0 < policy.strong.erase and views.geometry.crop == policy.weak.crop < 1
     assert views.weak.crop == views.strong.crop == 1 and views.strong.rotate == 0 < policy.strong.rotate
+
+
+@pytest.mark.parametrize("modality", VIEWS)
+def test_the_slices_of_a_stack_lie_on_each_other_in_every_view(modality: str) -> None:
+    """Five slices that are the same picture stay the same picture: one geometry, and light that is no colour."""
+    images, maps = halves(side=16)
+    stack = images.repeat(1, 5, 1, 1)
+    views = VIEWS[modality].without_colour()
+    masked = pixel_views(views)
+    x, _ = masked.labeled(stack, maps, generator())
+    weak, strong, _ = masked.unlabeled(stack, maps > 0, generator(), strong=2)
+    for view in (x, weak, views.weak(stack, generator())):
+        torch.testing.assert_close(view, view[:, :1].expand_as(view))
+    for kind, view in (("strong", strong[0]), ("strong", strong[1]), ("pretrain", views.pretrain(stack, generator()))):
+        noise = getattr(VIEWS[modality], kind).noise  # which each slice of a volume has of its own
+        assert (view - view[:, :1]).abs().max() <= 12 * noise + 1e-5
+
+
+def test_three_slices_are_no_colours() -> None:
+    grey = ViewPolicy(saturation=0.5, gray=1.0, stain=0.5)
+    images = torch.rand(4, 3, 8, 8, generator=generator())
+    assert torch.equal(Views(grey, grey, grey).without_colour().strong(images, generator()), images)
+    assert not torch.allclose(grey(images, generator()), images)

@@ -148,3 +148,12 @@ def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> 
     for bad in ({"calibration": {"fit": "test"}}, {"calibration": {"folds": 1}}, {"loop": {"stop": {"rounds": 0}}}):
         with pytest.raises(InputError):
             parse({"name": "x", **bad})
+
+
+def test_a_stack_of_one_slice_is_the_run_that_says_nothing_of_stacks() -> None:
+    plain, one, three = (
+        parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 1}, {"stack": 3})
+    )
+    assert one.identity() == plain.identity() and "stack" not in one.resolved()["data"]
+    assert three.identity() != plain.identity() and three.identity()["data"]["stack"] == 3
+    assert parse(three.resolved()) == three

@@ -151,3 +151,19 @@ def test_thumbnail(tmp_path: Path, channels: int) -> None:
         assert thumb.format == "JPEG" and thumb.size == (64, 64) and thumb.mode == ("L" if channels == 1 else "RGB")
     with Image.open(io.BytesIO(store.thumbnail(2, side=16))) as thumb:
         assert thumb.size == (16, 16)
+
+
+@pytest.mark.parametrize("slices", [3, 5])
+def test_a_stack_keeps_its_slices_and_shows_the_middle_one(tmp_path: Path, slices: int) -> None:
+    pixels = np.random.default_rng(1).random((5, 8, 8, slices)).astype(np.float32)
+    stacked = replace(dataset(lambda i: pixels[i]), channels=slices, stack=slices)
+    store = ImageStore.build(stacked, image_size=8, channels=None, cache=tmp_path)
+    np.testing.assert_array_equal(store.images, np.rint(pixels * 255))
+    assert store.channels == slices and store.batch(np.asarray([4, 1])).shape == (2, slices, 8, 8)
+    np.testing.assert_array_equal(store.picture(2)[:, :, 0], store.images[2, :, :, slices // 2])
+    shown = Image.open(io.BytesIO(store.thumbnail(2)))
+    assert shown.mode == "L" and np.abs(np.asarray(shown).astype(int) - store.picture(2)[:, :, 0]).mean() < 20
+    with pytest.raises(
+        InputError, match=rf"data\.channels: expected null: the channels are the {slices} of data\.stack"
+    ):
+        ImageStore.build(stacked, image_size=8, channels=1, cache=tmp_path)

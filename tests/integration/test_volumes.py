@@ -1,0 +1,122 @@
+"""Volumes through the whole loop: stacks of slices from stage 0 to the report, and what `check` says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hybrid_al import loop
+from hybrid_al.assemble import Project, experiment, open_project
+from hybrid_al.cli import main
+from hybrid_al.errors import InputError
+from hybrid_al.overview import draw_views, write_reports
+from hybrid_al.recipe import parse
+from hybrid_al.segment_learner import SegmentLearner
+from hybrid_al.track.base import Trackers
+from pretrain.stage0 import ensure
+
+SIDE, SLICES = 16, 4
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight volumes with a bright ball each, and their masks."""
+    folder, rng = tmp_path_factory.mktemp("volumes"), np.random.default_rng(0)
+    x, y, z = np.meshgrid(np.arange(SIDE), np.arange(SIDE), np.arange(SLICES), indexing="ij")
+    lines = ["id,split"]
+    for i in range(8):
+        row, column = rng.integers(5, SIDE - 5, 2)
+        ball = ((x - row) ** 2 + (y - column) ** 2 + (z - 1.5) ** 2 < 16).astype(np.uint8)
+        grey = (ball * 100 + rng.normal(0, 10, ball.shape)).astype(np.float32)
+        for kind, values in (("image", grey), ("mask", ball)):
+            nib.save(nib.Nifti1Image(values, np.diag([1.0, 1.0, 2.0, 1.0])), folder / f"{kind}{i}.nii.gz")
+        lines.append(f"{i},{'test' if i > 5 else 'train'}")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def recipe(root: Path, **data: Any) -> dict[str, Any]:
+    columns = {"path": "image{id}.nii.gz", "mask": "mask{id}.nii.gz", "split": "split"}
+    source = {"source": "nifti", "root": str(root), "columns": columns, "group": "none", "image_size": SIDE}
+    return {
+        "name": "tiny",
+        "modality": "mr",
+        "task": "segmentation",
+        "data": {**source, "classes": ["background", "ball"], **data},
+        "encoder": {"name": "test_resnet"},
+        "segmentation": {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}},
+        "pretrain": {"name": "simclr", "epochs": 1, "batch": 8},
+        "query": {"name": "hybrid", "batch": {"name": "per_group", "most": 1}},
+        "train": {"name": "mean_teacher", "steps": 3, "batch": 4},
+        "loop": {"budgets": [3, 3]},
+        "track": {"wandb": {"mode": "off"}},
+    }
+
+
+def play(path: Path, plain: dict[str, Any]) -> Project:
+    opened = open_project(parse(plain), run_dir=path)
+    ensure(opened, Trackers(), lambda *_: None)
+    opened.claim()
+    loop.run(experiment(opened), opened.run, Trackers())
+    return opened
+
+
+def test_stacks_go_through_the_whole_loop(root: Path, tmp_path: Path) -> None:
+    opened = play(tmp_path / "run", recipe(root, stack=5))
+    store, setup = opened.store(), experiment(opened)
+    assert (store.channels, store.stack) == (5, 5) and len(opened.run.rounds()) == 2
+    assert isinstance(setup.learner, SegmentLearner)
+    setup.learner.load(opened.run.round_path(1) / "model.safetensors")
+    (batch,) = setup.learner.predict(np.asarray([1, 30]))
+    assert batch.probs.shape == (2, 1, 2, SIDE, SIDE)
+    spread = store.batch(np.arange(len(store)))
+    for i in range(len(store)):  # the neighbours are the middle slices of the samples beside it
+        for c in range(5):
+            z = min(max(i % SLICES + c - 2, 0), SLICES - 1)
+            assert (spread[i, c] == spread[i - i % SLICES + z, 2]).all()
+    labels = opened.run.labels(len(opened.dataset.manifest))
+    masks = setup.learner.masks(labels)
+    assert masks.maps.shape == (6, SIDE, SIDE)
+    page = write_reports([opened.run.path], None).read_text()
+    assert page.count('alt="Prediction and truth on') > 0
+    draw_views(opened, store, tmp_path / "views.png")
+    assert (tmp_path / "views.png").is_file()
+
+
+def test_superpixels_are_those_of_the_middle_slice(root: Path, tmp_path: Path) -> None:
+    unit = {"network": {"name": "unet", "decoder_channels": [8] * 5}, "unit": {"name": "superpixels", "count": 4}}
+    found = []
+    for stack in (1, 5):
+        plain = {**recipe(root, stack=stack), "pretrain": "none", "segmentation": unit}
+        opened = open_project(parse(plain), run_dir=tmp_path / str(stack) / "run")
+        ensure(opened, Trackers(), lambda *_: None)
+        regions = experiment(opened).regions
+        assert regions is not None
+        found.append(regions.maps(opened.dataset.manifest.indices("pool")))
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(("stack", "said"), [(3, False), (7, True)])
+def test_check_says_what_a_stack_is(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stack: int, said: bool
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(recipe(root, stack=stack)))
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", str(file), "--run-dir", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert f"each slice is seen with {stack // 2} before and {stack // 2} behind it" in out
+    assert ("8 of 8 volumes have fewer than 7 slices" in out) == said
+
+
+def test_an_even_stack_and_channels_of_another_number_are_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.stack: expected an odd number of slices"):
+        open_project(parse(recipe(root, stack=2)), run_dir=tmp_path / "run")
+    opened = open_project(parse(recipe(root, stack=5, channels=3)), run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match=r"data\.channels: expected null"):
+        opened.store()
