@@ -53,11 +53,6 @@ def vote_entropy(probs_BSCHW: Tensor) -> Tensor:
     return _nats(_votes(probs_BSCHW)) / math.log(probs_BSCHW.shape[2])
 
 
-def foreground(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.foreground` of every pixel: (B, S, C, H, W) -> (B, H, W), 0 or 1."""
-    return (probs_BSCHW.mean(dim=1).argmax(dim=1) > 0).float()
-
-
 PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
@@ -66,17 +61,22 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "bald": bald,
     "variation_ratio": variation_ratio,
     "vote_entropy": vote_entropy,
-    "foreground": foreground,
 }
 """By the name of the function of `scores` that says the same of a whole sample."""
 
 
 def by_part(values_BHW: Tensor, parts_BHW: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Sums of values over the parts of each image, and pixels of the parts, both (B, count); `IGNORE` is no part."""
-    flat = parts_BHW.long().where(parts_BHW != IGNORE, torch.full_like(parts_BHW, count).long()).flatten(1)
-    sums = values_BHW.new_zeros(len(flat), count + 1).scatter_add_(1, flat, values_BHW.flatten(1))
-    pixels = torch.zeros_like(sums).scatter_add_(1, flat, torch.ones_like(sums[:1, :1]).expand(flat.shape))
-    return sums[:, :count], pixels[:, :count]
+    sums = sums_by_part(torch.stack([values_BHW, torch.ones_like(values_BHW)], dim=1), parts_BHW, count)
+    return sums[:, 0], sums[:, 1]
+
+
+def sums_by_part(values_BKHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """Sums (B, K, count) of K maps over the parts of each image; `IGNORE` is no part."""
+    place = parts_BHW.long().where(parts_BHW != IGNORE, torch.full_like(parts_BHW, count, dtype=torch.long)).flatten(1)
+    flat = values_BKHW.flatten(2)
+    sums = flat.new_zeros(*flat.shape[:2], count + 1).scatter_add_(2, place.unsqueeze(1).expand(flat.shape), flat)
+    return sums[..., :count]
 
 
 def divergence(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:

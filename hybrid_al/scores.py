@@ -12,6 +12,7 @@ from .errors import InputError, UnknownName
 from .types import FloatArray
 
 Fusion = Literal["mean", "product", "max"]
+CONTEXT_FLOOR = 1e-6  # of a pixel's weight in `contexts`: certain pixels have no entropy
 ROUNDING = 1e-12  # of a difference of entropies: passes in float32 that agree are not put in order by it
 
 
@@ -93,6 +94,54 @@ def foreground(probs_BSC: FloatArray) -> FloatArray:
     """
     shown: FloatArray = (probs_BSC.mean(axis=1).argmax(axis=1) > 0).astype(np.float64)
     return shown
+
+
+def expected_dice(probs_BSC: FloatArray) -> FloatArray:
+    """1 - the Dice that the model expects of its own prediction: (B, S, C, *space) -> (B,), in [0, 1).
+
+    Of each class but the background, class 0, (2 sum p [said] + 1) / (sum p + sum [said] + 1) over the pixels, of the
+    mean p over S, where [said] is 1 where the class is the most probable one; then the mean over these classes. The
+    soft Dice of `semi.dense.base.dice_ce` with its smoothing 1, so that a structure that is neither seen nor expected
+    counts as right. Without further axes a sample is a pixel. Atzeni et al., Deep Active Learning for Suggestive
+    Segmentation (Medical Image Analysis 2022), take the expected Dice from the probabilities too, to weigh what a
+    region would add; here it is that of the prediction as it is.
+    """
+    probs = _mean(probs_BSC)[..., None]
+    said = probs.argmax(axis=1, keepdims=True) == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
+    over = tuple(range(2, probs.ndim))
+    both, either = (probs * said).sum(axis=over), (probs + said).sum(axis=over)
+    risk: FloatArray = 1 - ((2 * both + 1) / (either + 1))[:, 1:].mean(axis=1)
+    return risk
+
+
+def ripu(probs_BSC: FloatArray) -> FloatArray:
+    """Impurity x mean entropy of a region: (B, S, C, *space) -> (B,), in [0, 1].
+
+    Impurity is the entropy of the shares of its pixels that are given each class, divided by log C. Without further
+    axes a region is a pixel, and pure. Xie et al., Towards Fewer Annotations: Active Learning via Region Impurity and
+    Prediction Uncertainty (CVPR 2022), section 3.2.
+    """
+    probs = _mean(probs_BSC)[..., None]
+    said = probs.argmax(axis=1, keepdims=True) == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
+    over = tuple(range(2, probs.ndim))
+    uncertain: FloatArray = _shannon(probs, axis=1).mean(axis=tuple(axis - 1 for axis in over))
+    return (_shannon(said.mean(axis=over), axis=1) * uncertain).clip(0, 1)
+
+
+def contexts(probs_BSC: FloatArray) -> FloatArray:
+    """What a sample's pixels of each predicted class are taken for: (B, S, C, *space) -> (B, C, C).
+
+    Row c is the mean of the class probabilities over the pixels given class c, weighted by their entropy, and sums to
+    one; zero where no pixel is. Without further axes a sample is a pixel. Agarwal et al., Contextual Diversity for
+    Active Learning (ECCV 2020), section 3.1.
+    """
+    probs = _mean(probs_BSC)[..., None]
+    probs = probs.reshape(*probs.shape[:2], -1)
+    said = probs.argmax(axis=1)[:, None] == np.arange(probs.shape[1])[:, None]
+    weight = said * (scipy.special.entr(probs).sum(axis=1, keepdims=True) + CONTEXT_FLOOR)
+    mixed: FloatArray = np.einsum("bcp,bkp->bck", weight, probs)
+    mixed /= np.maximum(weight.sum(axis=2, keepdims=True), np.finfo(np.float64).tiny)
+    return mixed
 
 
 def mean_std(probs_BSC: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,14 +23,16 @@ from .learner import FitResult, Log
 from .mask_oracle import answer_table
 from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, seeded, without_prefix
 from .models.segmenter import Committee, Segmenter, together
+from .part_scores import PART_SCORES
+from .pixel_gradients import last_layer_gradients
 from .pixel_record import MapRecorder
-from .pixels import PIXEL_SCORES, Mean, Reduction, by_part
+from .pixels import PIXEL_SCORES, Reduction, by_part
 from .regions import Regions
 from .rng import derive, derive_seed
 from .rundir import sha256_of
 from .semi.dense.base import DenseObjective, LabeledPixels, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
-from .types import IGNORE, FloatArray, IntArray, PredictionBatch
+from .types import GRADIENTS, IGNORE, FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
 BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
@@ -190,27 +193,51 @@ class SegmentLearner:
     def score(self, name: str, indices: IntArray, samples: int = 1, views: int = 1) -> FloatArray:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
 
-        Where parts of images are asked about: one number a unit, the mean over its pixels.
+        Where parts of images are asked about: one number a unit, the mean over its pixels. What `part_scores` names is
+        of all pixels of an image or a part together, and may be a vector (K, D); so is `gradients` (see
+        `last_layer_gradients`), which images alone have.
         """
-        if name not in PIXEL_SCORES:
-            raise UnknownName("scores of pixels", name, PIXEL_SCORES)
-        if self.inputs.regions is not None:
-            return self._score_parts(self.inputs.regions, name, indices, samples, views)
-        reduction = Mean() if name == "foreground" else self.reduction  # an area, whatever scores are reduced to
-        found = [np.empty(0)]
-        for _, probs, valid in self._passes(indices, samples, views):
-            values, predicted = PIXEL_SCORES[name](probs), probs.mean(dim=1).argmax(dim=1)
-            found.append(reduction(values, predicted, valid).double().cpu().numpy())
-        return np.concatenate(found)
-
-    def _score_parts(self, regions: Regions, name: str, units: IntArray, samples: int, views: int) -> FloatArray:
-        wanted, place = np.unique(regions.samples(units), return_inverse=True)
-        found = [np.empty((0, regions.parts))]
-        for block, probs, _ in self._passes(wanted, samples, views):
-            sums, pixels = by_part(PIXEL_SCORES[name](probs), self.inputs.parts(block), regions.parts)
-            found.append((sums / pixels.clamp(min=1)).double().cpu().numpy())
-        scored: FloatArray = np.concatenate(found)[place, units % regions.parts]
+        regions = self.inputs.regions
+        if name == GRADIENTS:
+            return self._gradients(indices)
+        if name not in PIXEL_SCORES and name not in PART_SCORES:
+            raise UnknownName("scores of pixels", name, {**PIXEL_SCORES, **PART_SCORES})
+        if regions is None:
+            rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
+        else:
+            rows, place = np.unique(regions.samples(indices), return_inverse=True)
+            part = indices % regions.parts
+        found = [
+            self._of_parts(name, block, probs, valid).double().cpu().numpy()
+            for block, probs, valid in self._passes(rows, samples, views)
+        ]
+        scored: FloatArray = np.concatenate(found)[place, part] if found else np.empty(0)
         return scored
+
+    def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor) -> Tensor:
+        """A score of images (B, 1), or of their parts (B, P); vectors have one more axis."""
+        regions, count = self.inputs.regions, 1
+        parts = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE)
+        if regions is not None:
+            parts, count = self.inputs.parts(block), regions.parts
+        if name in PART_SCORES:
+            return PART_SCORES[name](probs, parts, count)
+        values = PIXEL_SCORES[name](probs)
+        if regions is None:
+            return self.reduction(values, probs.mean(dim=1).argmax(dim=1), valid).unsqueeze(1)
+        sums, pixels = by_part(values, parts, count)
+        return sums / pixels.clamp(min=1)
+
+    def _gradients(self, indices: IntArray) -> FloatArray:
+        if self.inputs.regions is not None:
+            raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
+        network = self._fitted()
+        members = [cast(Segmenter, m) for m in network.members] if isinstance(network, Committee) else [network]
+        found = [
+            last_layer_gradients(members, *self.inputs.plain(block)).float().cpu().numpy()
+            for block in blocks(indices, self._batch())
+        ]
+        return np.concatenate(found)
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
         """Samples have no class to hold out: InputError."""
@@ -271,11 +298,9 @@ class SegmentLearner:
         One sample is one pass in eval mode; more are passes with dropout of what the decoder made, which is made once.
         A pass drops the same channels of every image. Of a committee each member is a pass, and there are no others.
         """
-        if self._teacher is None:
-            raise InputError("predict", "a learner that was fitted or loaded", "neither")
         if views != 1:
             raise InputError("predict", "one view of each image in segmentation", str(views))
-        network, kept = self._teacher.eval(), None
+        network, kept = self._fitted(), None
         for block in blocks(indices, self._batch()):
             images, valid = self.inputs.plain(block)
             if isinstance(network, Committee):
@@ -291,6 +316,12 @@ class SegmentLearner:
                     kept = kept.to(decoded.device)
                 logits = torch.stack([network.classify(decoded * k, images.shape[-2:]) for k in kept], dim=1)
             yield block, logits.softmax(dim=2), valid
+
+    def _fitted(self) -> Segmenter | Committee:
+        """The teacher, in eval mode."""
+        if self._teacher is None:
+            raise InputError("predict", "a learner that was fitted or loaded", "neither")
+        return self._teacher.eval()
 
     def _batch(self) -> int:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)

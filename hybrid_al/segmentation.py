@@ -25,7 +25,7 @@ from .recipe import Recipe, SegmentationSection
 from .regions import Regions
 from .rundir import RunDir
 from .tryout import try_strategy
-from .types import IGNORE, Annotation, IntArray, LabelMap
+from .types import GRADIENTS, IGNORE, Annotation, IntArray, LabelMap
 from .weak import WEAK
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     _check_answer(recipe)
     _check_record(recipe.train.params)
     for key, name, strategy in strategies:
-        _check_strategy(key, name, strategy)
+        _check_strategy(key, name, strategy, parted=recipe.segmentation.unit.name != "image")
 
 
 def _check_unit(recipe: Recipe) -> None:
@@ -124,11 +124,14 @@ def component_of(where: str, section: SegmentationSection) -> Reduction:
     return component(REDUCTIONS, where, section.reduction.name, section.reduction.params)
 
 
-def _check_strategy(key: str, name: str, strategy: QueryStrategy) -> None:
+def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, parted: bool) -> None:
+    from .part_scores import PART_SCORES
     from .pixels import PIXEL_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
-    try_strategy(key, name, strategy, task="segmentation", scores=PIXEL_SCORES, views=False, answer=answer)
+    vectors = {"contexts"} if parted else {"contexts", GRADIENTS}
+    known = [score for score in (*PIXEL_SCORES, *PART_SCORES) if score not in vectors]
+    try_strategy(key, name, strategy, task="segmentation", scores=known, vectors=vectors, views=False, answer=answer)
 
 
 def objectives(recipe: Recipe) -> tuple[dict[str, type[DenseObjective]], Schedule]:

@@ -11,15 +11,24 @@ from .errors import InputError
 from .labels import LabelStore
 from .query.base import QueryStrategy
 from .testing import make_state, restrict
-from .types import Annotation, FloatArray, IntArray, PredictionBatch
+from .types import GRADIENTS, Annotation, FloatArray, IntArray, PredictionBatch
 
 
 def try_strategy(
-    key: str, name: str, strategy: QueryStrategy, *, task: str, scores: Collection[str], views: bool, answer: Annotation
+    key: str,
+    name: str,
+    strategy: QueryStrategy,
+    *,
+    task: str,
+    scores: Collection[str],
+    vectors: Collection[str] = (),
+    views: bool,
+    answer: Annotation,
 ) -> None:
     """Let it choose on a small synthetic state: what asks for classes of samples or their probabilities says so now.
 
     scores   names of the functions of `scores` that the task has for a sample
+    vectors  those that are a vector of each, of a square number of entries
     views    whether it has them of several views
     answer   what a label looks like: its kind and target
     """
@@ -28,13 +37,16 @@ def try_strategy(
         raise InputError(f"{key} ({name})", "a strategy that scores samples or reads no predictions", "another one")
 
     def scorer(score: str, indices: IntArray, samples: int, asked: int) -> FloatArray:
-        if (asked > 1 and not views) or score not in scores:
+        if (asked > 1 and not views) or score not in {*scores, *vectors}:
             expected = f"{'' if views else 'one view and '}a score among {', '.join(scores)}"
             came = f"{asked} views" if asked > 1 and not views else score
             raise InputError(f"{key} ({name})", expected, came)
-        return np.linspace(0, 1, len(indices))
+        values = np.linspace(0, 1, len(indices))
+        return np.linspace(values, 1 - values, 4, axis=1) if score in vectors else values
 
-    beyond = strategy.needs & {"features", "history", "gradients", *(() if views else ("views",))}
+    beyond = strategy.needs & {"history", "gradients", *(() if views else ("views",))}
+    if GRADIENTS not in vectors:
+        beyond |= strategy.needs & {"features"}
     if beyond:
         raise InputError(f"{key} ({name})", f"a strategy that {task} can feed", f"it needs {sorted(beyond)[0]}")
     state = make_state(labeled=0 if key == "cold_start" else 6)

@@ -21,6 +21,9 @@ LabelMap = npt.NDArray[np.uint8]
 IGNORE = 255
 """In a label map: nobody knows this pixel's class, or it is padding. No loss, score or metric counts it."""
 
+GRADIENTS = "gradients"
+"""Of a sample with pixels: how its own prediction would change the last layer, as a vector that a scorer may give."""
+
 AnnotationKind = Literal["class", "classes", "mask", "point", "scribble", "box", "skip"]
 Target = int | tuple[int, ...] | str | None
 Region = tuple[int, ...]

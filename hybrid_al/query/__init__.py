@@ -5,6 +5,7 @@ from .alfamix import AlfaMix
 from .badge import Badge
 from .base import QueryState, QueryStrategy
 from .batchbald import BatchBald
+from .cdal import ContextualDiversity
 from .csval import CSVAL
 from .density_peaks import DensityPeaks
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
@@ -26,7 +27,7 @@ from .schedule import Schedule
 from .smi import SubmodularMutualInformation
 from .tod import TOD
 from .typiclust import TypiClust
-from .uncertainty import Bald, Entropy, LeastConfidence, Margin, MCDropoutEntropy, Ratio
+from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
 from .vat import VirtualAdversarial
 
@@ -43,10 +44,12 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "ContextualDiversity",
     "DensityPeaks",
     "Discriminative",
     "Entropy",
     "Evidential",
+    "ExpectedDice",
     "ExpectedGradientLength",
     "FacilityLocation",
     "ForegroundRandom",
@@ -67,6 +70,7 @@ __all__ = [
     "Random",
     "RandomPerGroup",
     "Ratio",
+    "Ripu",
     "Schedule",
     "SubmodularMutualInformation",
     "TTAEntropy",
@@ -111,6 +115,9 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
+    "expected_dice": ExpectedDice,
+    "ripu": Ripu,
+    "cdal": ContextualDiversity,
     "ratio": Ratio,
     "variation_ratio": VariationRatio,
     "mean_std": MeanSTD,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import k_means_plus_plus_outer
-from ..types import FloatArray, Need, PredictionBatch, Query
+from ..types import GRADIENTS, FloatArray, Need, PredictionBatch, Query
 from .base import About, QueryState, check_budget
 from .batch import best_first
 
@@ -22,7 +22,8 @@ class Badge:
     The gradient of a candidate is that of the loss in the last layer's weights, if the class predicted were true:
     (p - onehot(argmax p)) x features; the bias takes no part, nor do labeled samples, as in the published code. The
     largest comes first, then k-means++ draws by the squared distance to those picked; where fewer gradients differ
-    than the budget asks for, others fill up at random.
+    than the budget asks for, others fill up at random. Of a candidate with pixels it is the sum over these, which the
+    learner makes (`pixel_gradients.py`).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
@@ -50,8 +51,13 @@ class Badge:
 def _factors(state: QueryState) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The factors of each candidate's gradient, p - onehot(argmax p) (M, C) and features (M, D), and its norm (M,).
 
-    One pass over the batches, none of which is kept.
+    One pass over the batches, none of which is kept. Gradients that the learner makes are their own second factor.
     """
+    if state.scorer is not None:
+        vectors = state.scorer(GRADIENTS, state.candidates, 1, 1)
+        if not np.isfinite(vectors).all():
+            raise InputError(f"gradients of round {state.round}", "finite numbers", "others")
+        return np.ones((len(vectors), 1), dtype=vectors.dtype), vectors, np.linalg.norm(vectors, axis=1)
     found = list[FloatArray]()
     length = np.full(len(state.candidates), np.nan)
 

@@ -34,8 +34,8 @@ Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
-"""(name of a function of `scores`, indices, samples, views) -> its value of each sample, reduced from its pixels
-or its labels."""
+"""(name of a function of `scores`, indices, samples, views) -> its value of each sample (K,) or (K, D), reduced from
+its pixels or its labels; `types.GRADIENTS` where samples have pixels."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ def _least_confidence(state: QueryState) -> FloatArray:
     return state.scored(scores.least_confidence)
 
 
+def _expected_dice(state: QueryState) -> FloatArray:
+    return state.scored(scores.expected_dice)
+
+
+def _ripu(state: QueryState) -> FloatArray:
+    return state.scored(scores.ripu)
+
+
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
     """The hybrid link: how unsteady the last training found the pseudo-labels; no pass over the pool."""
     if state.consistency is None:
@@ -56,6 +64,8 @@ TERMS: dict[str, Term] = {
     "entropy": Term(frozenset({"predictions"}), _entropy),
     "margin": Term(frozenset({"predictions"}), _margin),
     "least_confidence": Term(frozenset({"predictions"}), _least_confidence),
+    "expected_dice": Term(frozenset({"predictions"}), _expected_dice),
+    "ripu": Term(frozenset({"predictions"}), _ripu),
     "consistency": Term(frozenset({"consistency"}), _consistency),
     **{part: Term(frozenset({"consistency"}), partial(_consistency, parts=(part,))) for part in ALL_PARTS},
     "density": Term(frozenset({"embeddings"}), _density),

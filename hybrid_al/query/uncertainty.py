@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..scores import bald, entropy, least_confidence, margin, ratio
+from ..scores import bald, entropy, expected_dice, least_confidence, margin, ratio, ripu
 from ..types import Need, Query
 from .base import About, QueryState
 from .batch_base import check_whole
@@ -125,3 +125,44 @@ class Bald:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates that the passes disagree about most, ties in random order."""
         return top_scored("bald", bald, state, budget, rng, samples=self.samples)
+
+
+@dataclass(frozen=True)
+class ExpectedDice:
+    """Smallest Dice that the model expects of its own prediction, see `scores.expected_dice`; for masks."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="ours; the expected Dice as a measure after Atzeni et al.: *Deep active learning for suggestive "
+        "segmentation of biomedical image stacks via optimisation of Dice scores and traced boundary length*, Medical "
+        "Image Analysis 2022",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` candidates of the smallest expected Dice, ties in random order."""
+        return top_scored("expected_dice", expected_dice, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class Ripu:
+    """Largest impurity x entropy, see `scores.ripu`; for parts of masks (`segmentation.unit`).
+
+    Xie et al. (CVPR 2022), section 3.2, score the square around every pixel and drop those that overlap a better one;
+    here regions are the windows or superpixels of the recipe, which do not overlap.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Xie et al.: *Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty "
+        "for Domain Adaptive Semantic Segmentation*, CVPR 2022, section 3.2",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("ripu", ripu, state, budget, rng)

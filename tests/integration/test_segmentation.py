@@ -74,7 +74,10 @@ def play(path: Path, **changes: Any) -> Project:
         "entropy",
         "bald",
         "foreground_random",
+        "badge",
+        "cdal",
         {"name": "hybrid", "score": {"entropy": 1.0, "consistency": 1.0}},
+        {"name": "hybrid", "score": {"expected_dice": 1.0, "ripu": 1.0}},
     ],
 )
 def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any) -> None:
@@ -100,6 +103,8 @@ def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str)
     passes = {batch.probs.shape[1] for batch in learner.predict(rows, samples=3)}
     assert passes == ({2} if train == "cps" else {3})  # networks of a committee, else passes with dropout
     assert (learner.score("bald", rows, samples=3) > 0).all()
+    networks = 2 if train == "cps" else 1
+    assert learner.score("gradients", rows).shape == (2, networks * 2 * 8 * 9)
 
 
 WINDOWS = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
@@ -112,6 +117,8 @@ SUPERPIXELS = {**WINDOWS, "unit": {"name": "superpixels", "count": 4}}
         (WINDOWS, "random", "random"),
         (WINDOWS, "typiclust", "entropy"),
         (WINDOWS, "random", "foreground_random"),
+        (WINDOWS, "random", "ripu"),
+        (SUPERPIXELS, "random", "cdal"),
         (SUPERPIXELS, "random", {"name": "hybrid", "batch": {"name": "per_group", "most": 2}}),
         (SUPERPIXELS, "random", {"name": "hybrid"}),
     ],
@@ -235,7 +242,9 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
             "oracle.answer: expected mask",
         ),
         ({"oracle": {"name": "simulated", "answr": "points"}}, "answer"),
-        ({"query": "badge"}, "query \\(badge\\): expected"),
+        ({"query": "badge", "segmentation": WINDOWS}, "query \\(badge\\): expected"),
+        ({"query": "egl"}, "query \\(egl\\): expected"),
+        ({"query": "alfamix"}, "query \\(alfamix\\): expected"),
         ({"query": "batchbald"}, "query \\(batchbald\\): expected"),
         ({"query": "tta_entropy"}, "query \\(tta_entropy\\): expected"),
         (

@@ -1,0 +1,72 @@
+"""What the pixels of an image, or of each of its parts, say together: in torch, so that maps never leave the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .pixels import by_part, entropy, sums_by_part
+from .scores import CONTEXT_FLOOR
+from .types import IGNORE
+
+PartScore = Callable[[Tensor, Tensor, int], Tensor]
+"""(probabilities (B, S, C, H, W), part of each pixel (B, H, W), most parts P) -> (B, P) or (B, P, D).
+
+A pixel of part `IGNORE` is padding; a part without pixels gives 0. An image as a whole is a part.
+"""
+
+
+def foreground(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """Share of the pixels whose most probable class is none of the background: the mean of `scores.foreground`."""
+    sums, pixels = by_part((probs_BSCHW.mean(dim=1).argmax(dim=1) > 0).to(probs_BSCHW.dtype), parts_BHW, count)
+    return sums / pixels.clamp(min=1)
+
+
+def expected_dice(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`scores.expected_dice` of each part, in [0, 1)."""
+    probs, said = _said(probs_BSCHW)
+    both, either = (sums_by_part(maps, parts_BHW, count) for maps in (probs * said, probs + said))
+    return 1 - ((2 * both + 1) / (either + 1))[:, 1:].mean(dim=1)
+
+
+def ripu(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`scores.ripu` of each part, in [0, 1]."""
+    probs, said = _said(probs_BSCHW)
+    uncertain, pixels = by_part(entropy(probs.unsqueeze(1)), parts_BHW, count)
+    shares = sums_by_part(said, parts_BHW, count) / pixels.clamp(min=1).unsqueeze(1)
+    impurity: Tensor = torch.special.entr(shares).sum(dim=1) / math.log(probs.shape[1])
+    return impurity * uncertain / pixels.clamp(min=1)
+
+
+def contexts(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`scores.contexts` of each part, row by row (B, P, C * C): 4 C^2 bytes each."""
+    probs, said = _said(probs_BSCHW)
+    classes = probs.shape[1]
+    # a part and a predicted class are one place to sum at
+    place = parts_BHW.long() * classes + said.argmax(dim=1)
+    place = place.where(parts_BHW != IGNORE, place.new_tensor(count * classes)).flatten(1)
+    weight = torch.special.entr(probs).sum(dim=1, keepdim=True) + CONTEXT_FLOOR
+    maps = torch.cat([weight * probs, weight], dim=1).flatten(2)
+    sums = maps.new_zeros(*maps.shape[:2], count * classes + 1)
+    sums = sums.scatter_add_(2, place.unsqueeze(1).expand(maps.shape), maps)[..., :-1]
+    mixed = sums[:, :-1] / sums[:, -1:].clamp(min=torch.finfo(sums.dtype).tiny)
+    return mixed.reshape(-1, classes, count, classes).permute(0, 2, 3, 1).flatten(2)
+
+
+PART_SCORES: dict[str, PartScore] = {
+    "foreground": foreground,
+    "expected_dice": expected_dice,
+    "ripu": ripu,
+    "contexts": contexts,
+}
+"""By the name of the function of `scores` that says the same of pixels that lie in an array."""
+
+
+def _said(probs_BSCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean probabilities (B, C, H, W), and 1 at the most probable class of each pixel."""
+    probs = probs_BSCHW.mean(dim=1)
+    return probs, F.one_hot(probs.argmax(dim=1), probs.shape[1]).movedim(-1, 1).to(probs.dtype)

@@ -1,0 +1,108 @@
+"""What the pixels of parts say together, against loops; the same of whole images against `scores`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_al import scores
+from hybrid_al.part_scores import PART_SCORES
+from hybrid_al.types import IGNORE
+
+B, S, C, H, W = 3, 2, 4, 6, 7
+PARTS = 3
+
+
+def predictions() -> np.ndarray:
+    """Probabilities (B, S, C, H, W); of the second image all pixels are certain, of the third all background."""
+    probs = np.moveaxis(np.random.default_rng(0).dirichlet(np.full(C, 0.5), size=(B, S, H, W)), -1, 2)
+    probs[1] = np.moveaxis(np.eye(C)[np.arange(H * W).reshape(H, W) % C], -1, 0)
+    probs[2] = np.array([0.9, 0.1, 0.0, 0.0]).reshape(C, 1, 1)
+    return probs
+
+
+def parts() -> np.ndarray:
+    """Parts (B, H, W): of all three, with padding, and of the first alone."""
+    found = np.random.default_rng(1).integers(0, PARTS, (B, H, W)).astype(np.uint8)
+    found[1, :2], found[2] = IGNORE, 0
+    return found
+
+
+def slow_dice(pixels: list[np.ndarray]) -> float:
+    dice = []
+    for c in range(1, C):
+        both = sum(p[c] for p in pixels if p.argmax() == c)
+        either = sum(p[c] + float(p.argmax() == c) for p in pixels)
+        dice.append((2 * both + 1) / (either + 1))
+    return 1 - float(np.mean(dice))
+
+
+def slow_ripu(pixels: list[np.ndarray]) -> float:
+    if not pixels:
+        return 0.0
+    shares = [sum(p.argmax() == c for p in pixels) / len(pixels) for c in range(C)]
+    impurity = -sum(s * math.log(s) for s in shares if s) / math.log(C)
+    return float(impurity * np.mean([-sum(q * math.log(q) for q in p if q) for p in pixels]) / math.log(C))
+
+
+def slow_contexts(pixels: list[np.ndarray]) -> np.ndarray:
+    rows = np.zeros((C, C))
+    for c in range(C):
+        mine = [p for p in pixels if p.argmax() == c]
+        weights = [-sum(q * math.log(q) for q in p if q) + 1e-6 for p in mine]
+        for p, weight in zip(mine, weights, strict=True):
+            rows[c] += weight * p / sum(weights)
+    return rows.ravel()
+
+
+def slow_foreground(pixels: list[np.ndarray]) -> float:
+    return float(np.mean([p.argmax() > 0 for p in pixels])) if pixels else 0.0
+
+
+SLOW: dict[str, Callable[[list[np.ndarray]], np.ndarray | float]] = {
+    "foreground": slow_foreground,
+    "expected_dice": slow_dice,
+    "ripu": slow_ripu,
+    "contexts": slow_contexts,
+}
+
+
+@pytest.mark.parametrize("name", PART_SCORES)
+def test_parts_equal_the_slow_reference(name: str) -> None:
+    probs, where = predictions(), parts()
+    found = PART_SCORES[name](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
+    for b in range(B):
+        for part in range(PARTS):
+            pixels = [probs[b, :, :, i, j].mean(axis=0) for i, j in np.argwhere(where[b] == part)]
+            np.testing.assert_allclose(found[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", PART_SCORES)
+def test_an_image_is_a_part(name: str) -> None:
+    probs = predictions()
+    found = PART_SCORES[name](torch.from_numpy(probs), torch.zeros(B, H, W, dtype=torch.uint8), 1)
+    expected = getattr(scores, name)(probs)
+    if name == "foreground":
+        expected = expected.mean(axis=(1, 2))
+    np.testing.assert_allclose(found[:, 0].numpy(), expected.reshape(found[:, 0].shape), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts"])
+def test_a_sample_is_an_image_of_one_pixel(name: str) -> None:
+    probs = predictions()[:, :, :, 0, 0]
+    score = getattr(scores, name)
+    np.testing.assert_allclose(score(probs), score(probs[..., None, None]), atol=1e-12)
+    assert name != "ripu" or not score(probs).any()
+
+
+def test_the_expected_dice_is_low_where_a_structure_is_doubtful() -> None:
+    """A square surely seen, the same square half believed, and none seen or expected."""
+    probs = np.zeros((3, 1, 2, 8, 8))
+    probs[0, 0, 1, 2:6, 2:6], probs[1, 0, 1, 2:6, 2:6] = 1, 0.6
+    probs[:, :, 0] = 1 - probs[:, :, 1]
+    sure, doubtful, empty = scores.expected_dice(probs)
+    assert sure == empty == 0 and doubtful == pytest.approx(1 - (2 * 9.6 + 1) / (9.6 + 16 + 1))

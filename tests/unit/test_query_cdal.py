@@ -1,0 +1,81 @@
+"""CDAL: distances and picks against loops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hybrid_al import scores
+from hybrid_al.query.badge import Badge
+from hybrid_al.query.cdal import ContextualDiversity, context_distance
+from hybrid_al.testing import make_state
+from hybrid_al.types import FloatArray, IntArray
+
+CLASSES, SIDE = 3, 2
+
+
+def contexts(n: int, seed: int = 0) -> np.ndarray:
+    """Of n images of random probabilities, some without a pixel of a class."""
+    sharp = np.random.default_rng(seed).dirichlet(np.full(CLASSES, 0.3), size=(n, 1, SIDE, SIDE))
+    return scores.contexts(np.moveaxis(sharp, -1, 2)).reshape(n, -1)
+
+
+def slow_distance(p: np.ndarray, q: np.ndarray) -> float:
+    total = 0.0
+    for own, other in zip(p.reshape(CLASSES, CLASSES), q.reshape(CLASSES, CLASSES), strict=True):
+        if own.any() and other.any():
+            for a, b in ((own, other), (other, own)):
+                total += 0.5 * sum(x * (math.log(max(x, 1e-12)) - math.log(max(y, 1e-12))) for x, y in zip(a, b))  # noqa: B905
+    return total
+
+
+def test_distances_equal_the_slow_reference() -> None:
+    rows = contexts(30)
+    assert (rows.reshape(-1, CLASSES, CLASSES).sum(axis=2) == 0).any()  # some lack a class
+    found = context_distance(rows, rows[4])
+    np.testing.assert_allclose(found, [slow_distance(row, rows[4]) for row in rows], atol=1e-12)
+    assert found[4] == 0 and found.min() >= 0
+
+
+@pytest.mark.parametrize("labeled", [0, 6])
+def test_picks_are_the_farthest_from_all_labeled_and_picked(labeled: int) -> None:
+    state = make_state(labeled=labeled, round=1)
+    rows = contexts(state.labels.n)
+
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        assert (name, samples, views) == ("contexts", 1, 1)
+        return rows[indices]
+
+    query = ContextualDiversity().select(replace(state, scorer=scorer), 9, np.random.default_rng(0))
+    taken = state.labels.labeled.tolist()
+    for pick in query.indices.tolist():
+        reach = {i: min((slow_distance(rows[i], rows[j]) for j in taken), default=0) for i in state.candidates.tolist()}
+        assert reach[pick] == pytest.approx(max(reach.values())) and pick not in taken
+        taken.append(pick)
+    assert query.reasons is not None and query.reasons[0].startswith("contexts" if labeled else "a random start")
+
+
+def test_samples_with_one_class_are_images_of_one_pixel() -> None:
+    state = make_state(labeled=0, round=1)
+    probs = state.probs()
+    first, second = ContextualDiversity().select(state, 2, np.random.default_rng(0)).indices
+    place = {int(i): k for k, i in enumerate(state.candidates)}
+    rows = scores.contexts(probs).reshape(len(probs), -1)
+    apart = [slow_distance(row, rows[place[int(first)]]) for row in rows]
+    assert apart[place[int(second)]] == pytest.approx(max(apart))
+
+
+def test_badge_draws_from_gradients_that_the_learner_makes() -> None:
+    """The same picks as of candidates whose gradients, of rank one, come in two factors."""
+    state = make_state(classes=2)
+    probs = state.probs().mean(axis=1)
+    errors = probs - np.eye(2)[probs.argmax(axis=1)]
+    features = np.concatenate([batch.features for batch in state.predictions() if batch.features is not None])
+    dense = np.zeros((state.labels.n, 2 * features.shape[1]))
+    dense[state.candidates] = (errors[:, :, None] * features[:, None]).reshape(len(probs), -1)
+    asked = replace(state, scorer=lambda name, rows, *_: dense[rows] if name == "gradients" else dense[:, 0])
+    ours, factored = (Badge().select(s, 9, np.random.default_rng(3)).indices.tolist() for s in (asked, state))
+    assert ours == factored
