@@ -16,6 +16,7 @@ from .statistics import Comparison, paired
 RANDOM = "random"
 """Strategy name of the baseline that every arm of its objective and learner is compared with."""
 Key = TypeVar("Key")
+Who = TypeVar("Who")
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,13 @@ def work_out(name: str, results: Results, metric: str) -> Variant:
     return Variant(name, results, arms, areas, differences, comparisons, joint)
 
 
-def most_complete(found: Mapping[Arm, Set[Key]]) -> tuple[tuple[Arm, ...], frozenset[Key]]:
+def most_complete(found: Mapping[Who, Set[Key]]) -> tuple[tuple[Who, ...], frozenset[Key]]:
     """The arms, and the keys (seeds) that all of these have, with the most cells: so one failed cell costs one seed.
 
     Arms are given up one at a time, the one in whose absence the others share most.
     """
     arms = [arm for arm in found if found[arm]]
-    best: tuple[tuple[Arm, ...], frozenset[Key]] = ((), frozenset())
+    best: tuple[tuple[Who, ...], frozenset[Key]] = ((), frozenset())
     while arms:
         shared = _shared(found, arms)
         if len(arms) * len(shared) > len(best[0]) * len(best[1]):
@@ -123,5 +124,5 @@ def most_complete(found: Mapping[Arm, Set[Key]]) -> tuple[tuple[Arm, ...], froze
     return best
 
 
-def _shared(found: Mapping[Arm, Set[Key]], arms: Sequence[Arm]) -> frozenset[Key]:
+def _shared(found: Mapping[Who, Set[Key]], arms: Sequence[Who]) -> frozenset[Key]:
     return frozenset.intersection(*(frozenset(found[arm]) for arm in arms)) if arms else frozenset()

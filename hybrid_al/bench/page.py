@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from ..errors import InputError
 from ..rundir import write_atomic
 from ..track import page
-from ..track.figures import COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escaped, short
+from ..track.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escaped, short
 from ..types import FloatArray, IntArray
 from .compared import RANDOM, baseline, names
+from .costs import Block, blocks
 from .results import CHEATING, FULL, Arm, Results
 from .statistics import Interval, interval
 from .tables import Table
@@ -48,12 +49,19 @@ class Section:
 
 
 def write_page(
-    path: Path, title: str, variants: Mapping[str, Results], tables: Sequence[Table], *, metric: str
+    path: Path,
+    title: str,
+    variants: Mapping[str, Results],
+    tables: Sequence[Table],
+    *,
+    metric: str,
+    together: Sequence[Sequence[str]] = (),
 ) -> Path:
     """Write the page; returns its path. An arm looks the same in all variants; a variant without cells is only named.
 
-    variants: name -> finished cells. metric: the one that is drawn. Error where `variants` is empty, or where the
-    cells of a variant lack the metric or do not have it at the same numbers of labels.
+    variants: name -> finished cells. metric: the one that is drawn. together: see `costs.cost_tables`. Error where
+    `variants` is empty, or where the cells of a variant lack the metric or do not have it at the same numbers of
+    labels.
     """
     if not variants:
         raise InputError("bench page", "at least one variant", "none")
@@ -62,6 +70,9 @@ def write_page(
         "title": title,
         "metric": metric,
         "sections": [_section(name, results, metric, looks) for name, results in variants.items()],
+        "costs": [
+            (", ".join(lot), figure) for lot in together if (figure := cost_figure(variants, lot, metric, looks))
+        ],
         "tables": [(table, _text_columns(table)) for table in tables],
         "arms": sum(arm.strategy != FULL for arm in looks),
         "cells": sum(len(results.cells) for results in variants.values()),
@@ -141,10 +152,46 @@ def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, L
     return Figure("curves", tuple(traces), tuple(choices), alt, layout)
 
 
+def cost_figure(
+    variants: Mapping[str, Results], lot: Sequence[str], metric: str, looks: Mapping[Arm, Look]
+) -> Figure | None:
+    """Mean and 95 % interval of each arm of variants of the same images, over each cost; none without a cost.
+
+    A variant after the first is told by its dashes and its open marks.
+    """
+    traces: list[Trace] = []
+    choices: list[Choice] = []
+    for block in blocks(variants, [lot], metric):
+        name = f"{metric} by {block.cost.removeprefix('cost/')}"
+        choices.append(Choice(name, AXES.get(block.cost, block.cost), escaped(metric)))
+        strength = 0.16 if len(block.spenders) <= MOST_BANDS else 0.09
+        for k in range(len(block.spenders)):
+            costs, values_SR = block.own(k)
+            if len(costs):
+                traces += _arm_traces(_spender_look(block, k, lot, looks), costs, values_SR, name, strength, "")
+    if not traces:
+        return None
+    alt = f"{metric} of {', '.join(lot)} against what the labels cost, one line per arm."
+    rows = len({str(trace.get("name")) for trace in traces})
+    layout = {"height": 440 + 9 * rows, "showlegend": True, "legend": LEGEND}
+    return Figure("costs", tuple(traces), tuple(choices), alt, layout)
+
+
+def _spender_look(block: Block, k: int, lot: Sequence[str], looks: Mapping[Arm, Look]) -> Look:
+    variant, arm = block.spenders[k]
+    look, place = looks[arm], list(lot).index(variant)
+    label = block.label((escaped(variant), arm), {arm: look.label})
+    if not place:
+        return replace(look, label=label)
+    return replace(look, label=label, dash=DASHES[place % len(DASHES)], symbol=f"{look.symbol}-open")
+
+
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal", "itemwidth": 44}
 
 
-def _arm_traces(look: Look, labels: IntArray, values_SR: FloatArray, meta: str, strength: float) -> list[Trace]:
+def _arm_traces(
+    look: Look, x: IntArray | FloatArray, values_SR: FloatArray, meta: str, strength: float, unit: str = " labels"
+) -> list[Trace]:
     points = [interval(column) for column in values_SR.T]
     common = {"legendgroup": look.label, "meta": meta}
     line: Trace = {
@@ -152,17 +199,17 @@ def _arm_traces(look: Look, labels: IntArray, values_SR: FloatArray, meta: str, 
         "type": "scatter",
         "mode": "lines+markers",
         "name": look.label,
-        "x": labels.tolist(),
+        "x": x.tolist(),
         "y": short(np.asarray([p.mean for p in points])),
         "customdata": [_words(p) for p in points],
         "line": {"color": look.color, "width": look.width, "dash": look.dash},
         "marker": {"color": look.color, "size": 8, "symbol": look.symbol},
-        "hovertemplate": f"{look.label}<br>%{{x}} labels: %{{customdata}}<extra></extra>",
+        "hovertemplate": f"{look.label}<br>%{{x}}{unit}: %{{customdata}}<extra></extra>",
     }
     if len(values_SR) == 1:
         return [line]
     low, high = (np.asarray([getattr(p, end) for p in points]) for end in ("low", "high"))
-    return [{**band(labels.astype(np.float64), low, high, f"{look.color}/{strength}"), **common}, line]
+    return [{**band(x.astype(np.float64), low, high, f"{look.color}/{strength}"), **common}, line]
 
 
 def _full_trace(look: Look, ends: tuple[int, int], value: Interval, meta: str) -> Trace:

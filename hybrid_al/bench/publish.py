@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..rundir import write_atomic
 from . import provenance, results
+from .costs import cost_tables
 from .grid import Grid
 from .mirror import mirror
 from .page import write_page
@@ -45,14 +46,25 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
         mode=wandb.mode,
         project=wandb.project,
     )
-    return write_page(paths.out / "index.html", name, found, [*made, times], metric=bench.metrics[0])
+    page = paths.out / "index.html"
+    return write_page(page, name, found, [*made, times], metric=bench.metrics[0], together=of_same_images(grid))
 
 
 def worked_out(grid: Grid, paths: Paths, found: Mapping[str, Results]) -> list[Table]:
     """Every table but that of the times, from the cells of each variant."""
     bench = grid.bench
-    made = tables(found, metric=bench.metrics[0], margin=bench.margin, share=bench.share)
+    beside = [metric for metric in bench.metrics[1:] if "hd95" in metric.split("/")]
+    made = tables(found, metric=bench.metrics[0], margin=bench.margin, share=bench.share, beside=beside)
+    made += cost_tables(found, of_same_images(grid), metric=bench.metrics[0], margin=bench.margin)
     return made + ([probes] if (probes := stage0(grid, paths)) else [])
+
+
+def of_same_images(grid: Grid) -> list[list[str]]:
+    """Lots of variants whose images are the same in the same size, so that their costs count the same things."""
+    lots: dict[str, list[str]] = {}
+    for name, recipe in grid.variants.items():
+        lots.setdefault(recipe.data.model_dump_json(), []).append(name)
+    return list(lots.values())
 
 
 def stage0(grid: Grid, paths: Paths) -> Table | None:

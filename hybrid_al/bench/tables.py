@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,12 +46,20 @@ class Table:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-def tables(variants: Mapping[str, Results], *, metric: str, margin: float = 0.005, share: float = 0.95) -> list[Table]:
+def tables(
+    variants: Mapping[str, Results],
+    *,
+    metric: str,
+    margin: float = 0.005,
+    share: float = 0.95,
+    beside: Sequence[str] = (),
+) -> list[Table]:
     """All tables but the times, from the finished cells of each variant.
 
     metric   higher is better; `test/auroc`
     margin   differences of AUBC within it are a tie, in units of the metric
     share    of full supervision, in (0, 1], that counts as reached
+    beside   metrics of which the numbers are shown alone, such as `test/hd95`
     Arms and seeds that are missing are left out and named, so that as many cells as possible are compared; the order
     of cells and rows changes nothing. InputError where a cell lacks the metric or has other numbers of labels.
     """
@@ -62,6 +70,7 @@ def tables(variants: Mapping[str, Results], *, metric: str, margin: float = 0.00
     bench = Bench(metric, names(variants), margin, share)
     worked = [work_out(name, results, metric) for name, results in variants.items()]
     pages = [table(bench, variant) for variant in worked for table in (_curves, _comparison)]
+    pages += [_curves(replace(bench, metric=m), work_out(n, r, m)) for m in beside for n, r in variants.items()]
     across = [table(bench, worked) for table in (_penalties, _worst, _power, _classes)]
     return [_reading(bench), *(table for table in (*pages, *across) if table)]
 
@@ -91,23 +100,23 @@ def _curves(bench: Bench, v: Variant) -> Table:
     if v.joint is None:
         return Table(title, "No arm has a finished cell.")
     rows = [
-        (bench.names[arm], *(_spread(at_labels) for at_labels in own.T))
+        (bench.names[arm], *(spread_text(at_labels) for at_labels in own.T))
         for arm, own in zip(v.joint.arms, v.joint.values, strict=True)
     ]
     blank = ("",) * (len(v.joint.labels) - 1)
     for arm in ordered(arm for arm, _ in v.results.cells if arm.strategy == FULL):
         pool = {max(r.labels for r in rows) for (own, _), rows in v.results.cells.items() if own == arm}
         size = str(*pool) if len(pool) == 1 else f"{min(pool)} to {max(pool)}"
-        rows.append((bench.names[arm], *blank, f"{_spread(v.full(bench.metric, arm))} ({size} labels)"))
+        rows.append((bench.names[arm], *blank, f"{spread_text(v.full(bench.metric, arm))} ({size} labels)"))
     headers = ("arm", *(f"{n} labels" for n in v.joint.labels))
     return Table(title, f"Mean ± standard deviation over seeds. {_seeds(bench, v)}", headers, tuple(rows))
 
 
 def _seeds(bench: Bench, v: Variant) -> str:
     """How many seeds a variant's tables rest on, and which arms these leave out."""
-    parts = [f"{_count(len(v.joint.seeds), 'seed')} that {_count(len(v.kept), 'arm')} share." if v.joint else ""]
+    parts = [f"{counted(len(v.joint.seeds), 'seed')} that {counted(len(v.kept), 'arm')} share." if v.joint else ""]
     if short := [arm for arm in v.arms if arm not in v.kept]:
-        left = ", ".join(f"{bench.names[arm]} ({_count(len(v.areas[arm]), 'seed')})" for arm in short)
+        left = ", ".join(f"{bench.names[arm]} ({counted(len(v.areas[arm]), 'seed')})" for arm in short)
         parts.append(f"Left out, for want of seeds: {left}.")
     learners = {arm.learner for arm in v.arms}
     if absent := [a for a in bench.names if a not in v.arms and a.strategy != FULL and a.learner in learners]:
@@ -123,14 +132,14 @@ def _comparison(bench: Bench, v: Variant) -> Table | None:
     headers = ("arm", "AUBC", "AUBC log2", "minus random", "wins", "p (Holm)", "call", "rank", "first", target)
     held = dict(zip(v.comparisons, holm([c.p for c in v.comparisons.values()]), strict=True)) if v.comparisons else {}
     areas = v.joint.areas(), v.joint.areas(log2=True)
-    known = {arm: [_interval(interval(own[k])) for own in areas] for k, arm in enumerate(v.kept)}
+    known = {arm: [interval_text(interval(own[k])) for own in areas] for k, arm in enumerate(v.kept)}
     ranked = dict(zip(v.kept, ranks(areas[0]), strict=True))
     reached = {arm: _reaching(bench, v, arm) for arm in v.kept}
     rows = tuple(
         (
             bench.names[arm],
             *known.get(arm, ("", "")),
-            *_difference_cells(bench, v.comparisons.get(arm), held.get(arm, 1.0)),
+            *difference_cells(bench, v.comparisons.get(arm), held.get(arm, 1.0)),
             *_rank_cells(ranked.get(arm)),
             *_label_cells(v.joint, reached.get(arm, []), reached.get(baseline(arm), [])),
         )
@@ -149,20 +158,21 @@ def _comparison_note(bench: Bench, v: Variant) -> str:
     for example in dict.fromkeys(baseline(arm) for arm in v.kept):
         of = f" of {example.objective} / {example.learner}" if several else ""
         full = v.full(bench.metric, example)
-        goal = f"{bench.share * np.mean(full):.3f} ({_count(len(full), 'seed')})" if full else "not run"
+        goal = f"{bench.share * np.mean(full):.3f} ({counted(len(full), 'seed')})" if full else "not run"
         parts.append(f"{_percent(bench.share)} of full supervision{of}: {goal}.")
     return " ".join(parts)
 
 
-def _difference_cells(bench: Bench, c: Comparison | None, held: float) -> tuple[str, str, str, str]:
+def difference_cells(bench: Bench, c: Comparison | None, held: float) -> tuple[str, str, str, str]:
+    """Difference, wins, p with its adjusted value, and call; empty without a comparison."""
     if c is None:
         return "", "", "", ""
     word = call(c, held, margin=bench.margin)
-    return _interval(c.difference, sign="+"), f"{c.wins}/{c.difference.n}", f"{_p(c.p)} ({_p(held)})", word
+    return interval_text(c.difference, sign="+"), f"{c.wins}/{c.difference.n}", f"{_p(c.p)} ({_p(held)})", word
 
 
 def _rank_cells(rank: Rank | None) -> tuple[str, str]:
-    return (_interval(rank.mean, scale=1, digits=1), _percent(round(rank.first, 2))) if rank else ("", "")
+    return (interval_text(rank.mean, scale=1, digits=1), _percent(round(rank.first, 2))) if rank else ("", "")
 
 
 def _reaching(bench: Bench, v: Variant, arm: Arm) -> list[float]:
@@ -210,7 +220,7 @@ def _penalties(bench: Bench, worked: Sequence[Variant]) -> Table:
     rows.append(("mean of column", *(f"{x:.2f}" for x in total.sum(axis=0) / (len(arms) - 1))))
     note = (
         f"How often the arm of the row beats that of the column (paired t-test at 0.05 at each number of labels), as a "
-        f"share of the numbers of labels, summed over {_count(len(used), 'variant')}: the highest possible entry is "
+        f"share of the numbers of labels, summed over {counted(len(used), 'variant')}: the highest possible entry is "
         f"{len(used)}. Last row: how often an arm is beaten, lower is better."
     )
     if dropped := [arm for arm in every if arm not in arms]:
@@ -357,7 +367,8 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _count(n: int, what: str) -> str:
+def counted(n: int, what: str) -> str:
+    """`1 seed`, `2 seeds`."""
     return f"{n} {what}{'s' * (n != 1)}"
 
 
@@ -369,12 +380,14 @@ def _points(x: float, sign: str = "", scale: float = 100, digits: int = 2) -> st
     return f"{round(scale * x, digits) + 0.0:{sign}.{digits}f}"
 
 
-def _interval(x: Interval, *, sign: str = "", scale: float = 100, digits: int = 2) -> str:
+def interval_text(x: Interval, *, sign: str = "", scale: float = 100, digits: int = 2) -> str:
+    """Mean and limits, in points unless `scale` says otherwise."""
     mean, low, high = (_points(y, sign, scale, digits) for y in (x.mean, x.low, x.high))
     return f"{mean} ({low} to {high})" if math.isfinite(x.high - x.low) else f"{mean} (one seed)"
 
 
-def _spread(values: FloatArray | Sequence[float]) -> str:
+def spread_text(values: FloatArray | Sequence[float]) -> str:
+    """Mean and standard deviation, in the unit of the metric."""
     spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}"
 

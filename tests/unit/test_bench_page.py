@@ -16,7 +16,7 @@ import pytest
 
 from hybrid_al.bench.compared import RANDOM, names
 from hybrid_al.bench.mirror import areas, curve_points, mirror
-from hybrid_al.bench.page import AGAINST, arm_looks, curve_figure, forest_figure, write_page
+from hybrid_al.bench.page import AGAINST, arm_looks, cost_figure, curve_figure, forest_figure, write_page
 from hybrid_al.bench.results import CHEATING, END, FULL, Arm, Results, Row
 from hybrid_al.bench.statistics import interval
 from hybrid_al.bench.tables import Table
@@ -277,3 +277,46 @@ def test_the_mirror_hands_tables_with_rows_over(tmp_path: Path) -> None:
     mirror(tmp_path, "b", {"v": USUAL, "nothing": Results()}, tables, metric=METRIC, digest="0" * 8)
     made = sorted(p.name.partition("_")[0] for p in tmp_path.rglob("*.table.json"))
     assert made == ["curves", "t"]
+
+
+def _costly(variant: int) -> Results:
+    """Two arms, two seeds; rounds of other costs in each."""
+    cells = {}
+    for arm in (_arm(RANDOM), _arm("entropy")):
+        for seed in range(2):
+            points = [
+                (100 + 50 * r + 10 * seed + 5 * variant, n, y)
+                for (r, n), y in zip(enumerate(LABELS), _values(arm, seed), strict=True)
+            ]
+            rows = [
+                row for r, (c, n, y) in enumerate(points) for row in (Row(r, n, METRIC, y), Row(r, n, "cost/pixels", c))
+            ]
+            cells[arm, seed] = (*rows, Row(2, LABELS[-1], END, 1.0))
+    return Results(cells)
+
+
+def test_costs_are_drawn_over_variants_of_the_same_images(tmp_path: Path) -> None:
+    variants = {"images": _costly(0), f"parts{EVIL}": _costly(1)}
+    lot = list(variants)
+    figure = cost_figure(variants, lot, METRIC, arm_looks(names(variants)))
+    assert figure is not None and [(c.name, c.x) for c in figure.choices] == [
+        ("test/auroc by pixels", "labeled pixels")
+    ]
+    lines = [trace for trace in figure.data if "name" in trace]
+    assert [str(line["name"]).split(":")[0] for line in lines] == ["images"] * 2 + [
+        html.escape(f"parts{EVIL}", quote=False)
+    ] * 2
+    assert lines[0]["x"] == [110, 150, 160, 200]  # all costs between those that both seeds were at
+    slow = []
+    for cost in (110, 150, 160, 200):
+        at = [
+            np.interp(cost, [100 + 50 * r + 10 * seed for r in range(3)], _values(_arm(RANDOM), seed))
+            for seed in range(2)
+        ]
+        slow.append(np.mean(at))
+    np.testing.assert_allclose(cast(list[float], lines[0]["y"]), slow, atol=1e-4)
+    assert cast(dict[str, str], lines[0]["marker"])["symbol"] != cast(dict[str, str], lines[2]["marker"])["symbol"]
+    page = write_page(tmp_path / "p.html", "x", variants, [], metric=METRIC, together=[lot]).read_text()
+    assert "At equal cost" in page and EVIL not in page
+    assert cost_figure({"a": USUAL}, ["a"], METRIC, arm_looks(names({"a": USUAL}))) is None
+    assert "At equal cost" not in write_page(tmp_path / "q.html", "x", {"a": USUAL}, [], metric=METRIC).read_text()

@@ -312,3 +312,21 @@ def test_the_most_complete_block() -> None:
     assert most_complete({a: {1, 2, 3, 4}, b: {1, 2, 3, 4}, c: {1, 2, 3}}) == ((a, b, c), frozenset({1, 2, 3}))
     assert most_complete({a: {1}, b: {2}}) == ((a,), frozenset({1}))  # of equals, the later arm is given up
     assert most_complete({a: set[int]()}) == ((), frozenset())
+
+
+def test_numbers_beside_the_metric_are_shown_and_decide_nothing() -> None:
+    results = planted({"random": shifted(0), "best": shifted(0.02)}, 3)
+    far = {
+        key: tuple(
+            one
+            for row in rows
+            for one in (row, Row(row.round, row.labels, "test/hd95", 100 * row.value))
+            if row.metric == METRIC or one is row
+        )
+        for key, rows in results.cells.items()
+    }
+    plain = tables({"set": results}, metric=METRIC)
+    made = tables({"set": Results(far)}, metric=METRIC, beside=["test/hd95"])
+    assert [t for t in made if "hd95" not in t.title] == plain
+    table = found(made, "set: test/hd95 by number of labels")
+    assert column(table, "10 labels") == {"random": "61.000 ± 1.000", "best": "63.000 ± 1.000", "full supervision": ""}
