@@ -35,7 +35,7 @@ from .stopping import Stopping
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
 from .track.wandb import open_wandb
-from .types import FloatArray
+from .types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +133,14 @@ class Task(Protocol):
     """What a task makes of a recipe in its own way; a module is one."""
 
     @property
+    def BASELINES(self) -> tuple[str, ...]:
+        """The strategies that every bench has."""
+
+    @property
+    def STRATA(self) -> bool:
+        """Whether a sample has one class, by which a baseline of a bench may balance its picks."""
+
+    @property
     def ORACLE_KEYS(self) -> tuple[str, ...]:
         """What a recipe may say of the oracle beside its name."""
 
@@ -157,6 +165,12 @@ class Task(Protocol):
         self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
     ) -> tuple[Oracle, Holdout | MaskHoldout | LabelHoldout]:
         """Who answers about images, or `parted` about parts of them; and who measures."""
+
+    def known(self, dataset: Dataset) -> BoolArray:
+        """Whether a simulated oracle has an answer about a sample (N,)."""
+
+    def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
+        """Refuse `<split>/<metric>` where the split has not the labels that it takes."""
 
 
 def task_of(recipe: Recipe) -> Task:

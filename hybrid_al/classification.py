@@ -12,12 +12,14 @@ from .components import component
 from .data.base import Dataset
 from .errors import InputError
 from .learner import Learner
+from .manifest import Split
 from .oracle import Holdout, Oracle, SimulatedOracle, worklist
 from .query import QueryStrategy
 from .query.base import Scorer
 from .recipe import Recipe
 from .regions import Regions
 from .rundir import RunDir
+from .types import BoolArray, IntArray
 
 if TYPE_CHECKING:
     from .data.store import ImageStore
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 
 ORACLE_KEYS = ("costs",)
+BASELINES = ("random",)
+STRATA = True
 
 
 def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
@@ -79,6 +83,24 @@ def check_classes(classes: Sequence[str]) -> None:
     """Refuse fewer than two classes, from which nothing can be learned; stage 0 needs none."""
     if len(classes) < 2:
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
+
+
+def known(dataset: Dataset) -> BoolArray:
+    """Whether the class of a sample is known (N,)."""
+    return dataset.truth >= 0
+
+
+def check_metric(where: str, name: str, dataset: Dataset) -> None:
+    """Refuse a metric of a split that has not two classes."""
+    if len(np.unique(dataset.truth[rows_of(name, dataset)])) < 2:
+        raise InputError(where, "a metric of a split with labels of two classes", name)
+
+
+def rows_of(name: str, dataset: Dataset) -> IntArray:
+    """The samples (K,) of the split of `<split>/<metric>`; none where it is not val or test."""
+    splits: dict[str, Split] = {"val": "val", "test": "test"}
+    split = splits.get(name.partition("/")[0])
+    return np.empty(0, dtype=np.int64) if split is None else dataset.manifest.indices(split)
 
 
 def _oracle(recipe: Recipe, dataset: Dataset, run: RunDir) -> Oracle:

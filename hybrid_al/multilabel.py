@@ -11,7 +11,7 @@ import numpy as np
 
 from . import classification, scores
 from .data.base import Dataset
-from .errors import InputError
+from .errors import InputError, UnknownName
 from .label_oracle import LabelHoldout, SimulatedLabels
 from .learner import Learner
 from .oracle import Oracle
@@ -21,7 +21,7 @@ from .recipe import Recipe
 from .regions import Regions
 from .rundir import RunDir
 from .tryout import try_strategy
-from .types import Annotation, FloatArray, IntArray
+from .types import Annotation, BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from .data.store import ImageStore
@@ -46,6 +46,8 @@ SCORES = (
 
 BY_NAME = {score.__name__: score for score in SCORES}
 ORACLE_KEYS = ("costs",)
+BASELINES = ("random",)
+STRATA = False
 EXPECTED = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
 
 
@@ -124,3 +126,21 @@ def truth(
     seen = np.full_like(labels, -1)
     seen[pool] = labels[pool]
     return SimulatedLabels(seen), LabelHoldout(dataset.manifest, dataset.classes, labels)
+
+
+def known(dataset: Dataset) -> BoolArray:
+    """Whether all labels of a sample are known (N,)."""
+    there: BoolArray = np.logical_and.reduce(labels_of(dataset) >= 0, axis=1)
+    return there
+
+
+def check_metric(where: str, name: str, dataset: Dataset) -> None:
+    """Refuse a metric of a split of which no label is known of some samples and not of others; or of a single label."""
+    labels = labels_of(dataset)[classification.rows_of(name, dataset)]
+    there = dict(zip(dataset.classes, ((labels == 0).any(axis=0) & (labels == 1).any(axis=0)).tolist(), strict=True))
+    _, _, of = name.partition("/")[2].partition("/")
+    if of and of not in there:
+        raise UnknownName(where, of, there)
+    if not (there[of] if of else any(there.values())):
+        expected = f"a metric of a split where some have {'the' if of else 'a'} label and some have it not"
+        raise InputError(where, expected, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .classification import check_classes
+from .classification import check_classes, rows_of
 from .components import component
 from .data.base import Dataset, Masks
 from .data.mask_store import MaskStore
@@ -25,7 +25,7 @@ from .recipe import Recipe, SegmentationSection
 from .regions import Regions
 from .rundir import RunDir
 from .tryout import try_strategy
-from .types import GRADIENTS, IGNORE, Annotation, IntArray, LabelMap
+from .types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray, LabelMap
 from .weak import WEAK
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .train import Schedule
 
 
+BASELINES = ("random", "foreground_random")
+STRATA = False
 TOP_UP_LIMIT = 50_000
 ORACLE_KEYS = ("costs", "answer")
 MASK = "mask"  # the answer of an oracle that is not weakened
@@ -268,6 +270,18 @@ def truth(
     elif (answer := recipe.oracle.params.get("answer", MASK)) != MASK:
         found = SimulatedWeak(whole.known, store.batch, WEAK[str(answer)], run)
     return found, _holdout(dataset, store)
+
+
+def known(dataset: Dataset) -> BoolArray:
+    """Whether a sample has a mask (N,)."""
+    return masks_of(dataset).known
+
+
+def check_metric(where: str, name: str, dataset: Dataset) -> None:
+    """Refuse what is not the Dice of a split with masks."""
+    measured = name.partition("/")[2].partition("/")[0]
+    if measured != "dice" or not known(dataset)[rows_of(name, dataset)].any():
+        raise InputError(where, "dice of a split with masks, as test/dice", name)
 
 
 def _oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:

@@ -105,17 +105,21 @@ def _cheat(setup: Experiment, cheats: tuple[bool, bool]) -> Experiment:
 
 
 def _rows(setup: Experiment, run: RunDir, metrics: tuple[str, ...]) -> list[Row]:
-    """The kept metrics of each round, how many images of each class were labeled by then, and the seconds."""
+    """The kept metrics of each round, how many images of each class were labeled by then, and the seconds.
+
+    Of several labels a sample each one that is there counts; masks have no class to count.
+    """
     counts = np.zeros(len(setup.classes), dtype=np.int64)
     targets = run.labels(len(setup.manifest)).current
+    masks = any(isinstance(a.target, str) for a in targets.values())
     rows = []
     for r in run.rounds():
         for i in r.query:
             target = targets[setup.manifest.position[i]].target
-            if isinstance(target, int):
-                counts[target] += 1
+            if isinstance(target, int | tuple):
+                counts[np.atleast_1d(np.asarray(target, dtype=np.int64))] += 1
         values = {name: value for name, value in r.metrics.items() if name in metrics}
-        if setup.scorer is None:  # a sample has a class
+        if not masks:
             values |= {f"labels/{name}": float(n) for name, n in zip(setup.classes, counts.tolist(), strict=True)}
         values |= {f"seconds/{stage}": r.seconds[stage] for stage in ("query", "train")}
         rows += [Row(r.index, r.labeled, name, value) for name, value in values.items()]

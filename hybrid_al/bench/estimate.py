@@ -186,10 +186,12 @@ def _step(task: Loop, project: Project, speed: _Speed) -> float:
     if not frozen:
         body = _encoder(project)
         inputs = _Noise(channels, size, size)
-    network = Classifier(body, speed.dim, classes, dropout=0.2, seed=0)
+    several = project.dataset.labels is not None
+    network = Classifier(body, speed.dim, classes, dropout=0.2, seed=0, multilabel=several)
     some = np.arange(2 * classes, dtype=np.int64)
     rest = np.arange(2 * classes, 2 * classes + schedule.batch * schedule.ratio, dtype=np.int64)
-    sets = Sets(some, some % classes, rest, len(some) + len(rest))
+    targets = np.eye(classes, dtype=np.int64)[some % classes] if several else some % classes
+    sets = Sets(some, targets, rest, len(some) + len(rest))
     short = replace(schedule, steps=STEPS, min_steps=STEPS, cycles=1)
     began = time.perf_counter()
     fit(network, objective, inputs, sets, short, seed=0, log=lambda *_: None)

@@ -108,10 +108,15 @@ def load_grid(
     for label, changes in bench.variants.items():
         if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in wanted:
             raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(wanted)})", name)
+    arms = pairs(strategies or tuple(named), named, baselines(recipe))
+    cheating = [label for label, pair in arms.items() if CHEATING in (pair.cold_start.name, pair.query.name)]
+    if cheating and not task_of(recipe).STRATA:
+        expected = f"no {CHEATING}, as samples of this task have no one class"
+        raise InputError("bench: strategies", expected, cheating[0])
     return Grid(
         own=recipe,
         variants=variants,
-        strategies=pairs(strategies or tuple(named), named, baselines(recipe)),
+        strategies=arms,
         objectives=tuple(wanted),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
     )
@@ -119,10 +124,8 @@ def load_grid(
 
 def baselines(recipe: Recipe) -> tuple[str, ...]:
     """The strategies that every bench of the recipe has."""
-    if recipe.task == "segmentation":
-        return ("random", "foreground_random")
-    one_class = recipe.task == "classification"  # of a sample, which is what the strata are
-    return ("random", CHEATING) if recipe.bench.stratified and one_class else ("random",)
+    task = task_of(recipe)
+    return (*task.BASELINES, CHEATING) if recipe.bench.stratified and task.STRATA else task.BASELINES
 
 
 def pairs(chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:

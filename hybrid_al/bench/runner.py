@@ -6,19 +6,16 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..assemble import Project, check_components, open_project, task_of
 from ..errors import HybridALError, InputError
 from ..query import STRATEGIES
 from ..recipe import Component, Recipe
 from ..rundir import RunDir
-from ..types import BoolArray, IntArray
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
@@ -108,8 +105,6 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
         stage0.check(recipe)
         for arm in grid.arms(name):
             check_components(grid.recipe(name, (arm, grid.seeds[0]), 1))
-        if recipe.task == "multilabel":
-            raise InputError(f"bench: {name}: task", "classification or segmentation", recipe.task)
         if recipe.oracle.name != "simulated":
             raise InputError(f"bench: {name}: oracle", "simulated: a bench needs all answers", recipe.oracle.name)
     return [_open(grid, name, recipe, paths, device) for name, recipe in grid.variants.items()]
@@ -119,32 +114,16 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
     project = open_project(recipe, run_dir=paths.shared / "stage0" / "none", device=device)  # nothing is made there
     manifest = project.dataset.manifest
     pool = manifest.indices("pool")
-    unknown = int((~_known(project)[pool]).sum())
+    task = task_of(recipe)
+    unknown = int((~task.known(project.dataset)[pool]).sum())
     if unknown:
-        raise InputError(f"bench: {name}", "a pool whose images all have a label", f"{unknown} of {len(pool)} without")
+        expected = "a pool whose images all have their labels"
+        raise InputError(f"bench: {name}", expected, f"{unknown} of {len(pool)} without")
     if recipe.segmentation.unit.name == "image" and sum(recipe.loop.budgets) > len(pool):
         came = f"{sum(recipe.loop.budgets)} = {' + '.join(map(str, recipe.loop.budgets))}"
         raise InputError(f"bench: {name}: loop.budgets", f"at most the pool's {len(pool)} images in all", came)
-    _check_metrics(f"bench: {name}: metrics", grid.bench.metrics, project)
+    task.check_metric(f"bench: {name}: metrics", grid.bench.metrics[0], project.dataset)
     return Variant(name, project, _stage0_code(recipe))
-
-
-def _known(project: Project) -> BoolArray:
-    """Whether a sample has a label or a mask (N,)."""
-    masks = project.dataset.masks
-    return project.dataset.truth >= 0 if masks is None else masks.known
-
-
-def _check_metrics(where: str, metrics: Sequence[str], project: Project) -> None:
-    """Refuse a first metric that cannot be measured."""
-    dataset, (split, _, rest) = project.dataset, metrics[0].partition("/")
-    there: dict[str, IntArray] = {"val": dataset.manifest.indices("val"), "test": dataset.manifest.indices("test")}
-    rows = there.get(split, np.empty(0, dtype=np.int64))
-    if dataset.masks is not None:
-        if rest.split("/")[0] != "dice" or not _known(project)[rows].any():
-            raise InputError(where, "dice of a split with masks, as test/dice", metrics[0])
-    elif len(np.unique(dataset.truth[rows])) < 2:
-        raise InputError(where, "a metric of a split with labels of two classes", metrics[0])
 
 
 def _stage0_code(recipe: Recipe) -> str:

@@ -13,6 +13,7 @@ import yaml
 from hybrid_al import loop
 from hybrid_al.assemble import Project, check_components, experiment, open_project
 from hybrid_al.bench.grid import load_grid
+from hybrid_al.bench.results import END, read
 from hybrid_al.bench.runner import Paths, open_variants
 from hybrid_al.cli import main
 from hybrid_al.consistency import Consistency
@@ -159,8 +160,66 @@ def test_the_task_and_the_data_must_agree(tmp_path: Path) -> None:
         open_project(parse({**TINY, "task": "classification"}), run_dir=tmp_path / "run")
 
 
-def test_a_bench_refuses_it(tmp_path: Path) -> None:
+def bench(tmp_path: Path, *overrides: str, data: Any = TINY["data"]) -> Any:
+    """The variants of a bench of the tiny recipe, looked at as before a run."""
     file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(TINY))
-    with pytest.raises(InputError, match="task: expected classification or segmentation, got multilabel"):
-        open_variants(load_grid(file), Paths(tmp_path, tmp_path / "runs"), "cpu")
+    file.write_text(yaml.safe_dump({**TINY, "data": data}))
+    return open_variants(load_grid(file, overrides), Paths(tmp_path, tmp_path / "runs"), "cpu")
+
+
+def test_a_bench_has_the_baselines_of_the_task(tmp_path: Path) -> None:
+    (variant,) = bench(tmp_path, "bench.metrics=[test/auroc/granular]")
+    assert variant.pool == 24
+    assert list(load_grid(tmp_path / "recipe.yaml").strategies) == ["random"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("bench.strategies=[class_stratified]", "bench: strategies: expected no class_stratified"),
+        ("bench.strategies=[random+class_stratified]", "no class_stratified, .*got random.class_stratified"),
+        ("bench.metrics=[test/auroc/granulr]", "bench: tiny: metrics: .*did you mean 'granular'"),
+        ("bench.metrics=[tset/auroc]", "a split where some have a label and some have it not, got tset/auroc"),
+    ],
+)
+def test_a_bench_that_cannot_be(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        bench(tmp_path, override)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        (-1, "bench: tiny: expected a pool whose images all have their labels, got 1 of 9 without"),
+        (0, "metrics: expected a metric of a split where some have the label and some have it not, got test/auroc/b"),
+    ],
+)
+def test_a_bench_of_data_that_does_not_do(tmp_path: Path, unknown: int, said: str) -> None:
+    labels = np.asarray([[1, 0], [0, 1], [0, 0]] * 3 + [[1, 0], [0, 0]])
+    labels[0, 1] = unknown
+    file, images = tmp_path / "set.npz", np.zeros((11, 8, 8), dtype=np.uint8)
+    parts = {"train_images": images[:9], "train_labels": labels[:9], "test_images": images[9:]}
+    np.savez(file, **parts, test_labels=labels[9:])  # type: ignore[arg-type]
+    data = {"source": "npz", "root": str(file), "multilabel": True, "group": "none", "classes": ["a", "b"]}
+    with pytest.raises(InputError, match=said):
+        bench(tmp_path, "bench.metrics=[test/auroc/b]", data=data)
+
+
+@pytest.mark.slow
+def test_a_bench_counts_the_labels_that_are_there(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump({**TINY, "bench": {"strategies": ["entropy"], "seeds": 1, "encoders": 1}}))
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", str(file), "--run-dir", str(tmp_path / "work"), "--jobs", "1"])
+    cells = read(tmp_path / "work" / "tiny" / "tiny.csv").cells
+    assert {arm.strategy for arm, _ in cells} == {"random", "entropy", "full"}
+    labels = open_project(parse(TINY), run_dir=tmp_path / "again").dataset
+    pool = labels.manifest.indices("pool")
+    assert labels.labels is not None
+    for (arm, _), rows in cells.items():
+        found = {r.metric: r.value for r in rows if r.round == (0 if arm.strategy == "full" else 1)}
+        assert {"test/auroc", "test/balanced_accuracy", "test/ece", END} <= found.keys()
+        if arm.strategy == "full":
+            counted = [found[f"labels/{name}"] for name in labels.classes]
+            assert counted == labels.labels[pool].sum(axis=0).tolist()
+    assert "Class balance" in (tmp_path / "work" / "tiny" / "tables.md").read_text()
