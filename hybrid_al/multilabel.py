@@ -14,7 +14,7 @@ from .data.base import Dataset
 from .errors import InputError, UnknownName
 from .label_oracle import LabelHoldout, SimulatedLabels
 from .learner import Learner
-from .oracle import Oracle
+from .oracle import BETWEEN, NONE, SKIP, Oracle, worklist
 from .query import QueryStrategy
 from .query.base import Scorer
 from .recipe import Recipe
@@ -57,7 +57,6 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     record = recipe.train.params.get("record")
     within = record.get("within", "all") if isinstance(record, dict) else "all"
     for key, only, said in (
-        ("oracle", "simulated", recipe.oracle.name),
         ("calibration.fit", "none", recipe.calibration.fit),
         ("loop.stop.enforce", False, recipe.loop.stop.enforce),
         ("train.prior", 0, recipe.train.params.get("prior", 0)),
@@ -121,11 +120,24 @@ def truth(
 ) -> tuple[Oracle, LabelHoldout]:
     """Who answers, and who measures."""
     labels, pool = labels_of(dataset), dataset.manifest.indices("pool")
+    holdout = LabelHoldout(dataset.manifest, dataset.classes, labels)
+    if recipe.oracle.name == "worklist":
+        _check_names(dataset.classes)
+        return worklist(run), holdout
     if not (labels[pool] >= 0).all(axis=1).any():
-        raise InputError("oracle", "a sample of the pool with all its labels (simulated)", "none in the data")
+        expected = "a sample of the pool with all its labels (simulated)"
+        raise InputError("oracle", expected, "none in the data; use oracle.name=worklist")
     seen = np.full_like(labels, -1)
     seen[pool] = labels[pool]
-    return SimulatedLabels(seen), LabelHoldout(dataset.manifest, dataset.classes, labels)
+    return SimulatedLabels(seen), holdout
+
+
+def _check_names(classes: Sequence[str]) -> None:
+    """Refuse labels that a person cannot name in a list."""
+    for name in classes:
+        if BETWEEN in name or name in (NONE, SKIP) or name != name.strip():
+            expected = f"labels without {BETWEEN}, none named {NONE} or {SKIP} (worklist)"
+            raise InputError("data: labels", expected, repr(name))
 
 
 def known(dataset: Dataset) -> BoolArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,11 @@ from .learner import Learner
 from .manifest import Manifest, Split
 from .metrics import classification
 from .rundir import RunDir, write_atomic
-from .types import Annotation, FloatArray, IntArray
+from .types import Annotation, AnnotationKind, FloatArray, IntArray, Target
 
 SKIP = "skip"
+NONE = "none"
+BETWEEN = ";"
 
 
 class Oracle(Protocol):
@@ -58,12 +60,52 @@ class SimulatedOracle:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What a person's answer about a sample means, as a text in the column `label`.
+
+    read  (where it stands, the text, the classes) -> the annotation's target; an unknown name is an InputError
+    how   what the column wants, for the one who fills it in
+    """
+
+    kind: AnnotationKind
+    read: Callable[[str, str, tuple[str, ...]], Target]
+    how: str
+
+
+def _class(where: str, said: str, classes: tuple[str, ...]) -> int:
+    if said not in classes:
+        raise UnknownName(where, said, (*classes, SKIP))
+    return classes.index(said)
+
+
+def _labels(where: str, said: str, classes: tuple[str, ...]) -> tuple[int, ...]:
+    """The labels that are there, in the order of the classes; those that are not named are not there."""
+    if said == NONE:
+        return ()
+    names = [name.strip() for name in said.split(BETWEEN)]
+    for k, name in enumerate(names):
+        if name not in classes:
+            raise UnknownName(where, name, (*classes, NONE, SKIP) if len(names) == 1 else classes)
+        if name in names[:k]:
+            raise InputError(where, "each label once", f"{name!r} twice")
+    return tuple(sorted(map(classes.index, names)))
+
+
+WORDINGS: Mapping[str, Wording] = {
+    "classification": Wording("class", _class, f"a class, or {SKIP}"),
+    "multilabel": Wording("classes", _labels, f"the labels that are there, {BETWEEN} between them, {NONE} or {SKIP}"),
+}
+"""How a person answers, by task; those of other tasks are no text."""
+
+
+@dataclass(frozen=True)
 class WorklistOracle:
     """A person, through files: `query.csv` goes out, answers come in by `take`, and wait in the round's folder."""
 
     run: RunDir
     manifest: Manifest
     classes: tuple[str, ...]
+    wording: Wording = WORDINGS["classification"]
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers about samples of earlier rounds come along as corrections."""
@@ -72,15 +114,17 @@ class WorklistOracle:
         if missing:
             raise AwaitingLabels(
                 f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
-                f"{self.run.round_path(round) / 'query.csv'} and give it to: hybrid-al labels {self.run.path} FILE"
+                f"{self.run.round_path(round) / 'query.csv'} ({self.wording.how}) "
+                f"and give it to: hybrid-al labels {self.run.path} FILE"
             )
         return tuple(given.values())
 
     def take(self, file: Path, annotator: str) -> tuple[int, int]:
         """Take a CSV of `id,label` in, whole or not at all; (answers taken, answers still missing).
 
-        A label is a class name, or "skip"; an empty one is no answer yet. Errors, each with its line: an id that was
-        neither asked for nor labeled before, an unknown class, an id twice with different labels, no open query.
+        A label is what `wording` reads, or "skip"; an empty one is no answer yet. Errors, each with its line: an id
+        that was neither asked for nor labeled before, an unknown class, an id twice with different labels, no open
+        query.
         """
         round = len(self.run.rounds())
         asked = self.run.query_ids(round)
@@ -92,9 +136,7 @@ class WorklistOracle:
             where = f"{file} line {line}"
             if sample not in known:
                 raise InputError(where, "an id of the open query or of an earlier one", repr(sample))
-            if label not in self.classes and label != SKIP:
-                raise UnknownName(where, label, (*self.classes, SKIP))
-            if answers.setdefault(sample, label) != label:
+            if self._means(where, answers.setdefault(sample, label)) != self._means(where, label):
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
@@ -116,12 +158,12 @@ class WorklistOracle:
         for file in sorted((self.run.round_path(round) / "answers").glob("*.csv")):
             with file.open(newline="", encoding="utf-8") as rows:
                 for row in csv.DictReader(rows):
-                    index, label = self.manifest.position[row["id"]], row["label"]
-                    if label == SKIP:
-                        yield Annotation(index, "skip", None, row["annotator"], round, row["time"])
-                    else:
-                        target = self.classes.index(label)
-                        yield Annotation(index, "class", target, row["annotator"], round, row["time"])
+                    kind, target = self._means(str(file), row["label"])
+                    index = self.manifest.position[row["id"]]
+                    yield Annotation(index, kind, target, row["annotator"], round, row["time"])
+
+    def _means(self, where: str, said: str) -> tuple[AnnotationKind, Target]:
+        return ("skip", None) if said == SKIP else (self.wording.kind, self.wording.read(where, said, self.classes))
 
 
 @dataclass(frozen=True)
@@ -174,7 +216,10 @@ class Holdout:
 
 def worklist(run: RunDir) -> WorklistOracle:
     """The oracle that takes answers in for a run, from what the run directory says."""
-    return WorklistOracle(run, run.manifest(), tuple(cast(list[str], run.facts()["classes"])))
+    facts = run.facts()
+    if (task := str(facts["task"])) not in WORDINGS:
+        raise InputError(run.path, f"a run of {' or '.join(WORDINGS)}, whose answers are words", task)
+    return WorklistOracle(run, run.manifest(), tuple(cast(list[str], facts["classes"])), WORDINGS[task])
 
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str]]:

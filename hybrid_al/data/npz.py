@@ -100,7 +100,7 @@ class Npz:
     def _several(self, arrays: Arrays, prefix: str, n: int) -> list[tuple[int, ...]]:
         """The labels of each sample of a split, all unknown where it has none."""
         key = prefix + "labels"
-        count = len(self._names(self._count(arrays)))
+        count = len(self._names(self._count(arrays) if self.classes is None else 0))
         if key not in arrays.keys:
             return [(-1,) * count] * n
         found = arrays[key]
@@ -119,7 +119,7 @@ class Npz:
             if prefix + "labels" in arrays.keys:
                 shape = arrays[prefix + "labels"].shape
                 return int(shape[1]) if len(shape) == 2 else 1
-        raise InputError(arrays.path, "labels (multilabel) under train_labels or labels", "none")
+        raise InputError(arrays.path, "labels (multilabel) under train_labels or labels, or data.classes", "none")
 
     def _names(self, largest: int) -> tuple[str, ...]:
         """The names of the classes that were said, else the numbers of so many."""

@@ -95,10 +95,15 @@ def make_dataset(
 
 
 def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | None:
-    """Several labels a sample (N, L); None where the task has one class. Each label must be there and not be there."""
+    """Several labels a sample (N, L); None where the task has one class.
+
+    Each label must be there and not be there, unless nothing is known at all and they are what may be answered.
+    """
     if not any(sample.labels for sample in samples):
         return None
     labels = np.asarray([sample.labels for sample in samples], dtype=np.int64)
+    if (labels < 0).all():
+        return labels
     for found, name in zip(labels.T, classes, strict=True):
         if not (found == 1).any():
             raise InputError("data", f"at least one sample with the label {name}", "none")

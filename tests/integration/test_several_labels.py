@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from hybrid_al import loop
+from hybrid_al import loop, multilabel
 from hybrid_al.assemble import Project, check_components, experiment, open_project
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
@@ -19,7 +20,9 @@ from hybrid_al.cli import main
 from hybrid_al.consistency import Consistency
 from hybrid_al.errors import InputError
 from hybrid_al.label_oracle import LabelHoldout
+from hybrid_al.overview import standing
 from hybrid_al.recipe import parse
+from hybrid_al.rundir import RunDir
 from hybrid_al.track.base import Trackers
 from hybrid_al.track.runview import RunView
 from pretrain.stage0 import ensure
@@ -137,7 +140,6 @@ def test_check_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"query": "smi"}, "query \\(smi\\): expected a strategy for a multilabel task"),
         ({"calibration": {"fit": "val"}}, "calibration.fit: expected none, in a multilabel task, got val"),
         ({"loop": {"budgets": [3], "stop": {"enforce": True}}}, "loop.stop.enforce: expected false"),
-        ({"oracle": "worklist"}, "oracle: expected simulated, in a multilabel task"),
         ({"train": {"name": "fixmatch", "prior": 0.5}}, "train.prior: expected 0"),
         ({"train": {"name": "fixmatch", "record": {"within": "class"}}}, "train.record.within: expected all"),
     ],
@@ -203,6 +205,54 @@ def test_a_bench_of_data_that_does_not_do(tmp_path: Path, unknown: int, said: st
     data = {"source": "npz", "root": str(file), "multilabel": True, "group": "none", "classes": ["a", "b"]}
     with pytest.raises(InputError, match=said):
         bench(tmp_path, "bench.metrics=[test/auroc/b]", data=data)
+
+
+def unanswered(folder: Path, *names: str) -> dict[str, Any]:
+    """Images of which nobody knows a label yet."""
+    for i, pixels in enumerate(np.random.default_rng(0).integers(256, size=(12, 16, 16), dtype=np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    rows = [",".join(["file", *names]), *(f"{i}.png" + "," * len(names) for i in range(12))]
+    (folder / "index.csv").write_text("\n".join(rows))
+    columns = {"path": "file", "group": "none"}
+    return {"source": "csv", "root": str(folder), "columns": columns, "labels": list(names), "image_size": 16}
+
+
+@pytest.mark.slow
+def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    asked = {"data": unanswered(tmp_path, "mass", "oedema"), "oracle": "worklist", "loop": {"budgets": [4, 2]}}
+    file.write_text(yaml.safe_dump({**TINY, **asked}))
+
+    def call(*argv: object) -> int:
+        with pytest.raises(SystemExit) as end:
+            main([str(a) for a in argv])
+        return int(end.value.code or 0)
+
+    assert call("run", file, "--run-dir", run, "--quiet") == 3
+    query = run / "rounds" / "000" / "query.csv"
+    said = iter(["mass", "none", "oedema;mass", "skip"])
+    lines = query.read_text().splitlines()
+    (tmp_path / "filled.csv").write_text("\n".join([lines[0], *(line + next(said) for line in lines[1:])]))
+    capsys.readouterr()
+    assert call("labels", run, tmp_path / "filled.csv") in (0, None)
+    assert "4 answers taken, the round is complete" in capsys.readouterr().out
+    assert call("run", file, "--run-dir", run, "--quiet") == 3
+    view = RunView.read(run)
+    assert sorted(map(str, (a.target for a in view.labels.current.values()))) == ["()", "(0, 1)", "(0,)", "None"]
+    assert "waits for 2 of 2 labels" in capsys.readouterr().err + "\n".join(standing(RunDir(run)))
+
+
+@pytest.mark.parametrize("name", ["a;b", "none", "skip"])
+def test_labels_that_no_list_can_name_are_refused(tmp_path: Path, name: str) -> None:
+    opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "mass", name), "oracle": "worklist"}))
+    with pytest.raises(InputError, match="labels without ;, none named none or skip"):
+        multilabel.truth(opened.recipe, opened.dataset, opened.run, opened.cache, None)
+
+
+def test_nobody_answers_where_nothing_is_known(tmp_path: Path) -> None:
+    opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "mass", "oedema")}))
+    with pytest.raises(InputError, match=r"got none in the data; use oracle\.name=worklist"):
+        multilabel.truth(opened.recipe, opened.dataset, opened.run, opened.cache, None)
 
 
 @pytest.mark.slow

@@ -351,13 +351,17 @@ class TestCsv:
         np.testing.assert_array_equal(dataset.labels, [[0, 1], [1, 0], [-1, 0]])
         assert dataset.classes == ("oedema", "mass")
 
+    def test_nothing_known_is_what_a_person_may_be_asked(self, tmp_path: Path) -> None:
+        dataset = self.load(tmp_path, ",", ",")
+        np.testing.assert_array_equal(dataset.labels, [[-1, -1], [-1, -1]])
+
     @pytest.mark.parametrize(
         ("rows", "changes", "said"),
         [
             (("0,1", "1,yes"), {}, "line 3, column mass: expected 0 or 1, or an empty cell, got 'yes'"),
             (("0,1", "1,2"), {}, "column mass: expected 0 or 1"),
             (("0,1", "0,0"), {}, "with the label oedema, got none"),
-            ((",", ","), {}, "with the label oedema, got none"),
+            (("1,", ","), {}, "without the label oedema, got none"),
             (("0,1", "1,0"), {"labels": ["oedema", "mas"]}, "data.labels.*did you mean 'mass'"),
             (("0,1", "1,0"), {"labels": ["mass", "mass"]}, "each column once"),
             (("0,1", "1,0"), {"columns": {"path": "file", "label": "label"}}, "no label or mask column"),

@@ -10,7 +10,8 @@ import pytest
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.labels import LabelStore
 from hybrid_al.manifest import Manifest
-from hybrid_al.oracle import SimulatedOracle, WorklistOracle
+from hybrid_al.oracle import WORDINGS, SimulatedOracle, WorklistOracle
+from hybrid_al.oracle import worklist as worklist_of
 from hybrid_al.rundir import RunDir
 from hybrid_al.types import Annotation, Query, Round
 
@@ -111,3 +112,57 @@ def test_no_open_query(worklist: WorklistOracle, tmp_path: Path) -> None:
 def test_supersedes_is_filled_in_by_the_store() -> None:
     store = LabelStore(3).add([Annotation(0, "class", 1, "a", 0), Annotation(0, "class", 0, "b", 0)])
     assert store.annotations[1].supersedes == 0
+
+
+@pytest.fixture
+def several(worklist: WorklistOracle) -> WorklistOracle:
+    """The same run where samples have several labels."""
+    return WorklistOracle(worklist.run, worklist.manifest, ("mass", "old clip", "oedema"), WORDINGS["multilabel"])
+
+
+def test_several_labels_are_a_list_and_the_rest_is_not_there(several: WorklistOracle, tmp_path: Path) -> None:
+    query = np.asarray([1, 3])
+    with pytest.raises(AwaitingLabels, match=r"'label' of .*query.csv \(the labels that are there, ; between"):
+        several.annotate(query, 0)
+    assert several.take(answers(tmp_path, "img3,oedema; mass", "img1,", "img3,mass;oedema"), "me") == (1, 1)
+    assert several.take(answers(tmp_path, "img1,none"), "me") == (1, 0)
+    store = LabelStore(6).add(several.annotate(query, 0))
+    assert [(a.index, a.kind, a.target) for a in store.annotations] == [(3, "classes", (0, 2)), (1, "classes", ())]
+    np.testing.assert_array_equal(store.label_targets(3), [[1, 0, 1], [0, 0, 0]])
+    several.take(answers(tmp_path, "img1,old clip", "img3,skip"), "you")
+    again = {a.index: a for a in several.annotate(query, 0)}
+    assert again[1].target == (1,) and again[3].kind == "skip" and again[3].annotator == "you"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["img1,mass", "img3,oedma"], r"line 3: expected one of mass, none, oedema, .*skip, got 'oedma'; did you mean"),
+        (["img1,mass;none"], r"line 2: expected one of mass, oedema, old clip, got 'none'"),
+        (["img1,mass;skip"], r"line 2: expected one of mass, oedema, old clip, got 'skip'"),
+        (["img1,mass;"], r"line 2: expected one of .*, got ''"),
+        (["img1,mass;oedema;mass"], r"line 2: expected each label once, got 'mass' twice"),
+        (["img1,mass", "img1,mass;oedema"], r"line 3: expected one label for 'img1', got 'mass' and 'mass;oedema'"),
+        (["img1,mass", "img1,none"], r"line 3: expected one label for 'img1', got 'mass' and 'none'"),
+    ],
+)
+def test_a_wrong_list_of_labels_changes_nothing(
+    several: WorklistOracle, tmp_path: Path, rows: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        several.take(answers(tmp_path, *rows), "me")
+    assert not (several.run.round_path(0) / "answers").exists()
+
+
+def test_a_run_says_how_it_is_answered(worklist: WorklistOracle) -> None:
+    ids = worklist.manifest
+
+    def claimed(task: str) -> RunDir:
+        run = RunDir(worklist.run.path / task)
+        run.claim({"task": task, "classes": ["a", "b"], "recipe": {}, "manifest": ids.fingerprint}, "", ids)
+        return run
+
+    assert worklist_of(claimed("classification")).wording == WORDINGS["classification"]
+    assert worklist_of(claimed("multilabel")).wording.kind == "classes"
+    with pytest.raises(InputError, match=r"a run of classification or multilabel, .*got segmentation"):
+        worklist_of(claimed("segmentation"))
