@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import outlines
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.mask_store import MaskStore
 from .data.masks import inside, read_mask
@@ -143,7 +144,7 @@ class SegmentLearner:
             print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
         seen = float(self.classes - len(unseen))
         metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
-        return FitResult(metrics, consistency, _spent(masks, self.classes))
+        return FitResult(metrics, consistency, _spent(labels, masks, self.classes))
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
@@ -327,11 +328,20 @@ class SegmentLearner:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)
 
 
-def _spent(masks: MaskStore, classes: int) -> dict[str, float]:
-    """What is labeled: images, their known pixels, and those that are no background, in the size of the network."""
+def _spent(labels: LabelStore, masks: MaskStore, classes: int) -> dict[str, float]:
+    """What is labeled, in the size of the network.
+
+    Images; their known pixels, and those that are no background; pixels of outlines (`outlines.boundary`); clicks, of
+    polygons around the structures of masks (`outlines.clicks`), else those that the answers say (`Annotation.cost`).
+    """
     pixels = masks.pixels[:classes]
+    drawn = [labels.current[i].kind == "mask" for i in masks.samples.tolist()]
+    given = [labels.current[i].cost for i in masks.samples.tolist()]
+    numbers = [outlines.clicks(m) if full else cost for m, full, cost in zip(masks.maps, drawn, given, strict=True)]
     return {
         "cost/images": float(len(masks)),
         "cost/pixels": float(pixels.sum()),
         "cost/foreground": float(pixels[1:].sum()),
+        "cost/boundary": float(sum(outlines.boundary(m) for m in masks.maps)),
+        "cost/clicks": float(sum(numbers)),
     }

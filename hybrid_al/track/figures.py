@@ -30,6 +30,8 @@ AXES = {
     "cost/images": "images that something is known of",
     "cost/pixels": "labeled pixels",
     "cost/foreground": "labeled pixels of structures",
+    "cost/boundary": "labeled pixels of outlines",
+    "cost/clicks": "clicks",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid_al import loop, scores
+from hybrid_al import loop, outlines, scores
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
@@ -89,6 +90,14 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
         assert {f"{split}/{name}" for split in ("val", "test") for name in names} <= set(row.metrics)
         assert 0 <= row.metrics["test/dice"] <= 1
     answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
+    given = [np.asarray(Image.open(a)) for a in answers]  # in their own size, which is that of the network
+    counted: dict[str, Callable[[Any], int]] = {
+        "clicks": outlines.clicks,
+        "boundary": outlines.boundary,
+        "foreground": np.count_nonzero,
+    }
+    for name, count in counted.items():
+        assert rows[-1].metrics[f"cost/{name}"] == sum(count(g) for g in given) > 0
     assert len(answers) == 5
     assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)
 
@@ -176,6 +185,8 @@ def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str)
     known = masks.maps != IGNORE
     assert 0 < known.sum() < 0.3 * known.size and (masks.maps[known] == whole[known]).all()
     assert {a.kind for a in labels.annotations} == {answer.removesuffix("s")}
+    spent = opened.run.rounds()[-1].metrics
+    assert spent["cost/clicks"] == labels.spent and spent["cost/pixels"] == known.sum()
     if answer == "points":
         assert labels.spent == known.sum()  # a click each
 

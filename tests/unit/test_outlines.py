@@ -1,0 +1,67 @@
+"""Lengths of outlines against loops, and clicks of shapes that one can see through."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybrid_al.outlines import TOLERANCE, boundary, clicks
+from hybrid_al.types import IGNORE, LabelMap
+
+
+def drawn(*boxes: tuple[int, int, int, int, int]) -> LabelMap:
+    labels: LabelMap = np.zeros((16, 20), dtype=np.uint8)
+    for c, top, left, bottom, right in boxes:
+        labels[top:bottom, left:right] = c
+    return labels
+
+
+def test_the_boundary_equals_the_slow_reference() -> None:
+    labels = np.random.default_rng(0).choice([0, 0, 0, 1, 2, IGNORE], (12, 9)).astype(np.uint8)
+    slow = 0
+    for i in range(12):
+        for j in range(9):
+            around = [
+                labels[v, u] for v, u in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)) if 0 <= v < 12 and 0 <= u < 9
+            ]
+            known = 0 < labels[i, j] < IGNORE
+            slow += known and any(n not in (IGNORE, labels[i, j]) for n in around)
+    assert boundary(labels) == slow > 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "length", "number"),
+    [
+        (drawn(), 0, 0),
+        (drawn((1, 2, 3, 8, 12)), 2 * (6 + 9) - 4, 4),
+        (drawn((1, 2, 3, 8, 12), (0, 4, 6, 6, 9)), 2 * (6 + 9) - 4 + 10, 8),  # a hole
+        (drawn((1, 2, 3, 8, 12), (1, 10, 14, 13, 18)), 26 + 10, 8),
+        (drawn((1, 2, 3, 8, 8), (2, 2, 8, 8, 13)), 2 * (2 * (6 + 5) - 4), 8),  # both outlines
+        (drawn((1, 0, 0, 16, 20)), 0, 0),  # nothing is left to be told apart
+        (drawn((1, 0, 0, 6, 20)), 20, 2),  # from one side of the image to the other
+        (drawn((1, 0, 5, 6, 12)), 2 * 6 + 7 - 2, 4),
+        (drawn((1, 5, 5, 6, 6)), 1, 3),
+    ],
+)
+def test_rectangles_cost_their_corners(labels: LabelMap, length: int, number: int) -> None:
+    assert (boundary(labels), clicks(labels)) == (length, number)
+
+
+def test_what_is_unknown_is_not_outlined() -> None:
+    labels = drawn((1, 2, 3, 8, 12))
+    labels[:, 8:] = IGNORE
+    assert boundary(labels) == 5 + 5 + 4 and clicks(labels) == 4
+    assert clicks(np.full((4, 4), IGNORE, dtype=np.uint8)) == 0
+
+
+def test_a_disc_takes_few_clicks_and_all_its_outline_is_near_them() -> None:
+    i, j = np.mgrid[:41, :41]
+    disc = (np.hypot(i - 20, j - 20) <= 15).astype(np.uint8)
+    # a chord of a circle of radius 15 lies at most 1 pixel inside over 2 acos(14 / 15): 9 of them go round
+    assert 8 <= clicks(disc) <= 20 and TOLERANCE == 1.0
+    assert clicks(np.kron(disc, np.ones((2, 2), dtype=np.uint8))) > clicks(disc) - 2
+
+
+def test_pieces_that_touch_at_a_corner_are_all_outlined() -> None:
+    labels = drawn((1, 2, 3, 6, 8), (1, 6, 8, 10, 13))
+    assert boundary(labels) == 2 * (2 * (4 + 5) - 4) and 6 <= clicks(labels) <= 8
