@@ -63,6 +63,7 @@ STARTS = (
     "typiclust+entropy",
     "typiclust+badge",
     "typiclust+hybrid",
+    "facility_location+hybrid",
 )
 COVER = ("random+typiclust", "random+kmeans", "random+coreset_cosine")
 DOUBT = ("entropy", "margin")
@@ -220,8 +221,9 @@ def finetune() -> Iterator[tuple[str, Side, Side]]:
     for name in SETS[:2]:
         file = f"finetune/{name}"
         base = Side(file, ["random"])
-        yield f"{name}: FixMatch minus supervised (random)", Side(file, ["random"], "fixmatch"), base
-        for objective in ("supervised", "fixmatch"):
+        for objective, said in (("fixmatch", "FixMatch"), ("mean_teacher", "mean teacher")):
+            yield f"{name}: {said} minus supervised (random)", Side(file, ["random"], objective), base
+        for objective in ("supervised", "fixmatch", "mean_teacher"):
             query, random = Side(file, ["hybrid"], objective), Side(file, ["random"], objective)
             yield f"{name}: hybrid minus random ({objective})", query, random
 
