@@ -31,6 +31,7 @@ from .query.base import COLD, Scorer
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .regions import Regions
 from .rundir import RunDir
+from .spending import Spending
 from .stopping import Stopping
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
@@ -144,6 +145,10 @@ class Task(Protocol):
     def ORACLE_KEYS(self) -> tuple[str, ...]:
         """What a recipe may say of the oracle beside its name."""
 
+    @property
+    def BUDGETS(self) -> tuple[str, ...]:
+        """What budgets may be of (`loop.unit`)."""
+
     def check(self, recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
         """Refuse what the task has not; `strategies` are (key, name, strategy). No data is read."""
 
@@ -160,6 +165,9 @@ class Task(Protocol):
 
     def regions(self, recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
         """The parts of the pool's images, where they are what is asked about."""
+
+    def spending(self, recipe: Recipe, dataset: Dataset, parted: Regions | None) -> Spending | None:
+        """How picks are paid for where budgets are not of labels."""
 
     def truth(
         self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
@@ -252,6 +260,7 @@ def experiment(project: Project) -> Experiment:
         stopping=Stopping(**recipe.loop.stop.model_dump()),
         scorer=scorer,
         regions=parted,
+        spending=task.spending(recipe, dataset, parted),
     )
 
 
@@ -299,6 +308,8 @@ def check_components(recipe: Recipe) -> None:
     for key in recipe.oracle.params:
         if key not in known:
             raise UnknownName(f"oracle ({recipe.oracle.name})", key, known)
+    if recipe.loop.unit not in (units := task_of(recipe).BUDGETS):
+        raise InputError("loop.unit", f"{', '.join(units)} in {recipe.task}", recipe.loop.unit)
     if "costs" in cold.needs | query.needs and "costs" not in recipe.oracle.params:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 ORACLE_KEYS = ("costs",)
+BUDGETS = ("labels",)
 BASELINES = ("random",)
 STRATA = True
 
@@ -71,6 +72,10 @@ def _settings(recipe: Recipe) -> Any:
 
 def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> None:
     """None: an image has one class."""
+
+
+def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> None:
+    """None: a label is a label."""
 
 
 def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None) -> tuple[Oracle, Holdout]:

@@ -30,6 +30,7 @@ from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scorer, ch
 from .regions import Regions
 from .rng import derive
 from .rundir import RunDir, write_arrays
+from .spending import Spending, spent_out
 from .stopping import AGREEMENT, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to
 from .types import FloatArray, IntArray, Need, PredictionBatch, Round
@@ -44,7 +45,8 @@ class Experiment:
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels. `scorer` scores
     samples by their pixels in segmentation, and by all their labels where they have several. `regions` are parts of
-    images, where they and not whole images are asked about: then queries and budgets are of units.
+    images, where they and not whole images are asked about: then queries and budgets are of units. `spending` where
+    budgets are of what answers cost.
     """
 
     manifest: Manifest
@@ -64,12 +66,14 @@ class Experiment:
     stopping: Stopping = field(default_factory=Stopping)
     scorer: Scorer | None = None
     regions: Regions | None = None
+    spending: Spending | None = None
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool cannot pay for."""
         pool, what = len(self.pool), "samples" if self.regions is None else "regions"
-        if sum(self.budgets) > pool:
-            raise InputError("loop.budgets", f"at most the pool's {pool} {what} in all", str(sum(self.budgets)))
+        labels = sum(self.budgets if self.spending is None else self.budgets[:1])
+        if labels > pool:
+            raise InputError("loop.budgets", f"at most the pool's {pool} {what} in all", str(labels))
 
     @property
     def pool(self) -> IntArray:
@@ -86,6 +90,10 @@ class Experiment:
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """Whether the committed rounds are all there will be."""
+        if self.spending is not None and rounds:
+            unit, all_labeled = self.spending.unit, rounds[-1].labeled >= len(self.pool)
+            if all_labeled or spent_out(unit, self.budgets, rounds):
+                return True
         return len(rounds) >= len(self.budgets) or (self.stopping.enforce and self.stopping.enough(rounds))
 
     def strategy(self, round: int) -> tuple[str, QueryStrategy]:
@@ -182,14 +190,17 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     if committed is not None:
         rows = np.asarray([experiment.manifest.position[i] for i in committed], dtype=np.int64)
         return rows if units is None else units
-    _, strategy = experiment.strategy(r)
-    state = _state(experiment, disk, r, strategy.needs)
-    budget = experiment.budgets[r]
+    (_, strategy), spending = experiment.strategy(r), experiment.spending if r > 0 else None
+    state = _state(experiment, disk, r, strategy.needs | (spending.needs if spending else frozenset()))
+    budget = experiment.budgets[r] if spending is None else 1
     if budget > len(state.candidates):
         raise InputError(f"budget of round {r}", f"at most {len(state.candidates)} candidates left", str(budget))
-    query = strategy.select(state, budget, derive(experiment.seed, "query", r))
+    if spending is None:
+        query = check_query(strategy.select(state, budget, derive(experiment.seed, "query", r)), state, budget)
+    else:
+        query = spending.query(strategy, state, disk.rounds(), lambda: derive(experiment.seed, "query", r))
     parts = 1 if experiment.regions is None else experiment.regions.parts
-    disk.commit_query(r, check_query(query, state, budget), experiment.manifest, parts)
+    disk.commit_query(r, query, experiment.manifest, parts)
     return query.indices
 
 
@@ -289,7 +300,7 @@ def _commit(
     row = Round(
         index=r,
         strategy=experiment.strategy(r)[0],
-        budget=experiment.budgets[r],
+        budget=len(picks),
         query=tuple(experiment.manifest.ids[i] for i in experiment.samples(picks).tolist()),
         labeled=len(experiment.labels(labels).labeled),
         metrics=metrics,

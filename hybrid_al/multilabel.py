@@ -46,6 +46,7 @@ SCORES = (
 
 BY_NAME = {score.__name__: score for score in SCORES}
 ORACLE_KEYS = ("costs",)
+BUDGETS = ("labels",)
 BASELINES = ("random",)
 STRATA = False
 EXPECTED = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
@@ -113,6 +114,10 @@ def scorer(learner: Learner) -> Scorer:
 
 def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> None:
     """None: labels are an image's."""
+
+
+def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> None:
+    """None: a label is a label."""
 
 
 def truth(

@@ -14,6 +14,7 @@ import yaml
 from .errors import InputError
 from .manifest import SPLITS
 from .rundir import RunDir
+from .spending import spent_out
 from .stopping import Stopping
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ def summary(project: Project, store: ImageStore) -> list[str]:
     if leaks := manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
     lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
-    lines.append(f"  {len(recipe.loop.budgets)} rounds, {sum(recipe.loop.budgets)} labels: {recipe.loop.budgets}")
+    first, *others = recipe.loop.budgets
+    bought = f"{sum(recipe.loop.budgets)} labels"
+    if recipe.loop.unit != "labels":
+        bought = f"{first} labels, then {sum(others)} of {recipe.loop.unit}"
+    lines.append(f"  {len(recipe.loop.budgets)} rounds, {bought}: {recipe.loop.budgets}")
     lines.append(f"  disk about {_disk(project, store) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB")
     lines.append(f"  run directory {project.run.path}")
     return lines
@@ -118,6 +123,8 @@ def standing(run: RunDir) -> list[str]:
         lines.append(f"  {rounds[-1].labeled} labels; {numbers or 'no test or val labels'}")
     if len(rounds) == len(budgets):
         return [*lines, "  finished"]
+    if spent_out(unit := recipe["loop"].get("unit", "labels"), budgets, rounds):
+        return [*lines, f"  finished: all that was to be spent of {unit} is (loop.unit)"]
     stopping = Stopping(**recipe["loop"].get("stop", {}))
     if stopping.enforce and stopping.enough(rounds):
         return [*lines, "  finished: the stopping signal says that these labels are enough (loop.stop)"]

@@ -42,6 +42,24 @@ def ripu(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     return impurity * uncertain / pixels.clamp(min=1)
 
 
+def boundary(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """Pixels of predicted structures that share a side with a pixel of another class of their part: its outlines.
+
+    As `outlines.boundary` of a label map, but for sides between two parts.
+    """
+    labels, known = probs_BSCHW.mean(dim=1).argmax(dim=1), parts_BHW != IGNORE
+    edge = torch.zeros_like(known)
+    for axis in (1, 2):
+        length = labels.shape[axis] - 1
+        (a, p, k), (b, q, m) = (
+            tuple(maps.narrow(axis, start, length) for maps in (labels, parts_BHW, known)) for start in (0, 1)
+        )
+        differs = (a != b) & (p == q) & k & m
+        edge.narrow(axis, 0, length).logical_or_(differs)
+        edge.narrow(axis, 1, length).logical_or_(differs)
+    return by_part((edge & (labels > 0)).to(probs_BSCHW.dtype), parts_BHW, count)[0]
+
+
 def contexts(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     """`scores.contexts` of each part, row by row (B, P, C * C): 4 C^2 bytes each."""
     probs, said = _said(probs_BSCHW)
@@ -61,9 +79,10 @@ PART_SCORES: dict[str, PartScore] = {
     "foreground": foreground,
     "expected_dice": expected_dice,
     "ripu": ripu,
+    "boundary": boundary,
     "contexts": contexts,
 }
-"""By the name of the function of `scores` that says the same of pixels that lie in an array."""
+"""By the name of the function of `scores` that says the same of pixels in an array; `boundary` is of label maps."""
 
 
 def _said(probs_BSCHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -159,10 +159,20 @@ class SegmentationSection(_Section):
 
 
 class Loop(_Section):
-    """Labels to buy in each round; the first is the cold start."""
+    """What to spend in each round; the first is the cold start.
+
+    unit  of the budgets: labels, or what the answers of segmentation cost (`spending.Spending`); the cold start's
+          budget is always a number of labels
+    """
 
     stop: Stop = Stop()
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
+    unit: Literal["labels", "pixels", "foreground", "boundary", "clicks"] = "labels"
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs of the time before there were units stay the runs that they are."""
+        return {k: v for k, v in plain(self).items() if k != "unit" or v != "labels"}
 
 
 class Wandb(_Section):
@@ -265,9 +275,10 @@ class Recipe(_Section):
     def identity(self) -> dict[str, Any]:
         """What makes a run this run: not the trackers, nor where the data lies, nor how far the budget goes."""
         plain = self.resolved()
+        unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
         plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak")}
-        return plain
+        return plain | unit
 
 
 def load(file: Path | str, overrides: Sequence[str] = ()) -> Recipe:

@@ -12,6 +12,7 @@ import numpy as np
 from .classification import check_classes, rows_of
 from .components import component
 from .data.base import Dataset, Masks
+from .data.images import fitted
 from .data.mask_store import MaskStore
 from .data.masks import inside
 from .errors import InputError, UnknownName
@@ -24,6 +25,7 @@ from .query.base import Scorer
 from .recipe import Recipe, SegmentationSection
 from .regions import Regions
 from .rundir import RunDir
+from .spending import Spending
 from .tryout import try_strategy
 from .types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray, LabelMap
 from .weak import WEAK
@@ -44,6 +46,7 @@ BASELINES = ("random", "foreground_random")
 STRATA = False
 TOP_UP_LIMIT = 50_000
 ORACLE_KEYS = ("costs", "answer")
+BUDGETS = ("labels", "pixels", "foreground", "boundary", "clicks")
 MASK = "mask"  # the answer of an oracle that is not weakened
 SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
@@ -256,6 +259,20 @@ def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) ->
     for i, parts in zip(pool.tolist(), maps.maps, strict=True):
         found[i] = np.bincount(parts.ravel(), minlength=IGNORE + 1)[: found.shape[1]]
     return Regions(maps.batch, found)
+
+
+def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> Spending | None:
+    """How picks are paid for where budgets are not of labels."""
+    if recipe.loop.unit == "labels":
+        return None
+    sizes: IntArray | None = None
+    if parted is not None:
+        sizes = parted.sizes.ravel()
+    elif recipe.oracle.params.get("answer", MASK) == MASK:
+        own = masks_of(dataset).sizes
+        boxes = [fitted(height, width, recipe.data.image_size) for height, width in own.tolist()]
+        sizes = np.asarray([box.height * box.width for box in boxes], dtype=np.int64)
+    return Spending(recipe.loop.unit, recipe.loop.budgets, sizes)
 
 
 def truth(

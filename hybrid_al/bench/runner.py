@@ -107,6 +107,8 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
             check_components(grid.recipe(name, (arm, grid.seeds[0]), 1))
         if recipe.oracle.name != "simulated":
             raise InputError(f"bench: {name}: oracle", "simulated: a bench needs all answers", recipe.oracle.name)
+        if recipe.loop.unit != "labels":
+            raise InputError(f"bench: {name}: loop.unit", "labels: curves are laid over each other", recipe.loop.unit)
     return [_open(grid, name, recipe, paths, device) for name, recipe in grid.variants.items()]
 
 

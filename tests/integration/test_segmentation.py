@@ -20,7 +20,7 @@ from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks
-from hybrid_al.overview import write_reports
+from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
@@ -155,6 +155,30 @@ def test_regions_are_asked_about_and_nothing_else_is_known(
     assert "test/dice by pixels" in shown
 
 
+@pytest.mark.parametrize(
+    ("unit", "segmentation", "query"),
+    [
+        ("pixels", WINDOWS, "entropy"),
+        ("boundary", SUPERPIXELS, {"name": "hybrid"}),
+        ("foreground", TINY["segmentation"], "random"),
+        ("clicks", TINY["segmentation"], "badge"),
+    ],
+)
+def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, segmentation: Any, query: Any) -> None:
+    price = {"pixels": 320, "boundary": 24, "foreground": 150, "clicks": 15}[unit]  # of a few answers
+    budgets = {"budgets": [3, price, price, 2 * price], "unit": unit}
+    opened = play(tmp_path / "run", segmentation=segmentation, query=query, loop=budgets)
+    rows, setup = opened.run.rounds(), experiment(opened)
+    cost = [r.metrics[f"cost/{unit}"] for r in rows]
+    assert rows[0].labeled == 3 and all(r.budget == len(r.query) >= 1 for r in rows)
+    assert setup.over(rows) and (len(rows) == 4 or cost[-1] - cost[0] >= 4 * price)
+    if unit == "pixels":  # known before, so never overspent; a window has 64
+        assert [c - cost[0] for c in cost] == [0, 320, 640, 1280]
+    for r in range(1, len(rows) - 1):
+        assert cost[r] - cost[0] < 4 * price
+    assert "finished" in standing(opened.run)[-1]
+
+
 def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"segmentation\.unit: expected at most 254 parts an image, got 256"):
         play(tmp_path / "run", segmentation={**WINDOWS, "unit": {"name": "windows", "side": 1}})
@@ -269,6 +293,7 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"train": {"name": "supervised", "members": 2}}, "train.members: expected"),
         ({"calibration": {"fit": "val"}}, "calibration.fit: expected none"),
         ({"loop": {"budgets": [3, 2], "stop": {"enforce": True}}}, "loop.stop.enforce: expected"),
+        ({"loop": {"budgets": [3, 2], "unit": "pixel"}}, "loop.unit: expected .*pixels"),
         ({"segmentation": {"network": "unetz"}}, "unet"),
         ({"segmentation": {"reduction": "boundry"}}, "boundary"),
         ({"segmentation": {"unit": {"name": "window"}}}, "windows"),
@@ -277,6 +302,10 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"encoder": {"name": "test_vit"}}, "segmentation.network: expected a network that can take test_vit"),
         ({"data": {"source": "phantom", "size": 16, "image_size": 16}}, "data: expected masks"),
         ({"task": "classification", "train": "mean_teacher"}, "task: expected segmentation"),
+        (
+            {"task": "classification", "train": "mean_teacher", "loop": {"budgets": [3, 9], "unit": "pixels"}},
+            "loop.unit: expected labels in classification, got pixels",
+        ),
     ],
 )
 def test_what_segmentation_has_not_is_refused_before_anything_runs(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hybrid_al import scores
+from hybrid_al.outlines import boundary
 from hybrid_al.part_scores import PART_SCORES
 from hybrid_al.types import IGNORE
 
@@ -71,7 +72,25 @@ SLOW: dict[str, Callable[[list[np.ndarray]], np.ndarray | float]] = {
 }
 
 
-@pytest.mark.parametrize("name", PART_SCORES)
+def slow_boundary(said: np.ndarray, where: np.ndarray, part: int) -> int:
+    count = 0
+    for i, j in np.argwhere((where == part) & (said > 0)):
+        around = [(v, u) for v, u in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)) if 0 <= v < H and 0 <= u < W]
+        count += any(where[p] == part and said[p] != said[i, j] for p in around)
+    return count
+
+
+def test_outlines_of_parts_equal_the_slow_reference() -> None:
+    probs, where = predictions(), parts()
+    found = PART_SCORES["boundary"](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
+    said = probs.mean(axis=1).argmax(axis=1)
+    slow = [[slow_boundary(said[b], where[b], part) for part in range(PARTS)] for b in range(B)]
+    assert found.tolist() == slow and found[0].min() > 0
+    whole = PART_SCORES["boundary"](torch.from_numpy(probs), torch.zeros(B, H, W, dtype=torch.uint8), 1)
+    assert whole[:, 0].tolist() == [boundary(labels.astype(np.uint8)) for labels in said]
+
+
+@pytest.mark.parametrize("name", SLOW)
 def test_parts_equal_the_slow_reference(name: str) -> None:
     probs, where = predictions(), parts()
     found = PART_SCORES[name](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
@@ -81,7 +100,7 @@ def test_parts_equal_the_slow_reference(name: str) -> None:
             np.testing.assert_allclose(found[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", PART_SCORES)
+@pytest.mark.parametrize("name", SLOW)
 def test_an_image_is_a_part(name: str) -> None:
     probs = predictions()
     found = PART_SCORES[name](torch.from_numpy(probs), torch.zeros(B, H, W, dtype=torch.uint8), 1)
@@ -106,3 +125,7 @@ def test_the_expected_dice_is_low_where_a_structure_is_doubtful() -> None:
     probs[:, :, 0] = 1 - probs[:, :, 1]
     sure, doubtful, empty = scores.expected_dice(probs)
     assert sure == empty == 0 and doubtful == pytest.approx(1 - (2 * 9.6 + 1) / (9.6 + 16 + 1))
+
+
+def test_every_score_of_parts_has_a_reference() -> None:
+    assert {*SLOW, "boundary"} == set(PART_SCORES)

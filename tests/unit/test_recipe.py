@@ -56,7 +56,7 @@ def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_r
     ("overrides", "message"),
     [
         (["sed=1"], r"top level: expected one of .*'sed'; did you mean 'seed'"),
-        (["loop.budget=[1]"], r"loop: expected one of budgets, stop, got 'budget'; did you mean 'budgets'"),
+        (["loop.budget=[1]"], r"loop: expected one of budgets, stop, unit, got 'budget'; did you mean 'budgets'"),
         (["loop.budgets=[]"], r"loop\.budgets: expected"),
         (["loop.budgets=[0, 5]"], r"loop\.budgets"),
         (["seed=one"], r"seed: expected .*integer.*'one'"),

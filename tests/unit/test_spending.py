@@ -1,0 +1,120 @@
+"""Budgets in what answers cost: prices, how many picks they pay for, and when nothing is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from hybrid_al.errors import InputError
+from hybrid_al.query.base import QueryState
+from hybrid_al.recipe import parse
+from hybrid_al.spending import Spending, spent_out
+from hybrid_al.testing import make_state
+from hybrid_al.types import FloatArray, IntArray, Need, Query, Round
+
+N = 45  # rows of the synthetic state
+
+
+def row(index: int, labeled: int, **cost: float) -> Round:
+    return Round(index, "x", 1, (), labeled, {f"cost/{name}": value for name, value in cost.items()}, 0, {})
+
+
+@dataclass(frozen=True)
+class Descending:
+    """The last candidates first."""
+
+    asked: list[int]
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        self.asked.append(budget)
+        rng.random()
+        return Query(
+            state.candidates[::-1][:budget], reasons=tuple("abcdefghijklmnopqrstuvwxyzabcdefghijklmnopq"[:budget])
+        )
+
+
+def state(**scores: FloatArray) -> QueryState:
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        return scores[name][indices]
+
+    return replace(make_state(), scorer=scorer)
+
+
+def test_pixels_are_known_before() -> None:
+    sizes = np.arange(N) * 10
+    here = state()
+    found = Spending("pixels", (5, 100), sizes).prices(here, row(0, 5, pixels=1e6))
+    assert found.tolist() == np.maximum(here.candidates * 10, 1).tolist()
+
+
+@pytest.mark.parametrize("unit", ["foreground", "boundary", "clicks"])
+def test_what_is_drawn_is_half_predicted_half_what_labels_cost_so_far(unit: str) -> None:
+    rng = np.random.default_rng(0)
+    area, outline, sizes = rng.random(N), rng.integers(0, 40, N).astype(float), rng.integers(1, 100, N)
+    here = state(foreground=area, boundary=outline)
+    last = row(1, 8, foreground=400.0, boundary=160.0, clicks=32.0)
+    found = Spending(unit, (5, 100), sizes).prices(here, last)
+    for price, i in zip(found, here.candidates, strict=True):
+        predicted = {"foreground": area[i] * sizes[i], "boundary": outline[i], "clicks": outline[i] * 32 / 160}[unit]
+        mean = {"foreground": 50, "boundary": 20, "clicks": 4}[unit]
+        assert price == pytest.approx(max((predicted + mean) / 2, 1))
+
+
+def test_less_than_masks_cost_what_they_did() -> None:
+    here = state()
+    assert set(Spending("clicks", (5, 9), None).prices(here, row(0, 5, clicks=30.0))) == {6.0}
+    assert set(Spending("clicks", (5, 9), None).prices(here, row(0, 0, clicks=0.0))) == {1.0}
+    assert not Spending("clicks", (5, 9), None).needs and Spending("clicks", (5, 9), np.ones(N, dtype=int)).needs
+
+
+@pytest.mark.parametrize("budget", [1, 37, 38, 400, 10**6])
+def test_a_query_is_asked_as_far_as_the_budget_goes(budget: int) -> None:
+    """Against one walk down the whole order of preference."""
+    sizes, here, asked = np.arange(N) ** 2 % 41 + 1, state(), list[int]()
+    rounds = [row(0, 6, pixels=100.0)]
+    query = Spending("pixels", (6, budget), sizes).query(
+        Descending(asked), here, rounds, lambda: np.random.default_rng(0)
+    )
+    slow, paid = list[int](), 0
+    for i in here.candidates[::-1].tolist():
+        paid += int(sizes[i])
+        if slow and paid > budget:
+            break
+        slow.append(i)
+    assert query.indices.tolist() == slow and query.reasons is not None and len(query.reasons) == len(slow)
+    assert len(asked) <= 8
+
+
+def test_what_was_answered_is_counted_and_the_rest_is_carried_on() -> None:
+    spending = Spending("foreground", (6, 100, 50, 50), np.full(N, 20))
+    first, under = row(0, 6, foreground=40.0), row(1, 9, foreground=110.0)
+    assert spending.left([first]) == 100 and spending.left([first, under]) == 150 - 70
+    over, out = row(2, 12, foreground=239.0), row(2, 12, foreground=240.0)
+    assert spending.left([first, under, over]) == 1 and not spent_out(
+        "foreground", spending.budgets, [first, under, over]
+    )
+    assert spent_out("foreground", spending.budgets, [first, under, out])
+    assert not spent_out("foreground", spending.budgets, [first]) and not spent_out("labels", (1, 1), [first, out])
+
+
+def test_an_overspent_round_asks_one_more() -> None:
+    spending, here = Spending("pixels", (6, 10, 90), np.full(N, 20)), state()
+    rounds = [row(0, 6, pixels=120.0), row(1, 8, pixels=250.0)]
+    assert spending.left(rounds) == -30
+    assert len(spending.query(Descending([]), here, rounds, lambda: np.random.default_rng(0)).indices) == 1
+
+
+def test_rounds_that_count_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match=r"round 0: expected what its labels cost \(cost/pixels\)"):
+        Spending("pixels", (6, 10), np.full(N, 20)).left([row(0, 6)])
+
+
+def test_a_recipe_without_a_unit_is_the_recipe_that_it_was() -> None:
+    plain: dict[str, Any] = {"name": "a", "loop": {"budgets": [3, 2]}}
+    old, new = parse(plain), parse({**plain, "loop": {"budgets": [3, 2], "unit": "pixels"}})
+    assert old.resolved()["loop"].keys() == {"stop", "budgets"} and "unit" not in old.identity()
+    assert new.identity() == {**old.identity(), "unit": "pixels"}
