@@ -27,7 +27,7 @@ from .loop import Experiment
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle
 from .query import STRATEGIES, QueryStrategy
-from .query.base import COLD, Scorer
+from .query.base import COLD, Scoring
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .regions import Regions
 from .rundir import RunDir
@@ -160,7 +160,7 @@ class Task(Protocol):
 
     def learner(
         self, recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
-    ) -> tuple[Learner, Scorer | None]:
+    ) -> tuple[Learner, Scoring | None]:
         """The learner, and what scores samples where they have no class probabilities of their own."""
 
     def regions(self, recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
@@ -266,9 +266,10 @@ def experiment(project: Project) -> Experiment:
 
 def _calibrating(project: Project) -> Calibrating | None:
     spec, dataset = project.recipe.calibration, project.dataset
+    labels = dataset.truth if dataset.labels is None else dataset.labels
     if spec.fit == "none":
         return None
-    if spec.fit == "val" and not (dataset.truth[dataset.manifest.indices("val")] >= 0).any():
+    if spec.fit == "val" and not (labels[dataset.manifest.indices("val")] >= 0).any():
         raise InputError("calibration.fit", "a val split with labels (val), or cross", "none in the data")
     return Calibrating(fit=spec.fit, method=spec.method, folds=spec.folds, queries=spec.queries)
 
@@ -375,7 +376,7 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
 
 
-def _learner(project: Project) -> tuple[Learner, Scorer | None, Embeddings]:
+def _learner(project: Project) -> tuple[Learner, Scoring | None, Embeddings]:
     from .models.checkpoint import digest_of
     from .network_learner import Foundation
 

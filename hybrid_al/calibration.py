@@ -25,14 +25,18 @@ _LOG_TEMPERATURES = (np.log(0.05), np.log(20.0))
 class Calibration:
     """softmax(scale * log-probability + bias): scale (C,) number by number or (C, C) as a matrix, bias (C,).
 
-    A temperature is the same scale for all, without bias.
+    A temperature is the same scale for all, without bias. Where samples have L labels, each a question of two classes,
+    each is calibrated alone: scale (L, 2, 2), bias (L, 2).
     """
 
     scale: FloatArray
     bias: FloatArray
 
     def probs(self, logits_NC: FloatArray) -> FloatArray:
-        """Calibrated probabilities (..., C) of logits or log-probabilities (..., C)."""
+        """Calibrated probabilities (..., C) of logits or log-probabilities (..., C); of several labels (..., 2, L)."""
+        if self.scale.ndim == 3:
+            each = zip(self.scale, self.bias, np.moveaxis(logits_NC, -1, 0), strict=True)
+            return np.stack([Calibration(scale, bias).probs(logits) for scale, bias, logits in each], axis=-1)
         z = _log_probs(logits_NC)
         scaled = z * self.scale if self.scale.ndim == 1 else z @ self.scale.T
         probs: FloatArray = scipy.special.softmax(scaled + self.bias, axis=-1)
@@ -64,9 +68,26 @@ def calibrate(
     logits_NC: FloatArray, targets_N: IntArray, method: Method = "vector", *, more_from: int = 100
 ) -> Calibration:
     """The scaling that `method` names, which has 1, 2 C or C (C + 1) numbers to fit; below `more_from` held-out labels
-    a temperature, which has one."""
+    a temperature, which has one.
+
+    Where samples have several labels, logits (N, 2, L) and 0, 1 or -1 for unknown (N, L), each label by what is known
+    of it; one of which nothing is known stays as it is.
+    """
+    if logits_NC.ndim == 3:
+        return _each_label(logits_NC, targets_N, method, more_from)
     scalings = {"temperature": temperature_scaling, "vector": vector_scaling, "dirichlet": dirichlet_scaling}
     return scalings[method if len(targets_N) >= more_from else "temperature"](logits_NC, targets_N)
+
+
+def _each_label(logits_N2L: FloatArray, targets_NL: IntArray, method: Method, more_from: int) -> Calibration:
+    if targets_NL.shape != (len(logits_N2L), logits_N2L.shape[2]):
+        raise InputError("calibration", "values (N, 2, L) and labels (N, L)", f"{logits_N2L.shape}, {targets_NL.shape}")
+    scale, bias = np.tile(np.eye(2), (logits_N2L.shape[2], 1, 1)), np.zeros((logits_N2L.shape[2], 2))
+    for k, targets in enumerate(targets_NL.T):
+        if (known := targets >= 0).any():
+            own = calibrate(logits_N2L[known, :, k], targets[known], method, more_from=more_from)
+            scale[k], bias[k] = own.scale if own.scale.ndim == 2 else np.diag(own.scale), own.bias
+    return Calibration(scale, bias)
 
 
 def temperature_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: float = 1.0) -> Calibration:

@@ -15,7 +15,7 @@ from .learner import Learner
 from .manifest import Split
 from .oracle import Holdout, Oracle, SimulatedOracle, worklist
 from .query import QueryStrategy
-from .query.base import Scorer
+from .query.base import Scoring
 from .recipe import Recipe
 from .regions import Regions
 from .rundir import RunDir
@@ -57,7 +57,7 @@ def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
 
 def learner(
     recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
-) -> tuple[Learner, Scorer | None]:
+) -> tuple[Learner, Scoring | None]:
     """The learner over samples that have a class; its probabilities are scored by the strategies themselves."""
     return _settings(recipe).build(base, objective, schedule), None
 

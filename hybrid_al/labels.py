@@ -14,7 +14,13 @@ from .types import Annotation, IntArray
 
 
 def dealt(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
-    """Which of `folds` parts each label is held out in (K,): each part has as much of each class as it can."""
+    """Which of `folds` parts each label is held out in (K,): each part has as much of each class as it can.
+
+    Of several labels a sample (K, L) in {0, 1} the rarest that it has counts as its class, and having none as one more.
+    """
+    if targets_K.ndim == 2:
+        count = np.where(targets_K == 1, targets_K.sum(axis=0), len(targets_K) + 1)
+        targets_K = np.where(targets_K.any(axis=1), count.argmin(axis=1), targets_K.shape[1])
     order = rng.permutation(len(targets_K))
     order = order[np.argsort(targets_K[order], kind="stable")]
     fold = np.empty(len(order), dtype=np.int64)

@@ -48,7 +48,8 @@ class Learner(Protocol):
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
         """Class probabilities (K, C) of `labels.labeled`, each by a network trained without it; the last fit stays.
 
-        The K labels are dealt into `folds` parts, class by class (K parts where there are fewer labels).
+        Of several labels a sample (K, 2, L). The K labels are dealt into `folds` parts, class by class (K parts where
+        there are fewer labels).
         """
         ...
 

@@ -26,7 +26,7 @@ from .learner import FitResult, Learner
 from .manifest import Manifest
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
-from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scorer, check_query
+from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
 from .regions import Regions
 from .rng import derive
 from .rundir import RunDir, write_arrays
@@ -64,7 +64,7 @@ class Experiment:
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: Calibrating | None = None
     stopping: Stopping = field(default_factory=Stopping)
-    scorer: Scorer | None = None
+    scorer: Scoring | None = None
     regions: Regions | None = None
     spending: Spending | None = None
 
@@ -156,7 +156,8 @@ def _calibration(experiment: Experiment, labels: LabelStore, r: int) -> Calibrat
         said, truth = experiment.holdout.answers(learner, "val")
         return calibrate(logs(said), truth, how.method)
     probs = learner.held_out(labels, round=r, seed=experiment.seed, folds=how.folds)
-    return calibrate(logs(probs), labels.class_targets(), how.method)
+    truth = labels.class_targets() if probs.ndim == 2 else labels.label_targets(probs.shape[2])
+    return calibrate(logs(probs), truth, how.method)
 
 
 def _stop_signals(
@@ -236,7 +237,7 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
         groups=groups,
         embeddings=replace(experiment.embeddings, parts=parts),
         predictor=predictor,
-        scorer=None if predictor is None else experiment.scorer,
+        scorer=None if predictor is None or experiment.scorer is None else experiment.scorer(predictor),
         consistency=consistency,
         extras=extras,
     )

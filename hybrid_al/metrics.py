@@ -43,14 +43,19 @@ def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float
     return {**_auroc(probs_NC, targets_N), **{name: float(value) for name, value in metrics.items()}}
 
 
-def multilabel(probs_NL: FloatArray, targets_NL: IntArray, names: Sequence[str]) -> dict[str, float]:
+BY_LABEL = ("auroc", "average_precision")
+
+
+def multilabel(
+    probs_NL: FloatArray, targets_NL: IntArray, names: Sequence[str], *, by_label: Sequence[str] = BY_LABEL
+) -> dict[str, float]:
     """Metrics of label probabilities (N, L) against labels (N, L) in {0, 1}, -1 where unknown, which no metric counts.
 
     Each label is a question of two classes, measured by `classification`: auroc, accuracy, balanced_accuracy, macro_f1
     (of yes and no), nll, ece, classwise_ece and brier are means over the labels of which any are known (macro), and
     one label alone measures as two classes do. auroc and average_precision (of yes; Everingham et al., VOC, IJCV 2010,
-    over all recalls) are means over the labels that some samples have and some do not, left out where there is none,
-    and are given label by label too, as `auroc/<name>`.
+    over all recalls) are means over the labels that some samples have and some do not, left out where there is none.
+    Metrics of `by_label` are given label by label too, as `auroc/<name>`.
     """
     from sklearn.metrics import average_precision_score
 
@@ -66,8 +71,7 @@ def multilabel(probs_NL: FloatArray, targets_NL: IntArray, names: Sequence[str])
             found[name]["average_precision"] = float(average_precision_score(y, p))
     metrics = list(dict.fromkeys(metric for each in found.values() for metric in each))
     means = {metric: float(np.mean([f[metric] for f in found.values() if metric in f])) for metric in metrics}
-    shown = ("auroc", "average_precision")
-    return means | {f"{metric}/{name}": f[metric] for metric in shown for name, f in found.items() if metric in f}
+    return means | {f"{metric}/{name}": f[metric] for metric in by_label for name, f in found.items() if metric in f}
 
 
 def as_questions(probs_NL: FloatArray, targets_NL: IntArray) -> tuple[FloatArray, IntArray]:

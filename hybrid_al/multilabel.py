@@ -16,7 +16,7 @@ from .label_oracle import LabelHoldout, SimulatedLabels
 from .learner import Learner
 from .oracle import BETWEEN, NONE, SKIP, Oracle, worklist
 from .query import QueryStrategy
-from .query.base import Scorer
+from .query.base import Predictor, Scorer, Scoring
 from .recipe import Recipe
 from .regions import Regions
 from .rundir import RunDir
@@ -58,7 +58,6 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     record = recipe.train.params.get("record")
     within = record.get("within", "all") if isinstance(record, dict) else "all"
     for key, only, said in (
-        ("calibration.fit", "none", recipe.calibration.fit),
         ("loop.stop.enforce", False, recipe.loop.stop.enforce),
         ("train.prior", 0, recipe.train.params.get("prior", 0)),
         ("train.record.within", "all", within),
@@ -93,20 +92,20 @@ def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
 
 def learner(
     recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
-) -> tuple[Learner, Scorer]:
+) -> tuple[Learner, Scoring]:
     """The learner of classification over L questions of two classes, and what scores a sample by all of them."""
     made, _ = classification.learner(recipe, dataset, replace(base, multilabel=True), objective, schedule, run)
-    return made, scorer(made)
+    return made, scorer
 
 
-def scorer(learner: Learner) -> Scorer:
+def scorer(predictor: Predictor) -> Scorer:
     """The mean over the labels of a score of each: of their entropies the binary entropy of the sample.
 
     The mean, so that no label is worth more than another; a sum would say the same, as all samples have L labels.
     """
 
     def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
-        said = [BY_NAME[name](b.probs).mean(axis=1) for b in learner.predict(indices, samples, views)]
+        said = [BY_NAME[name](b.probs).mean(axis=1) for b in predictor(indices, samples, views)]
         return np.concatenate(said)
 
     return score

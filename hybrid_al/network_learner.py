@@ -138,7 +138,7 @@ class NetworkLearner:
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
         """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
-        seed, targets = derive_seed(seed, "fit", round), labels.class_targets()
+        seed, targets = derive_seed(seed, "fit", round), self.targets(labels)
         fold = dealt(targets, folds, derive(seed, "folds"))
         answers: dict[int, FloatArray] = {}
         for k in range(fold.max() + 1):

@@ -21,7 +21,7 @@ from .mask_metrics import structures
 from .mask_oracle import MaskHoldout, SimulatedMasks, SimulatedRegions, SimulatedWeak, network_spacing
 from .oracle import Oracle
 from .query import STRATEGIES, QueryStrategy
-from .query.base import Scorer
+from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
 from .regions import Regions
 from .rundir import RunDir
@@ -211,7 +211,7 @@ def mask_store(recipe: Recipe, dataset: Dataset, cache: Path) -> MaskStore:
 
 def learner(
     recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
-) -> tuple[SegmentLearner, Scorer]:
+) -> tuple[SegmentLearner, Scoring]:
     """The learner over masks, which scores samples by their pixels; `base.encoder` is copied, never changed."""
     from .data.pixel_views import pixel_views
     from .segment_learner import MaskInputs, SegmentLearner
@@ -232,7 +232,7 @@ def learner(
         cache=base.cache,
         top_up_limit=TOP_UP_LIMIT if "consistency" in asks.needs else 0,  # else nobody reads the record
     )
-    return made, made.score
+    return made, lambda _: made.score
 
 
 def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:

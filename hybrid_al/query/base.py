@@ -34,6 +34,7 @@ Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
+Scoring = Callable[[Predictor], Scorer]
 """(name of a function of `scores`, indices, samples, views) -> its value of each sample (K,) or (K, D), reduced from
 its pixels or its labels; `types.GRADIENTS` where samples have pixels."""
 

@@ -46,6 +46,7 @@ NAMES: Mapping[str, str] = {
     "stop/agreement": "Cohen's kappa of this round's model and the last one's on a sample of the pool, at most 1",
     "stop/expected_gain": "accuracy that the next batch is expected to add, in [0, 1]",
     "test/<metric>_calibrated": "nll, ece, classwise_ece or brier of calibrated probabilities; val too",
+    "test/<metric>/<label>": "of one of several labels a sample; ece_calibrated/<label> and the like too",
 }
 
 _PATH_KEYS = {"root", "images", "weights"}

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al import loop, multilabel
+from hybrid_al import assemble, loop, multilabel
 from hybrid_al.assemble import Project, check_components, experiment, open_project
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
 from hybrid_al.bench.runner import Paths, open_variants
+from hybrid_al.calibration import calibrate, logs
 from hybrid_al.cli import main
 from hybrid_al.consistency import Consistency
 from hybrid_al.errors import InputError
@@ -99,6 +100,38 @@ def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monk
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fit", ["val", "cross"])
+def test_labels_are_calibrated_and_queries_see_it(tmp_path: Path, fit: str) -> None:
+    asked = {"query": "least_confidence", "calibration": {"fit": fit, "folds": 2, "queries": True}}
+    opened = play(tmp_path / "run", **asked)
+    setup, store = experiment(opened), opened.run.labels(42).as_of(0)
+    setup.learner.load(opened.run.round_path(0) / "model.safetensors")
+    said, truth = setup.holdout.answers(setup.learner, "val")
+    if fit == "cross":
+        said, truth = setup.learner.held_out(store, round=0, seed=0, folds=2), store.label_targets(4)
+    assert said.shape == (len(truth), 2, 4)
+    calibration = calibrate(logs(said), truth)
+    with np.load(opened.run.round_path(0) / "calibration.npz") as archive:
+        np.testing.assert_allclose(archive["scale"], calibration.scale)
+    rounds = opened.run.rounds()
+    assert ("val/ece_calibrated" in rounds[0].metrics) == (fit == "cross")
+    assert {"test/ece_calibrated/granular", "test/brier_calibrated"} <= rounds[1].metrics.keys()
+
+    candidates = np.setdiff1d(opened.dataset.manifest.indices("pool"), store.answered)
+    plain = np.concatenate([b.probs for b in setup.learner.predict(candidates)])
+    yes = calibration.probs(logs(plain))[:, 0, 1]
+    with np.load(opened.run.round_path(1) / "scores.npz") as archive:
+        np.testing.assert_array_equal(archive["indices"], candidates)
+        np.testing.assert_allclose(archive["values"], np.minimum(yes, 1 - yes).mean(axis=1), rtol=1e-5)
+
+
+def test_a_calibration_on_val_wants_a_label_there(tmp_path: Path) -> None:
+    opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "a", "b"), "calibration": {"fit": "val"}}))
+    with pytest.raises(InputError, match=r"calibration\.fit: expected a val split with labels"):
+        assemble._calibrating(opened)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["entropy", {"name": "bald", "samples": 3}])
 def test_finetune_and_one_label_alone(tmp_path: Path, query: Any) -> None:
     images = np.random.default_rng(0).integers(256, size=(24, 16, 16), dtype=np.uint8)
@@ -138,7 +171,6 @@ def test_check_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture
             "query \\(batchbald\\): .*expected a strategy that scores samples, got one that needs classes",
         ),
         ({"query": "smi"}, "query \\(smi\\): expected a strategy for a multilabel task"),
-        ({"calibration": {"fit": "val"}}, "calibration.fit: expected none, in a multilabel task, got val"),
         ({"loop": {"budgets": [3], "stop": {"enforce": True}}}, "loop.stop.enforce: expected false"),
         ({"train": {"name": "fixmatch", "prior": 0.5}}, "train.prior: expected 0"),
         ({"train": {"name": "fixmatch", "record": {"within": "class"}}}, "train.record.within: expected all"),

@@ -234,3 +234,30 @@ def test_refuses_what_does_not_fit(values: FloatArray, targets: IntArray) -> Non
     for function in (temperature_scaling, vector_scaling, dirichlet_scaling, classwise_error, brier, reliability):
         with pytest.raises(InputError, match="calibration"):
             function(values, targets)
+
+
+@pytest.mark.parametrize("method", ["temperature", "vector", "dirichlet"])
+def test_each_of_several_labels_is_calibrated_alone(method: Method) -> None:
+    rng = np.random.default_rng(0)
+    yes = rng.random((120, 4)).clip(0.01, 0.99)
+    targets = (rng.random((120, 4)) < yes**2).astype(np.int64)
+    targets[:30, 1] = -1  # 90 are known: a temperature
+    targets[:, 2] = -1
+    said = np.stack([1 - yes, yes], axis=1)
+    found = calibrate(logs(said), targets, method)
+    mended = found.probs(logs(said[:, None].repeat(3, axis=1)))  # every pass
+    assert mended.shape == (120, 3, 2, 4) and np.array_equal(mended[:, 0], mended[:, 2])
+    for k in range(4):
+        known = targets[:, k] >= 0
+        expected = said[:, :, k]
+        if k != 2:
+            alone = calibrate(logs(said[known, :, k]), targets[known, k], method)
+            expected = alone.probs(logs(said[:, :, k]))
+            assert (alone.scale.ndim == 2) == (method == "dirichlet" and k != 1)
+            assert np.abs(expected - said[:, :, k]).max() > 1e-5
+        np.testing.assert_allclose(mended[:, 0, :, k], expected, rtol=1e-6)
+
+
+def test_labels_of_another_shape_cannot_be_calibrated_by() -> None:
+    with pytest.raises(InputError, match=r"values \(N, 2, L\) and labels \(N, L\), got \(3, 2, 4\), \(3, 2\)"):
+        calibrate(np.zeros((3, 2, 4)), np.zeros((3, 2), dtype=np.int64))

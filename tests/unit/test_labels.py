@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore
+from hybrid_al.labels import LabelStore, dealt
 from hybrid_al.types import Annotation
 
 
@@ -88,3 +89,19 @@ def test_jsonl_round_trip() -> None:
     text = store.to_jsonl()
     assert text.count("\n") == 5
     assert LabelStore.from_jsonl(9, text) == store
+
+
+def test_samples_of_several_labels_are_dealt_by_the_rarest_that_they_have() -> None:
+    rng = np.random.default_rng(0)
+    targets = (rng.random((40, 3)) < [0.6, 0.25, 0.1]).astype(np.int64)
+    count = targets.sum(axis=0)
+    assert len(set(count.tolist())) == 3 and not targets.any(axis=1).all()
+    kinds = []
+    for row in targets.tolist():
+        there = [k for k in range(3) if row[k]]
+        kinds.append(min(there, key=lambda k: count[k]) if there else 3)
+    fold = dealt(targets, 4, np.random.default_rng(1))
+    np.testing.assert_array_equal(fold, dealt(np.asarray(kinds), 4, np.random.default_rng(1)))
+    for kind in range(4):
+        shares = [sum(k == kind for k, f in zip(kinds, fold.tolist(), strict=True) if f == part) for part in range(4)]
+        assert max(shares) - min(shares) <= 1

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_al import scores
+from hybrid_al.calibration import calibrate, logs
 from hybrid_al.consistency import ConsistencyRecorder, Recording
 from hybrid_al.data.loaders import labeled_batches
 from hybrid_al.data.npz import Npz
@@ -22,7 +23,7 @@ from hybrid_al.data.table import Csv
 from hybrid_al.errors import InputError
 from hybrid_al.label_oracle import LabelHoldout, SimulatedLabels
 from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest
+from hybrid_al.manifest import Manifest, Split
 from hybrid_al.metrics import classification, multilabel
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
@@ -203,7 +204,7 @@ class Says:
 def test_scores_are_means_over_the_labels() -> None:
     yes = np.random.default_rng(0).random((7, 4, LABELS))
     yes[0], yes[1] = 0.5, 1.0
-    score = scorer(Says(np.stack([1 - yes, yes], axis=2)))  # type: ignore[arg-type]
+    score = scorer(Says(np.stack([1 - yes, yes], axis=2)).predict)
     rows = np.arange(7)
     p = yes[:, 0]
     np.testing.assert_allclose(score("least_confidence", rows, 1, 1), np.minimum(p, 1 - p).mean(axis=1))
@@ -291,6 +292,33 @@ def test_the_holdout_counts_known_labels_alone() -> None:
     assert found.metrics["test/auroc/a"] == found.metrics["test/auroc"] == 1
     assert found.metrics["test/brier"] == pytest.approx(mean([(0.2**2 + 0.3**2), 2 * 0.4**2]))
     assert found.reliability["test"][0].sum() == 3 and not any(name.startswith("val/") for name in found.metrics)
+
+
+def test_the_holdout_measures_calibrated_labels_too_but_not_where_they_were_fitted() -> None:
+    rng, ids = np.random.default_rng(0), tuple(map(str, range(61)))
+    splits: tuple[Split, ...] = ("val",) * 30 + ("test",) * 30 + ("pool",)
+    holdout = LabelHoldout(Manifest(ids, ids, ids, splits, ids), ("a", "b/c"), rng.integers(-1, 2, size=(61, 2)))
+    yes = rng.random((61, 2))
+    says: Any = Says(np.stack([1 - yes, yes], axis=1)[:, None])
+    said, truth = holdout.answers(says, "val")
+    calibration = calibrate(logs(said), truth)
+    plain, found = holdout.evaluate(says), holdout.evaluate(says, calibration, fitted_on="val")
+    assert plain.metrics.items() <= found.metrics.items()
+    assert found.reliability.keys() == {"val", "test", "test_calibrated"}
+    said, truth = holdout.answers(says, "test")
+    mended = calibration.probs(logs(said))
+    slow = []
+    for k, name in enumerate(("a", "b/c")):
+        known = truth[:, k] >= 0
+        slow.append(classification(mended[known, :, k], truth[known, k]))
+        for metric in ("ece", "brier"):
+            assert found.metrics[f"test/{metric}_calibrated/{name}"] == pytest.approx(slow[-1][metric])
+            assert f"test/{metric}/{name}" in found.metrics and f"val/{metric}/{name}" in found.metrics
+    for metric in ("nll", "ece", "classwise_ece", "brier"):
+        assert found.metrics[f"test/{metric}_calibrated"] == pytest.approx(mean([each[metric] for each in slow]))
+    assert {name.split("/")[0] for name in found.metrics if "_calibrated" in name} == {"test"}
+    everywhere = holdout.evaluate(says, calibration, fitted_on="cross")
+    assert "val/ece_calibrated/a" in everywhere.metrics and "test/auroc_calibrated" not in everywhere.metrics
 
 
 def test_balanced_batches_give_each_label_and_none_the_same_share() -> None:
