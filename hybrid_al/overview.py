@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,9 +157,15 @@ def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
     return write_report(
         views,
         folder,
-        thumbnails=[None if project is None else project.store().thumbnail for project in projects],
+        thumbnails=[None if project is None else _thumbnails(project.store()) for project in projects],
         overlays=[() if project is None else _overlays(project) for project in projects],
     )
+
+
+def _thumbnails(store: ImageStore) -> Callable[[int], bytes]:
+    from .track.overlay import thumbnail
+
+    return lambda i: thumbnail(store.picture(i))
 
 
 def _project(run: Path) -> Project | None:

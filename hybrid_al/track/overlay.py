@@ -1,4 +1,4 @@
-"""Outlines of what was predicted and of what is true, drawn on an image, for the report."""
+"""Pictures of the report: what was predicted and what is true drawn on an image, and images that a person picks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from PIL import Image
 
 from ..types import IGNORE, BoolArray, LabelMap
 
-TRUTH, PREDICTED, BOTH = (0, 200, 90), (255, 60, 200), (255, 255, 255)
-SIDE = 192  # pixels of the drawn picture at least
+MISSED, WRONG, RIGHT = (0, 220, 90), (255, 60, 200), (255, 220, 0)
+SIDE = 288  # pixels of the drawn picture at least
+DIMMED = 0.8  # of the image's light, so that outlines stand out from what is white
+TINT = 0.55
+DARK = 128  # of 255: images whose brightest percent is darker are brightened
 
 
 @dataclass(frozen=True)
@@ -25,20 +28,43 @@ class Overlay:
 
 
 def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, predicted: LabelMap) -> bytes:
-    """JPEG of an image (S, S, C): outlines of the truth green, of the prediction magenta, of both white.
+    """JPEG of an image (S, S, C): what was missed is tinted green, what is wrong magenta, outlines of both yellow.
 
-    Drawn on the enlarged image, so that an outline is thinner than a pixel of the network. Dark and pale images are
-    stretched to the full range. Where nobody knows the truth there is no outline of it.
+    Missed is a structure where the background was predicted, wrong any other structure than is there. Drawn on the
+    enlarged image, so that an outline is thinner than a pixel of the network; the outlines of the truth alone are
+    green, those of the prediction alone magenta. Dark and pale images are stretched to the full range. Where nobody
+    knows the truth nothing is drawn.
     """
-    pixels = _stretched(pixels)
     scale = max(1, -(-SIDE // max(truth.shape)))
-    large = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
-    picture = np.repeat(large, 3, axis=2) if large.shape[2] == 1 else large.copy()
-    true, ours = (edges(np.repeat(np.repeat(m, scale, axis=0), scale, axis=1)) for m in (truth, predicted))
-    for where, colour in ((true, TRUTH), (ours, PREDICTED), (true & ours, BOTH)):
+    height, width = truth.shape
+    large = _image(_stretched(pixels)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    picture = DIMMED * np.asarray(large.convert("RGB"), dtype=np.float32)
+    shown = np.where(truth == IGNORE, IGNORE, predicted)
+    true, ours = (np.repeat(np.repeat(m, scale, axis=0), scale, axis=1) for m in (truth, shown))
+    differ = true != ours
+    for where, colour in ((differ & (ours == 0), MISSED), (differ & (ours > 0), WRONG)):
+        picture[where] = (1 - TINT) * picture[where] + TINT * np.asarray(colour)
+    there, found = edges(true), edges(ours)
+    for where, colour in ((there, MISSED), (found, WRONG), (there & found, RIGHT)):
         picture[where] = colour
+    return _jpeg(Image.fromarray(picture.round().astype(np.uint8)))
+
+
+def thumbnail(pixels: npt.NDArray[np.uint8], side: int = 64) -> bytes:
+    """JPEG of an image (S, S, C), at most `side` pixels wide and high; a dark one is stretched to the full range."""
+    dark = np.percentile(pixels, 99) < DARK
+    image = _image(_stretched(pixels) if dark else pixels)
+    image.thumbnail((side, side))
+    return _jpeg(image)
+
+
+def _image(pixels: npt.NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _jpeg(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(picture).save(out, format="JPEG", quality=85)
+    image.save(out, format="JPEG", quality=85, subsampling=0)  # a thin line keeps its colour
     return out.getvalue()
 
 

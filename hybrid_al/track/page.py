@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def render(
-    template: str, values: Mapping[str, object], *, folder: Path = HERE, filters: Mapping[str, Callable[..., str]]
+    template: str, values: Mapping[str, object], *, folder: Path = HERE, filters: Mapping[str, Callable[..., object]]
 ) -> str:
     """The page of a template that extends page.html.j2; `folder` holds it and what it includes."""
     import jinja2

@@ -21,7 +21,7 @@ from ..rundir import write_atomic
 from . import figures, page
 from .figures import Figure
 from .overlay import Overlay
-from .runview import Pick, RoundView, RunView, sort_metrics
+from .runview import Pick, RoundView, RunView, once, sort_metrics
 
 __all__ = ["RunView", "Thumbnail", "write_report"]
 
@@ -165,7 +165,7 @@ def _aubc(runs: Sequence[RunView], metric: str) -> tuple[float, float] | None:
 
 
 def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail]) -> str:
-    metrics = sort_metrics({m for runs in groups.values() for run in runs for m in run.metrics})
+    metrics = once(sort_metrics({m for runs in groups.values() for run in runs for m in run.metrics}))
     rows = _rows(groups, metrics)
     values = {
         "groups": groups,
@@ -176,7 +176,7 @@ def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail]) 
         "curve": figures.curve_figure(groups, metrics),
         "total_seconds": _total_seconds,
     }
-    return page.render("report.html.j2", values, filters={"seconds": _seconds})
+    return page.render("report.html.j2", values, filters={"seconds": _seconds, "once": once})
 
 
 def _total_seconds(rounds: Sequence[RoundView]) -> float:

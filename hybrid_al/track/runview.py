@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -178,6 +179,12 @@ def sort_metrics(names: set[str]) -> tuple[str, ...]:
         return place, _FIRST.index(metric) if metric in _FIRST else len(_FIRST), name
 
     return tuple(sorted(names, key=key))
+
+
+def once(names: Sequence[str]) -> tuple[str, ...]:
+    """The names without those of a single structure or label, `test/dice/nucleus`, whose mean has the same numbers."""
+    parts = Counter(name.rpartition("/")[0] for name in names if name.count("/") > 1)
+    return tuple(name for name in names if not (parts[above := name.rpartition("/")[0]] == 1 and above in names))
 
 
 def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from hybrid_al.track.overlay import BOTH, PREDICTED, SIDE, TRUTH, draw, edges
+from hybrid_al.track.overlay import DIMMED, MISSED, RIGHT, SIDE, TINT, WRONG, draw, edges, thumbnail
 from hybrid_al.types import IGNORE, LabelMap
 
 
@@ -31,21 +32,41 @@ def test_an_outline_is_where_a_structure_ends() -> None:
         assert edges(labels).tolist() == slow_edges(labels)
 
 
+def drawn(pixels: np.ndarray, truth: LabelMap, ours: LabelMap) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(draw(pixels, truth, ours)))).astype(int)
+
+
 def test_a_dark_image_is_stretched() -> None:
     pixels = np.linspace(4, 20, 32 * 32).reshape(32, 32, 1).round().astype(np.uint8)
     nothing = np.zeros((32, 32), dtype=np.uint8)
-    picture = np.asarray(Image.open(io.BytesIO(draw(pixels, nothing, nothing)))).astype(int)
-    assert picture[-8:].min() > 230 and picture[:4].max() < 15
+    picture = drawn(pixels, nothing, nothing)
+    assert picture[-8:].min() > DIMMED * 235 and picture[:4].max() < 15
 
 
-def test_truth_prediction_and_both_have_their_colours() -> None:
-    truth, ours = np.zeros((16, 16), dtype=np.uint8), np.zeros((16, 16), dtype=np.uint8)
-    truth[2:8, 2:8], ours[2:8, 2:14] = 1, 1
-    picture = np.asarray(Image.open(io.BytesIO(draw(np.full((16, 16, 1), 90, dtype=np.uint8), truth, ours))))
-    assert picture.shape == (SIDE, SIDE, 3)
-    scale = SIDE // 16
-    for (y, x), colour in {(2 * scale, 5 * scale): BOTH, (5 * scale, 8 * scale - 1): TRUTH}.items():
-        near = picture[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3).astype(int)
-        assert (abs(near - colour).sum(axis=1) < 250).any()
-    assert abs(picture[5 * scale, 14 * scale - 1].astype(int) - PREDICTED).sum() < 250
-    assert abs(picture[scale // 2, scale // 2].astype(int) - 90).max() < 12
+def test_what_is_missed_wrong_and_right_has_its_colour() -> None:
+    """Rows of 4: right, missed, seen where nothing is, another structure, and what nobody knows."""
+    truth, ours = np.zeros((32, 16), dtype=np.uint8), np.zeros((32, 16), dtype=np.uint8)
+    for row, (true, found) in enumerate(((1, 1), (2, 0), (0, 1), (1, 2), (IGNORE, 1))):
+        truth[6 * row : 6 * row + 5, 4:12], ours[6 * row : 6 * row + 5, 4:12] = true, found
+    picture = drawn(np.full((32, 16, 3), 90, dtype=np.uint8), truth, ours)
+    scale = SIDE // 32
+    assert picture.shape == (SIDE, SIDE // 2, 3)
+    plain = DIMMED * np.full(3, 90)
+    tinted = {colour: (1 - TINT) * plain + TINT * np.asarray(colour) for colour in (MISSED, WRONG)}
+    middles = [picture[scale * (6 * row + 2) + 4, scale * 8] for row in range(5)]
+    expected = [plain, tinted[MISSED], tinted[WRONG], tinted[WRONG], plain]
+    for found, colour in zip(middles, expected, strict=True):
+        assert abs(found - colour).max() < 25
+    assert abs(picture[scale * 2 + 4, scale * 4] - RIGHT).max() < 90  # the outline of both
+    assert abs(picture[scale * 2 + 4, scale // 2] - plain).max() < 12
+    unknown = picture[24 * scale : 29 * scale, 4 * scale : 12 * scale]  # not even an outline
+    assert abs(unknown[scale // 2 :] - plain).max() < 25
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_thumbnail_is_small_and_a_dark_one_is_brightened(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 60, (96, 48, channels)).astype(np.uint8)
+    for image, bright in ((pixels, True), (pixels + np.uint8(120), False)):
+        with Image.open(io.BytesIO(thumbnail(image))) as shown:
+            assert shown.size == (32, 64) and shown.mode == ("L" if channels == 1 else "RGB")
+            assert (np.asarray(shown).mean() > 1.5 * image.mean()) == bright

@@ -22,6 +22,7 @@ from hybrid_al.labels import LabelStore
 from hybrid_al.metrics import aubc
 from hybrid_al.track import figures
 from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
+from hybrid_al.track.runview import once
 from hybrid_al.types import Annotation
 
 # by name: pytest knows the file as a module of its own, mypy as one of the package `tests`
@@ -304,3 +305,11 @@ def test_wrong_calls(tmp_path: Path) -> None:
         write_report([run], tmp_path, thumbnails=[None, None])
     with pytest.raises(InputError, match=r"run\.json"):
         RunView.read(tmp_path)
+
+
+def test_a_single_structure_is_not_told_twice() -> None:
+    one = ("test/dice", "test/hd95", "test/dice/nucleus", "test/hd95/nucleus", "val/dice", "val/dice/nucleus")
+    assert once(one) == ("test/dice", "test/hd95", "val/dice")
+    two = ("test/dice", "test/dice/front", "test/dice/back")
+    assert once(two) == two
+    assert once(("test/auroc/melanoma", "train/loss")) == ("test/auroc/melanoma", "train/loss")  # no mean stands for it
