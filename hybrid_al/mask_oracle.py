@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .boxes import boxes, outside
 from .calibration import Calibration
 from .errors import InputError
 from .learner import Learner
@@ -18,8 +20,8 @@ from .mask_metrics import averaged, structures
 from .oracle import Measured
 from .regions import Regions
 from .rundir import RunDir, write_atomic
-from .types import IGNORE, Annotation, BoolArray, FloatArray, IntArray, LabelMap
-from .weak import Weak, strokes
+from .types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
+from .weak import points, scribbles, strokes
 
 
 def answer_table(classes: int) -> dict[int, int]:
@@ -28,15 +30,41 @@ def answer_table(classes: int) -> dict[int, int]:
 
 
 @dataclass(frozen=True)
-class SimulatedMasks:
-    """Answers with the masks that came with the data, as PNG files in the run directory; else by skipping.
+class Answer:
+    """How an annotator answers about an image.
 
-    known (N,) whether a sample has a mask that may be given; read  position -> LabelMap in the image's own pixels.
+    kind   of the annotation
+    shown  label map -> the label map of what is said of single pixels, `IGNORE` elsewhere
+    cost   of the answer: label map and what is shown of it -> clicks, or strokes; an answer is at least 1
+    boxes  whether the boxes around structures are said, which a label map cannot hold
+    """
+
+    kind: AnnotationKind
+    shown: Callable[[LabelMap], LabelMap]
+    cost: Callable[[LabelMap, LabelMap], int]
+    boxes: bool = False
+
+
+ANSWERS: dict[str, Answer] = {
+    "mask": Answer("mask", lambda labels: labels, lambda *_: 1),
+    "points": Answer("point", points, lambda _, shown: strokes(shown)),
+    "scribbles": Answer("scribble", scribbles, lambda _, shown: strokes(shown)),
+    "boxes": Answer("box", outside, lambda labels, _: 2 * len(boxes(labels)), boxes=True),
+}
+
+
+@dataclass(frozen=True)
+class SimulatedMasks:
+    """Answers from the masks that came with the data, as PNG files in the run directory; else by skipping.
+
+    known (N,) whether a sample has a mask that may be given; read  position -> LabelMap, in the image's own pixels for
+    an answer that is the whole mask, else in the size of the network. Boxes lie beside the PNG file (`box_file`).
     """
 
     known: BoolArray
     read: Callable[[int], LabelMap]
     run: RunDir
+    answer: Answer = ANSWERS["mask"]
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers at once. `target` is the path of the file, relative to the run directory."""
@@ -45,31 +73,22 @@ class SimulatedMasks:
     def _answer(self, index: int, round: int) -> Annotation:
         if not self.known[index]:
             return Annotation(index, "skip", None, "simulated", round)
-        return Annotation(index, "mask", _filed(self.run, round, index, self.read(index)), "simulated", round)
+        labels = self.read(index)
+        shown = self.answer.shown(labels)
+        target, cost = _filed(self.run, round, index, shown), max(self.answer.cost(labels, shown), 1)
+        if self.answer.boxes:
+            write_atomic(box_file(self.run.path / target), json.dumps(boxes(labels).tolist()))
+        return Annotation(index, self.answer.kind, target, "simulated", round, cost=float(cost))
 
 
-@dataclass(frozen=True)
-class SimulatedWeak:
-    """Answers with points or scribbles from the masks, in the size of the network; an answer costs its strokes.
+def box_file(mask: Path) -> Path:
+    """Where the boxes lie that belong to the label map of an answer."""
+    return mask.with_suffix(".json")
 
-    known (N,) whether a sample has a mask that may be given; truth  positions (B,) -> label maps (B, S, S).
-    """
 
-    known: BoolArray
-    truth: Callable[[IntArray], LabelMap]
-    weak: Weak
-    run: RunDir
-
-    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-        """See `Oracle.annotate`."""
-        return tuple(self._answer(i, round) for i in query.tolist())
-
-    def _answer(self, index: int, round: int) -> Annotation:
-        if not self.known[index]:
-            return Annotation(index, "skip", None, "simulated", round)
-        shown = self.weak.weaken(self.truth(np.asarray([index], dtype=np.int64))[0])
-        target = _filed(self.run, round, index, shown)
-        return Annotation(index, self.weak.kind, target, "simulated", round, cost=float(strokes(shown)))
+def read_boxes(mask: Path) -> IntArray:
+    """The boxes (n, 5) of an answer, as `boxes.boxes` gives them."""
+    return np.asarray(json.loads(box_file(mask).read_text()), dtype=np.int64).reshape(-1, 5)
 
 
 @dataclass(frozen=True)

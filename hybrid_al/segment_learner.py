@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import outlines
+from .boxes import lines
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.mask_store import MaskStore
 from .data.masks import inside, read_mask
@@ -21,7 +22,7 @@ from .data.store import ImageStore
 from .errors import InputError, UnknownName
 from .labels import LabelStore
 from .learner import FitResult, Log
-from .mask_oracle import answer_table
+from .mask_oracle import answer_table, from_png, read_boxes
 from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, seeded, without_prefix
 from .models.segmenter import Committee, Segmenter, together
 from .part_scores import PART_SCORES
@@ -33,13 +34,17 @@ from .rng import derive, derive_seed
 from .rundir import sha256_of
 from .semi.dense.base import DenseObjective, LabeledPixels, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
-from .types import GRADIENTS, IGNORE, FloatArray, IntArray, PredictionBatch
+from .types import GRADIENTS, IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
 
 MIN_VISITS = 2
 BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
 
 # as many unlabeled images a step as labeled ones, 12 of each: as the public code of UA-MT and its successors on slices
 SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, ema_decay=0.99)
+
+
+Boxes = Mapping[int, IntArray]
+"""Sample -> the boxes around its structures (n, 5)."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,18 @@ class MaskInputs:
         shown = torch.from_numpy(inside(self.sizes[indices], self.store.size))
         return self.store.batch(indices).to(self.device), shown.to(self.device)
 
-    def labeled(self, indices: IntArray, masks: MaskStore, generator: torch.Generator, extent: bool) -> LabeledPixels:
-        """Fresh weak views with their label maps (B, H, W); `extent` as in `LabeledPixels`."""
+    def labeled(
+        self, indices: IntArray, masks: MaskStore, generator: torch.Generator, extent: bool, boxes: Boxes | None = None
+    ) -> LabeledPixels:
+        """Fresh weak views with their label maps (B, H, W); `extent` and `boxes` as in `LabeledPixels`."""
         images, _ = self.plain(indices)
         maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
-        return LabeledPixels(*self.views.labeled(images, maps, generator), extent)
+        if boxes is None:
+            return LabeledPixels(*self.views.labeled(images, maps, generator), extent)
+        own = torch.arange(maps[0].numel(), device=self.device).view(maps.shape[1:]).expand(maps.shape)
+        views, place = self.views.labeled(images, own, generator)
+        y = maps.flatten(1).gather(1, place.flatten(1)).view(maps.shape)
+        return LabeledPixels(views, y, extent, lines(place, [boxes[i] for i in indices.tolist()], self.store.size))
 
     def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
         """Fresh weak views, and `strong` strong ones."""
@@ -120,15 +132,14 @@ class SegmentLearner:
             raise InputError(f"training of round {round}", "at least one mask", "none (all were skipped)")
         masks, seed, regions = self.masks(labels), derive_seed(seed, "fit", round), self.inputs.regions
         unlabeled = np.setdiff1d(self.pool, masks.samples) if regions is None else regions.open(labels)
+        kinds, boxes = {labels.current[i].kind for i in masks.samples.tolist()}, self._boxes(labels)
         parts = 1 if regions is None else regions.parts
         recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
         student = self._start(seed, previous)
         teacher, metrics, _ = learn(
             student,
             self.objective.step,
-            self._batches(
-                masks, unlabeled, seed, all(labels.current[i].kind == "mask" for i in masks.samples.tolist())
-            ),
+            self._batches(masks, unlabeled, seed, extent=kinds == {"mask"}, boxes=boxes),
             lambda _, shown, said: recorder.add(said, None if shown is None else shown.parts),
             self.schedule,
             steps=self.schedule.length(len(masks)),
@@ -139,12 +150,13 @@ class SegmentLearner:
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().following(previous)
-        unseen = np.flatnonzero(masks.pixels[: self.classes] == 0).tolist()
+        boxed = [c for rows in (boxes or {}).values() for c in rows[:, 0].tolist()]
+        unseen = np.setdiff1d(np.flatnonzero(masks.pixels[: self.classes] == 0), boxed).tolist()
         for c in unseen:
             print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
         seen = float(self.classes - len(unseen))
         metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
-        return FitResult(metrics, consistency, _spent(labels, masks, self.classes))
+        return FitResult(metrics, consistency, self._spent(labels, masks))
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
@@ -170,21 +182,31 @@ class SegmentLearner:
         """The label maps of the labeled samples, from the files that the annotations name."""
         rows = np.sort(labels.labeled)
         for i in rows.tolist():
-            if labels.current[i].kind not in ("mask", "point", "scribble"):
-                raise InputError(f"label of sample {i}", "a mask, points or scribbles", labels.current[i].kind)
+            if labels.current[i].kind not in ("mask", "point", "scribble", "box"):
+                raise InputError(f"label of sample {i}", "a mask, points, scribbles or boxes", labels.current[i].kind)
         files = {i: self.answers / str(labels.current[i].target) for i in rows.tolist()}
+        boxed = {i for i in files if labels.current[i].kind == "box"}
         for file in files.values():
             if not file.is_file():
                 raise InputError(file, "the mask of an annotation", "no such file")
         table = answer_table(self.classes)
         return MaskStore.build(
             rows,
-            lambda i: read_mask(files[i], table),
+            # boxes may leave nothing that is known pixel by pixel, which a mask may not
+            lambda i: from_png(files[i].read_bytes()) if i in boxed else read_mask(files[i], table),
             [sha256_of(file) for file in files.values()],
             [str(file) for file in files.values()],
             size=self.inputs.store.size,
             cache=self.cache,
         )
+
+    def _boxes(self, labels: LabelStore) -> Boxes | None:
+        """The boxes of the labeled samples, where that is how they are labeled."""
+        if "box" not in {labels.current[i].kind for i in labels.labeled.tolist()}:
+            return None
+        none = np.empty((0, 5), dtype=np.int64)
+        said = {i: labels.current[i] for i in labels.labeled.tolist()}
+        return {i: read_boxes(self.answers / str(a.target)) if a.kind == "box" else none for i, a in said.items()}
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """Class probabilities of pixels (B, samples, C, H, W), streamed in small batches."""
@@ -265,7 +287,7 @@ class SegmentLearner:
         load_into(self._teacher, without_prefix("teacher", tensors), path)
 
     def _batches(
-        self, masks: MaskStore, unlabeled: IntArray, seed: int, extent: bool
+        self, masks: MaskStore, unlabeled: IntArray, seed: int, *, extent: bool, boxes: Boxes | None
     ) -> Iterator[tuple[IntArray, LabeledPixels, UnlabeledPixels | None]]:
         generator, batch = seeded(derive_seed(seed, "views")), self.schedule.batch
         rows = labeled_batches(np.zeros(len(masks), dtype=np.int64), batch, derive(seed, "labeled"), balanced=False)
@@ -274,7 +296,7 @@ class SegmentLearner:
             others = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
         for chosen in rows:
             ids = masks.samples[chosen]
-            labeled, shown = self.inputs.labeled(ids, masks, generator, extent), None
+            labeled, shown = self.inputs.labeled(ids, masks, generator, extent, boxes), None
             if others is not None:
                 shown = self.inputs.unlabeled(next(others), generator, self.objective.strong_views)
             yield ids, labeled, shown
@@ -327,21 +349,33 @@ class SegmentLearner:
     def _batch(self) -> int:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)
 
+    def _spent(self, labels: LabelStore, masks: MaskStore) -> dict[str, float]:
+        """What is labeled, in the size of the network.
 
-def _spent(labels: LabelStore, masks: MaskStore, classes: int) -> dict[str, float]:
-    """What is labeled, in the size of the network.
+        Images; their known pixels, and those that are no background; pixels of outlines (`outlines.boundary`); clicks,
+        of polygons around the structures of masks (`outlines.clicks`), else those that the answers say
+        (`Annotation.cost`). Parts of images are drawn one by one: no outline goes on in the next part.
+        """
+        pixels, boundary, clicks = masks.pixels[: self.classes], 0, 0.0
+        for i, known in zip(masks.samples.tolist(), masks.maps, strict=True):
+            answer = labels.current[i]
+            clicks += 0 if answer.kind == "mask" else answer.cost
+            for drawn in self._drawn(i, known):
+                boundary += outlines.boundary(drawn)
+                clicks += outlines.clicks(drawn) if answer.kind == "mask" else 0
+        return {
+            "cost/images": float(len(masks)),
+            "cost/pixels": float(pixels.sum()),
+            "cost/foreground": float(pixels[1:].sum()),
+            "cost/boundary": float(boundary),
+            "cost/clicks": clicks,
+        }
 
-    Images; their known pixels, and those that are no background; pixels of outlines (`outlines.boundary`); clicks, of
-    polygons around the structures of masks (`outlines.clicks`), else those that the answers say (`Annotation.cost`).
-    """
-    pixels = masks.pixels[:classes]
-    drawn = [labels.current[i].kind == "mask" for i in masks.samples.tolist()]
-    given = [labels.current[i].cost for i in masks.samples.tolist()]
-    numbers = [outlines.clicks(m) if full else cost for m, full, cost in zip(masks.maps, drawn, given, strict=True)]
-    return {
-        "cost/images": float(len(masks)),
-        "cost/pixels": float(pixels.sum()),
-        "cost/foreground": float(pixels[1:].sum()),
-        "cost/boundary": float(sum(outlines.boundary(m) for m in masks.maps)),
-        "cost/clicks": float(sum(numbers)),
-    }
+    def _drawn(self, index: int, known: LabelMap) -> Iterator[LabelMap]:
+        """What is known of an image, as it was drawn: all of it, or part by part."""
+        if self.inputs.regions is None:
+            yield known
+            return
+        parts = self.inputs.regions.maps(np.asarray([index], dtype=np.int64))[0]
+        for part in np.unique(parts[known != IGNORE]).tolist():
+            yield np.where(parts == part, known, IGNORE).astype(np.uint8)

@@ -18,7 +18,7 @@ from .data.masks import inside
 from .errors import InputError, UnknownName
 from .learner import Learner
 from .mask_metrics import structures
-from .mask_oracle import MaskHoldout, SimulatedMasks, SimulatedRegions, SimulatedWeak, network_spacing
+from .mask_oracle import ANSWERS, MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
 from .oracle import Oracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
@@ -28,7 +28,6 @@ from .rundir import RunDir
 from .spending import Spending
 from .tryout import try_strategy
 from .types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray, LabelMap
-from .weak import WEAK
 
 if TYPE_CHECKING:
     from .data.store import ImageStore
@@ -98,11 +97,9 @@ def _check_unit(recipe: Recipe) -> None:
 
 def _check_answer(recipe: Recipe) -> None:
     answer = recipe.oracle.params.get("answer", MASK)
-    if answer == MASK:
-        return
-    if answer not in WEAK:
-        raise UnknownName("oracle.answer", str(answer), [MASK, *WEAK])
-    if recipe.segmentation.unit.name != "image":
+    if answer not in ANSWERS:
+        raise UnknownName("oracle.answer", str(answer), ANSWERS)
+    if recipe.segmentation.unit.name != "image" and answer != MASK:
         raise InputError("oracle.answer", f"{MASK}, where parts of images are asked about", str(answer))
     if answer == "scribbles":
         _check_skimage("oracle.answer")
@@ -280,13 +277,12 @@ def truth(
 ) -> tuple[Oracle, MaskHoldout]:
     """Who answers with the masks of the pool, or parts of them, and who measures val and test."""
     check_classes(dataset.classes)
-    store, whole = mask_store(recipe, dataset, cache), _oracle(dataset, run)
-    found: Oracle = whole
+    store, masks, answerable = mask_store(recipe, dataset, cache), masks_of(dataset), _answerable(dataset)
     if parted is not None:
-        found = SimulatedRegions(whole.known, store.batch, parted, run)
-    elif (answer := recipe.oracle.params.get("answer", MASK)) != MASK:
-        found = SimulatedWeak(whole.known, store.batch, WEAK[str(answer)], run)
-    return found, _holdout(dataset, store)
+        return SimulatedRegions(answerable, store.batch, parted, run), _holdout(dataset, store)
+    answer = str(recipe.oracle.params.get("answer", MASK))
+    read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
+    return SimulatedMasks(answerable, read, run, ANSWERS[answer]), _holdout(dataset, store)
 
 
 def known(dataset: Dataset) -> BoolArray:
@@ -301,13 +297,14 @@ def check_metric(where: str, name: str, dataset: Dataset) -> None:
         raise InputError(where, "dice of a split with masks, as test/dice", name)
 
 
-def _oracle(dataset: Dataset, run: RunDir) -> SimulatedMasks:
+def _answerable(dataset: Dataset) -> BoolArray:
+    """Samples of the pool that have a mask (N,); one must."""
     masks, known = masks_of(dataset), np.zeros(len(dataset.manifest), dtype=np.bool_)
     pool = dataset.manifest.indices("pool")
     known[pool] = masks.known[pool]
     if not known.any():
         raise InputError("oracle", "masks for the pool (simulated)", "none in the data")
-    return SimulatedMasks(known, masks.read, run)
+    return known
 
 
 def _holdout(dataset: Dataset, store: MaskStore) -> MaskHoldout:

@@ -45,8 +45,8 @@ Need = Literal[
 class Annotation:
     """One answer of an oracle about one sample.
 
-    `target` is a class number for kind "class", a tuple of them for "classes", the path of a mask in the
-    run directory for "mask", and None for "skip" (the annotator could not or would not say).
+    `target` is a class number for kind "class", a tuple of them for "classes", the path of a label map in the run
+    directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator could not or would not say).
     `supersedes` is the position in the label store of the annotation that this one corrects.
     """
 

@@ -1,10 +1,6 @@
-"""Answers that are less than a mask: points and scribbles, as a simulated annotator would give them."""
+"""Points and scribbles in the place of a mask, as a simulated annotator would give them."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
@@ -45,17 +41,6 @@ def scribbles(labels: LabelMap) -> LabelMap:
     for c in np.unique(labels[labels != IGNORE]).tolist():
         out[skeletonize(labels == c)] = c  # type: ignore[no-untyped-call]
     return out
-
-
-@dataclass(frozen=True)
-class Weak:
-    """How masks are weakened, and the kind of annotation that comes of it."""
-
-    kind: Literal["point", "scribble"]
-    weaken: Callable[[LabelMap], LabelMap]
-
-
-WEAK: dict[str, Weak] = {"points": Weak("point", points), "scribbles": Weak("scribble", scribbles)}
 
 
 def strokes(labels: LabelMap) -> int:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hybrid_al import loop, outlines, scores
 from hybrid_al.assemble import Project, experiment, open_project
+from hybrid_al.boxes import boxes
 from hybrid_al.cli import main
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks
+from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
@@ -197,6 +199,41 @@ def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
         probs_PSC = np.moveaxis(batch.probs[0, :, :, top : top + 8, left : left + 8], (2, 3), (0, 1)).reshape(64, 1, -1)
         slow.append(scores.entropy(probs_PSC.astype(np.float64)).mean())
     np.testing.assert_allclose(learner.score("entropy", units), slow, rtol=1e-4)
+
+
+@pytest.mark.parametrize("train", ["supervised", "cps"])
+def test_boxes_are_all_that_is_known(tmp_path: Path, train: str) -> None:
+    changes = {"oracle": {"name": "simulated", "answer": "boxes"}, "train": {"name": train, "steps": 3, "batch": 4}}
+    opened = play(tmp_path / "run", **changes)
+    setup, labels = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
+    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.holdout, MaskHoldout)
+    masks = setup.learner.masks(labels)
+    whole = setup.holdout.truth(masks.samples)
+    drawn = [boxes(m) for m in whole]
+    for known, truth, found, i in zip(masks.maps, whole, drawn, masks.samples.tolist(), strict=True):
+        assert not known[known != IGNORE].any() and (known[truth > 0] == IGNORE).all()
+        np.testing.assert_array_equal(read_boxes(opened.run.path / str(labels.current[i].target)), found)
+    assert {a.kind for a in labels.annotations} == {"box"}
+    spent = opened.run.rounds()[-1].metrics
+    assert spent["cost/clicks"] == labels.spent == sum(max(2 * len(found), 1) for found in drawn)
+    assert spent["cost/foreground"] == spent["cost/boundary"] == 0
+    assert spent["cost/pixels"] == (masks.maps != IGNORE).sum()
+
+
+def test_a_batch_shows_the_boxes_of_its_images_where_its_views_show_them(tmp_path: Path) -> None:
+    opened = play(tmp_path / "run", oracle={"name": "simulated", "answer": "boxes"}, loop={"budgets": [6]})
+    learner, labels = experiment(opened).learner, opened.run.labels(N_POOL + N_VAL + N_TEST)
+    assert isinstance(learner, SegmentLearner)
+    masks = learner.masks(labels)
+    said = {i: read_boxes(opened.run.path / str(labels.current[i].target)) for i in masks.samples.tolist()}
+    shown, again = (
+        learner.inputs.labeled(masks.samples, masks, torch.Generator().manual_seed(0), False, some)
+        for some in (said, None)
+    )
+    assert torch.equal(shown.x, again.x) and torch.equal(shown.y, again.y)
+    lines = shown.boxes
+    assert lines is not None and 0 < lines.count <= sum(int((b[:, 3:] - b[:, 1:3]).sum()) for b in said.values())
+    assert (shown.y.flatten(1)[lines.image, lines.pixel] == IGNORE).all()  # lines lie inside of boxes
 
 
 @pytest.mark.parametrize("answer", ["points", "scribbles"])

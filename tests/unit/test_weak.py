@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybrid_al.mask_oracle import ANSWERS
 from hybrid_al.types import IGNORE, LabelMap
-from hybrid_al.weak import WEAK, points, scribbles, strokes
+from hybrid_al.weak import points, scribbles, strokes
 
 
 def shapes() -> LabelMap:
@@ -46,9 +47,9 @@ def test_scribbles_are_thin_and_lie_in_every_structure() -> None:
     assert (found == 0).any() and not known[:, 22:].any()
 
 
-@pytest.mark.parametrize("name", WEAK)
+@pytest.mark.parametrize("name", ANSWERS)
 def test_what_nobody_knows_stays_unknown(name: str) -> None:
-    assert (WEAK[name].weaken(np.full((4, 4), IGNORE, dtype=np.uint8)) == IGNORE).all()
+    assert (ANSWERS[name].shown(np.full((4, 4), IGNORE, dtype=np.uint8)) == IGNORE).all()
 
 
 def test_strokes_are_the_pieces_of_each_class() -> None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...boxes import Lines, tightness
 from ...types import IGNORE, IntArray
 from ..base import Evidence, Labeled, Models, Step
 
@@ -37,10 +38,12 @@ class LabeledPixels(Labeled):
     """Weak views x (B, C, H, W) and label maps y (B, H, W).
 
     extent  whether they say how far structures extend, as masks do, also those of parts of an image; else they are
-            points or scribbles
+            points, scribbles or boxes
+    boxes   rows and columns of boxes, where they are what is known of structures
     """
 
     extent: bool = True
+    boxes: Lines | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def dice_ce(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def labeled_loss(logits: Tensor, labeled: Labeled) -> Tensor:
-    """`dice_ce`; of points and scribbles partial cross-entropy, the mean over the known pixels.
+    """`dice_ce`; of points, scribbles and boxes partial cross-entropy, the mean over the known pixels.
+
+    Of boxes `tightness` is added, and what is known by pixels is what lies outside of all.
 
     Tang et al., Normalized Cut Loss for Weakly-Supervised CNN Segmentation (CVPR 2018), section 3. Dice asks how far a
     structure extends, and that is what a scribble does not say.
@@ -102,7 +107,8 @@ def labeled_loss(logits: Tensor, labeled: Labeled) -> Tensor:
     if not isinstance(labeled, LabeledPixels) or labeled.extent:
         return dice_ce(logits, labeled.y)
     total = F.cross_entropy(logits, labeled.y, ignore_index=IGNORE, reduction="sum")
-    return total / (labeled.y != IGNORE).sum().clamp(min=1)
+    partial = total / (labeled.y != IGNORE).sum().clamp(min=1)
+    return partial if labeled.boxes is None else partial + tightness(logits, labeled.boxes)
 
 
 def supervised_step(models: Models, labeled: Labeled) -> Step:
