@@ -60,8 +60,8 @@ class _Batch:
         """Every configuration with every class of a further candidate, or as many of them as are kept, drawn."""
         weight = (self.weight[:, None] * (self.posterior @ probs_SC)).ravel()
         kept = np.flatnonzero(weight)
-        if len(kept) > self.most:  # at even steps from a random start: each as often as its weight says, give or take 1
-            steps = (self.rng.random() + np.arange(self.most)) / self.most
+        if len(kept) > self.most:  # one of each share of the weight; at even steps all would get the same class
+            steps = (self.rng.random(self.most) + np.arange(self.most)) / self.most
             kept = np.searchsorted(np.cumsum(weight), steps * weight.sum()).clip(0, len(weight) - 1)
             self.weight = np.full(self.most, 1 / self.most)
         else:

@@ -76,6 +76,18 @@ def test_draws_come_near_the_enumeration() -> None:
     np.testing.assert_allclose(fine[1], batch_bald(probs, 6, np.random.default_rng(0))[1], atol=0.01)
 
 
+def test_a_drawn_class_is_another_in_each_configuration() -> None:
+    probs = passes(50, 8, 5)
+    known = scipy.special.entr(probs).sum(axis=2).mean(axis=1)
+    for seed in range(3):
+        picks, gains = batch_bald(probs, 8, np.random.default_rng(seed), configurations=1000)
+        products = np.ones((1, 8))
+        for i in picks:
+            products = (products[:, None] * probs[i].T).reshape(-1, 8)
+        exact = float(scipy.special.entr(products.mean(axis=1)).sum() - known[picks].sum())
+        assert abs(gains.sum() / exact - 1) < 0.015
+
+
 def test_the_first_pick_is_that_of_bald_and_copies_add_less() -> None:
     probs = passes(30, 5, 3)
     twice = np.concatenate([probs, probs[[int(scores.bald(probs).argmax())]]])
