@@ -101,7 +101,8 @@ def theirs(method: str, vectors: Any, probs: Any, picks: int, radius: float, see
     if method == "batchbald":
         from baal.active.heuristics import BatchBALD
 
-        return np.asarray(BatchBALD(num_samples=picks)(probs.transpose(0, 2, 1)))[:picks]
+        ranks = np.asarray(BatchBALD(num_samples=picks)(probs.transpose(0, 2, 1)))
+        return ranks[picks::-1][:picks]  # it picks one more than it is told, and ranks them from the last to the first
     from skactiveml import pool
     from skactiveml.base import SkactivemlClassifier
 
@@ -126,10 +127,23 @@ def theirs(method: str, vectors: Any, probs: Any, picks: int, radius: float, see
     return made[method]().query(vectors, np.full(len(vectors), np.nan), **more)
 
 
-def objective(method: str, vectors: Any, picks: Any, radius: float) -> dict[str, float]:
-    """What the method is to make small (cover radius, inertia) or large (typicality, covered share)."""
+def joint_information(probs: Any, picks: Any, draws: int = 200_000) -> float:
+    """Mutual information of the picks' labels and the pass, in nats: mean of log p(y | s) / p(y) over draws."""
+    rng = np.random.default_rng(0)
+    passes = rng.integers(probs.shape[1], size=draws)
+    told = np.zeros((draws, probs.shape[1]))
+    for p in picks:
+        labels = (probs[p].cumsum(1)[passes] < rng.random((draws, 1))).sum(1).clip(0, probs.shape[2] - 1)
+        told += np.log(probs[p][:, labels].T)
+    return float((told[np.arange(draws), passes] - np.log(np.exp(told).mean(1))).mean())
+
+
+def objective(method: str, vectors: Any, probs: Any, picks: Any, radius: float) -> dict[str, float]:
+    """What the method is to make small (cover radius, inertia) or large (typicality, covered share, information)."""
     from sklearn.neighbors import NearestNeighbors
 
+    if method == "batchbald":
+        return {"information": joint_information(probs, picks)}
     if method not in ("kcenter", "typiclust", "probcover"):
         return {}
     reach = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(vectors[picks]).kneighbors(vectors)[0][:, 0]
@@ -152,7 +166,7 @@ def worker(method: str, arm: str, shape: tuple[int, int, int], pool: Path | None
     before, start, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
     chosen = select(method, vectors, probs, picks, radius, seed)
     seconds, cpu, peak = time.perf_counter() - start, time.process_time() - cpu, memory("VmHWM")
-    value = objective(method, vectors, chosen, radius) if n <= 100_000 else {}
+    value = objective(method, vectors, probs, chosen, radius) if n <= 100_000 else {}
     return {"s": seconds, "CPU s": cpu, "extra MiB": peak - before, "peak MiB": peak, **value}
 
 
