@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .coarse import MANY, SAMPLE, coarse_k_means
 from .errors import InputError
 from .lloyd import lloyd
 from .threads import alone, side_by_side
@@ -237,17 +238,22 @@ def k_means(
 ) -> tuple[FloatArray, IntArray]:
     """Lloyd's k-means from k-means++ seeds: centroids (K, D) and the cluster of each row (N,), 0..K-1.
 
-    K is k, or fewer where there are fewer distinct rows: every cluster that comes back has a member. All rows
-    take part (no subsampling). Seeded by `rng` alone. `overwrite` saves a copy of the rows: they are left centred.
+    K is k, or fewer where there are fewer distinct rows: every cluster that comes back has a member. All rows take
+    part; of `coarse.MANY` rows and more, `coarse.SAMPLE` a cluster at least, a sample does the first turns, and in
+    those of all a row looks only at near centroids. Each row's cluster is that of its nearest centroid in any case.
+    Seeded by `rng` alone. `overwrite` saves a copy of the rows: they are left centred.
     """
     if k < 1 or len(vectors_ND) < 1:
         raise InputError("k_means", "at least one cluster and one row", f"k={k}, {len(vectors_ND)} rows")
     centre = _mean(vectors_ND)
     rows = np.subtract(vectors_ND, centre, out=vectors_ND if overwrite else None)  # centred: |a - b|^2 is expanded
     rows = np.ascontiguousarray(rows, dtype=np.float32)
-    seeds = k_means_plus_plus(rows, min(k, len(rows)), rng)
-    rng.integers(2**31 - 1)  # was a seed of faiss once; what is drawn later stays what it was
-    centroids, found = lloyd(rows, rows[seeds], iterations)
+    if len(rows) >= max(MANY, SAMPLE * k):
+        centroids, found = coarse_k_means(rows, k, rng, iterations)
+    else:
+        seeds = k_means_plus_plus(rows, min(k, len(rows)), rng)
+        rng.integers(2**31 - 1)  # was a seed of faiss once; what is drawn later stays what it was
+        centroids, found = lloyd(rows, rows[seeds], iterations)
     used, assignment = np.unique(found, return_inverse=True)
     return centroids[used] + centre, assignment.astype(np.int64)
 

@@ -74,6 +74,7 @@ def fewest_labels_first(
     """
     sizes = np.bincount(clusters.cluster)
     taken = np.bincount(clusters.cluster[clusters.labeled], minlength=len(sizes))
+    members = np.split(np.argsort(clusters.cluster, kind="stable"), sizes.cumsum()[:-1])
     queue = [(size < min_size, int(taken[c]), -int(size), c) for c, size in enumerate(sizes)]
     heapq.heapify(queue)
     waiting: dict[int, Iterator[int]] = {}
@@ -81,8 +82,8 @@ def fewest_labels_first(
     while len(picks) < budget:
         small, count, negative_size, c = heapq.heappop(queue)
         if c not in waiting:
-            members = np.flatnonzero((clusters.cluster == c) & clusters.candidate)
-            waiting[c] = iter(best_first(members).tolist() if len(members) else [])
+            left = members[c][clusters.candidate[members[c]]]
+            waiting[c] = iter(best_first(left).tolist() if len(left) else [])
         row = next(waiting[c], None)
         if row is not None:
             picks.append(ClusterPick(row, -negative_size, count))
