@@ -110,7 +110,9 @@ def learner(store):
     return made
 
 def over_pool(learner, rows):
-    learner.score("entropy", rows)
+    for name in ("entropy", "contexts"):
+        learner.score(name, rows)
+    assert learner.score("gradients", rows).shape == (len(rows), 2 * 8 * 9)
     for batch in learner.predict(rows):
         assert batch.probs.shape[1:] == (1, 2, 64, 64)
     learner._top_up(learner._teacher, MapRecorder(len(rows), 2, Boundary(), Recording()), rows, 0)
