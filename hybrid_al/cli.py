@@ -148,17 +148,19 @@ def select(
 @app.command()
 def labels(
     run: RunArg,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with the columns id and label.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A CSV with the columns id and label, or a folder of masks.")
+    ],
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
 ) -> None:
     """Take annotations in: checked whole, then taken over at once."""
-    from .oracle import worklist
+    from .mask_worklist import inbox
     from .rundir import RunDir
 
     disk = RunDir(run)
     disk.facts()
     with disk.locked():
-        taken, missing = worklist(disk).take(file, annotator)
+        taken, missing = inbox(disk).take(file, annotator)
     rest = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
     print(f"{taken} answers taken, {rest}")
 

@@ -109,7 +109,7 @@ class WorklistOracle:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers about samples of earlier rounds come along as corrections."""
-        given = {a.index: a for a in self._answers(round)}
+        given = {a.index: a for a in self.answers(round)}
         missing = [i for i in query.tolist() if i not in given]
         if missing:
             raise AwaitingLabels(
@@ -140,11 +140,12 @@ class WorklistOracle:
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
-        self._store(round, answers, annotator)
-        given = {a.index for a in self._answers(round)}
+        self.store(round, answers, annotator)
+        given = {a.index for a in self.answers(round)}
         return len(answers), sum(self.manifest.position[i] not in given for i in asked)
 
-    def _store(self, round: int, answers: dict[str, str], annotator: str) -> None:
+    def store(self, round: int, answers: Mapping[str, str], annotator: str) -> None:
+        """Write what was answered, id -> text, as a CSV of the round."""
         folder = self.run.round_path(round) / "answers"
         number = len(list(folder.glob("*.csv")))
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -154,7 +155,8 @@ class WorklistOracle:
         writer.writerows((sample, label, annotator, now) for sample, label in answers.items())
         write_atomic(folder / f"{number:03d}.csv", out.getvalue())
 
-    def _answers(self, round: int) -> Iterator[Annotation]:
+    def answers(self, round: int) -> Iterator[Annotation]:
+        """What came in during a round, in the order in which it did; a later answer about a sample counts."""
         for file in sorted((self.run.round_path(round) / "answers").glob("*.csv")):
             with file.open(newline="", encoding="utf-8") as rows:
                 for row in csv.DictReader(rows):

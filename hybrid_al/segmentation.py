@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from .classification import check_classes, rows_of
 from .components import component
 from .data.base import Dataset, Masks
-from .data.images import fitted
+from .data.images import fitted, to_uint8
 from .data.mask_store import MaskStore
 from .data.masks import inside
 from .errors import InputError, UnknownName
 from .learner import Learner
 from .mask_metrics import structures
 from .mask_oracle import ANSWERS, MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
-from .oracle import Oracle
+from .mask_worklist import mask_worklist
+from .oracle import Oracle, WorklistOracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
@@ -47,6 +50,7 @@ TOP_UP_LIMIT = 50_000
 ORACLE_KEYS = ("costs", "answer")
 BUDGETS = ("labels", "pixels", "foreground", "boundary", "clicks")
 MASK = "mask"  # the answer of an oracle that is not weakened
+WHERE = "masks (csv and nifti: columns.mask, folder: masks, phantom: masks=true)"
 SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
@@ -69,8 +73,6 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     if recipe.learner.name != "finetune":
         raise InputError("learner", "finetune, which trains the whole network, in segmentation", recipe.learner.name)
     component({"finetune": Finetune}, "learner", recipe.learner.name, recipe.learner.params)
-    if recipe.oracle.name != "simulated":
-        raise InputError("oracle", "simulated, in segmentation", recipe.oracle.name)
     if recipe.calibration.fit != "none":
         raise InputError("calibration.fit", "none, in segmentation", recipe.calibration.fit)
     if recipe.loop.stop.enforce:
@@ -87,6 +89,8 @@ def _check_unit(recipe: Recipe) -> None:
 
     chosen, size = recipe.segmentation, recipe.data.image_size
     unit = component(UNITS, "segmentation.unit", chosen.unit.name, chosen.unit.params)
+    if chosen.unit.name != "image" and recipe.oracle.name == "worklist":
+        raise InputError("segmentation.unit", "image, where people answer (worklist)", chosen.unit.name)
     if chosen.unit.name != "image" and chosen.reduction.name != "mean":
         raise InputError("segmentation.reduction", "mean, where parts of images are asked about", chosen.reduction.name)
     if isinstance(unit, Superpixels):
@@ -99,6 +103,8 @@ def _check_answer(recipe: Recipe) -> None:
     answer = recipe.oracle.params.get("answer", MASK)
     if answer not in ANSWERS:
         raise UnknownName("oracle.answer", str(answer), ANSWERS)
+    if recipe.oracle.name == "worklist" and answer != MASK:
+        raise InputError("oracle.answer", f"{MASK}, where people answer (worklist)", str(answer))
     if recipe.segmentation.unit.name != "image" and answer != MASK:
         raise InputError("oracle.answer", f"{MASK}, where parts of images are asked about", str(answer))
     if answer == "scribbles":
@@ -145,15 +151,19 @@ def objectives(recipe: Recipe) -> tuple[dict[str, type[DenseObjective]], Schedul
 
 
 def masks_of(dataset: Dataset) -> Masks:
-    """The masks of a dataset, which must have some."""
-    if dataset.masks is None or not dataset.masks.known.any():
-        raise InputError("data", "masks (csv: columns.mask, folder: masks, phantom: masks=true)", "none")
+    """What is known of the masks of a dataset, which must have a place for them."""
+    if dataset.masks is None:
+        raise InputError("data", WHERE, "none")
     return dataset.masks
 
 
 def check_data(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse data without masks, and an encoder that does not fit the network; nothing is decoded."""
-    masks_of(dataset)
+    """Refuse data without masks, and an encoder that does not fit the network; nothing is decoded.
+
+    Where people answer no mask need be there yet.
+    """
+    if not masks_of(dataset).known.any() and recipe.oracle.name != "worklist":
+        raise InputError("data", WHERE, "none")
     _blank_network(recipe, dataset)
 
 
@@ -191,7 +201,7 @@ def network(recipe: Recipe, encoder: Encoder, classes: int, *, seed: int) -> Seg
 
 
 def mask_store(recipe: Recipe, dataset: Dataset, cache: Path) -> MaskStore:
-    """The label maps of all samples that have one; every class is in them."""
+    """The label maps of all samples that have one; every class is in them, where there are any."""
     masks = masks_of(dataset)
     rows = np.flatnonzero(masks.known)
     store = MaskStore.build(
@@ -202,7 +212,8 @@ def mask_store(recipe: Recipe, dataset: Dataset, cache: Path) -> MaskStore:
         size=recipe.data.image_size,
         cache=cache,
     )
-    store.check_classes(dataset.classes)
+    if len(store):
+        store.check_classes(dataset.classes)
     return store
 
 
@@ -277,12 +288,22 @@ def truth(
 ) -> tuple[Oracle, MaskHoldout]:
     """Who answers with the masks of the pool, or parts of them, and who measures val and test."""
     check_classes(dataset.classes)
-    store, masks, answerable = mask_store(recipe, dataset, cache), masks_of(dataset), _answerable(dataset)
+    store, masks = mask_store(recipe, dataset, cache), masks_of(dataset)
+    if recipe.oracle.name == "worklist":
+        people = WorklistOracle(run, dataset.manifest, dataset.classes)
+        return mask_worklist(run, people, partial(_picture, dataset)), _holdout(dataset, store)
+    answerable = _answerable(dataset)
     if parted is not None:
         return SimulatedRegions(answerable, store.batch, parted, run), _holdout(dataset, store)
     answer = str(recipe.oracle.params.get("answer", MASK))
     read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
     return SimulatedMasks(answerable, read, run, ANSWERS[answer]), _holdout(dataset, store)
+
+
+def _picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
+    """An image (H, W, 1 or 3) in its own pixels, as a person sees it: of a stack the slice in the middle."""
+    pixels, middle = to_uint8(dataset.read(index)), dataset.stack // 2
+    return pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels
 
 
 def known(dataset: Dataset) -> BoolArray:
@@ -326,8 +347,9 @@ def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
         inside = f"padded to {padded} px inside the network (stride {made.stride}), its answers cut back"
         lines.append(f"  images of {size} px are {inside}")
     total = int(store.pixels[: len(dataset.classes)].sum())
-    shares = ", ".join(f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes))
-    return [*lines, f"  {int(masks.known.sum())} of {len(dataset.manifest)} samples have a mask; pixels: {shares}"]
+    shares = [f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes) if total]
+    said = f"  {int(masks.known.sum())} of {len(dataset.manifest)} samples have a mask"
+    return [*lines, f"{said}; pixels: {', '.join(shares)}" if shares else said]
 
 
 def overlays(dataset: Dataset, store: ImageStore, held: object, learner: Learner) -> list[Overlay]:

@@ -21,6 +21,10 @@ MOST_CLASSES = 254
 SHOWN = 5
 
 
+class SaysNothing(ValueError):
+    """A mask all of whose pixels are to be ignored."""
+
+
 def value_table(values: Mapping[int, str], classes: Sequence[str]) -> dict[int, int]:
     """Value in the mask files -> class number, `IGNORE` for the word ignore; 0 to C - 1 where `values` is empty."""
     if not 2 <= len(classes) <= MOST_CLASSES:
@@ -65,7 +69,7 @@ def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
         )
     classes = np.asarray([table[int(v)] for v in values], dtype=np.uint8)
     if (classes == IGNORE).all():
-        raise ValueError("every pixel is to be ignored, so the mask says nothing")
+        raise SaysNothing("every pixel is to be ignored, so the mask says nothing")
     return classes[where].reshape(array.shape)
 
 

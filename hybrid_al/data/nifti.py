@@ -77,7 +77,7 @@ class Nifti:
             raise InputError("data.stack", "an odd number of slices, as many before one as behind it", str(self.stack))
         folder, volumes = self._table() if self.columns or Path(self.root).is_file() else self._folder()
         index = FileIndex() if index is None else index
-        masked = any(volume.mask for volume in volumes)
+        masked = "mask" in self.columns or any(volume.mask for volume in volumes)
         table = value_table(self.mask_values, self.classes) if masked else {}
         samples: list[Sample] = []
         rows: list[_Row] = []

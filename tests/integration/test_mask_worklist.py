@@ -1,0 +1,189 @@
+"""Masks by people: images go out, masks come back, and every mask that is none is named in one line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybrid_al import loop
+from hybrid_al.assemble import Project, experiment, open_project
+from hybrid_al.cli import main
+from hybrid_al.errors import AwaitingLabels, InputError
+from hybrid_al.mask_worklist import inbox
+from hybrid_al.overview import standing, write_reports
+from hybrid_al.recipe import parse
+from hybrid_al.segment_learner import SegmentLearner
+from hybrid_al.track.base import Trackers
+from hybrid_al.types import IGNORE
+from pretrain.stage0 import ensure
+
+N, SIZE = 12, (18, 24)  # images of 18 x 24 pixels, seen as 16 x 16
+
+
+def truth(index: int) -> np.ndarray:
+    """A rectangle somewhere."""
+    mask = np.zeros(SIZE, dtype=np.uint8)
+    row, column = np.random.default_rng(index).integers(1, 10, 2)
+    mask[row : row + 7, column : column + 9] = 1
+    return mask
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> dict[str, Any]:
+    """Images of which only those of test have a mask, in the values 0 and 255."""
+    folder, rng, lines = tmp_path / "data", np.random.default_rng(0), ["file,mask,split"]
+    folder.mkdir()
+    for i in range(N):
+        grey = (100 * truth(i) + rng.integers(0, 60, SIZE)).astype(np.uint8)
+        Image.fromarray(grey).save(folder / f"{i}.png")
+        if i >= N - 3:
+            Image.fromarray(255 * truth(i)).save(folder / f"{i}_mask.png")
+        lines.append(f"{i}.png,{i}_mask.png,test" if i >= N - 3 else f"{i}.png,,train")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    return {
+        "name": "people",
+        "task": "segmentation",
+        "data": {
+            "source": "csv",
+            "root": str(folder),
+            "columns": {"path": "file", "mask": "mask", "split": "split"},
+            "group": "none",
+            "classes": ["background", "thing"],
+            "mask_values": {0: "background", 255: "thing", 9: "ignore"},
+            "image_size": 16,
+        },
+        "encoder": {"name": "test_resnet"},
+        "segmentation": {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}},
+        "pretrain": "none",
+        "cold_start": "random",
+        "query": "entropy",
+        "train": {"name": "supervised", "steps": 2, "batch": 2},
+        "loop": {"budgets": [3, 2]},
+        "oracle": "worklist",
+        "track": {"wandb": {"mode": "off"}},
+    }
+
+
+def play(path: Path, plain: dict[str, Any]) -> Project:
+    """As far as the answers go."""
+    opened = open_project(parse(plain), run_dir=path)
+    ensure(opened, Trackers(), lambda *_: None)
+    opened.claim()
+    loop.run(experiment(opened), opened.run, Trackers())
+    return opened
+
+
+def asked(run: Path, round: int) -> list[Path]:
+    return sorted((run / "rounds" / f"{round:03d}" / "images").glob("*.png"))
+
+
+def drawn(out: Path, images: list[Path], mask: Callable[[int], np.ndarray] = truth) -> Path:
+    """What a person makes of the images."""
+    out.mkdir()
+    for image in images:
+        values = mask(int(image.stem))
+        Image.fromarray((255 * values).astype(np.uint8) if values.max() < 2 else values).save(out / image.name)
+    return out
+
+
+def test_images_go_out_and_masks_come_back(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(AwaitingLabels, match=r"round 0 waits for 3 of 3 masks.*0 background, 9 not known.*255 thing"):
+        play(run, recipe)
+    images = asked(run, 0)
+    assert len(images) == 3
+    for image in images:  # in their own pixels
+        original = tmp_path / "data" / f"{int(image.stem)}.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(image)), np.asarray(Image.open(original)))
+    disk = open_project(parse(recipe), run_dir=run).run
+    assert any("waits for 3 of 3" in line for line in standing(disk))
+    assert inbox(disk).take(drawn(tmp_path / "first", images[:1]), "ann") == (1, 2)
+    with pytest.raises(AwaitingLabels, match=f"waits for 2 of 3 masks, the first of {images[1].name}|{images[2].name}"):
+        play(run, recipe)
+    unknown = lambda i: np.full(SIZE, 9, dtype=np.uint8)  # noqa: E731
+    assert inbox(disk).take(drawn(tmp_path / "second", images[1:2]), "ann") == (1, 1)
+    assert inbox(disk).take(drawn(tmp_path / "third", images[2:], unknown), "bob") == (1, 0)  # who cannot say, skips
+    with pytest.raises(AwaitingLabels, match="round 1 waits for 2 of 2"):
+        play(run, recipe)
+    (first,) = disk.rounds()
+    assert "test/dice" in first.metrics and first.labeled == 2
+    corrected = drawn(tmp_path / "fourth", [*asked(run, 1), images[0]], lambda i: 1 - truth(i))
+    assert inbox(disk).take(corrected, "ann") == (3, 0)
+    opened = play(run, recipe)
+    labels, learner = opened.run.labels(N), experiment(opened).learner
+    assert isinstance(learner, SegmentLearner)
+    assert {a.kind for a in labels.annotations} == {"mask", "skip"}
+    assert {a.annotator for a in labels.annotations} == {"ann", "bob"}
+    masks = learner.masks(labels)
+    for row, found in zip(masks.samples.tolist(), masks.maps, strict=True):
+        expected = truth(row) if row == int(images[1].stem) else 1 - truth(row)
+        kept = found[found != IGNORE]
+        assert len(kept) == 16 * 12 and abs(kept.mean() - expected.mean()) < 0.1
+    assert "test/dice" in write_reports([run], None).read_text()
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "size": (lambda p: Image.new("L", (24, 17)).save(p), r"expected 18 x 24 pixels as \d+\.png has, got 17 x 24"),
+    "values": (lambda p: Image.new("L", (24, 18), 7).save(p), r"values 7 outside the classes \(0, 9, 255\)"),
+    "colours": (lambda p: Image.new("RGB", (24, 18)).save(p), "a mask of one channel"),
+    "no image": (lambda p: p.write_bytes(b"hello"), "no image"),
+    "a name that was not asked for": (
+        lambda p: p.rename(p.with_name("999999.png")),
+        "999999.png: no image of the open",
+    ),
+    "the image is gone": (lambda p: shutil.rmtree(p.parents[1] / "run" / "rounds" / "000" / "images"), "is gone"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_mask_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe: dict[str, Any], kind: str) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(AwaitingLabels):
+        play(run, recipe)
+    folder = drawn(tmp_path / "masks", asked(run, 0))
+    spoil, why = BAD[kind]
+    spoil(sorted(folder.iterdir())[1])
+    disk = open_project(parse(recipe), run_dir=run).run
+    with pytest.raises(InputError, match=why) as caught:
+        inbox(disk).take(folder, "ann")
+    assert str(caught.value).count("\n") == (3 if kind == "the image is gone" else 1)  # a line each
+    assert not list((run / "rounds" / "000" / "answers").glob("*"))
+
+
+def test_folders_that_are_none(tmp_path: Path, recipe: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    disk = open_project(parse(recipe), run_dir=run).run
+    with pytest.raises(AwaitingLabels):
+        play(run, recipe)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, why in (("empty", "at least one mask, got no image"), ("file", "got a file"), ("no", "nothing there")):
+        with pytest.raises(InputError, match=why):
+            inbox(disk).take(tmp_path / name, "ann")
+    twice = drawn(tmp_path / "twice", asked(run, 0)[:1])
+    Image.fromarray(255 * truth(0)).save(twice / f"{asked(run, 0)[0].stem}.bmp")
+    with pytest.raises(InputError, match="a second mask of the same image"):
+        inbox(disk).take(twice, "ann")
+    with pytest.raises(SystemExit, match="0"):
+        main(["labels", str(run), str(drawn(tmp_path / "all", asked(run, 0)))])
+    assert "3 answers taken, the round is complete" in capsys.readouterr().out
+
+
+def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    table = tmp_path / "data" / "index.csv"
+    table.write_text("file,mask\n" + "".join(f"{i}.png,\n" for i in range(N)))
+    plain = {**recipe, "loop": {"budgets": [2]}}
+    plain["data"] = {**recipe["data"], "columns": {"path": "file", "mask": "mask"}}
+    with pytest.raises(AwaitingLabels):
+        play(tmp_path / "run", plain)
+    disk = open_project(parse(plain), run_dir=tmp_path / "run").run
+    assert inbox(disk).take(drawn(tmp_path / "masks", asked(tmp_path / "run", 0)), "ann") == (2, 0)
+    assert play(tmp_path / "run", plain).run.rounds()[0].labeled == 2
+    with pytest.raises(InputError, match="data: expected masks"):
+        open_project(parse({**plain, "oracle": "simulated"}), run_dir=tmp_path / "other")
