@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import scipy.special
 import scipy.stats
 
 from .errors import InputError, UnknownName
@@ -183,11 +182,11 @@ class ConsistencyRecorder:
         if weak.ndim == 3:
             indices = (indices[:, None] * self.labels + np.arange(weak.shape[2])).ravel()
             weak, strong = (probs.transpose(0, 2, 1).reshape(-1, 2) for probs in (weak, strong))
-        label = weak.argmax(axis=1)
+        weak, strong = (np.ascontiguousarray(probs.T).T for probs in (weak, strong))  # one copy for all below
+        label, sure = largest(weak)
         last = self._last[indices]
         flipped = (last >= 0) & (last != label)
-        sure = np.take_along_axis(weak, label[:, None], axis=1)[:, 0]  # the maximum, for a tenth of its time
-        agreed = label == strong.argmax(axis=1)
+        agreed = label == largest(strong)[0]
         self.note(indices, np.stack([agreed, sure, flipped, jensen_shannon(weak, strong), sure >= THRESHOLD]))
         self._last[indices] = label
 
@@ -235,5 +234,17 @@ def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
 
 
 def _bits(p_CB: FloatArray) -> FloatArray:
-    entropy: FloatArray = scipy.special.entr(p_CB).sum(axis=0) / np.log(2)
+    entropy: FloatArray = -(p_CB * np.log2(np.maximum(p_CB, np.finfo(p_CB.dtype).tiny))).sum(axis=0)
     return entropy
+
+
+def largest(probs_BC: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The class of the largest probability of each row (B,), the first of equals, and that probability (B,).
+
+    Class by class, which over few classes takes a fifth of argmax along the rows.
+    """
+    top = probs_BC.max(axis=1)
+    label = np.zeros(len(probs_BC), dtype=np.int64)
+    for c in reversed(range(probs_BC.shape[1])):
+        label = np.where(probs_BC[:, c] == top, c, label)
+    return label, top

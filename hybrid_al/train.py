@@ -23,7 +23,7 @@ from .models.segmenter import Committee, Segmenter
 from .propagation import Prior
 from .recording import Evidences, testify
 from .rng import derive, derive_seed
-from .semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
+from .semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
 from .semi.dense.base import UnlabeledPixels
 from .semi.ema import averaging, make_teacher
 from .types import IntArray
@@ -226,8 +226,7 @@ def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int,
         missing = rows[done.recorder.seen[rows] < visits]
         for block in blocks(missing, batch):
             weak, strong = inputs.weak(block, generator), inputs.strong(block, generator)
-            both = done.teacher(torch.cat([weak, strong])).softmax(dim=1)
-            evidences.add(Evidence(block, *both.split(len(block))))
+            evidences.add(LogitEvidence(block, *done.teacher(torch.cat([weak, strong])).split(len(block))))
         evidences.write()
         passes += 2 * len(missing)
     return passes

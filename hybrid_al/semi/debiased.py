@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 
-from .base import Evidence, Labeled, Models, Step, Unlabeled, class_prior, cross_entropy_step, passes, running_mean
+from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, class_prior, cross_entropy_step, passes, running_mean
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ class Debiased:
             "loss_unlabeled": loss_unlabeled.detach(),
             "mask_rate": mask.mean(),
         }
-        return Step(loss, logs, Evidence(unlabeled.indices, weak, logits_strong.detach().softmax(dim=1)))
+        return Step(loss, logs, LogitEvidence(unlabeled.indices, logits_weak, logits_strong.detach()))

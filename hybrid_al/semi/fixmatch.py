@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from .base import Evidence, Labeled, Models, Step, Unlabeled, align, class_prior, cross_entropy_step, passes
+from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, align, class_prior, cross_entropy_step, passes
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FixMatch:
             "loss_unlabeled": loss_unlabeled.detach(),
             "mask_rate": mask.mean(),
         }
-        return Step(loss, logs, Evidence(unlabeled.indices, weak, logits_strong.detach().softmax(dim=1)))
+        return Step(loss, logs, LogitEvidence(unlabeled.indices, logits_weak, logits_strong.detach()))
 
     def _align(self, weak: torch.Tensor, labeled: Labeled, models: Models) -> torch.Tensor:
         classes = weak.shape[1]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Evidence, Labeled, Models, Step, Unlabeled, align, cross_entropy_step, passes, running_mean
+from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, align, cross_entropy_step, passes, running_mean
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SoftMatch:
             "loss_unlabeled": loss_unlabeled.detach(),
             "mask_rate": weights.mean(),
         }
-        return Step(loss, logs, Evidence(unlabeled.indices, weak, logits_strong.detach().softmax(dim=1)))
+        return Step(loss, logs, LogitEvidence(unlabeled.indices, logits_weak, logits_strong.detach()))
 
     def _weights(self, weak: Tensor, models: Models) -> Tensor:
         """In [0, 1] (U,): 1 from the running mean confidence upwards."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, passes
+from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy_step, passes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class UDA:
             "loss_unlabeled": loss_unlabeled.detach(),
             "mask_rate": mask.mean(),
         }
-        return Step(loss, logs, Evidence(unlabeled.indices, weak, logits_strong.detach().softmax(dim=1)))
+        return Step(loss, logs, LogitEvidence(unlabeled.indices, logits_weak, logits_strong.detach()))
 
     def _annealed(self, logits: Tensor, y: Tensor, progress: float) -> Tensor:
         if self.tsa == "none":

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from hybrid_al.consistency import Consistency, ConsistencyRecorder, Recording, jensen_shannon
+from hybrid_al.consistency import Consistency, ConsistencyRecorder, Recording, jensen_shannon, largest
 from hybrid_al.errors import InputError
 from hybrid_al.types import FloatArray, IntArray
 
@@ -163,3 +163,17 @@ def test_save_and_load(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", seen=np.zeros(3))
     with pytest.raises(InputError, match="no above"):
         Consistency.load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("classes", [2, 3, 11])
+def test_the_largest_is_the_first_of_equals(classes: int) -> None:
+    probs = np.random.default_rng(0).integers(3, size=(50, classes)).astype(np.float32) / 2
+    label, top = largest(probs)
+    np.testing.assert_array_equal(label, probs.argmax(axis=1))
+    np.testing.assert_array_equal(top, probs.max(axis=1))
+
+
+def test_a_probability_of_zero_or_nearly_counts_nothing() -> None:
+    tiny = np.asarray([[1, 0], [1, 1e-45], [1, 1e-38], [0.5, 0.5]], dtype=np.float32)
+    assert np.abs(jensen_shannon(tiny, tiny)).max() == 0
+    np.testing.assert_allclose(jensen_shannon(tiny[:3], tiny[[1, 2, 0]]), 0, atol=1e-7)

@@ -118,9 +118,10 @@ def test_an_open_mask_moves_the_student_and_not_the_teacher(name: str) -> None:
     moved = [(of_all - of_labels).abs().max().item() for of_all, of_labels in zip(grads, plain, strict=True)]
     assert max(moved) > 1e-6
     assert all(p.grad is None for p in models.teacher.parameters())
-    evidence = step.evidence
-    assert evidence is not None and evidence.weak.shape == (8, 2, LABELS)
-    torch.testing.assert_close(evidence.weak.sum(dim=1), torch.ones(8, LABELS))
+    assert step.evidence is not None
+    for probs in step.evidence.probs():
+        assert probs.shape == (8, 2, LABELS)
+        torch.testing.assert_close(probs.sum(dim=1), torch.ones(8, LABELS))
 
 
 def test_fixmatch_takes_sure_yes_and_sure_no_and_nothing_between() -> None:

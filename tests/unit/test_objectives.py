@@ -143,7 +143,7 @@ def test_evidence_is_of_the_given_rows_and_carries_no_gradient(name: str) -> Non
     evidence = OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5).evidence
     assert evidence is not None
     assert np.array_equal(evidence.indices, unlabeled.indices)
-    for probs in (evidence.weak, evidence.strong):
+    for probs in evidence.probs():
         assert not probs.requires_grad
         assert torch.allclose(probs.sum(dim=1), torch.ones(len(unlabeled.indices)))
 
@@ -444,7 +444,7 @@ def test_odd_batches_give_finite_losses_and_gradients(name: str, classes: int, u
         assert torch.isfinite(step.loss) and step.logs["loss_unlabeled"].item() >= -1e-6
         assert isinstance(models.student, nn.Linear) and models.student.weight.grad is not None
         assert torch.isfinite(models.student.weight.grad).all()
-        assert step.evidence is not None and step.evidence.weak.shape == (unlabeled, classes)
+        assert step.evidence is not None and step.evidence.probs()[0].shape == (unlabeled, classes)
         assert all(not value.requires_grad for value in (*step.logs.values(), *models.memory.values()))
 
 

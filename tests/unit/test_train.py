@@ -22,7 +22,7 @@ from hybrid_al.models.classifier import Classifier, Dropout, Standardize
 from hybrid_al.network_learner import NetworkLearner
 from hybrid_al.rng import derive, derive_seed
 from hybrid_al.semi import OBJECTIVES
-from hybrid_al.semi.base import Evidence, Labeled, Models, Objective, Step, Unlabeled
+from hybrid_al.semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.train import Schedule, Sets, fit
 from hybrid_al.types import Annotation
@@ -194,16 +194,17 @@ def test_golden_losses_of_the_first_five_steps(objective: str) -> None:
 
 @pytest.mark.parametrize("objective", ["supervised", "fixmatch", "mean_teacher"])
 def test_the_record_is_that_of_every_step_written_down_at_once(objective: str) -> None:
-    """What is gathered and written in bulk, across several passes over the pool, equals an update a step to the bit."""
+    """What is gathered and written in bulk, across several passes over the pool, equals an update a step."""
     done = learner(objective)
     done.objective = watched = Watched(OBJECTIVES[objective]())
     fitted = fit(done.make(0), watched, inputs(), sets(6), SCHEDULE, seed=0, log=no_log)
     slow = ConsistencyRecorder(N)
     for step in watched.steps:
         if step.evidence is not None:
-            slow.update(step.evidence.indices, step.evidence.weak.numpy(), step.evidence.strong.numpy())
+            slow.update(step.evidence.indices, *(probs.numpy() for probs in step.evidence.probs()))
     for name, values in slow.record().arrays().items():
-        assert np.array_equal(values, fitted.recorder.record().arrays()[name])
+        exact = name in ("seen", "pseudo_label", "agreement", "flips", "above")
+        np.testing.assert_allclose(fitted.recorder.record().arrays()[name], values, rtol=0, atol=0 if exact else 1e-6)
     assert fitted.recorder.seen.max() == (0 if objective == "supervised" else 10)  # 30 steps, 3 batches a pass
 
 
@@ -216,7 +217,33 @@ def test_evidence_is_written_down_before_it_grows_too_large(monkeypatch: pytest.
         evidences.add(Evidence(np.arange(start, start + 3), probs, probs))
     evidences.write()
     evidences.write()
-    assert sizes == [6, 6]
+    assert sizes == [3, 3, 3, 3]
+    monkeypatch.setattr(recording, "MOST", 12)
+    for start in (0, 3, 6, 9):
+        evidences.add(Evidence(np.arange(start, start + 3), probs, probs))
+    evidences.write()
+    assert sizes[4:] == [6, 6]
+
+
+def test_evidence_may_be_logits_and_of_either_kind_in_turns() -> None:
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    together, slow = recording.Evidences(ConsistencyRecorder(20)), ConsistencyRecorder(20)
+    for kind in (LogitEvidence, LogitEvidence, Evidence, Evidence, LogitEvidence):
+        rows = rng.permutation(20)[:4]
+        weak, strong = 5 * torch.randn(2, 4, 3, generator=generator)
+        probs = weak.softmax(dim=1), strong.softmax(dim=1)
+        together.add(LogitEvidence(rows, weak, strong) if kind is LogitEvidence else Evidence(rows, *probs))
+        slow.update(rows, *(p.numpy() for p in probs))
+    together.write()
+    for name, values in slow.record().arrays().items():
+        np.testing.assert_allclose(together.recorder.record().arrays()[name], values, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 4), (1, 2)])
+def test_probabilities_of_logits_are_their_softmax_over_the_classes(shape: tuple[int, ...]) -> None:
+    weak, strong = (30 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))).to(torch.bfloat16)
+    for probs, logits in zip(LogitEvidence(np.arange(len(weak)), weak, strong).probs(), (weak, strong), strict=True):
+        torch.testing.assert_close(probs, logits.float().softmax(dim=1))
 
 
 def test_a_fit_says_how_fast_it_went_and_how_long_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
