@@ -350,7 +350,7 @@ def test_npz_with_labels_as_chestmnist_has_them(tmp_path: Path) -> None:
         ([[0, 2], [1, 0]], {}, "train_labels of image 0: expected 0, 1 or -1 for each label .*, got \\[0, 2\\]"),
         ([[0, 1], [1, 1]], {}, "without the label 1, got none"),
         ([[0, 0], [1, 0]], {}, "with the label 1, got none"),
-        ([[-1, -1], [-1, -1]], {}, "with the label 0, got none"),
+        ([[-1, -1], [-1, 0]], {}, "with the label 0, got none"),
         ([[0, 1], [1, 0]], {"classes": 3}, "expected shape \\(2, 3\\) .*, got \\(2, 2\\)"),
         ([0, 1], {"classes": 3}, "expected shape \\(2, 3\\)"),
     ],
