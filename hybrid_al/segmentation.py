@@ -367,7 +367,8 @@ def overlays(dataset: Dataset, store: ImageStore, held: object, learner: Learner
         for i, probs, truth in zip(batch.indices.tolist(), batch.probs, held.truth(batch.indices), strict=True):
             ours = probs.mean(axis=0).argmax(axis=0).astype(np.uint8)
             score = structures(ours, truth, len(dataset.classes), (1.0, 1.0))[0]
-            note = ", ".join(f"{n} {v:.2f}" for n, v in zip(dataset.classes[1:], score, strict=True))
+            there = zip(dataset.classes[1:], score.tolist(), strict=True)
+            note = ", ".join(f"{n} {v:.2f}" for n, v in there if np.isfinite(v))  # nan: neither shows it
             found.append(Overlay(draw(store.picture(i), truth, ours), dataset.manifest.ids[i], f"Dice: {note}"))
     return found
 
