@@ -9,7 +9,7 @@ from .greedy import lazy_greedy
 from .scores import ROUNDING
 from .types import FloatArray, IntArray
 
-CELLS = 2**21  # numbers that are in work at a time
+CELLS = 2**18  # numbers that are in work at a time: what a cache holds
 
 
 def batch_bald(
