@@ -16,6 +16,7 @@ from torch import nn
 from hybrid_al.consistency import ConsistencyRecorder, Recording, Witness
 from hybrid_al.embeddings import Embeddings
 from hybrid_al.errors import InputError
+from hybrid_al.models.classifier import Classifier
 from hybrid_al.rundir import write_arrays
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Labeled, Models, Objective, Step, Unlabeled
@@ -23,9 +24,9 @@ from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.train import Schedule, _autocast, fit
 
 if TYPE_CHECKING:
-    from tests.unit.test_train import SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
+    from tests.unit.test_train import CLASSES, DIM, SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
 else:  # pytest puts the folder of a test into the path
-    from test_train import SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
+    from test_train import CLASSES, DIM, SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
 
 
 class Noting:
@@ -59,6 +60,20 @@ def test_accumulated_batches_make_the_step_of_one_batch_as_large() -> None:
     optimizer.step()
     torch.testing.assert_close(done.student.head.weight, one.head.weight)
     assert done.metrics["train/steps_per_second"] * 8 == pytest.approx(done.metrics["train/images_per_second"])
+
+
+def test_encoder_and_head_have_learning_rates_of_their_own() -> None:
+    """The first step of AdamW moves a weight by its learning rate, whatever the gradient."""
+
+    def made() -> Classifier:
+        torch.manual_seed(0)
+        return Classifier(nn.Linear(DIM, DIM), DIM, CLASSES, dropout=0.0, seed=0)
+
+    rates = Schedule(steps=1, min_steps=1, batch=8, ratio=2, lr_head=0.05, lr_encoder=0.002, weight_decay=0.0)
+    fitted, before = fit(made(), FixMatch(), inputs(), sets(6), rates, seed=0, log=no_log).student, made()
+    for part, rate in (("head", 0.05), ("encoder", 0.002)):
+        moved = (getattr(fitted, part).weight - getattr(before, part).weight).abs()
+        assert moved.max().item() == pytest.approx(rate, rel=1e-3)
 
 
 def test_mixed_precision_is_for_a_gpu_and_leaves_a_cpu_alone() -> None:

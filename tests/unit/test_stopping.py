@@ -14,7 +14,7 @@ import pytest
 from hybrid_al import loop
 from hybrid_al.calibration import Calibrating, calibrate, logs
 from hybrid_al.embeddings import Embeddings
-from hybrid_al.errors import InputError
+from hybrid_al.errors import InputError, NonFiniteLoss
 from hybrid_al.labels import LabelStore
 from hybrid_al.learner import FitResult, Log
 from hybrid_al.loop import Experiment
@@ -154,6 +154,25 @@ def test_every_round_leaves_its_reliability_diagrams(tmp_path: Path) -> None:
             with np.load(RunDir(tmp_path / run).round_path(r) / "reliability.npz") as archive:
                 assert set(archive.files) == names
                 assert archive["test"][0].sum() == 10 and archive["test"][1, -1] == pytest.approx(0.98)
+
+
+class Diverges(Sure):
+    """A loss that is not finite in round 1."""
+
+    def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
+        if round == 1:
+            raise NonFiniteLoss(float("nan"), step=7, rate=1e-3, labeled=[0, 2], unlabeled=[])
+        return super().fit(labels, round=round, seed=seed, log=log, previous=previous)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_round_and_its_open_query(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLoss, match=r"step 7: the loss is nan at learning rate 1\.00e-03; labeled 00, 02"):
+        played(tmp_path / "a", Diverges())
+    disk = RunDir(tmp_path / "a")
+    asked = disk.query_ids(1)
+    assert len(disk.rounds()) == 1 and asked is not None
+    whole = played(tmp_path / "b", Sure())
+    assert [r.query for r in played(tmp_path / "a", Sure())] == [r.query for r in whole] and whole[1].query == asked
 
 
 def test_kappa_against_a_table() -> None:
