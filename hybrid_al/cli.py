@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import __version__
-from .errors import HybridALError, InputError
+from .errors import AwaitingLabels, HybridALError, InputError
 
 if TYPE_CHECKING:
     from .assemble import Project
@@ -142,6 +142,9 @@ def select(
             raise InputError(project.run.path, "a round left to play", f"all {len(done)} are done")
         r = len(done)
         picks = loop.select(setup, project.run, r)
+        if project.recipe.oracle.name == "worklist":
+            with suppress(AwaitingLabels):  # which lays out what a person needs to answer
+                setup.oracle.annotate(picks, r)
     print(f"Round {r}: {len(picks)} images to label in {project.run.round_path(r) / 'query.csv'}")
 
 

@@ -25,7 +25,7 @@ Spender = tuple[str, Arm]
 
 
 @dataclass(frozen=True)
-class Spending:
+class CostCurve:
     """One loop: what its labels had cost by each round (R,), growing, and the metric there (R,).
 
     Between two rounds the metric is taken to be on a straight line.
@@ -53,7 +53,7 @@ class Block:
     cost: str
     spenders: tuple[Spender, ...]
     seeds: tuple[int, ...]
-    loops: tuple[tuple[Spending, ...], ...]
+    loops: tuple[tuple[CostCurve, ...], ...]
     left_out: tuple[Spender, ...]
 
     def range(self) -> tuple[float, float]:
@@ -74,7 +74,7 @@ class Block:
         return f"{variant}: {called[arm]}" if len({v for v, _ in self.spenders + self.left_out}) > 1 else called[arm]
 
 
-def spending(rows: Iterable[Row], metric: str, cost: str) -> Spending | None:
+def cost_curve(rows: Iterable[Row], metric: str, cost: str) -> CostCurve | None:
     """The curve of a loop over a cost; None where a round does not hold both.
 
     Of rounds that cost nothing the last counts. InputError for a cost that falls.
@@ -94,7 +94,7 @@ def spending(rows: Iterable[Row], metric: str, cost: str) -> Spending | None:
             )
         points[paid] = found[metric][r]
     costs = np.asarray(list(points), dtype=np.float64)
-    return Spending(costs, np.asarray(list(points.values()), dtype=np.float64))
+    return CostCurve(costs, np.asarray(list(points.values()), dtype=np.float64))
 
 
 def blocks(variants: Mapping[str, Results], together: Sequence[Sequence[str]], metric: str) -> Iterator[Block]:
@@ -113,11 +113,11 @@ def blocks(variants: Mapping[str, Results], together: Sequence[Sequence[str]], m
 
 
 def _block(variants: Mapping[str, Results], lot: Sequence[str], metric: str, cost: str) -> Block | None:
-    found: dict[Spender, dict[int, Spending]] = {}
+    found: dict[Spender, dict[int, CostCurve]] = {}
     for variant in lot:
         results = variants[variant]
         for arm in ordered(results.arms):
-            curves = {seed: spending(results.cells[arm, seed], metric, cost) for seed in results.seeds([arm])}
+            curves = {seed: cost_curve(results.cells[arm, seed], metric, cost) for seed in results.seeds([arm])}
             found[variant, arm] = {seed: loop for seed, loop in curves.items() if loop is not None}
     kept, shared = most_complete({spender: set(own) for spender, own in found.items()})
     seeds = tuple(sorted(shared))
@@ -131,7 +131,7 @@ def cost_tables(
     """A table for each lot of variants and each cost: the metric at equal cost, and AUBC over the cost.
 
     together: lots of names of variants with the same images in the same size, whose costs count the same things.
-    Empty where no cell holds a cost. Errors: see `spending`.
+    Empty where no cell holds a cost. Errors: see `cost_curve`.
     """
     bench = Bench(metric, names(variants), margin, 1.0)
     return [_table(bench, block) for block in blocks(variants, together, metric)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hybrid_al import loop
@@ -173,6 +174,14 @@ def test_folders_that_are_none(tmp_path: Path, recipe: dict[str, Any], capsys: p
     with pytest.raises(SystemExit, match="0"):
         main(["labels", str(run), str(drawn(tmp_path / "all", asked(run, 0)))])
     assert "3 answers taken, the round is complete" in capsys.readouterr().out
+
+
+def test_select_lays_the_images_out(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    file, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    file.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(SystemExit, match="0"):
+        main(["select", str(file), "--run-dir", str(run), "--quiet"])
+    assert len(asked(run, 0)) == 3
 
 
 def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hybrid_al.bench.costs import Spending, blocks, cost_tables, spending
+from hybrid_al.bench.costs import CostCurve, blocks, cost_curve, cost_tables
 from hybrid_al.bench.results import END, FULL, Arm, Cell, Results, Row
 from hybrid_al.errors import InputError
 
@@ -47,7 +47,7 @@ CURVE: Points = ((100.0, 0.4), (250.0, 0.65), (300.0, 0.6), (900.0, 0.75))
 
 @pytest.mark.parametrize(("low", "high"), [(100, 900), (120, 260), (251, 299), (250, 300), (300, 800)])
 def test_interpolation_and_area_equal_the_slow_reference(low: float, high: float) -> None:
-    found = spending(loop(CURVE), METRIC, PIXELS)
+    found = cost_curve(loop(CURVE), METRIC, PIXELS)
     assert found is not None
     wanted = np.linspace(low, high, 7)
     np.testing.assert_allclose(found.at(wanted), [slow_at(CURVE, x) for x in wanted.tolist()], rtol=1e-12)
@@ -55,21 +55,21 @@ def test_interpolation_and_area_equal_the_slow_reference(low: float, high: float
 
 
 def test_the_area_at_one_cost_is_the_value_there() -> None:
-    assert Spending(np.asarray([1.0, 3.0]), np.asarray([0.2, 0.4])).area(2, 2) == pytest.approx(0.3)
+    assert CostCurve(np.asarray([1.0, 3.0]), np.asarray([0.2, 0.4])).area(2, 2) == pytest.approx(0.3)
 
 
 def test_of_rounds_that_cost_nothing_the_last_counts() -> None:
-    found = spending(loop([(10, 0.1), (10, 0.2), (30, 0.4)]), METRIC, PIXELS)
+    found = cost_curve(loop([(10, 0.1), (10, 0.2), (30, 0.4)]), METRIC, PIXELS)
     assert found is not None
     assert found.costs.tolist() == [10, 30] and found.values.tolist() == [0.2, 0.4]
 
 
 def test_a_cost_that_falls_is_refused_and_one_that_is_missing_is_none() -> None:
     with pytest.raises(InputError, match=r"cost/pixels: expected a cost that never falls \(round 1\), got 20, then 10"):
-        spending(loop([(20, 0.1), (10, 0.2)]), METRIC, PIXELS)
-    assert spending(loop(CURVE), METRIC, "cost/foreground") is None
-    assert spending([row for row in loop(CURVE) if row.metric != METRIC], METRIC, PIXELS) is None
-    assert spending([r for r in loop(CURVE) if (r.round, r.metric) != (2, PIXELS)], METRIC, PIXELS) is None
+        cost_curve(loop([(20, 0.1), (10, 0.2)]), METRIC, PIXELS)
+    assert cost_curve(loop(CURVE), METRIC, "cost/foreground") is None
+    assert cost_curve([row for row in loop(CURVE) if row.metric != METRIC], METRIC, PIXELS) is None
+    assert cost_curve([r for r in loop(CURVE) if (r.round, r.metric) != (2, PIXELS)], METRIC, PIXELS) is None
 
 
 def planted(shift: float, scale: float, start: float, seeds: int = 3) -> Results:
