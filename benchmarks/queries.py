@@ -39,16 +39,16 @@ def unit_vectors(n: int, dim: int, rng: np.random.Generator, basis: Any) -> Any:
     return vectors
 
 
-def inputs(n: int, dim: int, pool: Path | None, *, passes: bool) -> tuple[Any, Any]:
-    """Vectors (n, dim) and probabilities (n, S, C)."""
+def inputs(n: int, dim: int, pool: Path | None, method: str) -> tuple[Any, Any]:
+    """Vectors (n, dim) and probabilities (n, S, C), which take no memory where the method reads none."""
     rng = np.random.default_rng(0)
     if pool:
         vectors = np.load(pool, mmap_mode="r")
     else:
         centres = rng.normal(size=(MIXTURE, 16))
         vectors = unit_vectors(n, dim, rng, (centres, rng.normal(size=(16, dim)).astype(np.float32)))
-    if not passes:
-        return vectors, rng.dirichlet(np.ones(CLASSES), size=(n, 1))
+    if method != "batchbald":
+        return vectors, rng.dirichlet(np.ones(CLASSES), size=(n, 1)) if method == "badge" else np.zeros((n, 1, CLASSES))
     logits = 2 * rng.normal(size=(n, 1, CLASSES)) + rng.normal(size=(n, PASSES, CLASSES))
     return vectors, np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
 
@@ -158,7 +158,7 @@ def objective(method: str, vectors: Any, probs: Any, picks: Any, radius: float) 
 def worker(method: str, arm: str, shape: tuple[int, int, int], pool: Path | None, seed: int) -> dict[str, float]:
     """One run: seconds, seconds of all threads, MiB beyond those held before it, peak MiB, objective."""
     n, dim, picks = shape
-    vectors, probs = inputs(n, dim, pool, passes=method == "batchbald")
+    vectors, probs = inputs(n, dim, pool, method)
     radius = ball(vectors)
     select = {"ours": ours, "theirs": theirs}[arm]
     select(method, vectors[:300], probs[:300], 3, radius, seed)
