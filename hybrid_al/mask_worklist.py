@@ -77,18 +77,11 @@ class MaskWorklist:
         Errors: no open query, no folder of masks; and, a line for each file, a name that no image has, a file that is
         no mask, one of another size than its image, values that mean no class.
         """
-        round = len(self.run.rounds())
-        asked = self.run.query_ids(round)
-        if asked is None:
-            raise InputError(self.run.path, "a round that waits for masks", f"no open query in round {round}")
-        position = self.lists.manifest.position
-        wanted = {position[i] for i in asked}
-        open_or_labeled = wanted | set(self.run.labels(len(self.lists.manifest)).current)
-        masks = self._read(folder, {_name(i).removesuffix(".png"): i for i in open_or_labeled})
-        said = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
-        self.lists.store(round, said, annotator)
-        given = {a.index for a in self.lists.answers(round)}
-        return len(said), len(wanted - given)
+        round, known = self.lists.open_query("masks")
+        position, ids = self.lists.manifest.position, self.lists.manifest.ids
+        masks = self._read(folder, {_name(position[i]).removesuffix(".png"): position[i] for i in known})
+        said = {ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
+        return len(said), self.lists.store(round, said, annotator)
 
     def _read(self, folder: Path, known: Mapping[str, int]) -> dict[int, LabelMap | None]:
         """The masks of a folder by sample, None for one that says nothing."""

@@ -126,11 +126,7 @@ class WorklistOracle:
         that was neither asked for nor labeled before, an unknown class, an id twice with different labels, no open
         query.
         """
-        round = len(self.run.rounds())
-        asked = self.run.query_ids(round)
-        if asked is None:
-            raise InputError(self.run.path, "a round that waits for labels", f"no open query in round {round}")
-        known = {*asked, *(self.manifest.ids[i] for i in self.run.labels(len(self.manifest)).current)}
+        round, known = self.open_query("labels")
         answers: dict[str, str] = {}
         for line, sample, label in _rows(file):
             where = f"{file} line {line}"
@@ -140,12 +136,18 @@ class WorklistOracle:
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
-        self.store(round, answers, annotator)
-        given = {a.index for a in self.answers(round)}
-        return len(answers), sum(self.manifest.position[i] not in given for i in asked)
+        return len(answers), self.store(round, answers, annotator)
 
-    def store(self, round: int, answers: Mapping[str, str], annotator: str) -> None:
-        """Write what was answered, id -> text, as a CSV of the round."""
+    def open_query(self, waits_for: str) -> tuple[int, set[str]]:
+        """The round that waits for answers, and the ids that may be answered: those asked or labeled before."""
+        round = len(self.run.rounds())
+        asked = self.run.query_ids(round)
+        if asked is None:
+            raise InputError(self.run.path, f"a round that waits for {waits_for}", f"no open query in round {round}")
+        return round, {*asked, *(self.manifest.ids[i] for i in self.run.labels(len(self.manifest)).current)}
+
+    def store(self, round: int, answers: Mapping[str, str], annotator: str) -> int:
+        """Write what was answered, id -> text, as a CSV of the round; how many answers are still missing."""
         folder = self.run.round_path(round) / "answers"
         number = len(list(folder.glob("*.csv")))
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -154,6 +156,8 @@ class WorklistOracle:
         writer.writerow(("id", "label", "annotator", "time"))
         writer.writerows((sample, label, annotator, now) for sample, label in answers.items())
         write_atomic(folder / f"{number:03d}.csv", out.getvalue())
+        given = {a.index for a in self.answers(round)}
+        return sum(self.manifest.position[i] not in given for i in self.run.query_ids(round) or ())
 
     def answers(self, round: int) -> Iterator[Annotation]:
         """What came in during a round, in the order in which it did; a later answer about a sample counts."""
