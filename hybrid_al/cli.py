@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__
+from . import __version__, console
 from .errors import AwaitingLabels, HybridALError, InputError
 
 if TYPE_CHECKING:
     from .assemble import Project
-    from .stopping import Stopping
+    from .recipe import Recipe
     from .track.base import Trackers
     from .types import Round
 
@@ -83,21 +83,26 @@ def check(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Validate recipe and data; say what would run, and its need of disk and memory."""
+    """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
     from pretrain.stage0 import notes, start
 
     from .overview import draw_views, summary
+    from .recipe import load_variants
 
-    project = _open(recipe, overrides, run_dir, device)
-    with _progress(quiet) as progress:
-        store = project.store(lambda done, total: progress(done, total, "reading images"))
-    start(project)
-    noted = notes(project)
-    if not quiet:
-        print("\n".join([*summary(project, store), *(f"  {note}" for note in noted)]))
-    if views is not None:
-        draw_views(project, store, views)
-        print(f"Views: {views}")
+    found = load_variants(recipe, overrides or [])
+    several = len(found) > 1
+    for name, one in found.items():
+        if several and not quiet:
+            print(f"Variant {name}", flush=True)
+        project = _project(one, run_dir, device)
+        _read(project, quiet)
+        start(project)
+        if not quiet:
+            print("\n".join([*summary(project, project.store()), *(f"  {note}" for note in notes(project))]))
+        if views is not None:
+            path = views.with_stem(f"{views.stem}-{name}") if several else views
+            draw_views(project, project.store(), path)
+            print(f"Views: {path}")
 
 
 @app.command()
@@ -118,7 +123,7 @@ def pretrain(
     with _session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
     if not quiet:
-        _say_probe(metrics)
+        console.say_probe(metrics)
         print(f"Stage 0: {project.run.path / 'stage0'}")
 
 
@@ -181,19 +186,19 @@ def run(
     from .assemble import experiment
 
     project = _open(recipe, overrides, run_dir, device)
-    say: Callable[[Round], None] = (lambda _: None) if quiet else _say_round
+    say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
     with _session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
         if not quiet:
-            _say_probe(metrics)
+            console.say_probe(metrics)
         setup = experiment(project)
         for done in [] if quiet else project.run.rounds():
-            _say_round(done)
+            console.say_round(done)
         loop.run(setup, project.run, tracker, said=say)
         page = _report(project)
     if not quiet:
-        _say_table(project.run.rounds())
-        _say_enough(setup.stopping, project.run.rounds())
+        console.say_table(project.run.rounds())
+        console.say_enough(setup.stopping, project.run.rounds())
     print(f"Report: {page}")
 
 
@@ -295,17 +300,21 @@ def _open(
     recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, *, alone: bool = True
 ) -> Project:
     """The project of a recipe, checked; `alone` refuses to be one of several processes."""
+    from .recipe import load
+
+    return _project(load(recipe, overrides or []), run_dir, device, alone=alone)
+
+
+def _project(recipe: Recipe, run_dir: Path | None, device: str, *, alone: bool = True) -> Project:
     from pretrain import processes, stage0
 
     from .assemble import open_project
-    from .recipe import load
 
     if alone and processes.world() > 1:
         expected = "hybrid-al pretrain, the only command that several processes share"
         raise InputError("torchrun", expected, f"another one, {processes.world()} times")
-    loaded = load(recipe, overrides or [])
-    stage0.check(loaded)
-    return open_project(loaded, run_dir=run_dir, device=device)
+    stage0.check(recipe)
+    return open_project(recipe, run_dir=run_dir, device=device)
 
 
 @contextmanager
@@ -323,73 +332,21 @@ def _session(project: Project) -> Iterator[Trackers]:
 def _stage0(project: Project, tracker: Trackers, quiet: bool) -> dict[str, float]:
     from pretrain.stage0 import ensure
 
-    with _progress(quiet) as progress:
-        project.store(lambda done, total: progress(done, total, "reading images"))
-    with _progress(quiet) as progress:
+    _read(project, quiet)
+    with console.progress(quiet) as progress:
         return ensure(project, tracker, progress)
+
+
+def _read(project: Project, quiet: bool) -> None:
+    """Decode the images, or find them decoded."""
+    with console.progress(quiet) as progress:
+        project.store(lambda done, total: progress(done, total, "reading images"))
 
 
 def _report(project: Project) -> Path:
     from .overview import write_reports
 
     return write_reports([project.run.path], None)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal, nothing elsewhere; it appears, and its clock starts, with the first step."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", start=False, visible=False)
-
-        def show(done: int, total: int, message: str) -> None:
-            if not bar.tasks[0].started:  # what an interrupted run had done says nothing of this one's speed
-                bar.reset(task, completed=done, total=total)
-            bar.update(task, completed=done, total=total, description=message, visible=True)
-
-        yield show
-
-
-def _say_probe(metrics: dict[str, float]) -> None:
-    if metrics:
-        print("Stage 0: " + ", ".join(f"{name} {value:.3f}" for name, value in sorted(metrics.items())))
-
-
-def _say_round(row: Round) -> None:
-    shown = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy", "/dice", "/hd95"))}
-    numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
-    numbers += "".join(f", {said} {row.metrics[k]:.3f}" for k, said in words.items() if k in row.metrics)
-    print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
-
-
-def _say_enough(stopping: Stopping, rows: Sequence[Round]) -> None:
-    if (r := stopping.enough_at(rows)) is not None:
-        said = (
-            "ended the loop (loop.stop.enforce)" if stopping.enforce else "loop.stop.enforce would have ended it there"
-        )
-        print(f"Stopping signal: enough labels after round {r}; {said}")
-
-
-def _say_table(rows: Sequence[Round]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = ("test/auroc", "test/balanced_accuracy", "val/auroc", "test/dice", "test/hd95", "val/dice")
-    names = [n for n in shown if any(n in r.metrics for r in rows)]
-    headers = [name.replace("/", "\n").replace("balanced_accuracy", "bal. acc.") for name in names]
-    table = Table("round", "strategy", "picked", "labels", *headers, "query\ns", "train\ns", box=None)
-    for row in rows:
-        cells = [f"{row.metrics[n]:.3f}" if n in row.metrics else "" for n in names]
-        times = [f"{row.seconds[k]:.1f}" for k in ("query", "train")]
-        table.add_row(str(row.index), row.strategy, str(row.budget), str(row.labeled), *cells, *times)
-    Console().print(table)
 
 
 def _write_new(path: Path, text: str) -> None:

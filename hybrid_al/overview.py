@@ -62,7 +62,9 @@ def summary(project: Project, store: ImageStore) -> list[str]:
     bought = f"{sum(recipe.loop.budgets)} labels"
     if recipe.loop.unit != "labels":
         bought = f"{first} labels, then {sum(others)} of {recipe.loop.unit}"
+    answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
     lines.append(f"  {len(recipe.loop.budgets)} rounds, {bought}: {recipe.loop.budgets}")
+    lines.append(f"  answers by {recipe.oracle.name}{answers}")
     lines.append(f"  disk about {_disk(project, store) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB")
     lines.append(f"  run directory {project.run.path}")
     return lines

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..assemble import task_of
 from ..components import component
 from ..errors import InputError, UnknownName
 from ..query import STRATEGIES
 from ..query.base import COLD
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
+from ..task import task_of
 from ..train import Schedule
 from .results import CHEATING, FULL, Arm, Cell
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..assemble import Project, check_components, open_project, task_of
+from ..assemble import Project, check_components, open_project
 from ..errors import HybridALError, InputError
 from ..query import STRATEGIES
 from ..recipe import Component, Recipe
 from ..rundir import RunDir
+from ..task import task_of
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate

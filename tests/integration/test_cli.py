@@ -79,9 +79,25 @@ def test_check_says_what_would_run_and_draws_the_views(capsys: pytest.CaptureFix
     assert call("check", "quickstart", *TINY, "--views", sheet, "--run-dir", tmp_path / "r") == 0
     out = capsys.readouterr().out
     assert "pool       60 images" in out and "2 rounds, 11 labels" in out and "disk about" in out
+    assert "  answers by simulated\n" in out
     with Image.open(sheet) as image:
         assert image.width == 8 * 96 and image.height == 7 * 96
     assert not (tmp_path / "r").exists()
+
+
+def test_check_of_a_bench_looks_at_every_variant(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bench = tmp_path / "two.yaml"
+    bench.write_text(
+        "name: two\nbench:\n  variants:\n    small: {recipe: quickstart, data.n_pool: 60}\n"
+        "    large: {recipe: quickstart, data.n_pool: 80}\n"
+    )
+    rest = [text for text in TINY if "n_pool" not in text]
+    assert call("check", bench, *rest, "--views", tmp_path / "v.png", "--run-dir", tmp_path / "r") == 0
+    out = capsys.readouterr().out
+    small, large = out.split("Variant large")
+    assert "Variant small" in small and "60 images" in small and "80 images" in large and "80 images" not in small
+    assert (tmp_path / "v-small.png").is_file() and (tmp_path / "v-large.png").is_file()
+    assert call("check", bench, *rest, "data.n_poll=3", "--run-dir", tmp_path / "r") == 2
 
 
 def folder_of_images(root: Path, classes: tuple[str, ...], each: int = 12) -> Path:

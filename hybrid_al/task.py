@@ -1,0 +1,88 @@
+"""What a task makes of a recipe in its own way: metrics and oracles, learner, units of a query and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .data.base import Dataset
+from .label_oracle import LabelHoldout
+from .learner import Learner
+from .mask_oracle import MaskHoldout
+from .oracle import Holdout, Oracle
+from .query import QueryStrategy
+from .query.base import Scoring
+from .recipe import Recipe
+from .regions import Regions
+from .rundir import RunDir
+from .spending import Spending
+from .types import BoolArray
+
+if TYPE_CHECKING:
+    from .data.store import ImageStore
+    from .network_learner import Foundation
+    from .train import Schedule
+
+
+class Task(Protocol):
+    """What a task makes of a recipe in its own way; a module is one."""
+
+    @property
+    def BASELINES(self) -> tuple[str, ...]:
+        """The strategies that every bench has."""
+
+    @property
+    def STRATA(self) -> bool:
+        """Whether a sample has one class, by which a baseline of a bench may balance its picks."""
+
+    @property
+    def ORACLE_KEYS(self) -> tuple[str, ...]:
+        """What a recipe may say of the oracle beside its name."""
+
+    @property
+    def BUDGETS(self) -> tuple[str, ...]:
+        """What budgets may be of (`loop.unit`)."""
+
+    def check(self, recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
+        """Refuse what the task has not; `strategies` are (key, name, strategy). No data is read."""
+
+    def check_data(self, recipe: Recipe, dataset: Dataset) -> None:
+        """Refuse data that is not the task's; nothing is decoded."""
+
+    def objectives(self, recipe: Recipe) -> tuple[Mapping[str, type[Any]], Schedule]:
+        """The objectives that there are, by name, and the schedule that a recipe starts from."""
+
+    def learner(
+        self, recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+    ) -> tuple[Learner, Scoring | None]:
+        """The learner, and what scores samples where they have no class probabilities of their own."""
+
+    def regions(self, recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
+        """The parts of the pool's images, where they are what is asked about."""
+
+    def spending(self, recipe: Recipe, dataset: Dataset, parted: Regions | None) -> Spending | None:
+        """How picks are paid for where budgets are not of labels."""
+
+    def truth(
+        self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+    ) -> tuple[Oracle, Holdout | MaskHoldout | LabelHoldout]:
+        """Who answers about images, or `parted` about parts of them; and who measures."""
+
+    def known(self, dataset: Dataset) -> BoolArray:
+        """Whether a simulated oracle has an answer about a sample (N,)."""
+
+    def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
+        """Refuse `<split>/<metric>` where the split has not the labels that it takes."""
+
+
+def task_of(recipe: Recipe) -> Task:
+    """The task of a recipe."""
+    from . import classification, multilabel, segmentation
+
+    tasks: dict[str, Task] = {
+        "classification": classification,
+        "multilabel": multilabel,
+        "segmentation": segmentation,
+    }
+    return tasks[recipe.task]
