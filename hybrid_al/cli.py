@@ -96,9 +96,9 @@ def check(
             print(f"Variant {name}", flush=True)
         project = _project(one, run_dir, device)
         _read(project, quiet)
-        start(project)
+        lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
         if not quiet:
-            print("\n".join([*summary(project, project.store()), *(f"  {note}" for note in notes(project))]))
+            print("\n".join(lines))
         if views is not None:
             path = views.with_stem(f"{views.stem}-{name}") if several else views
             draw_views(project, project.store(), path)

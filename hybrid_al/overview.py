@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from .assemble import Project
     from .data.base import Dataset
     from .data.store import ImageStore
+    from .models.encoder import Encoder
     from .track.overlay import Overlay
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
 
 
-def summary(project: Project, store: ImageStore) -> list[str]:
-    """What would run: samples, classes, leaks, rounds, disk and memory; one line each."""
-    recipe, dataset = project.recipe, project.dataset
+def summary(project: Project, encoder: Encoder) -> list[str]:
+    """What would run from an encoder: samples, classes, leaks, rounds, disk and memory; one line each."""
+    recipe, dataset, store = project.recipe, project.dataset, project.store()
     manifest = dataset.manifest
     lines = [f"Recipe {recipe.name}: {recipe.pretrain.name} -> {recipe.cold_start.name} -> {recipe.query.name}"]
     lines[0] += f", trained by {recipe.train.name} ({recipe.learner.name})"
@@ -65,7 +66,9 @@ def summary(project: Project, store: ImageStore) -> list[str]:
     answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
     lines.append(f"  {len(recipe.loop.budgets)} rounds, {bought}: {recipe.loop.budgets}")
     lines.append(f"  answers by {recipe.oracle.name}{answers}")
-    lines.append(f"  disk about {_disk(project, store) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB")
+    lines.append(
+        f"  disk about {_disk(project, store, encoder) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB"
+    )
     lines.append(f"  run directory {project.run.path}")
     return lines
 
@@ -78,12 +81,16 @@ def _stacks(dataset: Dataset) -> str:
     return f"{said}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else said
 
 
-def _disk(project: Project, store: ImageStore) -> float:
-    """Bytes: images, embeddings of all, and six cached views or a model of 20 M weights a round, twice."""
-    features = 4 * 512 * len(store)
+def _disk(project: Project, store: ImageStore, encoder: Encoder) -> float:
+    """Bytes: images, encoder and embeddings; then the cached views of `frozen`, or two networks a round."""
+    import torch
+
+    with torch.no_grad():
+        dim = encoder.eval()(torch.zeros(1, store.channels, store.size, store.size)).shape[1]
+    weights = 4 * sum(p.numel() for p in encoder.parameters())
     frozen = project.recipe.learner.name == "frozen"
-    training = 2 * 512 * 6 * len(store) if frozen else 160e6 * len(project.recipe.loop.budgets)
-    return store.images.nbytes + features + training
+    training = 2 * dim * 6 * len(store) if frozen else 2 * weights * len(project.recipe.loop.budgets)
+    return float(store.images.nbytes + weights + 4 * dim * len(store) + training)
 
 
 def _memory(store: ImageStore) -> float:
