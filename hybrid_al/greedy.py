@@ -14,14 +14,21 @@ Gains = Callable[[IntArray], FloatArray]
 
 
 def lazy_greedy(
-    gains: Gains, take: Callable[[int], None], count: int, budget: int, *, chunk: int = 64
+    gains: Gains,
+    take: Callable[[int], None],
+    count: int,
+    budget: int,
+    *,
+    chunk: int = 64,
+    at_most: Gains | None = None,
 ) -> tuple[IntArray, FloatArray]:
     """Always the place of largest gain, the first of equals: picks (budget,) and the gain of each.
 
     `take` is told each pick before the next gains are asked for. Minoux, Accelerated Greedy Algorithms for Maximizing
     Submodular Set Functions (1978): a gain of before is a bound, so only the `chunk` highest, then twice as many, and
     so on, are computed anew until the best is fresh; the picks are those of the full greedy. Where no bound is above 0
-    nothing is computed any more.
+    nothing is computed any more. `at_most`, bounds that cost less than gains, is asked once a pick, after the first
+    `chunk`, for all that could still win.
     """
     if not 1 <= budget <= count:
         raise InputError("lazy_greedy", f"1 to {count} picks", str(budget))
@@ -29,12 +36,15 @@ def lazy_greedy(
     fresh = np.zeros(count, dtype=np.int64)  # the pick for which a bound was computed
     picks, gained = np.empty(budget, dtype=np.int64), np.empty(budget)
     for i in range(budget):
-        size = chunk
+        size, rough = chunk, at_most
         while fresh[best := int(bound.argmax())] != i and bound[best] > 0:
             high = np.partition(bound, -size)[-size] if size < count else -np.inf
             stale = np.flatnonzero((fresh < i) & (bound >= high))
             bound[stale] = np.minimum(bound[stale], gains(stale))
             fresh[stale], size = i, 2 * size
+            if rough:
+                rest = np.flatnonzero((fresh < i) & (bound >= bound[fresh == i].max()))
+                bound[rest], rough = np.minimum(bound[rest], rough(rest)), None
         picks[i], gained[i] = best, bound[best]
         take(best)
         bound[best], fresh[best] = -np.inf, budget

@@ -12,7 +12,7 @@ import scipy.special
 from hybrid_al import scores
 from hybrid_al.errors import InputError
 from hybrid_al.greedy import lazy_greedy
-from hybrid_al.information import batch_bald
+from hybrid_al.information import _Batch, batch_bald
 from hybrid_al.query import BatchBald
 from hybrid_al.testing import make_state
 from hybrid_al.types import FloatArray, IntArray
@@ -61,6 +61,55 @@ def test_many_candidates_come_in_chunks_and_blocks(monkeypatch: pytest.MonkeyPat
     parts = batch_bald(probs, 4, np.random.default_rng(0))
     assert whole[0].tolist() == parts[0].tolist() == slow(probs, 4)[0]
     np.testing.assert_allclose(whole[1], parts[1])
+
+
+def test_a_label_says_no_less_beside_groups_of_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybrid_al.information.ROUGH", 7)
+    certain = np.eye(3)[np.random.default_rng(1).integers(3, size=(12, 9))]
+    for probs in (passes(12, 9, 3), passes(12, 9, 3, spread=4.0), certain):
+        batch, every = _Batch(9, 100, np.random.default_rng(0)), np.arange(12)
+        for row in probs[:6]:  # exact, then drawn
+            batch.add(row)
+            groups = batch.in_groups()
+            assert len(groups.weight) <= min(len(batch.weight), 14) and groups.weight.sum() == pytest.approx(1)
+            np.testing.assert_allclose(groups.weight @ groups.posterior, batch.weight @ batch.posterior, atol=1e-12)
+            more = groups.entropies(probs, every) - batch.entropies(probs, every)
+            assert more.min() > -1e-12
+        assert len(batch.weight) <= 14 or (len(groups.weight) < 9 and more.max() > 1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_groups_leave_the_picks_as_they_are(monkeypatch: pytest.MonkeyPatch, spread: float) -> None:
+    """Each candidate again with other tenth digits, and again as it is: of near equals the best."""
+    probs = passes(25, 5, 3, spread=spread)
+    near = probs + 1e-9 * passes(25, 5, 3, seed=1)
+    probs = np.concatenate([probs, near / near.sum(axis=2, keepdims=True), probs[::-1]])
+    monkeypatch.setattr("hybrid_al.information.ROUGH", 5)
+    monkeypatch.setattr("hybrid_al.information.FIRST", 2)
+    picks, gains = batch_bald(probs, 5, np.random.default_rng(0))
+    before = 0.0
+    for i, gain in enumerate(gains):
+        values = np.array([information(probs, [*picks[:i], j]) for j in range(75)])
+        values[picks[:i]] = 0
+        assert values[picks[i]] > values.max() - 1e-13
+        assert gain == pytest.approx(values.max() - before, abs=1e-12)
+        before = values.max()
+
+
+def test_groups_leave_few_gains_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    probs = passes(400, 10, 4, spread=2.0)
+    entropies, computed = _Batch.entropies, dict[int, int]()
+
+    def counted(self: _Batch, probs_MSC: FloatArray, places: IntArray) -> FloatArray:
+        computed[rough] = computed.get(rough, 0) + len(places) * (len(self.weight) == 3000)
+        return entropies(self, probs_MSC, places)
+
+    monkeypatch.setattr(_Batch, "entropies", counted)
+    found = list[list[int]]()
+    for rough in (10_000, 256):  # all configurations, then groups of them
+        monkeypatch.setattr("hybrid_al.information.ROUGH", rough)
+        found.append(batch_bald(probs, 9, np.random.default_rng(0), configurations=3000)[0].tolist())
+    assert found[0] == found[1] and computed[256] < computed[10_000] / 3
 
 
 def test_draws_come_near_the_enumeration() -> None:
@@ -130,9 +179,10 @@ def test_settings_that_make_no_sense() -> None:
         batch_bald(np.ones((3, 2, 1)), 1, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("extra", [None, 0, 1, 50])
 @pytest.mark.parametrize("seed", range(4))
-def test_lazy_greedy_is_greedy(seed: int) -> None:
-    """Weighted coverage: submodular, with ties."""
+def test_lazy_greedy_is_greedy(seed: int, extra: int | None) -> None:
+    """Weighted coverage: submodular, with ties; bounds that are the gain itself, near it, far above it, or none."""
     rng = np.random.default_rng(seed)
     holds, weight = rng.random((90, 40)) < 0.1, rng.integers(0, 3, 40)
     covered, asked = np.zeros(40, dtype=bool), list[int]()
@@ -145,7 +195,12 @@ def test_lazy_greedy_is_greedy(seed: int) -> None:
     def take(place: int) -> None:
         covered[:] |= holds[place]
 
-    picks, gained = lazy_greedy(gains, take, 90, 30, chunk=5)
+    def at_most(places: IntArray) -> FloatArray:
+        found: FloatArray = gains(places) + extra
+        asked.pop()
+        return found
+
+    picks, gained = lazy_greedy(gains, take, 90, 30, chunk=5, at_most=None if extra is None else at_most)
     left, done, expected = list(range(90)), np.zeros(40, dtype=bool), list[int]()
     for _, gain in zip(range(30), gained, strict=True):
         values = [int(((holds[i] & ~done) * weight).sum()) for i in left]
@@ -156,6 +211,6 @@ def test_lazy_greedy_is_greedy(seed: int) -> None:
         left.remove(expected[-1])
         done |= holds[expected[-1]]
     assert picks[: len(expected)].tolist() == expected and len(set(picks.tolist())) == 30
-    assert sum(asked) < 90 * 30 / 3
+    assert sum(asked) < 90 * 30 / (9 if extra == 0 else 3)
     with pytest.raises(InputError, match="1 to 90 picks"):
         lazy_greedy(gains, take, 90, 91)
