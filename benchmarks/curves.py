@@ -1,0 +1,102 @@
+"""The picture of the README: the shipped recipe against random picks, from the committed CSVs into docs/curves.svg.
+
+python benchmarks/curves.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybrid_al.bench.results import Arm, read
+from hybrid_al.bench.statistics import interval
+from hybrid_al.rundir import write_atomic
+
+HERE = Path(__file__).parent
+OUT = HERE.parent / "docs" / "curves.svg"
+WIDTH, HEIGHT, MARGIN = 250, 190, 48  # of the plotted area of a panel, and of what is around it, in px
+COLORS = {"recipe": "#2563eb", "random": "#64748b"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One data set: a CSV, a metric, and which of its strategies are drawn as the recipe and as random."""
+
+    title: str
+    file: str
+    metric: str
+    learner: str
+    recipe: str
+    random: str
+    low: float
+    high: float
+
+
+PANELS = (
+    Panel(
+        "PneumoniaMNIST", "defaults/pneumoniamnist", "test/auroc", "frozen", "typiclust+hybrid", "random", 0.86, 0.98
+    ),
+    Panel("Malaria cells", "defaults/malaria", "test/auroc", "frozen", "typiclust+hybrid", "random", 0.75, 0.95),
+    Panel("ISIC 2017", "defaults/isic2017", "test/auroc", "frozen", "typiclust+hybrid", "random", 0.45, 0.65),
+)
+
+
+def drawn() -> str:
+    """The picture as SVG: a panel a data set, means and 95 % intervals over its seeds."""
+    step = WIDTH + MARGIN + 16
+    width, height = step * len(PANELS) + 8, HEIGHT + MARGIN + 56
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="system-ui, sans-serif" font-size="12" fill="#1e293b">',
+        "<title>Test AUROC by number of labels: the shipped recipe against random picks</title>",
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for i, panel in enumerate(PANELS):
+        parts += [f'<g transform="translate({i * step + MARGIN} 40)">', *_panel(panel), "</g>"]
+    x = MARGIN
+    for name, said in (("recipe", "TypiClust, then hybrid"), ("random", "random picks")):
+        y = height - 12
+        parts.append(f'<path d="M{x} {y - 4}h22" stroke="{COLORS[name]}" stroke-width="2.5"/>')
+        parts.append(f'<text x="{x + 28}" y="{y}">{said}</text>')
+        x += 180
+    parts.append(f'<text x="{x}" y="{height - 12}" fill="#64748b">20 paired seeds; bands: 95 % of the mean</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _panel(panel: Panel) -> Iterator[str]:
+    found = read(HERE / f"{panel.file}.csv")
+    arms = [Arm(name, "mean_teacher", panel.learner) for name in (panel.random, panel.recipe)]
+    curves = found.curves(panel.metric, arms)
+    most = float(curves.labels[-1])
+
+    def across(labels: float) -> float:
+        return round(WIDTH * labels / most, 1)
+
+    def down(value: float) -> float:
+        return round(HEIGHT * (panel.high - value) / (panel.high - panel.low), 1)
+
+    yield f'<text x="0" y="-14" font-weight="600" font-size="13">{panel.title}</text>'
+    for value in np.linspace(panel.low, panel.high, 5)[1:-1]:
+        yield f'<path d="M0 {down(value)}H{WIDTH}" stroke="#e2e8f0"/>'
+        yield f'<text x="-6" y="{down(value) + 4}" text-anchor="end" font-size="11">{value:.2f}</text>'
+    for labels in curves.labels.tolist():
+        if labels != 20:  # no room between 10 and 40
+            yield f'<text x="{across(labels)}" y="{HEIGHT + 16}" text-anchor="middle" font-size="11">{labels}</text>'
+    yield f'<text x="{WIDTH}" y="{HEIGHT + 32}" text-anchor="end" font-size="11" fill="#64748b">labels</text>'
+    yield f'<path d="M0 0V{HEIGHT}H{WIDTH}" fill="none" stroke="#94a3b8"/>'
+    for arm, color in zip(arms, (COLORS["random"], COLORS["recipe"]), strict=True):
+        points = [interval(column) for column in curves.of(arm).T]
+        xs = [across(labels) for labels in curves.labels.tolist()]
+        upper = [f"{x},{down(p.high)}" for x, p in zip(xs, points, strict=True)]
+        lower = [f"{x},{down(p.low)}" for x, p in zip(xs, points, strict=True)]
+        line = " ".join(f"{x},{down(p.mean)}" for x, p in zip(xs, points, strict=True))
+        yield f'<polygon points="{" ".join([*upper, *lower[::-1]])}" fill="{color}" opacity="0.16"/>'
+        yield f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2.5"/>'
+
+
+if __name__ == "__main__":
+    write_atomic(OUT, drawn())
+    print(f"Wrote {OUT}")
