@@ -84,7 +84,7 @@ class _Batch:
         for _ in range(2):
             group = (rows @ np.sqrt(few, dtype=np.float32).T).argmax(axis=1)
             share = scipy.sparse.csr_array((self.weight, (group, np.arange(len(rows)))))
-            weight = share.sum(axis=1)
+            weight = share @ np.ones(len(rows))
             held = weight > 0
             few, weight = (share @ self.posterior)[held] / weight[held, None], weight[held]
         groups = copy(self)

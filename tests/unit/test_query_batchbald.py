@@ -196,7 +196,7 @@ def test_lazy_greedy_is_greedy(seed: int, extra: int | None) -> None:
         covered[:] |= holds[place]
 
     def at_most(places: IntArray) -> FloatArray:
-        found: FloatArray = gains(places) + extra
+        found: FloatArray = gains(places) + (extra or 0)
         asked.pop()
         return found
 
