@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from .errors import InputError
 from .types import FloatArray, IntArray
 
 BLOCK = 4096  # rows at a time
+LARGE = 2**28  # bytes of a copy; of a smaller one the pages of the file stay at hand
 Metric = Literal["l2", "cosine"]
 PLAIN = "plain"
 """The set by the encoder of stage 0."""
@@ -40,9 +42,11 @@ class Embeddings:
     def take(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
         """A copy of rows in float32 (K, D); scaled to unit length for the cosine metric (zero rows stay zero).
 
-        Memory: the copy and a block of rows.
+        Memory: the copy and a block of rows. The pages of a mapped file that a large copy came from are let go.
         """
         rows: FloatArray = np.asarray(self.vectors[indices // self.parts], dtype=np.float32)
+        if rows.nbytes >= LARGE:
+            _let_go(self.vectors)
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
             bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
@@ -71,6 +75,16 @@ class Embeddings:
         if list(vectors.shape) != note["shape"]:
             raise InputError(path, f"shape {tuple(note['shape'])}", str(vectors.shape))
         return Embeddings(vectors, note["encoder"], note["manifest"])
+
+
+def _let_go(vectors: FloatArray) -> None:
+    """Take the pages of a file that is mapped to be read out of the process's memory; another look brings them back."""
+    owner = vectors
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    pages, known = owner.base, hasattr(mmap, "MADV_DONTNEED")  # not on every system
+    if known and isinstance(owner, np.memmap) and owner.mode == "r" and isinstance(pages, mmap.mmap):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _note(path: Path) -> dict[str, Any]:
