@@ -186,6 +186,7 @@ def experiment(project: Project) -> Experiment:
         seed=recipe.seed,
         records=project.stage0 / "records.npz",
         costs=_costs(project),
+        tissue=_tissue(project),
         thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
@@ -345,6 +346,19 @@ def _costs(project: Project) -> FloatArray | None:
 
     path = project.recipe.oracle.params.get("costs")
     return None if path is None else read_costs(Path(str(path)), project.dataset.manifest)
+
+
+def _tissue(project: Project) -> FloatArray | None:
+    """How much of each image is tissue, where a strategy asks."""
+    from .data.tissue import WHITE, Background, tissue
+
+    recipe, dataset = project.recipe, project.dataset
+    if "tissue" not in _strategy("cold_start", recipe.cold_start).needs | _strategy("query", recipe.query).needs:
+        return None
+    sizes = None if dataset.masks is None else dataset.masks.sizes
+    background: Background | None = "white" if recipe.modality in WHITE else None
+    pool = dataset.manifest.indices("pool")
+    return tissue(project.store(), pool, sizes=sizes, background=background, cache=project.cache).shares
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

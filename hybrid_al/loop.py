@@ -41,7 +41,8 @@ class Experiment:
     """All that the loop needs, as values and protocols; `assemble.py` makes it from a recipe.
 
     cold_start and query are pairs of (name, strategy); budgets[0] is spent by the cold start. `records` is where
-    pretraining wrote what it says of every sample, `costs` (N,) what an answer costs, for strategies that ask.
+    pretraining wrote what it says of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how much of a
+    sample is tissue, for strategies that ask.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels. `scorer` scores
     samples by their pixels in segmentation, and by all their labels where they have several. `regions` are parts of
@@ -61,6 +62,7 @@ class Experiment:
     seed: int
     records: Path | None = None
     costs: FloatArray | None = None
+    tissue: FloatArray | None = None
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: Calibrating | None = None
     stopping: Stopping = field(default_factory=Stopping)
@@ -216,11 +218,13 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
         if experiment.costs is None:
             raise InputError(f"round {r}", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
         extras["cost"] = experiment.costs
+    if "tissue" in needs and experiment.tissue is not None:
+        extras["tissue"] = experiment.tissue
     if r > 0:
         previous = disk.round_path(r - 1)
         if "history" in needs:
             extras["previous_probs"] = _before(experiment, disk, r, candidates)
-        if needs - {"embeddings", "consistency", "stage0", "costs"}:
+        if needs - {"embeddings", "consistency", "stage0", "costs", "tissue"}:
             experiment.learner.load(previous / "model.safetensors")
             predictor = _predictor(experiment, previous / "calibration.npz")
         if "gradients" in needs:

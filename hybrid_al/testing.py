@@ -81,6 +81,7 @@ def _extras(total: int, pool: IntArray, classes: int, dim: int, rng: np.random.G
         **dict(zip(EXTRAS["stage0"], rng.random((3, total)), strict=True)),
         "gradients": rng.normal(size=(total, dim)),
         "cost": rng.uniform(0.5, 2, total),
+        "tissue": rng.random(total),
     }
     for values in extras.values():
         values[np.setdiff1d(np.arange(total), pool)] = np.nan

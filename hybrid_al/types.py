@@ -38,6 +38,7 @@ Need = Literal[
     "stage0",
     "gradients",
     "costs",
+    "tissue",
 ]
 
 

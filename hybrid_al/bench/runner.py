@@ -13,7 +13,7 @@ from typing import Any
 
 from ..assemble import Project, check_components, open_project
 from ..errors import HybridALError, InputError
-from ..query import STRATEGIES
+from ..query import STRATEGIES, Among
 from ..recipe import Component, Recipe
 from ..rundir import RunDir
 from ..task import task_of
@@ -188,7 +188,7 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     recipe = grid.recipe(variant.name, (arm, grid.seeds[0]), variant.pool)
     pair = grid.strategies.get(arm.strategy)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
-    roots = [_module_of(STRATEGIES, c) for c in parts]
+    roots = [_module_of(STRATEGIES, c) for part in parts for c in _chosen(part)]
     roots += [_module_of(task_of(recipe).objectives(recipe)[0], recipe.train), _learner_of(recipe), *provenance.LOOP]
     named = {"strategy": parts, "objective": [recipe.train]}
     made: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in named.items()}
@@ -197,6 +197,14 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
 
 def _learner_of(recipe: Recipe) -> str:
     return f"hybrid_al.{'segment' if recipe.task == 'segmentation' else recipe.learner.name}_learner"
+
+
+def _chosen(spec: Component) -> list[Component]:
+    """A strategy, and the one that it lets choose (`among`)."""
+    inner = spec.params.get("strategy", Among().strategy) if spec.name == "among" else None
+    if inner is None:
+        return [spec]
+    return [spec, *_chosen(Component.model_validate({"name": inner} if isinstance(inner, str) else inner))]
 
 
 def _module_of(registry: Mapping[str, type[Any]], spec: Component) -> str:

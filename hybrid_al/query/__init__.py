@@ -2,6 +2,7 @@
 
 from .activeft import ActiveFT
 from .alfamix import AlfaMix
+from .among import Among
 from .badge import Badge
 from .base import QueryState, QueryStrategy
 from .batchbald import BatchBald
@@ -41,6 +42,7 @@ __all__ = [
     "USL",
     "ActiveFT",
     "AlfaMix",
+    "Among",
     "Badge",
     "Bald",
     "BatchBald",
@@ -128,4 +130,5 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "tod": TOD,
     "hybrid": Hybrid,
     "schedule": Schedule,
+    "among": Among,
 }

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..labels import LabelStore
 from ..types import FloatArray, IntArray, Need, PredictionBatch, Query
 
-COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs"})
+COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
 """What there is before any model: a strategy that needs no more can start cold."""
 
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
@@ -22,12 +22,14 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "history": ("previous_probs",),
     "gradients": ("gradients",),
     "costs": ("cost",),
+    "tissue": ("tissue",),
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
 pretext_loss, confidence, variability (N,) as pretraining recorded them (`stage0/records.npz`); nan where it never saw a
 sample. previous_probs (N, C): what the model of the round before the last says now; (N, 0) where there was none.
 gradients (N, K): from `Learner.extras`. cost (N,): what an answer costs, as the recipe has it (`oracle.costs`).
+tissue (N,): the share of an image that is body or tissue (`data.tissue`).
 """
 
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]

@@ -5,24 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al import loop
-from hybrid_al.assemble import Project, experiment, open_project
+from hybrid_al.assemble import experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.mask_worklist import inbox
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
-from hybrid_al.track.base import Trackers
 from hybrid_al.types import IGNORE
-from pretrain.stage0 import ensure
+
+if TYPE_CHECKING:
+    from tests.integration.played import play
+else:  # pytest puts the folder of a test on the path
+    from played import play
 
 N, SIZE = 12, (18, 24)  # images of 18 x 24 pixels, seen as 16 x 16
 
@@ -69,15 +71,6 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
         "oracle": "worklist",
         "track": {"wandb": {"mode": "off"}},
     }
-
-
-def play(path: Path, plain: dict[str, Any]) -> Project:
-    """As far as the answers go."""
-    opened = open_project(parse(plain), run_dir=path)
-    ensure(opened, Trackers(), lambda *_: None)
-    opened.claim()
-    loop.run(experiment(opened), opened.run, Trackers())
-    return opened
 
 
 def asked(run: Path, round: int) -> list[Path]:

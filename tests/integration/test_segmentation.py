@@ -30,8 +30,10 @@ from hybrid_al.types import IGNORE
 from pretrain.stage0 import ensure
 
 if TYPE_CHECKING:
+    from tests.integration.played import play as play_recipe
     from tests.integration.test_kill import KILLER, outcome
 else:  # pytest puts the folder of a test on the path
+    from played import play as play_recipe
     from test_kill import KILLER, outcome
 
 N_POOL, N_VAL, N_TEST = 16, 4, 5
@@ -63,11 +65,7 @@ def project(path: Path, **changes: Any) -> Project:
 
 
 def play(path: Path, **changes: Any) -> Project:
-    opened = project(path, **changes)
-    ensure(opened, Trackers(), lambda *_: None)
-    opened.claim()
-    loop.run(experiment(opened), opened.run, Trackers())
-    return opened
+    return play_recipe(path, {**TINY, **changes})
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from hybrid_al import loop
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.errors import InputError
@@ -19,6 +19,11 @@ from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
+
+if TYPE_CHECKING:
+    from tests.integration.played import play
+else:  # pytest puts the folder of a test on the path
+    from played import play
 
 SIDE, SLICES = 16, 4
 
@@ -58,11 +63,9 @@ def recipe(root: Path, **data: Any) -> dict[str, Any]:
     }
 
 
-def play(path: Path, plain: dict[str, Any]) -> Project:
+def opened_with(plain: dict[str, Any], path: Path) -> Project:
     opened = open_project(parse(plain), run_dir=path)
-    ensure(opened, Trackers(), lambda *_: None)
-    opened.claim()
-    loop.run(experiment(opened), opened.run, Trackers())
+    ensure(opened, Trackers())
     return opened
 
 
@@ -93,12 +96,43 @@ def test_superpixels_are_those_of_the_middle_slice(root: Path, tmp_path: Path) -
     found = []
     for stack in (1, 5):
         plain = {**recipe(root, stack=stack), "pretrain": "none", "segmentation": unit}
-        opened = open_project(parse(plain), run_dir=tmp_path / str(stack) / "run")
-        ensure(opened, Trackers(), lambda *_: None)
+        opened = opened_with(plain, tmp_path / str(stack) / "run")
         regions = experiment(opened).regions
         assert regions is not None
         found.append(regions.maps(opened.dataset.manifest.indices("pool")))
     np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_a_cold_start_keeps_to_slices_that_show_tissue_and_to_few_of_a_volume(tmp_path: Path, stack: int) -> None:
+    """Heads in noisy air: five of their ten slices show nothing; plain random asks about some, `among` about none."""
+    rng = np.random.default_rng(1)
+    x, y, z = np.meshgrid(np.arange(SIDE), np.arange(SIDE), np.arange(10), indexing="ij")
+    head = ((x - 8) ** 2 + (y - 8) ** 2 < 36) & (abs(z - 5) < 2.5)
+    lines = ["id,split"]
+    for i in range(5):
+        grey = (abs(rng.normal(0, 5, head.shape)) + head * rng.uniform(60, 100, head.shape)).astype(np.float32)
+        inside = (((x - 8) ** 2 + (y - 8) ** 2 < 4) & head).astype(np.uint8)
+        for kind, values in (("image", grey), ("mask", inside)):
+            nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{kind}{i}.nii.gz")
+        lines.append(f"{i},{'test' if i > 3 else 'train'}")
+    (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
+    kept = {"name": "among", "strategy": {"name": "typiclust", "min_size": 1}, "tissue": 0.2, "most": 1}
+    plain = {**recipe(tmp_path, stack=stack), "pretrain": "none", "loop": {"budgets": [4, 6]}}
+    query = {"name": "among", "strategy": "foreground_random", "most": 2}
+    opened = play(tmp_path / "run", {**plain, "cold_start": kept, "query": query})
+    rounds, manifest = opened.run.rounds(), opened.dataset.manifest
+    asked = [[manifest.position[i] for i in row.query] for row in rounds]
+    assert all(abs(manifest.z[i] - 5) < 2.5 for picks in asked for i in picks)
+    assert len({manifest.groups[i] for i in asked[0]}) == 4  # a slice of each volume
+    assert max(Counter(manifest.groups[i] for i in asked[1]).values()) == 2
+    assert [row.strategy for row in rounds] == ["among", "among"]
+    found = experiment(opened).tissue
+    assert found is not None
+    shown = np.asarray([abs(s - 5) < 2.5 for s in manifest.z])
+    pool = manifest.indices("pool")
+    np.testing.assert_allclose(found[pool], np.where(shown, head[:, :, 5].mean(), 0)[pool], atol=0.02)
+    assert experiment(opened_with(plain, tmp_path / "run2")).tissue is None  # nobody asks
 
 
 @pytest.mark.parametrize(("stack", "said"), [(3, False), (7, True)])

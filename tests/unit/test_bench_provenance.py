@@ -9,9 +9,20 @@ from pathlib import Path
 import pytest
 
 from hybrid_al.bench import provenance
+from hybrid_al.bench.runner import _chosen
 from hybrid_al.errors import InputError
+from hybrid_al.recipe import Component
 
 FACTS = {"data": "abc", "recipe": {"learner": "frozen"}}
+
+
+def test_what_among_lets_choose_is_code_of_an_arm_too() -> None:
+    within = {"name": "among", "strategy": {"name": "typiclust", "min_size": 1}}
+    found = _chosen(Component.model_validate({"name": "among", "strategy": within}))
+    assert [spec.name for spec in found] == ["among", "among", "typiclust"]
+    assert found[-1].params == {"min_size": 1}
+    assert [spec.name for spec in _chosen(Component(name="among"))] == ["among", "typiclust"]
+    assert _chosen(Component(name="random")) == [Component(name="random")]
 
 
 def test_the_first_cells_note_what_they_are_made_from(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""A cheap foreground without a model: how much of each image is body or tissue, and not air or glass (Otsu)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from ..errors import InputError
+from ..rundir import replacing, seal, sealed
+from ..types import BoolArray, FloatArray, IntArray
+from .loaders import blocks
+from .masks import inside
+from .store import ImageStore
+
+Background = Literal["black", "white"]
+
+VERSION = "1"
+"""Raise it when the shares become others than before: what is cached hangs on it."""
+
+BLOCK = 256  # images at a time
+LEVELS = 256
+WHITE = ("histology",)
+"""Modalities whose background is white whatever the border shows: in a tile from within a section it is tissue."""
+
+
+def otsu(counts: IntArray) -> int:
+    """The level t of a histogram (L,) that splits it into t and below, and above: Otsu (IEEE Trans. SMC 1979).
+
+    The largest variance between the two sides; of levels that split alike the one in the middle. Where all counts are
+    of one level that level: nothing lies above it.
+    """
+    if counts.ndim != 1 or counts.min(initial=0) < 0 or not counts.any():
+        raise InputError("otsu", "a histogram (L,) of one value at least", str(counts.shape))
+    levels = np.arange(len(counts), dtype=np.float64)
+    below, total = counts.cumsum().astype(np.float64), float(counts.sum())
+    sums = (counts * levels).cumsum()
+    above = total - below
+    split = np.flatnonzero((below > 0) & (above > 0))
+    if not len(split):
+        return int(counts.argmax())
+    means = sums[split] / below[split] - (sums[-1] - sums[split]) / above[split]
+    between = below[split] * above[split] * means**2
+    best = split[between >= between.max() * (1 - 1e-12)]
+    return int(best[(len(best) - 1) // 2])
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """How much of each image is tissue, by one threshold for the pool.
+
+    shares      (N,) of an image's pixels, padding apart, in [0, 1]; nan outside of the pool
+    threshold   a pixel is tissue where it is farther than this from the background, 0 to 255
+    background  of the images
+    """
+
+    shares: FloatArray
+    threshold: int
+    background: Background
+
+
+def tissue(
+    store: ImageStore, pool: IntArray, *, sizes: IntArray | None, background: Background | None, cache: Path
+) -> Tissue:
+    """The tissue of the pool's images as the network sees them, from the folder `cache` or in two passes over them.
+
+    Where the background is black the brightest channel of a pixel says how far it is from it, where it is white the
+    darkest: what is dark or saturated is tissue then. One Otsu threshold for the pool, since that of an empty image
+    alone would split its noise. Of a stack the slice in the middle counts.
+
+    sizes       (N, 2) height and width of the images in their own pixels, beyond which lies padding; None: no padding
+    background  None: that of more than half of the border pixels of the pool, on either side of Otsu's threshold
+    """
+    made_from = f"{VERSION}\x1f{store.digest}\x1f{background}\x1f".encode() + pool.tobytes()
+    made_from += b"" if sizes is None else sizes[pool].tobytes()
+    file = Path(cache) / f"tissue-{hashlib.sha256(made_from).hexdigest()[:32]}.npy"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
+        facts = sealed(file)
+        if facts is None:
+            found = _tissue(store, pool, sizes, background)
+            with replacing(file) as out:
+                np.save(out, found.shares, allow_pickle=False)
+            seal(file, threshold=found.threshold, background=found.background)
+            return found
+    return Tissue(np.load(file, allow_pickle=False), facts["threshold"], facts["background"])
+
+
+def _tissue(store: ImageStore, pool: IntArray, sizes: IntArray | None, background: Background | None) -> Tissue:
+    if background is None:
+        background = _background(store, pool, sizes)
+    counts, shares = np.zeros(LEVELS, dtype=np.int64), np.full(len(store), np.nan)
+    for block in blocks(pool, BLOCK):
+        away, shown = _away(store, block, background), _shown(store, block, sizes)
+        counts += np.bincount(away[shown], minlength=LEVELS)
+    threshold = otsu(counts)
+    for block in blocks(pool, BLOCK):
+        away, shown = _away(store, block, background), _shown(store, block, sizes)
+        shares[block] = ((away > threshold) & shown).sum(axis=(1, 2)) / shown.sum(axis=(1, 2))
+    return Tissue(shares, threshold, background)
+
+
+def _background(store: ImageStore, pool: IntArray, sizes: IntArray | None) -> Background:
+    """White where more than half of the pixels along the borders lie above Otsu's threshold of all."""
+    counts, border = np.zeros(LEVELS, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
+    for block in blocks(pool, BLOCK):
+        light, shown = _away(store, block, "black"), _shown(store, block, sizes)
+        counts += np.bincount(light[shown], minlength=LEVELS)
+        border += np.bincount(light[shown & ~_within(shown)], minlength=LEVELS)
+    return "white" if 2 * border[otsu(counts) + 1 :].sum() > border.sum() else "black"
+
+
+def _away(store: ImageStore, block: IntArray, background: Background) -> npt.NDArray[np.uint8]:
+    """How far the pixels (B, S, S) of some images are from the background, 0 to 255."""
+    images, middle = np.asarray(store.images[block]), store.stack // 2
+    if store.stack > 1:
+        images = images[..., middle : middle + 1]
+    far: npt.NDArray[np.uint8] = images.max(axis=3) if background == "black" else 255 - images.min(axis=3)
+    return far
+
+
+def _shown(store: ImageStore, block: IntArray, sizes: IntArray | None) -> BoolArray:
+    """Which pixels (B, S, S) are no padding."""
+    if sizes is None:
+        return np.ones((len(block), store.size, store.size), dtype=np.bool_)
+    return inside(sizes[block], store.size)
+
+
+def _within(shown: BoolArray) -> BoolArray:
+    """Those of the pixels (B, S, S) all of whose four neighbours are shown too."""
+    padded = np.pad(shown, ((0, 0), (1, 1), (1, 1)))
+    return padded[:, :-2, 1:-1] & padded[:, 2:, 1:-1] & padded[:, 1:-1, :-2] & padded[:, 1:-1, 2:]
