@@ -41,3 +41,10 @@ def test_the_picture_of_the_readme_is_that_of_the_csvs() -> None:
     curves = script("curves")
     assert curves.OUT.read_text(encoding="utf-8") == curves.drawn()
     assert f"]({curves.OUT.relative_to(BENCHMARKS.parent)})" in (BENCHMARKS.parent / "README.md").read_text("utf-8")
+
+
+def test_the_tables_of_masks_are_those_of_the_csvs() -> None:
+    page = (BENCHMARKS / "SEGMENTATION.md").read_text(encoding="utf-8")
+    masks = script("masks")
+    found = dict(re.findall(r"<!-- bench: (\w+) -->\n\n(.*?)<!-- end -->", page, re.DOTALL))
+    assert found == {name: markdown(block()) for name, block in masks.BLOCKS.items()}
