@@ -10,6 +10,8 @@ import numpy as np
 from .labels import LabelStore
 from .types import IntArray, LabelMap
 
+MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
+
 
 @dataclass(frozen=True)
 class Regions:

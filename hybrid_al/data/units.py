@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..regions import MOST_PARTS
 from ..types import BoolArray, IntArray
-
-MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
 
 
 class Unit(Protocol):

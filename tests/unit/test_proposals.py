@@ -1,0 +1,184 @@
+"""Boxes that follow the model, against all windows of all pixels, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_al import scores
+from hybrid_al.errors import InputError
+from hybrid_al.proposals import BOXES, Peaks, Ripu, window_sums
+
+B, C, H, W = 3, 3, 13, 13
+FRAMES = np.asarray([[0, 0, H, W], [2, 0, 11, W], [0, 4, H, 10]])
+Box = tuple[int, int, int, int]
+Grow = Callable[[Box, float, np.ndarray], Box]
+
+
+def predictions(seed: int = 0, samples: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(B * samples, C, 4, 4, generator=generator)
+    fine = torch.nn.functional.interpolate(coarse, (H, W), mode="bilinear") * 4
+    noise = torch.randn(B * samples, C, H, W, generator=generator) / 4
+    return (fine + noise).softmax(dim=1).view(B, samples, C, H, W)
+
+
+def known_pixels() -> np.ndarray:
+    known = np.zeros((B, H, W), dtype=np.bool_)
+    known[0, 3:7, 2:6] = known[1, 5, 5] = True
+    return known
+
+
+def window(row: int, column: int, side: int, frame: np.ndarray) -> Box:
+    """What of the window of a pixel lies in the picture."""
+    top, left, bottom, right = frame.tolist()
+    start, first = row - side // 2, column - side // 2
+    return max(start, top), max(first, left), min(start + side, bottom), min(first + side, right)
+
+
+def slowly(
+    value: Callable[[int, int], float], frame: np.ndarray, known: np.ndarray, side: int, most: int, grow: Grow | None
+) -> list[Box]:
+    """The best window of all pixels that holds no known one, then all over again with its pixels known."""
+    found, known = list[Box](), known.copy()
+    for _ in range(most):
+        best: tuple[float, Box] | None = None
+        for row in range(int(frame[0]), int(frame[2])):
+            for column in range(int(frame[1]), int(frame[3])):
+                top, left, bottom, right = box = window(row, column, side, frame)
+                if not known[top:bottom, left:right].any() and (best is None or value(row, column) > best[0]):
+                    best = value(row, column), box
+        if best is None:
+            break
+        top, left, bottom, right = box = best[1] if grow is None else grow(best[1], best[0], known)
+        assert not known[top:bottom, left:right].any()
+        known[top:bottom, left:right] = True
+        found.append(box)
+    return found
+
+
+def grown_slowly(box: Box, free: np.ndarray, frame: np.ndarray, least: float, largest: int) -> Box:
+    """One line more above, below, left and right in turn, until none is left that is uncertain enough."""
+    edges, moved = list(box), True
+    while moved:
+        moved = False
+        for side in (0, 2, 1, 3):
+            longer = edges.copy()
+            longer[side] += 1 if side >= 2 else -1
+            outside = longer[side] < frame[side] if side < 2 else longer[side] > frame[side]
+            if outside or longer[2] - longer[0] > largest or longer[3] - longer[1] > largest:
+                continue
+            line = longer.copy()
+            line[(side + 2) % 4] = edges[side]
+            top, left, bottom, right = line
+            if free[top:bottom, left:right].mean() >= least:
+                edges, moved = longer, True
+    top, left, bottom, right = edges
+    return top, left, bottom, right
+
+
+def listed(boxes: torch.Tensor) -> list[Box]:
+    rows = [(int(t), int(n), int(b), int(r)) for t, n, b, r in boxes.tolist()]
+    there = [row for row in rows if row[0] < row[2] and row[1] < row[3]]
+    assert rows[: len(there)] == there  # those that are none come last
+    return there
+
+
+def of(unit: Ripu | Peaks, probs: torch.Tensor, known: np.ndarray) -> torch.Tensor:
+    return unit.boxes(probs, torch.from_numpy(FRAMES), torch.from_numpy(known))
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 5, 13])
+@pytest.mark.parametrize("most", [3, 30])
+def test_windows_are_the_best_of_all_that_do_not_overlap(side: int, most: int) -> None:
+    probs, known = predictions(samples=2), known_pixels()
+    found = of(Ripu(side, most), probs, known)
+    assert found.shape == (B, most, 4)
+    for b in range(B):
+        pixels_SCHW = probs[b].double().numpy()
+
+        def value(row: int, column: int, pixels_SCHW: np.ndarray = pixels_SCHW, b: int = b) -> float:
+            top, left, bottom, right = window(row, column, side, FRAMES[b])
+            inside = pixels_SCHW[:, :, top:bottom, left:right].reshape(1, 2, C, -1)
+            score = float(scores.ripu(inside)[0])
+            uncertain = float(scores.entropy(np.moveaxis(inside[0], 2, 0)).mean())
+            return score if score > 0 else uncertain - 2  # after all others, the most uncertain first
+
+        assert listed(found[b]) == slowly(value, FRAMES[b], known[b], side, most, None)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("unit", [Peaks(4, 6), Peaks((2, 7), 8), Peaks((1, 5), 40, 0.8, 1), Peaks((3, 13), 5, 0.2, 4)])
+def test_boxes_grow_around_the_peaks(unit: Peaks, samples: int) -> None:
+    probs, known = predictions(1, samples), known_pixels()
+    found = of(unit, probs, known)
+    for b in range(B):
+        mean = probs[b].double().numpy().mean(axis=0)
+        entropy = scores.entropy(np.moveaxis(mean, 0, 2).reshape(-1, 1, C)).reshape(H, W)
+        smooth = np.full((H, W), np.nan)
+        for row in range(int(FRAMES[b, 0]), int(FRAMES[b, 2])):
+            for column in range(int(FRAMES[b, 1]), int(FRAMES[b, 3])):
+                top, left, bottom, right = window(row, column, unit.smooth, FRAMES[b])
+                smooth[row, column] = entropy[top:bottom, left:right].mean()
+
+        def grow(box: Box, peak: float, taken: np.ndarray, smooth: np.ndarray = smooth, b: int = b) -> Box:
+            return grown_slowly(box, np.where(taken, -np.inf, smooth), FRAMES[b], unit.share * peak, unit.largest)
+
+        expected = slowly(
+            lambda row, column, s=smooth: float(s[row, column]),  # type: ignore[misc]
+            FRAMES[b],
+            known[b],
+            unit.smallest,
+            unit.most,
+            grow if unit.largest > unit.smallest else None,
+        )
+        assert listed(found[b]) == expected
+
+
+@pytest.mark.parametrize("unit", [Ripu(3, 9), Peaks((2, 5), 9)])
+def test_where_all_is_known_there_is_no_box_and_where_nothing_is_known_there_are(unit: Ripu | Peaks) -> None:
+    known = np.zeros((B, H, W), dtype=np.bool_)
+    known[1] = True
+    found = of(unit, predictions(), known)
+    assert [len(listed(boxes)) for boxes in found][1] == 0 < min(len(listed(found[0])), len(listed(found[2])))
+    assert not found[1].any()
+
+
+def test_where_one_class_is_predicted_the_most_uncertain_windows_are_taken() -> None:
+    probs = torch.full((B, 1, 2, H, W), 0.01)
+    probs[:, :, 0] = 0.99
+    probs[:, :, :, 6, 7] = torch.tensor([0.6, 0.4]).view(1, 1, 2)
+    found = of(Ripu(3, 2), probs, np.zeros((B, H, W), dtype=np.bool_))
+    for top, left, bottom, right in found[:, 0].tolist():
+        assert top <= 6 < bottom and left <= 7 < right
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 9])
+def test_sums_over_windows_equal_the_slow_reference(side: int) -> None:
+    values = torch.rand(2, 2, 6, 7, generator=torch.Generator().manual_seed(0))
+    found, frame = window_sums(values, side), np.asarray([0, 0, 6, 7])
+    for row in range(6):
+        for column in range(7):
+            top, left, bottom, right = window(row, column, side, frame)
+            expected = values[:, :, top:bottom, left:right].sum(dim=(2, 3))
+            torch.testing.assert_close(found[:, :, row, column], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "said"),
+    [
+        ("ripu", {"side": 0}, "side: expected 1 pixel or more, got 0"),
+        ("ripu", {"most": 255}, "most: expected 1 to 254 boxes an image, got 255"),
+        ("peaks", {"side": (9, 4)}, "side: expected a largest side of 9 or more, got 4"),
+        ("peaks", {"side": (0, 4)}, "side: expected 1 pixel or more, got 0"),
+        ("peaks", {"share": 0.0}, "share: expected a share above 0 and up to 1, got 0.0"),
+        ("peaks", {"smooth": 0}, "smooth: expected 1 pixel"),
+        ("peaks", {"most": 0}, "most: expected 1 to 254"),
+    ],
+)
+def test_boxes_that_cannot_be_are_refused(name: str, bad: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=rf"segmentation\.unit\.{said}"):
+        BOXES[name](**bad)
