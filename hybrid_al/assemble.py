@@ -26,6 +26,7 @@ from .loop import Experiment
 from .query import STRATEGIES
 from .query.base import COLD, Scoring
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
+from .regions import Parts
 from .rundir import RunDir
 from .stopping import Stopping
 from .task import task_of
@@ -170,9 +171,9 @@ def experiment(project: Project) -> Experiment:
     """The loop's values and protocols; stage 0 must have been run."""
     recipe, dataset = project.recipe, project.dataset
     task = task_of(recipe)
-    parted = task.regions(recipe, dataset, project.store(), project.cache)
+    parted = task.regions(recipe, dataset, project.store(), project.cache, project.run, project.device)
     oracle, holdout = task.truth(recipe, dataset, project.run, project.cache, parted)
-    learner, scorer, embeddings = _learner(project)
+    learner, scorer, embeddings = _learner(project, parted)
     return Experiment(
         manifest=dataset.manifest,
         classes=dataset.classes,
@@ -308,7 +309,7 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
 
 
-def _learner(project: Project) -> tuple[Learner, Scoring | None, Embeddings]:
+def _learner(project: Project, parted: Parts | None) -> tuple[Learner, Scoring | None, Embeddings]:
     from .models.checkpoint import digest_of
     from .network_learner import Foundation
 
@@ -330,7 +331,7 @@ def _learner(project: Project) -> tuple[Learner, Scoring | None, Embeddings]:
         device=project.device,
         cache=project.cache,
     )
-    learner, scorer = task_of(recipe).learner(recipe, dataset, foundation, objective, schedule, project.run)
+    learner, scorer = task_of(recipe).learner(recipe, dataset, foundation, objective, schedule, project.run, parted)
     return learner, scorer, embeddings
 
 

@@ -17,11 +17,13 @@ from .oracle import Holdout, Oracle, SimulatedOracle, worklist
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe
-from .regions import Regions
+from .regions import Parts
 from .rundir import RunDir
 from .types import BoolArray, IntArray
 
 if TYPE_CHECKING:
+    import torch
+
     from .data.store import ImageStore
     from .network_learner import Foundation
     from .semi.base import Objective
@@ -56,7 +58,13 @@ def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
 
 
 def learner(
-    recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+    recipe: Recipe,
+    dataset: Dataset,
+    base: Foundation,
+    objective: Any,
+    schedule: Schedule,
+    run: RunDir,
+    parted: Parts | None,
 ) -> tuple[Learner, Scoring | None]:
     """The learner over samples that have a class; its probabilities are scored by the strategies themselves."""
     return _settings(recipe).build(base, objective, schedule), None
@@ -70,15 +78,17 @@ def _settings(recipe: Recipe) -> Any:
     return component(learners, "learner", recipe.learner.name, recipe.learner.params)
 
 
-def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> None:
+def regions(
+    recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path, run: RunDir, device: torch.device
+) -> None:
     """None: an image has one class."""
 
 
-def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> None:
+def spending(recipe: Recipe, dataset: Dataset, parted: Parts | None) -> None:
     """None: a label is a label."""
 
 
-def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None) -> tuple[Oracle, Holdout]:
+def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Parts | None) -> tuple[Oracle, Holdout]:
     """Who answers, and who measures."""
     check_classes(dataset.classes)
     return _oracle(recipe, dataset, run), Holdout(dataset.manifest, dataset.truth)

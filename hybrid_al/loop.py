@@ -27,7 +27,7 @@ from .manifest import Manifest
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
-from .regions import Regions
+from .regions import Parts, Regions
 from .rng import derive
 from .rundir import RunDir, write_arrays
 from .spending import Spending, spent_out
@@ -67,33 +67,37 @@ class Experiment:
     calibrating: Calibrating | None = None
     stopping: Stopping = field(default_factory=Stopping)
     scorer: Scoring | None = None
-    regions: Regions | None = None
+    regions: Parts | None = None
     spending: Spending | None = None
 
     def __post_init__(self) -> None:
-        """Refuse budgets that the pool cannot pay for."""
-        pool, what = len(self.pool), "samples" if self.regions is None else "regions"
-        labels = sum(self.budgets if self.spending is None else self.budgets[:1])
+        """Refuse budgets that the pool cannot pay for, as far as that is known before."""
+        pool, what = self.pool, "samples" if self.regions is None else "regions"
+        labels = sum(self.budgets if self.spending is None and self._fixed else self.budgets[:1])
         if labels > pool:
             raise InputError("loop.budgets", f"at most the pool's {pool} {what} in all", str(labels))
 
     @property
-    def pool(self) -> IntArray:
-        """All that may be asked about: samples, or units."""
-        return self.manifest.indices("pool") if self.regions is None else self.regions.units
+    def _fixed(self) -> bool:
+        return self.regions is None or self.regions.fixed
 
-    def samples(self, picks: IntArray) -> IntArray:
-        """The sample of each pick."""
-        return picks if self.regions is None else self.regions.samples(picks)
+    @property
+    def pool(self) -> int:
+        """How many the first round may ask about: samples, or units."""
+        return len(self.manifest.indices("pool") if self.regions is None else self.regions.at(0).units)
 
-    def labels(self, labels: LabelStore) -> LabelStore:
-        """What was said, of samples or of units."""
-        return labels if self.regions is None else self.regions.labels(labels)
+    def samples(self, picks: IntArray, round: int) -> IntArray:
+        """The sample of each pick of a round."""
+        return picks if self.regions is None else self.regions.at(round).samples(picks)
+
+    def labels(self, labels: LabelStore, round: int) -> LabelStore:
+        """What was said up to a round, of samples or of units of that round."""
+        return labels if self.regions is None else self.regions.at(round).labels(labels)
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """Whether the committed rounds are all there will be."""
         if self.spending is not None and rounds:
-            unit, all_labeled = self.spending.unit, rounds[-1].labeled >= len(self.pool)
+            unit, all_labeled = self.spending.unit, self._fixed and rounds[-1].labeled >= self.pool
             if all_labeled or spent_out(unit, self.budgets, rounds):
                 return True
         return len(rounds) >= len(self.budgets) or (self.stopping.enforce and self.stopping.enough(rounds))
@@ -194,7 +198,10 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         rows = np.asarray([experiment.manifest.position[i] for i in committed], dtype=np.int64)
         return rows if units is None else units
     (_, strategy), spending = experiment.strategy(r), experiment.spending if r > 0 else None
-    state = _state(experiment, disk, r, strategy.needs | (spending.needs if spending else frozenset()))
+    regions = _regions(experiment, disk, r)
+    if spending is not None and regions is not None:
+        spending = replace(spending, sizes=regions.pixels)
+    state = _state(experiment, disk, r, strategy.needs | (spending.needs if spending else frozenset()), regions)
     budget = experiment.budgets[r] if spending is None else 1
     if budget > len(state.candidates):
         raise InputError(f"budget of round {r}", f"at most {len(state.candidates)} candidates left", str(budget))
@@ -202,15 +209,30 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         query = check_query(strategy.select(state, budget, derive(experiment.seed, "query", r)), state, budget)
     else:
         query = spending.query(strategy, state, disk.rounds(), lambda: derive(experiment.seed, "query", r))
-    parts = 1 if experiment.regions is None else experiment.regions.parts
-    disk.commit_query(r, query, experiment.manifest, parts)
+    disk.commit_query(r, query, experiment.manifest, 1 if regions is None else regions.parts)
     return query.indices
 
 
-def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need]) -> QueryState:
+def _regions(experiment: Experiment, disk: RunDir, r: int) -> Regions | None:
+    """The parts that round r may ask about; such as follow the model are drawn by that of round r - 1 first."""
+    parts, learner = experiment.regions, experiment.learner
+    if parts is None:
+        return None
+
+    def predict(samples: IntArray) -> Iterator[PredictionBatch]:
+        learner.load(disk.round_path(r - 1) / "model.safetensors")
+        return learner.predict(samples)
+
+    parts.draw(r, disk.labels(len(experiment.manifest)), predict)
+    return parts.at(r)
+
+
+def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need], regions: Regions | None) -> QueryState:
     """What the strategy of round r may look at, read back from the commit of round r - 1; nothing it does not need."""
-    labels = experiment.labels(disk.labels(len(experiment.manifest)))
-    candidates = np.setdiff1d(experiment.pool, labels.answered)
+    labels, pool = disk.labels(len(experiment.manifest)), experiment.manifest.indices("pool")
+    if regions is not None:
+        labels, pool = regions.labels(labels), regions.units
+    candidates = np.setdiff1d(pool, labels.answered)
     predictor, consistency, extras = None, None, dict[str, FloatArray]()
     if "stage0" in needs:
         extras |= _records(experiment)
@@ -231,7 +253,7 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
             extras |= experiment.learner.extras(frozenset({"gradients"}))
         if "consistency" in needs:
             consistency = Consistency.load(previous / "consistency.npz")
-    groups, parts = experiment.manifest.group_codes, 1 if experiment.regions is None else experiment.regions.parts
+    groups, parts = experiment.manifest.group_codes, 1 if regions is None else regions.parts
     if parts > 1:
         groups, extras = np.repeat(groups, parts), {name: np.repeat(v, parts, axis=0) for name, v in extras.items()}
     return QueryState(
@@ -241,7 +263,7 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need])
         groups=groups,
         embeddings=replace(experiment.embeddings, parts=parts),
         predictor=predictor,
-        scorer=None if predictor is None or experiment.scorer is None else experiment.scorer(predictor),
+        scorer=None if predictor is None or experiment.scorer is None else experiment.scorer(predictor, regions),
         consistency=consistency,
         extras=extras,
     )
@@ -298,7 +320,7 @@ def _commit(
     metrics: dict[str, float],
     seconds: dict[str, float],
 ) -> None:
-    folder = disk.round_path(r)
+    folder, samples = disk.round_path(r), experiment.samples(picks, r)
     experiment.learner.save(folder / "model.safetensors")
     if fit.consistency is not None:
         write_arrays(folder / "consistency.npz", fit.consistency.arrays())
@@ -306,8 +328,8 @@ def _commit(
         index=r,
         strategy=experiment.strategy(r)[0],
         budget=len(picks),
-        query=tuple(experiment.manifest.ids[i] for i in experiment.samples(picks).tolist()),
-        labeled=len(experiment.labels(labels).labeled),
+        query=tuple(experiment.manifest.ids[i] for i in samples.tolist()),
+        labeled=len(experiment.labels(labels, r).labeled),
         metrics=metrics,
         seed=experiment.seed,
         seconds=seconds,
@@ -316,7 +338,7 @@ def _commit(
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         },
     )
-    _track(experiment, tracker, row, labels, fit, experiment.samples(picks))
+    _track(experiment, tracker, row, labels, fit, samples)
     disk.commit_round(row, labels)
 
 

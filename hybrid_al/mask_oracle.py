@@ -18,7 +18,7 @@ from .learner import Learner
 from .manifest import Manifest, Split
 from .mask_metrics import averaged, structures
 from .oracle import Measured
-from .regions import Regions
+from .regions import Parts, Regions
 from .rundir import RunDir, write_atomic
 from .types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
 from .weak import points, scribbles, strokes
@@ -100,20 +100,21 @@ class SimulatedRegions:
 
     known: BoolArray
     truth: Callable[[IntArray], LabelMap]
-    regions: Regions
+    regions: Parts
     run: RunDir
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; the query is of units, an annotation of a sample with the parts that were asked."""
-        return tuple(self._answer(i, parts, round) for i, parts in self.regions.by_sample(query).items())
+        regions = self.regions.at(round)
+        return tuple(self._answer(regions, i, parts, round) for i, parts in regions.by_sample(query).items())
 
-    def _answer(self, index: int, parts: tuple[int, ...], round: int) -> Annotation:
-        row = np.asarray([index], dtype=np.int64)
-        shown = np.full(self.regions.maps(row).shape[1:], IGNORE, dtype=np.uint8)
+    def _answer(self, regions: Regions, index: int, parts: tuple[int, ...], round: int) -> Annotation:
+        asked = regions.covered(index, parts)
+        shown = np.full(asked.shape, IGNORE, dtype=np.uint8)
         if self.known[index]:
             earlier = [file for r in range(round) if (file := _file(self.run, r, index)).is_file()]
             before = from_png(earlier[-1].read_bytes()) if earlier else shown
-            shown = np.where(np.isin(self.regions.maps(row)[0], parts), self.truth(row)[0], before)
+            shown = np.where(asked, self.truth(np.asarray([index], dtype=np.int64))[0], before)
         if (shown == IGNORE).all():
             return Annotation(index, "skip", None, "simulated", round, region=parts)
         target = _filed(self.run, round, index, shown)

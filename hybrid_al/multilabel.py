@@ -18,12 +18,14 @@ from .oracle import BETWEEN, NONE, SKIP, Oracle, worklist
 from .query import QueryStrategy
 from .query.base import Predictor, Scorer, Scoring
 from .recipe import Recipe
-from .regions import Regions
+from .regions import Parts, Regions
 from .rundir import RunDir
 from .tryout import try_strategy
 from .types import Annotation, BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    import torch
+
     from .data.store import ImageStore
     from .network_learner import Foundation
     from .semi.base import Objective
@@ -91,14 +93,20 @@ def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
 
 
 def learner(
-    recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+    recipe: Recipe,
+    dataset: Dataset,
+    base: Foundation,
+    objective: Any,
+    schedule: Schedule,
+    run: RunDir,
+    parted: Parts | None,
 ) -> tuple[Learner, Scoring]:
     """The learner of classification over L questions of two classes, and what scores a sample by all of them."""
-    made, _ = classification.learner(recipe, dataset, replace(base, multilabel=True), objective, schedule, run)
+    made, _ = classification.learner(recipe, dataset, replace(base, multilabel=True), objective, schedule, run, parted)
     return made, scorer
 
 
-def scorer(predictor: Predictor) -> Scorer:
+def scorer(predictor: Predictor, regions: Regions | None = None) -> Scorer:
     """The mean over the labels of a score of each: of their entropies the binary entropy of the sample.
 
     The mean, so that no label is worth more than another; a sum would say the same, as all samples have L labels.
@@ -111,16 +119,18 @@ def scorer(predictor: Predictor) -> Scorer:
     return score
 
 
-def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> None:
+def regions(
+    recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path, run: RunDir, device: torch.device
+) -> None:
     """None: labels are an image's."""
 
 
-def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> None:
+def spending(recipe: Recipe, dataset: Dataset, parted: Parts | None) -> None:
     """None: a label is a label."""
 
 
 def truth(
-    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Parts | None
 ) -> tuple[Oracle, LabelHoldout]:
     """Who answers, and who measures."""
     labels, pool = labels_of(dataset), dataset.manifest.indices("pool")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from .pixels import entropy
 from .regions import MOST_PARTS
 
 
+@runtime_checkable
 class BoxUnit(Protocol):
     """How a model's boxes are found: a frozen dataclass of its settings. A box is (top, left, bottom, right).
 

@@ -145,7 +145,8 @@ class SegmentationSection(_Section):
     network    the decoder around the encoder, with settings of segmentation-models-pytorch (`decoder_channels`, ...)
     reduction  how scores of pixels become that of an image, in queries and in the consistency record; the mean over all
                pixels is the survey's
-    unit       what a query asks about and a budget counts: the image (or slice), windows or superpixels of it
+    unit       what a query asks about and a budget counts: the image (or slice), windows or superpixels of it, or boxes
+               that the last model proposes (ripu, peaks)
     """
 
     network: Named = Component(name="unet")

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from .labels import LabelStore
-from .types import IntArray, LabelMap
+from .types import BoolArray, IntArray, LabelMap, PredictionBatch
 
 MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
+
+Predict = Callable[[IntArray], Iterator[PredictionBatch]]
+"""What the model of the last round says of samples, in batches; it is loaded when it is called."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """The parts of a pool's images: unit = sample * parts + part.
+    """What a round may ask about: unit = sample * parts + part.
 
-    maps   samples of the pool (B,) -> the part of each of their pixels (B, S, S), `IGNORE` in padding
-    sizes  (N, parts) pixels of each; 0 where there is no such part
+    maps   samples of the pool (B,) -> the part of each of their pixels (B, S, S), counted from the first that may be
+           asked about; `IGNORE` in padding and where there is none
+    sizes  (N, P) pixels of each of these parts; 0 where there is no such part
+    first  number of the first; before it come those of earlier rounds
+    before where there are such: what the round before may ask about
     """
 
     maps: Callable[[IntArray], LabelMap]
     sizes: IntArray
+    first: int = 0
+    before: Callable[[], Regions] | None = None
+
+    fixed: ClassVar[bool] = True
 
     @property
     def parts(self) -> int:
-        """The most that a sample has."""
+        """The most that a sample has by now."""
+        return self.first + self.count
+
+    @property
+    def count(self) -> int:
+        """The most that may be asked about, of a sample."""
         return int(self.sizes.shape[1])
 
     @property
     def units(self) -> IntArray:
-        """All units that have a pixel, ascending."""
-        return np.flatnonzero(self.sizes.ravel())
+        """All units that may be asked about, ascending."""
+        return np.flatnonzero(self.pixels)
+
+    @property
+    def pixels(self) -> IntArray:
+        """Pixels of each unit (N * parts,)."""
+        return np.pad(self.sizes, ((0, 0), (self.first, 0))).ravel()
 
     def samples(self, units: IntArray) -> IntArray:
         """The sample of each unit."""
         return units // self.parts
+
+    def places(self, units: IntArray) -> IntArray:
+        """The number that each unit's part has in the map of its sample; below 0 for a part of an earlier round."""
+        return units % self.parts - self.first
+
+    def older(self, units: IntArray) -> tuple[Regions, IntArray]:
+        """What the round before may ask about, and the numbers that units of earlier rounds have there."""
+        assert self.before is not None
+        before = self.before()
+        return before, self.samples(units) * before.parts + units % self.parts
 
     def by_sample(self, units: IntArray) -> dict[int, tuple[int, ...]]:
         """Sample -> its parts among some units, in the order of the units."""
@@ -45,6 +76,10 @@ class Regions:
             sample, part = divmod(unit, self.parts)
             found[sample] = (*found.get(sample, ()), part)
         return found
+
+    def covered(self, sample: int, parts: Iterable[int]) -> BoolArray:
+        """Which pixels (S, S) of a sample lie in some parts that may be asked about."""
+        return np.isin(self.maps(np.asarray([sample]))[0], np.asarray(list(parts)) - self.first)
 
     def labels(self, labels: LabelStore) -> LabelStore:
         """Annotations of units, from those of samples, which name the parts that they are about."""
@@ -55,6 +90,53 @@ class Regions:
         ]
         return LabelStore(labels.n * self.parts, tuple(given))
 
+    # -- the same parts in every round: what `Parts` asks ------------------------------------------------------------
+
+    def at(self, round: int) -> Regions:
+        """See `Parts.at`."""
+        return self
+
+    def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:
+        """See `Parts.draw`: there is nothing to draw."""
+
     def open(self, labels: LabelStore) -> IntArray:
-        """Samples of the pool that have a part without a label, ascending."""
+        """See `Parts.open`."""
         return np.unique(self.samples(np.setdiff1d(self.units, self.labels(labels).labeled)))
+
+    def asked(self, labels: LabelStore) -> Callable[[int], list[BoolArray]]:
+        """See `Parts.asked`."""
+        parts = self.by_sample(self.labels(labels).answered)
+
+        def of(sample: int) -> list[BoolArray]:
+            where = self.maps(np.asarray([sample]))[0]
+            return [where == part for part in parts.get(sample, ())]
+
+        return of
+
+
+class Parts(Protocol):
+    """How images are asked about in parts: the same in every round (`Regions`), or such as follow the model.
+
+    A part keeps its number, which annotations name (`Annotation.region`); the number of a unit is that of its round.
+    """
+
+    @property
+    def fixed(self) -> bool:
+        """Whether all rounds ask about the same parts."""
+        ...
+
+    def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:
+        """Commit to disk what a round may ask about, where that is not there yet; `labels` are those before it."""
+        ...
+
+    def at(self, round: int) -> Regions:
+        """What a round may ask about."""
+        ...
+
+    def open(self, labels: LabelStore) -> IntArray:
+        """Samples of the pool that have a pixel without a label, ascending."""
+        ...
+
+    def asked(self, labels: LabelStore) -> Callable[[int], list[BoolArray]]:
+        """Sample -> the pixels (S, S) of each of its parts that was asked about."""
+        ...

@@ -29,12 +29,12 @@ from .part_scores import PART_SCORES
 from .pixel_gradients import last_layer_gradients
 from .pixel_record import MapRecorder
 from .pixels import PIXEL_SCORES, Reduction, by_part
-from .regions import Regions
+from .regions import Parts, Regions
 from .rng import derive, derive_seed
 from .rundir import sha256_of
 from .semi.dense.base import DenseObjective, LabeledPixels, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
-from .types import GRADIENTS, IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
+from .types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
 BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
@@ -51,8 +51,8 @@ Boxes = Mapping[int, IntArray]
 class MaskInputs:
     """Images (B, C, H, W) with what is known of their pixels, viewed on the device.
 
-    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding; `regions` where parts of
-    images are asked about.
+    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding; `regions` where training
+    records its views of parts of images, which it must then know.
     """
 
     store: ImageStore
@@ -119,10 +119,11 @@ class SegmentLearner:
         answers: Path,
         cache: Path,
         top_up_limit: int,
+        parts: Parts | None = None,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
-        self.answers, self.cache, self.top_up_limit = answers, cache, top_up_limit
+        self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
         self._student: Segmenter | Committee | None = None
         self._teacher: Segmenter | Committee | None = None
 
@@ -131,7 +132,7 @@ class SegmentLearner:
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one mask", "none (all were skipped)")
         masks, seed, regions = self.masks(labels), derive_seed(seed, "fit", round), self.inputs.regions
-        unlabeled = np.setdiff1d(self.pool, masks.samples) if regions is None else regions.open(labels)
+        unlabeled = np.setdiff1d(self.pool, masks.samples) if self.parts is None else self.parts.open(labels)
         kinds, boxes = {labels.current[i].kind for i in masks.samples.tolist()}, self._boxes(labels)
         parts = 1 if regions is None else regions.parts
         recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
@@ -213,15 +214,18 @@ class SegmentLearner:
         for block, probs, _ in self._passes(indices, samples, views):
             yield PredictionBatch(block, probs.cpu().numpy())
 
-    def score(self, name: str, indices: IntArray, samples: int = 1, views: int = 1) -> FloatArray:
+    def score(
+        self, name: str, indices: IntArray, samples: int = 1, views: int = 1, *, regions: Regions | None = None
+    ) -> FloatArray:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
 
-        Where parts of images are asked about: one number a unit, the mean over its pixels. What `part_scores` names is
-        of all pixels of an image or a part together, and may be a vector (K, D); so is `gradients` (see
+        Where `regions` are asked about: one number a unit of theirs, the mean over its pixels. What `part_scores` names
+        is of all pixels of an image or a part together, and may be a vector (K, D); so is `gradients` (see
         `last_layer_gradients`), which images alone have.
         """
-        regions = self.inputs.regions
         if name == GRADIENTS:
+            if regions is not None:
+                raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
             return self._gradients(indices)
         if name not in PIXEL_SCORES and name not in PART_SCORES:
             raise UnknownName("scores of pixels", name, {**PIXEL_SCORES, **PART_SCORES})
@@ -229,20 +233,26 @@ class SegmentLearner:
             rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
         else:
             rows, place = np.unique(regions.samples(indices), return_inverse=True)
-            part = indices % regions.parts
+            part = regions.places(indices)
+            if (old := part < 0).any():  # boxes of an earlier round, that a strategy compares with
+                before, units = regions.older(indices[old])
+                return _placed(
+                    old,
+                    self.score(name, units, samples, views, regions=before),
+                    self.score(name, indices[~old], samples, views, regions=regions),
+                )
         found = [
-            self._of_parts(name, block, probs, valid).double().cpu().numpy()
+            self._of_parts(name, block, probs, valid, regions).double().cpu().numpy()
             for block, probs, valid in self._passes(rows, samples, views)
         ]
         scored: FloatArray = np.concatenate(found)[place, part] if found else np.empty(0)
         return scored
 
-    def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor) -> Tensor:
+    def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor, regions: Regions | None) -> Tensor:
         """A score of images (B, 1), or of their parts (B, P); vectors have one more axis."""
-        regions, count = self.inputs.regions, 1
-        parts = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE)
+        parts, count = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE), 1
         if regions is not None:
-            parts, count = self.inputs.parts(block), regions.parts
+            parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
         if name in PART_SCORES:
             return PART_SCORES[name](probs, parts, count)
         values = PIXEL_SCORES[name](probs)
@@ -252,8 +262,6 @@ class SegmentLearner:
         return sums / pixels.clamp(min=1)
 
     def _gradients(self, indices: IntArray) -> FloatArray:
-        if self.inputs.regions is not None:
-            raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
         network = self._fitted()
         members = [cast(Segmenter, m) for m in network.members] if isinstance(network, Committee) else [network]
         found = [
@@ -357,10 +365,11 @@ class SegmentLearner:
         (`Annotation.cost`). Parts of images are drawn one by one: no outline goes on in the next part.
         """
         pixels, boundary, clicks = masks.pixels[: self.classes], 0, 0.0
+        asked = None if self.parts is None else self.parts.asked(labels)
         for i, known in zip(masks.samples.tolist(), masks.maps, strict=True):
             answer = labels.current[i]
             clicks += 0 if answer.kind == "mask" else answer.cost
-            for drawn in self._drawn(i, known):
+            for drawn in [known] if asked is None else [np.where(part, known, IGNORE) for part in asked(i)]:
                 boundary += outlines.boundary(drawn)
                 clicks += outlines.clicks(drawn) if answer.kind == "mask" else 0
         return {
@@ -371,11 +380,11 @@ class SegmentLearner:
             "cost/clicks": clicks,
         }
 
-    def _drawn(self, index: int, known: LabelMap) -> Iterator[LabelMap]:
-        """What is known of an image, as it was drawn: all of it, or part by part."""
-        if self.inputs.regions is None:
-            yield known
-            return
-        parts = self.inputs.regions.maps(np.asarray([index], dtype=np.int64))[0]
-        for part in np.unique(parts[known != IGNORE]).tolist():
-            yield np.where(parts == part, known, IGNORE).astype(np.uint8)
+
+def _placed(where: BoolArray, some: FloatArray, others: FloatArray) -> FloatArray:
+    """Rows (K, ...) of which `some` belong `where` it is true, in their order, and the others elsewhere."""
+    if not len(others):
+        return some
+    rows = np.empty((len(where), *others.shape[1:]))
+    rows[where], rows[~where] = some, others
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,23 +15,25 @@ from .components import component
 from .data.base import Dataset, Masks
 from .data.images import fitted, to_uint8
 from .data.mask_store import MaskStore
-from .data.masks import inside
 from .errors import InputError, UnknownName
 from .learner import Learner
 from .mask_metrics import structures
 from .mask_oracle import ANSWERS, MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
+from .mask_units import check_skimage, check_unit, parts_of, unit_said
 from .mask_worklist import mask_worklist
 from .oracle import Oracle, WorklistOracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
-from .regions import Regions
+from .regions import Parts, Regions
 from .rundir import RunDir
 from .spending import Spending
 from .tryout import try_strategy
-from .types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray, LabelMap
+from .types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray
 
 if TYPE_CHECKING:
+    import torch
+
     from .data.store import ImageStore
     from .models.encoder import Encoder
     from .models.segmenter import Segmenter
@@ -77,26 +78,11 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
         raise InputError("calibration.fit", "none, in segmentation", recipe.calibration.fit)
     if recipe.loop.stop.enforce:
         raise InputError("loop.stop.enforce", "false, in segmentation", "true")
-    _check_unit(recipe)
+    check_unit(recipe)
     _check_answer(recipe)
     _check_record(recipe.train.params)
     for key, name, strategy in strategies:
         _check_strategy(key, name, strategy, parted=recipe.segmentation.unit.name != "image")
-
-
-def _check_unit(recipe: Recipe) -> None:
-    from .data.units import UNITS, Superpixels, Windows
-
-    chosen, size = recipe.segmentation, recipe.data.image_size
-    unit = component(UNITS, "segmentation.unit", chosen.unit.name, chosen.unit.params)
-    if chosen.unit.name != "image" and recipe.oracle.name == "worklist":
-        raise InputError("segmentation.unit", "image, where people answer (worklist)", chosen.unit.name)
-    if chosen.unit.name != "image" and chosen.reduction.name != "mean":
-        raise InputError("segmentation.reduction", "mean, where parts of images are asked about", chosen.reduction.name)
-    if isinstance(unit, Superpixels):
-        _check_skimage("segmentation.unit")
-    if isinstance(unit, Windows) and unit.side > size:
-        raise InputError("segmentation.unit.side", f"at most the {size} pixels of an image", str(unit.side))
 
 
 def _check_answer(recipe: Recipe) -> None:
@@ -108,12 +94,7 @@ def _check_answer(recipe: Recipe) -> None:
     if recipe.segmentation.unit.name != "image" and answer != MASK:
         raise InputError("oracle.answer", f"{MASK}, where parts of images are asked about", str(answer))
     if answer == "scribbles":
-        _check_skimage("oracle.answer")
-
-
-def _check_skimage(where: str) -> None:
-    if importlib.util.find_spec("skimage") is None:
-        raise InputError(where, "scikit-image (pip install hybrid-al[superpixels])", "none")
+        check_skimage("oracle.answer")
 
 
 def _check_record(params: Mapping[str, object]) -> None:
@@ -218,15 +199,21 @@ def mask_store(recipe: Recipe, dataset: Dataset, cache: Path) -> MaskStore:
 
 
 def learner(
-    recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+    recipe: Recipe,
+    dataset: Dataset,
+    base: Foundation,
+    objective: Any,
+    schedule: Schedule,
+    run: RunDir,
+    parted: Parts | None,
 ) -> tuple[SegmentLearner, Scoring]:
     """The learner over masks, which scores samples by their pixels; `base.encoder` is copied, never changed."""
     from .data.pixel_views import pixel_views
     from .segment_learner import MaskInputs, SegmentLearner
 
     asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
-    parted = regions(recipe, dataset, base.store, base.cache)
-    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, parted)
+    fixed = parted if isinstance(parted, Regions) else None  # the record of others is that of their image
+    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, fixed)
     made = SegmentLearner(
         lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
         inputs,
@@ -239,43 +226,25 @@ def learner(
         answers=run.path,
         cache=base.cache,
         top_up_limit=TOP_UP_LIMIT if "consistency" in asks.needs else 0,  # else nobody reads the record
+        parts=parted,
     )
-    return made, lambda _: made.score
+    return made, lambda _, regions: partial(made.score, regions=regions)
 
 
-def regions(recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
+def regions(
+    recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path, run: RunDir, device: torch.device
+) -> Parts | None:
     """The parts of the pool's images, as the network sees them, where they are what is asked about."""
-    from .data.units import MOST_PARTS, UNITS
-
-    named = recipe.segmentation.unit
-    if named.name == "image":
-        return None
-    unit = component(UNITS, "segmentation.unit", named.name, named.params)
-    pool, sizes = dataset.manifest.indices("pool"), masks_of(dataset).sizes
-
-    def read(i: int) -> LabelMap:
-        shown = inside(sizes[i : i + 1], store.size)[0]
-        parts = unit.parts(store.picture(i), shown)
-        if parts.max() >= MOST_PARTS:
-            raise InputError("segmentation.unit", f"at most {MOST_PARTS} parts an image", str(int(parts.max()) + 1))
-        return np.where(shown, parts, IGNORE).astype(np.uint8)
-
-    keys = [f"{store.keys[i]} {sizes[i]} {unit}" for i in pool.tolist()]
-    names = [f"parts of {dataset.manifest.ids[i]}" for i in pool.tolist()]
-    maps = MaskStore.build(pool, read, keys, names, size=store.size, cache=cache)
-    found = np.zeros((len(dataset.manifest), int(np.flatnonzero(maps.pixels[:IGNORE])[-1]) + 1), dtype=np.int64)
-    for i, parts in zip(pool.tolist(), maps.maps, strict=True):
-        found[i] = np.bincount(parts.ravel(), minlength=IGNORE + 1)[: found.shape[1]]
-    return Regions(maps.batch, found)
+    return parts_of(recipe, dataset.manifest, masks_of(dataset).sizes, store, cache, run, device)
 
 
-def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> Spending | None:
+def spending(recipe: Recipe, dataset: Dataset, parted: Parts | None) -> Spending | None:
     """How picks are paid for where budgets are not of labels."""
     if recipe.loop.unit == "labels":
         return None
     sizes: IntArray | None = None
     if parted is not None:
-        sizes = parted.sizes.ravel()
+        sizes = parted.at(0).pixels  # the loop puts those of each round in their place
     elif recipe.oracle.params.get("answer", MASK) == MASK:
         own = masks_of(dataset).sizes
         boxes = [fitted(height, width, recipe.data.image_size) for height, width in own.tolist()]
@@ -284,7 +253,7 @@ def spending(recipe: Recipe, dataset: Dataset, parted: Regions | None) -> Spendi
 
 
 def truth(
-    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Parts | None
 ) -> tuple[Oracle, MaskHoldout]:
     """Who answers with the masks of the pool, or parts of them, and who measures val and test."""
     check_classes(dataset.classes)
@@ -342,6 +311,8 @@ def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
     chosen, size = recipe.segmentation, recipe.data.image_size
     weights = sum(p.numel() for p in made.parameters()) / 1e6
     lines = [f"  network {chosen.network.name}, {weights:.1f} M weights; score of an image: {chosen.reduction.name}"]
+    if chosen.unit.name != "image":
+        lines.append(f"  asks about {unit_said(recipe)}")
     padded = padded_size(made, size)
     if padded != size:
         inside = f"padded to {padded} px inside the network (stride {made.stride}), its answers cut back"

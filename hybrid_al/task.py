@@ -14,12 +14,14 @@ from .oracle import Holdout, Oracle
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe
-from .regions import Regions
+from .regions import Parts
 from .rundir import RunDir
 from .spending import Spending
 from .types import BoolArray
 
 if TYPE_CHECKING:
+    import torch
+
     from .data.store import ImageStore
     from .network_learner import Foundation
     from .train import Schedule
@@ -54,18 +56,27 @@ class Task(Protocol):
         """The objectives that there are, by name, and the schedule that a recipe starts from."""
 
     def learner(
-        self, recipe: Recipe, dataset: Dataset, base: Foundation, objective: Any, schedule: Schedule, run: RunDir
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        base: Foundation,
+        objective: Any,
+        schedule: Schedule,
+        run: RunDir,
+        parted: Parts | None,
     ) -> tuple[Learner, Scoring | None]:
         """The learner, and what scores samples where they have no class probabilities of their own."""
 
-    def regions(self, recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path) -> Regions | None:
+    def regions(
+        self, recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path, run: RunDir, device: torch.device
+    ) -> Parts | None:
         """The parts of the pool's images, where they are what is asked about."""
 
-    def spending(self, recipe: Recipe, dataset: Dataset, parted: Regions | None) -> Spending | None:
+    def spending(self, recipe: Recipe, dataset: Dataset, parted: Parts | None) -> Spending | None:
         """How picks are paid for where budgets are not of labels."""
 
     def truth(
-        self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Regions | None
+        self, recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Parts | None
     ) -> tuple[Oracle, Holdout | MaskHoldout | LabelHoldout]:
         """Who answers about images, or `parted` about parts of them; and who measures."""
 

@@ -12,6 +12,7 @@ from ..consistency import Consistency
 from ..embeddings import Embeddings, Metric
 from ..errors import InputError
 from ..labels import LabelStore
+from ..regions import Regions
 from ..types import FloatArray, IntArray, Need, PredictionBatch, Query
 
 COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
@@ -36,7 +37,7 @@ Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
-Scoring = Callable[[Predictor], Scorer]
+Scoring = Callable[[Predictor, Regions | None], Scorer]
 """(name of a function of `scores`, indices, samples, views) -> its value of each sample (K,) or (K, D), reduced from
 its pixels or its labels; `types.GRADIENTS` where samples have pixels."""
 

@@ -150,8 +150,8 @@ class ExpectedDice:
 class Ripu:
     """Largest impurity x entropy, see `scores.ripu`; for parts of masks (`segmentation.unit`).
 
-    Xie et al. (CVPR 2022), section 3.2, score the square around every pixel and drop those that overlap a better one;
-    here regions are the windows or superpixels of the recipe, which do not overlap.
+    Xie et al. (CVPR 2022), section 3.2, score the square around every pixel and drop those that overlap a better one:
+    that is `segmentation.unit: ripu`. Here regions are the recipe's units, which do not overlap.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})

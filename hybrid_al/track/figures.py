@@ -269,12 +269,17 @@ def map_figures(run: RunView) -> tuple[Figure, ...]:
 
 
 def _map_rows(run: RunView, r: RoundView) -> tuple[IntArray, IntArray]:
-    """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round."""
+    """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round.
+
+    Where boxes were asked about the record is of their images, all of which it shows.
+    """
     assert r.consistency is not None
-    seen = r.consistency.seen > 0
-    seen[run.answered(r.index)] = False
-    later = run.rounds[r.index + 1 :]
+    seen, later = r.consistency.seen > 0, run.rounds[r.index + 1 :]
     picks = later[0].picked if later else np.empty(0, dtype=np.int64)
+    if run.boxed:
+        picks = np.unique([p.index for p in later[0].picks]) if later else picks
+    else:
+        seen[run.answered(r.index)] = False
     rows = np.setdiff1d(np.flatnonzero(seen), picks)
     return rows[:: -(-len(rows) // MOST_POINTS) or 1], picks[seen[picks]]
 

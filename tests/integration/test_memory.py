@@ -74,7 +74,7 @@ watcher.join()
 print(len(views[0]), store.images.nbytes / 2**20, peak - before)
 """
 
-# the same while the label maps of a pool are made, its pixels are scored, and training's missing views are seen
+# the same while the label maps of a pool are made, its pixels scored, boxes proposed, and training's missing views seen
 MASKS = """
 from hybrid_al.consistency import Recording
 from hybrid_al.data.base import Dataset
@@ -82,11 +82,15 @@ from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.data.pixel_views import pixel_views
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
+from hybrid_al.following import Following
+from hybrid_al.labels import LabelStore
 from hybrid_al.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.pixels import Boundary
+from hybrid_al.proposals import Peaks, Ripu
+from hybrid_al.rundir import RunDir
 from hybrid_al.segment_learner import SCHEDULE, MaskInputs, SegmentLearner
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
 
@@ -115,6 +119,14 @@ def over_pool(learner, rows):
     assert learner.score("gradients", rows).shape == (len(rows), 2 * 8 * 9)
     for batch in learner.predict(rows):
         assert batch.probs.shape[1:] == (1, 2, 64, 64)
+    for unit in (Ripu(8, 4), Peaks((4, 12), 4)):
+        run = RunDir(folder / f"{type(unit).__name__}-{len(rows)}")
+        frames = np.tile([0, 0, 64, 64], (len(rows), 1))
+        boxes = Following(unit, rows, frames, 64, run, torch.device("cpu"))
+        boxes.draw(1, LabelStore(len(rows)), learner.predict)
+        regions = boxes.at(1)
+        assert len(regions.units) > len(rows)
+        learner.score("ripu", regions.units, regions=regions)
     learner._top_up(learner._teacher, MapRecorder(len(rows), 2, Boundary(), Recording()), rows, 0)
 
 store = ImageStore.build(dataset, image_size=64, channels=None, cache=folder / "cache")

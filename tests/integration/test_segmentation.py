@@ -24,6 +24,7 @@ from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
+from hybrid_al.regions import Regions
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from hybrid_al.types import IGNORE
@@ -139,7 +140,8 @@ def test_regions_are_asked_about_and_nothing_else_is_known(
     opened = play(tmp_path / "run", segmentation=segmentation, cold_start=start, query=query, **budgets)
     setup, run = experiment(opened), opened.run
     held = setup.holdout
-    assert setup.regions is not None and isinstance(setup.learner, SegmentLearner) and isinstance(held, MaskHoldout)
+    assert isinstance(setup.regions, Regions) and isinstance(setup.learner, SegmentLearner)
+    assert isinstance(held, MaskHoldout)
     assert [r.labeled for r in run.rounds()] == [6, 11]
     labels = run.labels(len(setup.manifest))
     asked = setup.regions.labels(labels).labeled
@@ -186,8 +188,9 @@ def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> 
 
 def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
     opened = play(tmp_path / "run", segmentation=WINDOWS)
-    learner = experiment(opened).learner
-    assert isinstance(learner, SegmentLearner)
+    setup = experiment(opened)
+    learner, regions = setup.learner, setup.regions
+    assert isinstance(learner, SegmentLearner) and isinstance(regions, Regions)
     learner.load(opened.run.round_path(1) / "model.safetensors")
     slow = []
     units = np.asarray([4 * 7 + 1, 4 * 2, 4 * 7 + 2, 4 * 11 + 3])
@@ -196,7 +199,7 @@ def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
         top, left = 8 * (unit % 4 // 2), 8 * (unit % 2)
         probs_PSC = np.moveaxis(batch.probs[0, :, :, top : top + 8, left : left + 8], (2, 3), (0, 1)).reshape(64, 1, -1)
         slow.append(scores.entropy(probs_PSC.astype(np.float64)).mean())
-    np.testing.assert_allclose(learner.score("entropy", units), slow, rtol=1e-4)
+    np.testing.assert_allclose(learner.score("entropy", units, regions=regions), slow, rtol=1e-4)
 
 
 @pytest.mark.parametrize("train", ["supervised", "cps"])

@@ -16,6 +16,7 @@ from hybrid_al.cli import main
 from hybrid_al.errors import InputError
 from hybrid_al.overview import draw_views, write_reports
 from hybrid_al.recipe import parse
+from hybrid_al.regions import Regions
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
@@ -98,7 +99,7 @@ def test_superpixels_are_those_of_the_middle_slice(root: Path, tmp_path: Path) -
         plain = {**recipe(root, stack=stack), "pretrain": "none", "segmentation": unit}
         opened = opened_with(plain, tmp_path / str(stack) / "run")
         regions = experiment(opened).regions
-        assert regions is not None
+        assert isinstance(regions, Regions)
         found.append(regions.maps(opened.dataset.manifest.indices("pool")))
     np.testing.assert_array_equal(found[0], found[1])
 

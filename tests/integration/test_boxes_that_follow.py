@@ -1,0 +1,231 @@
+"""Boxes that follow the model through the same loop: exactly what was asked is known, and paid for once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_al import loop, scores
+from hybrid_al.assemble import Project, experiment
+from hybrid_al.cli import main
+from hybrid_al.consistency import Consistency
+from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.following import Following
+from hybrid_al.mask_oracle import MaskHoldout
+from hybrid_al.overview import write_reports
+from hybrid_al.rundir import write_arrays
+from hybrid_al.segment_learner import SegmentLearner
+from hybrid_al.semi.dense.base import labeled_loss
+from hybrid_al.track.base import Trackers
+from hybrid_al.types import IGNORE
+from pretrain.stage0 import ensure
+
+if TYPE_CHECKING:
+    from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, play, project
+else:  # pytest puts the folder of a test on the path
+    from test_segmentation import N_POOL, TINY, WINDOWS, play, project
+
+RIPU = {**WINDOWS, "unit": {"name": "ripu", "side": 6, "most": 3}}
+PEAKS = {**WINDOWS, "unit": {"name": "peaks", "side": [3, 8], "most": 4}}
+LOOP = {"budgets": [6, 5, 4]}
+
+
+def begun(path: Path, **changes: Any) -> tuple[Project, loop.Experiment]:
+    opened = project(path, **changes)
+    ensure(opened, Trackers(), lambda *_: None)
+    opened.claim()
+    return opened, experiment(opened)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "start", "query"),
+    [
+        (RIPU, "random", "random"),
+        (RIPU, "typiclust", "ripu"),
+        (RIPU, "random", {"name": "hybrid"}),
+        (RIPU, "random", "cdal"),
+        (PEAKS, "random", "entropy"),
+        (PEAKS, "typiclust", "foreground_random"),
+        (PEAKS, "random", {"name": "hybrid", "batch": {"name": "per_group", "most": 1}}),
+    ],
+)
+def test_boxes_are_asked_about_once_and_nothing_else_is_known(
+    tmp_path: Path, segmentation: Any, start: str, query: Any
+) -> None:
+    opened = play(tmp_path / "run", segmentation=segmentation, cold_start=start, query=query, loop=LOOP)
+    setup, run = experiment(opened), opened.run
+    assert isinstance(setup.regions, Following) and isinstance(setup.learner, SegmentLearner)
+    assert isinstance(setup.holdout, MaskHoldout)
+    assert [r.labeled for r in run.rounds()] == [6, 11, 15]
+    known, paid = np.full((len(setup.manifest), 16, 16), IGNORE, dtype=np.uint8), 0
+    for r, row in enumerate(run.rounds()):
+        regions, units = setup.regions.at(r), run.query_units(r)
+        assert units is not None and np.isin(units, regions.units).all()
+        with (run.round_path(r) / "query.csv").open(newline="") as file:
+            for unit, line in zip(units.tolist(), csv.DictReader(file), strict=True):
+                sample, part = divmod(unit, regions.parts)
+                assert (setup.manifest.ids[sample], int(line["region"])) == (line["id"], part)
+                where = regions.covered(sample, (part,))
+                assert (known[sample][where] == IGNORE).all()  # what is known is never asked about again
+                known[sample][where] = setup.holdout.truth(np.asarray([sample]))[0][where]
+                paid += int(where.sum())
+        assert row.metrics["cost/pixels"] == paid
+    labels = run.labels(len(setup.manifest))
+    masks = setup.learner.masks(labels)
+    np.testing.assert_array_equal(masks.maps, known[masks.samples])
+    assert (masks.maps != IGNORE).sum() == paid and np.isin(masks.samples, np.arange(N_POOL)).all()
+    page = write_reports([run.path], None).read_text()
+    assert "test/dice by pixels" in page
+
+
+def test_pixels_that_were_not_asked_about_send_exactly_no_gradient(tmp_path: Path) -> None:
+    opened = play(tmp_path / "run", segmentation=PEAKS, query="entropy", loop=LOOP)
+    setup, labels = experiment(opened), opened.run.labels(len(opened.dataset.manifest))
+    assert isinstance(setup.learner, SegmentLearner)
+    masks = setup.learner.masks(labels)
+    shown = setup.learner.inputs.labeled(masks.samples, masks, torch.Generator().manual_seed(0), True)
+    logits = torch.randn(len(shown.y), 2, 16, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    labeled_loss(logits, shown).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    moved = logits.grad.abs().sum(dim=1)
+    assert (moved[shown.y == IGNORE] == 0).all() and (moved[shown.y != IGNORE] > 0).all()
+    assert 0 < int((shown.y != IGNORE).sum()) < shown.y.numel() / 2
+
+
+def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
+    opened = play(tmp_path / "run", segmentation=PEAKS, loop=LOOP)
+    setup = experiment(opened)
+    assert isinstance(setup.learner, SegmentLearner) and setup.regions is not None
+    setup.learner.load(opened.run.round_path(0) / "model.safetensors")
+    regions = setup.regions.at(1)
+    units = np.random.default_rng(0).permutation(regions.units)[:9]
+    asked = regions.labels(opened.run.labels(len(setup.manifest)).as_of(0)).labeled[:2]  # windows of the round before
+    units = np.concatenate([units[:4], asked, units[4:]])
+    slow: dict[str, list[float]] = {"entropy": [], "ripu": []}
+    for unit in units.tolist():
+        sample, part = divmod(unit, regions.parts)
+        (batch,) = setup.learner.predict(np.asarray([sample]))
+        owner = regions if part >= regions.first else setup.regions.at(0)
+        inside = batch.probs[0, :, :, owner.covered(sample, (part,))].astype(np.float64)  # (pixels, S, C)
+        slow["entropy"].append(scores.entropy(inside).mean())
+        slow["ripu"].append(float(scores.ripu(np.moveaxis(inside, 0, -1)[None])[0]))
+    for name, expected in slow.items():
+        np.testing.assert_allclose(setup.learner.score(name, units, regions=regions), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_record_of_a_box_is_that_of_its_image(tmp_path: Path) -> None:
+    query = {"name": "hybrid", "score": {"consistency": 1.0}, "batch": {"name": "topk"}}
+    run = play(tmp_path / "run", segmentation=RIPU, query=query, loop=LOOP).run
+    record = Consistency.load(run.round_path(0) / "consistency.npz")
+    assert len(record.seen) == N_POOL + 9 and (record.seen[:N_POOL] >= 2).all()
+    parts = json.loads((run.round_path(1) / "round.json").read_text())["query"]
+    unsteady = record.uncertainty()[:N_POOL]
+    best = np.argsort(-unsteady, kind="stable")[0]
+    units = run.query_units(1)
+    assert units is not None and len(parts) == 5
+    samples = units // (9 + 3)  # the grid has 3 x 3 windows
+    assert samples[0] == best and (np.diff(unsteady[samples]) <= 0).all()
+
+
+@pytest.mark.parametrize(("unit", "query"), [("pixels", "ripu"), ("boundary", "entropy"), ("clicks", "random")])
+def test_budgets_are_spent_in_what_boxes_cost(tmp_path: Path, unit: str, query: str) -> None:
+    price = {"pixels": 100, "boundary": 20, "clicks": 12}[unit]
+    budgets = {"budgets": [5, price, price], "unit": unit}
+    opened = play(tmp_path / "run", segmentation=PEAKS, query=query, loop=budgets)
+    rows = opened.run.rounds()
+    cost = [row.metrics[f"cost/{unit}"] for row in rows]
+    assert rows[0].labeled == 5 and experiment(opened).over(rows) and (np.diff(cost) >= 0).all()
+    if unit == "pixels":  # known before, so never overspent
+        assert 2 * price - 64 < cost[-1] - cost[0] <= 2 * price
+
+
+def test_killed_in_the_middle_of_a_round_it_goes_on_with_the_boxes_on_disk(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"segmentation": RIPU, "query": "entropy", "loop": LOOP}
+    whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
+    half, setup = begun(cut, **changes)
+    loop.play(setup, half.run, Trackers(), 0)
+    assert setup.regions is not None
+    setup.regions.draw(1, half.run.labels(len(setup.manifest)), _loaded(setup, half))  # drawn, nobody asked
+    loop.play(experiment(half), half.run, Trackers(), 1)
+    _, again = begun(cut, **changes)
+    again.oracle.annotate(loop.select(again, half.run, 2), 2)  # asked and answered, never trained
+    assert [(r.query, r.metrics, r.digests) for r in play(cut, **changes).run.rounds()] == [
+        (r.query, r.metrics, r.digests) for r in whole.rounds()
+    ]
+
+
+def test_boxes_that_were_committed_are_never_drawn_again(tmp_path: Path) -> None:
+    half, setup = begun(tmp_path / "run", segmentation=RIPU, query="entropy", loop=LOOP)
+    loop.play(setup, half.run, Trackers(), 0)
+    boxes = np.zeros((len(setup.manifest), 3, 4), dtype=np.int64)
+    boxes[np.setdiff1d(np.arange(N_POOL), half.run.labels(len(setup.manifest)).labeled)[:5], 0] = 12, 12, 15, 14
+    write_arrays(half.run.round_path(1) / "boxes.npz", {"boxes": boxes})  # such as no model would draw
+    loop.play(setup, half.run, Trackers(), 1)
+    last = half.run.rounds()[1]
+    assert len(set(last.query)) == 5
+    assert last.metrics["cost/pixels"] - half.run.rounds()[0].metrics["cost/pixels"] == 5 * 6
+
+
+def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"budget of round 1: expected at most \d+ candidates left, got 99"):
+        play(tmp_path / "run", segmentation=RIPU, loop={"budgets": [6, 99]})
+    with pytest.raises(InputError, match="budgets: expected at most the pool's 144 regions in all, got 200"):
+        play(tmp_path / "other", segmentation=RIPU, loop={"budgets": [200, 1]})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unit": {"name": "ripu", "side": 17}}, "unit.side: expected at most the 16 pixels"),
+        ({"unit": {"name": "peaks", "side": [4, 17]}}, "unit.side: expected at most the 16 pixels"),
+        ({"unit": {"name": "ripu", "side": 1}}, "unit.side: expected at most 254 windows of it in an image, got 256"),
+        ({"unit": {"name": "peaks", "side": [9, 4]}}, "unit.*side: expected a largest side of 9 or more"),
+        ({"unit": {"name": "ripu", "sides": 4}}, "sides"),
+        ({"unit": {"name": "rippu"}}, "ripu"),
+        ({**RIPU, "reduction": "boundary"}, "segmentation.reduction: expected mean"),
+    ],
+)
+def test_boxes_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, change: Any, said: str) -> None:
+    with pytest.raises((InputError, UnknownName), match=said):
+        project(tmp_path / "run", segmentation={**RIPU, **change})
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "said"),
+    [
+        (
+            RIPU,
+            "asks about windows of 6 x 6 px that .*, 3 an image and round at most; the cold start about the 9 windows",
+        ),
+        (
+            PEAKS,
+            "asks about boxes of 3 to 8 px a side around peaks .*; the cold start about the 4 windows of a grid of 8",
+        ),
+        (WINDOWS, "asks about windows of 8 x 8 px, 4 an image"),
+    ],
+)
+def test_check_says_what_a_unit_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], segmentation: Any, said: str
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps({**TINY, "segmentation": segmentation}))
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", str(file), "--run-dir", str(tmp_path / "run")])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "asks about" in line]
+    assert len(lines) == 1
+    assert re.search(said, lines[0])
+
+
+def _loaded(setup: loop.Experiment, opened: Project) -> Any:
+    def predict(rows: Any) -> Any:
+        setup.learner.load(opened.run.round_path(0) / "model.safetensors")
+        return setup.learner.predict(rows)
+
+    return predict

@@ -1,0 +1,129 @@
+"""Parts that follow the model: boxes of each round on disk, their numbers, and what was asked of an image by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_al.data.units import Windows
+from hybrid_al.errors import InputError
+from hybrid_al.following import Following
+from hybrid_al.labels import LabelStore
+from hybrid_al.mask_oracle import SimulatedRegions, from_png
+from hybrid_al.proposals import Ripu
+from hybrid_al.rundir import RunDir
+from hybrid_al.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
+
+N, SIZE, SIDE, MOST = 4, 10, 4, 3
+GRID = 9  # windows of the grid
+FRAMES = np.asarray([[0, 0, 10, 10], [2, 0, 8, 10], [0, 0, 10, 10], [0, 3, 10, 7]])
+POOL = np.asarray([0, 1, 3])
+
+
+def parts(run: Path) -> Following:
+    return Following(Ripu(SIDE, MOST), POOL, FRAMES, SIZE, RunDir(run), torch.device("cpu"))
+
+
+def predict(rows: IntArray) -> Iterator[PredictionBatch]:
+    """Noise that hangs on the sample alone, in batches of two."""
+    for start in range(0, len(rows), 2):
+        block = rows[start : start + 2]
+        maps = [np.random.default_rng(int(i)).dirichlet((1, 1), (1, SIZE, SIZE)) for i in block]
+        yield PredictionBatch(block, np.moveaxis(np.stack(maps), -1, 2).astype(np.float32))
+
+
+def asked(round: int, **regions: tuple[int, ...]) -> list[Annotation]:
+    return [Annotation(int(i[1:]), "mask", "x", "me", round, region=region) for i, region in regions.items()]
+
+
+def test_without_a_model_they_are_the_windows_of_the_grid(tmp_path: Path) -> None:
+    here = parts(tmp_path)
+    here.draw(0, LabelStore(N), predict)
+    grid = here.at(0)
+    assert grid.parts == grid.count == GRID and grid.first == 0 and not list(tmp_path.iterdir())
+    for i in POOL.tolist():
+        shown = np.zeros((SIZE, SIZE), dtype=np.bool_)
+        top, left, bottom, right = FRAMES[i]
+        shown[top:bottom, left:right] = True
+        windows = Windows(SIDE).parts(np.zeros((SIZE, SIZE, 1), dtype=np.uint8), shown)
+        expected = np.where(shown, windows, IGNORE)
+        np.testing.assert_array_equal(grid.maps(np.asarray([i]))[0], expected)
+        assert grid.sizes[i].tolist() == [(expected == part).sum() for part in range(GRID)]
+    assert not grid.sizes[2].any() and grid.units.tolist() == np.flatnonzero(grid.sizes).tolist()
+
+
+def test_boxes_of_a_round_are_drawn_once_around_what_was_asked(tmp_path: Path) -> None:
+    here, labels = parts(tmp_path), LabelStore(N).add(asked(0, s0=(4, 0), s3=(1,)))
+    with pytest.raises(InputError, match="the boxes of round 1"):
+        here.at(1)
+    here.draw(1, labels, predict)
+    first = here.at(1)
+    assert (first.first, first.count, first.parts) == (GRID, MOST, GRID + MOST)
+    covered = {i: first.maps(np.asarray([i]))[0] != IGNORE for i in range(N)}
+    for i, (top, left, bottom, right) in enumerate(FRAMES.tolist()):
+        assert covered[i][top:bottom, left:right].sum() == covered[i].sum() == first.sizes[i].sum()
+    assert not covered[0][4:8, 4:8].any() and not covered[0][:4, :4].any() and not covered[3][:4, 3:7].any()
+    assert not covered[2].any() and all(covered[i].any() for i in POOL)
+    here.draw(1, LabelStore(N), lambda rows: pytest.fail("they are on disk"))
+    np.testing.assert_array_equal(here.at(1).sizes, first.sizes)
+
+
+def test_part_numbers_go_on_from_round_to_round(tmp_path: Path) -> None:
+    here, labels = parts(tmp_path), LabelStore(N).add(asked(0, s0=(4,), s1=(3, 4)))
+    here.draw(1, labels, predict)
+    first = here.at(1)
+    pick = first.units[-1:]  # the last box of the last image
+    sample, (part,) = next(iter(first.by_sample(pick).items()))
+    assert sample == 3 and GRID <= part < GRID + MOST and first.places(pick).tolist() == [part - GRID]
+    np.testing.assert_array_equal(first.covered(3, (part,)), first.maps(np.asarray([3]))[0] == part - GRID)
+    assert first.labels(labels).answered.tolist() == [i * first.parts + p for i, p in ((0, 4), (1, 3), (1, 4))]
+    labels = labels.add(asked(1, s3=(part,), s0=(GRID,)))
+    here.draw(2, labels, predict)
+    second = here.at(2)
+    assert second.first == GRID + MOST and (second.units % second.parts >= second.first).all()
+    assert not np.intersect1d(second.labels(labels).answered, second.units).size
+    assert second.pixels.sum() == second.sizes.sum() and len(second.pixels) == N * second.parts
+    known = here.asked(labels)
+    boxes = known(3)
+    assert len(boxes) == 1 and (boxes[0] == first.covered(3, (part,))).all() and not known(2)
+    assert [int(box.sum()) for box in known(0)] == [16, first.sizes[0, 0]]
+    whole = np.sum(known(0), axis=0) + (second.maps(np.asarray([0]))[0] != IGNORE)
+    assert whole.max() == 1  # nothing is asked about twice
+
+
+def test_an_image_is_open_until_all_of_its_picture_has_a_label(tmp_path: Path) -> None:
+    here, every = parts(tmp_path), tuple(range(GRID))
+    sizes = here.at(0).sizes
+    there = tuple(int(p) for p in np.flatnonzero(sizes[3]))
+    assert here.open(LabelStore(N)).tolist() == POOL.tolist()
+    assert here.open(LabelStore(N).add(asked(0, s3=there, s0=every[1:]))).tolist() == [0, 1]
+    skipped = [Annotation(3, "skip", None, "me", 0, region=there)]
+    assert here.open(LabelStore(N).add(skipped)).tolist() == POOL.tolist()
+    full = LabelStore(N).add(asked(0, s3=there))
+    here.draw(1, full, predict)
+    assert not here.at(1).sizes[3].any() and here.at(1).sizes[0].all()
+
+
+def test_an_answer_holds_exactly_the_boxes_that_were_asked_by_then(tmp_path: Path) -> None:
+    truth: LabelMap = np.random.default_rng(0).integers(0, 3, (N, SIZE, SIZE)).astype(np.uint8)
+    here = parts(tmp_path)
+    oracle = SimulatedRegions(np.ones(N, dtype=np.bool_), lambda rows: truth[rows], here, RunDir(tmp_path))
+    labels, expected = LabelStore(N), np.full((N, SIZE, SIZE), IGNORE)
+    for r in range(3):
+        here.draw(r, labels, predict)
+        regions = here.at(r)
+        units = np.random.default_rng(r).choice(regions.units, 4, replace=False)
+        given = oracle.annotate(units, r)
+        for unit in units.tolist():
+            sample = unit // regions.parts
+            where = regions.covered(sample, (unit % regions.parts,))
+            assert where.sum() == regions.pixels[unit] and (expected[sample][where] == IGNORE).all()
+            expected[sample][where] = truth[sample][where]
+        for a in given:
+            np.testing.assert_array_equal(from_png((tmp_path / str(a.target)).read_bytes()), expected[a.index])
+        labels = labels.add(given)
+    assert len(regions.labels(labels).labeled) == 12
