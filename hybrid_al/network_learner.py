@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .committee import go_on, load_networks, save_networks
 from .data.loaders import Inputs
 from .data.store import ImageStore
 from .data.views import Views
@@ -17,7 +18,7 @@ from .embeddings import Embeddings
 from .errors import InputError
 from .labels import LabelStore, dealt
 from .learner import FitResult, Log
-from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, without_prefix
+from .models.checkpoint import seed_of
 from .models.classifier import Classifier
 from .models.encoder import Encoder
 from .predict import predict
@@ -109,9 +110,7 @@ class NetworkLearner:
         if member:
             seed, log = derive_seed(seed, "member", member), lambda *_: None
         network = self.make(seed)
-        if self.schedule.start == "last" and previous is not None:
-            file, last = previous / "model.safetensors", (member + 1) * self.schedule.cycles - 2
-            load_into(network, without_prefix(f"member{last}" if member else "teacher", load_weights(file)), file)
+        go_on(network, member, self.schedule, previous)
         return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
 
     def _sets(self, labels: LabelStore, kept: BoolArray) -> Sets:
@@ -158,20 +157,11 @@ class NetworkLearner:
         """See `Learner.save`."""
         if self._student is None or self._teacher is None:
             raise InputError(path, "a fitted learner", "an unfitted one")
-        parts = {"student": self._student, "teacher": self._teacher}
-        parts |= {f"member{m}": network for m, network in enumerate(self._others)}
-        save_weights(path, {k: v for name, m in parts.items() for k, v in prefixed(name, m.state_dict()).items()})
+        save_networks(path, self._student, self._teacher, self._others)
 
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
-        tensors = load_weights(path)
-        count = self.schedule.members * self.schedule.cycles - 1
-        student, teacher, *others = (self.make(0).eval() for _ in range(count + 2))
-        names = ("student", "teacher", *(f"member{m}" for m in range(count)))
-        for name, network in zip(names, (student, teacher, *others), strict=True):
-            load_into(network, without_prefix(name, tensors), path)
-        self._student, self._teacher = student, teacher.requires_grad_(False)
-        self._others = tuple(network.requires_grad_(False) for network in others)
+        self._student, self._teacher, self._others = load_networks(path, lambda: self.make(0), self.schedule)
 
 
 def _together(said: Iterable[tuple[PredictionBatch, ...]]) -> Iterator[PredictionBatch]:

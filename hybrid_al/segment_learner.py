@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import outlines
 from .boxes import lines
+from .committee import go_on, load_networks, save_networks
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.mask_store import MaskStore
 from .data.masks import inside, read_mask
@@ -22,8 +23,9 @@ from .data.store import ImageStore
 from .errors import InputError, UnknownName
 from .labels import LabelStore
 from .learner import FitResult, Log
+from .mask_costs import costs
 from .mask_oracle import answer_table, from_png, read_boxes
-from .models.checkpoint import load_into, load_weights, prefixed, save_weights, seed_of, seeded, without_prefix
+from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
 from .part_scores import PART_SCORES
 from .pixel_gradients import last_layer_gradients
@@ -32,6 +34,7 @@ from .pixels import PIXEL_SCORES, Reduction, by_part
 from .regions import Parts, Regions
 from .rng import derive, derive_seed
 from .rundir import sha256_of
+from .semi.base import Evidence, Models
 from .semi.dense.base import DenseObjective, LabeledPixels, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
 from .types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
@@ -45,6 +48,8 @@ SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, e
 
 Boxes = Mapping[int, IntArray]
 """Sample -> the boxes around its structures (n, 5)."""
+
+MaskBatch = tuple[IntArray, LabeledPixels, UnlabeledPixels | None]
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,9 @@ class SegmentLearner:
     pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; `cache` keeps label maps.
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral; a
                   few hundred steps see a small part of a large pool: its missing views cost several times the training.
+
+    A committee (`Schedule.members`, `Schedule.cycles`, an objective of several networks) answers in the place of passes
+    with dropout; the consistency record and the student are those of its first training.
     """
 
     def __init__(
@@ -126,6 +134,7 @@ class SegmentLearner:
         self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
         self._student: Segmenter | Committee | None = None
         self._teacher: Segmenter | Committee | None = None
+        self._others: tuple[Segmenter | Committee, ...] = ()  # members of the committee besides the teacher
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
@@ -136,18 +145,13 @@ class SegmentLearner:
         kinds, boxes = {labels.current[i].kind for i in masks.samples.tolist()}, self._boxes(labels)
         parts = 1 if regions is None else regions.parts
         recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
-        student = self._start(seed, previous)
-        teacher, metrics, _ = learn(
-            student,
-            self.objective.step,
-            self._batches(masks, unlabeled, seed, extent=kinds == {"mask"}, boxes=boxes),
-            lambda _, shown, said: recorder.add(said, None if shown is None else shown.parts),
-            self.schedule,
-            steps=self.schedule.length(len(masks)),
-            seed=seed,
-            log=log,
-        )
-        self._student, self._teacher, passes = student.eval(), teacher.eval(), 0
+        batches = partial(self._batches, masks, unlabeled, extent=kinds == {"mask"}, boxes=boxes)
+        steps = self.schedule.length(len(masks))
+        student, teacher, metrics, others = self._train(0, batches, steps, seed, log, previous, recorder)
+        for member in range(1, self.schedule.members):
+            _, last, _, earlier = self._train(member, batches, steps, seed, log, previous)
+            others += (*earlier, last)
+        self._student, self._teacher, self._others, passes = student.eval(), teacher.eval(), others, 0
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().following(previous)
@@ -157,7 +161,7 @@ class SegmentLearner:
             print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
         seen = float(self.classes - len(unseen))
         metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
-        return FitResult(metrics, consistency, self._spent(labels, masks))
+        return FitResult(metrics, consistency, costs(labels, masks, self.classes, self.parts))
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
@@ -171,13 +175,30 @@ class SegmentLearner:
         """What the objective trains, untrained."""
         return together(self.make, self.objective.networks, seed)
 
-    def _start(self, seed: int, previous: Path | None) -> Segmenter | Committee:
-        """The network to train: around that of stage 0, or with the weights of the last round's teacher."""
-        network = self._made(seed)
-        if self.schedule.start == "last" and previous is not None:
-            file = previous / "model.safetensors"
-            load_into(network, without_prefix("teacher", load_weights(file)), file)
-        return network
+    def _train(
+        self,
+        member: int,
+        batches: Callable[[int], Iterator[MaskBatch]],
+        steps: int,
+        seed: int,
+        log: Log,
+        previous: Path | None,
+        recorder: MapRecorder | None = None,
+    ) -> tuple[Segmenter | Committee, Segmenter | Committee, dict[str, float], tuple[Segmenter | Committee, ...]]:
+        """Student, teacher, numbers and snapshots of one training; the first has the seed of the round, and the log."""
+        if member:  # "member" names the seeds of networks within a training
+            seed, log = derive_seed(seed, "ensemble", member), lambda *_: None
+        student = self._made(seed)
+        go_on(student, member, self.schedule, previous)
+
+        def record(_: Models, shown: UnlabeledPixels | None, said: Evidence | None) -> None:
+            if recorder is not None:
+                recorder.add(said, None if shown is None else shown.parts)
+
+        made = learn(
+            student, self.objective.step, batches(seed), record, self.schedule, steps=steps, seed=seed, log=log
+        )
+        return student, *made
 
     def masks(self, labels: LabelStore) -> MaskStore:
         """The label maps of the labeled samples, from the files that the annotations name."""
@@ -262,8 +283,7 @@ class SegmentLearner:
         return sums / pixels.clamp(min=1)
 
     def _gradients(self, indices: IntArray) -> FloatArray:
-        network = self._fitted()
-        members = [cast(Segmenter, m) for m in network.members] if isinstance(network, Committee) else [network]
+        members = self._members()
         found = [
             last_layer_gradients(members, *self.inputs.plain(block)).float().cpu().numpy()
             for block in blocks(indices, self._batch())
@@ -284,19 +304,15 @@ class SegmentLearner:
         """See `Learner.save`."""
         if self._student is None or self._teacher is None:
             raise InputError(path, "a fitted learner", "an unfitted one")
-        parts = {"student": self._student, "teacher": self._teacher}
-        save_weights(path, {k: v for name, m in parts.items() for k, v in prefixed(name, m.state_dict()).items()})
+        save_networks(path, self._student, self._teacher, self._others)
 
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
-        tensors = load_weights(path)
-        self._student, self._teacher = self._made(0).eval(), self._made(0).eval().requires_grad_(False)
-        load_into(self._student, without_prefix("student", tensors), path)
-        load_into(self._teacher, without_prefix("teacher", tensors), path)
+        self._student, self._teacher, self._others = load_networks(path, lambda: self._made(0), self.schedule)
 
     def _batches(
         self, masks: MaskStore, unlabeled: IntArray, seed: int, *, extent: bool, boxes: Boxes | None
-    ) -> Iterator[tuple[IntArray, LabeledPixels, UnlabeledPixels | None]]:
+    ) -> Iterator[MaskBatch]:
         generator, batch = seeded(derive_seed(seed, "views")), self.schedule.batch
         rows = labeled_batches(np.zeros(len(masks), dtype=np.int64), batch, derive(seed, "labeled"), balanced=False)
         others = None
@@ -331,13 +347,12 @@ class SegmentLearner:
         """
         if views != 1:
             raise InputError("predict", "one view of each image in segmentation", str(views))
-        network, kept = self._fitted(), None
+        members, kept = self._members(), None
         for block in blocks(indices, self._batch()):
             images, valid = self.inputs.plain(block)
-            if isinstance(network, Committee):
-                logits = torch.stack([member(images) for member in network.members], dim=1)
-            elif samples == 1:
-                logits = network(images).unsqueeze(1)
+            network = members[0]
+            if len(members) > 1 or samples == 1:
+                logits = torch.stack([member(images) for member in members], dim=1)
             else:
                 decoded = network.decoded(images)
                 if kept is None:
@@ -348,37 +363,16 @@ class SegmentLearner:
                 logits = torch.stack([network.classify(decoded * k, images.shape[-2:]) for k in kept], dim=1)
             yield block, logits.softmax(dim=2), valid
 
-    def _fitted(self) -> Segmenter | Committee:
-        """The teacher, in eval mode."""
+    def _members(self) -> list[Segmenter]:
+        """Who answers, in eval mode: the teacher, or all of a committee."""
         if self._teacher is None:
             raise InputError("predict", "a learner that was fitted or loaded", "neither")
-        return self._teacher.eval()
+        made = (self._teacher.eval(), *(network.eval() for network in self._others))
+        each = [list(network.members) if isinstance(network, Committee) else [network] for network in made]
+        return [cast(Segmenter, network) for networks in each for network in networks]
 
     def _batch(self) -> int:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)
-
-    def _spent(self, labels: LabelStore, masks: MaskStore) -> dict[str, float]:
-        """What is labeled, in the size of the network.
-
-        Images; their known pixels, and those that are no background; pixels of outlines (`outlines.boundary`); clicks,
-        of polygons around the structures of masks (`outlines.clicks`), else those that the answers say
-        (`Annotation.cost`). Parts of images are drawn one by one: no outline goes on in the next part.
-        """
-        pixels, boundary, clicks = masks.pixels[: self.classes], 0, 0.0
-        asked = None if self.parts is None else self.parts.asked(labels)
-        for i, known in zip(masks.samples.tolist(), masks.maps, strict=True):
-            answer = labels.current[i]
-            clicks += 0 if answer.kind == "mask" else answer.cost
-            for drawn in [known] if asked is None else [np.where(part, known, IGNORE) for part in asked(i)]:
-                boundary += outlines.boundary(drawn)
-                clicks += outlines.clicks(drawn) if answer.kind == "mask" else 0
-        return {
-            "cost/images": float(len(masks)),
-            "cost/pixels": float(pixels.sum()),
-            "cost/foreground": float(pixels[1:].sum()),
-            "cost/boundary": float(boundary),
-            "cost/clicks": clicks,
-        }
 
 
 def _placed(where: BoolArray, some: FloatArray, others: FloatArray) -> FloatArray:

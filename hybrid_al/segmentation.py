@@ -57,8 +57,6 @@ NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
     "record.within": "all",
     "prior": 0,
-    "members": 1,
-    "cycles": 1,
 }
 """Settings of a training that segmentation has not yet or that speak of a sample's one class: what they must be."""
 

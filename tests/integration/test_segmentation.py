@@ -19,6 +19,7 @@ from hybrid_al import loop, outlines, scores
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.boxes import boxes
 from hybrid_al.cli import main
+from hybrid_al.committee import go_on
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
@@ -115,6 +116,51 @@ def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str)
     assert (learner.score("bald", rows, samples=3) > 0).all()
     networks = 2 if train == "cps" else 1
     assert learner.score("gradients", rows).shape == (2, networks * 2 * 8 * 9)
+
+
+def answers(learner: SegmentLearner, model: Path) -> Any:
+    learner.load(model)
+    return np.concatenate([batch.probs for batch in learner.predict(np.arange(6), samples=9)])
+
+
+@pytest.mark.parametrize(("name", "networks"), [("mean_teacher", 1), ("cps", 2)])
+def test_members_trained_apart_answer_in_the_place_of_passes(tmp_path: Path, name: str, networks: int) -> None:
+    train = {"name": name, "steps": 4, "min_steps": 4, "batch": 4}
+    changes: dict[str, Any] = {"query": "bald", "segmentation": {**TINY["segmentation"], "reduction": "mean"}}
+    alone = play(tmp_path / "alone", train=train, **changes)
+    opened = play(tmp_path / "run", train={**train, "members": 2}, **changes)
+    setup, model = experiment(opened), opened.run.round_path(0) / "model.safetensors"
+    assert isinstance(setup.learner, SegmentLearner)
+    said = answers(setup.learner, model)
+    assert said.shape == (6, 2 * networks, 2, 16, 16)
+    single = experiment(alone).learner
+    assert isinstance(single, SegmentLearner)
+    single.load(alone.run.round_path(0) / "model.safetensors")
+    (first,) = single.predict(np.arange(6))
+    np.testing.assert_array_equal(said[:, :networks], first.probs)  # the first training is that without a committee
+    for member in range(2 * networks):
+        assert not np.allclose(said[:, member], said[:, member - 1])
+    expected = scores.bald(said).mean(axis=(1, 2))
+    np.testing.assert_allclose(setup.learner.score("bald", np.arange(6)), expected, atol=1e-6)
+    assert setup.learner.score("gradients", np.arange(6)).shape == (6, 2 * networks * 2 * 8 * 9)
+    assert [r.metrics["cost/images"] for r in opened.run.rounds()] == [3, 5]
+
+
+def test_snapshots_of_masks_and_their_start_from_the_last_round(tmp_path: Path) -> None:
+    train = {"name": "supervised", "steps": 6, "min_steps": 6, "batch": 4, "members": 2, "cycles": 2, "start": "last"}
+    opened = play(tmp_path / "run", train=train, query="vote_entropy")
+    learner = experiment(opened).learner
+    assert isinstance(learner, SegmentLearner)
+    said = [answers(learner, opened.run.round_path(r) / "model.safetensors") for r in (0, 1)]
+    assert [s.shape[1] for s in said] == [4, 4]
+    learner.save(tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(answers(learner, tmp_path / "again.safetensors"), said[1])
+    for member, network in ((0, 0), (1, 3)):  # the end of each training is what it goes on from
+        fresh = learner._made(0)
+        go_on(fresh, member, learner.schedule, opened.run.round_path(0))
+        images, _ = learner.inputs.plain(np.arange(6))
+        with torch.no_grad():
+            np.testing.assert_allclose(fresh.eval()(images).softmax(dim=1).numpy(), said[0][:, network], atol=1e-6)
 
 
 WINDOWS = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
@@ -329,7 +375,6 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"train": {"name": "supervised", "record": {"witness": "teacher"}}}, "train.record.witness: expected"),
         ({"train": {"name": "supervised", "record": {"within": "class"}}}, "train.record.within: expected"),
         ({"train": {"name": "supervised", "prior": 0.5}}, "train.prior: expected"),
-        ({"train": {"name": "supervised", "members": 2}}, "train.members: expected"),
         ({"calibration": {"fit": "val"}}, "calibration.fit: expected none"),
         ({"loop": {"budgets": [3, 2], "stop": {"enforce": True}}}, "loop.stop.enforce: expected"),
         ({"loop": {"budgets": [3, 2], "unit": "pixel"}}, "loop.unit: expected .*pixels"),
