@@ -33,7 +33,7 @@ from .task import task_of
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
 from .track.wandb import open_wandb
-from .types import FloatArray
+from .types import FloatArray, IntArray, LabelMap
 
 if TYPE_CHECKING:
     import torch
@@ -194,6 +194,7 @@ def experiment(project: Project) -> Experiment:
         scorer=scorer,
         regions=parted,
         spending=task.spending(recipe, dataset, parted),
+        shown=_shown(project),
     )
 
 
@@ -347,6 +348,14 @@ def _costs(project: Project) -> FloatArray | None:
 
     path = project.recipe.oracle.params.get("costs")
     return None if path is None else read_costs(Path(str(path)), project.dataset.manifest)
+
+
+def _shown(project: Project) -> Callable[[IntArray], LabelMap] | None:
+    """Maps of samples, `IGNORE` in padding, where pixels have classes."""
+    from .data.masks import blank
+
+    masks, size = project.dataset.masks, project.recipe.data.image_size
+    return None if masks is None else lambda rows: blank(masks.sizes[rows], size)
 
 
 def _tissue(project: Project) -> FloatArray | None:

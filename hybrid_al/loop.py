@@ -26,14 +26,15 @@ from .learner import FitResult, Learner
 from .manifest import Manifest
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
+from .pixel_honesty import a_few
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
 from .regions import Parts, Regions
 from .rng import derive
 from .rundir import RunDir, write_arrays
 from .spending import Spending, spent_out
-from .stopping import AGREEMENT, Stopping, kappa, signals, stop_set
+from .stopping import AGREEMENT, IMAGES, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to
-from .types import FloatArray, IntArray, Need, PredictionBatch, Round
+from .types import FloatArray, IntArray, LabelMap, Need, PredictionBatch, Round
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Experiment:
     whether and how the classes' probabilities are calibrated, `stopping` what counts as enough labels. `scorer` scores
     samples by their pixels in segmentation, and by all their labels where they have several. `regions` are parts of
     images, where they and not whole images are asked about: then queries and budgets are of units. `spending` where
-    budgets are of what answers cost.
+    budgets are of what answers cost. `shown` where pixels have classes: maps of some samples, `IGNORE` in padding.
     """
 
     manifest: Manifest
@@ -69,6 +70,7 @@ class Experiment:
     scorer: Scoring | None = None
     regions: Parts | None = None
     spending: Spending | None = None
+    shown: Callable[[IntArray], LabelMap] | None = None
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool cannot pay for, as far as that is known before."""
@@ -146,7 +148,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
     measured = experiment.holdout.evaluate(experiment.learner, calibration, fitted_on=on)
     if measured.reliability:
         write_arrays(disk.round_path(r) / "reliability.npz", measured.reliability)
-    metrics = measured.metrics | _stop_signals(experiment, disk, r, len(labels.labeled), calibration)
+    metrics = measured.metrics | _stop_signals(experiment, disk, r, labels, calibration)
     metrics |= fit.spent
     seconds["evaluate"] = time.perf_counter() - began
 
@@ -167,16 +169,22 @@ def _calibration(experiment: Experiment, labels: LabelStore, r: int) -> Calibrat
 
 
 def _stop_signals(
-    experiment: Experiment, disk: RunDir, r: int, labeled: int, calibration: Calibration | None
+    experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, calibration: Calibration | None
 ) -> dict[str, float]:
     """How far the models of this round and the last agree, and what the next batch may bring; their answers on disk.
 
-    Of the samples' classes: nothing is said where they have none, or several labels.
+    Of the samples' classes, or of those of a few pixels of each; nothing is said where they have several labels. What
+    the next batch may bring is said where budgets are of labels.
     """
-    if experiment.scorer is not None:
+    pool, shown = experiment.manifest.indices("pool"), experiment.shown
+    if shown is not None:
+        rows = stop_set(pool, experiment.seed, IMAGES)
+        probs = np.concatenate([a_few(b, shown(b.indices))[0] for b in experiment.learner.predict(rows)])
+    elif experiment.scorer is None:
+        rows = stop_set(pool, experiment.seed)
+        probs = np.concatenate([b.probs.mean(axis=1) for b in experiment.learner.predict(rows)])
+    else:
         return {}
-    rows = stop_set(experiment.manifest.indices("pool"), experiment.seed)
-    probs = np.concatenate([b.probs.mean(axis=1) for b in experiment.learner.predict(rows)])
     if calibration is not None:
         probs = calibration.probs(logs(probs))
     write_arrays(disk.round_path(r) / "stop.npz", {"answers": probs.argmax(axis=1)})
@@ -186,7 +194,8 @@ def _stop_signals(
     with np.load(before, allow_pickle=False) as archive:
         answers = archive["answers"]
     past, following = disk.rounds()[-1].labeled, experiment.budgets[r + 1 : r + 2]
-    if not following or not 0 < past < labeled:
+    labeled = len(experiment.labels(labels, r).labeled)
+    if not following or experiment.spending is not None or not 0 < past < labeled:
         return {AGREEMENT: kappa(answers, probs.argmax(axis=1))}
     return signals(answers, probs, (past, labeled, labeled + following[0]))
 

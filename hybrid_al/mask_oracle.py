@@ -18,6 +18,7 @@ from .learner import Learner
 from .manifest import Manifest, Split
 from .mask_metrics import averaged, structures
 from .oracle import Measured
+from .pixel_honesty import Honesty
 from .regions import Parts, Regions
 from .rundir import RunDir, write_atomic
 from .types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
@@ -177,28 +178,34 @@ class MaskHoldout:
         raise InputError("calibration", "none in segmentation", f"answers of {split}")
 
     def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """`<split>/<metric>` (see `mask_metrics.averaged`) of every split that has masks; nothing is calibrated.
+        """`<split>/<metric>` of every split that has masks: `mask_metrics.averaged`, and `Honesty.metrics` of pixels.
 
         Units are images, and whole volumes where samples are slices. One unit is held at a time.
         """
-        metrics: dict[str, float] = {}
+        found = Measured({}, {})
         for split in ("val", "test"):
-            rows = self.samples(split)
+            rows, honesty = self.samples(split), list[Honesty]()
             if len(rows):
-                found = [self._measured(*unit) for unit in self._units(learner, rows)]
-                metrics |= {f"{split}/{name}": value for name, value in averaged(found, self.classes).items()}
-        return Measured(metrics, {})
+                units = [self._measured(*unit) for unit in self._units(learner, rows, honesty)]
+                measured = averaged(units, self.classes) | (total := sum(honesty[1:], honesty[0])).metrics()
+                found.metrics.update({f"{split}/{name}": value for name, value in measured.items()})
+                found.reliability[split] = total.reliability()
+        return found
 
     def _unit(self, index: int) -> str:
         return self.manifest.paths[index] if self.manifest.z[index] >= 0 else self.manifest.ids[index]
 
-    def _units(self, learner: Learner, rows: IntArray) -> Iterator[tuple[list[int], list[LabelMap], list[LabelMap]]]:
-        """(samples, predicted and true label maps) of each image or volume."""
+    def _units(
+        self, learner: Learner, rows: IntArray, honesty: list[Honesty]
+    ) -> Iterator[tuple[list[int], list[LabelMap], list[LabelMap]]]:
+        """(samples, predicted and true label maps) of each image or volume; `honesty` grows by that of their pixels."""
 
         def streamed() -> Iterator[tuple[int, LabelMap, LabelMap]]:
             for batch in learner.predict(rows):
-                labels = batch.probs.mean(axis=1).argmax(axis=1).astype(np.uint8)
-                yield from zip(batch.indices.tolist(), labels, self.truth(batch.indices), strict=True)
+                probs, truth = batch.probs.mean(axis=1), self.truth(batch.indices)
+                honesty.append(Honesty.of_images(probs, truth))
+                labels = probs.argmax(axis=1).astype(np.uint8)
+                yield from zip(batch.indices.tolist(), labels, truth, strict=True)
 
         for _, unit in groupby(streamed(), key=lambda one: self._unit(one[0])):
             samples, predicted, truth = zip(*unit, strict=True)

@@ -74,8 +74,6 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     component({"finetune": Finetune}, "learner", recipe.learner.name, recipe.learner.params)
     if recipe.calibration.fit != "none":
         raise InputError("calibration.fit", "none, in segmentation", recipe.calibration.fit)
-    if recipe.loop.stop.enforce:
-        raise InputError("loop.stop.enforce", "false, in segmentation", "true")
     check_unit(recipe)
     _check_answer(recipe)
     _check_record(recipe.train.params)

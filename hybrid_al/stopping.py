@@ -13,6 +13,7 @@ from .rng import derive
 from .types import FloatArray, IntArray, Round
 
 MOST = 2000  # samples that the rounds' models are compared on
+IMAGES = 250  # the same where each stands for some pixels
 AGREEMENT, GAIN = "stop/agreement", "stop/expected_gain"
 
 
@@ -50,9 +51,9 @@ class Stopping:
         return next((r for r in range(len(rounds)) if self.enough(rounds[: r + 1])), None)
 
 
-def stop_set(pool: IntArray, seed: int) -> IntArray:
+def stop_set(pool: IntArray, seed: int, most: int = MOST) -> IntArray:
     """The samples of the pool that all rounds of a run are compared on, ascending (M,)."""
-    return np.sort(derive(seed, "stop set").permutation(pool)[:MOST])
+    return np.sort(derive(seed, "stop set").permutation(pool)[:most])
 
 
 def signals(before_M: IntArray, probs_MC: FloatArray, labels: tuple[int, int, int]) -> dict[str, float]:

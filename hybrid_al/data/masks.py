@@ -91,6 +91,11 @@ def inside(sizes: IntArray, size: int) -> BoolArray:
     return found
 
 
+def blank(sizes: IntArray, size: int) -> LabelMap:
+    """Label maps (B, size, size) of nothing but background, `IGNORE` in padding; see `inside`."""
+    return np.where(inside(sizes, size), 0, IGNORE).astype(np.uint8)
+
+
 def check_size(path: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
     """ValueError where a mask (H, W) is not of the size of its image."""
     if mask != image:

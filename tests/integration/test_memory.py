@@ -74,7 +74,8 @@ watcher.join()
 print(len(views[0]), store.images.nbytes / 2**20, peak - before)
 """
 
-# the same while the label maps of a pool are made, its pixels scored, boxes proposed, and training's missing views seen
+# the same while the label maps of a pool are made, its pixels scored and measured, boxes proposed, and training's
+# missing views seen
 MASKS = """
 from hybrid_al.consistency import Recording
 from hybrid_al.data.base import Dataset
@@ -87,6 +88,7 @@ from hybrid_al.labels import LabelStore
 from hybrid_al.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
+from hybrid_al.pixel_honesty import FEW, Honesty, a_few
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.pixels import Boundary
 from hybrid_al.proposals import Peaks, Ripu
@@ -119,6 +121,9 @@ def over_pool(learner, rows):
     assert learner.score("gradients", rows).shape == (len(rows), 2 * 8 * 9)
     for batch in learner.predict(rows):
         assert batch.probs.shape[1:] == (1, 2, 64, 64)
+        known = np.zeros((len(batch.indices), 64, 64), dtype=np.uint8)
+        assert Honesty.of_images(batch.probs.mean(axis=1), known).pixels == known.size
+        assert len(a_few(batch, known)[0]) == len(known) * FEW
     for unit in (Ripu(8, 4), Peaks((4, 12), 4)):
         run = RunDir(folder / f"{type(unit).__name__}-{len(rows)}")
         frames = np.tile([0, 0, 64, 64], (len(rows), 1))

@@ -24,9 +24,11 @@ from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
 from hybrid_al.overview import standing, write_reports
+from hybrid_al.pixel_honesty import FEW, a_few
 from hybrid_al.recipe import parse
 from hybrid_al.regions import Regions
 from hybrid_al.segment_learner import SegmentLearner
+from hybrid_al.stopping import signals, stop_set
 from hybrid_al.track.base import Trackers
 from hybrid_al.types import IGNORE
 from pretrain.stage0 import ensure
@@ -91,6 +93,10 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
     for row in rows:
         assert {f"{split}/{name}" for split in ("val", "test") for name in names} <= set(row.metrics)
         assert 0 <= row.metrics["test/dice"] <= 1
+        assert {f"test/{name}" for name in ("nll", "ece", "classwise_ece", "brier")} <= set(row.metrics)
+    assert "stop/agreement" not in rows[0].metrics and -1 <= rows[1].metrics["stop/agreement"] <= 1
+    with np.load(run.round_path(1) / "reliability.npz") as archive:
+        assert set(archive.files) == {"val", "test"} and archive["test"][0].sum() == N_TEST * 16 * 16
     answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
     given = [np.asarray(Image.open(a)) for a in answers]  # in their own size, which is that of the network
     counted: dict[str, Callable[[Any], int]] = {
@@ -161,6 +167,23 @@ def test_snapshots_of_masks_and_their_start_from_the_last_round(tmp_path: Path) 
         images, _ = learner.inputs.plain(np.arange(6))
         with torch.no_grad():
             np.testing.assert_allclose(fresh.eval()(images).softmax(dim=1).numpy(), said[0][:, network], atol=1e-6)
+
+
+def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
+    """Against what both models say of the same pixels; the gain is told where budgets are of labels."""
+    loops = {"budgets": [3, 2, 4], "stop": {"agreement": -1.0, "rounds": 1, "gain": 1.0, "enforce": True}}
+    opened = play(tmp_path / "run", loop=loops)
+    rounds, learner = opened.run.rounds(), experiment(opened).learner
+    assert len(rounds) == 2 and 0 <= rounds[1].metrics["stop/expected_gain"] <= 1  # enough, and the loop is over
+    rows, said = stop_set(opened.dataset.manifest.indices("pool"), 0), []
+    for r in (0, 1):
+        learner.load(opened.run.round_path(r) / "model.safetensors")
+        pixels = [a_few(batch, np.zeros((len(batch.indices), 16, 16), np.uint8))[0] for batch in learner.predict(rows)]
+        said.append(np.concatenate(pixels))
+    assert said[0].shape == (N_POOL * FEW, 2)
+    before = said[0].argmax(axis=1)
+    expected = signals(before, said[1], (3, 5, 9))
+    assert {name: rounds[1].metrics[name] for name in expected} == pytest.approx(expected)
 
 
 WINDOWS = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
@@ -376,7 +399,6 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"train": {"name": "supervised", "record": {"within": "class"}}}, "train.record.within: expected"),
         ({"train": {"name": "supervised", "prior": 0.5}}, "train.prior: expected"),
         ({"calibration": {"fit": "val"}}, "calibration.fit: expected none"),
-        ({"loop": {"budgets": [3, 2], "stop": {"enforce": True}}}, "loop.stop.enforce: expected"),
         ({"loop": {"budgets": [3, 2], "unit": "pixel"}}, "loop.unit: expected .*pixels"),
         ({"segmentation": {"network": "unetz"}}, "unet"),
         ({"segmentation": {"reduction": "boundry"}}, "boundary"),
