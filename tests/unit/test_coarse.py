@@ -41,7 +41,7 @@ def slow_seeds(vectors: FloatArray, k: int, rng: np.random.Generator) -> list[in
     while len(seeds) < k:
         reach = full(vectors, vectors[seeds]).min(axis=1)
         drawn = np.searchsorted(reach.cumsum(), rng.random(2 + int(np.log(k))) * reach.sum(), side="right")
-        seeds.append(int(min(drawn, key=lambda row: inertia(vectors, vectors[[*seeds, row]]))))
+        seeds.append(int(min(drawn, key=lambda row: inertia(vectors, vectors[[*seeds, row]]) + reach[row])))
     return seeds
 
 
