@@ -37,10 +37,8 @@ def unit_of(recipe: Recipe) -> Unit | BoxUnit:
 
 
 def check_unit(recipe: Recipe) -> None:
-    """Refuse parts that images have not, or that people or reductions cannot be asked about."""
+    """Refuse parts that images have not, and reductions of which parts have none."""
     chosen, size, unit = recipe.segmentation, recipe.data.image_size, unit_of(recipe)
-    if chosen.unit.name != IMAGE and recipe.oracle.name == "worklist":
-        raise InputError("segmentation.unit", "image, where people answer (worklist)", chosen.unit.name)
     if chosen.unit.name != IMAGE and chosen.reduction.name != "mean":
         raise InputError("segmentation.reduction", "mean, where parts of images are asked about", chosen.reduction.name)
     if isinstance(unit, Superpixels):

@@ -62,11 +62,11 @@ class MaskWorklist:
             return tuple(given.values())
         folder = self.run.round_path(round) / IMAGES
         for i in missing:
-            if self.picture is not None and not (folder / _name(i)).is_file():
+            if self.picture is not None and not (folder / named(i)).is_file():
                 folder.mkdir(parents=True, exist_ok=True)
-                write_atomic(folder / _name(i), _png(self.picture(i)))
+                write_atomic(folder / named(i), _png(self.picture(i)))
         raise AwaitingLabels(
-            f"round {round} waits for {len(missing)} of {len(query)} masks, the first of {_name(missing[0])}: draw "
+            f"round {round} waits for {len(missing)} of {len(query)} masks, the first of {named(missing[0])}: draw "
             f"one of the same name and size for each image in {folder} (values: {self._values()}) "
             f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
         )
@@ -79,7 +79,7 @@ class MaskWorklist:
         """
         round, known = self.lists.open_query("masks")
         position, ids = self.lists.manifest.position, self.lists.manifest.ids
-        masks = self._read(folder, {_name(position[i]).removesuffix(".png"): position[i] for i in known})
+        masks = self._read(folder, {named(position[i]).removesuffix(".png"): position[i] for i in known})
         said = {ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
         return len(said), self.lists.store(round, said, annotator)
 
@@ -111,12 +111,12 @@ class MaskWorklist:
 
     def _mask(self, file: Path, index: int) -> LabelMap | None:
         """ValueError or OSError with the reason where a file is no mask of its image."""
-        given = sorted(self.run.path.glob(f"rounds/*/{IMAGES}/{_name(index)}"))
+        given = sorted(self.run.path.glob(f"rounds/*/{IMAGES}/{named(index)}"))
         if not given:
-            raise ValueError(f"the image {_name(index)} that was given out is gone: hybrid-al run writes it again")
+            raise ValueError(f"the image {named(index)} that was given out is gone: hybrid-al run writes it again")
         height, width, _ = probe(io.BytesIO(file.read_bytes()))
         shown = probe(io.BytesIO(given[-1].read_bytes()))
-        check_size(_name(index), (height, width), shown[:2])
+        check_size(named(index), (height, width), shown[:2])
         try:
             return read_mask(file, self.table)
         except SaysNothing:
@@ -126,7 +126,7 @@ class MaskWorklist:
         """Write a mask with the numbers of the classes; what the CSV says of it."""
         if mask is None:
             return SKIP
-        file = self.run.round_path(round) / "answers" / _name(index)
+        file = self.run.round_path(round) / "answers" / named(index)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, to_png(mask))
         return file.relative_to(self.run.path).as_posix()
@@ -154,7 +154,8 @@ def inbox(run: RunDir) -> WorklistOracle | MaskWorklist:
     return mask_worklist(run, WorklistOracle(run, run.manifest(), tuple(cast(list[str], facts["classes"]))))
 
 
-def _name(index: int) -> str:
+def named(index: int) -> str:
+    """The name of a sample's image, and of its mask."""
     return f"{index:06d}.png"
 
 

@@ -157,7 +157,7 @@ class WorklistOracle:
         writer.writerows((sample, label, annotator, now) for sample, label in answers.items())
         write_atomic(folder / f"{number:03d}.csv", out.getvalue())
         given = {a.index for a in self.answers(round)}
-        return sum(self.manifest.position[i] not in given for i in self.run.query_ids(round) or ())
+        return sum(self.manifest.position[i] not in given for i in set(self.run.query_ids(round) or ()))
 
     def answers(self, round: int) -> Iterator[Annotation]:
         """What came in during a round, in the order in which it did; a later answer about a sample counts."""

@@ -146,6 +146,7 @@ def standing(run: RunDir) -> list[str]:
     for file in sorted((run.round_path(len(rounds)) / "answers").glob("*.csv")):
         with file.open(newline="", encoding="utf-8") as answers:
             answered |= {row["id"] for row in csv.DictReader(answers)}
+    asked = tuple(dict.fromkeys(asked))  # several parts of an image are one answer
     waiting = sum(i not in answered for i in asked)
     if recipe["oracle"]["name"] == "worklist" and waiting:
         query = run.round_path(len(rounds)) / "query.csv"

@@ -25,6 +25,7 @@ from .oracle import Oracle, WorklistOracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
+from .region_worklist import RegionWorklist
 from .regions import Parts, Regions
 from .rundir import RunDir
 from .spending import Spending
@@ -255,8 +256,10 @@ def truth(
     check_classes(dataset.classes)
     store, masks = mask_store(recipe, dataset, cache), masks_of(dataset)
     if recipe.oracle.name == "worklist":
-        people = WorklistOracle(run, dataset.manifest, dataset.classes)
-        return mask_worklist(run, people, partial(_picture, dataset)), _holdout(dataset, store)
+        people = mask_worklist(run, WorklistOracle(run, dataset.manifest, dataset.classes), partial(_picture, dataset))
+        if parted is not None:
+            return RegionWorklist(people, parted, masks.sizes, recipe.data.image_size), _holdout(dataset, store)
+        return people, _holdout(dataset, store)
     answerable = _answerable(dataset)
     if parted is not None:
         return SimulatedRegions(answerable, store.batch, parted, run), _holdout(dataset, store)

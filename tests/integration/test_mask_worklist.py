@@ -14,10 +14,12 @@ from PIL import Image
 
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.cli import main
+from hybrid_al.data.masks import resize_mask
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.mask_worklist import inbox
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
+from hybrid_al.rundir import RunDir
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.types import IGNORE
 
@@ -189,3 +191,81 @@ def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) ->
     assert play(tmp_path / "run", plain).run.rounds()[0].labeled == 2
     with pytest.raises(InputError, match="data: expected masks"):
         open_project(parse({**plain, "oracle": "simulated"}), run_dir=tmp_path / "other")
+
+
+UNITS = [{"name": "windows", "side": 6}, {"name": "ripu", "side": 5, "most": 3}, {"name": "peaks", "side": [3, 6]}]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit["name"])
+@pytest.mark.parametrize("drawn_beyond", [False, True])
+def test_of_a_mask_only_the_parts_that_were_asked_are_read(
+    tmp_path: Path, recipe: dict[str, Any], unit: dict[str, Any], drawn_beyond: bool
+) -> None:
+    """Who draws nothing but what is white says as much as who draws the whole image."""
+    run = tmp_path / "run"
+    plain = {**recipe, "loop": {"budgets": [5, 4]}}
+    plain["segmentation"] = {**recipe["segmentation"], "unit": unit}
+    known = np.full((N, 16, 16), IGNORE, dtype=np.uint8)
+    for r, count in enumerate((5, 4)):
+        with pytest.raises(AwaitingLabels, match=rf"round {r} waits for .* only what is white .*asked is read"):
+            play(run, plain)
+        setup = experiment(open_project(parse(plain), run_dir=run))
+        assert setup.regions is not None
+        units, regions = RunDir(run).query_units(r), setup.regions.at(r)
+        assert units is not None and len(units) == count
+        given = regions.by_sample(units)
+        assert [int(image.stem) for image in asked(run, r)] == sorted(given)
+
+        def mask(i: int, r: int = r) -> np.ndarray:
+            white = np.asarray(Image.open(run / "rounds" / f"{r:03d}" / "asked" / f"{i:06d}.png"))
+            assert white.shape == SIZE and set(np.unique(white)) <= {0, 255} and white.any()
+            return np.where((white > 0) | drawn_beyond, 255 * truth(i), 9).astype(np.uint8)
+
+        folder = drawn(tmp_path / f"masks-{r}", asked(run, r), mask)
+        assert inbox(RunDir(run)).take(folder, "ann") == (len(given), 0)
+        for i, parts in given.items():
+            where = regions.covered(i, parts)
+            assert (known[i][where] == IGNORE).all()
+            known[i][where] = resize_mask(truth(i), 16)[where]
+    opened = play(run, plain)
+    assert [row.labeled for row in opened.run.rounds()] == [5, 9]
+    learner, labels = experiment(opened).learner, opened.run.labels(N)
+    assert isinstance(learner, SegmentLearner)
+    masks = learner.masks(labels)
+    np.testing.assert_array_equal(masks.maps, known[masks.samples])
+    assert (known[np.setdiff1d(np.arange(N), masks.samples)] == IGNORE).all()
+
+
+def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    run = tmp_path / "run"
+    plain = {**recipe, "loop": {"budgets": [4, 2, 2]}}
+    plain["segmentation"] = {**recipe["segmentation"], "unit": {"name": "ripu", "side": 5, "most": 2}}
+
+    def answer(r: int, mask: Callable[[int], np.ndarray], more: tuple[int, ...] = ()) -> None:
+        with pytest.raises(AwaitingLabels):
+            play(run, plain)
+        images = [*asked(run, r), *(run / "rounds" / "000" / "images" / f"{i:06d}.png" for i in more)]
+        inbox(RunDir(run)).take(drawn(tmp_path / f"masks-{r}", list(dict.fromkeys(images)), mask), "ann")
+
+    unknown = np.full(SIZE, 9, dtype=np.uint8)
+    with pytest.raises(AwaitingLabels):
+        play(run, plain)
+    first, *others = (int(image.stem) for image in asked(run, 0))
+    answer(0, lambda i: unknown if i == first else truth(i))
+    answer(1, truth)
+    again = [i for i in others if f"{i:06d}.png" not in {image.name for image in asked(run, 1)}][:1]
+    answer(2, lambda i: 1 - truth(i) if i in again else truth(i), tuple(again))
+    opened = play(run, plain)
+    setup, labels = experiment(opened), opened.run.labels(N)
+    assert isinstance(setup.learner, SegmentLearner) and setup.regions is not None
+    masks, parts = setup.learner.masks(labels), setup.regions.asked(labels)
+    for i, found in zip(masks.samples.tolist(), masks.maps, strict=True):
+        for part in parts(i):
+            said = resize_mask(1 - truth(i) if i in again else truth(i), 16)
+            first_one = i == first and (found[part] == IGNORE).all()  # skipped, then asked elsewhere
+            assert first_one or (found[part] == said[part]).all()
+    skipped = [a for a in labels.annotations if a.kind == "skip"]
+    assert [a.index for a in skipped] == [first] and skipped[0].region
+    corrected = [a for a in labels.annotations if a.index in again]
+    assert [a.region == () for a in corrected] == [False, True]
+    assert opened.run.rounds()[-1].labeled == 8 - len(skipped[0].region)

@@ -378,7 +378,6 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
     [
         ({"learner": "frozen"}, "learner: expected finetune"),
         ({"oracle": {"name": "worklist", "answer": "points"}}, "oracle.answer: expected mask, where people answer"),
-        ({"oracle": "worklist", "segmentation": WINDOWS}, "segmentation.unit: expected image, where people answer"),
         ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
         (
             {"oracle": {"name": "simulated", "answer": "points"}, "segmentation": WINDOWS},
