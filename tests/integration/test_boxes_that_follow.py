@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import loop, scores
+from hybrid_al import loop, rundir, scores
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
 from hybrid_al.consistency import Consistency
@@ -146,17 +146,33 @@ def test_budgets_are_spent_in_what_boxes_cost(tmp_path: Path, unit: str, query: 
         assert 2 * price - 64 < cost[-1] - cost[0] <= 2 * price
 
 
-def test_killed_in_the_middle_of_a_round_it_goes_on_with_the_boxes_on_disk(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"segmentation": RIPU, "query": "entropy", "loop": LOOP}
-    whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
-    half, setup = begun(cut, **changes)
+class Killed(BaseException):
+    """As SIGKILL: nothing of the loop may catch it."""
+
+
+def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {"segmentation": RIPU, "query": "ripu", "loop": {"budgets": [6, 5]}}
+    whole, (half, setup) = play(tmp_path / "whole", **changes).run, begun(tmp_path / "cut", **changes)
     loop.play(setup, half.run, Trackers(), 0)
-    assert setup.regions is not None
-    setup.regions.draw(1, half.run.labels(len(setup.manifest)), _loaded(setup, half))  # drawn, nobody asked
-    loop.play(experiment(half), half.run, Trackers(), 1)
-    _, again = begun(cut, **changes)
-    again.oracle.annotate(loop.select(again, half.run, 2), 2)  # asked and answered, never trained
-    assert [(r.query, r.metrics, r.digests) for r in play(cut, **changes).run.rounds()] == [
+    commit, written = rundir.write_atomic, list[str]()
+    for n in (1, 1, 2, 3):  # what was committed before is not committed again
+
+        def dying(path: Path, data: bytes | str, n: int = n) -> None:
+            if len(written) == n - 1:
+                raise Killed
+            commit(path, data)
+            written.append(path.name)
+
+        written.clear()
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(rundir, "write_atomic", dying)
+            again = experiment(half)
+            again.oracle.annotate(loop.select(again, half.run, 1), 1)
+            raise Killed
+    assert (half.run.round_path(1) / "boxes.npz").is_file() and not half.run.rounds()[1:]
+    assert [(r.query, r.metrics, r.digests) for r in play(tmp_path / "cut", **changes).run.rounds()] == [
         (r.query, r.metrics, r.digests) for r in whole.rounds()
     ]
 
@@ -221,11 +237,3 @@ def test_check_says_what_a_unit_is(
     lines = [line for line in capsys.readouterr().out.splitlines() if "asks about" in line]
     assert len(lines) == 1
     assert re.search(said, lines[0])
-
-
-def _loaded(setup: loop.Experiment, opened: Project) -> Any:
-    def predict(rows: Any) -> Any:
-        setup.learner.load(opened.run.round_path(0) / "model.safetensors")
-        return setup.learner.predict(rows)
-
-    return predict
