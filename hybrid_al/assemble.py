@@ -200,10 +200,11 @@ def experiment(project: Project) -> Experiment:
 
 def _calibrating(project: Project) -> Calibrating | None:
     spec, dataset = project.recipe.calibration, project.dataset
-    labels = dataset.truth if dataset.labels is None else dataset.labels
     if spec.fit == "none":
         return None
-    if spec.fit == "val" and not (labels[dataset.manifest.indices("val")] >= 0).any():
+    labels = dataset.truth if dataset.labels is None else dataset.labels
+    known = labels >= 0 if dataset.masks is None else dataset.masks.known
+    if spec.fit == "val" and not known[dataset.manifest.indices("val")].any():
         raise InputError("calibration.fit", "a val split with labels (val), or cross", "none in the data")
     return Calibrating(fit=spec.fit, method=spec.method, folds=spec.folds, queries=spec.queries)
 

@@ -45,11 +45,11 @@ class Learner(Protocol):
         """
         ...
 
-    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
-        """Class probabilities (K, C) of `labels.labeled`, each by a network trained without it; the last fit stays.
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
+        """Class probabilities (K, C) of `labels.labeled`, each by a network trained without it, and the classes (K,).
 
-        Of several labels a sample (K, 2, L). The K labels are dealt into `folds` parts, class by class (K parts where
-        there are fewer labels).
+        Of several labels a sample (K, 2, L) and (K, L); of masks those of a few known pixels of each. The labels are
+        dealt into `folds` parts, class by class (a part each where there are fewer labels). The last fit stays.
         """
         ...
 

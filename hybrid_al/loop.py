@@ -26,7 +26,7 @@ from .learner import FitResult, Learner
 from .manifest import Manifest
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
-from .pixel_honesty import a_few
+from .pixel_honesty import FEW, a_few
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
 from .regions import Parts, Regions
 from .rng import derive
@@ -35,6 +35,8 @@ from .spending import Spending, spent_out
 from .stopping import AGREEMENT, IMAGES, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to
 from .types import FloatArray, IntArray, LabelMap, Need, PredictionBatch, Round
+
+MANY = 100  # held-out labels, or images with a mask, from which a calibration may be more than a temperature
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,10 @@ def _calibration(experiment: Experiment, labels: LabelStore, r: int) -> Calibrat
         return None
     if how.fit == "val":
         said, truth = experiment.holdout.answers(learner, "val")
-        return calibrate(logs(said), truth, how.method)
-    probs = learner.held_out(labels, round=r, seed=experiment.seed, folds=how.folds)
-    truth = labels.class_targets() if probs.ndim == 2 else labels.label_targets(probs.shape[2])
-    return calibrate(logs(probs), truth, how.method)
+    else:
+        said, truth = learner.held_out(labels, round=r, seed=experiment.seed, folds=how.folds)
+    many = MANY if experiment.shown is None else MANY * FEW  # the pixels of an image are no labels of their own
+    return calibrate(logs(said), truth, how.method, more_from=many)
 
 
 def _stop_signals(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,12 +13,11 @@ import numpy as np
 
 from .boxes import boxes, outside
 from .calibration import Calibration
-from .errors import InputError
 from .learner import Learner
 from .manifest import Manifest, Split
 from .mask_metrics import averaged, structures
 from .oracle import Measured
-from .pixel_honesty import Honesty
+from .pixel_honesty import Honesty, a_few
 from .regions import Parts, Regions
 from .rundir import RunDir, write_atomic
 from .types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
@@ -174,36 +173,55 @@ class MaskHoldout:
         return np.asarray(sorted(where.tolist(), key=lambda i: (self._unit(i), self.manifest.z[i])), dtype=np.int64)
 
     def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
-        """Samples have no class: InputError."""
-        raise InputError("calibration", "none in segmentation", f"answers of {split}")
+        """Class probabilities (K, C) and classes (K,) of a few known pixels of each image of a split (`a_few`)."""
+        said = [a_few(batch, self.truth(batch.indices)) for batch in learner.predict(self.samples(split))]
+        return np.concatenate([probs for probs, _ in said]), np.concatenate([truth for _, truth in said])
 
     def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
         """`<split>/<metric>` of every split that has masks: `mask_metrics.averaged`, and `Honesty.metrics` of pixels.
 
-        Units are images, and whole volumes where samples are slices. One unit is held at a time.
+        Units are images, and whole volumes where samples are slices. One unit is held at a time. Pixels are measured
+        calibrated as well, but for those of the split that the calibration was fitted on.
         """
         found = Measured({}, {})
         for split in ("val", "test"):
-            rows, honesty = self.samples(split), list[Honesty]()
+            rows, ways = self.samples(split), dict[str, Calibration | None]({"": None})
+            if calibration is not None and split != fitted_on:
+                ways["_calibrated"] = calibration
             if len(rows):
-                units = [self._measured(*unit) for unit in self._units(learner, rows, honesty)]
-                measured = averaged(units, self.classes) | (total := sum(honesty[1:], honesty[0])).metrics()
-                found.metrics.update({f"{split}/{name}": value for name, value in measured.items()})
-                found.reliability[split] = total.reliability()
+                metrics, pixels = self._split(learner, rows, ways)
+                found.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
+                found.reliability.update({f"{split}{way}": total.reliability() for way, total in pixels.items()})
         return found
+
+    def _split(
+        self, learner: Learner, rows: IntArray, ways: Mapping[str, Calibration | None]
+    ) -> tuple[dict[str, float], dict[str, Honesty]]:
+        """The metrics of a split, and how honest its pixels are, calibrated in each of the ways."""
+        pixels = {way: list[Honesty]() for way in ways}
+
+        def look(probs: FloatArray, truth: LabelMap) -> None:
+            for way, calibration in ways.items():
+                pixels[way].append(Honesty.of_images(probs, truth, calibration))
+
+        metrics = averaged([self._measured(*unit) for unit in self._units(learner, rows, look)], self.classes)
+        totals = {way: sum(each[1:], each[0]) for way, each in pixels.items()}
+        for way, total in totals.items():
+            metrics |= {f"{name}{way}": value for name, value in total.metrics().items()}
+        return metrics, totals
 
     def _unit(self, index: int) -> str:
         return self.manifest.paths[index] if self.manifest.z[index] >= 0 else self.manifest.ids[index]
 
     def _units(
-        self, learner: Learner, rows: IntArray, honesty: list[Honesty]
+        self, learner: Learner, rows: IntArray, look: Callable[[FloatArray, LabelMap], None]
     ) -> Iterator[tuple[list[int], list[LabelMap], list[LabelMap]]]:
-        """(samples, predicted and true label maps) of each image or volume; `honesty` grows by that of their pixels."""
+        """(samples, predicted and true label maps) of each image or volume; `look` is shown all probabilities."""
 
         def streamed() -> Iterator[tuple[int, LabelMap, LabelMap]]:
             for batch in learner.predict(rows):
                 probs, truth = batch.probs.mean(axis=1), self.truth(batch.indices)
-                honesty.append(Honesty.of_images(probs, truth))
+                look(probs, truth)
                 labels = probs.argmax(axis=1).astype(np.uint8)
                 yield from zip(batch.indices.tolist(), labels, truth, strict=True)
 

@@ -135,7 +135,7 @@ class NetworkLearner:
         ]
         return said[0] if len(said) == 1 else _together(zip(*said, strict=True))
 
-    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
         seed, targets = derive_seed(seed, "fit", round), self.targets(labels)
         fold = dealt(targets, folds, derive(seed, "folds"))
@@ -145,7 +145,7 @@ class NetworkLearner:
             apart._learn(self._sets(labels, fold != k), derive_seed(seed, "fold", k), lambda *_: None)
             for batch in apart.predict(labels.labeled[fold == k]):
                 answers |= dict(zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True))
-        return np.stack([answers[i] for i in labels.labeled.tolist()])
+        return np.stack([answers[i] for i in labels.labeled.tolist()]), targets
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
         """See `Learner.extras`; none are offered yet."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .calibration import Calibration, logs
 from .rng import derive
 from .types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
 
@@ -48,9 +49,12 @@ class Honesty:
         )
 
     @classmethod
-    def of_images(cls, probs_BCHW: FloatArray, truth_BHW: LabelMap) -> Honesty:
-        """Of the known pixels of some images, one at a time."""
-        each = [cls.of(*of_maps(p[None], truth[None])) for p, truth in zip(probs_BCHW, truth_BHW, strict=True)]
+    def of_images(cls, probs_BCHW: FloatArray, truth_BHW: LabelMap, calibration: Calibration | None = None) -> Honesty:
+        """Of the known pixels of some images, one at a time; of their calibrated probabilities where one is given."""
+        each = []
+        for maps, labels in zip(probs_BCHW, truth_BHW, strict=True):
+            probs, truth = of_maps(maps[None], labels[None])
+            each.append(cls.of(probs if calibration is None else calibration.probs(logs(probs)), truth))
         return sum(each[1:], each[0])
 
     def __add__(self, other: Honesty) -> Honesty:

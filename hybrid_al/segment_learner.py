@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -13,29 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .boxes import lines
 from .committee import go_on, load_networks, save_networks
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.mask_store import MaskStore
-from .data.masks import inside, read_mask
-from .data.pixel_views import PixelViews
-from .data.store import ImageStore
+from .data.masks import read_mask
 from .errors import InputError, UnknownName
-from .labels import LabelStore
+from .labels import LabelStore, dealt
 from .learner import FitResult, Log
 from .mask_costs import costs
+from .mask_inputs import Boxes, MaskBatch, MaskInputs
 from .mask_oracle import answer_table, from_png, read_boxes
 from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
 from .part_scores import PART_SCORES
 from .pixel_gradients import last_layer_gradients
+from .pixel_honesty import a_few
 from .pixel_record import MapRecorder
 from .pixels import PIXEL_SCORES, Reduction, by_part
 from .regions import Parts, Regions
 from .rng import derive, derive_seed
 from .rundir import sha256_of
 from .semi.base import Evidence, Models
-from .semi.dense.base import DenseObjective, LabeledPixels, PixelEvidence, UnlabeledPixels
+from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
 from .types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 
@@ -44,59 +44,6 @@ BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
 
 # as many unlabeled images a step as labeled ones, 12 of each: as the public code of UA-MT and its successors on slices
 SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, ema_decay=0.99)
-
-
-Boxes = Mapping[int, IntArray]
-"""Sample -> the boxes around its structures (n, 5)."""
-
-MaskBatch = tuple[IntArray, LabeledPixels, UnlabeledPixels | None]
-
-
-@dataclass(frozen=True)
-class MaskInputs:
-    """Images (B, C, H, W) with what is known of their pixels, viewed on the device.
-
-    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding; `regions` where training
-    records its views of parts of images, which it must then know.
-    """
-
-    store: ImageStore
-    views: PixelViews
-    sizes: IntArray
-    device: torch.device
-    regions: Regions | None = None
-
-    def plain(self, indices: IntArray) -> tuple[Tensor, Tensor]:
-        """Images without augmentation, and which of their pixels (B, H, W) are no padding."""
-        shown = torch.from_numpy(inside(self.sizes[indices], self.store.size))
-        return self.store.batch(indices).to(self.device), shown.to(self.device)
-
-    def labeled(
-        self, indices: IntArray, masks: MaskStore, generator: torch.Generator, extent: bool, boxes: Boxes | None = None
-    ) -> LabeledPixels:
-        """Fresh weak views with their label maps (B, H, W); `extent` and `boxes` as in `LabeledPixels`."""
-        images, _ = self.plain(indices)
-        maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
-        if boxes is None:
-            return LabeledPixels(*self.views.labeled(images, maps, generator), extent)
-        own = torch.arange(maps[0].numel(), device=self.device).view(maps.shape[1:]).expand(maps.shape)
-        views, place = self.views.labeled(images, own, generator)
-        y = maps.flatten(1).gather(1, place.flatten(1)).view(maps.shape)
-        return LabeledPixels(views, y, extent, lines(place, [boxes[i] for i in indices.tolist()], self.store.size))
-
-    def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
-        """Fresh weak views, and `strong` strong ones."""
-        images, known = self.plain(indices)
-        if self.regions is None:
-            weak, (first, *others), valid = self.views.unlabeled(images, known, generator, strong)
-            return UnlabeledPixels(indices, weak, first, valid, tuple(others))
-        weak, (first, *others), parts = self.views.unlabeled(images, self.parts(indices), generator, strong)
-        return UnlabeledPixels(indices, weak, first, parts != IGNORE, tuple(others), parts)
-
-    def parts(self, indices: IntArray) -> Tensor:
-        """The part of each pixel (B, H, W) of images of the pool, `IGNORE` in padding."""
-        assert self.regions is not None
-        return torch.from_numpy(self.regions.maps(indices)).to(self.device)
 
 
 class SegmentLearner:
@@ -141,17 +88,10 @@ class SegmentLearner:
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one mask", "none (all were skipped)")
         masks, seed, regions = self.masks(labels), derive_seed(seed, "fit", round), self.inputs.regions
-        unlabeled = np.setdiff1d(self.pool, masks.samples) if self.parts is None else self.parts.open(labels)
-        kinds, boxes = {labels.current[i].kind for i in masks.samples.tolist()}, self._boxes(labels)
+        unlabeled, boxes, passes = self._open(labels), self._boxes(labels), 0
         parts = 1 if regions is None else regions.parts
         recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
-        batches = partial(self._batches, masks, unlabeled, extent=kinds == {"mask"}, boxes=boxes)
-        steps = self.schedule.length(len(masks))
-        student, teacher, metrics, others = self._train(0, batches, steps, seed, log, previous, recorder)
-        for member in range(1, self.schedule.members):
-            _, last, _, earlier = self._train(member, batches, steps, seed, log, previous)
-            others += (*earlier, last)
-        self._student, self._teacher, self._others, passes = student.eval(), teacher.eval(), others, 0
+        teacher, metrics = self._learn(labels, masks, unlabeled, boxes, seed, log, previous, recorder)
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().following(previous)
@@ -162,6 +102,32 @@ class SegmentLearner:
         seen = float(self.classes - len(unseen))
         metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
         return FitResult(metrics, consistency, costs(labels, masks, self.classes, self.parts))
+
+    def _open(self, labels: LabelStore) -> IntArray:
+        """Samples of the pool of which something is not known."""
+        return np.setdiff1d(self.pool, labels.labeled) if self.parts is None else self.parts.open(labels)
+
+    def _learn(
+        self,
+        labels: LabelStore,
+        masks: MaskStore,
+        unlabeled: IntArray,
+        boxes: Boxes | None,
+        seed: int,
+        log: Log,
+        previous: Path | None = None,
+        recorder: MapRecorder | None = None,
+    ) -> tuple[Segmenter | Committee, dict[str, float]]:
+        """Train all members, who answer from then on; the teacher and the numbers of the first training."""
+        whole = {labels.current[i].kind for i in masks.samples.tolist()} == {"mask"}
+        batches = partial(self._batches, masks, unlabeled, extent=whole, boxes=boxes)
+        steps = self.schedule.length(len(masks))
+        student, teacher, metrics, others = self._train(0, batches, steps, seed, log, previous, recorder)
+        for member in range(1, self.schedule.members):
+            _, last, _, earlier = self._train(member, batches, steps, seed, log, previous)
+            others += (*earlier, last)
+        self._student, self._teacher, self._others = student.eval(), teacher.eval(), others
+        return teacher, metrics
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
@@ -290,9 +256,17 @@ class SegmentLearner:
         ]
         return np.concatenate(found)
 
-    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
-        """Samples have no class to hold out: InputError."""
-        raise InputError("calibration.fit", "none in segmentation", "cross")
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
+        """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
+        masks, boxes, seed = self.masks(labels), self._boxes(labels), derive_seed(seed, "fit", round)
+        fold, said = dealt(np.zeros(len(masks), dtype=np.int64), folds, derive(seed, "folds")), []
+        for k in range(fold.max() + 1):
+            apart, rest = copy.copy(self), masks.samples[fold == k]  # the networks of the last fit stay where they are
+            shown = replace(masks, samples=masks.samples[fold != k], maps=masks.maps[fold != k])
+            others = np.setdiff1d(self._open(labels), rest)
+            apart._learn(labels, shown, others, boxes, derive_seed(seed, "fold", k), lambda *_: None)
+            said += [a_few(batch, masks.batch(batch.indices)) for batch in apart.predict(rest)]
+        return np.concatenate([probs for probs, _ in said]), np.concatenate([truth for _, truth in said])
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
         """See `Learner.extras`; none are offered yet."""

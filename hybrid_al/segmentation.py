@@ -73,8 +73,8 @@ def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) 
     if recipe.learner.name != "finetune":
         raise InputError("learner", "finetune, which trains the whole network, in segmentation", recipe.learner.name)
     component({"finetune": Finetune}, "learner", recipe.learner.name, recipe.learner.params)
-    if recipe.calibration.fit != "none":
-        raise InputError("calibration.fit", "none, in segmentation", recipe.calibration.fit)
+    if recipe.calibration.queries:
+        raise InputError("calibration.queries", "false, in segmentation: scores are made before", "true")
     check_unit(recipe)
     _check_answer(recipe)
     _check_record(recipe.train.params)
@@ -206,7 +206,8 @@ def learner(
 ) -> tuple[SegmentLearner, Scoring]:
     """The learner over masks, which scores samples by their pixels; `base.encoder` is copied, never changed."""
     from .data.pixel_views import pixel_views
-    from .segment_learner import MaskInputs, SegmentLearner
+    from .mask_inputs import MaskInputs
+    from .segment_learner import SegmentLearner
 
     asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
     fixed = parted if isinstance(parted, Regions) else None  # the record of others is that of their image

@@ -93,7 +93,8 @@ from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.pixels import Boundary
 from hybrid_al.proposals import Peaks, Ripu
 from hybrid_al.rundir import RunDir
-from hybrid_al.segment_learner import SCHEDULE, MaskInputs, SegmentLearner
+from hybrid_al.mask_inputs import MaskInputs
+from hybrid_al.segment_learner import SCHEDULE, SegmentLearner
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
 
 def read(i):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -18,15 +19,19 @@ from PIL import Image
 from hybrid_al import loop, outlines, scores
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.boxes import boxes
+from hybrid_al.calibration import Calibration, calibrate, logs
 from hybrid_al.cli import main
 from hybrid_al.committee import go_on
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.labels import LabelStore
 from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
+from hybrid_al.metrics import classification
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.pixel_honesty import FEW, a_few
 from hybrid_al.recipe import parse
 from hybrid_al.regions import Regions
+from hybrid_al.rng import derive, derive_seed
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.stopping import signals, stop_set
 from hybrid_al.track.base import Trackers
@@ -184,6 +189,66 @@ def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     before = said[0].argmax(axis=1)
     expected = signals(before, said[1], (3, 5, 9))
     assert {name: rounds[1].metrics[name] for name in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fit", "changes"),
+    [
+        ("val", {}),
+        ("cross", {}),
+        ("cross", {"oracle": {"name": "simulated", "answer": "boxes"}}),
+        ("cross", {"unit": 8}),
+    ],
+)
+def test_pixels_are_calibrated_by_those_that_no_training_saw(tmp_path: Path, fit: str, changes: Any) -> None:
+    parted = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
+    changes = {"segmentation": parted} if "unit" in changes else changes
+    opened = play(tmp_path / "run", calibration={"fit": fit, "folds": 2}, loop={"budgets": [4]}, **changes)
+    setup, store = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
+    learner = setup.learner
+    assert isinstance(learner, SegmentLearner) and isinstance(setup.holdout, MaskHoldout)
+    before = answers(learner, opened.run.round_path(0) / "model.safetensors")
+    said, truth = setup.holdout.answers(learner, "val")
+    if fit == "cross":
+        said, truth = learner.held_out(store, round=0, seed=0, folds=2)
+        np.testing.assert_array_equal(np.concatenate([b.probs for b in learner.predict(np.arange(6), 9)]), before)
+    masks = learner.masks(store)
+    known = [int((shown != IGNORE).sum()) for shown in masks.maps] if fit == "cross" else [16 * 16] * N_VAL
+    assert said.shape == (len(truth), 2) and len(truth) == sum(min(count, FEW) for count in known)
+    with np.load(opened.run.round_path(0) / "calibration.npz") as archive:  # of so few images, a temperature
+        np.testing.assert_allclose(archive["scale"], calibrate(logs(said), truth, "temperature").scale)
+        calibration = Calibration(archive["scale"], archive["bias"])
+    metrics = opened.run.rounds()[0].metrics
+    assert ("val/ece_calibrated" in metrics) == (fit == "cross")
+    rows = opened.dataset.manifest.indices("test")
+    probs = np.concatenate([np.moveaxis(b.probs[:, 0], 1, -1) for b in learner.predict(rows)]).reshape(-1, 2)
+    maps = setup.holdout.truth(rows).ravel().astype(np.int64)
+    for name, values in (("", probs), ("_calibrated", calibration.probs(logs(probs)))):
+        measured = classification(values, maps)
+        for metric in ("nll", "ece", "classwise_ece", "brier"):
+            assert metrics[f"test/{metric}{name}"] == pytest.approx(measured[metric], rel=1e-4)
+
+
+def test_held_out_masks_are_answered_by_networks_that_never_saw_them(tmp_path: Path) -> None:
+    """Against a slow refit without them, whose unlabeled images they are not among."""
+    opened = play(tmp_path / "run", loop={"budgets": [5]})
+    learner, store = experiment(opened).learner, opened.run.labels(N_POOL + N_VAL + N_TEST)
+    assert isinstance(learner, SegmentLearner)
+    said, truth = learner.held_out(store, round=0, seed=0, folds=5)
+    seed, rows = derive_seed(0, "fit", 0), np.sort(store.labeled)
+    order = derive(seed, "folds").permutation(5)
+    for k in range(5):
+        (out,) = (int(rows[i]) for place, i in enumerate(order) if place % 5 == k)
+        shown = LabelStore(store.n, tuple(a for a in store.annotations if a.index != out))
+        apart = copy.copy(learner)
+        apart.pool = np.setdiff1d(learner.pool, [out])
+        masks = apart.masks(shown)
+        teacher, _ = apart._learn(shown, masks, apart._open(shown), None, derive_seed(seed, "fold", k), lambda *_: None)
+        assert teacher is apart._teacher
+        (batch,) = apart.predict(np.asarray([out]))
+        probs, classes = a_few(batch, learner.masks(store).batch(np.asarray([out])))
+        np.testing.assert_allclose(said[k * FEW : (k + 1) * FEW], probs, atol=1e-6)
+        np.testing.assert_array_equal(truth[k * FEW : (k + 1) * FEW], classes)
 
 
 WINDOWS = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
@@ -397,7 +462,7 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"train": {"name": "supervised", "record": {"witness": "teacher"}}}, "train.record.witness: expected"),
         ({"train": {"name": "supervised", "record": {"within": "class"}}}, "train.record.within: expected"),
         ({"train": {"name": "supervised", "prior": 0.5}}, "train.prior: expected"),
-        ({"calibration": {"fit": "val"}}, "calibration.fit: expected none"),
+        ({"calibration": {"fit": "val", "queries": True}}, "calibration.queries: expected false"),
         ({"loop": {"budgets": [3, 2], "unit": "pixel"}}, "loop.unit: expected .*pixels"),
         ({"segmentation": {"network": "unetz"}}, "unet"),
         ({"segmentation": {"reduction": "boundry"}}, "boundary"),

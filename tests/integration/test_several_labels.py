@@ -108,7 +108,8 @@ def test_labels_are_calibrated_and_queries_see_it(tmp_path: Path, fit: str) -> N
     setup.learner.load(opened.run.round_path(0) / "model.safetensors")
     said, truth = setup.holdout.answers(setup.learner, "val")
     if fit == "cross":
-        said, truth = setup.learner.held_out(store, round=0, seed=0, folds=2), store.label_targets(4)
+        said, truth = setup.learner.held_out(store, round=0, seed=0, folds=2)
+        np.testing.assert_array_equal(truth, store.label_targets(4))
     assert said.shape == (len(truth), 2, 4)
     calibration = calibrate(logs(said), truth)
     with np.load(opened.run.round_path(0) / "calibration.npz") as archive:

@@ -158,7 +158,7 @@ class Counting:
         p = np.full((len(indices), samples * views), (self.fitted + 1) / 10)
         yield PredictionBatch(indices, np.stack([p, 1 - p], axis=2))
 
-    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         raise AssertionError("no calibration was asked for")
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:

@@ -53,9 +53,9 @@ class Sure:
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         yield PredictionBatch(indices, self._probs(indices)[:, None].repeat(samples * views, axis=1))
 
-    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> FloatArray:
+    def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         self.held.append((round, folds))
-        return self._probs(labels.labeled)
+        return self._probs(labels.labeled), labels.class_targets()
 
     def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
         return {}

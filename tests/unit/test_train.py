@@ -307,7 +307,8 @@ def test_what_is_held_out_is_answered_by_networks_that_never_saw_it() -> None:
     store, done = labels([0, 1, 2, 3, 4, 5]), learner()
     done.fit(store, round=1, seed=3, log=no_log)
     before = probs(done)
-    said = done.held_out(store, round=1, seed=3, folds=3)
+    said, classes = done.held_out(store, round=1, seed=3, folds=3)
+    assert np.array_equal(classes, TRUTH[:6])
     assert np.array_equal(probs(done), before)
     of_seed = derive_seed(3, "fit", 1)
     order = derive(of_seed, "folds").permutation(6)
@@ -323,7 +324,7 @@ def test_what_is_held_out_is_answered_by_networks_that_never_saw_it() -> None:
     wrong = labels([1, 2, 3, 4, 5]).add(
         [Annotation(0, "class", 1, "t", 0)]
     )  # sample 0 as class 1: none of its own kind
-    one_by_one = done.held_out(wrong, round=1, seed=3, folds=50)
+    one_by_one, _ = done.held_out(wrong, round=1, seed=3, folds=50)
     assert one_by_one.shape == (6, 3) and one_by_one[-1].argmax() == 0  # sees through the label that it was not shown
 
 
