@@ -88,7 +88,9 @@ def nuclei() -> list[Table]:
     return [*_compared("nuclei", "nuclei", "val/dice"), *_compared("nuclei", "nuclei", DICE)]
 
 
-BLOCKS: dict[str, Callable[[], list[Table]]] = {f.__name__: f for f in (segmentation, slices, regions, survey_masks)}
+BLOCKS: dict[str, Callable[[], list[Table]]] = {
+    f.__name__: f for f in (segmentation, slices, regions, weak, survey_masks)
+}
 """By the name of the bench, which is that of the block of the page."""
 
 
