@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -11,12 +11,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from .data.loaders import blocks
 from .errors import InputError
 from .labels import LabelStore
 from .proposals import BoxUnit
 from .regions import Predict, Regions
 from .rundir import RunDir, write_arrays
-from .types import IGNORE, BoolArray, IntArray, LabelMap
+from .types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
+
+BLOCK = 4096  # boxes at a time
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Following:
     The grid's windows have the largest side of a box. Each later round has the `unit.most` boxes of an image that its
     model finds best, around all that was asked about before; their numbers follow those of the round before. A box
     that nobody asked about is gone with its round. Corners are all that is kept, 32 bytes a box.
+
+    Training, over when they are found, records how consistent it was on the windows of the grid; a box has the mean of
+    that over its pixels.
 
     unit    how boxes are found
     pool    (P,) samples that may be asked about
@@ -61,8 +67,23 @@ class Following:
         """See `Parts.at`. InputError where the round has not been drawn."""
         boxes = self._of_round(round)
         sides = boxes[..., 2:] - boxes[..., :2]
-        before = partial(self.at, round - 1) if round > 0 else None
-        return Regions(partial(_maps, boxes, self.size), sides[..., 0] * sides[..., 1], self._first(round), before)
+        found = Regions(partial(_maps, boxes, self.size), sides[..., 0] * sides[..., 1], self._first(round))
+        if round == 0:
+            return found
+
+        def recorded(values: FloatArray, units: IntArray) -> FloatArray:
+            grid, cells, means = self._grid(), values.reshape(len(boxes), -1), list[FloatArray]([np.empty(0)])
+            for block in blocks(units, BLOCK):
+                rows = found.samples(block)
+                means.append(_mean_over(boxes[rows, found.places(block)], grid[rows], cells[rows]))
+            return np.concatenate(means)
+
+        return replace(found, before=partial(self.at, round - 1), recorded=recorded)
+
+    @property
+    def known(self) -> Regions:
+        """See `Parts.known`: the windows of the grid."""
+        return self.at(0)
 
     def open(self, labels: LabelStore) -> IntArray:
         """See `Parts.open`."""
@@ -124,6 +145,15 @@ class Following:
 
     def _file(self, round: int) -> Path:
         return self.run.round_path(round) / "boxes.npz"
+
+
+def _mean_over(boxes_K4: IntArray, windows_KG4: IntArray, values_KG: FloatArray) -> FloatArray:
+    """The mean over the pixels of each box (K,) of the values of the windows that they lie in."""
+    inner = boxes_K4[:, None]
+    sides = np.minimum(inner[..., 2:], windows_KG4[..., 2:]) - np.maximum(inner[..., :2], windows_KG4[..., :2])
+    pixels = sides.clip(min=0).prod(axis=2)
+    means: FloatArray = (pixels * values_KG).sum(axis=1) / pixels.sum(axis=1)
+    return means
 
 
 def _maps(boxes_NP4: IntArray, size: int, samples: IntArray) -> LabelMap:

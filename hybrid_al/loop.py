@@ -276,6 +276,7 @@ def _state(experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need],
         predictor=predictor,
         scorer=None if predictor is None or experiment.scorer is None else experiment.scorer(predictor, regions),
         consistency=consistency,
+        recorded=None if regions is None else regions.recorded,
         extras=extras,
     )
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from .labels import LabelStore
-from .types import BoolArray, IntArray, LabelMap, PredictionBatch
+from .types import BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 
 MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
 
@@ -26,12 +26,15 @@ class Regions:
     sizes  (N, P) pixels of each of these parts; 0 where there is no such part
     first  number of the first; before it come those of earlier rounds
     before where there are such: what the round before may ask about
+    recorded  where training cannot record these parts: a value of each part that it does record, and units -> the
+              values of the units
     """
 
     maps: Callable[[IntArray], LabelMap]
     sizes: IntArray
     first: int = 0
     before: Callable[[], Regions] | None = None
+    recorded: Callable[[FloatArray, IntArray], FloatArray] | None = None
 
     fixed: ClassVar[bool] = True
 
@@ -92,6 +95,11 @@ class Regions:
 
     # -- the same parts in every round: what `Parts` asks ------------------------------------------------------------
 
+    @property
+    def known(self) -> Regions:
+        """See `Parts.known`."""
+        return self
+
     def at(self, round: int) -> Regions:
         """See `Parts.at`."""
         return self
@@ -123,6 +131,11 @@ class Parts(Protocol):
     @property
     def fixed(self) -> bool:
         """Whether all rounds ask about the same parts."""
+        ...
+
+    @property
+    def known(self) -> Regions:
+        """Parts that are known before a training, which so can record how consistent it is on them."""
         ...
 
     def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:

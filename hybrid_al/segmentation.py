@@ -26,7 +26,7 @@ from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
 from .region_worklist import RegionWorklist
-from .regions import Parts, Regions
+from .regions import Parts
 from .rundir import RunDir
 from .spending import Spending
 from .tryout import try_strategy
@@ -210,8 +210,8 @@ def learner(
     from .segment_learner import SegmentLearner
 
     asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
-    fixed = parted if isinstance(parted, Regions) else None  # the record of others is that of their image
-    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, fixed)
+    known = None if parted is None else parted.known
+    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, known)
     made = SegmentLearner(
         lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
         inputs,

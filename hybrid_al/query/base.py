@@ -49,6 +49,7 @@ class QueryState:
     candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest row; where
     parts of images are asked about, positions and rows are those of units (`regions.py`); extras: arrays (N,) or (N, K)
     that only the learner or stage 0 can give, by name (see `EXTRAS`).
+    recorded: where the consistency record is of other rows: a value of each of them, candidates -> their values (M,).
     scorer: where pixels have classes, or samples several labels; a sample then has no class probabilities of its own,
     but it has scores.
     """
@@ -61,6 +62,7 @@ class QueryState:
     predictor: Predictor | None = None
     scorer: Scorer | None = None
     consistency: Consistency | None = None
+    recorded: Callable[[FloatArray, IntArray], FloatArray] | None = None
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def predictions(self, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:

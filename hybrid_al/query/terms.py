@@ -50,8 +50,8 @@ def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArra
     """The hybrid link: how unsteady the last training found the pseudo-labels; no pass over the pool."""
     if state.consistency is None:
         raise InputError(f"round {state.round}", "the consistency record of the last training", "none")
-    each = state.labels.n // len(state.consistency.seen)  # parts that have one row, where the record is of images
-    return state.consistency.uncertainty(parts)[state.candidates // each]
+    values = state.consistency.uncertainty(parts)
+    return values[state.candidates] if state.recorded is None else state.recorded(values, state.candidates)
 
 
 def _density(state: QueryState) -> FloatArray:

@@ -271,15 +271,14 @@ def map_figures(run: RunView) -> tuple[Figure, ...]:
 def _map_rows(run: RunView, r: RoundView) -> tuple[IntArray, IntArray]:
     """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round.
 
-    Where boxes were asked about the record is of their images, all of which it shows.
+    Boxes that the model found are not in the record, which is of windows of a grid: none of them is shown.
     """
     assert r.consistency is not None
-    seen, later = r.consistency.seen > 0, run.rounds[r.index + 1 :]
-    picks = later[0].picked if later else np.empty(0, dtype=np.int64)
-    if run.boxed:
-        picks = np.unique([p.index for p in later[0].picks]) if later else picks
-    else:
-        seen[run.answered(r.index)] = False
+    seen = r.consistency.seen > 0
+    each = len(seen) // len(run.manifest)
+    asked = [(o.index, p.unit) for o in run.rounds for p in o.picks if p.unit // each == p.index]
+    seen[[unit for o, unit in asked if o <= r.index]] = False
+    picks = np.asarray([unit for o, unit in asked if o == r.index + 1], dtype=np.int64)
     rows = np.setdiff1d(np.flatnonzero(seen), picks)
     return rows[:: -(-len(rows) // MOST_POINTS) or 1], picks[seen[picks]]
 

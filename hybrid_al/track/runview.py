@@ -130,17 +130,6 @@ class RunView:
         return tuple(r for r in self.rounds if r.round)
 
     @property
-    def boxed(self) -> bool:
-        """Whether parts were asked about that no record of consistency has, as boxes that follow the model."""
-        rows = next((len(r.consistency.seen) for r in self.rounds if r.consistency), 0)
-        return rows == len(self.manifest) and any(p.unit != p.index for r in self.rounds for p in r.picks)
-
-    def answered(self, round: int) -> IntArray:
-        """Units that the rounds up to this one asked about (K,), in the order of the picks."""
-        asked = [r.picked for r in self.rounds if r.index <= round]
-        return np.concatenate(asked) if asked else np.empty(0, dtype=np.int64)
-
-    @property
     def labeled(self) -> int:
         """Labels that the committed rounds have: samples, or parts of images where those were asked about."""
         return self.done[-1].round.labeled if self.done and self.done[-1].round else 0

@@ -120,18 +120,23 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
         np.testing.assert_allclose(setup.learner.score(name, units, regions=regions), expected, rtol=1e-4, atol=1e-7)
 
 
-def test_the_record_of_a_box_is_that_of_its_image(tmp_path: Path) -> None:
+def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None:
+    """Of each pixel the record of its window of the grid, which training saw twice at least; of a box their mean."""
     query = {"name": "hybrid", "score": {"consistency": 1.0}, "batch": {"name": "topk"}}
-    run = play(tmp_path / "run", segmentation=RIPU, query=query, loop=LOOP).run
+    opened = play(tmp_path / "run", segmentation=RIPU, query=query, loop=LOOP)
+    run, setup = opened.run, experiment(opened)
+    assert setup.regions is not None
+    grid, regions, picks = setup.regions.at(0), setup.regions.at(1), run.query_units(1)
     record = Consistency.load(run.round_path(0) / "consistency.npz")
-    assert len(record.seen) == N_POOL + 9 and (record.seen[:N_POOL] >= 2).all()
-    parts = json.loads((run.round_path(1) / "round.json").read_text())["query"]
-    unsteady = record.uncertainty()[:N_POOL]
-    best = np.argsort(-unsteady, kind="stable")[0]
-    units = run.query_units(1)
-    assert units is not None and len(parts) == 5
-    samples = units // (9 + 3)  # the grid has 3 x 3 windows
-    assert samples[0] == best and (np.diff(unsteady[samples]) <= 0).all()
+    assert len(record.seen) == len(setup.manifest) * 9 and (record.seen[grid.units] >= 2).all() and picks is not None
+    unsteady, means = record.uncertainty(), {}
+    for unit in regions.units.tolist():
+        sample, part = divmod(unit, regions.parts)
+        windows = grid.maps(np.asarray([sample]))[0][regions.covered(sample, (part,))]
+        means[unit] = float(np.mean([unsteady[sample * 9 + w] for w in windows.tolist()]))
+    order = sorted(means.values(), reverse=True)
+    assert [means[u] for u in picks.tolist()] == pytest.approx(order[:5]) and order[0] > order[5]
+    assert len(set(means.values())) > N_POOL  # not one value an image
 
 
 @pytest.mark.parametrize(("unit", "query"), [("pixels", "ripu"), ("boundary", "entropy"), ("clicks", "random")])

@@ -78,7 +78,7 @@ def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monk
     assert any(name.startswith("test/auroc/") for name in metrics)
     record = Consistency.load(whole / "rounds" / "000" / "consistency.npz")
     pool = RunView.read(whole).manifest.indices("pool")
-    asked = RunView.read(whole).answered(0)
+    asked = RunView.read(whole).rounds[0].picked
     assert (record.seen[np.setdiff1d(pool, asked)] >= 2).all() and record.divergence.max() > 0
     page = (whole / "report" / "index.html").read_text()
     assert "average_precision" in page and "granular" in page and "Reliability" in page

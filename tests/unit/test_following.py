@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from hybrid_al import following
 from hybrid_al.data.units import Windows
 from hybrid_al.errors import InputError
 from hybrid_al.following import Following
@@ -93,6 +94,26 @@ def test_part_numbers_go_on_from_round_to_round(tmp_path: Path) -> None:
     assert [int(box.sum()) for box in known(0)] == [16, first.sizes[0, 0]]
     whole = np.sum(known(0), axis=0) + (second.maps(np.asarray([0]))[0] != IGNORE)
     assert whole.max() == 1  # nothing is asked about twice
+
+
+def test_a_box_has_the_mean_record_of_the_windows_that_it_lies_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, values = parts(tmp_path), np.random.default_rng(1).random(N * GRID)
+    monkeypatch.setattr(following, "BLOCK", 2)
+    here.draw(1, LabelStore(N).add(asked(0, s0=(4,), s1=(3, 4))), predict)
+    grid, boxes = here.at(0), here.at(1)
+    assert here.known.sizes.tolist() == grid.sizes.tolist() and grid.recorded is None and boxes.recorded is not None
+    units = np.random.default_rng(2).permutation(boxes.units)
+    expected = []
+    for unit in units.tolist():
+        sample, part = divmod(unit, boxes.parts)
+        inside = np.argwhere(boxes.covered(sample, (part,))).tolist()
+        expected.append(
+            np.mean([values[sample * GRID + int(grid.maps(np.asarray([sample]))[0, i, j])] for i, j in inside])
+        )
+    np.testing.assert_allclose(boxes.recorded(values, units), expected)
+    assert len(boxes.recorded(values, units[:0])) == 0
 
 
 def test_an_image_is_open_until_all_of_its_picture_has_a_label(tmp_path: Path) -> None:
