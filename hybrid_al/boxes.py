@@ -29,8 +29,13 @@ def boxes(labels: LabelMap) -> IntArray:
 
 def outside(labels: LabelMap) -> LabelMap:
     """A label map (H, W) of which what lies in no box is left: the background."""
+    return background(labels, boxes(labels))
+
+
+def background(labels: LabelMap, rows: IntArray) -> LabelMap:
+    """A label map (H, W) without what lies in the boxes (n, 5)."""
     out = labels.copy()
-    for _, top, left, bottom, right in boxes(labels).tolist():
+    for _, top, left, bottom, right in rows.tolist():
         out[top:bottom, left:right] = IGNORE
     return out
 

@@ -156,13 +156,11 @@ def select(
 @app.command()
 def labels(
     run: RunArg,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A CSV with the columns id and label, or a folder of masks.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, or a folder of masks.")],
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
 ) -> None:
     """Take annotations in: checked whole, then taken over at once."""
-    from .mask_worklist import inbox
+    from .inbox import inbox
     from .rundir import RunDir
 
     disk = RunDir(run)

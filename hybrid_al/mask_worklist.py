@@ -1,40 +1,50 @@
-"""Answers with masks by people: the images of a query go out as PNG files, masks of the same names come in."""
+"""Answers with masks by people: the images of a query go out as PNG files, masks of the same names come in.
+
+What is said of single pixels, points and strokes, comes in as a mask too: all other pixels are of the value of none.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from .data.images import SUFFIXES, probe
-from .data.masks import SaysNothing, check_size, read_mask, value_table
+from .data.masks import SaysNothing, check_size, read_mask, said_in
 from .data.samples import reason
 from .errors import AwaitingLabels, InputError
-from .mask_oracle import answer_table, to_png
-from .oracle import SKIP, Wording, WorklistOracle, worklist
+from .mask_oracle import from_png, to_png
+from .oracle import SKIP, Wording, WorklistOracle
 from .rundir import RunDir, write_atomic
-from .types import IGNORE, Annotation, IntArray, LabelMap, Target
+from .types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
+from .weak import strokes
 
 IMAGES = "images"
 SHOWN = 20
+Picture = Callable[[int], npt.NDArray[np.uint8]]
+"""Position -> the image (H, W, 1 or 3) as a person sees it, in its own pixels."""
 
 
 def _as_it_is(where: str, said: str, classes: tuple[str, ...]) -> Target:
     return said
 
 
-WORDING = Wording("mask", _as_it_is, "a mask for each image")
+KINDS: Mapping[str, AnnotationKind] = {"mask": "mask", "points": "point", "scribbles": "scribble", "boxes": "box"}
+"""Of annotations, by the word for the answers in a recipe (`oracle.answer`)."""
+
+
+def wording(answer: str) -> Wording:
+    """How the CSV of a round says which file holds an answer."""
+    return Wording(KINDS[answer], _as_it_is, f"{answer} for each image")
 
 
 @dataclass(frozen=True)
 class MaskWorklist:
-    """A person who draws masks, through folders.
+    """A person who draws masks, or points or strokes of them, through folders.
 
     A round writes each image that it asks about into its folder `images`, as PNG in the image's own pixels. A mask is
     an image file of that name and size, whose values mean classes; one that says nothing of any pixel skips the sample.
@@ -42,12 +52,14 @@ class MaskWorklist:
 
     lists    the CSV files
     table    value in a mask file -> class, `IGNORE` for a pixel that the person does not know
+    size     of the network, in which points and strokes are kept; masks are in the image's own pixels
     picture  position -> image (H, W, 1 or 3); None where answers are taken in alone
     """
 
     lists: WorklistOracle
     table: Mapping[int, int]
-    picture: Callable[[int], npt.NDArray[np.uint8]] | None = None
+    size: int
+    picture: Picture | None = None
 
     @property
     def run(self) -> RunDir:
@@ -56,20 +68,27 @@ class MaskWorklist:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; masks of samples of earlier rounds come along as corrections."""
-        given = {a.index: a for a in self.lists.answers(round)}
+        given = {a.index: self._priced(a) for a in self.lists.answers(round)}
         missing = [i for i in query.tolist() if i not in given]
         if not missing:
             return tuple(given.values())
-        folder = self.run.round_path(round) / IMAGES
-        for i in missing:
-            if self.picture is not None and not (folder / named(i)).is_file():
-                folder.mkdir(parents=True, exist_ok=True)
-                write_atomic(folder / named(i), _png(self.picture(i)))
+        folder = give_out(self.run, round, missing, self.picture)
+        of = "" if self._whole else f" of {self.lists.wording.kind}s"
         raise AwaitingLabels(
-            f"round {round} waits for {len(missing)} of {len(query)} masks, the first of {named(missing[0])}: draw "
+            f"round {round} waits for {len(missing)} of {len(query)} masks{of}, the first of {named(missing[0])}: draw "
             f"one of the same name and size for each image in {folder} (values: {self._values()}) "
             f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
         )
+
+    @property
+    def _whole(self) -> bool:
+        return self.lists.wording.kind == "mask"
+
+    def _priced(self, answer: Annotation) -> Annotation:
+        """With the clicks or strokes that it took; a mask counts as one."""
+        if self._whole or answer.kind == "skip":
+            return answer
+        return replace(answer, cost=float(strokes(from_png((self.run.path / str(answer.target)).read_bytes()))))
 
     def take(self, folder: Path, annotator: str) -> tuple[int, int]:
         """Take a folder of masks in, whole or not at all; (answers taken, answers still missing).
@@ -103,20 +122,14 @@ class MaskWorklist:
                 found[index] = self._mask(file, index)
             except (OSError, ValueError) as error:
                 problems.append(f"  {file}: {reason(error)}")
-        if problems:
-            more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-            expected = "masks of the images that were given out; nothing was taken"
-            raise InputError(folder, expected, "\n".join([f"{len(problems)} that are none:", *problems[:SHOWN], *more]))
+        refuse(folder, "masks of the images that were given out", problems, "that are none")
         return found
 
     def _mask(self, file: Path, index: int) -> LabelMap | None:
         """ValueError or OSError with the reason where a file is no mask of its image."""
-        given = sorted(self.run.path.glob(f"rounds/*/{IMAGES}/{named(index)}"))
-        if not given:
-            raise ValueError(f"the image {named(index)} that was given out is gone: hybrid-al run writes it again")
+        shown = size_given_out(self.run, index)
         height, width, _ = probe(io.BytesIO(file.read_bytes()))
-        shown = probe(io.BytesIO(given[-1].read_bytes()))
-        check_size(named(index), (height, width), shown[:2])
+        check_size(named(index), (height, width), shown)
         try:
             return read_mask(file, self.table)
         except SaysNothing:
@@ -128,7 +141,7 @@ class MaskWorklist:
             return SKIP
         file = self.run.round_path(round) / "answers" / named(index)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, to_png(mask))
+        write_atomic(file, to_png(mask if self._whole else said_in(mask, self.size)))
         return file.relative_to(self.run.path).as_posix()
 
     def _values(self) -> str:
@@ -136,22 +149,30 @@ class MaskWorklist:
         return ", ".join(f"{value} {names[c]}" for value, c in sorted(self.table.items()))
 
 
-def mask_worklist(
-    run: RunDir, lists: WorklistOracle, picture: Callable[[int], npt.NDArray[np.uint8]] | None = None
-) -> MaskWorklist:
-    """The oracle of a run whose `recipe.yaml` may say what the values in mask files mean."""
-    recipe = yaml.safe_load((run.path / "recipe.yaml").read_text(encoding="utf-8"))
-    values = {int(value): str(name) for value, name in (recipe["data"].get("mask_values") or {}).items()}
-    table = value_table(values, lists.classes) if values else answer_table(len(lists.classes))
-    return MaskWorklist(replace(lists, wording=WORDING), {IGNORE: IGNORE, **table}, picture)
+def give_out(run: RunDir, round: int, missing: Iterable[int], picture: Picture | None) -> Path:
+    """The folder with the images of a round that have no answer yet; written, where they are not there."""
+    folder = run.round_path(round) / IMAGES
+    for i in missing:
+        if picture is not None and not (folder / named(i)).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / named(i), _png(picture(i)))
+    return folder
 
 
-def inbox(run: RunDir) -> WorklistOracle | MaskWorklist:
-    """What takes answers in for a run, from what the run directory says."""
-    facts = run.facts()
-    if facts["task"] != "segmentation":
-        return worklist(run)
-    return mask_worklist(run, WorklistOracle(run, run.manifest(), tuple(cast(list[str], facts["classes"]))))
+def size_given_out(run: RunDir, index: int) -> tuple[int, int]:
+    """Height and width of a sample's image; ValueError where it lies in no round any more."""
+    given = sorted(run.path.glob(f"rounds/*/{IMAGES}/{named(index)}"))
+    if not given:
+        raise ValueError(f"the image {named(index)} that was given out is gone: hybrid-al run writes it again")
+    return probe(io.BytesIO(given[-1].read_bytes()))[:2]
+
+
+def refuse(where: Path, expected: str, problems: Sequence[str], what: str) -> None:
+    """InputError with a line for each problem, of the first of them; nothing where there is none."""
+    if problems:
+        more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        came = "\n".join([f"{len(problems)} {what}:", *problems[:SHOWN], *more])
+        raise InputError(where, f"{expected}; nothing was taken", came)
 
 
 def named(index: int) -> str:

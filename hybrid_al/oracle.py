@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,8 +128,10 @@ class WorklistOracle:
         """
         round, known = self.open_query("labels")
         answers: dict[str, str] = {}
-        for line, sample, label in _rows(file):
-            where = f"{file} line {line}"
+        for line, row in csv_rows(file, ("id", "label")):
+            where, sample, label = f"{file} line {line}", row["id"], row["label"]
+            if not label:
+                continue
             if sample not in known:
                 raise InputError(where, "an id of the open query or of an earlier one", repr(sample))
             if self._means(where, answers.setdefault(sample, label)) != self._means(where, label):
@@ -228,17 +230,15 @@ def worklist(run: RunDir) -> WorklistOracle:
     return WorklistOracle(run, run.manifest(), tuple(cast(list[str], facts["classes"])), WORDINGS[task])
 
 
-def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    """(line, id, label) of the answered rows of a CSV."""
+def csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, value of each column) of a CSV that a person made, without spaces around; errors say what it lacks."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(file, "a CSV file in UTF-8", getattr(error, "strerror", None) or "another encoding") from error
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    for column in ("id", "label"):
-        if column not in (reader.fieldnames or ()):
-            raise InputError(file, "columns id and label", ", ".join(reader.fieldnames or ["nothing"]))
+    if any(column not in (reader.fieldnames or ()) for column in columns):
+        expected = f"columns {', '.join(columns[:-1])} and {columns[-1]}"
+        raise InputError(file, expected, ", ".join(reader.fieldnames or ["nothing"]))
     for row in reader:
-        sample, label = (row["id"] or "").strip(), (row["label"] or "").strip()
-        if label:
-            yield reader.line_num, sample, label
+        yield reader.line_num, {column: (row[column] or "").strip() for column in columns}

@@ -16,11 +16,12 @@ from .data.base import Dataset, Masks
 from .data.images import fitted, to_uint8
 from .data.mask_store import MaskStore
 from .errors import InputError, UnknownName
+from .inbox import mask_worklist
 from .learner import Learner
 from .mask_metrics import structures
 from .mask_oracle import ANSWERS, MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
 from .mask_units import check_skimage, check_unit, parts_of, unit_said
-from .mask_worklist import mask_worklist
+from .mask_worklist import MaskWorklist
 from .oracle import Oracle, WorklistOracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
@@ -86,11 +87,9 @@ def _check_answer(recipe: Recipe) -> None:
     answer = recipe.oracle.params.get("answer", MASK)
     if answer not in ANSWERS:
         raise UnknownName("oracle.answer", str(answer), ANSWERS)
-    if recipe.oracle.name == "worklist" and answer != MASK:
-        raise InputError("oracle.answer", f"{MASK}, where people answer (worklist)", str(answer))
     if recipe.segmentation.unit.name != "image" and answer != MASK:
         raise InputError("oracle.answer", f"{MASK}, where parts of images are asked about", str(answer))
-    if answer == "scribbles":
+    if answer == "scribbles" and recipe.oracle.name == "simulated":
         check_skimage("oracle.answer")
 
 
@@ -259,6 +258,7 @@ def truth(
     if recipe.oracle.name == "worklist":
         people = mask_worklist(run, WorklistOracle(run, dataset.manifest, dataset.classes), partial(_picture, dataset))
         if parted is not None:
+            assert isinstance(people, MaskWorklist)  # see `_check_answer`
             return RegionWorklist(people, parted, masks.sizes, recipe.data.image_size), _holdout(dataset, store)
         return people, _holdout(dataset, store)
     answerable = _answerable(dataset)

@@ -13,10 +13,11 @@ import yaml
 from PIL import Image
 
 from hybrid_al.assemble import experiment, open_project
+from hybrid_al.box_worklist import COLUMNS
 from hybrid_al.cli import main
 from hybrid_al.data.masks import resize_mask
 from hybrid_al.errors import AwaitingLabels, InputError
-from hybrid_al.mask_worklist import inbox
+from hybrid_al.inbox import inbox
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.rundir import RunDir
@@ -191,6 +192,111 @@ def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) ->
     assert play(tmp_path / "run", plain).run.rounds()[0].labeled == 2
     with pytest.raises(InputError, match="data: expected masks"):
         open_project(parse({**plain, "oracle": "simulated"}), run_dir=tmp_path / "other")
+
+
+def boxed(out: Path, images: list[Path], *rows: str) -> Path:
+    """A CSV with the box of each image's rectangle, and more rows."""
+    lines = ["image,class,left,top,right,bottom", *rows]
+    for image in images:
+        rows_of, columns = np.nonzero(truth(int(image.stem)))
+        edges = (columns.min(), rows_of.min(), columns.max() + 1, rows_of.max() + 1)
+        lines.append(",".join(map(str, (image.name, "thing", *edges))))
+    out.write_text("\n".join(lines) + "\n")
+    return out
+
+
+def test_boxes_come_in_as_a_csv(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": "boxes"}}
+    plain["loop"] = {"budgets": [4, 2]}
+    with pytest.raises(AwaitingLabels, match=r"the boxes of 4 of 4 images.*image, class, left, top.*thing, none"):
+        play(run, plain)
+    one, two, empty, skipped = asked(run, 0)
+    disk = RunDir(run)
+    assert inbox(disk).take(boxed(tmp_path / "a.csv", [one]), "ann") == (1, 3)
+    rest = boxed(tmp_path / "b.csv", [two, two], f"{empty.name},none,,,,", f"{skipped.stem},skip,,,,")
+    assert inbox(disk).take(rest, "ann") == (3, 0)
+    with pytest.raises(AwaitingLabels, match="round 1 waits for the boxes of 2 of 2"):
+        play(run, plain)
+    moved = tmp_path / "c.csv"
+    moved.write_text(f"image,class,left,top,right,bottom\n{one.name},thing,0,0,24,18\n")
+    assert inbox(disk).take(boxed(tmp_path / "d.csv", asked(run, 1)), "ann") == (2, 0)
+    assert inbox(disk).take(moved, "bob") == (1, 0)  # all boxes of an earlier answer are replaced
+    opened = play(run, plain)
+    labels = opened.run.labels(N)
+    said = {a.index: a for a in labels.annotations}
+    assert [said[int(p.stem)].kind for p in (one, two, empty, skipped)] == ["box", "box", "box", "skip"]
+    assert [said[int(p.stem)].cost for p in (one, two, empty)] == [2, 4, 1]
+    learner = experiment(opened).learner
+    assert isinstance(learner, SegmentLearner)
+    masks, found = learner.masks(labels), learner._boxes(labels)
+    maps = dict(zip(masks.samples.tolist(), masks.maps, strict=True))
+    assert found is not None and len(found[int(two.stem)]) == 2 and not len(found[int(empty.stem)])
+    whole = resize_mask(np.zeros(SIZE, dtype=np.uint8), 16)
+    np.testing.assert_array_equal(maps[int(empty.stem)], whole)
+    assert (maps[int(one.stem)] == IGNORE).all() and found[int(one.stem)].tolist() == [[1, 2, 0, 14, 16]]
+    seen = resize_mask(truth(int(two.stem)), 16)
+    np.testing.assert_array_equal(maps[int(two.stem)], np.where(seen == 0, 0, IGNORE))
+    rows, columns = np.nonzero(seen == 1)
+    assert found[int(two.stem)][0].tolist() == [1, rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+
+
+BAD_BOXES = {
+    "NAME,thing,3,4,3,9": "expected 0 <= left < right <= 24 and 0 <= top < bottom <= 18.*, got 3, 4, 3, 9",
+    "NAME,thing,-1,4,3,9": "got -1, 4, 3, 9",
+    "NAME,thing,1,4,3,19": "got 1, 4, 3, 19",
+    "NAME,thing,1,4,nan,9": "got 1, 4, nan, 9",
+    "NAME,thing,1,,3,9": "expected numbers, got 1, nothing, 3, 9",
+    "NAME,think,1,4,3,9": "did you mean 'thing'|think",
+    "NAME,background,1,4,3,9": "background",
+    "999999.png,thing,1,4,3,9": "no image of the open query or of an earlier one is named '999999.png'",
+    "NAME,thing,1,4,3,9\nNAME,none,,,,": "has another row: none and skip stand alone",
+}
+
+
+@pytest.mark.parametrize("row", BAD_BOXES)
+def test_a_box_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe: dict[str, Any], row: str) -> None:
+    run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": "boxes"}}
+    with pytest.raises(AwaitingLabels):
+        play(run, plain)
+    first, second, _ = asked(run, 0)
+    file = boxed(tmp_path / "boxes.csv", [second], row.replace("NAME", first.name))
+    with pytest.raises(InputError, match=BAD_BOXES[row]) as caught:
+        inbox(RunDir(run)).take(file, "ann")
+    assert str(caught.value).count("\n") == 1 and "nothing was taken" in str(caught.value)
+    assert not list((run / "rounds" / "000" / "answers").glob("*"))
+    for text, why in (("image,class\n", "columns image, class, left"), (",".join(COLUMNS) + "\n", "one row, got none")):
+        file.write_text(text)
+        with pytest.raises(InputError, match=why):
+            inbox(RunDir(run)).take(file, "ann")
+
+
+@pytest.mark.parametrize("answer", ["points", "scribbles"])
+def test_points_and_strokes_come_in_as_masks_of_little(tmp_path: Path, recipe: dict[str, Any], answer: str) -> None:
+    """Single pixels of an image are still there in the smaller one that the network sees."""
+    run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": answer}}
+    plain["loop"] = {"budgets": [3]}
+    with pytest.raises(AwaitingLabels, match=f"3 of 3 masks of {answer[:-1]}s"):
+        play(run, plain)
+
+    def mask(i: int) -> np.ndarray:
+        said = np.full(SIZE, 9, dtype=np.uint8)
+        row, column = np.argwhere(truth(i) == 1)[0]
+        said[row, column : column + (1 if answer == "points" else 5)] = 255
+        said[0, 0] = 0
+        return said
+
+    assert inbox(RunDir(run)).take(drawn(tmp_path / "said", asked(run, 0), mask), "ann") == (3, 0)
+    opened = play(run, plain)
+    learner, labels = experiment(opened).learner, opened.run.labels(N)
+    assert isinstance(learner, SegmentLearner)
+    assert {(a.kind, a.cost) for a in labels.annotations} == {(answer.removesuffix("s"), 2.0)}
+    masks = learner.masks(labels)
+    for i, shown in zip(masks.samples.tolist(), masks.maps, strict=True):
+        expected = np.full((16, 16), IGNORE)  # 24 columns become 16, 18 rows become 12 with 2 above and below
+        for value in (0, 255):
+            for row, column in np.argwhere(mask(i) == value).tolist():
+                expected[2 + row * 12 // 18, column * 16 // 24] = value == 255
+        np.testing.assert_array_equal(shown, expected)
 
 
 UNITS = [{"name": "windows", "side": 6}, {"name": "ripu", "side": 5, "most": 3}, {"name": "peaks", "side": [3, 6]}]

@@ -1,0 +1,138 @@
+"""Answers with boxes by people: the images of a query go out as PNG files, a CSV of boxes comes in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from .boxes import background
+from .data.images import fitted
+from .data.masks import blank
+from .errors import AwaitingLabels, InputError, UnknownName
+from .mask_oracle import box_file, read_boxes, to_png
+from .mask_worklist import Picture, give_out, named, refuse, size_given_out
+from .oracle import NONE, SKIP, WorklistOracle, csv_rows
+from .rundir import RunDir, write_atomic
+from .types import Annotation, IntArray
+
+EDGES = ("left", "top", "right", "bottom")
+COLUMNS = ("image", "class", *EDGES)
+
+
+@dataclass(frozen=True)
+class BoxWorklist:
+    """A person who draws a box around each structure, through files.
+
+    A round writes its images as `MaskWorklist` does. Boxes come in as rows of a CSV: the name of the image, the class,
+    and the edges in pixels of the image from its upper left corner, `right` and `bottom` up to its width and height. An
+    image without a structure is a row of class `none`, one that nobody can answer a row of class `skip`. What is known
+    of an image (the background around its boxes, and the boxes) is kept in the size of the network, beside each other
+    in the round's folder `answers`; a later answer about an image replaces all its boxes.
+
+    size     of the network
+    picture  see `MaskWorklist`
+    """
+
+    lists: WorklistOracle
+    size: int
+    picture: Picture | None = None
+
+    @property
+    def run(self) -> RunDir:
+        """The run that asks."""
+        return self.lists.run
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; an annotation costs two clicks a box, and one at least."""
+        given = {a.index: self._priced(a) for a in self.lists.answers(round)}
+        missing = [i for i in query.tolist() if i not in given]
+        if not missing:
+            return tuple(given.values())
+        folder = give_out(self.run, round, missing, self.picture)
+        raise AwaitingLabels(
+            f"round {round} waits for the boxes of {len(missing)} of {len(query)} images, the first of "
+            f"{named(missing[0])}: list those of each image in {folder} in a CSV with the columns {', '.join(COLUMNS)} "
+            f"(edges in pixels from the upper left corner; class: {', '.join(self.lists.classes[1:])}, {NONE} in a row "
+            f"of its own for an image without any, {SKIP} to skip it) "
+            f"and give it to: hybrid-al labels {self.run.path} FILE"
+        )
+
+    def take(self, file: Path, annotator: str) -> tuple[int, int]:
+        """Take a CSV of boxes in, whole or not at all; (images answered, images still missing).
+
+        Errors: no open query, no CSV with the columns; and, a line for each row, a name that no image has, a class that
+        there is not, edges that are no numbers or no box of the image, boxes beside `none` or `skip`.
+        """
+        round, known = self.lists.open_query("boxes")
+        position, ids = self.lists.manifest.position, self.lists.manifest.ids
+        names = {named(position[i]): position[i] for i in known}
+        found: dict[int, list[tuple[int, ...] | str]] = {}
+        problems: list[str] = []
+        for line, row in csv_rows(file, COLUMNS):
+            try:
+                index = names.get(f"{row['image'].removesuffix('.png')}.png")
+                if index is None:
+                    raise ValueError(f"no image of the open query or of an earlier one is named {row['image']!r}")
+                said = self._read(index, row)
+                before = found.setdefault(index, [])
+                if before and (isinstance(said, str) or isinstance(before[0], str)):
+                    raise ValueError(f"{named(index)} has another row: {NONE} and {SKIP} stand alone")
+                before.append(said)
+            except ValueError as error:
+                problems.append(f"  line {line}: {error}")
+        refuse(file, "a row for each box of the images that were given out", problems, "that are none")
+        if not found:
+            raise InputError(file, "at least one row", "none")
+        said_of = {ids[i]: self._keep(round, i, answer) for i, answer in found.items()}
+        return len(found), self.lists.store(round, said_of, annotator)
+
+    def _read(self, index: int, row: Mapping[str, str]) -> tuple[int, ...] | str:
+        """(class, top, left, bottom, right) in the size of the network, `none` or `skip`; ValueError says why not."""
+        if row["class"] in (NONE, SKIP):
+            return row["class"]
+        if row["class"] not in self.lists.classes[1:]:
+            raise ValueError(str(UnknownName("class", row["class"], (*self.lists.classes[1:], NONE, SKIP))))
+        height, width = size_given_out(self.run, index)
+        try:
+            left, top, right, bottom = (float(row[edge]) for edge in EDGES)
+        except ValueError:
+            raise ValueError(f"expected numbers, got {', '.join(row[edge] or 'nothing' for edge in EDGES)}") from None
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            expected = f"expected 0 <= left < right <= {width} and 0 <= top < bottom <= {height}, the size of the image"
+            raise ValueError(f"{expected}, got {', '.join(row[edge] for edge in EDGES)}")
+        box = fitted(height, width, self.size)
+        rows = _pixels(top * box.height / height, bottom * box.height / height, box.height)
+        columns = _pixels(left * box.width / width, right * box.width / width, box.width)
+        number = self.lists.classes.index(row["class"])
+        return (number, box.top + rows[0], box.left + columns[0], box.top + rows[1], box.left + columns[1])
+
+    def _keep(self, round: int, index: int, answer: list[tuple[int, ...] | str]) -> str:
+        """Write what is known of an image; what the CSV of the round says of it."""
+        if answer == [SKIP]:
+            return SKIP
+        rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
+        shown = blank(np.asarray([size_given_out(self.run, index)]), self.size)[0]
+        file = self.run.round_path(round) / "answers" / named(index)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(box_file(file), json.dumps(rows.tolist()))
+        write_atomic(file, to_png(background(shown, rows)))
+        return file.relative_to(self.run.path).as_posix()
+
+    def _priced(self, answer: Annotation) -> Annotation:
+        if answer.kind == "skip":
+            return answer
+        return replace(answer, cost=float(max(2 * len(read_boxes(self.run.path / str(answer.target))), 1)))
+
+
+def _pixels(begin: float, end: float, count: int) -> tuple[int, int]:
+    """The pixels whose middle lies between two edges, first and first beyond; the nearest where there is none."""
+    first, beyond = math.ceil(begin - 0.5), math.ceil(end - 0.5)
+    if first >= beyond:
+        first = min(int((begin + end) / 2), count - 1)
+        beyond = first + 1
+    return first, beyond
