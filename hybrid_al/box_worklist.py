@@ -55,7 +55,7 @@ class BoxWorklist:
             return tuple(given.values())
         folder = give_out(self.run, round, missing, self.picture)
         raise AwaitingLabels(
-            f"round {round} waits for the boxes of {len(missing)} of {len(query)} images, the first of "
+            f"round {round} waits for the boxes of {len(missing)} of {len(query)} images, the first is "
             f"{named(missing[0])}: list those of each image in {folder} in a CSV with the columns {', '.join(COLUMNS)} "
             f"(edges in pixels from the upper left corner; class: {', '.join(self.lists.classes[1:])}, {NONE} in a row "
             f"of its own for an image without any, {SKIP} to skip it) "

@@ -75,7 +75,7 @@ class MaskWorklist:
         folder = give_out(self.run, round, missing, self.picture)
         of = "" if self._whole else f" of {self.lists.wording.kind}s"
         raise AwaitingLabels(
-            f"round {round} waits for {len(missing)} of {len(query)} masks{of}, the first of {named(missing[0])}: draw "
+            f"round {round} waits for {len(missing)} of {len(query)} masks{of}, the first is {named(missing[0])}: draw "
             f"one of the same name and size for each image in {folder} (values: {self._values()}) "
             f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
         )

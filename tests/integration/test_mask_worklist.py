@@ -101,7 +101,7 @@ def test_images_go_out_and_masks_come_back(tmp_path: Path, recipe: dict[str, Any
     disk = open_project(parse(recipe), run_dir=run).run
     assert any("waits for 3 of 3" in line for line in standing(disk))
     assert inbox(disk).take(drawn(tmp_path / "first", images[:1]), "ann") == (1, 2)
-    with pytest.raises(AwaitingLabels, match=f"waits for 2 of 3 masks, the first of {images[1].name}|{images[2].name}"):
+    with pytest.raises(AwaitingLabels, match=f"waits for 2 of 3 masks, the first is {images[1].name}|{images[2].name}"):
         play(run, recipe)
     unknown = lambda i: np.full(SIZE, 9, dtype=np.uint8)  # noqa: E731
     assert inbox(disk).take(drawn(tmp_path / "second", images[1:2]), "ann") == (1, 1)
