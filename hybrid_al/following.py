@@ -56,7 +56,7 @@ class Following:
         found = np.zeros((len(self.frames), self.unit.most, 4), dtype=np.int64)
         given, none = self._boxes(labels), np.zeros((0, 4), dtype=np.int64)
         for batch in predict(self.open(labels)):
-            known = np.stack([_drawn(given.get(i, none), self.size) != IGNORE for i in batch.indices.tolist()])
+            known = np.stack([_covered(given.get(i, none), self.size) for i in batch.indices.tolist()])
             probs, frames, taken = (
                 torch.from_numpy(array).to(self.device) for array in (batch.probs, self.frames[batch.indices], known)
             )
@@ -81,8 +81,8 @@ class Following:
         return replace(found, before=partial(self.at, round - 1), recorded=recorded)
 
     @property
-    def known(self) -> Regions:
-        """See `Parts.known`: the windows of the grid."""
+    def recordable(self) -> Regions:
+        """See `Parts.recordable`: the windows of the grid."""
         return self.at(0)
 
     def open(self, labels: LabelStore) -> IntArray:
@@ -98,7 +98,7 @@ class Following:
         given = self._boxes(labels)
 
         def of(sample: int) -> list[BoolArray]:
-            return [_drawn(box[None], self.size) != IGNORE for box in given[sample]] if sample in given else []
+            return [_covered(box[None], self.size) for box in given.get(sample, ())]
 
         return of
 
@@ -158,11 +158,16 @@ def _mean_over(boxes_K4: IntArray, windows_KG4: IntArray, values_KG: FloatArray)
 
 def _maps(boxes_NP4: IntArray, size: int, samples: IntArray) -> LabelMap:
     """The number of the box that each pixel (B, S, S) of some samples lies in; `IGNORE` in none."""
-    return np.stack([_drawn(boxes_NP4[i], size) for i in samples.tolist()])
-
-
-def _drawn(boxes_P4: IntArray, size: int) -> LabelMap:
-    drawn: LabelMap = np.full((size, size), IGNORE, dtype=np.uint8)
-    for part, (top, left, bottom, right) in enumerate(boxes_P4.tolist()):
-        drawn[top:bottom, left:right] = part
+    drawn: LabelMap = np.full((len(samples), size, size), IGNORE, dtype=np.uint8)
+    for out, boxes in zip(drawn, boxes_NP4[samples].tolist(), strict=True):
+        for part, (top, left, bottom, right) in enumerate(boxes):
+            out[top:bottom, left:right] = part
     return drawn
+
+
+def _covered(boxes_K4: IntArray, size: int) -> BoolArray:
+    """Which pixels (S, S) lie in one of any number of boxes."""
+    found = np.zeros((size, size), dtype=np.bool_)
+    for top, left, bottom, right in boxes_K4.tolist():
+        found[top:bottom, left:right] = True
+    return found

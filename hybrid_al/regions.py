@@ -96,8 +96,8 @@ class Regions:
     # -- the same parts in every round: what `Parts` asks ------------------------------------------------------------
 
     @property
-    def known(self) -> Regions:
-        """See `Parts.known`."""
+    def recordable(self) -> Regions:
+        """See `Parts.recordable`."""
         return self
 
     def at(self, round: int) -> Regions:
@@ -134,7 +134,7 @@ class Parts(Protocol):
         ...
 
     @property
-    def known(self) -> Regions:
+    def recordable(self) -> Regions:
         """Parts that are known before a training, which so can record how consistent it is on them."""
         ...
 

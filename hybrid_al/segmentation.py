@@ -209,8 +209,8 @@ def learner(
     from .segment_learner import SegmentLearner
 
     asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
-    known = None if parted is None else parted.known
-    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, known)
+    recorded = None if parted is None else parted.recordable
+    inputs = MaskInputs(base.store, pixel_views(base.views), masks_of(dataset).sizes, base.device, recorded)
     made = SegmentLearner(
         lambda seed: network(recipe, base.encoder, base.classes, seed=seed).to(base.device),
         inputs,

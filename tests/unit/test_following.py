@@ -103,7 +103,9 @@ def test_a_box_has_the_mean_record_of_the_windows_that_it_lies_on(
     monkeypatch.setattr(following, "BLOCK", 2)
     here.draw(1, LabelStore(N).add(asked(0, s0=(4,), s1=(3, 4))), predict)
     grid, boxes = here.at(0), here.at(1)
-    assert here.known.sizes.tolist() == grid.sizes.tolist() and grid.recorded is None and boxes.recorded is not None
+    assert (
+        here.recordable.sizes.tolist() == grid.sizes.tolist() and grid.recorded is None and boxes.recorded is not None
+    )
     units = np.random.default_rng(2).permutation(boxes.units)
     expected = []
     for unit in units.tolist():
@@ -127,6 +129,21 @@ def test_an_image_is_open_until_all_of_its_picture_has_a_label(tmp_path: Path) -
     full = LabelStore(N).add(asked(0, s3=there))
     here.draw(1, full, predict)
     assert not here.at(1).sizes[3].any() and here.at(1).sizes[0].all()
+
+
+def test_more_boxes_than_a_byte_can_name_are_remembered(tmp_path: Path) -> None:
+    frames, size = np.asarray([[0, 0, 18, 18]]), 18
+    here = Following(Ripu(1, 9), np.zeros(1, dtype=np.int64), frames, size, RunDir(tmp_path), torch.device("cpu"))
+
+    def even(rows: IntArray) -> Iterator[PredictionBatch]:
+        yield PredictionBatch(rows, np.full((1, 1, 2, size, size), 0.5, dtype=np.float32))
+
+    labels = LabelStore(1).add(asked(0, s0=tuple(range(size**2 - 3))))
+    here.draw(1, labels, even)
+    assert np.argwhere(here.at(1).maps(np.zeros(1, dtype=np.int64))[0] != IGNORE).tolist() == [
+        [17, k] for k in (15, 16, 17)
+    ]
+    assert len(here.asked(labels)(0)) == size**2 - 3
 
 
 def test_an_answer_holds_exactly_the_boxes_that_were_asked_by_then(tmp_path: Path) -> None:
