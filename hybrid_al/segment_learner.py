@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, e
 class SegmentLearner:
     """A `Learner` of masks: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
 
-    classes    of pixels, the background among them
+    classes    of pixels, the background among them; names of them, for what is said to people
     reduction  from the scores of pixels to that of an image
     answers    folder that the paths of annotations are relative to: the run directory
     pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; `cache` keeps label maps.
@@ -75,10 +75,12 @@ class SegmentLearner:
         cache: Path,
         top_up_limit: int,
         parts: Parts | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
         self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
+        self.names = names
         self._student: Segmenter | Committee | None = None
         self._teacher: Segmenter | Committee | None = None
         self._others: tuple[Segmenter | Committee, ...] = ()  # members of the committee besides the teacher
@@ -98,7 +100,8 @@ class SegmentLearner:
         boxed = [c for rows in (boxes or {}).values() for c in rows[:, 0].tolist()]
         unseen = np.setdiff1d(np.flatnonzero(masks.pixels[: self.classes] == 0), boxed).tolist()
         for c in unseen:
-            print(f"round {round}: no labeled mask shows class {c}, so it cannot be learned yet", file=sys.stderr)
+            name = f" ({self.names[c]})" if self.names else ""
+            print(f"round {round}: no labeled mask shows class {c}{name}, so it cannot be learned yet", file=sys.stderr)
         seen = float(self.classes - len(unseen))
         metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
         return FitResult(metrics, consistency, costs(labels, masks, self.classes, self.parts))

@@ -224,6 +224,7 @@ def learner(
         cache=base.cache,
         top_up_limit=TOP_UP_LIMIT if "consistency" in asks.needs else 0,  # else nobody reads the record
         parts=parted,
+        names=dataset.classes,
     )
     return made, lambda _, regions: partial(made.score, regions=regions)
 

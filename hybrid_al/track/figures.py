@@ -309,14 +309,15 @@ def reliability_figure(run: RunView) -> Figure | None:
     """Accuracy against the largest probability, as the network says it and calibrated, one view per round and split."""
     traces: list[Trace] = []
     names: list[str] = []
+    what = "pixels" if run.recipe.get("task") == "segmentation" else "samples"
     for r in run.rounds[::-1]:
         for split in (s for s in ("test", "val") if s in r.reliability):
             names.append(f"round {r.index}, {split}")
-            traces.append(_reliability_trace("honest", names[-1], np.ones((3, 2)) * [0, 1], NEUTRAL))
+            traces.append(_reliability_trace("honest", names[-1], np.ones((3, 2)) * [0, 1], NEUTRAL, what))
             for which, color in ((split, COLORS[0]), (f"{split}_calibrated", ACCENT)):
                 if which in r.reliability:
                     said = "calibrated" if which != split else "as the network says"
-                    traces.append(_reliability_trace(said, names[-1], r.reliability[which], color))
+                    traces.append(_reliability_trace(said, names[-1], r.reliability[which], color, what))
     if not names:
         return None
     choices = tuple(Choice(name, "largest probability", "accuracy") for name in names)
@@ -324,7 +325,7 @@ def reliability_figure(run: RunView) -> Figure | None:
     return Figure("reliability", tuple(traces), choices, alt, {"height": 380})
 
 
-def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str) -> Trace:
+def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str, what: str) -> Trace:
     count, confidence, accuracy = bins[:, bins[0] > 0] if name != "honest" else bins
     return {
         "type": "scatter",
@@ -335,7 +336,7 @@ def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str) -> Tr
         "y": short(accuracy),
         "customdata": short(count),
         "line": {"color": color, "width": 2, "dash": "dot" if name == "honest" else "solid"},
-        "hovertemplate": "probability %{x:.2f}, right %{y:.2f} (%{customdata} samples)<extra></extra>",
+        "hovertemplate": f"probability %{{x:.2f}}, right %{{y:.2f}} (%{{customdata}} {what})<extra></extra>",
     }
 
 

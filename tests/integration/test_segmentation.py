@@ -500,7 +500,7 @@ def test_a_class_that_no_labeled_mask_shows_is_said(tmp_path: Path, capsys: pyte
     assert isinstance(setup.oracle, SimulatedMasks)
     empty = replace(setup.oracle, read=lambda i: np.zeros((16, 16), dtype=np.uint8))
     loop.play(replace(setup, oracle=empty), opened.run, Trackers(), 0)
-    assert "round 0: no labeled mask shows class 1" in capsys.readouterr().err
+    assert "round 0: no labeled mask shows class 1 (cell)" in capsys.readouterr().err
     assert opened.run.rounds()[0].metrics["test/dice"] >= 0
 
 
@@ -530,4 +530,5 @@ def test_the_report_draws_what_is_predicted(tmp_path: Path) -> None:
     opened = play(tmp_path / "run")
     page = write_reports([opened.run.path], None).read_text()
     assert page.count('alt="Prediction and truth on test/') == N_TEST and "Dice: cell " in page
-    assert "Class balance" not in page and "Reliability" not in page
+    assert "Class balance" not in page and 'id="r0-reliability"' in page
+    assert "right %{y:.2f} (%{customdata} pixels)" in page and "samples)" not in page
