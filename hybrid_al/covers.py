@@ -39,17 +39,18 @@ def similarity_cover(
     """Greedy facility location: picks (budget,) and what each adds to the sum over `base` of the largest similarity.
 
     `start` serves already. By `lazy_greedy`, from `chunk` gains at a time on: the picks are those of the full greedy.
-    Time O(M (B + S) D) and O(chunk B D) a few times a pick, memory O((M + B) D + block^2).
+    Time O(M (B + S) D) and O(chunk B D) a few times a pick, memory O((M + B) D + block^2), with `base` in float64 too.
     """
     import torch
 
     candidates, base, start = _tensor(candidates_MD), _tensor(base_BD), _tensor(start_SD)
     served = torch.zeros(len(base), dtype=torch.float64, device=base.device)
     _serve(served, base, start, similarity, block)
+    others = _Others(base, block, kept=True)
 
     def gains(places: IntArray) -> FloatArray:
         rows = candidates if len(places) == len(candidates) else candidates[torch.from_numpy(places)]
-        return _added(rows, base, served, similarity, block)
+        return _added(rows, others, served, similarity)
 
     def take(place: int) -> None:
         _serve(served, base, candidates[place : place + 1], similarity, block)
@@ -63,19 +64,17 @@ def similarity_sums(
 ) -> FloatArray:
     """Sum of the similarities of each row to all of `base` (R,). Time O(R B D), memory O((R + B) D + block^2)."""
     rows, base = _tensor(rows_RD), _tensor(base_BD)
-    return _added(rows, base, base.new_zeros(len(base)).double(), similarity, block)
+    return _added(rows, _Others(base, block), base.new_zeros(len(base)).double(), similarity)
 
 
-def _added(
-    rows: torch.Tensor, base: torch.Tensor, served: torch.Tensor, similarity: Similarity, block: int
-) -> FloatArray:
+def _added(rows: torch.Tensor, base: _Others, served: torch.Tensor, similarity: Similarity) -> FloatArray:
     """What each row would add to the sum of the largest similarities (R,)."""
     added = served.new_zeros(len(rows))
 
     def add(r: slice, b: slice, squared: torch.Tensor) -> None:
         added[r] += (similarity(squared) - served[b]).clip_(0).sum(1)
 
-    _pairs(rows, base, block, add)
+    _pairs(rows, base, add)
     gains: FloatArray = added.cpu().numpy()
     return gains
 
@@ -87,7 +86,13 @@ def _serve(served: torch.Tensor, base: torch.Tensor, rows: torch.Tensor, similar
     def raise_to(b: slice, _: slice, squared: torch.Tensor) -> None:
         torch.maximum(served[b], similarity(squared).amax(1), out=served[b])
 
-    _pairs(base, rows, block, raise_to)
+    def by_one(b: slice) -> None:
+        raise_to(b, b, (base[b] - rows[0].double()).square_().sum(1, keepdim=True))
+
+    if len(rows) == 1:  # to the last bit what the matrix product with a centred row, all zeros, gives
+        side_by_side(by_one, len(base), block)
+    else:
+        _pairs(base, _Others(rows, block), raise_to)
 
 
 @alone()
@@ -113,7 +118,7 @@ def nearest_where(
         squared[~allowed(values[r, None], values[None, o])] = torch.inf
         torch.minimum(found[r], squared.amin(1), out=found[r])
 
-    _pairs(vectors, vectors, block, look)
+    _pairs(vectors, _Others(vectors, block), look)
     distances: FloatArray = found.sqrt_().cpu().numpy()
     return distances
 
@@ -179,28 +184,45 @@ def _sums(rows: torch.Tensor, others: torch.Tensor, block: int) -> FloatArray:
     def add(r: slice, _: slice, squared: torch.Tensor) -> None:
         total[r] += squared.sqrt_().sum(1)
 
-    _pairs(rows, others, block, add)
+    _pairs(rows, _Others(others, block), add)
     sums: FloatArray = total.cpu().numpy()
     return sums
 
 
-def _pairs(
-    rows: torch.Tensor, others: torch.Tensor, block: int, use: Callable[[slice, slice, torch.Tensor], None]
-) -> None:
+class _Others:
+    """Rows that others are compared with, centred and in float64, block by block; made once where they are `kept`."""
+
+    def __init__(self, rows: torch.Tensor, block: int, *, kept: bool = False) -> None:
+        """Compute the centre, and the blocks where they are kept."""
+        import torch
+
+        self.rows, self.block, self.starts = rows, block, range(0, len(rows), block)
+        self.centre = rows.mean(0, dtype=torch.float64) if len(rows) else rows.new_zeros(rows.shape[1]).double()
+        self.kept = [self._make(start) for start in self.starts] if kept else None
+
+    def part(self, start: int) -> torch.Tensor:
+        """What |x|^2 - 2xy + |y|^2 takes of the block y that begins there (block, D + 2)."""
+        return self._make(start) if self.kept is None else self.kept[start // self.block]
+
+    def _make(self, start: int) -> torch.Tensor:
+        import torch
+
+        part = self.rows[start : start + self.block] - self.centre
+        return torch.cat([part, part.new_ones(len(part), 1), part.square().sum(1, keepdim=True)], 1)
+
+
+def _pairs(rows: torch.Tensor, others: _Others, use: Callable[[slice, slice, torch.Tensor], None]) -> None:
     """`use` all blocks of squared distances in float64, with their rows and others; those of other rows beside it."""
     import torch
 
-    if not len(others):
-        return
-    centre = others.mean(0, dtype=torch.float64)
+    block = others.block
 
     def along(r: slice) -> None:
-        left = rows[r] - centre
+        left = rows[r] - others.centre
         left = torch.cat([-2 * left, left.square().sum(1, keepdim=True), left.new_ones(len(left), 1)], 1)
-        room = left.new_empty(len(left) * min(block, len(others)))  # one for all: new memory costs more
-        for j in range(0, len(others), block):
-            right = others[j : j + block] - centre
-            right = torch.cat([right, right.new_ones(len(right), 1), right.square().sum(1, keepdim=True)], 1)
+        room = left.new_empty(len(left) * min(block, len(others.rows)))  # one for all: new memory costs more
+        for j in others.starts:
+            right = others.part(j)
             squared = room[: len(left) * len(right)].view(len(left), len(right))
             use(r, slice(j, j + block), torch.mm(left, right.T, out=squared).clip_(0))
 
