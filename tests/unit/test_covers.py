@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hybrid_al.balls import Ball, ball_cover
-from hybrid_al.covers import k_medoids, nearest_where, similarity_cover
+from hybrid_al.covers import _serve, k_medoids, nearest_where, similarity_cover
 from hybrid_al.errors import InputError
 from hybrid_al.types import FloatArray
 
@@ -94,6 +94,15 @@ def test_similarity_cover(labeled: int, chunk: int, block: int) -> None:
         assert pick == adds.argmax(), f"pick {i}"
         assert gain == pytest.approx(adds.max())
         served = np.maximum(served, alike[pick])
+
+
+def test_one_row_serves_as_two_alike_do() -> None:
+    """Without a matrix product, and to the last bit: picks of before rest on it."""
+    base, one = torch.from_numpy(rows(50) + 3), torch.from_numpy(rows(1, seed=4) + 3)
+    served = [torch.full((50,), 0.1, dtype=torch.float64) for _ in range(2)]
+    for some, alike in zip(served, (one, one.repeat(2, 1)), strict=True):
+        _serve(some, base, alike, lambda squared: squared.neg_().exp_(), 16)
+    assert torch.equal(*served) and (served[0] > 0.1).any()
 
 
 def test_similarity_cover_takes_all_rows_once_where_they_coincide() -> None:
