@@ -205,7 +205,7 @@ def run(python: str, method: str, arm: str, args: argparse.Namespace, seed: int)
 
 def size(method: str, args: argparse.Namespace) -> tuple[int, int]:
     """Rows and picks."""
-    usual = POOL if args.pool else SIZES[method]
+    usual = POOL if args.pool else SIZES.get(method, POOL)
     return args.size or usual[0], args.picks or usual[1]
 
 
