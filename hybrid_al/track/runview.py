@@ -162,7 +162,7 @@ class RunView:
         return x, y
 
 
-_FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "macro_f1", "accuracy")
+_FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "hd95", "macro_f1", "accuracy")
 
 
 def sort_metrics(names: set[str]) -> tuple[str, ...]:

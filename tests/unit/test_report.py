@@ -22,7 +22,7 @@ from hybrid_al.labels import LabelStore
 from hybrid_al.metrics import aubc
 from hybrid_al.track import figures
 from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
-from hybrid_al.track.runview import once
+from hybrid_al.track.runview import once, sort_metrics
 from hybrid_al.types import Annotation
 
 # by name: pytest knows the file as a module of its own, mypy as one of the package `tests`
@@ -313,3 +313,8 @@ def test_a_single_structure_is_not_told_twice() -> None:
     two = ("test/dice", "test/dice/front", "test/dice/back")
     assert once(two) == two
     assert once(("test/auroc/melanoma", "train/loss")) == ("test/auroc/melanoma", "train/loss")  # no mean stands for it
+
+
+def test_what_masks_are_judged_by_comes_before_how_honest_their_pixels_are() -> None:
+    names = {"test/brier", "test/hd95", "val/dice", "cost/pixels", "test/dice"}
+    assert sort_metrics(names) == ("test/dice", "test/hd95", "test/brier", "val/dice", "cost/pixels")
