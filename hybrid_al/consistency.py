@@ -7,6 +7,7 @@ selection of the next round. Costs no pass over the pool of its own.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ PARTS = ("disagreement", "flips", "divergence")
 ALL_PARTS = (*PARTS, "doubt", "below_threshold")
 THRESHOLD = 0.95  # of FixMatch (Sohn et al., NeurIPS 2020), whatever the objective's own
 Witness = Literal["objective", "student", "teacher", "both"]
+Distance = Literal["jensen_shannon", "kullback_leibler"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Recording:
     witness  whose answers to the weak and the strong view are recorded: those of the step itself ("objective"), of
              the student or the teacher for both after the step, or the teacher's for the weak and the student's for the
              strong view ("both"); all but the first cost two passes a step without gradient, in eval mode
+    distance between the two answers: Jensen-Shannon, or Kullback-Leibler of the strong view's from the weak one's, with
+             `witness: both` of the student's from the teacher's (see `kullback_leibler`)
     shrink   visits' worth of the median that each row's uncertainty is mixed with, so that rows seen rarely differ less
     within   "class": mid-rank among the rows of the same pseudo-label in the place of the uncertainty itself
     carry    share of the last round's record that stays where both have seen a row, in [0, 1); 0 = replacement
@@ -43,6 +47,7 @@ class Recording:
     shrink: float = 0.0
     within: Literal["all", "class"] = "all"
     carry: float = 0.0
+    distance: Distance = "jensen_shannon"
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their ranges."""
@@ -69,7 +74,7 @@ class Consistency:
     agreement   running share of visits at which weak and strong view were given the same class, in [0, 1]
     confidence  running mean of the largest weak-view probability, in [0, 1]
     flips       running share of visits at which the pseudo-label differed from the visit before, in [0, 1]
-    divergence  running mean of the Jensen-Shannon divergence of the two views in bits, in [0, 1]
+    divergence  running mean of how far apart the two views are (`Recording.distance`), in [0, 1]
     pseudo_label  class of the weak view at the last visit, -1 where there was none, and of several labels a sample
     above       running share of visits at which the largest weak-view probability was `THRESHOLD` or more, in [0, 1]
 
@@ -187,7 +192,8 @@ class ConsistencyRecorder:
         last = self._last[indices]
         flipped = (last >= 0) & (last != label)
         agreed = label == largest(strong)[0]
-        self.note(indices, np.stack([agreed, sure, flipped, jensen_shannon(weak, strong), sure >= THRESHOLD]))
+        apart = DISTANCES[self.recording.distance](weak, strong)
+        self.note(indices, np.stack([agreed, sure, flipped, apart, sure >= THRESHOLD]))
         self._last[indices] = label
 
     def note(self, indices: IntArray, parts: FloatArray) -> None:
@@ -231,6 +237,24 @@ def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
     p, q = np.ascontiguousarray(p.T), np.ascontiguousarray(q.T)  # sums over short rows take twice the time
     bits: FloatArray = _bits((p + q) / 2) - (_bits(p) + _bits(q)) / 2
     return bits.clip(0, 1)
+
+
+def kullback_leibler(p: FloatArray, q: FloatArray) -> FloatArray:
+    """1 - exp(-KL(p || q)) of the rows of p and q (B, C), in [0, 1]; 1 where q rules out what p does not.
+
+    KL itself has no upper end; this grows with it, and its root bounds the total variation (Bretagnolle, Huber, 1979).
+    """
+    from scipy.special import rel_entr
+
+    p, q = np.ascontiguousarray(p.T), np.ascontiguousarray(q.T)
+    nats: FloatArray = rel_entr(p, q).sum(axis=0).clip(0)
+    return 1 - np.exp(-nats)
+
+
+DISTANCES: Mapping[Distance, Callable[[FloatArray, FloatArray], FloatArray]] = {
+    "jensen_shannon": jensen_shannon,
+    "kullback_leibler": kullback_leibler,
+}
 
 
 def _bits(p_CB: FloatArray) -> FloatArray:

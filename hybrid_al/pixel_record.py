@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
 from .errors import InputError
-from .pixels import Reduction, Sum, by_part, divergence
+from .pixels import DISTANCES, Reduction, Sum, by_part
 from .semi.base import Evidence
 from .semi.dense.base import PixelEvidence
 from .types import FloatArray, IntArray
@@ -26,7 +26,7 @@ class MapRecorder:
 
     def __init__(self, n: int, classes: int, reduction: Reduction, recording: Recording, parts: int = 1) -> None:
         self._recorder = ConsistencyRecorder(n * parts, recording)
-        self._reduction, self._parts = reduction, parts
+        self._reduction, self._parts, self._distance = reduction, parts, DISTANCES[recording.distance]
         self._areas = np.full((n * parts, classes), np.nan, dtype=np.float32)
 
     @property
@@ -52,7 +52,7 @@ class MapRecorder:
         said = [
             1 - self._reduced(label != strong.argmax(dim=1), label, valid),
             1 - self._reduced(1 - sure, label, valid),
-            self._reduced(divergence(weak, strong), label, valid),
+            self._reduced(self._distance(weak, strong), label, valid),
             1 - self._reduced(sure < THRESHOLD, label, valid),
         ]
         agreed, confident, apart, above = torch.stack(said).double().cpu().numpy()
@@ -63,7 +63,7 @@ class MapRecorder:
         sure, label = weak.max(dim=1)
         shown = torch.nn.functional.one_hot(label, self._areas.shape[1]).movedim(-1, 0)
         agreed = label == strong.argmax(dim=1)
-        maps = [agreed.float(), sure, divergence(weak, strong), (sure >= THRESHOLD).float(), *shown.float()]
+        maps = [agreed.float(), sure, self._distance(weak, strong), (sure >= THRESHOLD).float(), *shown.float()]
         sums = torch.stack([by_part(m, parts, self._parts)[0] for m in maps])
         pixels = by_part(sure, parts, self._parts)[1]
         means = (sums / pixels.clamp(min=1)).flatten(1).double().cpu().numpy()

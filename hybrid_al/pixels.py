@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,10 +79,23 @@ def sums_by_part(values_BKHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     return sums[..., :count]
 
 
-def divergence(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
+def jensen_shannon(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
     """Jensen-Shannon divergence of two predictions in bits: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
     between = _nats((p_BCHW + q_BCHW) / 2) - (_nats(p_BCHW) + _nats(q_BCHW)) / 2
     return (between / math.log(2)).clamp(0, 1)
+
+
+def kullback_leibler(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
+    """`consistency.kullback_leibler` of each pixel: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
+    nats = (torch.xlogy(p_BCHW, p_BCHW) - torch.xlogy(p_BCHW, q_BCHW)).sum(dim=1)
+    return 1 - torch.exp(-nats.clamp(min=0))
+
+
+DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "jensen_shannon": jensen_shannon,
+    "kullback_leibler": kullback_leibler,
+}
+"""By the name of the function of `consistency` that says the same of rows."""
 
 
 def _nats(probs_BCHW: Tensor) -> Tensor:

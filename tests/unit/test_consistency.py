@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.spatial.distance import jensenshannon
 
-from hybrid_al.consistency import Consistency, ConsistencyRecorder, Recording, jensen_shannon, largest
+from hybrid_al.consistency import (
+    DISTANCES,
+    Consistency,
+    ConsistencyRecorder,
+    Distance,
+    Recording,
+    jensen_shannon,
+    kullback_leibler,
+    largest,
+)
 from hybrid_al.errors import InputError
 from hybrid_al.types import FloatArray, IntArray
 
@@ -35,10 +46,11 @@ def decayed(values: list[float], decay: float) -> float:
     return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 1.0])
-def test_record_against_a_loop(decay: float) -> None:
+def test_record_against_a_loop(decay: float, distance: Distance) -> None:
     n, batches = 12, visits(12, 9)
-    recorder = ConsistencyRecorder(n, Recording(decay=decay))
+    recorder = ConsistencyRecorder(n, Recording(decay=decay, distance=distance))
     history: list[list[Visit]] = [[] for _ in range(n)]
     for rows, weak, strong in batches:
         recorder.update(rows, weak, strong)
@@ -59,13 +71,38 @@ def test_record_against_a_loop(decay: float) -> None:
         sure = [float(w.max() >= 0.95) for w, _ in seen]
         assert record.above[row] == pytest.approx(decayed(sure, decay), abs=1e-6)
         assert record.flips[row] == pytest.approx(decayed(flips, decay) if flips else 0, abs=1e-6)
-        divergences = [float(jensenshannon(w, s, base=2)) ** 2 for w, s in seen]
+        divergences = [
+            float(jensenshannon(w, s, base=2)) ** 2
+            if distance == "jensen_shannon"
+            else 1 - math.exp(-sum(a * math.log(a / b) for a, b in zip(w.tolist(), s.tolist(), strict=True)))
+            for w, s in seen
+        ]
         assert record.divergence[row] == pytest.approx(decayed(divergences, decay), abs=1e-6)
 
 
 def test_jensen_shannon_against_scipy() -> None:
     p, q = np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(2, 50))
     np.testing.assert_allclose(jensen_shannon(p, q), jensenshannon(p, q, base=2, axis=1) ** 2, atol=1e-12)
+
+
+def test_kullback_leibler_is_of_the_second_from_the_first() -> None:
+    p, q = np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(2, 50))
+    np.testing.assert_allclose(kullback_leibler(p, q), 1 - np.exp(-scipy.stats.entropy(p, q, axis=1)), atol=1e-12)
+    assert (kullback_leibler(p, q) >= (np.abs(p - q).sum(axis=1) / 2) ** 2).all()  # Bretagnolle and Huber
+    sure, unsure = np.eye(2)[:1], np.full((1, 2), 0.5)
+    np.testing.assert_allclose(kullback_leibler(sure, unsure), 0.5)
+    np.testing.assert_array_equal(kullback_leibler(unsure, sure), 1)
+    np.testing.assert_array_equal(kullback_leibler(np.eye(3), np.eye(3)), 0)
+
+
+def test_how_distances_were_taken_is_read_back(tmp_path: Path) -> None:
+    recorder = ConsistencyRecorder(3, Recording(distance="kullback_leibler"))
+    recorder.update(np.asarray([1]), np.asarray([[0.5, 0.5]]), np.asarray([[0.9, 0.1]]))
+    np.savez(tmp_path / "c.npz", **recorder.record().arrays())  # type: ignore[arg-type]
+    found = Consistency.load(tmp_path / "c.npz")
+    assert found.recording.distance == "kullback_leibler" and found.divergence[1] == pytest.approx(
+        0.4
+    )  # 1 - 2 sqrt(ab)
 
 
 def test_jensen_shannon_at_the_extremes() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import scores
-from hybrid_al.consistency import jensen_shannon
+from hybrid_al import consistency, scores
+from hybrid_al.consistency import Distance
 from hybrid_al.errors import InputError
-from hybrid_al.pixels import PIXEL_SCORES, REDUCTIONS, Boundary, Top, divergence
+from hybrid_al.pixels import DISTANCES, PIXEL_SCORES, REDUCTIONS, Boundary, Top
 
 B, S, C, H, W = 4, 3, 4, 7, 9
 
@@ -36,11 +36,15 @@ def test_a_pixel_is_scored_as_a_sample_is(name: str) -> None:
     np.testing.assert_allclose(found.numpy(), getattr(scores, name)(probs), atol=2e-6)
 
 
-def test_divergence_is_that_of_the_consistency_record() -> None:
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_distances_are_those_of_the_consistency_record(distance: Distance) -> None:
     p, q = predictions(1)[:, 0], predictions(2)[:, 0]
+    q[0, :, 0, 0], p[0, :, 0, 0] = np.eye(C)[0], np.eye(C)[1]  # what one rules out the other is sure of
+    q[0, :, 0, 1] = p[0, :, 0, 1] = np.eye(C)[0]
     rows = [np.moveaxis(x, 1, -1).reshape(-1, C) for x in (p, q)]
-    found = divergence(torch.from_numpy(p), torch.from_numpy(q))
-    np.testing.assert_allclose(found.numpy(), jensen_shannon(*rows).reshape(B, H, W), atol=1e-6)
+    found = DISTANCES[distance](torch.from_numpy(p), torch.from_numpy(q))
+    np.testing.assert_allclose(found.numpy(), consistency.DISTANCES[distance](*rows).reshape(B, H, W), atol=1e-6)
+    assert found[0, 0, 0] == 1 and found[0, 0, 1] == 0
 
 
 def slow_mean(values: np.ndarray, predicted: np.ndarray, valid: np.ndarray) -> float:
