@@ -442,7 +442,10 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
     ("change", "said"),
     [
         ({"learner": "frozen"}, "learner: expected finetune"),
-        ({"oracle": {"name": "worklist", "answer": "points"}}, "oracle.answer: expected mask, where people answer"),
+        (
+            {"oracle": {"name": "worklist", "answer": "boxes"}, "segmentation": WINDOWS},
+            "oracle.answer: expected mask, where parts",
+        ),
         ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
         (
             {"oracle": {"name": "simulated", "answer": "points"}, "segmentation": WINDOWS},
