@@ -232,6 +232,7 @@ def test_nothing_about_the_machine_is_recorded(written: tuple[Path, list[list[ob
     files = list((run / "wandb").glob("offline-run-*/*.wandb"))
     assert len(files) == 2
     secrets = ["jane.doe", str(run), str(Path.cwd()), str(Path.home()) + "/", socket.gethostname(), sys.executable]
+    secrets = [s for s in secrets if len(s) > 4]  # a host called "vm" is found in checksums, now and then
     for file in files:
         data = file.read_bytes()
         assert not [s for s in secrets if s.encode() in data]
