@@ -62,6 +62,11 @@ def regions() -> list[Table]:
     return _at_equal_pixels("regions", ("images", "superpixels"))
 
 
+def windows() -> list[Table]:
+    """Fixed windows, those that follow the model, and superpixels at equal labeled pixels."""
+    return _at_equal_pixels("windows", ("grid", "ripu", "peaks", "superpixels"))
+
+
 def weak() -> list[Table]:
     """Answers of four kinds about the same images."""
     rows = []
@@ -89,7 +94,7 @@ def nuclei() -> list[Table]:
 
 
 BLOCKS: dict[str, Callable[[], list[Table]]] = {
-    f.__name__: f for f in (segmentation, slices, regions, weak, survey_masks, nuclei)
+    f.__name__: f for f in (segmentation, slices, regions, windows, weak, survey_masks, nuclei)
 }
 """By the name of the bench, which is that of the block of the page."""
 
