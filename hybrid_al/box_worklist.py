@@ -49,10 +49,9 @@ class BoxWorklist:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; an annotation costs two clicks a box, and one at least."""
-        given = {a.index: self._priced(a) for a in self.lists.answers(round)}
-        missing = [i for i in query.tolist() if i not in given]
+        given, missing = self.lists.given(query, round)
         if not missing:
-            return tuple(given.values())
+            return tuple(map(self._priced, given))
         folder = give_out(self.run, round, missing, self.picture)
         raise AwaitingLabels(
             f"round {round} waits for the boxes of {len(missing)} of {len(query)} images, the first is "

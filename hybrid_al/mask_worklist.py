@@ -68,10 +68,9 @@ class MaskWorklist:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; masks of samples of earlier rounds come along as corrections."""
-        given = {a.index: self._priced(a) for a in self.lists.answers(round)}
-        missing = [i for i in query.tolist() if i not in given]
+        given, missing = self.lists.given(query, round)
         if not missing:
-            return tuple(given.values())
+            return tuple(map(self._priced, given))
         folder = give_out(self.run, round, missing, self.picture)
         of = "" if self._whole else f" of {self.lists.wording.kind}s"
         raise AwaitingLabels(

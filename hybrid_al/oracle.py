@@ -109,15 +109,19 @@ class WorklistOracle:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers about samples of earlier rounds come along as corrections."""
-        given = {a.index: a for a in self.answers(round)}
-        missing = [i for i in query.tolist() if i not in given]
+        given, missing = self.given(query, round)
         if missing:
             raise AwaitingLabels(
                 f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
                 f"{self.run.round_path(round) / 'query.csv'} ({self.wording.how}) "
                 f"and give it to: hybrid-al labels {self.run.path} FILE"
             )
-        return tuple(given.values())
+        return given
+
+    def given(self, query: IntArray, round: int) -> tuple[tuple[Annotation, ...], list[int]]:
+        """The answers that came in during a round, the last about each sample; and who of the query has none."""
+        last = {a.index: a for a in self.answers(round)}
+        return tuple(last.values()), [i for i in query.tolist() if i not in last]
 
     def take(self, file: Path, annotator: str) -> tuple[int, int]:
         """Take a CSV of `id,label` in, whole or not at all; (answers taken, answers still missing).
