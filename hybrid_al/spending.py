@@ -80,8 +80,7 @@ class Spending:
                 break
             count = min(most, max(count + 1, math.ceil(count * left / paid[-1])))
         kept = max(int(np.searchsorted(paid, left, side="right")), 1)
-        cut = {name: part[:kept] for name in ("regions", "reasons") if (part := getattr(query, name)) is not None}
-        return replace(query, indices=query.indices[:kept], **cut)
+        return query.only(np.arange(kept))
 
 
 def spent(unit: str, rounds: Sequence[Round]) -> float:

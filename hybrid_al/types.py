@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -104,6 +104,12 @@ class Query:
     regions: tuple[Region | None, ...] | None = None
     scores: Scores | None = None
     reasons: tuple[str, ...] | None = None
+
+    def only(self, picks: IntArray) -> Query:
+        """Some of the picks, given by their places (k,), in that order, with what is said of them."""
+        regions = None if self.regions is None else tuple(self.regions[i] for i in picks)
+        reasons = None if self.reasons is None else tuple(self.reasons[i] for i in picks)
+        return replace(self, indices=self.indices[picks], regions=regions, reasons=reasons)
 
 
 @dataclass(frozen=True)

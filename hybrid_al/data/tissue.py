@@ -69,6 +69,8 @@ def tissue(
 ) -> Tissue:
     """The tissue of the pool's images as the network sees them, from the folder `cache` or in two passes over them.
 
+    In three passes where the background is not given.
+
     Where the background is black the brightest channel of a pixel says how far it is from it, where it is white the
     darkest: what is dark or saturated is tissue then. One Otsu threshold for the pool, since that of an empty image
     alone would split its noise. Of a stack the slice in the middle counts.

@@ -12,7 +12,7 @@ from ..components import component
 from ..errors import InputError
 from ..types import IntArray, Need, Query
 from .base import About, QueryState, QueryStrategy, check_budget
-from .batch_base import check_whole
+from .batch_base import check_whole, place_in_group
 
 
 @dataclass(frozen=True)
@@ -83,28 +83,10 @@ class Among:
         wanted, asked, more = min(budget, int(groups.clip(max=most).sum())), budget, 1
         while True:
             query = self.inner.select(state, asked, rng)
-            kept = np.flatnonzero(_place(state.groups[query.indices]) < most)[:wanted]
+            kept = np.flatnonzero(place_in_group(state.groups[query.indices]) < most)[:wanted]
             if len(kept) == wanted:
                 break
             more *= 2
             asked = min(asked + max(wanted - len(kept), more), len(state.candidates))
         others = np.setdiff1d(np.arange(asked), kept)[: budget - wanted]
-        return _picked(query, np.concatenate([kept, others]))
-
-
-def _place(groups: IntArray) -> IntArray:
-    """The place of each in its group (b,), the first 0."""
-    order = np.argsort(groups, kind="stable")
-    place = np.empty(len(groups), dtype=np.int64)
-    place[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
-    return place
-
-
-def _picked(query: Query, rows: IntArray) -> Query:
-    """Some of the picks of a query, with what is said of them."""
-    return replace(
-        query,
-        indices=query.indices[rows],
-        regions=None if query.regions is None else tuple(query.regions[i] for i in rows),
-        reasons=None if query.reasons is None else tuple(query.reasons[i] for i in rows),
-    )
+        return query.only(np.concatenate([kept, others]))

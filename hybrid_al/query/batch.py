@@ -15,7 +15,7 @@ from ..kernels import k_center, k_means
 from ..scores import Fusion
 from ..types import FloatArray, Need
 from .base import About, QueryState
-from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, rest_by_score
+from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, place_in_group, rest_by_score
 from .batch_clusters import ClusterMarginBatch
 from .batch_constrained import ClassBalancedBatch, KnapsackBatch
 from .batch_spread import CoverBatch, DPPBatch, KMeansPlusPlusBatch, WeightedKMeansBatch
@@ -137,10 +137,7 @@ class PerGroupBatch:
         """In the order of the batch maker inside."""
         order = best_first(values_M, rng)
         group = state.groups[state.candidates[order]]
-        by_group = np.argsort(group, kind="stable")
-        place = np.empty(len(order), dtype=np.int64)  # of each in its group, the best 0
-        place[by_group] = np.arange(len(order)) - np.searchsorted(group[by_group], group[by_group])
-        kept = np.sort(order[place < self.most])
+        kept = np.sort(order[place_in_group(group) < self.most])
         inside = replace(state, candidates=state.candidates[kept])
         made = build_batch(self.batch).make(inside, values_M[kept], min(budget, len(kept)), rng)
         note = "; ".join(filter(None, (made.note, f"at most {self.most} of a group")))

@@ -39,6 +39,14 @@ def best_first(values_M: FloatArray, rng: np.random.Generator) -> IntArray:
     return np.lexsort((rng.random(len(values_M)), -values_M))
 
 
+def place_in_group(groups: IntArray) -> IntArray:
+    """The place of each in its group (b,), in the order in which they stand; the first is 0."""
+    order = np.argsort(groups, kind="stable")
+    place = np.empty(len(groups), dtype=np.int64)
+    place[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+    return place
+
+
 def rest_by_score(values_M: FloatArray, picks: IntArray, budget: int, rng: np.random.Generator) -> IntArray:
     """The picks and, where they are fewer than the budget, the best-scored of the others behind them."""
     others = best_first(values_M, rng)

@@ -10,7 +10,7 @@ import numpy as np
 from ..embeddings import Metric
 from ..types import FloatArray, Need
 from .base import About, QueryState
-from .batch_base import Batch, best_first, check_metric, check_whole
+from .batch_base import Batch, best_first, check_metric, check_whole, place_in_group
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,5 @@ class ClusterMarginBatch:
             found = fcluster(linkage(vectors, "average"), -(-len(shortlist) // self.size), "maxclust")
             cluster = found.astype(np.int64) - 1
         sizes = np.bincount(cluster)
-        together = np.argsort(cluster, kind="stable")
-        turn = np.empty(len(cluster), dtype=np.int64)  # of each in its cluster
-        turn[together] = np.arange(len(cluster)) - np.searchsorted(cluster[together], cluster[together])
-        order = np.lexsort((cluster, sizes[cluster], turn))
+        order = np.lexsort((cluster, sizes[cluster], place_in_group(cluster)))
         return Batch(shortlist[order[:budget]], f"in turns from {len(sizes)} clusters")
