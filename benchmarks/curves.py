@@ -21,26 +21,23 @@ WIDTH, HEIGHT, MARGIN = 250, 190, 48  # of the plotted area of a panel, and of w
 COLORS = {"recipe": "#2563eb", "random": "#64748b"}
 
 
+RANDOM, RECIPE = (Arm(name, "mean_teacher", "frozen") for name in ("random", "typiclust+hybrid"))
+
+
 @dataclass(frozen=True)
 class Panel:
-    """One data set: a CSV, a metric, and which of its strategies are drawn as the recipe and as random."""
+    """One data set of `defaults.yaml`, and the AUROC at the ends of its axis."""
 
     title: str
-    file: str
-    metric: str
-    learner: str
-    recipe: str
-    random: str
+    variant: str
     low: float
     high: float
 
 
 PANELS = (
-    Panel(
-        "PneumoniaMNIST", "defaults/pneumoniamnist", "test/auroc", "frozen", "typiclust+hybrid", "random", 0.86, 0.98
-    ),
-    Panel("Malaria cells", "defaults/malaria", "test/auroc", "frozen", "typiclust+hybrid", "random", 0.75, 0.95),
-    Panel("ISIC 2017", "defaults/isic2017", "test/auroc", "frozen", "typiclust+hybrid", "random", 0.45, 0.65),
+    Panel("PneumoniaMNIST", "pneumoniamnist", 0.86, 0.98),
+    Panel("Malaria cells", "malaria", 0.75, 0.95),
+    Panel("ISIC 2017", "isic2017", 0.45, 0.65),
 )
 
 
@@ -67,9 +64,7 @@ def drawn() -> str:
 
 
 def _panel(panel: Panel) -> Iterator[str]:
-    found = read(HERE / f"{panel.file}.csv")
-    arms = [Arm(name, "mean_teacher", panel.learner) for name in (panel.random, panel.recipe)]
-    curves = found.curves(panel.metric, arms)
+    curves = read(HERE / "defaults" / f"{panel.variant}.csv").curves("test/auroc", (RANDOM, RECIPE))
     most = float(curves.labels[-1])
 
     def across(labels: float) -> float:
@@ -87,7 +82,7 @@ def _panel(panel: Panel) -> Iterator[str]:
             yield f'<text x="{across(labels)}" y="{HEIGHT + 16}" text-anchor="middle" font-size="11">{labels}</text>'
     yield f'<text x="{WIDTH}" y="{HEIGHT + 32}" text-anchor="end" font-size="11" fill="#64748b">labels</text>'
     yield f'<path d="M0 0V{HEIGHT}H{WIDTH}" fill="none" stroke="#94a3b8"/>'
-    for arm, color in zip(arms, (COLORS["random"], COLORS["recipe"]), strict=True):
+    for arm, color in ((RANDOM, COLORS["random"]), (RECIPE, COLORS["recipe"])):
         points = [interval(column) for column in curves.of(arm).T]
         xs = [across(labels) for labels in curves.labels.tolist()]
         upper = [f"{x},{down(p.high)}" for x, p in zip(xs, points, strict=True)]
