@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +23,7 @@ from hybrid_al.recipe import parse
 from hybrid_al.rundir import RunDir
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.types import IGNORE
-
-if TYPE_CHECKING:
-    from tests.integration.played import play
-else:  # pytest puts the folder of a test on the path
-    from played import play
+from tests.helpers.played import play
 
 N, SIZE = 12, (18, 24)  # images of 18 x 24 pixels, seen as 16 x 16
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -16,9 +15,9 @@ from hybrid_al.cli import main
 from hybrid_al.rundir import RunDir
 from hybrid_al.track.jsonl import read
 from pretrain import METHODS, processes
+from tests.helpers import two_processes
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
-_helper = importlib.import_module("two_processes")
+SCRIPT = Path(two_processes.__file__)
 RECIPE = """
 name: tiny
 data: {source: phantom, n_pool: 40, n_val: 0, n_test: 20, size: 16, image_size: 16}
@@ -48,8 +47,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [*METHODS, "parts"])
 def test_two_processes_have_the_losses_and_records_of_one(name: str, two: dict[str, Any], tmp_path: Path) -> None:
     method, accumulate = (name, 1) if name in METHODS else ("simclr", 2)
-    one = _helper.Trained(method, tmp_path, accumulate=accumulate).go().came()
-    assert len(one["losses"]) == _helper.STEPS and np.ptp(one["losses"]) > 1e-3
+    one = two_processes.Trained(method, tmp_path, accumulate=accumulate).go().came()
+    assert len(one["losses"]) == two_processes.STEPS and np.ptp(one["losses"]) > 1e-3
     assert two[name]["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert two[name]["records"].keys() == one["records"].keys()
     for key, values in one["records"].items():

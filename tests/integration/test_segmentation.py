@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,13 +37,8 @@ from hybrid_al.stopping import signals, stop_set
 from hybrid_al.track.base import Trackers
 from hybrid_al.types import IGNORE
 from pretrain.stage0 import ensure
-
-if TYPE_CHECKING:
-    from tests.integration.played import play as play_recipe
-    from tests.integration.test_kill import KILLER, outcome
-else:  # pytest puts the folder of a test on the path
-    from played import play as play_recipe
-    from test_kill import KILLER, outcome
+from tests.helpers.played import play as play_recipe
+from tests.integration.test_kill import KILLER, outcome
 
 N_POOL, N_VAL, N_TEST = 16, 4, 5
 TINY: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,11 +20,7 @@ from hybrid_al.regions import Regions
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
-
-if TYPE_CHECKING:
-    from tests.integration.played import play
-else:  # pytest puts the folder of a test on the path
-    from played import play
+from tests.helpers.played import play
 
 SIDE, SLICES = 16, 4
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import html
-import importlib
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,11 +23,7 @@ from hybrid_al.track import figures
 from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
 from hybrid_al.track.runview import once, sort_metrics
 from hybrid_al.types import Annotation
-
-# by name: pytest knows the file as a module of its own, mypy as one of the package `tests`
-_helper = importlib.import_module("fake_run")
-fake_run: Callable[..., Path] = _helper.fake_run
-thumbnail: Callable[[int], bytes] = _helper.thumbnail
+from tests.helpers.fake_run import fake_run, thumbnail
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)><a href="javascript:alert(3)">'
 
@@ -63,7 +58,7 @@ class _Page(HTMLParser):
         return [value or "" for _, attrs in self.elements for key, value in attrs.items() if key == name]
 
 
-def _view(path: Path, **changes: object) -> RunView:
+def _view(path: Path, **changes: Any) -> RunView:
     return RunView.read(fake_run(path, **changes))
 
 
@@ -243,7 +238,7 @@ def test_class_balance_counts_the_answers(tmp_path: Path) -> None:
     run = _view(tmp_path / "run", budgets=(20, 20))
     figure = figures.balance_figure(run)
     assert figure is not None
-    assert [sum(column) for column in zip(*(cast(list[int], t["y"]) for t in figure.data), strict=True)] == [20, 20]
+    assert [sum(column) for column in zip(*(cast("list[int]", t["y"]) for t in figure.data), strict=True)] == [20, 20]
     by_name = {trace["name"]: trace["y"] for trace in figure.data}
     assert by_name["skipped"] == [1, 1]
 
@@ -266,7 +261,7 @@ def test_many_classes_are_folded(tmp_path: Path) -> None:
     figure = figures.balance_figure(dataclasses.replace(run, labels=labels))
     assert figure is not None
     assert len(figure.data) == figures.MOST_CLASSES
-    assert sum(sum(cast(list[int], trace["y"])) for trace in figure.data) == 40
+    assert sum(sum(cast("list[int]", trace["y"])) for trace in figure.data) == 40
 
 
 def test_influence_is_the_percentile_of_the_picks(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A run directory as a simulated run would leave it, made of random numbers in milliseconds: for tests of the report.
 
-As a script it writes a few runs and their report: python tests/unit/fake_run.py OUT
+As a script it writes a few runs and their report: python tests/helpers/fake_run.py OUT
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stage 0 by every method on 16 drawn cells, shared by the processes that torchrun starts; process 0 writes what came.
 
-python -m torch.distributed.run --standalone --nproc-per-node 2 tests/integration/two_processes.py FOLDER
+python -m torch.distributed.run --standalone --nproc-per-node 2 tests/helpers/two_processes.py FOLDER
 """
 
 from __future__ import annotations
