@@ -72,11 +72,11 @@ def ball(vectors: Any) -> float:
 
 def ours(method: str, vectors: Any, probs: Any, picks: int, radius: float, seed: int) -> Any:
     """Picks of `hybrid_al`."""
-    from hybrid_al.embeddings import Embeddings
-    from hybrid_al.labels import LabelStore
+    from hybrid_al.core.embeddings import Embeddings
+    from hybrid_al.core.labels import LabelStore
+    from hybrid_al.core.types import PredictionBatch
     from hybrid_al.query import STRATEGIES
     from hybrid_al.query.base import QueryState
-    from hybrid_al.types import PredictionBatch
 
     def predict(indices: Any, samples: int, views: int) -> Any:
         for rows in np.array_split(indices, max(len(indices) // 4096, 1)):

@@ -37,6 +37,7 @@ import torch.nn.functional as F
 
 from hybrid_al import finetune_learner, frozen_learner, loop, train
 from hybrid_al.assemble import experiment, open_project
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.loaders import EmbeddingInputs, ImageInputs, Inputs
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
@@ -44,7 +45,6 @@ from hybrid_al.models.classifier import Classifier, Standardize
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.recipe import parse
 from hybrid_al.recording import Evidences
-from hybrid_al.rundir import RunDir
 from hybrid_al.semi.ema import averaging, make_teacher
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.track.base import Trackers

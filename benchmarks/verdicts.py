@@ -19,7 +19,7 @@ from hybrid_al.bench.publish import fill
 from hybrid_al.bench.results import Arm, Results, read
 from hybrid_al.bench.statistics import Comparison, call, holm, paired
 from hybrid_al.bench.tables import Table, markdown
-from hybrid_al.types import FloatArray
+from hybrid_al.core.types import FloatArray
 
 HERE = Path(__file__).parent
 METRIC, MARGIN = "test/auroc", 0.005

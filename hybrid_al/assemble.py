@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from .calibration import Calibrating
-from .components import component
+from .core.embeddings import PLAIN, USED, Embeddings
+from .core.learner import Learner
+from .core.registry import component
+from .core.rundir import RunDir
+from .core.types import FloatArray, IntArray, LabelMap
 from .data import SOURCES
 from .data.base import Dataset, Source
 from .data.index import FileIndex
-from .embeddings import PLAIN, USED, Embeddings
 from .errors import InputError, UnknownName
-from .learner import Learner
 from .loop import Experiment
 from .query import STRATEGIES
 from .query.base import COLD, Scoring
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .regions import Parts
-from .rundir import RunDir
 from .stopping import Stopping
 from .task import task_of
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
 from .track.wandb import open_wandb
-from .types import FloatArray, IntArray, LabelMap
 
 if TYPE_CHECKING:
     import torch
@@ -252,7 +252,7 @@ def check_components(recipe: Recipe) -> None:
 
 def training(recipe: Recipe) -> tuple[Any, Any]:
     """Objective and schedule from the one `train` section: its keys are told apart by whose they are."""
-    from .consistency import Recording
+    from .core.consistency import Recording
     from .train import Schedule
 
     objectives, base = task_of(recipe).objectives(recipe)

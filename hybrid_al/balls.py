@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from .core.types import BoolArray, FloatArray, IntArray
 from .errors import InputError
 from .kernels import _tensor
 from .threads import alone, side_by_side
-from .types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

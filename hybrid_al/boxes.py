@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import find_objects, label
 from torch import Tensor
 
-from .types import IGNORE, IntArray, LabelMap
+from .core.types import IGNORE, IntArray, LabelMap
 from .weak import TOUCHING
 
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from .core.types import Need
 from .errors import InputError
 from .query import STRATEGIES
 from .query.base import EXTRAS, About
 from .query.batch import BATCHES
 from .query.terms import TERMS
-from .types import Need
 
 HEAD = """# Strategies, terms and batch makers
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .components import component
+from .core.learner import Learner
+from .core.manifest import Split
+from .core.registry import component
+from .core.rundir import RunDir
+from .core.types import BoolArray, IntArray
 from .data.base import Dataset
 from .errors import InputError
-from .learner import Learner
-from .manifest import Split
 from .oracle import Holdout, Oracle, SimulatedOracle, worklist
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe
 from .regions import Parts
-from .rundir import RunDir
-from .types import BoolArray, IntArray
 
 if TYPE_CHECKING:
     import torch

@@ -16,9 +16,9 @@ from .errors import AwaitingLabels, HybridALError, InputError
 
 if TYPE_CHECKING:
     from .assemble import Project
+    from .core.types import Round
     from .recipe import Recipe
     from .track.base import Trackers
-    from .types import Round
 
 app = typer.Typer(
     name="hybrid-al",
@@ -160,8 +160,8 @@ def labels(
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
 ) -> None:
     """Take annotations in: checked whole, then taken over at once."""
+    from .core.rundir import RunDir
     from .inbox import inbox
-    from .rundir import RunDir
 
     disk = RunDir(run)
     disk.facts()
@@ -203,8 +203,8 @@ def run(
 @app.command()
 def status(run: RunArg) -> None:
     """Where a run stands and what it waits for."""
+    from .core.rundir import RunDir
     from .overview import standing
-    from .rundir import RunDir
 
     print("\n".join(standing(RunDir(run))))
 
@@ -348,7 +348,7 @@ def _report(project: Project) -> Path:
 
 
 def _write_new(path: Path, text: str) -> None:
-    from .rundir import write_atomic
+    from .core.rundir import write_atomic
 
     if path.exists():
         raise InputError(path, "a new file", "one that exists")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse
 
+from .core.types import FloatArray, IntArray
 from .lloyd import _closest
 from .threads import alone, side_by_side
-from .types import FloatArray, IntArray
 
 MANY = 20_000  # rows; fewer take full Lloyd, a second or two, and what was measured with it stays as it was
 SAMPLE = 20  # rows a cluster

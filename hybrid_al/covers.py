@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .core.types import BoolArray, FloatArray, IntArray
 from .errors import InputError
 from .greedy import lazy_greedy
 from .kernels import _tensor, _to_row, draw, nearest
 from .threads import alone, side_by_side
-from .types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,12 @@ from typing import cast
 import yaml
 
 from .box_worklist import BoxWorklist
+from .core.rundir import RunDir
+from .core.types import IGNORE
 from .data.masks import value_table
 from .mask_oracle import answer_table
 from .mask_worklist import MaskWorklist, Picture, wording
 from .oracle import WorklistOracle, worklist
-from .rundir import RunDir
-from .types import IGNORE
 
 
 def mask_worklist(run: RunDir, lists: WorklistOracle, picture: Picture | None = None) -> MaskWorklist | BoxWorklist:

@@ -7,11 +7,11 @@ from copy import copy
 import numpy as np
 import scipy.sparse
 
+from .core.types import FloatArray, IntArray
 from .errors import InputError
 from .greedy import lazy_greedy
 from .scores import ROUNDING
 from .threads import alone
-from .types import FloatArray, IntArray
 
 CELLS = 2**18  # numbers that are in work at a time: what a cache holds
 ROUGH = 256  # groups of configurations: 64 leave twice as many gains to compute, 512 cost more than they save

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .coarse import MANY, SAMPLE, coarse_k_means
+from .core.types import FloatArray, IntArray
 from .errors import InputError
 from .lloyd import lloyd
 from .threads import alone, side_by_side
-from .types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

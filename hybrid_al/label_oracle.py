@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .calibration import Calibration, logs, reliability
-from .learner import Learner
-from .manifest import Manifest, Split
+from .core.learner import Learner
+from .core.manifest import Manifest, Split
+from .core.types import Annotation, FloatArray, IntArray
 from .metrics import BY_LABEL, as_questions, multilabel
 from .oracle import CALIBRATED, Measured
-from .types import Annotation, FloatArray, IntArray
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 HONEST = ("ece", "brier")

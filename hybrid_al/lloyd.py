@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import scipy.sparse
 
+from .core.types import BoolArray, FloatArray, IntArray
 from .threads import alone, side_by_side
-from .types import BoolArray, FloatArray, IntArray
 
 PART = 1 << 16  # rows that the GPU looks at together
 STEP = 4096  # rows that faiss looks at together: steps of it are split without another result

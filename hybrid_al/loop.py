@@ -17,24 +17,24 @@ from pathlib import Path
 import numpy as np
 
 from .calibration import Calibrating, Calibration, calibrate, logs
-from .consistency import Consistency
-from .embeddings import Embeddings
+from .core.consistency import Consistency
+from .core.embeddings import Embeddings
+from .core.labels import LabelStore
+from .core.learner import FitResult, Learner
+from .core.manifest import Manifest
+from .core.rng import derive
+from .core.rundir import RunDir, write_arrays
+from .core.types import FloatArray, IntArray, LabelMap, Need, PredictionBatch, Round
 from .errors import InputError, NonFiniteLoss
 from .label_oracle import LabelHoldout
-from .labels import LabelStore
-from .learner import FitResult, Learner
-from .manifest import Manifest
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle, SimulatedOracle
 from .pixel_honesty import FEW, a_few
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
 from .regions import Parts, Regions
-from .rng import derive
-from .rundir import RunDir, write_arrays
 from .spending import Spending, spent_out
 from .stopping import AGREEMENT, IMAGES, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to
-from .types import FloatArray, IntArray, LabelMap, Need, PredictionBatch, Round
 
 MANY = 100  # held-out labels, or images with a mask, from which a calibration may be more than a temperature
 

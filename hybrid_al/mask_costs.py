@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import outlines
+from .core.labels import LabelStore
+from .core.types import IGNORE
 from .data.mask_store import MaskStore
-from .labels import LabelStore
 from .regions import Parts
-from .types import IGNORE
 
 
 def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | None) -> dict[str, float]:

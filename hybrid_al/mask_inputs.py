@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from .boxes import lines
+from .core.types import IGNORE, IntArray
 from .data.mask_store import MaskStore
 from .data.masks import inside
 from .data.pixel_views import PixelViews
 from .data.store import ImageStore
 from .regions import Regions
 from .semi.dense.base import LabeledPixels, UnlabeledPixels
-from .types import IGNORE, IntArray
 
 Boxes = Mapping[int, IntArray]
 """Sample -> the boxes around its structures (n, 5)."""

@@ -13,14 +13,14 @@ import numpy as np
 
 from .boxes import boxes, outside
 from .calibration import Calibration
-from .learner import Learner
-from .manifest import Manifest, Split
+from .core.learner import Learner
+from .core.manifest import Manifest, Split
+from .core.rundir import RunDir, write_atomic
+from .core.types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
 from .mask_metrics import averaged, structures
 from .oracle import Measured
 from .pixel_honesty import Honesty, a_few
 from .regions import Parts, Regions
-from .rundir import RunDir, write_atomic
-from .types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
 from .weak import points, scribbles, strokes
 
 

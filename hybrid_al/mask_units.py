@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .components import component
+from .core.manifest import Manifest
+from .core.registry import component
+from .core.rundir import RunDir
+from .core.types import IGNORE, IntArray, LabelMap
 from .data.images import fitted
 from .data.mask_store import MaskStore
 from .data.masks import inside
 from .data.units import UNITS, Superpixels, Unit, Windows
 from .errors import InputError
 from .following import Following
-from .manifest import Manifest
 from .proposals import BOXES, BoxUnit, Peaks, Ripu
 from .recipe import Recipe
 from .regions import MOST_PARTS, Parts, Regions
-from .rundir import RunDir
-from .types import IGNORE, IntArray, LabelMap
 
 if TYPE_CHECKING:
     import torch

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .core.rundir import RunDir, write_atomic
+from .core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
 from .data.images import SUFFIXES, probe
 from .data.masks import SaysNothing, check_size, read_mask, said_in
 from .data.samples import reason
 from .errors import AwaitingLabels, InputError
 from .mask_oracle import from_png, to_png
 from .oracle import SKIP, Wording, WorklistOracle
-from .rundir import RunDir, write_atomic
-from .types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
 from .weak import strokes
 
 IMAGES = "images"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .calibration import brier, classwise_error
+from .core.types import FloatArray, IntArray
 from .errors import InputError
-from .types import FloatArray, IntArray
 
 
 def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import classification, scores
+from .core.learner import Learner
+from .core.rundir import RunDir
+from .core.types import Annotation, BoolArray, FloatArray, IntArray
 from .data.base import Dataset
 from .errors import InputError, UnknownName
 from .label_oracle import LabelHoldout, SimulatedLabels
-from .learner import Learner
 from .oracle import BETWEEN, NONE, SKIP, Oracle, worklist
 from .query import QueryStrategy
 from .query.base import Predictor, Scorer, Scoring
 from .recipe import Recipe
 from .regions import Parts, Regions
-from .rundir import RunDir
 from .tryout import try_strategy
-from .types import Annotation, BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

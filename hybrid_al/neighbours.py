@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from .core.types import BoolArray, FloatArray, IntArray
 from .covers import Similarity
 from .errors import InputError
 from .greedy import lazy_greedy
 from .kernels import BLOCK, _tensor, k_means
 from .threads import alone, side_by_side
-from .types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch

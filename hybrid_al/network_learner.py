@@ -11,22 +11,22 @@ import numpy as np
 import torch
 
 from .committee import go_on, load_networks, save_networks
+from .core.embeddings import Embeddings
+from .core.labels import LabelStore, dealt
+from .core.learner import FitResult, Log
+from .core.rng import derive, derive_seed
+from .core.types import BoolArray, FloatArray, IntArray, PredictionBatch
 from .data.loaders import Inputs
 from .data.store import ImageStore
 from .data.views import Views
-from .embeddings import Embeddings
 from .errors import InputError
-from .labels import LabelStore, dealt
-from .learner import FitResult, Log
 from .models.checkpoint import seed_of
 from .models.classifier import Classifier
 from .models.encoder import Encoder
 from .predict import predict
 from .propagation import make_prior
-from .rng import derive, derive_seed
 from .semi.base import Objective
 from .train import Fit, Schedule, Sets, fit, top_up
-from .types import BoolArray, FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
 

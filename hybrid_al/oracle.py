@@ -13,12 +13,12 @@ from typing import Protocol, cast
 import numpy as np
 
 from .calibration import Calibration, logs, reliability
+from .core.learner import Learner
+from .core.manifest import Manifest, Split
+from .core.rundir import RunDir, write_atomic
+from .core.types import Annotation, AnnotationKind, FloatArray, IntArray, Target
 from .errors import AwaitingLabels, InputError, UnknownName
-from .learner import Learner
-from .manifest import Manifest, Split
 from .metrics import classification
-from .rundir import RunDir, write_atomic
-from .types import Annotation, AnnotationKind, FloatArray, IntArray, Target
 
 SKIP = "skip"
 NONE = "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .types import IGNORE, BoolArray, FloatArray, LabelMap
+from .core.types import IGNORE, BoolArray, FloatArray, LabelMap
 
 TOLERANCE = 1.0  # pixels that a polygon may lie beside the outline
 

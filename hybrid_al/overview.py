@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
+from .core.manifest import SPLITS
+from .core.rundir import RunDir
 from .errors import InputError
-from .manifest import SPLITS
-from .rundir import RunDir
 from .spending import spent_out
 from .stopping import Stopping
 
@@ -103,8 +103,8 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, shown: int = 8
     import torch
     from PIL import Image
 
+    from .core.rng import derive
     from .models.checkpoint import seeded
-    from .rng import derive
 
     pool = project.dataset.manifest.indices("pool")
     picks = np.sort(derive(project.recipe.seed, "view-sheet").choice(pool, min(shown, len(pool)), replace=False))

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
+from .core.consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
+from .core.types import FloatArray, IntArray
 from .errors import InputError
 from .pixels import DISTANCES, Reduction, Sum, by_part
 from .semi.base import Evidence
 from .semi.dense.base import PixelEvidence
-from .types import FloatArray, IntArray
 
 
 class MapRecorder:

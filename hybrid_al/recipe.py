@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from .embeddings import PLAIN, USED
+from .core.embeddings import PLAIN, USED
 from .errors import InputError, UnknownName
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"

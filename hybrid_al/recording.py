@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .consistency import ConsistencyRecorder, Witness
+from .core.consistency import ConsistencyRecorder, Witness
 from .semi.base import Evidence, LogitEvidence, Models, Unlabeled
 
 MOST = 2**22  # numbers gathered at a time of each view: 16 MiB in float32

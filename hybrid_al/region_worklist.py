@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from .core.labels import LabelStore
+from .core.rundir import write_atomic
+from .core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
 from .data.images import fitted
 from .data.masks import resize_mask
 from .errors import AwaitingLabels
-from .labels import LabelStore
 from .mask_oracle import from_png, to_png
 from .mask_worklist import MaskWorklist, named
 from .regions import Parts
-from .rundir import write_atomic
-from .types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
 
 ASKED = "asked"
 KNOWN = "known"

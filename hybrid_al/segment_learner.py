@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from .committee import go_on, load_networks, save_networks
+from .core.labels import LabelStore, dealt
+from .core.learner import FitResult, Log
+from .core.rng import derive, derive_seed
+from .core.rundir import sha256_of
+from .core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.mask_store import MaskStore
 from .data.masks import read_mask
 from .errors import InputError, UnknownName
-from .labels import LabelStore, dealt
-from .learner import FitResult, Log
 from .mask_costs import costs
 from .mask_inputs import Boxes, MaskBatch, MaskInputs
 from .mask_oracle import answer_table, from_png, read_boxes
@@ -32,12 +35,9 @@ from .pixel_honesty import a_few
 from .pixel_record import MapRecorder
 from .pixels import PIXEL_SCORES, Reduction, by_part
 from .regions import Parts, Regions
-from .rng import derive, derive_seed
-from .rundir import sha256_of
 from .semi.base import Evidence, Models
 from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn
-from .types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 
 MIN_VISITS = 2
 BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .classification import check_classes, rows_of
-from .components import component
+from .core.learner import Learner
+from .core.registry import component
+from .core.rundir import RunDir
+from .core.types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray
 from .data.base import Dataset, Masks
 from .data.images import fitted, to_uint8
 from .data.mask_store import MaskStore
 from .errors import InputError, UnknownName
 from .inbox import mask_worklist
-from .learner import Learner
 from .mask_metrics import structures
 from .mask_oracle import ANSWERS, MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
 from .mask_units import check_skimage, check_unit, parts_of, unit_said
@@ -28,10 +30,8 @@ from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
 from .region_worklist import RegionWorklist
 from .regions import Parts
-from .rundir import RunDir
 from .spending import Spending
 from .tryout import try_strategy
-from .types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray
 
 if TYPE_CHECKING:
     import torch

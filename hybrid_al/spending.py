@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .core.types import FloatArray, IntArray, Need, Query, Round
 from .errors import InputError
 from .query.base import QueryState, QueryStrategy, check_query
-from .types import FloatArray, IntArray, Need, Query, Round
 
 ASKS = 8  # times that a strategy is asked for a batch of another size, at most
 

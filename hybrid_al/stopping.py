@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .core.rng import derive
+from .core.types import FloatArray, IntArray, Round
 from .errors import InputError
-from .rng import derive
-from .types import FloatArray, IntArray, Round
 
 MOST = 2000  # samples that the rounds' models are compared on
 IMAGES = 250  # the same where each stands for some pixels

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .core.learner import Learner
+from .core.rundir import RunDir
+from .core.types import BoolArray
 from .data.base import Dataset
 from .label_oracle import LabelHoldout
-from .learner import Learner
 from .mask_oracle import MaskHoldout
 from .oracle import Holdout, Oracle
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe
 from .regions import Parts
-from .rundir import RunDir
 from .spending import Spending
-from .types import BoolArray
 
 if TYPE_CHECKING:
     import torch

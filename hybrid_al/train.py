@@ -13,20 +13,20 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
-from .consistency import ConsistencyRecorder, Recording
+from .core.consistency import ConsistencyRecorder, Recording
+from .core.learner import Log
+from .core.rng import derive, derive_seed
+from .core.types import IntArray
 from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
 from .errors import InputError, NonFiniteLoss
-from .learner import Log
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
 from .models.segmenter import Committee, Segmenter
 from .propagation import Prior
 from .recording import Evidences, testify
-from .rng import derive, derive_seed
 from .semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
 from .semi.dense.base import UnlabeledPixels
 from .semi.ema import averaging, make_teacher
-from .types import IntArray
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
-from .types import IGNORE, BoolArray, LabelMap
+from .core.types import IGNORE, BoolArray, LabelMap
 
 TOUCHING = np.ones((3, 3), dtype=np.int64)  # pixels touch at their corners too
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hybrid_al.core.rundir import replacing
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError
-from hybrid_al.rundir import replacing
-from hybrid_al.types import FloatArray, IntArray
 
 BLOCK = 4096
 LEAST_VARIANCE = 1e-8

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from hybrid_al.core.rng import derive
+from hybrid_al.core.types import IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.rng import derive
-from hybrid_al.types import IntArray
 
 from .base import Method
 

@@ -17,15 +17,15 @@ import torch
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
+from hybrid_al.core.rng import derive_seed
+from hybrid_al.core.rundir import write_arrays
+from hybrid_al.core.types import IntArray
 from hybrid_al.data import draws
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import ViewPolicy
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.models.checkpoint import load_into
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.rng import derive_seed
-from hybrid_al.rundir import write_arrays
-from hybrid_al.types import IntArray
 
 from . import processes
 from .base import Loss, Method, of_all

@@ -12,11 +12,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import nearest
 from hybrid_al.metrics import classification
-from hybrid_al.types import FloatArray, IntArray
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.1

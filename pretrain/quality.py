@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import BLOCK, nearest
-from hybrid_al.types import FloatArray
 
 NEIGHBOURS = 20
 

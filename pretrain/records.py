@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid_al.types import FloatArray, IntArray
+from hybrid_al.core.types import FloatArray, IntArray
 
 from .base import Loss
 

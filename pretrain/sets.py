@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping
 
 from hybrid_al.assemble import Project, make_encoder
-from hybrid_al.embeddings import PLAIN, USED, Embeddings
+from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
+from hybrid_al.core.manifest import Split
+from hybrid_al.core.rng import derive, derive_seed
+from hybrid_al.core.rundir import sha256_of, write_json
+from hybrid_al.core.types import IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.manifest import Split
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.recipe import PROBE, EmbeddingsSection
-from hybrid_al.rng import derive, derive_seed
-from hybrid_al.rundir import sha256_of, write_json
-from hybrid_al.types import IntArray
 
 from .combine import SideBySide
 from .export import embed_all

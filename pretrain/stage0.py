@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from hybrid_al.assemble import Project, make_encoder
-from hybrid_al.components import component
+from hybrid_al.core.embeddings import PLAIN, Embeddings
+from hybrid_al.core.manifest import Split
+from hybrid_al.core.registry import component
+from hybrid_al.core.rng import derive, derive_seed
+from hybrid_al.core.rundir import write_json
+from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
-from hybrid_al.embeddings import PLAIN, Embeddings
 from hybrid_al.errors import UnknownName
-from hybrid_al.manifest import Split
 from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.predict import embed
 from hybrid_al.recipe import Recipe
-from hybrid_al.rng import derive, derive_seed
-from hybrid_al.rundir import write_json
 from hybrid_al.track.base import Trackers, log_to
-from hybrid_al.types import IntArray
 
 from . import METHODS, NONE, processes
 from .base import Method

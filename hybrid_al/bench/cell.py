@@ -12,10 +12,10 @@ import numpy as np
 
 from .. import loop
 from ..assemble import Project, experiment, open_project
+from ..core.rundir import RunDir
 from ..loop import Experiment
 from ..oracle import SimulatedOracle
 from ..recipe import Recipe
-from ..rundir import RunDir
 from ..track.base import Trackers
 from .results import CHEATING, END, Cell, Row
 from .stratified import ClassStratified

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..core.types import FloatArray
 from ..errors import InputError
-from ..types import FloatArray
 from .results import CHEATING, FULL, Arm, Curves, Results
 from .statistics import Comparison, paired
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.types import FloatArray
 from ..errors import InputError
 from ..metrics import aubc
 from ..track.figures import AXES
-from ..types import FloatArray
 from .compared import RANDOM, Bench, most_complete, names, ordered
 from .results import Arm, Results, Row
 from .statistics import Comparison, holm, interval, paired

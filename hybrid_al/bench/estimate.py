@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .. import segmentation
 from ..assemble import Project, make_encoder, training
+from ..core.types import IntArray
 from ..data.loaders import Inputs
 from ..models.classifier import Classifier
 from ..models.encoder import Encoder
@@ -20,7 +21,6 @@ from ..models.segmenter import together
 from ..semi.base import Labeled
 from ..semi.dense.base import UnlabeledPixels
 from ..train import Sets, fit, learn
-from ..types import IntArray
 from .cell import Loop, Stage0
 from .results import END, FULL, Arm, Results
 

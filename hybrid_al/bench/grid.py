@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..components import component
+from ..core.registry import component
 from ..errors import InputError, UnknownName
 from ..query import STRATEGIES
 from ..query.base import COLD

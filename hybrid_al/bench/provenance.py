@@ -11,8 +11,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from ..core.rundir import write_json
 from ..errors import InputError
-from ..rundir import write_json
 
 PACKAGES = ("hybrid_al", "pretrain")
 LOOP = ("hybrid_al.loop", "hybrid_al.metrics", "hybrid_al.oracle")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.rundir import write_atomic
 from ..errors import InputError
-from ..rundir import write_atomic
 from . import provenance, results
 from .costs import cost_tables
 from .grid import Grid

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.rundir import write_atomic
+from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from ..metrics import aubc
-from ..rundir import write_atomic
-from ..types import FloatArray, IntArray
 
 COLUMNS = ("strategy", "objective", "learner", "seed", "round", "labels", "metric", "value")
 FULL = "full"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..assemble import Project, check_components, open_project
+from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
 from ..query import STRATEGIES, Among
 from ..recipe import Component, Recipe
-from ..rundir import RunDir
 from ..task import task_of
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work

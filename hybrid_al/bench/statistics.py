@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, stats
 
+from ..core.types import FloatArray, IntArray
 from ..errors import InputError
-from ..types import FloatArray, IntArray
 
 SMALLEST_BOOTSTRAP = 8  # measured: below, the widened BCa covers less than Student's t on normal values; see `interval`
 RESAMPLES = 9_999

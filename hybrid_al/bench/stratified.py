@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.types import IntArray, Need, Query
 from ..errors import InputError
 from ..query.base import QueryState, check_budget
 from ..query.random import RandomPerGroup
-from ..types import IntArray, Need, Query
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..core.types import FloatArray
 from ..errors import InputError
-from ..types import FloatArray
 from .compared import RANDOM, Bench, Variant, baseline, most_complete, names, ordered, work_out
 from .results import END, FULL, Arm, Curves, Results
 from .statistics import (

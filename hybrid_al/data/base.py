@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..manifest import Manifest
-from ..types import BoolArray, FloatArray, IntArray, LabelMap
+from ..core.manifest import Manifest
+from ..core.types import BoolArray, FloatArray, IntArray, LabelMap
 from .index import FileIndex
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]

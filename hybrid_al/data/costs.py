@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.manifest import Manifest
+from ..core.types import FloatArray
 from ..errors import InputError
-from ..manifest import Manifest
-from ..types import FloatArray
 from .table import read_table
 
 COLUMNS = ("id", "cost")

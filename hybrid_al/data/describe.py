@@ -8,8 +8,8 @@ from typing import TypedDict, TypeVar
 
 import numpy as np
 
+from ..core.manifest import Split
 from ..errors import InputError
-from ..manifest import Split
 from .folder import find_images
 from .images import SUFFIXES, probe
 from .npz import PREFIXES, Arrays

@@ -9,8 +9,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
+from ..core.manifest import Split
 from ..errors import InputError, UnknownName
-from ..manifest import Split
 from .base import Dataset
 from .images import SUFFIXES, Window
 from .index import FileIndex

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..types import FloatArray, IntArray
+from ..core.types import FloatArray, IntArray
 from .store import ImageStore
 from .views import Views
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from ..core.rundir import replacing, seal, sealed
+from ..core.types import IGNORE, IntArray, LabelMap
 from ..errors import InputError, UnreadableImages
-from ..rundir import replacing, seal, sealed
-from ..types import IGNORE, IntArray, LabelMap
 from .masks import MASK_READER_VERSION, resize_mask
 from .samples import reason
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from ..core.rundir import write_atomic
+from ..core.types import LabelMap
 from ..errors import InputError
-from ..rundir import write_atomic
-from ..types import LabelMap
 from .base import Dataset
 from .index import FileIndex
 from .nifti import Nifti

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..core.types import FloatArray, LabelMap
 from ..errors import InputError, UnreadableImages
-from ..types import FloatArray, LabelMap
 from .base import Dataset, Masks, Pixels
 from .images import Window
 from .index import FileIndex

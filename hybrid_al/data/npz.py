@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.manifest import Split
 from ..errors import InputError, UnknownName, UnreadableImages
-from ..manifest import Split
 from .base import Dataset, Pixels
 from .images import READER_VERSION, Window, to_pixels
 from .index import FileIndex

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..core.manifest import Split
+from ..core.rng import derive, derive_seed
+from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
-from ..manifest import Split
-from ..rng import derive, derive_seed
-from ..types import BoolArray, FloatArray, IntArray
 from .base import Dataset, Masks, Pixels
 from .index import FileIndex
 from .samples import Sample, content_digest, make_dataset

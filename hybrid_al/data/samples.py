@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from ..core.manifest import Manifest, Split
+from ..core.types import IntArray
 from ..errors import InputError, UnreadableImages
-from ..manifest import Manifest, Split
-from ..types import IntArray
 from .base import Dataset, Masks, Pixels
 from .images import READER_VERSION, Window, decode, probe
 from .index import FileIndex

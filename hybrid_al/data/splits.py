@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..core.manifest import Split
+from ..core.rng import derive
+from ..core.types import IntArray
 from ..errors import InputError, UnknownName
-from ..manifest import Split
-from ..rng import derive
-from ..types import IntArray
 
 NAMES: dict[str, Split] = {
     "train": "pool",

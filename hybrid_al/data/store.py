@@ -15,9 +15,9 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
+from ..core.rundir import replacing, seal, sealed
+from ..core.types import IntArray
 from ..errors import InputError, UnreadableImages
-from ..rundir import replacing, seal, sealed
-from ..types import IntArray
 from .base import Dataset
 from .images import READER_VERSION, resize, to_channels, to_uint8
 

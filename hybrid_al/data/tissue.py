@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from ..core.rundir import replacing, seal, sealed
+from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
-from ..rundir import replacing, seal, sealed
-from ..types import BoolArray, FloatArray, IntArray
 from .loaders import blocks
 from .masks import inside
 from .store import ImageStore

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..core.types import BoolArray, IntArray
 from ..errors import InputError
 from ..regions import MOST_PARTS
-from ..types import BoolArray, IntArray
 
 
 class Unit(Protocol):

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save
 from timm.models import clean_state_dict
 from torch import Tensor, nn
 
+from ..core.rundir import write_atomic
 from ..errors import InputError
-from ..rundir import write_atomic
 
 PICKLES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".tar"})
 # where releases keep an encoder: under which key of the file, and behind which prefix

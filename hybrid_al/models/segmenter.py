@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.rng import derive_seed
 from ..errors import InputError, UnknownName
-from ..rng import derive_seed
 from .checkpoint import load_into
 from .encoder import Encoder
 from .pretrained import Option

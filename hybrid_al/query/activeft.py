@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.types import FloatArray, Need, Query
 from ..errors import InputError
-from ..types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
 
 BLOCK = 4096  # rows of the pool at a time

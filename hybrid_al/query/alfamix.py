@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import scipy.special
 
+from ..core.types import FloatArray, Need, Query
 from ..errors import InputError
 from ..kernels import k_means, squared_to
-from ..types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
 from .last_layer import features_and_head
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..components import component
+from ..core.registry import component
+from ..core.types import IntArray, Need, Query
 from ..errors import InputError
-from ..types import IntArray, Need, Query
 from .base import About, QueryState, QueryStrategy, check_budget
 from .batch_base import check_whole, place_in_group
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.types import GRADIENTS, FloatArray, Need, PredictionBatch, Query
 from ..errors import InputError
 from ..kernels import k_means_plus_plus_outer
-from ..types import GRADIENTS, FloatArray, Need, PredictionBatch, Query
 from .base import About, QueryState, check_budget
 from .batch import best_first
 

@@ -8,12 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ..consistency import Consistency
-from ..embeddings import Embeddings, Metric
+from ..core.consistency import Consistency
+from ..core.embeddings import Embeddings, Metric
+from ..core.labels import LabelStore
+from ..core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from ..errors import InputError
-from ..labels import LabelStore
 from ..regions import Regions
-from ..types import FloatArray, IntArray, Need, PredictionBatch, Query
 
 COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
 """What there is before any model: a strategy that needs no more can start cold."""

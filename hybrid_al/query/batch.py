@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import FloatArray, Need
 from ..errors import InputError, UnknownName
 from ..kernels import k_center, k_means
 from ..scores import Fusion
-from ..types import FloatArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, place_in_group, rest_by_score
 from .batch_clusters import ClusterMarginBatch

@@ -7,9 +7,9 @@ from typing import Protocol, get_args
 
 import numpy as np
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import FloatArray, IntArray, Need
 from ..errors import InputError, UnknownName
-from ..types import FloatArray, IntArray, Need
 from .base import QueryState
 
 

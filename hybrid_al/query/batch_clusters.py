@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..embeddings import Metric
-from ..types import FloatArray, Need
+from ..core.embeddings import Metric
+from ..core.types import FloatArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_metric, check_whole, place_in_group
 

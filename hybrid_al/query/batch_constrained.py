@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 import scipy.optimize
 
+from ..core.types import BoolArray, FloatArray, IntArray, Need
 from ..errors import InputError, UnknownName
-from ..types import BoolArray, FloatArray, IntArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero
 

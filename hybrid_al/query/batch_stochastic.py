@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..types import FloatArray, Need
+from ..core.types import FloatArray, Need
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_whole, weights_of
 

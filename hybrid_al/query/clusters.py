@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import BoolArray, FloatArray, IntArray
 from ..kernels import k_means
-from ..types import BoolArray, FloatArray, IntArray
 from .base import QueryState
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
 from ..kernels import nearest
 from ..neighbours import MOST, Rows, neighbours
-from ..types import BoolArray, FloatArray, IntArray
 from .base import QueryState
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..core.embeddings import Metric
+from ..core.types import Need, Query
 from ..covers import nearest_where, similarity_sums
-from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import nearest, squared_to
-from ..types import Need, Query
 from .base import About, QueryState, check_budget
 from .batch import best_first
 from .cover import pair_distances

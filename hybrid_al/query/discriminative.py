@@ -9,9 +9,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import FloatArray, Need, Query
 from ..errors import InputError
-from ..types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
 from .batch import best_first
 from .cover import check_rows

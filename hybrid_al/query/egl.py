@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..types import FloatArray, Need, Query
+from ..core.types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
 from .last_layer import probs_and_features
 from .scored import best_scored

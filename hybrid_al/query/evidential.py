@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from ..core.types import FloatArray, Need, Query, Scores
 from ..errors import UnknownName
 from ..scores import dirichlet_data, dirichlet_information, dissonance, mid_ranks, vacuity
-from ..types import FloatArray, Need, Query, Scores
 from .base import About, QueryState, check_budget
 from .batch_base import best_first, check_whole
 from .last_layer import features_and_head

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..core.embeddings import Metric
+from ..core.types import FloatArray, IntArray, Need, Query
 from ..covers import Similarity, similarity_cover
-from ..embeddings import Metric
 from ..errors import InputError
 from ..neighbours import graph_similarity_cover
-from ..types import FloatArray, IntArray, Need, Query
 from .base import About, QueryState, check_budget
 from .cover import check_rows, cosine, ground, is_large, web
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import Need, Query
 from ..kernels import k_center
-from ..types import Need, Query
 from .base import About, QueryState, check_budget
 
 

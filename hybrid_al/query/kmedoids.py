@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.embeddings import Metric
+from ..core.types import Need, Query
 from ..covers import k_medoids
-from ..embeddings import Metric
 from ..errors import InputError
-from ..types import Need, Query
 from .base import About, QueryState, check_budget
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.types import FloatArray
 from ..errors import InputError
-from ..types import FloatArray
 from .base import QueryState
 from .terms import predicted_once
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..types import FloatArray, Need, Query
+from ..core.types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
 from .batch_base import check_above_zero, check_whole
 from .linear_head import cross_fitted, scaled_embeddings

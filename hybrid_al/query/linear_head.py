@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-from ..labels import dealt
-from ..types import FloatArray, IntArray
+from ..core.labels import dealt
+from ..core.types import FloatArray, IntArray
 from .base import QueryState
 
 

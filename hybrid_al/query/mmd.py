@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..core.embeddings import Metric
+from ..core.types import Need, Query
 from ..covers import similarity_sums
-from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import squared_to
-from ..types import Need, Query
 from .base import About, QueryState, check_budget
 from .cover import check_rows, ground, pair_distances
 

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..balls import ball_cover
+from ..core.embeddings import Metric
+from ..core.types import FloatArray, IntArray, Need, Query
 from ..covers import nearest_where
-from ..embeddings import Metric
 from ..errors import InputError
 from ..kernels import k_means
 from ..neighbours import graph_ball_cover
-from ..types import FloatArray, IntArray, Need, Query
 from .base import About, QueryState, check_budget
 from .cover import check_rows, ground, is_large, web
 

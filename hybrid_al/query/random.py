@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..types import Need, Query
+from ..core.types import Need, Query
 from .base import About, QueryState, check_budget
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import Need, Query, Scores
 from ..errors import InputError
-from ..types import Need, Query, Scores
 from .base import About, QueryState, check_budget
 from .batch import BatchParams, build_batch
 from .cover import coverage

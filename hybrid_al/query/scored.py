@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..core.types import FloatArray, Query, Scores
 from ..scores import mid_ranks
-from ..types import FloatArray, Query, Scores
 from .base import QueryState, check_budget
 from .batch import best_first
 from .terms import standing

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
+from ..core.types import FloatArray, IntArray, Need, Query
 from ..errors import InputError, UnknownName
 from ..greedy import lazy_greedy
-from ..types import FloatArray, IntArray, Need, Query
 from .base import About, QueryState, check_budget
 from .batch_base import check_above_zero
 from .cover import Ground, check_rows, ground

@@ -11,10 +11,10 @@ from typing import get_args
 import numpy as np
 
 from .. import scores
-from ..consistency import ALL_PARTS, PARTS
+from ..core.consistency import ALL_PARTS, PARTS
+from ..core.types import FloatArray, IntArray, Need, PredictionBatch
 from ..errors import InputError, UnknownName
 from ..kernels import typicality
-from ..types import FloatArray, IntArray, Need, PredictionBatch
 from .base import QueryState
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.types import Need, Query
 from ..errors import InputError
-from ..types import Need, Query
 from .base import About, QueryState, check_budget
 from .scored import best_scored
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..embeddings import Metric
+from ..core.embeddings import Metric
+from ..core.types import IntArray, Need, Query
 from ..kernels import typicality
-from ..types import IntArray, Need, Query
 from .base import About, QueryState, check_budget
 from .clusters import cluster_pool, fewest_labels_first
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.special
 
-from ..types import FloatArray, Need, Query
+from ..core.types import FloatArray, Need, Query
 from .base import About, QueryState, check_budget
 from .batch_base import check_above_zero
 from .last_layer import features_and_head

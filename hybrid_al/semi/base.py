@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..types import IntArray
+from ..core.types import IntArray
 
 
 @dataclass(frozen=True)

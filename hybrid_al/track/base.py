@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from ..learner import Log
+from ..core.learner import Log
 
 Value = float | Sequence[float]
 

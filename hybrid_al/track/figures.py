@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from ..types import FloatArray, IntArray
+from ..core.types import FloatArray, IntArray
 from .runview import Pick, RoundView, RunView, label_text
 
 Trace = dict[str, object]

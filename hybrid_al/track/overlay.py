@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..types import IGNORE, BoolArray, LabelMap
+from ..core.types import IGNORE, BoolArray, LabelMap
 
 MISSED, WRONG, RIGHT = (0, 220, 90), (255, 60, 200), (255, 220, 0)
 SIDE = 288  # pixels of the drawn picture at least

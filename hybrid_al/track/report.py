@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from ..core.rundir import write_atomic
 from ..errors import InputError
 from ..metrics import aubc
-from ..rundir import write_atomic
 from . import figures, page
 from .figures import Figure
 from .overlay import Overlay

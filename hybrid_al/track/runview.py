@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ..consistency import Consistency
+from ..core.consistency import Consistency
+from ..core.labels import LabelStore
+from ..core.manifest import Manifest
+from ..core.rundir import RunDir
+from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
-from ..labels import LabelStore
-from ..manifest import Manifest
-from ..rundir import RunDir
 from ..stopping import Stopping
-from ..types import FloatArray, IntArray, Round, Scores, Target
 from . import jsonl
 from .base import shareable
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import Need, Query
 from hybrid_al.query import QueryState
 from hybrid_al.testing import check_strategy, make_state
-from hybrid_al.types import Need, Query
 
 
 @dataclass(frozen=True)

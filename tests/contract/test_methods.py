@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import pretrain.loop as loop_module
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.types import Annotation, FloatArray
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.store import ImageStore
@@ -18,14 +20,12 @@ from hybrid_al.data.views import VIEWS, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.finetune_learner import Finetune
 from hybrid_al.frozen_learner import Frozen
-from hybrid_al.labels import LabelStore
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.network_learner import Foundation
 from hybrid_al.predict import embed
 from hybrid_al.semi.supervised import Supervised
 from hybrid_al.train import Schedule
-from hybrid_al.types import Annotation, FloatArray
 from pretrain import METHODS
 from pretrain.export import export
 from pretrain.loop import Job

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from hybrid_al.core.types import Need, Query
 from hybrid_al.kernels import typicality
 from hybrid_al.query.base import QueryState, QueryStrategy, check_budget
 from hybrid_al.query.batch import best_first
 from hybrid_al.testing import check_strategy
-from hybrid_al.types import Need, Query
 
 README = Path(__file__).parents[2] / "README.md"
 IN_SCOPE = (dataclass, Query, QueryState, check_budget, best_first, typicality)

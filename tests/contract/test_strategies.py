@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch
 from hybrid_al.errors import InputError
 from hybrid_al.query import STRATEGIES, Hybrid, QueryState, QueryStrategy
 from hybrid_al.query.base import EXTRAS, check_query
 from hybrid_al.query.batch import BATCHES
 from hybrid_al.testing import PREDICTING, check_strategy, make_state, restrict
-from hybrid_al.types import FloatArray, IntArray, Need, PredictionBatch
 
 SIZES = (1, 499, 501, 1003)
 ALL: dict[str, Callable[..., QueryStrategy]] = {

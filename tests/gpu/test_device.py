@@ -15,12 +15,12 @@ import torch
 
 from hybrid_al import loop
 from hybrid_al.assemble import experiment, open_project
+from hybrid_al.core.types import Round
 from hybrid_al.kernels import k_center, k_means, typicality
 from hybrid_al.query import STRATEGIES
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state
 from hybrid_al.track.base import Trackers
-from hybrid_al.types import Round
 from pretrain.stage0 import ensure
 
 DEVICE = os.environ.get("HYBRID_AL_DEVICE", "cuda" if torch.cuda.is_available() else "")

@@ -13,13 +13,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from hybrid_al.consistency import ConsistencyRecorder
-from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest, Split
-from hybrid_al.rundir import RunDir, write_arrays
+from hybrid_al.core.consistency import ConsistencyRecorder
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.manifest import Manifest, Split
+from hybrid_al.core.rundir import RunDir, write_arrays
+from hybrid_al.core.types import Annotation, IntArray, Query, Round, Scores
 from hybrid_al.track.jsonl import JsonlTracker
 from hybrid_al.track.report import RunView, write_report
-from hybrid_al.types import Annotation, IntArray, Query, Round, Scores
 
 CLASSES = ("atelectasis", "cardiomegaly", "effusion", "nodule", "no finding")
 

@@ -16,8 +16,8 @@ import pytest
 
 from hybrid_al.bench.results import END, read
 from hybrid_al.cli import main
+from hybrid_al.core.types import Need, Query
 from hybrid_al.query.base import QueryState
-from hybrid_al.types import Need, Query
 
 pytestmark = pytest.mark.slow
 

@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import loop, rundir, scores
+from hybrid_al import loop, scores
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
-from hybrid_al.consistency import Consistency
+from hybrid_al.core import rundir
+from hybrid_al.core.consistency import Consistency
+from hybrid_al.core.rundir import write_arrays
+from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.following import Following
 from hybrid_al.mask_oracle import MaskHoldout
 from hybrid_al.overview import write_reports
-from hybrid_al.rundir import write_arrays
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.semi.dense.base import labeled_loss
 from hybrid_al.track.base import Trackers
-from hybrid_al.types import IGNORE
 from pretrain.stage0 import ensure
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ ARGS = [
 # n-th number that training logs; then everything in memory is gone
 KILLER = """
 import os, signal, sys
-import hybrid_al.rundir as rundir
+import hybrid_al.core.rundir as rundir
 from hybrid_al.track.jsonl import JsonlTracker
 kind, n, args = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 count = 0

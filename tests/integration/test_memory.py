@@ -38,7 +38,7 @@ from hybrid_al.data.loaders import blocks
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
 from hybrid_al.frozen_learner import cached_views
-from hybrid_al.manifest import Manifest
+from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.checkpoint import seeded
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.network_learner import Foundation
@@ -77,22 +77,22 @@ print(len(views[0]), store.images.nbytes / 2**20, peak - before)
 # the same while the label maps of a pool are made, its pixels scored and measured, boxes proposed, and training's
 # missing views seen
 MASKS = """
-from hybrid_al.consistency import Recording
+from hybrid_al.core.consistency import Recording
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.data.pixel_views import pixel_views
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
 from hybrid_al.following import Following
-from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
 from hybrid_al.pixel_honesty import FEW, Honesty, a_few
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.pixels import Boundary
 from hybrid_al.proposals import Peaks, Ripu
-from hybrid_al.rundir import RunDir
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.mask_inputs import MaskInputs
 from hybrid_al.segment_learner import SCHEDULE, SegmentLearner
 from hybrid_al.semi.dense import DENSE_OBJECTIVES

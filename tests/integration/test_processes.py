@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.cli import main
-from hybrid_al.rundir import RunDir
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.track.jsonl import read
 from pretrain import METHODS, processes
 from tests.helpers import two_processes

@@ -14,11 +14,11 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from hybrid_al.embeddings import Embeddings
-from hybrid_al.labels import LabelStore
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.labels import LabelStore
 from hybrid_al.query import STRATEGIES
 from hybrid_al.query.base import QueryState
-from hybrid_al.types import PredictionBatch
+from hybrid_al.core.types import PredictionBatch
 
 def memory(field):
     line = next(l for l in open("/proc/self/status") if l.startswith(field))

@@ -22,20 +22,20 @@ from hybrid_al.boxes import boxes
 from hybrid_al.calibration import Calibration, calibrate, logs
 from hybrid_al.cli import main
 from hybrid_al.committee import go_on
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.rng import derive, derive_seed
+from hybrid_al.core.types import IGNORE
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.labels import LabelStore
 from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
 from hybrid_al.metrics import classification
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.pixel_honesty import FEW, a_few
 from hybrid_al.recipe import parse
 from hybrid_al.regions import Regions
-from hybrid_al.rng import derive, derive_seed
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.stopping import signals, stop_set
 from hybrid_al.track.base import Trackers
-from hybrid_al.types import IGNORE
 from pretrain.stage0 import ensure
 from tests.helpers.played import play as play_recipe
 from tests.integration.test_kill import KILLER, outcome

@@ -18,12 +18,12 @@ from hybrid_al.bench.results import END, read
 from hybrid_al.bench.runner import Paths, open_variants
 from hybrid_al.calibration import calibrate, logs
 from hybrid_al.cli import main
-from hybrid_al.consistency import Consistency
+from hybrid_al.core.consistency import Consistency
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
 from hybrid_al.label_oracle import LabelHoldout
 from hybrid_al.overview import standing
 from hybrid_al.recipe import parse
-from hybrid_al.rundir import RunDir
 from hybrid_al.track.base import Trackers
 from hybrid_al.track.runview import RunView
 from pretrain.stage0 import ensure

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybrid_al.core.manifest import Manifest
 from hybrid_al.data.splits import assign
-from hybrid_al.manifest import Manifest
 
 TEXT = st.text(
     st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hybrid_al.boxes import boxes, lines, outside, tightness
+from hybrid_al.core.types import IGNORE, IntArray, LabelMap
 from hybrid_al.semi.dense.base import LabeledPixels, labeled_loss
-from hybrid_al.types import IGNORE, IntArray, LabelMap
 
 SIDE, CLASSES = 8, 3
 NONE: IntArray = np.empty((0, 5), dtype=np.int64)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data import cache
 from hybrid_al.data.cache import RowCache
-from hybrid_al.types import FloatArray, IntArray
 
 
 class Source:

@@ -21,9 +21,9 @@ from hybrid_al.calibration import (
     temperature_scaling,
     vector_scaling,
 )
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.metrics import calibration_error
-from hybrid_al.types import FloatArray, IntArray
 
 
 def honest(n: int, c: int, seed: int = 0) -> tuple[FloatArray, IntArray]:

@@ -10,11 +10,11 @@ from typing import get_args
 import pytest
 
 from hybrid_al import catalogue
+from hybrid_al.core.types import Need
 from hybrid_al.errors import InputError
 from hybrid_al.query import STRATEGIES
 from hybrid_al.query.batch import BATCHES
 from hybrid_al.query.terms import TERMS
-from hybrid_al.types import Need
 
 DOCS = Path(__file__).parents[2] / "docs"
 REGISTERED = {**{f"strategy {k}": v for k, v in STRATEGIES.items()}, **{f"batch {k}": v for k, v in BATCHES.items()}}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from hybrid_al import coarse, kernels
 from hybrid_al.coarse import coarse_k_means, greedy_seeds, lloyd_nearby
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels import k_means
 from hybrid_al.query import TypiClust
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray
 
 
 def rows(n: int, dim: int = 5, seed: int = 0) -> FloatArray:

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import hybrid_al.train as train_module
+from hybrid_al.core.rng import derive_seed
 from hybrid_al.errors import InputError
 from hybrid_al.network_learner import NetworkLearner
 from hybrid_al.query import STRATEGIES, QueryState
-from hybrid_al.rng import derive_seed
 from hybrid_al.scores import bald, entropy, vote_entropy
 from hybrid_al.semi import ema
 from hybrid_al.train import Schedule, fit

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 from scipy.spatial.distance import jensenshannon
 
-from hybrid_al.consistency import (
+from hybrid_al.core.consistency import (
     DISTANCES,
     Consistency,
     ConsistencyRecorder,
@@ -22,8 +22,8 @@ from hybrid_al.consistency import (
     kullback_leibler,
     largest,
 )
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.types import FloatArray, IntArray
 
 Visit = tuple[FloatArray, FloatArray]
 

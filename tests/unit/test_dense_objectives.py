@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al.core.types import IGNORE
 from hybrid_al.models.segmenter import Committee
 from hybrid_al.semi.base import Labeled, Models
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
@@ -28,7 +29,6 @@ from hybrid_al.semi.dense.mean_teacher import DenseMeanTeacher
 from hybrid_al.semi.dense.ua_mt import UncertaintyAwareMeanTeacher
 from hybrid_al.semi.dense.unimatch import UniMatch
 from hybrid_al.semi.ema import make_teacher
-from hybrid_al.types import IGNORE
 
 C, SIDE = 3, 6
 SEMI = [name for name, kind in DENSE_OBJECTIVES.items() if kind().uses_unlabeled]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_al import embeddings
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core import embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.types import FloatArray
 
 ROWS = np.random.default_rng(0).normal(size=(5000, 100)).astype(np.float32)  # 488 pages
 ORDER = np.random.default_rng(1).permutation(5000)

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from hybrid_al import following
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
 from hybrid_al.data.units import Windows
 from hybrid_al.errors import InputError
 from hybrid_al.following import Following
-from hybrid_al.labels import LabelStore
 from hybrid_al.mask_oracle import SimulatedRegions, from_png
 from hybrid_al.proposals import Ripu
-from hybrid_al.rundir import RunDir
-from hybrid_al.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
 
 N, SIZE, SIDE, MOST = 4, 10, 4, 3
 GRID = 9  # windows of the grid

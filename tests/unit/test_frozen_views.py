@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 import hybrid_al.frozen_learner as frozen_module
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.types import Annotation
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
 from hybrid_al.frozen_learner import Frozen, cached_views
-from hybrid_al.labels import LabelStore
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.network_learner import Foundation
 from hybrid_al.query import STRATEGIES, QueryState
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.train import Schedule
-from hybrid_al.types import Annotation
 from pretrain.export import export
 
 STRONG = VIEWS["microscopy"].strong

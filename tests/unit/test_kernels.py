@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import (
     Rows,
@@ -19,7 +20,6 @@ from hybrid_al.kernels import (
     squared_to,
     typicality,
 )
-from hybrid_al.types import FloatArray
 
 
 def rows(n: int, dim: int = 6, seed: int = 0) -> FloatArray:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hybrid_al.core.labels import LabelStore, dealt
+from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore, dealt
-from hybrid_al.types import Annotation
 
 
 def said(index: int, target: int, round: int = 0, **more: object) -> Annotation:

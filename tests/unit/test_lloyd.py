@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hybrid_al import lloyd as module
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.lloyd import _closest_by_faiss, _closest_on_gpu, lloyd
-from hybrid_al.types import FloatArray, IntArray
 
 
 def rows(n: int, dim: int, seed: int = 0) -> FloatArray:

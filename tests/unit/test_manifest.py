@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hybrid_al.core.manifest import Manifest
 from hybrid_al.errors import InputError
-from hybrid_al.manifest import Manifest
 
 FOUR = Manifest(
     ids=("a", "b", "c", "d"),

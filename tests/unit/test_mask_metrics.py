@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError
 from hybrid_al.mask_metrics import averaged, dice, hd95, structures
-from hybrid_al.types import IGNORE
 
 
 def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:

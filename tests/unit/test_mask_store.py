@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.data.mask_store import MaskStore
 from hybrid_al.data.masks import resize_mask
 from hybrid_al.errors import InputError, UnreadableImages
-from hybrid_al.types import IGNORE, LabelMap
 
 MAPS = np.random.default_rng(0).integers(0, 3, (6, 5, 8), dtype=np.uint8)
 SAMPLES = np.asarray([1, 2, 4])

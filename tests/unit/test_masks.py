@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.folder import Folder
 from hybrid_al.data.images import fitted, probe, resize
@@ -17,7 +18,6 @@ from hybrid_al.data.masks import inside, read_mask, resize_mask, to_classes, val
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.table import Csv
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
-from hybrid_al.types import IGNORE, LabelMap
 
 CLASSES = ("background", "nucleus")
 MASK = np.asarray([[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=np.uint8)

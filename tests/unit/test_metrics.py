@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.metrics import aubc, calibration_error, classification
-from hybrid_al.types import FloatArray, IntArray
 
 
 def case(n: int = 60, c: int = 4, seed: int = 0) -> tuple[FloatArray, IntArray]:

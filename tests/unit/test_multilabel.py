@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from hybrid_al import scores
 from hybrid_al.calibration import calibrate, logs
-from hybrid_al.consistency import ConsistencyRecorder, Recording
+from hybrid_al.core.consistency import ConsistencyRecorder, Recording
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.manifest import Manifest, Split
+from hybrid_al.core.types import Annotation, IntArray, PredictionBatch
 from hybrid_al.data.loaders import labeled_batches
 from hybrid_al.data.npz import Npz
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.table import Csv
 from hybrid_al.errors import InputError
 from hybrid_al.label_oracle import LabelHoldout, SimulatedLabels
-from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest, Split
 from hybrid_al.metrics import classification, multilabel
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
@@ -32,7 +33,6 @@ from hybrid_al.semi.base import Labeled, Models, Unlabeled
 from hybrid_al.semi.ema import make_teacher
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.semi.pseudo_label import PseudoLabel
-from hybrid_al.types import Annotation, IntArray, PredictionBatch
 
 LABELS, DIM = 3, 5
 SETTINGS: dict[str, dict[str, Any]] = {"pseudo_label": {"ramp_start": 0.0, "entropy": 0.5}}

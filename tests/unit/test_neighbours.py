@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.neighbours import graph_ball_cover, graph_similarity_cover, neighbours
 from hybrid_al.query import FacilityLocation, ProbCover, QueryStrategy
 from hybrid_al.query.base import check_query
 from hybrid_al.query.cover import cosine
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray
 
 
 def rows(n: int, dim: int = 4, seed: int = 0) -> FloatArray:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import Annotation, Query, Round
 from hybrid_al.errors import AwaitingLabels, InputError
-from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest
 from hybrid_al.oracle import WORDINGS, SimulatedOracle, WorklistOracle
 from hybrid_al.oracle import worklist as worklist_of
-from hybrid_al.rundir import RunDir
-from hybrid_al.types import Annotation, Query, Round
 
 IDS = tuple(f"img{i}" for i in range(6))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.outlines import TOLERANCE, boundary, clicks
-from hybrid_al.types import IGNORE, LabelMap
 
 
 def drawn(*boxes: tuple[int, int, int, int, int]) -> LabelMap:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.track.overlay import DIMMED, MISSED, RIGHT, SIDE, TINT, WRONG, draw, edges, thumbnail
-from hybrid_al.types import IGNORE, LabelMap
 
 
 def slow_edges(labels: LabelMap) -> list[list[bool]]:

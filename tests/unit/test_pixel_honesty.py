@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hybrid_al.calibration import reliability
+from hybrid_al.core.types import IGNORE, FloatArray, LabelMap, PredictionBatch
 from hybrid_al.metrics import classification
 from hybrid_al.pixel_honesty import FEW, Honesty, a_few
-from hybrid_al.types import IGNORE, FloatArray, LabelMap, PredictionBatch
 
 
 def maps(n: int, classes: int, seed: int) -> tuple[FloatArray, LabelMap]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.consistency import THRESHOLD, Recording, jensen_shannon
+from hybrid_al.core.consistency import THRESHOLD, Recording, jensen_shannon
 from hybrid_al.errors import InputError
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.pixels import Foreground, Mean, Reduction, Sum

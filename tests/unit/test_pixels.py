@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import consistency, scores
-from hybrid_al.consistency import Distance
+from hybrid_al import scores
+from hybrid_al.core import consistency
+from hybrid_al.core.consistency import Distance
 from hybrid_al.errors import InputError
 from hybrid_al.pixels import DISTANCES, PIXEL_SCORES, REDUCTIONS, Boundary, Top
 

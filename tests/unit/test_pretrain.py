@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.types import FloatArray
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.views import VIEWS
-from hybrid_al.embeddings import Embeddings
 from hybrid_al.errors import HybridALError, InputError, UnknownName
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.predict import embed
-from hybrid_al.types import FloatArray
 from pretrain import METHODS
 from pretrain.export import export
 from pretrain.loop import Job

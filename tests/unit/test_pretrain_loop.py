@@ -12,6 +12,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
 
 from hybrid_al.assemble import open_project
+from hybrid_al.core.types import IntArray
 from hybrid_al.data import draws
 from hybrid_al.data.phantom import Phantom
 from hybrid_al.data.store import ImageStore
@@ -20,7 +21,6 @@ from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import load
 from hybrid_al.track.base import NAMES
-from hybrid_al.types import IntArray
 from pretrain import METHODS, stage0
 from pretrain.base import Method
 from pretrain.feed import Schedule, feed

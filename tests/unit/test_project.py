@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hybrid_al.assemble import open_project
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.store import ImageStore
 from hybrid_al.recipe import parse
-from hybrid_al.rundir import RunDir
 
 RECIPE = {
     "name": "tiny",

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.propagation import Prior, make_prior, propagate
-from hybrid_al.types import FloatArray, IntArray
 
 
 def clusters(n: int = 30, dim: int = 4) -> tuple[FloatArray, IntArray]:

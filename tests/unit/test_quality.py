@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.types import FloatArray
 from pretrain.quality import (
     alignment,
     collapse,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query import STRATEGIES, Among, QueryState
 from hybrid_al.query.base import COLD, check_query
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state, restrict
-from hybrid_al.types import FloatArray, IntArray
 
 CHOOSERS: list[Any] = ["random", "typiclust", {"name": "kcenter", "metric": "cosine"}, "entropy", {"name": "hybrid"}]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch, Query
 from hybrid_al.errors import InputError
 from hybrid_al.query import Badge, QueryState
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray, PredictionBatch, Query
 
 
 def predicted(state: QueryState, probs_MC: FloatArray, features_MD: FloatArray | None) -> QueryState:

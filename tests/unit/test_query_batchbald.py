@@ -10,12 +10,12 @@ import pytest
 import scipy.special
 
 from hybrid_al import scores
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.greedy import lazy_greedy
 from hybrid_al.information import _Batch, batch_bald
 from hybrid_al.query import BatchBald
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray
 
 
 def passes(m: int, s: int, c: int, seed: int = 0, spread: float = 1.0) -> FloatArray:

@@ -12,15 +12,15 @@ import pytest
 import scipy.optimize
 
 from hybrid_al.assemble import check_components
+from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.data.costs import read_costs
 from hybrid_al.errors import InputError
-from hybrid_al.manifest import Manifest
 from hybrid_al.query import QueryState
 from hybrid_al.query.batch import build_batch
 from hybrid_al.query.batch_constrained import knapsack
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray, PredictionBatch
 
 
 def predicted(state: QueryState, probs_MC: FloatArray) -> QueryState:

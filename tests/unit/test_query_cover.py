@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import k_means
 from hybrid_al.query import FacilityLocation, KMedoids, MaxHerding, ProbCover, QueryState, QueryStrategy
 from hybrid_al.query.probcover import pure_radius
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray
 
 
 def unit(state: QueryState, indices: IntArray) -> FloatArray:

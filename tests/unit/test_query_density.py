@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.covers import similarity_sums
 from hybrid_al.errors import InputError
 from hybrid_al.query import MMD, USL, ActiveFT, DensityPeaks, QueryState, QueryStrategy
@@ -16,7 +17,6 @@ from hybrid_al.query.activeft import objective
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.query.cover import pair_distances
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray
 
 
 def pool_of(state: QueryState) -> tuple[IntArray, FloatArray]:

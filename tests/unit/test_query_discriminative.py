@@ -8,11 +8,11 @@ import scipy.optimize
 import torch
 from pydantic import TypeAdapter
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.query import Discriminative, ExpectedGradientLength
 from hybrid_al.query.egl import expected_gradient_length
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray
 
 
 def slow_unlike(taken: FloatArray, pool: FloatArray, strength: float) -> FloatArray:

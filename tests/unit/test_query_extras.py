@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 
 from hybrid_al.assemble import check_components
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.learner import FitResult, Log
+from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.rundir import RunDir, write_arrays
+from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore
-from hybrid_al.learner import FitResult, Log
 from hybrid_al.loop import Experiment, play, select
-from hybrid_al.manifest import Manifest
 from hybrid_al.oracle import Holdout, SimulatedOracle
 from hybrid_al.query import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, QueryState, QueryStrategy, Random
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.recipe import parse
-from hybrid_al.rundir import RunDir, write_arrays
 from hybrid_al.scores import mid_ranks
 from hybrid_al.testing import make_state, restrict
 from hybrid_al.track.base import Trackers
-from hybrid_al.types import FloatArray, IntArray, Need, PredictionBatch, Query
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.query import ForegroundRandom, QueryState
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray
 
 
 def state(shown: int) -> QueryState:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels import k_means
 from hybrid_al.query import KCenter, KMeans, QueryState, Random, RandomPerGroup, TypiClust
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray
 
 
 def pool_of(state: QueryState, metric: str) -> tuple[IntArray, FloatArray]:

@@ -10,13 +10,13 @@ import pytest
 import scipy.special
 import torch
 
+from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
 from hybrid_al.kernels import k_means
 from hybrid_al.query import AlfaMix, QueryState, VirtualAdversarial
 from hybrid_al.query.alfamix import flipping_share
 from hybrid_al.query.vat import adversarial_divergence
 from hybrid_al.testing import make_state
-from hybrid_al.types import FloatArray, IntArray, PredictionBatch
 
 
 def linear(classes: int, dim: int, m: int, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -9,14 +9,14 @@ import pytest
 import scipy.special
 import torch
 
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore
 from hybrid_al.query import LearningLoss, QueryState
 from hybrid_al.query.learning_loss import ranking_loss
 from hybrid_al.query.linear_head import fit_head, scaled_embeddings
 from hybrid_al.testing import make_state
-from hybrid_al.types import Annotation
 
 
 def slow(said: list[float], losses: list[float], margin: float) -> float:

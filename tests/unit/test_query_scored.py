@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hybrid_al import scores
+from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.kernels import k_means
 from hybrid_al.query import (
@@ -35,7 +36,6 @@ from hybrid_al.query.batch import BATCHES, best_first, build_batch
 from hybrid_al.query.cover import coverage
 from hybrid_al.query.terms import TERMS, predicted_once, standing
 from hybrid_al.testing import make_state, restrict
-from hybrid_al.types import FloatArray, IntArray, PredictionBatch
 
 
 def certain(state: QueryState) -> QueryState:

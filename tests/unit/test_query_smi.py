@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.types import Annotation, FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore
 from hybrid_al.query import QueryState, SubmodularMutualInformation
 from hybrid_al.query.smi import Measure
 from hybrid_al.testing import check_strategy, make_state
-from hybrid_al.types import Annotation, FloatArray
 
 MEASURES: tuple[Measure, ...] = ("flqmi", "flvmi", "gcmi", "logdetmi")
 

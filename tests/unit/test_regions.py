@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.consistency import THRESHOLD, Recording
+from hybrid_al.core.consistency import THRESHOLD, Recording
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import IGNORE, Annotation, LabelMap
 from hybrid_al.data.units import UNITS, Superpixels, Windows
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore
 from hybrid_al.mask_oracle import SimulatedRegions, from_png
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.pixels import Mean, by_part
 from hybrid_al.regions import Regions
-from hybrid_al.rundir import RunDir
 from hybrid_al.semi.dense.base import PixelEvidence
-from hybrid_al.types import IGNORE, Annotation, LabelMap
 
 SIDE = 6
 PARTS: LabelMap = np.zeros((2, SIDE, SIDE), dtype=np.uint8)

@@ -11,11 +11,11 @@ from typing import cast
 import numpy as np
 import pytest
 
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.manifest import Manifest, Split
+from hybrid_al.core.rundir import RunDir, replacing, seal, sealed, sha256_of, write_atomic
+from hybrid_al.core.types import Annotation, Query, Round, Scores
 from hybrid_al.errors import HybridALError, InputError, RunLocked
-from hybrid_al.labels import LabelStore
-from hybrid_al.manifest import Manifest, Split
-from hybrid_al.rundir import RunDir, replacing, seal, sealed, sha256_of, write_atomic
-from hybrid_al.types import Annotation, Query, Round, Scores
 
 
 def manifest(n: int = 4, tag: str = "") -> Manifest:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.scores import (
     bald,
@@ -24,7 +25,6 @@ from hybrid_al.scores import (
     variation_ratio,
     vote_entropy,
 )
-from hybrid_al.types import FloatArray
 
 
 def probs(b: int = 20, s: int = 3, c: int = 4) -> FloatArray:

@@ -13,10 +13,10 @@ from sklearn.decomposition import PCA
 import pretrain.combine as combine_module
 import pretrain.sets as sets_module
 from hybrid_al.assemble import Project, experiment, open_project
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import parse
 from hybrid_al.track.base import Trackers
-from hybrid_al.types import FloatArray, IntArray
 from pretrain.combine import SideBySide
 from pretrain.probe import cross_validated, groups_to_split
 from pretrain.stage0 import ensure

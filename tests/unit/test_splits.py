@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from hybrid_al.core.manifest import Split
 from hybrid_al.data.splits import assign, read_split
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.manifest import Split
 
 
 def alone(n: int) -> tuple[list[str], list[Split | None]]:

@@ -27,8 +27,8 @@ from hybrid_al.bench.statistics import (
     upper_bound,
     worst_deficit,
 )
+from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.types import FloatArray
 
 Draw = Callable[[np.random.Generator, int], FloatArray]
 

@@ -13,20 +13,20 @@ import pytest
 
 from hybrid_al import loop
 from hybrid_al.calibration import Calibrating, calibrate, logs
-from hybrid_al.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.learner import FitResult, Log
+from hybrid_al.core.manifest import Manifest, Split
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query, Round
 from hybrid_al.errors import InputError, NonFiniteLoss
-from hybrid_al.labels import LabelStore
-from hybrid_al.learner import FitResult, Log
 from hybrid_al.loop import Experiment
-from hybrid_al.manifest import Manifest, Split
 from hybrid_al.metrics import classification
 from hybrid_al.oracle import Holdout, SimulatedOracle
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.random import Random
-from hybrid_al.rundir import RunDir
 from hybrid_al.stopping import AGREEMENT, GAIN, Stopping, expected_gain, kappa, signals, stop_set
 from hybrid_al.track.base import Trackers
-from hybrid_al.types import FloatArray, IntArray, Need, PredictionBatch, Query, Round
 
 N = 60
 TRUTH = np.arange(N) % 2

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybrid_al.core.manifest import Manifest
 from hybrid_al.data.base import Dataset, Pixels
 from hybrid_al.data.store import ImageStore
 from hybrid_al.errors import InputError, UnreadableImages
-from hybrid_al.manifest import Manifest
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 NAMES = tuple("abcde")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from hybrid_al.bench.stratified import ClassStratified
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.types import Annotation, IntArray, Need, Query
 from hybrid_al.errors import InputError
-from hybrid_al.labels import LabelStore
 from hybrid_al.query import STRATEGIES, QueryState
 from hybrid_al.testing import check_strategy, make_state, restrict
-from hybrid_al.types import Annotation, IntArray, Need, Query
 
 
 def pool(truth: IntArray, labeled: list[int]) -> QueryState:

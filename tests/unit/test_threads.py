@@ -10,9 +10,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels import k_center, k_means, k_means_plus_plus_outer, nearest
 from hybrid_al.threads import _Process, alone, side_by_side
-from hybrid_al.types import FloatArray, IntArray
 
 
 def blas() -> set[int]:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from hybrid_al.core.types import IntArray
 from hybrid_al.data import tissue as module
 from hybrid_al.data.images import fitted
 from hybrid_al.data.store import ImageStore
 from hybrid_al.data.tissue import Tissue, otsu, tissue
 from hybrid_al.errors import InputError
-from hybrid_al.types import IntArray
 
 SIDE = 12
 

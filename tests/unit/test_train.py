@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_al import recording
-from hybrid_al.consistency import ConsistencyRecorder
+from hybrid_al.core.consistency import ConsistencyRecorder
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.rng import derive, derive_seed
+from hybrid_al.core.types import Annotation
 from hybrid_al.data.loaders import EmbeddingInputs, labeled_batches, unlabeled_batches
 from hybrid_al.errors import InputError, NonFiniteLoss
-from hybrid_al.labels import LabelStore
 from hybrid_al.models.classifier import Classifier, Dropout, Standardize
 from hybrid_al.network_learner import NetworkLearner
-from hybrid_al.rng import derive, derive_seed
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.train import Schedule, Sets, fit
-from hybrid_al.types import Annotation
 
 N, DIM, CLASSES = 60, 6, 3
 TRUTH = np.arange(N) % CLASSES

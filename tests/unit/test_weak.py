@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.mask_oracle import ANSWERS
-from hybrid_al.types import IGNORE, LabelMap
 from hybrid_al.weak import points, scribbles, strokes
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...boxes import Lines, tightness
-from ...types import IGNORE, IntArray
+from ...core.types import IGNORE, IntArray
 from ..base import Evidence, Labeled, Models, Step
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .types import Annotation, IntArray
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .types import FloatArray, IntArray
 
 BLOCK = 4096  # rows at a time

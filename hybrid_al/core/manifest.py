@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .types import IntArray
 
 Split = Literal["pool", "val", "test"]

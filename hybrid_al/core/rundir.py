@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import filelock
 import numpy as np
 
-from .errors import HybridALError, InputError, RunLocked
+from ..errors import HybridALError, InputError, RunLocked
 from .labels import LabelStore
 from .manifest import Manifest
 from .types import FloatArray, IntArray, Query, Round, Scores

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import scipy.stats
 
-from .errors import InputError, UnknownName
+from ..errors import InputError, UnknownName
 from .types import FloatArray, IntArray
 
 PARTS = ("disagreement", "flips", "divergence")

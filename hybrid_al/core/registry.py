@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from .errors import InputError, UnknownName
+from ..errors import InputError, UnknownName
 
 T = TypeVar("T")
 
