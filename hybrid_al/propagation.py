@@ -11,7 +11,7 @@ import scipy.special
 
 from .core.types import FloatArray, IntArray
 from .errors import InputError
-from .kernels import nearest
+from .kernels.distances import nearest
 
 
 @dataclass(frozen=True)

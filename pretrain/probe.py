@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.kernels import nearest
+from hybrid_al.kernels.distances import nearest
 from hybrid_al.metrics import classification
 
 NEIGHBOURS = 20

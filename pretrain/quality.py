@@ -11,7 +11,7 @@ import numpy as np
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.kernels import BLOCK, nearest
+from hybrid_al.kernels.distances import BLOCK, nearest
 
 NEIGHBOURS = 20
 

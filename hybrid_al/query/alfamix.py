@@ -10,7 +10,8 @@ import scipy.special
 
 from ..core.types import FloatArray, Need, Query
 from ..errors import InputError
-from ..kernels import k_means, squared_to
+from ..kernels.distances import squared_to
+from ..kernels.kmeans import k_means
 from .base import About, QueryState, check_budget
 from .last_layer import features_and_head
 

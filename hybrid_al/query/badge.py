@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.types import GRADIENTS, FloatArray, Need, PredictionBatch, Query
 from ..errors import InputError
-from ..kernels import k_means_plus_plus_outer
+from ..kernels.kmeans import k_means_plus_plus_outer
 from .base import About, QueryState, check_budget
 from .batch import best_first
 

@@ -12,7 +12,8 @@ import numpy as np
 from ..core.embeddings import Metric
 from ..core.types import FloatArray, Need
 from ..errors import InputError, UnknownName
-from ..kernels import k_center, k_means
+from ..kernels.distances import k_center
+from ..kernels.kmeans import k_means
 from ..scores import Fusion
 from .base import About, QueryState
 from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, place_in_group, rest_by_score

@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 
 from ..core.embeddings import Metric
 from ..core.types import FloatArray, IntArray, Need
-from ..covers import similarity_cover
-from ..kernels import closest, draw, nearest, squared_to
+from ..kernels.distances import closest, draw, nearest, squared_to
+from ..kernels.similarity import similarity_cover
 from .base import About, QueryState
 from .batch_base import Batch, best_first, check_above_zero, check_metric, check_whole, rest_by_score, weights_of
 from .cover import cosine, ground

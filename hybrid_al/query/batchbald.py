@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.types import Need, Query
-from ..information import batch_bald
+from ..kernels.mutual_information import batch_bald
 from .base import About, QueryState, check_budget
 from .batch_base import check_whole
 

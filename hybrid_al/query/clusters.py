@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import BoolArray, FloatArray, IntArray
-from ..kernels import k_means
+from ..kernels.kmeans import k_means
 from .base import QueryState
 
 

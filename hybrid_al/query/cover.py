@@ -11,8 +11,8 @@ from scipy.spatial.distance import pdist
 from ..core.embeddings import Metric
 from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
-from ..kernels import nearest
-from ..neighbours import MOST, Rows, neighbours
+from ..kernels.distances import nearest
+from ..kernels.neighbours import MOST, Rows, neighbours
 from .base import QueryState
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import Need, Query
-from ..covers import nearest_where, similarity_sums
 from ..errors import InputError
-from ..kernels import nearest, squared_to
+from ..kernels.distances import nearest, squared_to
+from ..kernels.similarity import nearest_where, similarity_sums
 from .base import About, QueryState, check_budget
 from .batch import best_first
 from .cover import pair_distances

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import FloatArray, IntArray, Need, Query
-from ..covers import Similarity, similarity_cover
 from ..errors import InputError
-from ..neighbours import graph_similarity_cover
+from ..kernels.neighbours import graph_similarity_cover
+from ..kernels.similarity import Similarity, similarity_cover
 from .base import About, QueryState, check_budget
 from .cover import check_rows, cosine, ground, is_large, web
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import Need, Query
-from ..kernels import k_center
+from ..kernels.distances import k_center
 from .base import About, QueryState, check_budget
 
 

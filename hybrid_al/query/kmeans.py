@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import IntArray, Need, Query
-from ..kernels import squared_to
+from ..kernels.distances import squared_to
 from .base import About, QueryState, check_budget
 from .clusters import cluster_pool, fewest_labels_first
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import Need, Query
-from ..covers import k_medoids
 from ..errors import InputError
+from ..kernels.similarity import k_medoids
 from .base import About, QueryState, check_budget
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import Need, Query
-from ..covers import similarity_sums
 from ..errors import InputError
-from ..kernels import squared_to
+from ..kernels.distances import squared_to
+from ..kernels.similarity import similarity_sums
 from .base import About, QueryState, check_budget
 from .cover import check_rows, ground, pair_distances
 

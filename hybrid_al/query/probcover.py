@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..balls import ball_cover
 from ..core.embeddings import Metric
 from ..core.types import FloatArray, IntArray, Need, Query
-from ..covers import nearest_where
 from ..errors import InputError
-from ..kernels import k_means
-from ..neighbours import graph_ball_cover
+from ..kernels.kmeans import k_means
+from ..kernels.neighbours import graph_ball_cover
+from ..kernels.radius import ball_cover
+from ..kernels.similarity import nearest_where
 from .base import About, QueryState, check_budget
 from .cover import check_rows, ground, is_large, web
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.types import FloatArray, IntArray, Need, Query
 from ..errors import InputError, UnknownName
-from ..greedy import lazy_greedy
+from ..kernels.greedy import lazy_greedy
 from .base import About, QueryState, check_budget
 from .batch_base import check_above_zero
 from .cover import Ground, check_rows, ground

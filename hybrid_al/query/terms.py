@@ -14,7 +14,7 @@ from .. import scores
 from ..core.consistency import ALL_PARTS, PARTS
 from ..core.types import FloatArray, IntArray, Need, PredictionBatch
 from ..errors import InputError, UnknownName
-from ..kernels import typicality
+from ..kernels.distances import typicality
 from .base import QueryState
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import IntArray, Need, Query
-from ..kernels import typicality
+from ..kernels.distances import typicality
 from .base import About, QueryState, check_budget
 from .clusters import cluster_pool, fewest_labels_first
 

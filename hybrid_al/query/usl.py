@@ -10,7 +10,7 @@ import numpy as np
 from ..core.embeddings import Metric
 from ..core.types import FloatArray, IntArray, Need, Query
 from ..errors import InputError
-from ..kernels import squared_to, typicality
+from ..kernels.distances import squared_to, typicality
 from .base import About, QueryState, check_budget
 from .clusters import Clusters, cluster_pool, fewest_labels_first
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from hybrid_al.core.types import Need, Query
-from hybrid_al.kernels import typicality
+from hybrid_al.kernels.distances import typicality
 from hybrid_al.query.base import QueryState, QueryStrategy, check_budget
 from hybrid_al.query.batch import best_first
 from hybrid_al.testing import check_strategy

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_al import coarse, kernels
-from hybrid_al.coarse import coarse_k_means, greedy_seeds, lloyd_nearby
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.kernels import k_means
+from hybrid_al.kernels import kmeans
+from hybrid_al.kernels.kmeans import coarse_k_means, greedy_seeds, k_means, lloyd_nearby
 from hybrid_al.query import TypiClust
 from hybrid_al.testing import make_state
 
@@ -78,8 +77,8 @@ def slow_turns(vectors: FloatArray, centroids: FloatArray, turns: int, near: int
 def test_turns_are_those_of_a_row_after_the_other(
     near: int, turns: int, further: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"NEAR": near, "FURTHER": np.float32(further), "REST": -np.inf, "STEP": 7}.items():
-        monkeypatch.setattr(coarse, name, value)
+    for name, value in {"NEAR": near, "FURTHER": np.float32(further), "REST": -np.inf, "CHUNK": 7}.items():
+        monkeypatch.setattr(kmeans, name, value)
     vectors = rows(300)
     means, cluster = lloyd_nearby(vectors, vectors[:12], turns)
     np.testing.assert_allclose(means, slow_turns(vectors, vectors[:12], turns, near, further), rtol=1e-4, atol=1e-5)
@@ -88,17 +87,17 @@ def test_turns_are_those_of_a_row_after_the_other(
 
 def test_turns_end_when_little_is_gained(monkeypatch: pytest.MonkeyPatch) -> None:
     searches = list[int]()
-    search = coarse._search_nearby
+    search = kmeans._search_nearby
 
     def counted(vectors: FloatArray, at: FloatArray, cluster: IntArray) -> tuple[IntArray, FloatArray]:
         searches.append(1)
         return search(vectors, at, cluster)
 
-    monkeypatch.setattr(coarse, "_search_nearby", counted)
+    monkeypatch.setattr(kmeans, "_search_nearby", counted)
     vectors = rows(400)
     lloyd_nearby(vectors, vectors[:9], 100)
     until_rest = len(searches)
-    monkeypatch.setattr(coarse, "REST", 0.5)
+    monkeypatch.setattr(kmeans, "REST", 0.5)
     lloyd_nearby(vectors, vectors[:9], 100)
     assert 2 <= len(searches) - until_rest < until_rest < 50
 
@@ -138,13 +137,13 @@ def test_inertia_is_never_worse_than_the_seeds_and_no_cluster_is_empty(
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def set_to(count: int) -> None:
-        monkeypatch.setattr(kernels, "MANY", count)
+        monkeypatch.setattr(kmeans, "MANY", count)
 
     return set_to
 
 
 def test_only_pools_of_many_rows_take_it(many: Callable[[int], None]) -> None:
-    assert coarse.MANY == 20_000  # committed results have up to 6,000 rows
+    assert kmeans.MANY == 20_000  # committed results have up to 6,000 rows
     vectors = rows(300)
     before = k_means(vectors, 10, np.random.default_rng(0))
     many(301)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.balls import Ball, ball_cover
 from hybrid_al.core.types import FloatArray
-from hybrid_al.covers import _serve, k_medoids, nearest_where, similarity_cover
 from hybrid_al.errors import InputError
+from hybrid_al.kernels.radius import Ball, ball_cover
+from hybrid_al.kernels.similarity import _serve, k_medoids, nearest_where, similarity_cover
 
 
 def rows(n: int, dim: int = 3, seed: int = 0) -> FloatArray:

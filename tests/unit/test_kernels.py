@@ -8,18 +8,8 @@ import torch
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.kernels import (
-    Rows,
-    closest,
-    draw,
-    k_center,
-    k_means,
-    k_means_plus_plus,
-    k_means_plus_plus_outer,
-    nearest,
-    squared_to,
-    typicality,
-)
+from hybrid_al.kernels.distances import Rows, closest, draw, k_center, nearest, squared_to, typicality
+from hybrid_al.kernels.kmeans import k_means, k_means_plus_plus, k_means_plus_plus_outer
 
 
 def rows(n: int, dim: int = 6, seed: int = 0) -> FloatArray:
@@ -170,7 +160,7 @@ def plain_k_center(vectors: FloatArray, start: list[int], budget: int) -> list[i
 @pytest.mark.parametrize("crowd", [1, 5, 299, 300, 301])
 @pytest.mark.parametrize("kind", ["cloud", "grid", "plane", "copies", "far"])
 def test_k_center_of_a_crowd_picks_as_of_all_rows(crowd: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hybrid_al.kernels.CROWD", crowd)
+    monkeypatch.setattr("hybrid_al.kernels.distances.CROWD", crowd)
     grid = np.stack(np.meshgrid(np.arange(20), np.arange(15)), axis=-1).reshape(300, 2).astype(np.float32)
     vectors = {
         "cloud": rows(300, 9),

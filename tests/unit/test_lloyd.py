@@ -8,9 +8,9 @@ import faiss
 import numpy as np
 import pytest
 
-from hybrid_al import lloyd as module
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.lloyd import _closest_by_faiss, _closest_on_gpu, lloyd
+from hybrid_al.kernels import kmeans as module
+from hybrid_al.kernels.kmeans import _closest_by_faiss, _closest_on_gpu, lloyd
 
 
 def rows(n: int, dim: int, seed: int = 0) -> FloatArray:

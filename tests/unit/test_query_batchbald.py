@@ -12,8 +12,8 @@ import scipy.special
 from hybrid_al import scores
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.greedy import lazy_greedy
-from hybrid_al.information import _Batch, batch_bald
+from hybrid_al.kernels.greedy import lazy_greedy
+from hybrid_al.kernels.mutual_information import _Batch, batch_bald
 from hybrid_al.query import BatchBald
 from hybrid_al.testing import make_state
 
@@ -57,14 +57,14 @@ def test_batch_bald_is_the_enumeration(s: int, c: int, budget: int, spread: floa
 def test_many_candidates_come_in_chunks_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     probs = passes(300, 4, 3)
     whole = batch_bald(probs, 4, np.random.default_rng(0))
-    monkeypatch.setattr("hybrid_al.information.CELLS", 50)
+    monkeypatch.setattr("hybrid_al.kernels.mutual_information.CELLS", 50)
     parts = batch_bald(probs, 4, np.random.default_rng(0))
     assert whole[0].tolist() == parts[0].tolist() == slow(probs, 4)[0]
     np.testing.assert_allclose(whole[1], parts[1])
 
 
 def test_a_label_says_no_less_beside_groups_of_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hybrid_al.information.ROUGH", 7)
+    monkeypatch.setattr("hybrid_al.kernels.mutual_information.ROUGH", 7)
     certain = np.eye(3)[np.random.default_rng(1).integers(3, size=(12, 9))]
     for probs in (passes(12, 9, 3), passes(12, 9, 3, spread=4.0), certain):
         batch, every = _Batch(9, 100, np.random.default_rng(0)), np.arange(12)
@@ -84,8 +84,8 @@ def test_groups_leave_the_picks_as_they_are(monkeypatch: pytest.MonkeyPatch, spr
     probs = passes(25, 5, 3, spread=spread)
     near = probs + 1e-9 * passes(25, 5, 3, seed=1)
     probs = np.concatenate([probs, near / near.sum(axis=2, keepdims=True), probs[::-1]])
-    monkeypatch.setattr("hybrid_al.information.ROUGH", 5)
-    monkeypatch.setattr("hybrid_al.information.FIRST", 2)
+    monkeypatch.setattr("hybrid_al.kernels.mutual_information.ROUGH", 5)
+    monkeypatch.setattr("hybrid_al.kernels.mutual_information.FIRST", 2)
     picks, gains = batch_bald(probs, 5, np.random.default_rng(0))
     before = 0.0
     for i, gain in enumerate(gains):
@@ -107,7 +107,7 @@ def test_groups_leave_few_gains_to_compute(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(_Batch, "entropies", counted)
     found = list[list[int]]()
     for rough in (10_000, 256):  # all configurations, then groups of them
-        monkeypatch.setattr("hybrid_al.information.ROUGH", rough)
+        monkeypatch.setattr("hybrid_al.kernels.mutual_information.ROUGH", rough)
         found.append(batch_bald(probs, 9, np.random.default_rng(0), configurations=3000)[0].tolist())
     assert found[0] == found[1] and computed[256] < computed[10_000] / 3
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.covers import similarity_sums
 from hybrid_al.errors import InputError
+from hybrid_al.kernels.similarity import similarity_sums
 from hybrid_al.query import MMD, USL, ActiveFT, DensityPeaks, QueryState, QueryStrategy
 from hybrid_al.query.activeft import objective
 from hybrid_al.query.clusters import cluster_pool

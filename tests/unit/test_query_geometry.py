@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.kernels import k_means
+from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query import KCenter, KMeans, QueryState, Random, RandomPerGroup, TypiClust
 from hybrid_al.testing import make_state
 

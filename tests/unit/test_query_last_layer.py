@@ -12,7 +12,7 @@ import torch
 
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
-from hybrid_al.kernels import k_means
+from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query import AlfaMix, QueryState, VirtualAdversarial
 from hybrid_al.query.alfamix import flipping_share
 from hybrid_al.query.vat import adversarial_divergence

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from hybrid_al import scores
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
-from hybrid_al.kernels import k_means
+from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query import (
     STRATEGIES,
     Bald,

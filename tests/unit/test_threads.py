@@ -11,8 +11,9 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.kernels import k_center, k_means, k_means_plus_plus_outer, nearest
-from hybrid_al.threads import _Process, alone, side_by_side
+from hybrid_al.kernels.distances import k_center, nearest
+from hybrid_al.kernels.kmeans import k_means, k_means_plus_plus_outer
+from hybrid_al.kernels.threads import _Process, alone, side_by_side
 
 
 def blas() -> set[int]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core.types import BoolArray, FloatArray, IntArray
-from .errors import InputError
+from ..core.types import BoolArray, FloatArray, IntArray
+from ..errors import InputError
+from .distances import as_tensor, distances_to, draw, nearest
 from .greedy import lazy_greedy
-from .kernels import _tensor, _to_row, draw, nearest
 from .threads import alone, side_by_side
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def similarity_cover(
     """
     import torch
 
-    candidates, base, start = _tensor(candidates_MD), _tensor(base_BD), _tensor(start_SD)
+    candidates, base, start = as_tensor(candidates_MD), as_tensor(base_BD), as_tensor(start_SD)
     served = torch.zeros(len(base), dtype=torch.float64, device=base.device)
     _serve(served, base, start, similarity, block)
     others = _Others(base, block, kept=True)
@@ -63,7 +63,7 @@ def similarity_sums(
     rows_RD: FloatArray, base_BD: FloatArray, similarity: Similarity, *, block: int = BLOCK
 ) -> FloatArray:
     """Sum of the similarities of each row to all of `base` (R,). Time O(R B D), memory O((R + B) D + block^2)."""
-    rows, base = _tensor(rows_RD), _tensor(base_BD)
+    rows, base = as_tensor(rows_RD), as_tensor(base_BD)
     return _added(rows, _Others(base, block), base.new_zeros(len(base)).double(), similarity)
 
 
@@ -110,7 +110,7 @@ def nearest_where(
     """
     import torch
 
-    vectors = _tensor(vectors_ND)
+    vectors = as_tensor(vectors_ND)
     values = torch.from_numpy(np.asarray(values_N, dtype=np.int64)).to(vectors.device)
     found = torch.full((len(vectors),), torch.inf, dtype=torch.float64, device=vectors.device)
 
@@ -143,7 +143,7 @@ def k_medoids(
     """
     if not 1 <= k <= int(free_N.sum()):
         raise InputError("k_medoids", f"1 to {int(free_N.sum())} medoids", str(k))
-    vectors = _tensor(vectors_ND)
+    vectors = as_tensor(vectors_ND)
     medoids = _spread(vectors, fixed, free_N, k, rng, block)
     for _ in range(iterations):
         cluster = nearest(vectors_ND, vectors_ND[np.concatenate([medoids, fixed])], 1, block=block)[1][:, 0]
@@ -167,11 +167,11 @@ def _spread(
     reach = np.where(free, np.inf, 0.0)
     seeds = list[int]()
     for row in fixed.tolist():
-        reach = np.minimum(reach, _to_row(vectors, vectors[row], block).cpu().numpy())
+        reach = np.minimum(reach, distances_to(vectors, vectors[row], block).cpu().numpy())
     while len(seeds) < k and reach.any():
         mass = reach if np.isfinite(reach).all() else free.astype(np.float64)
         seeds.append(draw(mass, rng))
-        reach = np.minimum(reach, _to_row(vectors, vectors[seeds[-1]], block).cpu().numpy())
+        reach = np.minimum(reach, distances_to(vectors, vectors[seeds[-1]], block).cpu().numpy())
     return np.asarray(seeds, dtype=np.int64)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from .core.types import BoolArray, FloatArray, IntArray
-from .covers import Similarity
-from .errors import InputError
+from ..core.types import BoolArray, FloatArray, IntArray
+from ..errors import InputError
+from .distances import BLOCK, as_tensor
 from .greedy import lazy_greedy
-from .kernels import BLOCK, _tensor, k_means
+from .kmeans import k_means
+from .similarity import Similarity
 from .threads import alone, side_by_side
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def neighbours(
     n = len(vectors_ND)
     if not 1 <= m <= min(n, MOST):
         raise InputError("neighbours", f"1 to {min(n, MOST)} of them", str(m))
-    vectors, count = _tensor(vectors_ND), max(n // size, 1)
+    vectors, count = as_tensor(vectors_ND), max(n // size, 1)
     centres, _ = k_means(
         vectors_ND[np.sort(rng.permutation(n)[: 64 * count])], count, rng, iterations=10, overwrite=True
     )
@@ -50,7 +51,7 @@ def neighbours(
             near = np.argsort(np.square(centres - centres[c]).sum(axis=1), kind="stable")
             enough = max(probes, 1 + int(sizes[near].cumsum().searchsorted(m)))
             others = np.concatenate([members[b] for b in near[:enough]])
-            centre = _tensor(centres[c])
+            centre = as_tensor(centres[c])
             found, place = _nearest_of(vectors[members[c]] - centre, vectors[others] - centre, m)
             squared[members[c]], rows[members[c]] = found, others[place]
 
@@ -61,8 +62,8 @@ def neighbours(
 def _nearest_centre(vectors: torch.Tensor, centres_KD: FloatArray) -> IntArray:
     import torch
 
-    mean, home = _tensor(centres_KD.mean(axis=0)), np.empty(len(vectors), dtype=np.int64)
-    centres = _tensor(centres_KD) - mean
+    mean, home = as_tensor(centres_KD.mean(axis=0)), np.empty(len(vectors), dtype=np.int64)
+    centres = as_tensor(centres_KD) - mean
     norms = centres.square().sum(1)
 
     def look(part: slice) -> None:

@@ -7,10 +7,10 @@ from copy import copy
 import numpy as np
 import scipy.sparse
 
-from .core.types import FloatArray, IntArray
-from .errors import InputError
+from ..core.types import FloatArray, IntArray
+from ..errors import InputError
+from ..scores import ROUNDING
 from .greedy import lazy_greedy
-from .scores import ROUNDING
 from .threads import alone
 
 CELLS = 2**18  # numbers that are in work at a time: what a cache holds

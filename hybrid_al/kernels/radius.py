@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .core.types import BoolArray, FloatArray, IntArray
-from .errors import InputError
-from .kernels import _tensor
+from ..core.types import BoolArray, FloatArray, IntArray
+from ..errors import InputError
+from .distances import as_tensor
 from .threads import alone, side_by_side
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ball_cover(
     """
     if not 1 <= budget <= len(candidates_MD) or not radius > 0:
         raise InputError("ball_cover", f"1 to {len(candidates_MD)} picks, a radius above 0", f"{budget}, {radius}")
-    candidates, base, start = _tensor(candidates_MD), _tensor(base_BD), _tensor(start_SD)
+    candidates, base, start = as_tensor(candidates_MD), as_tensor(base_BD), as_tensor(start_SD)
     left = np.flatnonzero(~Ball(start, radius, block).around(base).any(axis=1))
     edges = _Edges(base[_like(left, base)], Ball(candidates, radius, block), kept)
     reach = edges.count(np.arange(len(left)))

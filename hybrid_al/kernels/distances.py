@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .coarse import MANY, SAMPLE, coarse_k_means
-from .core.types import FloatArray, IntArray
-from .errors import InputError
-from .lloyd import lloyd
+from ..core.types import FloatArray, IntArray
+from ..errors import InputError
 from .threads import alone, side_by_side
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def nearest(
         raise InputError("nearest", f"1 to {most} neighbours", str(k))
     if exclude_self and len(queries_QD) != len(base_ND):
         raise InputError("nearest", f"{len(base_ND)} queries, the base itself", str(len(queries_QD)))
-    queries, base = _tensor(queries_QD), _tensor(base_ND)
+    queries, base = as_tensor(queries_QD), as_tensor(base_ND)
     centre = base.mean(0, dtype=torch.float64)
     distances, rows = np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)
 
@@ -89,7 +87,7 @@ def closest(vectors_ND: FloatArray, centres_KD: FloatArray, *, block: int = BLOC
     """
     import torch
 
-    vectors, centres = _tensor(vectors_ND), _tensor(centres_KD)
+    vectors, centres = as_tensor(vectors_ND), as_tensor(centres_KD)
     if len(centres) == 1:
         return np.zeros(len(vectors), dtype=np.int64)
     squares = centres.square().sum(1)
@@ -141,10 +139,10 @@ def k_center(
         raise InputError("k_center", f"1 to {n - len(start)} picks", str(budget))
     if first is not None and first in start:
         raise InputError("k_center", "a first pick that is not covered yet", str(first))
-    rows = Rows(_tensor(vectors_ND), block)
+    rows = Rows(as_tensor(vectors_ND), block)
     reach = rows.norms.new_full((n,), np.inf)
     if len(start):
-        reach = _tensor(nearest(vectors_ND, vectors_ND[start], 1)[0][:, 0]).clone()
+        reach = as_tensor(nearest(vectors_ND, vectors_ND[start], 1)[0][:, 0]).clone()
     elif first is None:
         first = int(rows.squared_to(rows.vectors.mean(0)).argmin())
     reach[start] = -1  # below every distance: taken rows are never the farthest
@@ -213,7 +211,7 @@ class Rows:
 
     def squared_to(self, row: torch.Tensor) -> torch.Tensor:
         """Squared distance of all rows to one (N,)."""
-        return _to_row(self.vectors, row, max(self.block // 64, 1))
+        return distances_to(self.vectors, row, max(self.block // 64, 1))
 
     def lower(self, reach: torch.Tensor, others: torch.Tensor) -> None:
         """Lower each row's reach (N,), in place, to its least squared distance to the others (P, D)."""
@@ -224,91 +222,12 @@ class Rows:
 
         def look(some: slice) -> None:
             part, own, held = self.vectors[some], self.surely[some], reach[some]
-            bound = _inner(part, others).mul_(-2).add_(theirs)
+            bound = inner_products(part, others).mul_(-2).add_(theirs)
             row, other = (bound < (held - own)[:, None]).nonzero(as_tuple=True)
             for r, o in zip(torch.split(row, few), torch.split(other, few), strict=True):
                 held.scatter_reduce_(0, r, (part[r] - others[o]).square_().sum(1), "amin")
 
         side_by_side(look, len(self.vectors), max(self.block // len(others), 1))
-
-
-@alone()
-def k_means(
-    vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, iterations: int = 50, overwrite: bool = False
-) -> tuple[FloatArray, IntArray]:
-    """Lloyd's k-means from k-means++ seeds: centroids (K, D) and the cluster of each row (N,), 0..K-1.
-
-    K is k, or fewer where there are fewer distinct rows: every cluster that comes back has a member. All rows take
-    part; of `coarse.MANY` rows and more, `coarse.SAMPLE` a cluster at least, a sample does the first turns, and in
-    those of all a row looks only at near centroids. Each row's cluster is that of its nearest centroid in any case.
-    Seeded by `rng` alone. `overwrite` saves a copy of the rows: they are left centred.
-    """
-    if k < 1 or len(vectors_ND) < 1:
-        raise InputError("k_means", "at least one cluster and one row", f"k={k}, {len(vectors_ND)} rows")
-    centre = _mean(vectors_ND)
-    rows = np.subtract(vectors_ND, centre, out=vectors_ND if overwrite else None)  # centred: |a - b|^2 is expanded
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
-    if len(rows) >= max(MANY, SAMPLE * k):
-        centroids, found = coarse_k_means(rows, k, rng, iterations)
-    else:
-        seeds = k_means_plus_plus(rows, min(k, len(rows)), rng)
-        rng.integers(2**31 - 1)  # was a seed of faiss once; what is drawn later stays what it was
-        centroids, found = lloyd(rows, rows[seeds], iterations)
-    used, assignment = np.unique(found, return_inverse=True)
-    return centroids[used] + centre, assignment.astype(np.int64)
-
-
-@alone()
-def k_means_plus_plus(vectors_ND: FloatArray, k: int, rng: np.random.Generator, *, block: int = PAIRS) -> IntArray:
-    """Seeds of k-means (<= k,): rows drawn with probability proportional to their squared distance to the seeds so far.
-
-    Fewer than k where all rows coincide with a seed. Arthur and Vassilvitskii (SODA 2007), section 2.2.
-    """
-    rows = Rows(_tensor(vectors_ND), block)
-    seeds = [int(rng.integers(len(vectors_ND)))]
-    reach = rows.squared_to(rows.vectors[seeds[0]])
-    while len(seeds) < k and bool(reach.any()):
-        seeds.append(draw(reach.double().cpu().numpy(), rng))
-        rows.lower(reach, rows.vectors[seeds[-1:]])
-    return np.asarray(seeds, dtype=np.int64)
-
-
-@alone()
-def k_means_plus_plus_outer(
-    left_NC: FloatArray, right_ND: FloatArray, first: int, k: int, rng: np.random.Generator, *, block: int = PAIRS
-) -> IntArray:
-    """`k_means_plus_plus` of the N outer products left x right from the seed `first`; memory O(N) beside the rows.
-
-    With the squared norms a of left and z of right, and the squared distances e between rows of left and d of right,
-    |l r' - m s'|^2 = ((a_l - a_m)(z_r - z_s) + e (z_r + z_s) + d (a_l + a_m) - e d) / 2: exactly 0 for duplicates,
-    where a_l z_r + a_m z_s - 2 <l, m> <r, s> would cancel. That form, less a bound of what rounding can do, tells
-    which rows are worth the other.
-    """
-    import torch
-
-    left, right = Rows(_tensor(left_NC), block), Rows(_tensor(right_ND), block)
-    a, z = left.norms, right.norms
-    norm, reach = a * z, a.new_full((len(a),), np.inf).double()
-    seeds = [first]
-    while True:
-        seed = seeds[-1]
-        inner = _inner(left.vectors, left.vectors[seed]).mul_(_inner(right.vectors, right.vectors[seed]))
-        slack = ((a + a[seed]) * (z + z[seed])).mul_(2 * (left.slack + right.slack))
-        worth = (norm + norm[seed]).sub_(inner, alpha=2).sub_(slack) < reach.float() + TINY
-        for rows in torch.split(worth.nonzero()[:, 0], max(block // 64, 1)):
-            reach[rows] = reach[rows].minimum(_outer_to_row(left, right, rows, seed))
-        if len(seeds) == k or not bool(reach.any()):
-            return np.asarray(seeds, dtype=np.int64)
-        seeds.append(draw(reach.cpu().numpy(), rng))
-
-
-def _outer_to_row(left: Rows, right: Rows, rows: torch.Tensor, seed: int) -> torch.Tensor:
-    """Squared distance of some outer products to one of them, in float64 from float32 sums."""
-    a, z = left.norms[rows].double(), right.norms[rows].double()
-    a_seed, z_seed = left.norms[seed].double(), right.norms[seed].double()
-    e, d = ((side.vectors[rows] - side.vectors[seed]).square_().sum(1).double() for side in (left, right))
-    twice = (a - a_seed) * (z - z_seed) + e * (z + z_seed) + d * (a + a_seed) - e * d
-    return twice.clip_(0) / 2
 
 
 def draw(mass_N: FloatArray, rng: np.random.Generator) -> int:
@@ -329,12 +248,13 @@ def squared_to(rows_ND: FloatArray, others_ND: FloatArray) -> FloatArray:
     return distances
 
 
-def _mean(rows_ND: FloatArray) -> FloatArray:
+def mean_row(rows_ND: FloatArray) -> FloatArray:
+    """The mean of rows (D,), summed in float64."""
     mean: FloatArray = rows_ND.mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean
 
 
-def _to_row(vectors: torch.Tensor, row: torch.Tensor, block: int) -> torch.Tensor:
+def distances_to(vectors: torch.Tensor, row: torch.Tensor, block: int) -> torch.Tensor:
     """Squared distance of all rows to one (N,), by subtraction: exact for duplicates.
 
     The blocks share one buffer: to get a new one each time costs several times the arithmetic (page faults).
@@ -348,7 +268,7 @@ def _to_row(vectors: torch.Tensor, row: torch.Tensor, block: int) -> torch.Tenso
     return squared
 
 
-def _inner(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def inner_products(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Inner products of all rows with a row, or with some (N, P)."""
     import torch
 
@@ -357,7 +277,7 @@ def _inner(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(rows.numpy() @ others.numpy().T)  # NumPy's BLAS takes a third of the time for one row
 
 
-def _tensor(rows: FloatArray) -> torch.Tensor:
+def as_tensor(rows: FloatArray) -> torch.Tensor:
     """In float32, on the GPU where there is one; it may share the memory of the array, so nothing writes to it."""
     import torch
 

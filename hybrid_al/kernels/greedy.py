@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .core.types import FloatArray, IntArray
-from .errors import InputError
+from ..core.types import FloatArray, IntArray
+from ..errors import InputError
 
 Gains = Callable[[IntArray], FloatArray]
 """Places among M (K,) -> what each would add to what is taken (K,), 0 or more."""

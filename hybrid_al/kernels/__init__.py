@@ -1,0 +1,1 @@
+"""Heavy work on vectors: NumPy in, NumPy out; torch, faiss and threads inside."""
