@@ -37,7 +37,7 @@ from hybrid_al.core.rng import derive
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, FloatArray, IntArray
 from hybrid_al.recording import Evidences, testify
-from hybrid_al.scores import entropy, mid_ranks
+from hybrid_al.scores.samples import entropy, mid_ranks
 from hybrid_al.semi.base import Evidence, Models, Unlabeled
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import classification, scores
+from . import classification
 from .core.learner import Learner
 from .core.rundir import RunDir
 from .core.types import Annotation, BoolArray, FloatArray, IntArray
@@ -21,6 +21,7 @@ from .query import QueryStrategy
 from .query.base import Predictor, Scorer, Scoring
 from .recipe import Recipe
 from .regions import Parts, Regions
+from .scores import samples as scores
 from .tryout import try_strategy
 
 if TYPE_CHECKING:

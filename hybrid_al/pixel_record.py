@@ -9,7 +9,7 @@ from torch import Tensor
 from .core.consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
 from .core.types import FloatArray, IntArray
 from .errors import InputError
-from .pixels import DISTANCES, Reduction, Sum, by_part
+from .scores.pixels import DISTANCES, Reduction, Sum, by_part
 from .semi.base import Evidence
 from .semi.dense.base import PixelEvidence
 

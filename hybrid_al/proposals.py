@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import InputError
-from .pixels import entropy
 from .regions import MOST_PARTS
+from .scores.pixels import entropy
 
 
 @runtime_checkable

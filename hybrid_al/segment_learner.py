@@ -29,12 +29,12 @@ from .mask_inputs import Boxes, MaskBatch, MaskInputs
 from .mask_oracle import answer_table, from_png, read_boxes
 from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
-from .part_scores import PART_SCORES
 from .pixel_gradients import last_layer_gradients
 from .pixel_honesty import a_few
 from .pixel_record import MapRecorder
-from .pixels import PIXEL_SCORES, Reduction, by_part
 from .regions import Parts, Regions
+from .scores.pixels import PIXEL_SCORES, Reduction, by_part
+from .scores.regions import PART_SCORES
 from .semi.base import Evidence, Models
 from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from .train import Schedule, learn

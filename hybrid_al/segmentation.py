@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .models.encoder import Encoder
     from .models.segmenter import Segmenter
     from .network_learner import Foundation
-    from .pixels import Reduction
+    from .scores.pixels import Reduction
     from .segment_learner import SegmentLearner
     from .semi.dense.base import DenseObjective
     from .track.overlay import Overlay
@@ -104,14 +104,14 @@ def _check_record(params: Mapping[str, object]) -> None:
 
 def component_of(where: str, section: SegmentationSection) -> Reduction:
     """The reduction of a recipe."""
-    from .pixels import REDUCTIONS
+    from .scores.pixels import REDUCTIONS
 
     return component(REDUCTIONS, where, section.reduction.name, section.reduction.params)
 
 
 def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, parted: bool) -> None:
-    from .part_scores import PART_SCORES
-    from .pixels import PIXEL_SCORES
+    from .scores.pixels import PIXEL_SCORES
+    from .scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
     vectors = {"contexts"} if parted else {"contexts", GRADIENTS}

@@ -9,7 +9,7 @@ import scipy.sparse
 
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
-from ..scores import ROUNDING
+from ..scores.samples import ROUNDING
 from .greedy import lazy_greedy
 from .threads import alone
 

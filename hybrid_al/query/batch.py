@@ -14,7 +14,7 @@ from ..core.types import FloatArray, Need
 from ..errors import InputError, UnknownName
 from ..kernels.distances import k_center
 from ..kernels.kmeans import k_means
-from ..scores import Fusion
+from ..scores.samples import Fusion
 from .base import About, QueryState
 from .batch_base import Batch, BatchMaker, best_first, check_metric, check_whole, place_in_group, rest_by_score
 from .batch_clusters import ClusterMarginBatch

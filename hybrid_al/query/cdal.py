@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.types import FloatArray, IntArray, Need, Query
-from ..scores import contexts
+from ..scores.samples import contexts
 from .base import About, QueryState, check_budget
 
 SMALLEST = 1e-12  # of a probability in a logarithm

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.embeddings import Metric
 from ..core.types import IntArray, Need, Query
 from ..errors import UnknownName
-from ..scores import mid_ranks
+from ..scores.samples import mid_ranks
 from .base import About, QueryState, check_budget
 from .batch_base import check_whole
 from .clusters import cluster_pool, fewest_labels_first

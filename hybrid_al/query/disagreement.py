@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.types import Need, Query
-from ..scores import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
+from ..scores.samples import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
 from .base import About, QueryState
 from .batch_base import check_whole
 from .scored import top_scored

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.types import FloatArray, Need, Query, Scores
 from ..errors import UnknownName
-from ..scores import dirichlet_data, dirichlet_information, dissonance, mid_ranks, vacuity
+from ..scores.samples import dirichlet_data, dirichlet_information, dissonance, mid_ranks, vacuity
 from .base import About, QueryState, check_budget
 from .batch_base import best_first, check_whole
 from .last_layer import features_and_head

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import scores
 from ..core.types import Need, Query
 from ..errors import InputError
+from ..scores import samples as scores
 from .base import About, QueryState, check_budget
 
 

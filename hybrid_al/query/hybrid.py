@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.types import Need, Query, Scores
-from ..scores import Fusion
+from ..scores.samples import Fusion
 from .base import About, QueryState, check_budget
 from .batch import BatchParams, build_batch
 from .terms import check_terms, fused_terms, predicted_once, standing, term_needs

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.types import IntArray, Need, Query
-from ..scores import least_confidence
+from ..scores.samples import least_confidence
 from .base import About, QueryState, check_budget
 from .batch_base import best_first, check_whole
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core.types import FloatArray, Query, Scores
-from ..scores import mid_ranks
+from ..scores.samples import mid_ranks
 from .base import QueryState, check_budget
 from .batch import best_first
 from .terms import standing

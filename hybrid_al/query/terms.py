@@ -10,11 +10,11 @@ from typing import get_args
 
 import numpy as np
 
-from .. import scores
 from ..core.consistency import ALL_PARTS, PARTS
 from ..core.types import FloatArray, IntArray, Need, PredictionBatch
 from ..errors import InputError, UnknownName
 from ..kernels.distances import typicality
+from ..scores import samples as scores
 from .base import QueryState
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import loop, scores
+from hybrid_al import loop
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
 from hybrid_al.core import rundir
@@ -23,6 +23,7 @@ from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.following import Following
 from hybrid_al.mask_oracle import MaskHoldout
 from hybrid_al.overview import write_reports
+from hybrid_al.scores import samples as scores
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.semi.dense.base import labeled_loss
 from hybrid_al.track.base import Trackers

@@ -90,7 +90,7 @@ from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
 from hybrid_al.pixel_honesty import FEW, Honesty, a_few
 from hybrid_al.pixel_record import MapRecorder
-from hybrid_al.pixels import Boundary
+from hybrid_al.scores.pixels import Boundary
 from hybrid_al.proposals import Peaks, Ripu
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.mask_inputs import MaskInputs

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hybrid_al import loop, outlines, scores
+from hybrid_al import loop, outlines
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.boxes import boxes
 from hybrid_al.calibration import Calibration, calibrate, logs
@@ -33,6 +33,7 @@ from hybrid_al.overview import standing, write_reports
 from hybrid_al.pixel_honesty import FEW, a_few
 from hybrid_al.recipe import parse
 from hybrid_al.regions import Regions
+from hybrid_al.scores import samples as scores
 from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.stopping import signals, stop_set
 from hybrid_al.track.base import Trackers

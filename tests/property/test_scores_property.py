@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.metrics import aubc
-from hybrid_al.scores import entropy, fuse, least_confidence, margin, mid_ranks
+from hybrid_al.scores.samples import entropy, fuse, least_confidence, margin, mid_ranks
 
 quick = settings(max_examples=50, deadline=None)
 

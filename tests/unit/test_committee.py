@@ -16,7 +16,7 @@ from hybrid_al.core.rng import derive_seed
 from hybrid_al.errors import InputError
 from hybrid_al.network_learner import NetworkLearner
 from hybrid_al.query import STRATEGIES, QueryState
-from hybrid_al.scores import bald, entropy, vote_entropy
+from hybrid_al.scores.samples import bald, entropy, vote_entropy
 from hybrid_al.semi import ema
 from hybrid_al.train import Schedule, fit
 

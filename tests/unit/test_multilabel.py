@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hybrid_al import scores
 from hybrid_al.calibration import calibrate, logs
 from hybrid_al.core.consistency import ConsistencyRecorder, Recording
 from hybrid_al.core.labels import LabelStore
@@ -28,6 +27,7 @@ from hybrid_al.label_oracle import LabelHoldout, SimulatedLabels
 from hybrid_al.metrics import classification, multilabel
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
+from hybrid_al.scores import samples as scores
 from hybrid_al.semi import OBJECTIVES as ALL
 from hybrid_al.semi.base import Labeled, Models, Unlabeled
 from hybrid_al.semi.ema import make_teacher

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import scores
 from hybrid_al.core.types import IGNORE
 from hybrid_al.outlines import boundary
-from hybrid_al.part_scores import PART_SCORES
+from hybrid_al.scores import samples as scores
+from hybrid_al.scores.regions import PART_SCORES
 
 B, S, C, H, W = 3, 2, 4, 6, 7
 PARTS = 3

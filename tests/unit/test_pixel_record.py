@@ -9,7 +9,7 @@ import torch
 from hybrid_al.core.consistency import THRESHOLD, Recording, jensen_shannon
 from hybrid_al.errors import InputError
 from hybrid_al.pixel_record import MapRecorder
-from hybrid_al.pixels import Foreground, Mean, Reduction, Sum
+from hybrid_al.scores.pixels import Foreground, Mean, Reduction, Sum
 from hybrid_al.semi.base import Evidence
 from hybrid_al.semi.dense.base import PixelEvidence
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import scores
 from hybrid_al.core import consistency
 from hybrid_al.core.consistency import Distance
 from hybrid_al.errors import InputError
-from hybrid_al.pixels import DISTANCES, PIXEL_SCORES, REDUCTIONS, Boundary, Top
+from hybrid_al.scores import samples as scores
+from hybrid_al.scores.pixels import DISTANCES, PIXEL_SCORES, REDUCTIONS, Boundary, Top
 
 B, S, C, H, W = 4, 3, 4, 7, 9
 

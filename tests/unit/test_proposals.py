@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import scores
 from hybrid_al.errors import InputError
 from hybrid_al.proposals import BOXES, Peaks, Ripu, window_sums
+from hybrid_al.scores import samples as scores
 
 B, C, H, W = 3, 3, 13, 13
 FRAMES = np.asarray([[0, 0, H, W], [2, 0, 11, W], [0, 4, H, 10]])

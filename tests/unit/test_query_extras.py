@@ -24,7 +24,7 @@ from hybrid_al.oracle import Holdout, SimulatedOracle
 from hybrid_al.query import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, QueryState, QueryStrategy, Random
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.recipe import parse
-from hybrid_al.scores import mid_ranks
+from hybrid_al.scores.samples import mid_ranks
 from hybrid_al.testing import make_state, restrict
 from hybrid_al.track.base import Trackers
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from hybrid_al import scores
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.kernels.kmeans import k_means
@@ -35,6 +34,7 @@ from hybrid_al.query import (
 from hybrid_al.query.batch import BATCHES, best_first, build_batch
 from hybrid_al.query.cover import coverage
 from hybrid_al.query.terms import TERMS, predicted_once, standing
+from hybrid_al.scores import samples as scores
 from hybrid_al.testing import make_state, restrict
 
 

@@ -16,8 +16,8 @@ from hybrid_al.data.units import UNITS, Superpixels, Windows
 from hybrid_al.errors import InputError
 from hybrid_al.mask_oracle import SimulatedRegions, from_png
 from hybrid_al.pixel_record import MapRecorder
-from hybrid_al.pixels import Mean, by_part
 from hybrid_al.regions import Regions
+from hybrid_al.scores.pixels import Mean, by_part
 from hybrid_al.semi.dense.base import PixelEvidence
 
 SIDE = 6

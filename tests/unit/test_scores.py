@@ -11,7 +11,7 @@ import scipy.stats
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.scores import (
+from hybrid_al.scores.samples import (
     bald,
     binary_entropy,
     entropy,

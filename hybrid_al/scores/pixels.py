@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core.types import IGNORE
-from .errors import InputError
+from ..core.types import IGNORE
+from ..errors import InputError
 
 
 def least_confidence(probs_BSCHW: Tensor) -> Tensor:

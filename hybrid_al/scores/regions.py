@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core.types import IGNORE
+from ..core.types import IGNORE
 from .pixels import by_part, entropy, sums_by_part
-from .scores import CONTEXT_FLOOR
+from .samples import CONTEXT_FLOOR
 
 PartScore = Callable[[Tensor, Tensor, int], Tensor]
 """(probabilities (B, S, C, H, W), part of each pixel (B, H, W), most parts P) -> (B, P) or (B, P, D).

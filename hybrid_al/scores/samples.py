@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 import scipy.special
 
-from .core.types import FloatArray
-from .errors import InputError, UnknownName
+from ..core.types import FloatArray
+from ..errors import InputError, UnknownName
 
 Fusion = Literal["mean", "product", "max"]
 CONTEXT_FLOOR = 1e-6  # of a pixel's weight in `contexts`: certain pixels have no entropy
