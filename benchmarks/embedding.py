@@ -29,7 +29,7 @@ import torch
 from trainer import pairs, summary
 
 from hybrid_al.assemble import open_project
-from hybrid_al.data.store import ImageStore
+from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import Recipe

@@ -17,7 +17,7 @@ import numpy as np
 
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.rng import derive
-from hybrid_al.data.nifti import AXES
+from hybrid_al.data.sources.nifti import AXES
 from hybrid_al.query import STRATEGIES, Among, QueryState
 from hybrid_al.recipe import parse
 from hybrid_al.track.base import Trackers

@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from trainer import pairs, summary
 
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS, ViewPolicy
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS, ViewPolicy
 from hybrid_al.models.encoder import build_encoder
 from pretrain import METHODS
 from pretrain.base import two_views

@@ -39,8 +39,8 @@ from hybrid_al import finetune_learner, frozen_learner, loop, train
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.loaders import EmbeddingInputs, ImageInputs, Inputs
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.models.classifier import Classifier, Standardize
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.recipe import parse

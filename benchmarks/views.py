@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.models.checkpoint import seeded
 
 BATCH, BATCHES, POLICY = 256, 8, VIEWS["chest_xray"].pretrain

@@ -20,9 +20,9 @@ from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray, IntArray, LabelMap
-from .data import SOURCES
 from .data.base import Dataset, Source
 from .data.index import FileIndex
+from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .loop import Experiment
 from .query import STRATEGIES
@@ -38,8 +38,8 @@ from .track.wandb import open_wandb
 if TYPE_CHECKING:
     import torch
 
-    from .data.store import ImageStore
-    from .data.views import Views
+    from .data.stores.images import ImageStore
+    from .data.views.policies import Views
     from .models.encoder import Encoder
 
 ORACLES = ("simulated", "worklist")
@@ -77,7 +77,7 @@ class Project:
 
     def store(self, progress: Callable[[int, int], None] | None = None) -> ImageStore:
         """The decoded images, built and checked on first use."""
-        from .data.store import ImageStore
+        from .data.stores.images import ImageStore
 
         data, fingerprint = self.recipe.data, self.dataset.manifest.fingerprint
         key = (fingerprint, self.dataset.reader, data.image_size, data.channels, self.cache)
@@ -210,7 +210,7 @@ def _calibrating(project: Project) -> Calibrating | None:
 
 
 def _views(recipe: Recipe) -> Views:
-    from .data.views import VIEWS
+    from .data.views.policies import VIEWS
 
     if recipe.modality not in VIEWS:
         raise UnknownName("recipe: modality", recipe.modality, VIEWS)
@@ -353,7 +353,7 @@ def _costs(project: Project) -> FloatArray | None:
 
 def _shown(project: Project) -> Callable[[IntArray], LabelMap] | None:
     """Maps of samples, `IGNORE` in padding, where pixels have classes."""
-    from .data.masks import blank
+    from .data.readers.masks import blank
 
     masks, size = project.dataset.masks, project.recipe.data.image_size
     return None if masks is None else lambda rows: blank(masks.sizes[rows], size)

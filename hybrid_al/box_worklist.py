@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .boxes import background
 from .core.rundir import RunDir, write_atomic
 from .core.types import Annotation, IntArray
-from .data.images import fitted
-from .data.masks import blank
+from .data.answers import box_file, read_boxes, to_png
+from .data.boxes import background
+from .data.readers.images import fitted
+from .data.readers.masks import blank
 from .errors import AwaitingLabels, InputError, UnknownName
-from .mask_oracle import box_file, read_boxes, to_png
 from .mask_worklist import Picture, give_out, named, refuse, size_given_out
 from .oracle import NONE, SKIP, WorklistOracle, csv_rows
 

@@ -24,7 +24,7 @@ from .regions import Parts
 if TYPE_CHECKING:
     import torch
 
-    from .data.store import ImageStore
+    from .data.stores.images import ImageStore
     from .network_learner import Foundation
     from .semi.base import Objective
     from .train import Schedule

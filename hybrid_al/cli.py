@@ -62,7 +62,7 @@ def init(
 ) -> None:
     """Look at a data folder or file and write a recipe for it."""
     from .data.describe import describe
-    from .data.views import VIEWS
+    from .data.views.policies import VIEWS
     from .recipe import draft
 
     found = describe(data)

@@ -16,7 +16,7 @@ import torch
 from .core.rundir import seal, sealed
 from .core.types import FloatArray, IntArray
 from .data.loaders import EmbeddingInputs, ImageInputs, blocks
-from .data.views import ViewPolicy, Views
+from .data.views.policies import ViewPolicy, Views
 from .errors import InputError
 from .models.checkpoint import seeded
 from .models.classifier import Classifier, Standardize

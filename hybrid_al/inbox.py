@@ -10,8 +10,8 @@ import yaml
 from .box_worklist import BoxWorklist
 from .core.rundir import RunDir
 from .core.types import IGNORE
-from .data.masks import value_table
-from .mask_oracle import answer_table
+from .data.answers import answer_table
+from .data.readers.masks import value_table
 from .mask_worklist import MaskWorklist, Picture, wording
 from .oracle import WorklistOracle, worklist
 

@@ -7,7 +7,7 @@ import numpy as np
 from . import outlines
 from .core.labels import LabelStore
 from .core.types import IGNORE
-from .data.mask_store import MaskStore
+from .data.stores.masks import MaskStore
 from .regions import Parts
 
 

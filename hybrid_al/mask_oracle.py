@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
-from .boxes import boxes, outside
 from .calibration import Calibration
 from .core.learner import Learner
 from .core.manifest import Manifest, Split
 from .core.rundir import RunDir, write_atomic
 from .core.types import IGNORE, Annotation, AnnotationKind, BoolArray, FloatArray, IntArray, LabelMap
+from .data.answers import answer_file, box_file, from_png, write_answer
+from .data.boxes import boxes, outside
 from .mask_metrics import averaged, structures
 from .oracle import Measured
+from .oracles.weak import points, scribbles, strokes
 from .pixel_honesty import Honesty, a_few
 from .regions import Parts, Regions
-from .weak import points, scribbles, strokes
-
-
-def answer_table(classes: int) -> dict[int, int]:
-    """Value in the files of answers -> class: numbers from 0, `IGNORE` for what was not said."""
-    return {**{c: c for c in range(classes)}, IGNORE: IGNORE}
 
 
 @dataclass(frozen=True)
@@ -75,20 +69,10 @@ class SimulatedMasks:
             return Annotation(index, "skip", None, "simulated", round)
         labels = self.read(index)
         shown = self.answer.shown(labels)
-        target, cost = _filed(self.run, round, index, shown), max(self.answer.cost(labels, shown), 1)
+        target, cost = write_answer(self.run, round, index, shown), max(self.answer.cost(labels, shown), 1)
         if self.answer.boxes:
             write_atomic(box_file(self.run.path / target), json.dumps(boxes(labels).tolist()))
         return Annotation(index, self.answer.kind, target, "simulated", round, cost=float(cost))
-
-
-def box_file(mask: Path) -> Path:
-    """Where the boxes lie that belong to the label map of an answer."""
-    return mask.with_suffix(".json")
-
-
-def read_boxes(mask: Path) -> IntArray:
-    """The boxes (n, 5) of an answer, as `boxes.boxes` gives them."""
-    return np.asarray(json.loads(box_file(mask).read_text()), dtype=np.int64).reshape(-1, 5)
 
 
 @dataclass(frozen=True)
@@ -112,41 +96,13 @@ class SimulatedRegions:
         asked = regions.covered(index, parts)
         shown = np.full(asked.shape, IGNORE, dtype=np.uint8)
         if self.known[index]:
-            earlier = [file for r in range(round) if (file := _file(self.run, r, index)).is_file()]
+            earlier = [file for r in range(round) if (file := answer_file(self.run, r, index)).is_file()]
             before = from_png(earlier[-1].read_bytes()) if earlier else shown
             shown = np.where(asked, self.truth(np.asarray([index], dtype=np.int64))[0], before)
         if (shown == IGNORE).all():
             return Annotation(index, "skip", None, "simulated", round, region=parts)
-        target = _filed(self.run, round, index, shown)
+        target = write_answer(self.run, round, index, shown)
         return Annotation(index, "mask", target, "simulated", round, cost=float(len(parts)), region=parts)
-
-
-def _file(run: RunDir, round: int, index: int) -> Path:
-    """Where the answer about a sample lies."""
-    return run.round_path(round) / "answers" / f"{index:06d}.png"
-
-
-def _filed(run: RunDir, round: int, index: int, labels: LabelMap) -> str:
-    """Write an answer; its path relative to the run directory."""
-    file = _file(run, round, index)
-    write_atomic(file, to_png(labels))
-    return file.relative_to(run.path).as_posix()
-
-
-def to_png(labels: LabelMap) -> bytes:
-    """A label map as a PNG file whose grey values are the classes."""
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(labels).save(out, format="PNG", optimize=False)
-    return out.getvalue()
-
-
-def from_png(file: bytes) -> LabelMap:
-    """What `to_png` made a file of."""
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(file)))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from .core.manifest import Manifest
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import IGNORE, IntArray, LabelMap
-from .data.images import fitted
-from .data.mask_store import MaskStore
-from .data.masks import inside
+from .data.readers.images import fitted
+from .data.readers.masks import inside
+from .data.stores.masks import MaskStore
 from .data.units import UNITS, Superpixels, Unit, Windows
 from .errors import InputError
 from .following import Following
@@ -25,7 +25,7 @@ from .regions import MOST_PARTS, Parts, Regions
 if TYPE_CHECKING:
     import torch
 
-    from .data.store import ImageStore
+    from .data.stores.images import ImageStore
 
 IMAGE = "image"  # the unit that is no part
 

@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from .core.rundir import RunDir, write_atomic
 from .core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
-from .data.images import SUFFIXES, probe
-from .data.masks import SaysNothing, check_size, read_mask, said_in
+from .data.answers import from_png, to_png
+from .data.readers.images import SUFFIXES, probe
+from .data.readers.masks import SaysNothing, check_size, read_mask, said_in
 from .data.samples import reason
 from .errors import AwaitingLabels, InputError
-from .mask_oracle import from_png, to_png
 from .oracle import SKIP, Wording, WorklistOracle
-from .weak import strokes
+from .oracles.weak import strokes
 
 IMAGES = "images"
 SHOWN = 20

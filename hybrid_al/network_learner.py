@@ -17,8 +17,8 @@ from .core.learner import FitResult, Log
 from .core.rng import derive, derive_seed
 from .core.types import BoolArray, FloatArray, IntArray, PredictionBatch
 from .data.loaders import Inputs
-from .data.store import ImageStore
-from .data.views import Views
+from .data.stores.images import ImageStore
+from .data.views.policies import Views
 from .errors import InputError
 from .models.checkpoint import seed_of
 from .models.classifier import Classifier

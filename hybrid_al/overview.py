@@ -20,7 +20,7 @@ from .stopping import Stopping
 if TYPE_CHECKING:
     from .assemble import Project
     from .data.base import Dataset
-    from .data.store import ImageStore
+    from .data.stores.images import ImageStore
     from .models.encoder import Encoder
     from .track.overlay import Overlay
 

@@ -10,10 +10,10 @@ from PIL import Image
 from .core.labels import LabelStore
 from .core.rundir import write_atomic
 from .core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
-from .data.images import fitted
-from .data.masks import resize_mask
+from .data.answers import from_png, to_png
+from .data.readers.images import fitted
+from .data.readers.masks import resize_mask
 from .errors import AwaitingLabels
-from .mask_oracle import from_png, to_png
 from .mask_worklist import MaskWorklist, named
 from .regions import Parts
 

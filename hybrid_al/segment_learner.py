@@ -20,13 +20,13 @@ from .core.learner import FitResult, Log
 from .core.rng import derive, derive_seed
 from .core.rundir import sha256_of
 from .core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
+from .data.answers import answer_table, from_png, read_boxes
 from .data.loaders import blocks, labeled_batches, unlabeled_batches
-from .data.mask_store import MaskStore
-from .data.masks import read_mask
+from .data.readers.masks import read_mask
+from .data.stores.masks import MaskStore
 from .errors import InputError, UnknownName
 from .mask_costs import costs
 from .mask_inputs import Boxes, MaskBatch, MaskInputs
-from .mask_oracle import answer_table, from_png, read_boxes
 from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
 from .pixel_gradients import last_layer_gradients

@@ -16,8 +16,8 @@ from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray
 from .data.base import Dataset, Masks
-from .data.images import fitted, to_uint8
-from .data.mask_store import MaskStore
+from .data.readers.images import fitted, to_uint8
+from .data.stores.masks import MaskStore
 from .errors import InputError, UnknownName
 from .inbox import mask_worklist
 from .mask_metrics import structures
@@ -36,7 +36,7 @@ from .tryout import try_strategy
 if TYPE_CHECKING:
     import torch
 
-    from .data.store import ImageStore
+    from .data.stores.images import ImageStore
     from .models.encoder import Encoder
     from .models.segmenter import Segmenter
     from .network_learner import Foundation
@@ -204,7 +204,7 @@ def learner(
     parted: Parts | None,
 ) -> tuple[SegmentLearner, Scoring]:
     """The learner over masks, which scores samples by their pixels; `base.encoder` is copied, never changed."""
-    from .data.pixel_views import pixel_views
+    from .data.views.pixels import pixel_views
     from .mask_inputs import MaskInputs
     from .segment_learner import SegmentLearner
 

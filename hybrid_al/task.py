@@ -22,7 +22,7 @@ from .spending import Spending
 if TYPE_CHECKING:
     import torch
 
-    from .data.store import ImageStore
+    from .data.stores.images import ImageStore
     from .network_learner import Foundation
     from .train import Schedule
 

@@ -13,7 +13,7 @@ from lightly.models.utils import update_momentum
 from lightly.utils import dist
 from torch import Tensor, nn
 
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
 

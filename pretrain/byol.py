@@ -10,7 +10,7 @@ from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of, follow, rising, teacher_of, two_views

@@ -11,7 +11,7 @@ from lightly.models.utils import select_most_similar
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
 

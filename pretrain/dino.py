@@ -12,7 +12,7 @@ from lightly.models.modules import DINOProjectionHead
 from lightly.models.modules.center import Center
 from torch import Tensor, nn
 
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of, follow, rising, two_views

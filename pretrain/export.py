@@ -12,9 +12,9 @@ import torch
 from hybrid_al.core.embeddings import PLAIN, Embeddings
 from hybrid_al.core.rundir import sha256_of, write_json
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.data.cache import RowCache
 from hybrid_al.data.loaders import blocks
-from hybrid_al.data.store import ImageStore
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.stores.rows import RowCache
 from hybrid_al.models.checkpoint import digest_of, save_weights
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.predict import embed

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from hybrid_al.core.rng import derive_seed
 from hybrid_al.core.rundir import write_arrays
 from hybrid_al.core.types import IntArray
-from hybrid_al.data import draws
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views import draws
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.models.checkpoint import load_into
 from hybrid_al.models.encoder import Encoder

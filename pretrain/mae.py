@@ -12,8 +12,8 @@ from lightly.models.utils import get_at_index, normalize_mean_var, patchify, rep
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from hybrid_al.data.draws import rand
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.draws import rand
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
 

@@ -10,7 +10,7 @@ from lightly.models.modules import MoCoProjectionHead
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of, two_views

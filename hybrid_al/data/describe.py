@@ -10,12 +10,12 @@ import numpy as np
 
 from ..core.manifest import Split
 from ..errors import InputError
-from .folder import find_images
-from .images import SUFFIXES, probe
-from .npz import PREFIXES, Arrays
+from .readers.images import SUFFIXES, probe
 from .samples import reason
+from .sources.folder import find_images
+from .sources.npz import PREFIXES, Arrays
+from .sources.table import read_labels, read_table
 from .splits import NAMES, read_split
-from .table import read_labels, read_table
 
 T = TypeVar("T")
 

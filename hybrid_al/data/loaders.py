@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.types import FloatArray, IntArray
-from .store import ImageStore
-from .views import Views
+from .stores.images import ImageStore
+from .views.policies import Views
 
 
 class Inputs(Protocol):

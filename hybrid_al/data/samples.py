@@ -17,9 +17,9 @@ from ..core.manifest import Manifest, Split
 from ..core.types import IntArray
 from ..errors import InputError, UnreadableImages
 from .base import Dataset, Masks, Pixels
-from .images import READER_VERSION, Window, decode, probe
 from .index import FileIndex
-from .masks import check_size, read_mask, value_table
+from .readers.images import READER_VERSION, Window, decode, probe
+from .readers.masks import check_size, read_mask, value_table
 from .splits import assign
 
 OnError = Literal["stop", "skip"]

@@ -15,8 +15,8 @@ from ..core.rundir import replacing, seal, sealed
 from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
 from .loaders import blocks
-from .masks import inside
-from .store import ImageStore
+from .readers.masks import inside
+from .stores.images import ImageStore
 
 Background = Literal["black", "white"]
 

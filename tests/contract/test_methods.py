@@ -14,9 +14,9 @@ import pretrain.loop as loop_module
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, FloatArray
 from hybrid_al.data.base import Dataset
-from hybrid_al.data.phantom import Phantom
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS, ViewPolicy
+from hybrid_al.data.sources.phantom import Phantom
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.finetune_learner import Finetune
 from hybrid_al.frozen_learner import Frozen

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 import pretrain.loop as loop_module
-from hybrid_al.data.phantom import Phantom
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.sources.phantom import Phantom
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import Encoder, build_encoder
 from pretrain import METHODS, processes

@@ -35,8 +35,8 @@ SCRIPT = """
 from torch import nn
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.loaders import blocks
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.frozen_learner import cached_views
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.checkpoint import seeded
@@ -79,10 +79,10 @@ print(len(views[0]), store.images.nbytes / 2**20, peak - before)
 MASKS = """
 from hybrid_al.core.consistency import Recording
 from hybrid_al.data.base import Dataset
-from hybrid_al.data.mask_store import MaskStore
-from hybrid_al.data.pixel_views import pixel_views
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS
+from hybrid_al.data.stores.masks import MaskStore
+from hybrid_al.data.views.pixels import pixel_views
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.following import Following
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hybrid_al.data.describe import describe
-from hybrid_al.data.npz import Npz
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.table import Csv
+from hybrid_al.data.sources.npz import Npz
+from hybrid_al.data.sources.table import Csv
+from hybrid_al.data.stores.images import ImageStore
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -18,16 +18,17 @@ from PIL import Image
 
 from hybrid_al import loop, outlines
 from hybrid_al.assemble import Project, experiment, open_project
-from hybrid_al.boxes import boxes
 from hybrid_al.calibration import Calibration, calibrate, logs
 from hybrid_al.cli import main
 from hybrid_al.committee import go_on
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.types import IGNORE
-from hybrid_al.data.mask_store import MaskStore
+from hybrid_al.data.answers import read_boxes
+from hybrid_al.data.boxes import boxes
+from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks, read_boxes
+from hybrid_al.mask_oracle import MaskHoldout, SimulatedMasks
 from hybrid_al.metrics import classification
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.pixel_honesty import FEW, a_few

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from hybrid_al.data import medmnist as medmnist_module
-from hybrid_al.data.medmnist import MedMnist
-from hybrid_al.data.npz import Npz
+from hybrid_al.data.sources import medmnist as medmnist_module
+from hybrid_al.data.sources.medmnist import MedMnist
+from hybrid_al.data.sources.npz import Npz
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
 

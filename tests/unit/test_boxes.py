@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.boxes import boxes, lines, outside, tightness
 from hybrid_al.core.types import IGNORE, IntArray, LabelMap
+from hybrid_al.data.boxes import boxes, outside
 from hybrid_al.semi.dense.base import LabeledPixels, labeled_loss
+from hybrid_al.semi.dense.boxes import lines, tightness
 
 SIDE, CLASSES = 8, 3
 NONE: IntArray = np.empty((0, 5), dtype=np.int64)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.data import cache
-from hybrid_al.data.cache import RowCache
+from hybrid_al.data.stores import rows as cache
+from hybrid_al.data.stores.rows import RowCache
 
 
 class Source:

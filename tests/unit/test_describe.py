@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from hybrid_al.data.describe import describe
-from hybrid_al.data.folder import Folder
-from hybrid_al.data.table import Csv
+from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
 
 

@@ -13,10 +13,11 @@ from hybrid_al import following
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
+from hybrid_al.data.answers import from_png
 from hybrid_al.data.units import Windows
 from hybrid_al.errors import InputError
 from hybrid_al.following import Following
-from hybrid_al.mask_oracle import SimulatedRegions, from_png
+from hybrid_al.mask_oracle import SimulatedRegions
 from hybrid_al.proposals import Ripu
 
 N, SIZE, SIDE, MOST = 4, 10, 4, 3

@@ -12,9 +12,9 @@ from torch import nn
 import hybrid_al.frozen_learner as frozen_module
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
-from hybrid_al.data.phantom import Phantom
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS
+from hybrid_al.data.sources.phantom import Phantom
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.frozen_learner import Frozen, cached_views
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.network_learner import Foundation

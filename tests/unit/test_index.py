@@ -12,9 +12,9 @@ from PIL import Image
 import hybrid_al.data.index as index_module
 import hybrid_al.data.samples as samples_module
 from hybrid_al.assemble import open_project
-from hybrid_al.data.folder import Folder
 from hybrid_al.data.index import FileIndex
-from hybrid_al.data.npz import Npz
+from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.sources.npz import Npz
 from hybrid_al.recipe import parse
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
@@ -108,7 +108,7 @@ def test_an_npz_that_lies_still_is_not_unpacked_again(tmp_path: Path, monkeypatc
     index = FileIndex(tmp_path / "i.json")
     first = Npz(path, group="none").load(index)
     index.save()
-    monkeypatch.setattr("hybrid_al.data.npz.content_digest", lambda content: "read again")
+    monkeypatch.setattr("hybrid_al.data.sources.npz.content_digest", lambda content: "read again")
     again = Npz(path, group="none").load(FileIndex(tmp_path / "i.json"))
     assert again.manifest.fingerprint == first.manifest.fingerprint
     assert np.array_equal(again.read(4)[:, :, 0], PIXELS[4])

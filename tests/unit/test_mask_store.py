@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.data.mask_store import MaskStore
-from hybrid_al.data.masks import resize_mask
+from hybrid_al.data.readers.masks import resize_mask
+from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError, UnreadableImages
 
 MAPS = np.random.default_rng(0).integers(0, 3, (6, 5, 8), dtype=np.uint8)

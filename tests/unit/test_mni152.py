@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hybrid_al.assemble import open_project
-from hybrid_al.data import mni152
-from hybrid_al.data.mni152 import SLAB, Mni152, slabs, tissue
+from hybrid_al.data.sources import mni152
+from hybrid_al.data.sources.mni152 import SLAB, Mni152, slabs, tissue
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import load
 

@@ -19,9 +19,9 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.types import Annotation, IntArray, PredictionBatch
 from hybrid_al.data.loaders import labeled_batches
-from hybrid_al.data.npz import Npz
-from hybrid_al.data.phantom import Phantom
-from hybrid_al.data.table import Csv
+from hybrid_al.data.sources.npz import Npz
+from hybrid_al.data.sources.phantom import Phantom
+from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
 from hybrid_al.label_oracle import LabelHoldout, SimulatedLabels
 from hybrid_al.metrics import classification, multilabel

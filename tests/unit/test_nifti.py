@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.data.index import FileIndex
-from hybrid_al.data.nifti import AXES, Axis, Nifti
+from hybrid_al.data.sources.nifti import AXES, Axis, Nifti
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
 SHAPE = (5, 6, 4)  # right, anterior, superior
@@ -257,7 +257,7 @@ def test_volumes_that_lie_still_are_not_read_again(tmp_path: Path, monkeypatch: 
     source, index = Nifti(tmp_path / "data", group="none"), FileIndex(tmp_path / "index.json")
     first = source.load(index)
     index.save()
-    monkeypatch.setattr("hybrid_al.data.nifti.read_volume", None)
+    monkeypatch.setattr("hybrid_al.data.sources.nifti.read_volume", None)
     again = source.load(FileIndex(tmp_path / "index.json"))
     assert again.manifest.fingerprint == first.manifest.fingerprint
 

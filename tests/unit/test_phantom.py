@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybrid_al.data.phantom import KINDS, Phantom
+from hybrid_al.data.sources.phantom import KINDS, Phantom
 from hybrid_al.errors import InputError
 
 SMALL = Phantom(n_pool=120, n_val=30, n_test=40)
@@ -68,7 +68,7 @@ def test_some_images_show_a_cell_again() -> None:
 
 def test_same_seed_same_images_other_seed_others() -> None:
     code = (
-        "import hashlib; from hybrid_al.data.phantom import Phantom; "
+        "import hashlib; from hybrid_al.data.sources.phantom import Phantom; "
         "d = Phantom(n_pool=120, n_val=30, n_test=40).load(); print(d.manifest.fingerprint)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybrid_al.data.pixel_views import PixelViews, pixel_views
-from hybrid_al.data.views import VIEWS, ViewPolicy, Views
+from hybrid_al.data.views.pixels import PixelViews, pixel_views
+from hybrid_al.data.views.policies import VIEWS, ViewPolicy, Views
 
 STILL = ViewPolicy()
 

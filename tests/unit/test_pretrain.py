@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.types import FloatArray
-from hybrid_al.data.phantom import Phantom
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS
+from hybrid_al.data.sources.phantom import Phantom
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.errors import HybridALError, InputError, UnknownName
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import build_encoder

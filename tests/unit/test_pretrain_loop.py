@@ -13,10 +13,10 @@ from torch import Tensor
 
 from hybrid_al.assemble import open_project
 from hybrid_al.core.types import IntArray
-from hybrid_al.data import draws
-from hybrid_al.data.phantom import Phantom
-from hybrid_al.data.store import ImageStore
-from hybrid_al.data.views import VIEWS, ViewPolicy
+from hybrid_al.data.sources.phantom import Phantom
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views import draws
+from hybrid_al.data.views.policies import VIEWS, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import load

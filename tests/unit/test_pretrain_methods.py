@@ -12,7 +12,7 @@ from lightly.loss import DINOLoss
 from lightly.models.modules import MaskedVisionTransformerTIMM
 from torch import Tensor, nn
 
-from hybrid_al.data.views import ViewPolicy
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.checkpoint import seeded
 from hybrid_al.models.encoder import Encoder, build_encoder

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_al.assemble import open_project
 from hybrid_al.core.rundir import RunDir
-from hybrid_al.data.store import ImageStore
+from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.recipe import parse
 
 RECIPE = {

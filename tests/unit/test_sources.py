@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid_al.data import SOURCES
-from hybrid_al.data.folder import Folder
-from hybrid_al.data.table import Csv
+from hybrid_al.data.sources import SOURCES
+from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
 

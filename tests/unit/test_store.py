@@ -13,7 +13,7 @@ from PIL import Image
 
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.data.base import Dataset, Pixels
-from hybrid_al.data.store import ImageStore
+from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.errors import InputError, UnreadableImages
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)

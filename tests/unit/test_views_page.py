@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_al.data.views import VIEWS, ViewPolicy
+from hybrid_al.data.views.policies import VIEWS, ViewPolicy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
 KINDS = ("pretrain", "weak", "strong")

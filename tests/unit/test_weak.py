@@ -7,7 +7,7 @@ import pytest
 
 from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.mask_oracle import ANSWERS
-from hybrid_al.weak import points, scribbles, strokes
+from hybrid_al.oracles.weak import points, scribbles, strokes
 
 
 def shapes() -> LabelMap:

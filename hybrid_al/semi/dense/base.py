@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...boxes import Lines, tightness
 from ...core.types import IGNORE, IntArray
 from ..base import Evidence, Labeled, Models, Step
+from .boxes import Lines, tightness
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.manifest import Split
-from ..core.rng import derive, derive_seed
-from ..core.types import BoolArray, FloatArray, IntArray
-from ..errors import InputError
-from .base import Dataset, Masks, Pixels
-from .index import FileIndex
-from .samples import Sample, content_digest, make_dataset
+from ...core.manifest import Split
+from ...core.rng import derive, derive_seed
+from ...core.types import BoolArray, FloatArray, IntArray
+from ...errors import InputError
+from ..base import Dataset, Masks, Pixels
+from ..index import FileIndex
+from ..samples import Sample, content_digest, make_dataset
 
 
 class Kind(NamedTuple):

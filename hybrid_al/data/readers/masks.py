@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..core.types import IGNORE, BoolArray, IntArray, LabelMap
-from ..errors import InputError, UnknownName
+from ...core.types import IGNORE, BoolArray, IntArray, LabelMap
+from ...errors import InputError, UnknownName
 from .images import MAX_PIXELS, fitted, opened
 
 MASK_READER_VERSION = "1"

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..core.types import FloatArray, LabelMap
-from ..errors import InputError, UnreadableImages
-from .base import Dataset, Masks, Pixels
-from .images import Window
-from .index import FileIndex
-from .masks import to_classes, value_table
-from .samples import OnError, Sample, check_settings, content_digest, make_dataset, reason
+from ...core.types import FloatArray, LabelMap
+from ...errors import InputError, UnreadableImages
+from ..base import Dataset, Masks, Pixels
+from ..index import FileIndex
+from ..readers.images import Window
+from ..readers.masks import to_classes, value_table
+from ..samples import OnError, Sample, check_settings, content_digest, make_dataset, reason
 from .table import Csv
 
 if TYPE_CHECKING:

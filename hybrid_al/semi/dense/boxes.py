@@ -1,43 +1,14 @@
-"""Boxes around structures as all that is known of them: the boxes of a label map, and the loss that they give."""
+"""Boxes as all that is known of a mask: their rows and columns in views, and the loss that they give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.ndimage import find_objects, label
 from torch import Tensor
 
-from .core.types import IGNORE, IntArray, LabelMap
-from .weak import TOUCHING
-
-
-def boxes(labels: LabelMap) -> IntArray:
-    """The bounding boxes of the structures in a label map (H, W): rows (class, top, left, bottom, right).
-
-    A structure is a connected piece of one class; `bottom` and `right` are the first row and column beyond.
-    """
-    found = [
-        (c, rows.start, columns.start, rows.stop, columns.stop)
-        for c in np.unique(labels[(labels != 0) & (labels != IGNORE)]).tolist()
-        for rows, columns in find_objects(label(labels == c, TOUCHING)[0])
-    ]
-    return np.asarray(found, dtype=np.int64).reshape(-1, 5)
-
-
-def outside(labels: LabelMap) -> LabelMap:
-    """A label map (H, W) of which what lies in no box is left: the background."""
-    return background(labels, boxes(labels))
-
-
-def background(labels: LabelMap, rows: IntArray) -> LabelMap:
-    """A label map (H, W) without what lies in the boxes (n, 5)."""
-    out = labels.copy()
-    for _, top, left, bottom, right in rows.tolist():
-        out[top:bottom, left:right] = IGNORE
-    return out
+from ...core.types import IntArray
 
 
 @dataclass(frozen=True)

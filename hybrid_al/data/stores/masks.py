@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ..core.rundir import replacing, seal, sealed
-from ..core.types import IGNORE, IntArray, LabelMap
-from ..errors import InputError, UnreadableImages
-from .masks import MASK_READER_VERSION, resize_mask
-from .samples import reason
+from ...core.rundir import replacing, seal, sealed
+from ...core.types import IGNORE, IntArray, LabelMap
+from ...errors import InputError, UnreadableImages
+from ..readers.masks import MASK_READER_VERSION, resize_mask
+from ..samples import reason
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
-from ..core.rundir import replacing, seal, sealed
-from ..core.types import IntArray
-from ..errors import InputError, UnreadableImages
-from .base import Dataset
-from .images import READER_VERSION, resize, to_channels, to_uint8
+from ...core.rundir import replacing, seal, sealed
+from ...core.types import IntArray
+from ...errors import InputError, UnreadableImages
+from ..base import Dataset
+from ..readers.images import READER_VERSION, resize, to_channels, to_uint8
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ..core.rundir import replacing, seal, sealed
-from ..core.types import IntArray
+from ...core.rundir import replacing, seal, sealed
+from ...core.types import IntArray
 
 SHARD = 8192  # rows; what is lost at most when a process dies
 

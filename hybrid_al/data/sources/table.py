@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, UnknownName
-from .base import Dataset
-from .images import Window
-from .index import FileIndex
-from .samples import OnError, Sample, check_settings, files_dataset
-from .splits import read_split
+from ...errors import InputError, UnknownName
+from ..base import Dataset
+from ..index import FileIndex
+from ..readers.images import Window
+from ..samples import OnError, Sample, check_settings, files_dataset
+from ..splits import read_split
 
 ROLES = ("path", "label", "mask", "group", "split")
 Line = tuple[int, dict[str, str]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .views import ViewPolicy, Views
+from .policies import ViewPolicy, Views
 
 GEOMETRY = ("crop", "shift", "hflip", "vflip", "rotate")
 

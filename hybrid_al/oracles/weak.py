@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
-from .core.types import IGNORE, BoolArray, LabelMap
-
-TOUCHING = np.ones((3, 3), dtype=np.int64)  # pixels touch at their corners too
+from ..core.types import IGNORE, BoolArray, LabelMap
+from ..data.boxes import TOUCHING
 
 
 def points(labels: LabelMap) -> LabelMap:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, UnknownName
-from .base import Dataset
-from .index import FileIndex
+from ...errors import InputError, UnknownName
+from ..base import Dataset
+from ..index import FileIndex
 from .npz import Npz
 
 SIZES = (28, 64, 128, 224)

@@ -9,13 +9,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from ..core.manifest import Split
-from ..errors import InputError, UnknownName
-from .base import Dataset
-from .images import SUFFIXES, Window
-from .index import FileIndex
-from .samples import OnError, Sample, check_settings, files_dataset
-from .splits import NAMES
+from ...core.manifest import Split
+from ...errors import InputError, UnknownName
+from ..base import Dataset
+from ..index import FileIndex
+from ..readers.images import SUFFIXES, Window
+from ..samples import OnError, Sample, check_settings, files_dataset
+from ..splits import NAMES
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from ..core.rundir import write_atomic
-from ..core.types import LabelMap
-from ..errors import InputError
-from .base import Dataset
-from .index import FileIndex
+from ...core.rundir import write_atomic
+from ...core.types import LabelMap
+from ...errors import InputError
+from ..base import Dataset
+from ..index import FileIndex
 from .nifti import Nifti
 
 CLASSES = ("background", "gray matter", "white matter")

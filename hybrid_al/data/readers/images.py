@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..errors import InputError
-from .base import Pixels
+from ...errors import InputError
+from ..base import Pixels
 
 READER_VERSION = "1"
 """Raise it when decoding or resizing gives other pixels than before: caches of decoded images hang on it."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.manifest import Split
-from ..errors import InputError, UnknownName, UnreadableImages
-from .base import Dataset, Pixels
-from .images import READER_VERSION, Window, to_pixels
-from .index import FileIndex
-from .samples import OnError, Sample, check_settings, content_digest, make_dataset
+from ...core.manifest import Split
+from ...errors import InputError, UnknownName, UnreadableImages
+from ..base import Dataset, Pixels
+from ..index import FileIndex
+from ..readers.images import READER_VERSION, Window, to_pixels
+from ..samples import OnError, Sample, check_settings, content_digest, make_dataset
 
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
 

@@ -1,0 +1,1 @@
+"""Views: how an image is changed before a network sees it."""

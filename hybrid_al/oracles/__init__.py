@@ -1,0 +1,1 @@
+"""Oracles: who answers queries, and how."""
