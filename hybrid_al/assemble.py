@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from .calibration import Calibrating
 from .core.embeddings import PLAIN, USED, Embeddings
 from .core.learner import Learner
 from .core.registry import component
@@ -25,10 +24,11 @@ from .data.index import FileIndex
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .loop import Experiment
+from .metrics.calibration import Calibrating
 from .query import STRATEGIES
 from .query.base import COLD, Scoring
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
-from .regions import Parts
+from .regions.base import Parts
 from .stopping import Stopping
 from .task import task_of
 from .track.base import Trackers

@@ -15,11 +15,12 @@ from .core.rundir import RunDir
 from .core.types import BoolArray, IntArray
 from .data.base import Dataset
 from .errors import InputError
-from .oracle import Holdout, Oracle, SimulatedOracle, worklist
+from .metrics.holdout import Holdout
+from .oracle import Oracle, SimulatedOracle, worklist
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe
-from .regions import Parts
+from .regions.base import Parts
 
 if TYPE_CHECKING:
     import torch

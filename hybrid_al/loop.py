@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .calibration import Calibrating, Calibration, calibrate, logs
 from .core.consistency import Consistency
 from .core.embeddings import Embeddings
 from .core.labels import LabelStore
@@ -26,12 +25,12 @@ from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
 from .core.types import FloatArray, IntArray, LabelMap, Need, PredictionBatch, Round
 from .errors import InputError, NonFiniteLoss
-from .label_oracle import LabelHoldout
-from .mask_oracle import MaskHoldout
-from .oracle import Holdout, Oracle, SimulatedOracle
-from .pixel_honesty import FEW, a_few
+from .metrics.calibration import Calibrating, Calibration, calibrate, logs
+from .metrics.holdout import Holdout, LabelHoldout, MaskHoldout
+from .metrics.pixel_calibration import FEW, a_few
+from .oracle import Oracle, SimulatedOracle
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
-from .regions import Parts, Regions
+from .regions.base import Parts, Regions
 from .spending import Spending, spent_out
 from .stopping import AGREEMENT, IMAGES, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to

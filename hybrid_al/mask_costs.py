@@ -8,7 +8,7 @@ from . import outlines
 from .core.labels import LabelStore
 from .core.types import IGNORE
 from .data.stores.masks import MaskStore
-from .regions import Parts
+from .regions.base import Parts
 
 
 def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | None) -> dict[str, float]:

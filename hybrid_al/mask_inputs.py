@@ -13,7 +13,7 @@ from .data.readers.masks import inside
 from .data.stores.images import ImageStore
 from .data.stores.masks import MaskStore
 from .data.views.pixels import PixelViews
-from .regions import Regions
+from .regions.base import Regions
 from .semi.dense.base import LabeledPixels, UnlabeledPixels
 from .semi.dense.boxes import lines
 

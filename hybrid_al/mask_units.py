@@ -15,12 +15,12 @@ from .core.types import IGNORE, IntArray, LabelMap
 from .data.readers.images import fitted
 from .data.readers.masks import inside
 from .data.stores.masks import MaskStore
-from .data.units import UNITS, Superpixels, Unit, Windows
 from .errors import InputError
-from .following import Following
-from .proposals import BOXES, BoxUnit, Peaks, Ripu
 from .recipe import Recipe
-from .regions import MOST_PARTS, Parts, Regions
+from .regions.base import MOST_PARTS, Parts, Regions
+from .regions.fixed import UNITS, Superpixels, Unit, Windows
+from .regions.proposals import BOXES, BoxUnit, Peaks, Ripu
+from .regions.proposed import Following
 
 if TYPE_CHECKING:
     import torch

@@ -15,12 +15,13 @@ from .core.rundir import RunDir
 from .core.types import Annotation, BoolArray, FloatArray, IntArray
 from .data.base import Dataset
 from .errors import InputError, UnknownName
-from .label_oracle import LabelHoldout, SimulatedLabels
+from .label_oracle import SimulatedLabels
+from .metrics.holdout import LabelHoldout
 from .oracle import BETWEEN, NONE, SKIP, Oracle, worklist
 from .query import QueryStrategy
 from .query.base import Predictor, Scorer, Scoring
 from .recipe import Recipe
-from .regions import Parts, Regions
+from .regions.base import Parts, Regions
 from .scores import samples as scores
 from .tryout import try_strategy
 

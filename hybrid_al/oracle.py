@@ -12,13 +12,10 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from .calibration import Calibration, logs, reliability
-from .core.learner import Learner
-from .core.manifest import Manifest, Split
+from .core.manifest import Manifest
 from .core.rundir import RunDir, write_atomic
-from .core.types import Annotation, AnnotationKind, FloatArray, IntArray, Target
+from .core.types import Annotation, AnnotationKind, IntArray, Target
 from .errors import AwaitingLabels, InputError, UnknownName
-from .metrics import classification
 
 SKIP = "skip"
 NONE = "none"
@@ -176,54 +173,6 @@ class WorklistOracle:
 
     def _means(self, where: str, said: str) -> tuple[AnnotationKind, Target]:
         return ("skip", None) if said == SKIP else (self.wording.kind, self.wording.read(where, said, self.classes))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """`<split>/<metric>`, and a reliability diagram (3, bins) of each split (see `calibration.reliability`).
-
-    Those of calibrated probabilities are named `<split>/<metric>_calibrated` and `<split>_calibrated`.
-    """
-
-    metrics: dict[str, float]
-    reliability: dict[str, FloatArray]
-
-
-CALIBRATED = ("nll", "ece", "classwise_ece", "brier")
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """The val and test labels (N,), -1 where unknown: the learner never sees them, it is only measured by them."""
-
-    manifest: Manifest
-    truth: IntArray
-
-    def known(self, split: Split) -> IntArray:
-        """Labeled samples of a split (K,)."""
-        where = self.manifest.indices(split)
-        return where[self.truth[where] >= 0]
-
-    def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
-        """Class probabilities (K, C) and classes (K,) of the labeled samples of a split."""
-        where = self.known(split)
-        return np.concatenate([b.probs.mean(axis=1) for b in learner.predict(where)]), self.truth[where]
-
-    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """Every split that has labels; calibrated as well, but for the split that the calibration was fitted on."""
-        found = Measured({}, {})
-        for split in ("val", "test"):
-            if not len(self.known(split)):
-                continue
-            probs, truth = self.answers(learner, split)
-            found.metrics.update({f"{split}/{name}": value for name, value in classification(probs, truth).items()})
-            found.reliability[split] = reliability(probs, truth)
-            if calibration is not None and split != fitted_on:
-                mended = calibration.probs(logs(probs))
-                after = classification(mended, truth)
-                found.metrics.update({f"{split}/{name}_calibrated": after[name] for name in CALIBRATED})
-                found.reliability[f"{split}_calibrated"] = reliability(mended, truth)
-        return found
 
 
 def worklist(run: RunDir) -> WorklistOracle:

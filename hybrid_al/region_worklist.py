@@ -15,7 +15,7 @@ from .data.readers.images import fitted
 from .data.readers.masks import resize_mask
 from .errors import AwaitingLabels
 from .mask_worklist import MaskWorklist, named
-from .regions import Parts
+from .regions.base import Parts
 
 ASKED = "asked"
 KNOWN = "known"

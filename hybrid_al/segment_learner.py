@@ -27,12 +27,12 @@ from .data.stores.masks import MaskStore
 from .errors import InputError, UnknownName
 from .mask_costs import costs
 from .mask_inputs import Boxes, MaskBatch, MaskInputs
+from .metrics.pixel_calibration import a_few
 from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
 from .pixel_gradients import last_layer_gradients
-from .pixel_honesty import a_few
 from .pixel_record import MapRecorder
-from .regions import Parts, Regions
+from .regions.base import Parts, Regions
 from .scores.pixels import PIXEL_SCORES, Reduction, by_part
 from .scores.regions import PART_SCORES
 from .semi.base import Evidence, Models

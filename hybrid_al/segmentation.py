@@ -20,16 +20,17 @@ from .data.readers.images import fitted, to_uint8
 from .data.stores.masks import MaskStore
 from .errors import InputError, UnknownName
 from .inbox import mask_worklist
-from .mask_metrics import structures
-from .mask_oracle import ANSWERS, MaskHoldout, SimulatedMasks, SimulatedRegions, network_spacing
+from .mask_oracle import ANSWERS, SimulatedMasks, SimulatedRegions
 from .mask_units import check_skimage, check_unit, parts_of, unit_said
 from .mask_worklist import MaskWorklist
+from .metrics.holdout import MaskHoldout, network_spacing
+from .metrics.segmentation import structures
 from .oracle import Oracle, WorklistOracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
 from .region_worklist import RegionWorklist
-from .regions import Parts
+from .regions.base import Parts
 from .spending import Spending
 from .tryout import try_strategy
 

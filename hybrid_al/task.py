@@ -10,13 +10,12 @@ from .core.learner import Learner
 from .core.rundir import RunDir
 from .core.types import BoolArray
 from .data.base import Dataset
-from .label_oracle import LabelHoldout
-from .mask_oracle import MaskHoldout
-from .oracle import Holdout, Oracle
+from .metrics.holdout import Holdout, LabelHoldout, MaskHoldout
+from .oracle import Oracle
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe
-from .regions import Parts
+from .regions.base import Parts
 from .spending import Spending
 
 if TYPE_CHECKING:

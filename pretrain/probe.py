@@ -16,7 +16,7 @@ from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.distances import nearest
-from hybrid_al.metrics import classification
+from hybrid_al.metrics.classification import classification
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.1

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.rundir import write_atomic
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
-from ..metrics import aubc
+from ..metrics.classification import aubc
 
 COLUMNS = ("strategy", "objective", "learner", "seed", "round", "labels", "metric", "value")
 FULL = "full"

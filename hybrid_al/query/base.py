@@ -13,7 +13,7 @@ from ..core.embeddings import Embeddings, Metric
 from ..core.labels import LabelStore
 from ..core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from ..errors import InputError
-from ..regions import Regions
+from ..regions.base import Regions
 
 COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
 """What there is before any model: a strategy that needs no more can start cold."""

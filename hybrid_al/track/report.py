@@ -17,7 +17,7 @@ import yaml
 
 from ..core.rundir import write_atomic
 from ..errors import InputError
-from ..metrics import aubc
+from ..metrics.classification import aubc
 from . import figures, page
 from .figures import Figure
 from .overlay import Overlay

@@ -83,15 +83,15 @@ from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.data.views.pixels import pixel_views
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
-from hybrid_al.following import Following
+from hybrid_al.regions.proposed import Following
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
-from hybrid_al.pixel_honesty import FEW, Honesty, a_few
+from hybrid_al.metrics.pixel_calibration import FEW, Honesty, a_few
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.scores.pixels import Boundary
-from hybrid_al.proposals import Peaks, Ripu
+from hybrid_al.regions.proposals import Peaks, Ripu
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.mask_inputs import MaskInputs
 from hybrid_al.segment_learner import SCHEDULE, SegmentLearner

@@ -16,12 +16,12 @@ from hybrid_al.assemble import Project, check_components, experiment, open_proje
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
 from hybrid_al.bench.runner import Paths, open_variants
-from hybrid_al.calibration import calibrate, logs
 from hybrid_al.cli import main
 from hybrid_al.core.consistency import Consistency
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
-from hybrid_al.label_oracle import LabelHoldout
+from hybrid_al.metrics.calibration import calibrate, logs
+from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.overview import standing
 from hybrid_al.recipe import parse
 from hybrid_al.track.base import Trackers

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hybrid_al.core.types import FloatArray
-from hybrid_al.metrics import aubc
+from hybrid_al.metrics.classification import aubc
 from hybrid_al.scores.samples import entropy, fuse, least_confidence, margin, mid_ranks
 
 quick = settings(max_examples=50, deadline=None)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hybrid_al.calibration import (
+from hybrid_al.core.types import FloatArray, IntArray
+from hybrid_al.errors import InputError
+from hybrid_al.metrics.calibration import (
     Calibrating,
     Calibration,
     Method,
@@ -21,9 +23,7 @@ from hybrid_al.calibration import (
     temperature_scaling,
     vector_scaling,
 )
-from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.errors import InputError
-from hybrid_al.metrics import calibration_error
+from hybrid_al.metrics.classification import calibration_error
 
 
 def honest(n: int, c: int, seed: int = 0) -> tuple[FloatArray, IntArray]:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import following
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
 from hybrid_al.data.answers import from_png
-from hybrid_al.data.units import Windows
 from hybrid_al.errors import InputError
-from hybrid_al.following import Following
 from hybrid_al.mask_oracle import SimulatedRegions
-from hybrid_al.proposals import Ripu
+from hybrid_al.regions import proposed as following
+from hybrid_al.regions.fixed import Windows
+from hybrid_al.regions.proposals import Ripu
+from hybrid_al.regions.proposed import Following
 
 N, SIZE, SIDE, MOST = 4, 10, 4, 3
 GRID = 9  # windows of the grid

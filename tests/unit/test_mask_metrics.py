@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError
-from hybrid_al.mask_metrics import averaged, dice, hd95, structures
+from hybrid_al.metrics.segmentation import averaged, dice, hd95, structures
 
 
 def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:

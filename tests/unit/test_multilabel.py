@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hybrid_al.calibration import calibrate, logs
 from hybrid_al.core.consistency import ConsistencyRecorder, Recording
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
@@ -23,8 +22,10 @@ from hybrid_al.data.sources.npz import Npz
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
-from hybrid_al.label_oracle import LabelHoldout, SimulatedLabels
-from hybrid_al.metrics import classification, multilabel
+from hybrid_al.label_oracle import SimulatedLabels
+from hybrid_al.metrics.calibration import calibrate, logs
+from hybrid_al.metrics.classification import classification, multilabel
+from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
 from hybrid_al.scores import samples as scores

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybrid_al.calibration import reliability
 from hybrid_al.core.types import IGNORE, FloatArray, LabelMap, PredictionBatch
-from hybrid_al.metrics import classification
-from hybrid_al.pixel_honesty import FEW, Honesty, a_few
+from hybrid_al.metrics.calibration import reliability
+from hybrid_al.metrics.classification import classification
+from hybrid_al.metrics.pixel_calibration import FEW, Honesty, a_few
 
 
 def maps(n: int, classes: int, seed: int) -> tuple[FloatArray, LabelMap]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hybrid_al.errors import InputError
-from hybrid_al.proposals import BOXES, Peaks, Ripu, window_sums
+from hybrid_al.regions.proposals import BOXES, Peaks, Ripu, window_sums
 from hybrid_al.scores import samples as scores
 
 B, C, H, W = 3, 3, 13, 13

@@ -20,7 +20,8 @@ from hybrid_al.core.rundir import RunDir, write_arrays
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from hybrid_al.errors import InputError
 from hybrid_al.loop import Experiment, play, select
-from hybrid_al.oracle import Holdout, SimulatedOracle
+from hybrid_al.metrics.holdout import Holdout
+from hybrid_al.oracle import SimulatedOracle
 from hybrid_al.query import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, QueryState, QueryStrategy, Random
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.recipe import parse

@@ -19,7 +19,7 @@ import pytest
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
-from hybrid_al.metrics import aubc
+from hybrid_al.metrics.classification import aubc
 from hybrid_al.track import figures
 from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
 from hybrid_al.track.runview import once, sort_metrics

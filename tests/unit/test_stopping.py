@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from hybrid_al import loop
-from hybrid_al.calibration import Calibrating, calibrate, logs
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.learner import FitResult, Log
@@ -21,8 +20,10 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query, Round
 from hybrid_al.errors import InputError, NonFiniteLoss
 from hybrid_al.loop import Experiment
-from hybrid_al.metrics import classification
-from hybrid_al.oracle import Holdout, SimulatedOracle
+from hybrid_al.metrics.calibration import Calibrating, calibrate, logs
+from hybrid_al.metrics.classification import classification
+from hybrid_al.metrics.holdout import Holdout
+from hybrid_al.oracle import SimulatedOracle
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.random import Random
 from hybrid_al.stopping import AGREEMENT, GAIN, Stopping, expected_gain, kappa, signals, stop_set

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import InputError
-from .regions import MOST_PARTS
-from .scores.pixels import entropy
+from ..errors import InputError
+from ..scores.pixels import entropy
+from .base import MOST_PARTS
 
 
 @runtime_checkable

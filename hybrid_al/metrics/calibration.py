@@ -13,8 +13,8 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from .core.types import FloatArray, IntArray
-from .errors import InputError
+from ..core.types import FloatArray, IntArray
+from ..errors import InputError
 
 Method = Literal["temperature", "vector", "dirichlet"]
 

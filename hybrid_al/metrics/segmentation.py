@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .core.types import IGNORE, BoolArray, FloatArray, LabelMap
-from .errors import InputError
+from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
+from ..errors import InputError
 
 
 def dice(predicted: BoolArray, truth: BoolArray) -> float:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core.types import FloatArray, IntArray
+from ..errors import InputError
 from .calibration import brier, classwise_error
-from .core.types import FloatArray, IntArray
-from .errors import InputError
 
 
 def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:

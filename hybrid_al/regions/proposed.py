@@ -11,13 +11,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from .core.labels import LabelStore
-from .core.rundir import RunDir, write_arrays
-from .core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
-from .data.loaders import blocks
-from .errors import InputError
+from ..core.labels import LabelStore
+from ..core.rundir import RunDir, write_arrays
+from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
+from ..data.loaders import blocks
+from ..errors import InputError
+from .base import Predict, Regions
 from .proposals import BoxUnit
-from .regions import Predict, Regions
 
 BLOCK = 4096  # boxes at a time
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.rng import derive
+from ..core.types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
 from .calibration import Calibration, logs
-from .core.rng import derive
-from .core.types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
 
 BINS = 15
 FEW = 64  # pixels that stand for an image where all would be too many

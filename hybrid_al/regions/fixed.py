@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..core.types import BoolArray, IntArray
 from ..errors import InputError
-from ..regions import MOST_PARTS
+from .base import MOST_PARTS
 
 
 class Unit(Protocol):

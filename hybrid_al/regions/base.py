@@ -8,8 +8,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from .core.labels import LabelStore
-from .core.types import BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
+from ..core.labels import LabelStore
+from ..core.types import BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 
 MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
 

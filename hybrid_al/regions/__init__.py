@@ -1,0 +1,1 @@
+"""Regions: the parts of images that a query may ask about."""
