@@ -16,7 +16,9 @@ from .core.types import BoolArray, IntArray
 from .data.base import Dataset
 from .errors import InputError
 from .metrics.holdout import Holdout
-from .oracle import Oracle, SimulatedOracle, worklist
+from .oracles.base import Oracle
+from .oracles.simulated import SimulatedOracle
+from .oracles.worklist import worklist
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe

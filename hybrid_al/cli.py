@@ -161,7 +161,7 @@ def labels(
 ) -> None:
     """Take annotations in: checked whole, then taken over at once."""
     from .core.rundir import RunDir
-    from .inbox import inbox
+    from .oracles.inbox import inbox
 
     disk = RunDir(run)
     disk.facts()

@@ -28,7 +28,8 @@ from .errors import InputError, NonFiniteLoss
 from .metrics.calibration import Calibrating, Calibration, calibrate, logs
 from .metrics.holdout import Holdout, LabelHoldout, MaskHoldout
 from .metrics.pixel_calibration import FEW, a_few
-from .oracle import Oracle, SimulatedOracle
+from .oracles.base import Oracle
+from .oracles.simulated import SimulatedOracle
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
 from .regions.base import Parts, Regions
 from .spending import Spending, spent_out

@@ -15,9 +15,10 @@ from .core.rundir import RunDir
 from .core.types import Annotation, BoolArray, FloatArray, IntArray
 from .data.base import Dataset
 from .errors import InputError, UnknownName
-from .label_oracle import SimulatedLabels
 from .metrics.holdout import LabelHoldout
-from .oracle import BETWEEN, NONE, SKIP, Oracle, worklist
+from .oracles.base import BETWEEN, NONE, SKIP, Oracle
+from .oracles.simulated import SimulatedLabels
+from .oracles.worklist import worklist
 from .query import QueryStrategy
 from .query.base import Predictor, Scorer, Scoring
 from .recipe import Recipe

@@ -25,11 +25,11 @@ from .data.loaders import blocks, labeled_batches, unlabeled_batches
 from .data.readers.masks import read_mask
 from .data.stores.masks import MaskStore
 from .errors import InputError, UnknownName
-from .mask_costs import costs
 from .mask_inputs import Boxes, MaskBatch, MaskInputs
 from .metrics.pixel_calibration import a_few
 from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
+from .oracles.effort import costs
 from .pixel_gradients import last_layer_gradients
 from .pixel_record import MapRecorder
 from .regions.base import Parts, Regions

@@ -19,17 +19,18 @@ from .data.base import Dataset, Masks
 from .data.readers.images import fitted, to_uint8
 from .data.stores.masks import MaskStore
 from .errors import InputError, UnknownName
-from .inbox import mask_worklist
-from .mask_oracle import ANSWERS, SimulatedMasks, SimulatedRegions
 from .mask_units import check_skimage, check_unit, parts_of, unit_said
-from .mask_worklist import MaskWorklist
 from .metrics.holdout import MaskHoldout, network_spacing
 from .metrics.segmentation import structures
-from .oracle import Oracle, WorklistOracle
+from .oracles.base import Oracle
+from .oracles.inbox import mask_worklist
+from .oracles.masks import MaskWorklist
+from .oracles.regions import RegionWorklist
+from .oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
+from .oracles.worklist import WorklistOracle
 from .query import STRATEGIES, QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe, SegmentationSection
-from .region_worklist import RegionWorklist
 from .regions.base import Parts
 from .spending import Spending
 from .tryout import try_strategy

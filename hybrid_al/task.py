@@ -11,7 +11,7 @@ from .core.rundir import RunDir
 from .core.types import BoolArray
 from .data.base import Dataset
 from .metrics.holdout import Holdout, LabelHoldout, MaskHoldout
-from .oracle import Oracle
+from .oracles.base import Oracle
 from .query import QueryStrategy
 from .query.base import Scoring
 from .recipe import Recipe

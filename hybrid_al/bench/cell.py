@@ -14,7 +14,7 @@ from .. import loop
 from ..assemble import Project, experiment, open_project
 from ..core.rundir import RunDir
 from ..loop import Experiment
-from ..oracle import SimulatedOracle
+from ..oracles.simulated import SimulatedOracle
 from ..recipe import Recipe
 from ..track.base import Trackers
 from .results import CHEATING, END, Cell, Row

@@ -15,7 +15,7 @@ from ..core.rundir import write_json
 from ..errors import InputError
 
 PACKAGES = ("hybrid_al", "pretrain")
-LOOP = ("hybrid_al.loop", "hybrid_al.metrics.classification", "hybrid_al.oracle")
+LOOP = ("hybrid_al.loop", "hybrid_al.metrics.classification", "hybrid_al.oracles.worklist")
 # these decide no number of a loop, name everything there is, or hold values that are noted as such
 APART = tuple(
     f"hybrid_al.{name}" for name in ("assemble", "bench", "classification", "cli", "overview", "recipe", "track")

@@ -45,7 +45,7 @@ def ripu(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
 def boundary(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     """Pixels of predicted structures that share a side with a pixel of another class of their part: its outlines.
 
-    As `outlines.boundary` of a label map, but for sides between two parts.
+    As `effort.boundary` of a label map, but for sides between two parts.
     """
     labels, known = probs_BSCHW.mean(dim=1).argmax(dim=1), parts_BHW != IGNORE
     edge = torch.zeros_like(known)

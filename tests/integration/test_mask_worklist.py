@@ -13,13 +13,13 @@ import yaml
 from PIL import Image
 
 from hybrid_al.assemble import experiment, open_project
-from hybrid_al.box_worklist import COLUMNS
 from hybrid_al.cli import main
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE
 from hybrid_al.data.readers.masks import resize_mask
 from hybrid_al.errors import AwaitingLabels, InputError
-from hybrid_al.inbox import inbox
+from hybrid_al.oracles.boxes import COLUMNS
+from hybrid_al.oracles.inbox import inbox
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.segment_learner import SegmentLearner

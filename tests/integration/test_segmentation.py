@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hybrid_al import loop, outlines
+from hybrid_al import loop
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.committee import go_on
@@ -27,11 +27,12 @@ from hybrid_al.data.answers import read_boxes
 from hybrid_al.data.boxes import boxes
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.mask_oracle import SimulatedMasks
 from hybrid_al.metrics.calibration import Calibration, calibrate, logs
 from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import MaskHoldout
 from hybrid_al.metrics.pixel_calibration import FEW, a_few
+from hybrid_al.oracles import effort as outlines
+from hybrid_al.oracles.simulated import SimulatedMasks
 from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Regions

@@ -14,7 +14,7 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
 from hybrid_al.data.answers import from_png
 from hybrid_al.errors import InputError
-from hybrid_al.mask_oracle import SimulatedRegions
+from hybrid_al.oracles.simulated import SimulatedRegions
 from hybrid_al.regions import proposed as following
 from hybrid_al.regions.fixed import Windows
 from hybrid_al.regions.proposals import Ripu

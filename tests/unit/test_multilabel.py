@@ -22,12 +22,12 @@ from hybrid_al.data.sources.npz import Npz
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
-from hybrid_al.label_oracle import SimulatedLabels
 from hybrid_al.metrics.calibration import calibrate, logs
 from hybrid_al.metrics.classification import classification, multilabel
 from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
+from hybrid_al.oracles.simulated import SimulatedLabels
 from hybrid_al.scores import samples as scores
 from hybrid_al.semi import OBJECTIVES as ALL
 from hybrid_al.semi.base import Labeled, Models, Unlabeled

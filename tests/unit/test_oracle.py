@@ -12,8 +12,9 @@ from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, Query, Round
 from hybrid_al.errors import AwaitingLabels, InputError
-from hybrid_al.oracle import WORDINGS, SimulatedOracle, WorklistOracle
-from hybrid_al.oracle import worklist as worklist_of
+from hybrid_al.oracles.simulated import SimulatedOracle
+from hybrid_al.oracles.worklist import WORDINGS, WorklistOracle
+from hybrid_al.oracles.worklist import worklist as worklist_of
 
 IDS = tuple(f"img{i}" for i in range(6))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.outlines import TOLERANCE, boundary, clicks
+from hybrid_al.oracles.effort import TOLERANCE, boundary, clicks
 
 
 def drawn(*boxes: tuple[int, int, int, int, int]) -> LabelMap:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hybrid_al.core.types import IGNORE
-from hybrid_al.outlines import boundary
+from hybrid_al.oracles.effort import boundary
 from hybrid_al.scores import samples as scores
 from hybrid_al.scores.regions import PART_SCORES
 

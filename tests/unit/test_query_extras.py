@@ -21,7 +21,7 @@ from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Qu
 from hybrid_al.errors import InputError
 from hybrid_al.loop import Experiment, play, select
 from hybrid_al.metrics.holdout import Holdout
-from hybrid_al.oracle import SimulatedOracle
+from hybrid_al.oracles.simulated import SimulatedOracle
 from hybrid_al.query import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, QueryState, QueryStrategy, Random
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.recipe import parse

@@ -14,7 +14,7 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, LabelMap
 from hybrid_al.data.answers import from_png
 from hybrid_al.errors import InputError
-from hybrid_al.mask_oracle import SimulatedRegions
+from hybrid_al.oracles.simulated import SimulatedRegions
 from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.regions.base import Regions
 from hybrid_al.regions.fixed import UNITS, Superpixels, Windows

@@ -23,7 +23,7 @@ from hybrid_al.loop import Experiment
 from hybrid_al.metrics.calibration import Calibrating, calibrate, logs
 from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import Holdout
-from hybrid_al.oracle import SimulatedOracle
+from hybrid_al.oracles.simulated import SimulatedOracle
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.random import Random
 from hybrid_al.stopping import AGREEMENT, GAIN, Stopping, expected_gain, kappa, signals, stop_set

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.mask_oracle import ANSWERS
+from hybrid_al.oracles.simulated import ANSWERS
 from hybrid_al.oracles.weak import points, scribbles, strokes
 
 

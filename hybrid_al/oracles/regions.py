@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from .core.labels import LabelStore
-from .core.rundir import write_atomic
-from .core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
-from .data.answers import from_png, to_png
-from .data.readers.images import fitted
-from .data.readers.masks import resize_mask
-from .errors import AwaitingLabels
-from .mask_worklist import MaskWorklist, named
-from .regions.base import Parts
+from ..core.labels import LabelStore
+from ..core.rundir import write_atomic
+from ..core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
+from ..data.answers import from_png, to_png
+from ..data.readers.images import fitted
+from ..data.readers.masks import resize_mask
+from ..errors import AwaitingLabels
+from ..regions.base import Parts
+from .masks import MaskWorklist, named
 
 ASKED = "asked"
 KNOWN = "known"

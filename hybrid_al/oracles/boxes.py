@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.rundir import RunDir, write_atomic
-from .core.types import Annotation, IntArray
-from .data.answers import box_file, read_boxes, to_png
-from .data.boxes import background
-from .data.readers.images import fitted
-from .data.readers.masks import blank
-from .errors import AwaitingLabels, InputError, UnknownName
-from .mask_worklist import Picture, give_out, named, refuse, size_given_out
-from .oracle import NONE, SKIP, WorklistOracle, csv_rows
+from ..core.rundir import RunDir, write_atomic
+from ..core.types import Annotation, IntArray
+from ..data.answers import box_file, read_boxes, to_png
+from ..data.boxes import background
+from ..data.readers.images import fitted
+from ..data.readers.masks import blank
+from ..errors import AwaitingLabels, InputError, UnknownName
+from .base import NONE, SKIP
+from .masks import Picture, give_out, named, refuse, size_given_out
+from .worklist import WorklistOracle, csv_rows
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "class", *EDGES)

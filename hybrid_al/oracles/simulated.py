@@ -1,4 +1,4 @@
-"""Who holds the truth of segmentation: the oracle that answers with masks, and the holdout that measures label maps."""
+"""Simulated oracles: they hold the truth that came with the data, and answer at once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .core.rundir import RunDir, write_atomic
-from .core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray, LabelMap
-from .data.answers import answer_file, box_file, from_png, write_answer
-from .data.boxes import boxes, outside
-from .oracles.weak import points, scribbles, strokes
-from .regions.base import Parts, Regions
+from ..core.rundir import RunDir, write_atomic
+from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray, LabelMap
+from ..data.answers import answer_file, box_file, from_png, write_answer
+from ..data.boxes import boxes, outside
+from ..regions.base import Parts, Regions
+from .weak import points, scribbles, strokes
+
+
+@dataclass(frozen=True)
+class SimulatedOracle:
+    """Answers from the truth (N,) that came with the data; -1 is answered by skipping."""
+
+    truth: IntArray
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; answers at once."""
+        return tuple(self._answer(i, int(self.truth[i]), round) for i in query.tolist())
+
+    @staticmethod
+    def _answer(index: int, target: int, round: int) -> Annotation:
+        if target < 0:
+            return Annotation(index, "skip", None, "simulated", round)
+        return Annotation(index, "class", target, "simulated", round)
+
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """Share of right predictions in each predicted class, and overall under -1; for the dashboard alone."""
+        known = self.truth[indices] >= 0
+        right = (predicted == self.truth[indices])[known]
+        predicted = predicted[known]
+        if not len(right):
+            return {}
+        return {-1: float(right.mean()), **{int(c): float(right[predicted == c].mean()) for c in np.unique(predicted)}}
+
+
+@dataclass(frozen=True)
+class SimulatedLabels:
+    """Answers with the labels that a sample has, from the truth (N, L) in {0, 1}.
+
+    A sample of which one label is unknown (-1) is skipped: an answer says of every label whether it is there.
+    """
+
+    truth: IntArray
+
+    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
+        """See `Oracle.annotate`; answers at once."""
+        return tuple(self._answer(i, round) for i in query.tolist())
+
+    def _answer(self, index: int, round: int) -> Annotation:
+        labels = self.truth[index]
+        if (labels < 0).any():
+            return Annotation(index, "skip", None, "simulated", round)
+        return Annotation(index, "classes", tuple(np.flatnonzero(labels).tolist()), "simulated", round)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Who holds the truth: the oracles that answer queries, and the holdout that measures predictions."""
+"""A person who answers about classes and labels, through CSV files."""
 
 from __future__ import annotations
 
@@ -8,52 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
-import numpy as np
-
-from .core.manifest import Manifest
-from .core.rundir import RunDir, write_atomic
-from .core.types import Annotation, AnnotationKind, IntArray, Target
-from .errors import AwaitingLabels, InputError, UnknownName
-
-SKIP = "skip"
-NONE = "none"
-BETWEEN = ";"
-
-
-class Oracle(Protocol):
-    """Answers queries."""
-
-    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-        """An annotation of every sample of the query; `AwaitingLabels` where a person has not answered yet."""
-        ...
-
-
-@dataclass(frozen=True)
-class SimulatedOracle:
-    """Answers from the truth (N,) that came with the data; -1 is answered by skipping."""
-
-    truth: IntArray
-
-    def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-        """See `Oracle.annotate`; answers at once."""
-        return tuple(self._answer(i, int(self.truth[i]), round) for i in query.tolist())
-
-    @staticmethod
-    def _answer(index: int, target: int, round: int) -> Annotation:
-        if target < 0:
-            return Annotation(index, "skip", None, "simulated", round)
-        return Annotation(index, "class", target, "simulated", round)
-
-    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
-        """Share of right predictions in each predicted class, and overall under -1; for the dashboard alone."""
-        known = self.truth[indices] >= 0
-        right = (predicted == self.truth[indices])[known]
-        predicted = predicted[known]
-        if not len(right):
-            return {}
-        return {-1: float(right.mean()), **{int(c): float(right[predicted == c].mean()) for c in np.unique(predicted)}}
+from ..core.manifest import Manifest
+from ..core.rundir import RunDir, write_atomic
+from ..core.types import Annotation, AnnotationKind, IntArray, Target
+from ..errors import AwaitingLabels, InputError, UnknownName
+from .base import BETWEEN, NONE, SKIP
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import cast
 
 import yaml
 
-from .box_worklist import BoxWorklist
-from .core.rundir import RunDir
-from .core.types import IGNORE
-from .data.answers import answer_table
-from .data.readers.masks import value_table
-from .mask_worklist import MaskWorklist, Picture, wording
-from .oracle import WorklistOracle, worklist
+from ..core.rundir import RunDir
+from ..core.types import IGNORE
+from ..data.answers import answer_table
+from ..data.readers.masks import value_table
+from .boxes import BoxWorklist
+from .masks import MaskWorklist, Picture, wording
+from .worklist import WorklistOracle, worklist
 
 
 def mask_worklist(run: RunDir, lists: WorklistOracle, picture: Picture | None = None) -> MaskWorklist | BoxWorklist:

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .core.rundir import RunDir, write_atomic
-from .core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
-from .data.answers import from_png, to_png
-from .data.readers.images import SUFFIXES, probe
-from .data.readers.masks import SaysNothing, check_size, read_mask, said_in
-from .data.samples import reason
-from .errors import AwaitingLabels, InputError
-from .oracle import SKIP, Wording, WorklistOracle
-from .oracles.weak import strokes
+from ..core.rundir import RunDir, write_atomic
+from ..core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
+from ..data.answers import from_png, to_png
+from ..data.readers.images import SUFFIXES, probe
+from ..data.readers.masks import SaysNothing, check_size, read_mask, said_in
+from ..data.samples import reason
+from ..errors import AwaitingLabels, InputError
+from .base import SKIP
+from .weak import strokes
+from .worklist import Wording, WorklistOracle
 
 IMAGES = "images"
 SHOWN = 20

@@ -1,10 +1,13 @@
-"""What it takes to draw a label map: the length of its outlines, and the clicks of polygons that follow them."""
+"""What it takes to draw label maps: the length of outlines, the clicks of polygons, and what all answers cost."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .core.types import IGNORE, BoolArray, FloatArray, LabelMap
+from ..core.labels import LabelStore
+from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
+from ..data.stores.masks import MaskStore
+from ..regions.base import Parts
 
 TOLERANCE = 1.0  # pixels that a polygon may lie beside the outline
 
@@ -88,3 +91,27 @@ def _kept(line: FloatArray) -> int:
             kept += 1
             parts += [(start, start + 1 + farthest), (start + 1 + farthest, end)]
     return kept
+
+
+def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | None) -> dict[str, float]:
+    """What is labeled, in the size of the network: `cost/images`, `cost/pixels`, ...
+
+    Images; their known pixels, and those that are no background; pixels of outlines (`boundary`); clicks, of
+    polygons around the structures of masks (`clicks`), else those that the answers say (`Annotation.cost`).
+    Where `parts` of images are asked about they are drawn one by one: no outline goes on in the next part.
+    """
+    pixels, length, clicked = masks.pixels[:classes], 0, 0.0
+    asked = None if parts is None else parts.asked(labels)
+    for i, known in zip(masks.samples.tolist(), masks.maps, strict=True):
+        answer = labels.current[i]
+        clicked += 0 if answer.kind == "mask" else answer.cost
+        for drawn in [known] if asked is None else [np.where(part, known, IGNORE) for part in asked(i)]:
+            length += boundary(drawn)
+            clicked += clicks(drawn) if answer.kind == "mask" else 0
+    return {
+        "cost/images": float(len(masks)),
+        "cost/pixels": float(pixels.sum()),
+        "cost/foreground": float(pixels[1:].sum()),
+        "cost/boundary": float(length),
+        "cost/clicks": clicked,
+    }
