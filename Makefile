@@ -31,7 +31,7 @@ format: $(READY)
 
 # the tables of docs/strategies.md, which a test holds against the code
 strategies: $(READY)
-	$(BIN)/python -m hybrid_al.catalogue
+	$(BIN)/python -m hybrid_al.query.catalogue
 
 $(READY): requirements.lock setup.cfg
 	$(PYTHON) -m venv .venv

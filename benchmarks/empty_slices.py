@@ -18,7 +18,8 @@ import numpy as np
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.rng import derive
 from hybrid_al.data.sources.nifti import AXES
-from hybrid_al.query import STRATEGIES, Among, QueryState
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import STRATEGIES, Among
 from hybrid_al.recipe import parse
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure

@@ -75,8 +75,8 @@ def ours(method: str, vectors: Any, probs: Any, picks: int, radius: float, seed:
     from hybrid_al.core.embeddings import Embeddings
     from hybrid_al.core.labels import LabelStore
     from hybrid_al.core.types import PredictionBatch
-    from hybrid_al.query import STRATEGIES
     from hybrid_al.query.base import QueryState
+    from hybrid_al.query.strategies import STRATEGIES
 
     def predict(indices: Any, samples: int, views: int) -> Any:
         for rows in np.array_split(indices, max(len(indices) // 4096, 1)):

@@ -25,11 +25,11 @@ from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .loop import Experiment
 from .metrics.calibration import Calibrating
-from .query import STRATEGIES
 from .query.base import COLD, Scoring
+from .query.stopping import Stopping
+from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .regions.base import Parts
-from .stopping import Stopping
 from .task import task_of
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker

@@ -19,8 +19,7 @@ from .metrics.holdout import Holdout
 from .oracles.base import Oracle
 from .oracles.simulated import SimulatedOracle
 from .oracles.worklist import worklist
-from .query import QueryStrategy
-from .query.base import Scoring
+from .query.base import QueryStrategy, Scoring
 from .recipe import Recipe
 from .regions.base import Parts
 

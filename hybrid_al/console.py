@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .core.types import Round
-    from .stopping import Stopping
+    from .query.stopping import Stopping
 
 
 @contextmanager

@@ -31,9 +31,9 @@ from .metrics.pixel_calibration import FEW, a_few
 from .oracles.base import Oracle
 from .oracles.simulated import SimulatedOracle
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, Scoring, check_query
+from .query.spending import Spending, spent_out
+from .query.stopping import AGREEMENT, IMAGES, Stopping, kappa, signals, stop_set
 from .regions.base import Parts, Regions
-from .spending import Spending, spent_out
-from .stopping import AGREEMENT, IMAGES, Stopping, kappa, signals, stop_set
 from .track.base import Trackers, log_to
 
 MANY = 100  # held-out labels, or images with a mask, from which a calibration may be more than a temperature

@@ -19,8 +19,7 @@ from .metrics.holdout import LabelHoldout
 from .oracles.base import BETWEEN, NONE, SKIP, Oracle
 from .oracles.simulated import SimulatedLabels
 from .oracles.worklist import worklist
-from .query import QueryStrategy
-from .query.base import Predictor, Scorer, Scoring
+from .query.base import Predictor, QueryStrategy, Scorer, Scoring
 from .recipe import Recipe
 from .regions.base import Parts, Regions
 from .scores import samples as scores

@@ -14,8 +14,8 @@ import yaml
 from .core.manifest import SPLITS
 from .core.rundir import RunDir
 from .errors import InputError
-from .spending import spent_out
-from .stopping import Stopping
+from .query.spending import spent_out
+from .query.stopping import Stopping
 
 if TYPE_CHECKING:
     from .assemble import Project

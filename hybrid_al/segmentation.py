@@ -28,11 +28,11 @@ from .oracles.masks import MaskWorklist
 from .oracles.regions import RegionWorklist
 from .oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
 from .oracles.worklist import WorklistOracle
-from .query import STRATEGIES, QueryStrategy
-from .query.base import Scoring
+from .query.base import QueryStrategy, Scoring
+from .query.spending import Spending
+from .query.strategies import STRATEGIES
 from .recipe import Recipe, SegmentationSection
 from .regions.base import Parts
-from .spending import Spending
 from .tryout import try_strategy
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ from .core.types import BoolArray
 from .data.base import Dataset
 from .metrics.holdout import Holdout, LabelHoldout, MaskHoldout
 from .oracles.base import Oracle
-from .query import QueryStrategy
-from .query.base import Scoring
+from .query.base import QueryStrategy, Scoring
+from .query.spending import Spending
 from .recipe import Recipe
 from .regions.base import Parts
-from .spending import Spending
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..core.registry import component
 from ..errors import InputError, UnknownName
-from ..query import STRATEGIES
 from ..query.base import COLD
+from ..query.strategies import STRATEGIES
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
 from ..task import task_of
 from ..train import Schedule

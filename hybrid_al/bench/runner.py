@@ -14,7 +14,7 @@ from typing import Any
 from ..assemble import Project, check_components, open_project
 from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
-from ..query import STRATEGIES, Among
+from ..query.strategies import STRATEGIES, Among
 from ..recipe import Component, Recipe
 from ..task import task_of
 from . import provenance, results

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.types import IntArray, Need, Query
 from ..errors import InputError
 from ..query.base import QueryState, check_budget
-from ..query.random import RandomPerGroup
+from ..query.strategies.random import RandomPerGroup
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.types import FloatArray, Query, Scores
 from ..scores.samples import mid_ranks
 from .base import QueryState, check_budget
-from .batch import best_first
+from .batches.base import best_first
 from .terms import standing
 
 

@@ -18,7 +18,7 @@ from ..core.manifest import Manifest
 from ..core.rundir import RunDir
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
-from ..stopping import Stopping
+from ..query.stopping import Stopping
 from . import jsonl
 from .base import shareable
 

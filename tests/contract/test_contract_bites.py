@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import Need, Query
-from hybrid_al.query import QueryState
+from hybrid_al.query.base import QueryState
 from hybrid_al.testing import check_strategy, make_state
 
 

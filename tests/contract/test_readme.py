@@ -13,7 +13,7 @@ import numpy as np
 from hybrid_al.core.types import Need, Query
 from hybrid_al.kernels.distances import typicality
 from hybrid_al.query.base import QueryState, QueryStrategy, check_budget
-from hybrid_al.query.batch import best_first
+from hybrid_al.query.batches.base import best_first
 from hybrid_al.testing import check_strategy
 
 README = Path(__file__).parents[2] / "README.md"

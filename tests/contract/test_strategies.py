@@ -13,9 +13,9 @@ import pytest
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch
 from hybrid_al.errors import InputError
-from hybrid_al.query import STRATEGIES, Hybrid, QueryState, QueryStrategy
-from hybrid_al.query.base import EXTRAS, check_query
-from hybrid_al.query.batch import BATCHES
+from hybrid_al.query.base import EXTRAS, QueryState, QueryStrategy, check_query
+from hybrid_al.query.batches import BATCHES
+from hybrid_al.query.strategies import STRATEGIES, Hybrid
 from hybrid_al.testing import PREDICTING, check_strategy, make_state, restrict
 
 SIZES = (1, 499, 501, 1003)

@@ -18,7 +18,7 @@ from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.types import Round
 from hybrid_al.kernels.distances import k_center, typicality
 from hybrid_al.kernels.kmeans import k_means
-from hybrid_al.query import STRATEGIES
+from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state
 from hybrid_al.track.base import Trackers

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.query import STRATEGIES
+from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.query.base import QueryState
 from hybrid_al.core.types import PredictionBatch
 

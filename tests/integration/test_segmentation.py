@@ -34,11 +34,11 @@ from hybrid_al.metrics.pixel_calibration import FEW, a_few
 from hybrid_al.oracles import effort as outlines
 from hybrid_al.oracles.simulated import SimulatedMasks
 from hybrid_al.overview import standing, write_reports
+from hybrid_al.query.stopping import signals, stop_set
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Regions
 from hybrid_al.scores import samples as scores
 from hybrid_al.segment_learner import SegmentLearner
-from hybrid_al.stopping import signals, stop_set
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 from tests.helpers.played import play as play_recipe

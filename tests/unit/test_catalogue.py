@@ -9,11 +9,11 @@ from typing import get_args
 
 import pytest
 
-from hybrid_al import catalogue
 from hybrid_al.core.types import Need
 from hybrid_al.errors import InputError
-from hybrid_al.query import STRATEGIES
-from hybrid_al.query.batch import BATCHES
+from hybrid_al.query import catalogue
+from hybrid_al.query.batches import BATCHES
+from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.query.terms import TERMS
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels import kmeans
 from hybrid_al.kernels.kmeans import coarse_k_means, greedy_seeds, k_means, lloyd_nearby
-from hybrid_al.query import TypiClust
+from hybrid_al.query.strategies import TypiClust
 from hybrid_al.testing import make_state
 
 

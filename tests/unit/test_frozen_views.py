@@ -18,7 +18,8 @@ from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.frozen_learner import Frozen, cached_views
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.network_learner import Foundation
-from hybrid_al.query import STRATEGIES, QueryState
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.train import Schedule
 from pretrain.export import export

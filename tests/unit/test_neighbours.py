@@ -8,9 +8,9 @@ import pytest
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.neighbours import graph_ball_cover, graph_similarity_cover, neighbours
-from hybrid_al.query import FacilityLocation, ProbCover, QueryStrategy
-from hybrid_al.query.base import check_query
+from hybrid_al.query.base import QueryStrategy, check_query
 from hybrid_al.query.cover import cosine
+from hybrid_al.query.strategies import FacilityLocation, ProbCover
 from hybrid_al.testing import make_state
 
 

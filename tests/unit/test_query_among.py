@@ -11,8 +11,8 @@ import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import HybridALError, InputError
-from hybrid_al.query import STRATEGIES, Among, QueryState
-from hybrid_al.query.base import COLD, check_query
+from hybrid_al.query.base import COLD, QueryState, check_query
+from hybrid_al.query.strategies import STRATEGIES, Among
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state, restrict
 

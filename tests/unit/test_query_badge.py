@@ -11,7 +11,8 @@ import torch
 
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch, Query
 from hybrid_al.errors import InputError
-from hybrid_al.query import Badge, QueryState
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import Badge
 from hybrid_al.testing import make_state
 
 

@@ -12,9 +12,11 @@ from pydantic import TypeAdapter
 
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
-from hybrid_al.query import Hybrid, QueryState
-from hybrid_al.query.batch import BATCHES, BatchParams, build_batch
-from hybrid_al.query.batch_spread import weighted_k_means
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.batches import BATCHES, build_batch
+from hybrid_al.query.batches.base import BatchParams
+from hybrid_al.query.batches.spread import weighted_k_means
+from hybrid_al.query.strategies import Hybrid
 from hybrid_al.scores import samples as scores
 from hybrid_al.testing import make_state, restrict
 

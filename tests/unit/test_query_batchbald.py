@@ -13,7 +13,7 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.greedy import lazy_greedy
 from hybrid_al.kernels.mutual_information import _Batch, batch_bald
-from hybrid_al.query import BatchBald
+from hybrid_al.query.strategies import BatchBald
 from hybrid_al.scores import samples as scores
 from hybrid_al.testing import make_state
 

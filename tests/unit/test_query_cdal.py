@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
-from hybrid_al.query.badge import Badge
-from hybrid_al.query.cdal import ContextualDiversity, context_distance
+from hybrid_al.query.strategies.badge import Badge
+from hybrid_al.query.strategies.cdal import ContextualDiversity, context_distance
 from hybrid_al.scores import samples as scores
 from hybrid_al.testing import make_state
 

@@ -16,9 +16,9 @@ from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.data.costs import read_costs
 from hybrid_al.errors import InputError
-from hybrid_al.query import QueryState
-from hybrid_al.query.batch import build_batch
-from hybrid_al.query.batch_constrained import knapsack
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.batches import build_batch
+from hybrid_al.query.batches.constrained import knapsack
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state
 

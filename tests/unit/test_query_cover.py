@@ -11,8 +11,9 @@ import pytest
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.kmeans import k_means
-from hybrid_al.query import FacilityLocation, KMedoids, MaxHerding, ProbCover, QueryState, QueryStrategy
-from hybrid_al.query.probcover import pure_radius
+from hybrid_al.query.base import QueryState, QueryStrategy
+from hybrid_al.query.strategies import FacilityLocation, KMedoids, MaxHerding, ProbCover
+from hybrid_al.query.strategies.probcover import pure_radius
 from hybrid_al.testing import make_state
 
 

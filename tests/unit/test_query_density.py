@@ -12,10 +12,11 @@ import torch
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.similarity import similarity_sums
-from hybrid_al.query import MMD, USL, ActiveFT, DensityPeaks, QueryState, QueryStrategy
-from hybrid_al.query.activeft import objective
+from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.query.cover import pair_distances
+from hybrid_al.query.strategies import MMD, USL, ActiveFT, DensityPeaks
+from hybrid_al.query.strategies.activeft import objective
 from hybrid_al.testing import make_state
 
 
@@ -110,7 +111,7 @@ def unit(n: int, seed: int) -> FloatArray:
 @pytest.mark.parametrize("fixed", [0, 3])
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_the_loss_and_gradient_of_activeft(fixed: int, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hybrid_al.query.activeft.BLOCK", 7)
+    monkeypatch.setattr("hybrid_al.query.strategies.activeft.BLOCK", 7)
     pool, free, held = unit(30, 0), 2 * unit(4, 1), unit(fixed, 2)
     raw = torch.from_numpy(free).requires_grad_()
     centres = torch.cat([torch.nn.functional.normalize(raw), torch.from_numpy(held)])

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.query import Discriminative, ExpectedGradientLength
-from hybrid_al.query.egl import expected_gradient_length
+from hybrid_al.query.strategies import Discriminative, ExpectedGradientLength
+from hybrid_al.query.strategies.egl import expected_gradient_length
 from hybrid_al.testing import make_state
 
 

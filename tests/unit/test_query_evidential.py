@@ -11,7 +11,8 @@ import scipy.special
 
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
-from hybrid_al.query import DUC, Evidential, QueryState
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import DUC, Evidential
 from hybrid_al.scores.samples import bald, dirichlet_data, dirichlet_information, dissonance, entropy, vacuity
 from hybrid_al.testing import make_state
 

@@ -22,8 +22,9 @@ from hybrid_al.errors import InputError
 from hybrid_al.loop import Experiment, play, select
 from hybrid_al.metrics.holdout import Holdout
 from hybrid_al.oracles.simulated import SimulatedOracle
-from hybrid_al.query import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, QueryState, QueryStrategy, Random
+from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.clusters import cluster_pool
+from hybrid_al.query.strategies import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, Random
 from hybrid_al.recipe import parse
 from hybrid_al.scores.samples import mid_ranks
 from hybrid_al.testing import make_state, restrict

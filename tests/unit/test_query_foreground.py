@@ -10,7 +10,8 @@ import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.query import ForegroundRandom, QueryState
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import ForegroundRandom
 from hybrid_al.testing import make_state
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels.kmeans import k_means
-from hybrid_al.query import KCenter, KMeans, QueryState, Random, RandomPerGroup, TypiClust
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import KCenter, KMeans, Random, RandomPerGroup, TypiClust
 from hybrid_al.testing import make_state
 
 

@@ -13,9 +13,10 @@ from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
-from hybrid_al.query import LearningLoss, QueryState
-from hybrid_al.query.learning_loss import ranking_loss
+from hybrid_al.query.base import QueryState
 from hybrid_al.query.linear_head import fit_head, scaled_embeddings
+from hybrid_al.query.strategies import LearningLoss
+from hybrid_al.query.strategies.learning_loss import ranking_loss
 from hybrid_al.testing import make_state
 
 

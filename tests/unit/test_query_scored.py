@@ -12,7 +12,11 @@ from pydantic import TypeAdapter
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.kernels.kmeans import k_means
-from hybrid_al.query import (
+from hybrid_al.query.base import QueryState, QueryStrategy
+from hybrid_al.query.batches import BATCHES, build_batch
+from hybrid_al.query.batches.base import best_first
+from hybrid_al.query.cover import coverage
+from hybrid_al.query.strategies import (
     STRATEGIES,
     Bald,
     Entropy,
@@ -21,8 +25,6 @@ from hybrid_al.query import (
     Margin,
     MCDropoutEntropy,
     MeanSTD,
-    QueryState,
-    QueryStrategy,
     Ratio,
     Schedule,
     TTAEntropy,
@@ -31,8 +33,6 @@ from hybrid_al.query import (
     VariationRatio,
     VoteEntropy,
 )
-from hybrid_al.query.batch import BATCHES, best_first, build_batch
-from hybrid_al.query.cover import coverage
 from hybrid_al.query.terms import TERMS, predicted_once, standing
 from hybrid_al.scores import samples as scores
 from hybrid_al.testing import make_state, restrict

@@ -12,8 +12,9 @@ from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, FloatArray
 from hybrid_al.errors import InputError
-from hybrid_al.query import QueryState, SubmodularMutualInformation
-from hybrid_al.query.smi import Measure
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import SubmodularMutualInformation
+from hybrid_al.query.strategies.smi import Measure
 from hybrid_al.testing import check_strategy, make_state
 
 MEASURES: tuple[Measure, ...] = ("flqmi", "flvmi", "gcmi", "logdetmi")

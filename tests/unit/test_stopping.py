@@ -25,8 +25,8 @@ from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import Holdout
 from hybrid_al.oracles.simulated import SimulatedOracle
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.random import Random
-from hybrid_al.stopping import AGREEMENT, GAIN, Stopping, expected_gain, kappa, signals, stop_set
+from hybrid_al.query.stopping import AGREEMENT, GAIN, Stopping, expected_gain, kappa, signals, stop_set
+from hybrid_al.query.strategies.random import Random
 from hybrid_al.track.base import Trackers
 
 N = 60

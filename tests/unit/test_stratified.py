@@ -12,7 +12,8 @@ from hybrid_al.bench.stratified import ClassStratified
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, IntArray, Need, Query
 from hybrid_al.errors import InputError
-from hybrid_al.query import STRATEGIES, QueryState
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.testing import check_strategy, make_state, restrict
 
 

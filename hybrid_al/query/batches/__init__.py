@@ -1,0 +1,49 @@
+"""Batch makers: how the scores of all candidates become one query that does not ask the same thing twice."""
+
+from __future__ import annotations
+
+import inspect
+
+from ...errors import UnknownName
+from .base import Batch, BatchMaker, BatchParams
+from .clusters import ClusterMarginBatch
+from .constrained import ClassBalancedBatch, KnapsackBatch
+from .nested import PerGroupBatch, TwoStageBatch, WithoutOutliersBatch
+from .shortlist import KCenterBatch, KMeansBatch, TopK
+from .spread import CoverBatch, DPPBatch, KMeansPlusPlusBatch, WeightedKMeansBatch
+from .stochastic import PowerBatch, SoftmaxBatch, SoftRankBatch, StochasticBatches
+
+__all__ = ["BATCHES", "Batch", "BatchMaker", "BatchParams", "build_batch"]
+
+
+BATCHES: dict[str, type[BatchMaker]] = {
+    "topk": TopK,
+    "kmeans": KMeansBatch,
+    "kcenter": KCenterBatch,
+    "power": PowerBatch,
+    "softmax": SoftmaxBatch,
+    "softrank": SoftRankBatch,
+    "stochastic": StochasticBatches,
+    "kmeanspp": KMeansPlusPlusBatch,
+    "weighted_kmeans": WeightedKMeansBatch,
+    "cover": CoverBatch,
+    "dpp": DPPBatch,
+    "cluster_margin": ClusterMarginBatch,
+    "class_balanced": ClassBalancedBatch,
+    "knapsack": KnapsackBatch,
+    "per_group": PerGroupBatch,
+    "two_stage": TwoStageBatch,
+    "without_outliers": WithoutOutliersBatch,
+}
+
+
+def build_batch(params: BatchParams) -> BatchMaker:
+    """The batch maker of a recipe: `{name: kmeans, shortlist: 5}`; an unknown name or parameter is an error."""
+    name = str(params.get("name", ""))
+    if name not in BATCHES:
+        raise UnknownName("batch.name", name, BATCHES)
+    settings = {key: value for key, value in params.items() if key != "name"}
+    known = inspect.signature(BATCHES[name]).parameters
+    for key in settings.keys() - known:
+        raise UnknownName(f"batch {name}", key, known)
+    return BATCHES[name](**settings)

@@ -1,0 +1,84 @@
+"""What batch makers share: their protocol, the order of scores, and checks of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, get_args
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, IntArray, Need
+from ...errors import InputError, UnknownName
+from ..base import QueryState
+
+BatchParams = Mapping[str, object]
+"""A batch maker in a recipe: `{name: kmeans, shortlist: 5}`; one that wraps another has it as `batch`."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Places of the picks among the candidates (b,), in order of preference, and what to say of all of them."""
+
+    picks: IntArray
+    note: str = ""
+
+
+class BatchMaker(Protocol):
+    """A frozen dataclass of hyper-parameters."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What of the state `make` reads."""
+        ...
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """`budget` of the M candidates, given a score for each, larger = ask first."""
+        ...
+
+
+def best_first(values_M: FloatArray, rng: np.random.Generator) -> IntArray:
+    """Places of the values (M,), largest first, ties in random order."""
+    return np.lexsort((rng.random(len(values_M)), -values_M))
+
+
+def place_in_group(groups: IntArray) -> IntArray:
+    """The place of each in its group (b,), in the order in which they stand; the first is 0."""
+    order = np.argsort(groups, kind="stable")
+    place = np.empty(len(groups), dtype=np.int64)
+    place[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+    return place
+
+
+def rest_by_score(values_M: FloatArray, picks: IntArray, budget: int, rng: np.random.Generator) -> IntArray:
+    """The picks and, where they are fewer than the budget, the best-scored of the others behind them."""
+    others = best_first(values_M, rng)
+    return np.concatenate([picks, others[~np.isin(others, picks)][: budget - len(picks)]]).astype(np.int64)
+
+
+def weights_of(name: str, values_M: FloatArray) -> FloatArray:
+    """The scores as weights, for what multiplies them: refuses negative ones; all equal where all are 0."""
+    bad = np.flatnonzero(~(np.isfinite(values_M) & (values_M >= 0)))
+    if bad.size:
+        raise InputError(f"scores for batch {name}", "finite numbers of 0 or more", str(values_M[bad[0]]))
+    weights: FloatArray = values_M.astype(np.float64) if values_M.any() else np.ones(len(values_M))
+    return weights
+
+
+def check_whole(where: str, value: object, *, least: int = 1) -> None:
+    """Refuse what is no whole number of `least` or more."""
+    if not isinstance(value, int) or value < least:
+        raise InputError(where, f"a whole number of {least} or more", repr(value))
+
+
+def check_above_zero(where: str, value: float) -> None:
+    """Refuse what is not above 0 and finite."""
+    if not 0 < value < np.inf:
+        raise InputError(where, "a number above 0", repr(value))
+
+
+def check_metric(metric: str) -> None:
+    """Refuse unknown metrics."""
+    if metric not in get_args(Metric):
+        raise UnknownName("batch.metric", str(metric), get_args(Metric))

@@ -1,0 +1,55 @@
+"""Cluster-Margin: the best-scored, taken in turns from the clusters that they form, the smallest cluster first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, Need
+from ..base import About, QueryState
+from .base import Batch, best_first, check_metric, check_whole, place_in_group
+
+
+@dataclass(frozen=True)
+class ClusterMarginBatch:
+    """Agglomerative clusters (average linkage) of the best shortlist * budget candidates; one of each in turns.
+
+    A turn goes from the smallest cluster to the largest; within a cluster the order is random, as published.
+
+    size  mean number of candidates in a cluster
+    """
+
+    shortlist: int = 10
+    size: int = 10
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Citovsky et al.: *Batch Active Learning at Scale*, NeurIPS 2021, algorithm 1",
+        passes="0",
+        time="(shortlist b)^2 (D + log)",
+        memory="(shortlist b)^2 / 2",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no shortlist and no cluster can have."""
+        check_whole("batch.shortlist", self.shortlist)
+        check_whole("batch.size", self.size)
+        check_metric(self.metric)
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """In the order of the turns."""
+        from scipy.cluster.hierarchy import fcluster, linkage
+
+        shortlist = rng.permutation(best_first(values_M, rng)[: self.shortlist * budget])
+        cluster = np.zeros(len(shortlist), dtype=np.int64)
+        if len(shortlist) > 1:
+            vectors = state.vectors(state.candidates[shortlist], self.metric).astype(np.float64)
+            found = fcluster(linkage(vectors, "average"), -(-len(shortlist) // self.size), "maxclust")
+            cluster = found.astype(np.int64) - 1
+        sizes = np.bincount(cluster)
+        order = np.lexsort((cluster, sizes[cluster], place_in_group(cluster)))
+        return Batch(shortlist[order[:budget]], f"in turns from {len(sizes)} clusters")

@@ -1,0 +1,93 @@
+"""Batch makers over a shortlist: the best-scored candidates, thinned out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, Need
+from ...kernels.distances import k_center
+from ...kernels.kmeans import k_means
+from ..base import About, QueryState
+from .base import Batch, best_first, check_metric, check_whole
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best-scored candidates, redundant or not."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    about: ClassVar[About] = About(
+        paper="-",
+        passes="0",
+        time="M log M",
+        memory="M",
+    )
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """Largest score first, ties in random order."""
+        return Batch(best_first(values_M, rng)[:budget])
+
+
+@dataclass(frozen=True)
+class KMeansBatch:
+    """Cluster the shortlist (the best shortlist * budget candidates) into `budget` clusters; the best of each."""
+
+    shortlist: int = 5
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="-",
+        passes="0",
+        time="M log M + shortlist b^2 D a turn of k-means",
+        memory="shortlist b D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no shortlist can have."""
+        check_whole("batch.shortlist", self.shortlist)
+        check_metric(self.metric)
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """Best-scored first; where rows repeat and clusters are too few, the best of the rest fill up."""
+        shortlist = best_first(values_M, rng)[: self.shortlist * budget]
+        _, cluster = k_means(state.vectors(state.candidates[shortlist], self.metric), budget, rng)
+        found, leaders = np.unique(cluster, return_index=True)  # the first of a cluster is its best-scored
+        rest = np.setdiff1d(np.arange(len(shortlist)), leaders)[: budget - len(leaders)]
+        return Batch(shortlist[np.sort(np.concatenate([leaders, rest]))], f"one of {len(found)} clusters")
+
+
+@dataclass(frozen=True)
+class KCenterBatch:
+    """From the shortlist (the best shortlist * budget candidates) always the one farthest from all labeled and picked.
+
+    The first pick is the best-scored.
+    """
+
+    shortlist: int = 5
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="-",
+        passes="0",
+        time="M log M + shortlist b (L + b) D",
+        memory="(shortlist b + L) D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no shortlist can have."""
+        check_whole("batch.shortlist", self.shortlist)
+        check_metric(self.metric)
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """In the order in which they were found."""
+        shortlist = best_first(values_M, rng)[: self.shortlist * budget]
+        samples = np.concatenate([state.candidates[shortlist], state.labels.labeled])
+        covered = np.arange(len(shortlist), len(samples))
+        picks, _ = k_center(state.vectors(samples, self.metric), covered, budget, first=0)
+        return Batch(shortlist[picks], "far from all labeled and picked")

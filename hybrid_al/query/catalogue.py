@@ -1,0 +1,108 @@
+"""The tables of docs/strategies.md, from what strategies declare of themselves: python -m hybrid_al.query.catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..core.types import Need
+from ..errors import InputError
+from .base import EXTRAS, About
+from .batches import BATCHES
+from .strategies import STRATEGIES
+from .terms import TERMS
+
+HEAD = """# Strategies, terms and batch makers
+
+Made by `make strategies` from the code; do not edit. What each computes, and where it departs from its paper, is in
+[papers.md](papers.md); what the settings mean is in the docstrings of `hybrid_al/query/`.
+
+Settings are written with their defaults, which are the published ones unless papers.md says otherwise. Passes are
+forward passes of the model over the candidates. Time is that of choosing, without the passes, and memory the numbers
+(4 or 8 bytes each) held at a time beyond embeddings and probabilities; both up to a factor, with N samples in the pool,
+M candidates, L labels, b budget, D dimensions, C classes, S passes, and settings by their name. What "that of the
+terms" is follows from their needs: one pass for all that need predictions, none for the others.
+
+Whatever the strategy, one line says what is wrong where it reads an embedding, probability or record that is not
+finite, probabilities that are negative or do not sum to one, or embeddings of another manifest, and where the budget is
+not between 1 and the number of candidates. Samples that are alike in all that a strategy reads, constant embeddings
+too, are no error: as many distinct ones as were asked for are picked among them. Random state is that of the seed and
+the round alone. `tests/contract/test_strategies.py` holds all of this for every strategy, and for every batch maker in
+`hybrid`.
+"""
+
+NEEDS: Mapping[Need, str] = {
+    "embeddings": "embeddings of stage 0",
+    "predictions": "class probabilities, one pass",
+    "features": "probabilities, features and last layer, one pass",
+    "samples": "passes with dropout, or the members of a committee (`train.members`, `train.cycles`)",
+    "views": "passes over weak views",
+    "consistency": "the record of the last training",
+    "stage0": f"what pretraining recorded: {', '.join(EXTRAS['stage0'])}",
+    "history": "what the model before the last says",
+    "costs": "what an answer costs (`oracle.costs`)",
+    "tissue": "how much of each image is body or tissue, by Otsu's threshold",
+    "gradients": "gradient embeddings of the learner (none offers them yet)",
+}
+
+
+def about(kind: type) -> About:
+    """What a registered class declares of itself; error where it does not."""
+    found = getattr(kind, "about", None)
+    if not isinstance(found, About):
+        raise InputError(kind.__name__, "a class variable `about`", repr(found))
+    return found
+
+
+def settings(kind: type) -> str:
+    """The hyper-parameters with their defaults, `samples=25, metric=cosine`; a dash where there are none."""
+    if not dataclasses.is_dataclass(kind):
+        raise InputError(kind.__name__, "a dataclass", "another class")
+    made = kind()
+    return ", ".join(f"{f.name}={_plain(getattr(made, f.name))}" for f in dataclasses.fields(kind)) or "-"
+
+
+def needs(kind: type) -> str:
+    """What it reads with its defaults; a dash for nothing."""
+    return ", ".join(sorted(kind().needs)) or "-"
+
+
+def page() -> str:
+    """All of docs/strategies.md."""
+    parts = [
+        HEAD,
+        "## Needs\n",
+        _table(("need", "is"), (tuple(row) for row in NEEDS.items())),
+        "## Strategies\n",
+        _table(COLUMNS, (_row(name, kind) for name, kind in STRATEGIES.items())),
+        "## Batch makers\n",
+        _table(COLUMNS, (_row(name, kind) for name, kind in BATCHES.items())),
+        "## Terms of a fused score\n",
+        _table(("name", "needs"), ((f"`{name}`", ", ".join(sorted(term.needs))) for name, term in TERMS.items())),
+    ]
+    return "\n".join(parts)
+
+
+COLUMNS = ("name", "settings", "needs", "passes", "time", "memory", "paper")
+
+
+def _row(name: str, kind: type) -> tuple[str, ...]:
+    said = about(kind)
+    return f"`{name}`", settings(kind), needs(kind), said.passes, said.time, said.memory, said.paper
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) + "}"
+    return str(value)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else "docs/strategies.md").write_text(page(), encoding="utf-8")

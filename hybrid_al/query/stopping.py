@@ -1,0 +1,93 @@
+"""When more labels change little: how far two rounds' models agree, and what the next batch may still bring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.rng import derive
+from ..core.types import FloatArray, IntArray, Round
+from ..errors import InputError
+
+MOST = 2000  # samples that the rounds' models are compared on
+IMAGES = 250  # the same where each stands for some pixels
+AGREEMENT, GAIN = "stop/agreement", "stop/expected_gain"
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What counts as enough; both must hold. Reads no label of the holdout.
+
+    agreement rounds   Cohen's kappa of two rounds' models on a fixed sample of the pool, reached by the mean over the
+                       last `rounds` comparisons: Bloodgood and Vijay-Shanker (CoNLL 2009), section 3, with its 0.99
+                       and its window of 3
+    gain               accuracy in [0, 1] that the next batch is expected to add at most (see `expected_gain`)
+    enforce            end the loop there; else it is only said
+    """
+
+    agreement: float = 0.99
+    rounds: int = 3
+    gain: float = 0.002
+    enforce: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse limits that say nothing."""
+        if not (-1 <= self.agreement <= 1 and self.gain >= 0 and self.rounds >= 1):
+            came = f"agreement {self.agreement}, rounds {self.rounds}, gain {self.gain}"
+            raise InputError("loop.stop", "agreement in [-1, 1], 1 round or more, gain of 0 or more", came)
+
+    def enough(self, rounds: Sequence[Round]) -> bool:
+        """Whether the last of the committed rounds says so."""
+        compared = [r.metrics[AGREEMENT] for r in rounds if AGREEMENT in r.metrics][-self.rounds :]
+        if len(compared) < self.rounds or GAIN not in rounds[-1].metrics:
+            return False
+        return float(np.mean(compared)) >= self.agreement and rounds[-1].metrics[GAIN] <= self.gain
+
+    def enough_at(self, rounds: Sequence[Round]) -> int | None:
+        """The first round that says so."""
+        return next((r for r in range(len(rounds)) if self.enough(rounds[: r + 1])), None)
+
+
+def stop_set(pool: IntArray, seed: int, most: int = MOST) -> IntArray:
+    """The samples of the pool that all rounds of a run are compared on, ascending (M,)."""
+    return np.sort(derive(seed, "stop set").permutation(pool)[:most])
+
+
+def signals(before_M: IntArray, probs_MC: FloatArray, labels: tuple[int, int, int]) -> dict[str, float]:
+    """Agreement with the classes that the last round's model gave, and the expected gain of the next batch.
+
+    `labels` are their numbers a round ago, now, and after the next batch.
+    """
+    return {
+        AGREEMENT: kappa(before_M, probs_MC.argmax(axis=1)),
+        GAIN: expected_gain(before_M, probs_MC, labels),
+    }
+
+
+def kappa(first_M: IntArray, second_M: IntArray) -> float:
+    """Cohen's kappa of two models' classes (M,), in [-1, 1]; 1 where they agree on every sample."""
+    same = float(np.mean(first_M == second_M))
+    if same == 1:
+        return 1.0
+    size = int(max(first_M.max(), second_M.max())) + 1
+    shares = [np.bincount(classes, minlength=size) / len(classes) for classes in (first_M, second_M)]
+    by_chance = float(shares[0] @ shares[1])
+    return (same - by_chance) / (1 - by_chance)
+
+
+def expected_gain(before_M: IntArray, probs_MC: FloatArray, labels: tuple[int, int, int]) -> float:
+    """Accuracy that the next batch may add, in [0, 1]: what the last one added, as the new model sees it, carried on.
+
+    Ours. The last batch changed some answers; by the new model's own probabilities its answer is right more often than
+    the old one by the mean difference of the two. That difference is carried on as accuracy grows with the logarithm
+    of the number of labels: an assumption that has not been held against real curves.
+    """
+    past, now, then = labels
+    if not 0 < past < now <= then:
+        raise InputError("expected gain", "growing numbers of labels", f"{past}, {now}, {then}")
+    old = np.take_along_axis(probs_MC, before_M[:, None], axis=1)[:, 0]
+    last = float(np.mean(probs_MC.max(axis=1) - old))
+    return last * math.log(then / now) / math.log(now / past)

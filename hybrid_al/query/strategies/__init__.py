@@ -1,0 +1,132 @@
+"""Query strategies by name; adding one = one file, one line here."""
+
+from ..base import QueryStrategy
+from .activeft import ActiveFT
+from .alfamix import AlfaMix
+from .among import Among
+from .badge import Badge
+from .batchbald import BatchBald
+from .cdal import ContextualDiversity
+from .csval import CSVAL
+from .density_peaks import DensityPeaks
+from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
+from .discriminative import Discriminative
+from .egl import ExpectedGradientLength
+from .evidential import DUC, Evidential
+from .facility import FacilityLocation, MaxHerding
+from .foreground import ForegroundRandom
+from .hybrid import Hybrid
+from .kcenter import KCenter
+from .kmeans import KMeans
+from .kmedoids import KMedoids
+from .learning_loss import LearningLoss
+from .mmd import MMD
+from .probcover import ProbCover
+from .pt4al import PT4AL, PT4ALStart
+from .random import Random, RandomPerGroup
+from .schedule import Schedule
+from .smi import SubmodularMutualInformation
+from .tod import TOD
+from .typiclust import TypiClust
+from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
+from .usl import USL
+from .vat import VirtualAdversarial
+
+__all__ = [
+    "CSVAL",
+    "DUC",
+    "MMD",
+    "PT4AL",
+    "STRATEGIES",
+    "TOD",
+    "USL",
+    "ActiveFT",
+    "AlfaMix",
+    "Among",
+    "Badge",
+    "Bald",
+    "BatchBald",
+    "ContextualDiversity",
+    "DensityPeaks",
+    "Discriminative",
+    "Entropy",
+    "Evidential",
+    "ExpectedDice",
+    "ExpectedGradientLength",
+    "FacilityLocation",
+    "ForegroundRandom",
+    "Hybrid",
+    "KCenter",
+    "KMeans",
+    "KMedoids",
+    "LearningLoss",
+    "LeastConfidence",
+    "MCDropoutEntropy",
+    "Margin",
+    "MaxHerding",
+    "MeanSTD",
+    "PT4ALStart",
+    "ProbCover",
+    "Random",
+    "RandomPerGroup",
+    "Ratio",
+    "Ripu",
+    "Schedule",
+    "SubmodularMutualInformation",
+    "TTAEntropy",
+    "TTAJensenShannon",
+    "TTAVariance",
+    "TypiClust",
+    "VariationRatio",
+    "VirtualAdversarial",
+    "VoteEntropy",
+]
+
+STRATEGIES: dict[str, type[QueryStrategy]] = {
+    "random": Random,
+    "random_per_group": RandomPerGroup,
+    "foreground_random": ForegroundRandom,
+    "typiclust": TypiClust,
+    "kcenter": KCenter,
+    "kmeans": KMeans,
+    "kmedoids": KMedoids,
+    "probcover": ProbCover,
+    "facility_location": FacilityLocation,
+    "maxherding": MaxHerding,
+    "mmd": MMD,
+    "density_peaks": DensityPeaks,
+    "usl": USL,
+    "activeft": ActiveFT,
+    "smi": SubmodularMutualInformation,
+    "discriminative": Discriminative,
+    "csval": CSVAL,
+    "pt4al_start": PT4ALStart,
+    "pt4al": PT4AL,
+    "entropy": Entropy,
+    "margin": Margin,
+    "least_confidence": LeastConfidence,
+    "mc_dropout_entropy": MCDropoutEntropy,
+    "bald": Bald,
+    "batchbald": BatchBald,
+    "badge": Badge,
+    "egl": ExpectedGradientLength,
+    "alfamix": AlfaMix,
+    "vat": VirtualAdversarial,
+    "learning_loss": LearningLoss,
+    "evidential": Evidential,
+    "duc": DUC,
+    "expected_dice": ExpectedDice,
+    "ripu": Ripu,
+    "cdal": ContextualDiversity,
+    "ratio": Ratio,
+    "variation_ratio": VariationRatio,
+    "mean_std": MeanSTD,
+    "vote_entropy": VoteEntropy,
+    "tta_entropy": TTAEntropy,
+    "tta_variance": TTAVariance,
+    "tta_jsd": TTAJensenShannon,
+    "tod": TOD,
+    "hybrid": Hybrid,
+    "schedule": Schedule,
+    "among": Among,
+}

@@ -1,0 +1,106 @@
+"""ActiveFT: prototypes that are pulled to the pool and push each other away, then the samples nearest to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.types import FloatArray, Need, Query
+from ...errors import InputError
+from ..base import About, QueryState, check_budget
+
+BLOCK = 4096  # rows of the pool at a time
+
+
+@dataclass(frozen=True)
+class ActiveFT:
+    """Xie et al., Active Finetuning: Exploiting Annotation Budget in the Pretraining-Finetuning Paradigm (CVPR 2023).
+
+    Section 3.3: with unit vectors f, prototypes c and temperature t, Adam lowers the mean over the pool of
+    log(exp(f c_k / t) + sum over l != k of exp(c_k c_l / t)) - f c_k / t, with k the nearest prototype of f. Labeled
+    samples are prototypes that do not move. O(iterations P (labels + budget) D) time, O(P D) bytes.
+    """
+
+    temperature: float = 0.07
+    iterations: int = 300
+    rate: float = 1e-3
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Xie et al.: *Active Finetuning*, CVPR 2023, section 3.3",
+        passes="0",
+        time="iterations N (L + b) D",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        if not (self.temperature > 0 and self.rate > 0 and self.iterations >= 1):
+            raise InputError(
+                "activeft",
+                "temperature and rate above 0, 1 iteration or more",
+                f"{self.temperature}, {self.rate}, {self.iterations}",
+            )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates, the nearest to each prototype that is not taken, those with the largest share first."""
+        check_budget(state, budget)
+        pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "cosine")
+        candidates = state.vectors(state.candidates, "cosine")
+        fixed = state.vectors(state.labels.labeled, "cosine")
+        free = candidates[rng.permutation(len(candidates))[:budget]]
+        mean, square = np.zeros_like(free), np.zeros_like(free)
+        for turn in range(1, self.iterations + 1):
+            _, gradient, _ = objective(pool, free, fixed, self.temperature)
+            mean += 0.1 * (gradient - mean)
+            square += 0.001 * (np.square(gradient) - square)
+            free = free - self.rate * mean / (1 - 0.9**turn) / (np.sqrt(square / (1 - 0.999**turn)) + 1e-8)
+        _, _, served = objective(pool, free, fixed, self.temperature)
+        picks = list[int]()
+        for prototype in np.argsort(-served, kind="stable"):
+            near = candidates @ _unit(free[prototype])
+            near[picks] = -np.inf
+            picks.append(int(near.argmax()))
+        shares = np.sort(served)[::-1] / len(pool)
+        return Query(
+            state.candidates[picks],
+            reasons=tuple(f"nearest to a prototype of {100 * share:.2g} % of the pool" for share in shares),
+        )
+
+
+def objective(
+    pool_PD: FloatArray, free_KD: FloatArray, fixed_FD: FloatArray, temperature: float
+) -> tuple[float, FloatArray, FloatArray]:
+    """The loss, its gradient in the free prototypes (K, D), and how many of the pool each serves (K,).
+
+    Prototypes may have any length but 0; their direction counts. `pool` and `fixed` are unit vectors.
+    """
+    unit = np.concatenate([_unit(free_KD), fixed_FD])
+    push = np.exp(unit @ unit.T / temperature)
+    np.fill_diagonal(push, 0)
+    pushed = push.sum(axis=1)
+    loss, served = 0.0, np.zeros(len(unit))
+    pulled, weight = np.zeros_like(unit), np.zeros(len(unit))  # of each prototype: sums over those it serves
+    for start in range(0, len(pool_PD), BLOCK):
+        rows = pool_PD[start : start + BLOCK]
+        near = rows @ unit.T / temperature
+        k = near.argmax(axis=1)
+        pull = np.exp(near[np.arange(len(rows)), k])
+        loss += float(np.log1p(pushed[k] / pull).sum())
+        shares = -pushed[k] / (pull + pushed[k]) / temperature
+        np.add.at(pulled, k, shares[:, None] * rows)
+        weight += np.bincount(k, 1 / (pull + pushed[k]), minlength=len(unit))
+        served += np.bincount(k, minlength=len(unit))
+    both = weight[:, None] * push
+    gradient = (pulled + (both + both.T) @ unit / temperature)[: len(free_KD)] / len(pool_PD)
+    along = (gradient * unit[: len(free_KD)]).sum(axis=1, keepdims=True) * unit[: len(free_KD)]
+    length = np.linalg.norm(free_KD, axis=1, keepdims=True)
+    inward: FloatArray = ((gradient - along) / np.maximum(length, 1e-12)).astype(free_KD.dtype)
+    return loss / len(pool_PD), inward, served[: len(free_KD)]
+
+
+def _unit(rows: FloatArray) -> FloatArray:
+    unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    return unit

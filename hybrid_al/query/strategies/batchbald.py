@@ -1,0 +1,51 @@
+"""BatchBALD: the batch whose labels, taken together, say most about the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.types import Need, Query
+from ...kernels.mutual_information import batch_bald
+from ..base import About, QueryState, check_budget
+from ..batches.base import check_whole
+
+
+@dataclass(frozen=True)
+class BatchBald:
+    """Greedy largest mutual information of the batch's labels and the model, see `information.batch_bald`.
+
+    Unlike BALD it does not ask the same thing twice. Random where the learner has no dropout: then all passes agree.
+
+    samples         passes with dropout
+    configurations  joint labels of a batch that are kept: exact up to so many, drawn from then on
+    """
+
+    samples: int = 25
+    configurations: int = 10_000
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Kirsch, van Amersfoort, Gal: *BatchBALD: Efficient and Diverse Batch Acquisition for Deep Bayesian "
+        "Active Learning*, NeurIPS 2019, sections 3.1 and 4",
+        passes="samples",
+        time="b K S M C at most, with K = min(C^b, configurations); lazily less",
+        memory="M S C + K S",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree, and batches without a label."""
+        check_whole("batchbald.samples", self.samples, least=2)
+        check_whole("batchbald.configurations", self.configurations)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were found, ties in random order."""
+        check_budget(state, budget)
+        order = rng.permutation(len(state.candidates))  # the first of equals is a random one
+        picks, gains = batch_bald(state.probs(self.samples)[order], budget, rng, configurations=self.configurations)
+        return Query(
+            state.candidates[order[picks]],
+            reasons=tuple(f"its label would add {gain:.3g} nats about the model to those before" for gain in gains),
+        )

@@ -1,0 +1,69 @@
+"""CSVAL: from every cluster the candidates that contrastive pretraining found hard to tell from others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import IntArray, Need, Query
+from ...errors import UnknownName
+from ...scores.samples import mid_ranks
+from ..base import About, QueryState, check_budget
+from ..batches.base import check_whole
+from ..clusters import cluster_pool, fewest_labels_first
+
+By = Literal["both", "confidence", "variability"]
+
+
+@dataclass(frozen=True)
+class CSVAL:
+    """Cluster-balanced and hard to contrast: of each cluster the candidate that stage 0 was least sure of, all along.
+
+    The axes are those of a dataset map: mean and spread over the epochs of the probability that pretraining gave to the
+    right answer. Clusters and their order as in TypiClust.
+
+    by        what is low in the hardest: confidence, variability, or both (the mean of their mid-ranks in the pool)
+    clusters  number of clusters; None: labels + budget
+    """
+
+    by: By = "both"
+    clusters: int | None = None
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings", "stage0"})
+    about: ClassVar[About] = About(
+        paper="Chen et al.: *Making Your First Choice: To Address Cold Start Problem in Vision Active Learning*, "
+        "MIDL 2023, section 3",
+        passes="0",
+        time="N (L + b) D a turn of k-means",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse unknown axes and no clusters."""
+        if self.by not in get_args(By):
+            raise UnknownName("csval.by", str(self.by), get_args(By))
+        if self.clusters is not None:
+            check_whole("csval.clusters", self.clusters)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates, the one of the largest cluster without labels first, ties in random order."""
+        check_budget(state, budget)
+        found = cluster_pool(state, self.clusters or len(state.labels.labeled) + budget, self.metric, rng)
+        axes = ("confidence", "variability") if self.by == "both" else (self.by,)
+        ease = sum((mid_ranks(state.record(axis, found.samples)) for axis in axes), start=np.zeros(1))
+        order = np.lexsort((rng.random(len(found.samples)), ease))
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order))
+
+        def hardest_first(members: IntArray) -> IntArray:
+            return members[np.argsort(place[members])]
+
+        picks = fewest_labels_first(found, budget, hardest_first)
+        return Query(
+            found.samples[[p.row for p in picks]],
+            reasons=tuple(f"hardest to contrast ({' and '.join(axes)}) of {p.cluster}" for p in picks),
+        )

@@ -1,0 +1,168 @@
+"""Disagreement: the candidates that a committee, or the model on several views of an image, cannot agree about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.types import Need, Query
+from ...scores.samples import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
+from ..base import About, QueryState
+from ..batches.base import check_whole
+from ..scored import top_scored
+
+GAL = About(
+    paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
+    passes="samples",
+    time="M S C",
+    memory="M S C",
+)
+AUGMENTATION = About(
+    paper="test-time augmentation, as in Gaillochet, Desrosiers, Lombaert: *Active learning for medical image "
+    "segmentation with stochastic batches*, Medical Image Analysis 2023",
+    passes="views",
+    time="M S C",
+    memory="M S C",
+)
+
+
+@dataclass(frozen=True)
+class VariationRatio:
+    """Smallest majority among the votes, see `scores.variation_ratio`. Gal et al. (ICML 2017), section 4.
+
+    The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
+    """
+
+    samples: int = 25
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = GAL
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("variation_ratio.samples", self.samples, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("variation_ratio", variation_ratio, state, budget, rng, samples=self.samples)
+
+
+@dataclass(frozen=True)
+class MeanSTD:
+    """Largest standard deviation over the passes, see `scores.mean_std`. Gal et al. (ICML 2017), section 4.
+
+    The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
+    """
+
+    samples: int = 25
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = GAL
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("mean_std.samples", self.samples, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("mean_std", mean_std, state, budget, rng, samples=self.samples)
+
+
+@dataclass(frozen=True)
+class VoteEntropy:
+    """Largest entropy of the votes, see `scores.vote_entropy`. Dagan and Engelson (ICML 1995).
+
+    The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
+    """
+
+    samples: int = 25
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Dagan, Engelson: *Committee-Based Sampling for Training Probabilistic Classifiers*, ICML 1995; "
+        "Settles, section 3.2",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("vote_entropy.samples", self.samples, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("vote_entropy", vote_entropy, state, budget, rng, samples=self.samples)
+
+
+@dataclass(frozen=True)
+class TTAEntropy:
+    """Largest entropy of the mean over `views` views of the image (test-time augmentation).
+
+    Views are random weak ones; `frozen` embeds them at its first such query and reads them back later.
+    Cost: `views` passes over the candidates.
+    """
+
+    views: int = 8
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    about: ClassVar[About] = AUGMENTATION
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("tta_entropy.views", self.views, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("tta_entropy", entropy, state, budget, rng, views=self.views)
+
+
+@dataclass(frozen=True)
+class TTAVariance:
+    """Largest variance over views, summed over classes. Gao et al. (ECCV 2020).
+
+    Views are random weak ones; `frozen` embeds them at its first such query and reads them back later.
+    Cost: `views` passes over the candidates.
+    """
+
+    views: int = 8
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    about: ClassVar[About] = About(
+        paper="Gao et al.: *Consistency-Based Semi-Supervised Active Learning*, ECCV 2020, the selection metric",
+        passes="views",
+        time="M S C",
+        memory="M S C",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("tta_variance.views", self.views, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("tta_variance", summed_variance, state, budget, rng, views=self.views)
+
+
+@dataclass(frozen=True)
+class TTAJensenShannon:
+    """Largest Jensen-Shannon divergence of the views: entropy of their mean minus mean of their entropies.
+
+    Views are random weak ones; `frozen` embeds them at its first such query and reads them back later.
+    Cost: `views` passes over the candidates.
+    """
+
+    views: int = 8
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    about: ClassVar[About] = AUGMENTATION
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("tta_jsd.views", self.views, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("tta_jsd", bald, state, budget, rng, views=self.views)

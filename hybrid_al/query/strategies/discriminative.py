@@ -1,0 +1,89 @@
+"""Discriminative active learning: the candidates that a classifier tells apart from the labeled set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, Need, Query
+from ...errors import InputError
+from ..base import About, QueryState, check_budget
+from ..batches.base import best_first
+from ..cover import check_rows
+
+
+@dataclass(frozen=True)
+class Discriminative:
+    """Gissin and Shalev-Shwartz, Discriminative Active Learning (2019), section 3.
+
+    The budget is bought in mini-queries: each fits a logistic regression, labeled and picked against the pool, and
+    takes the candidates that look least labeled. Without labels the first mini-query is random. With R = min(pool,
+    rows): `queries` fits of O(steps R D) time, O(queries M D) to score, O(M D) bytes.
+
+    queries   number of mini-queries
+    strength  inverse weight of the L2 penalty on the weights, features scaled to unit variance
+    rows      of a larger pool a random sample of so many is told apart
+    """
+
+    queries: int = 10
+    strength: float = 1.0
+    rows: int = 20_000
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Gissin, Shalev-Shwartz: *Discriminative Active Learning*, 2019 (arXiv 1907.06347), section 3",
+        passes="0",
+        time="queries (min(N, rows) D a step of a fit + M D)",
+        memory="M D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        if not isinstance(self.queries, int) or self.queries < 1:
+            raise InputError("discriminative.queries", "a whole number of 1 or more", repr(self.queries))
+        if not self.strength > 0:
+            raise InputError("discriminative.strength", "a number above 0", str(self.strength))
+        check_rows("discriminative", self.rows)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates, mini-query by mini-query, within each the one that looks least labeled first."""
+        check_budget(state, budget)
+        vectors = state.vectors(state.candidates, self.metric)
+        scale = np.maximum(vectors.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
+        vectors = vectors / scale
+        labeled = state.vectors(state.labels.labeled, self.metric) / scale
+        free, picks, reasons = np.ones(len(vectors), dtype=bool), list[int](), list[str]()
+        for size in (len(part) for part in np.array_split(np.arange(budget), self.queries)):
+            taken = np.concatenate([labeled, vectors[picks]])
+            left = np.flatnonzero(free)
+            pool = vectors[left if len(left) <= self.rows else rng.choice(left, self.rows, replace=False)]
+            score = unlike(taken, pool, vectors[left], self.strength) if len(taken) and size else np.zeros(len(left))
+            chosen = best_first(score, rng)[:size]
+            reasons += [f"unlike what is labeled, log odds {score[c]:.3g}" if len(taken) else "random" for c in chosen]
+            picks += left[chosen].tolist()
+            free[picks] = False
+        return Query(state.candidates[picks], reasons=tuple(reasons))
+
+
+def unlike(taken_TD: FloatArray, pool_RD: FloatArray, asked_MD: FloatArray, strength: float) -> FloatArray:
+    """Log odds (M,) of being of the pool rather than taken, by a logistic regression in which both weigh the same."""
+    rows = np.concatenate([taken_TD, pool_RD]).astype(np.float64)
+    sign = np.repeat([-1.0, 1.0], [len(taken_TD), len(pool_RD)])
+    weight = np.repeat([0.5 / len(taken_TD), 0.5 / len(pool_RD)], [len(taken_TD), len(pool_RD)])
+    penalty = 1 / (strength * len(rows))
+
+    def loss(x: FloatArray) -> tuple[float, FloatArray]:
+        agreed = sign * (rows @ x[:-1] + x[-1])
+        pull = -weight * sign * expit(-agreed)
+        value = float(weight @ np.logaddexp(0, -agreed) + penalty * x[:-1] @ x[:-1] / 2)
+        return value, np.append(pull @ rows + penalty * x[:-1], pull.sum())
+
+    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", options={"gtol": 1e-6})
+    odds: FloatArray = asked_MD @ found.x[:-1] + found.x[-1]
+    return odds

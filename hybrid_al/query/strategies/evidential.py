@@ -1,0 +1,103 @@
+"""Queries by evidence: what the logits, read as a Dirichlet distribution over class probabilities, do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ...core.types import FloatArray, Need, Query, Scores
+from ...errors import UnknownName
+from ...scores.samples import dirichlet_data, dirichlet_information, dissonance, mid_ranks, vacuity
+from ..base import About, QueryState, check_budget
+from ..batches.base import best_first, check_whole
+from ..last_layer import features_and_head
+from ..scored import best_scored
+from ..terms import standing
+
+LARGEST = 50.0  # of a logit: its exponential is more evidence than any training gives
+EVIDENCE: Mapping[str, Callable[[FloatArray], FloatArray]] = {
+    "vacuity": vacuity,
+    "dissonance": dissonance,
+    "information": dirichlet_information,
+    "data": dirichlet_data,
+}
+
+
+@dataclass(frozen=True)
+class Evidential:
+    """Largest uncertainty of the Dirichlet distribution with parameters exp(logits).
+
+    The logits are those of one pass; the objective `evidential` trains them to be evidence.
+
+    score  vacuity (little evidence), dissonance (evidence for several classes), information (what the label would say
+           of the class probabilities), or data (what it would leave open); see `scores`
+    """
+
+    score: Literal["vacuity", "dissonance", "information", "data"] = "vacuity"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"features"})
+    about: ClassVar[About] = About(
+        paper="Sensoy et al.: *Evidential Deep Learning*, NeurIPS 2018, section 3; Shi et al.: *Multifaceted "
+        "Uncertainty Estimation for Label-Efficient Deep Learning*, NeurIPS 2020; as a query CSEAL (MICCAI 2022)",
+        passes="1",
+        time="M C (C + D)",
+        memory="M D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse unknown scores."""
+        if self.score not in EVIDENCE:
+            raise UnknownName("evidential.score", str(self.score), EVIDENCE)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        check_budget(state, budget)
+        values = EVIDENCE[self.score](dirichlet(state))
+        return best_scored(str(self.score), values, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class DUC:
+    """Xie et al., DUC (ICLR 2023), section 3.3: the most of distribution uncertainty, and of those of data uncertainty.
+
+    keep  so many times the budget pass the first round (the paper: 10 in its scripts, 2 by their default)
+    """
+
+    keep: int = 10
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"features"})
+    about: ClassVar[About] = About(
+        paper="Xie et al.: *Dirichlet-Based Uncertainty Calibration for Active Domain Adaptation*, ICLR 2023, section "
+        "3.3",
+        passes="1",
+        time="M C D",
+        memory="M D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse to keep nothing."""
+        check_whole("duc.keep", self.keep)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` of the largest data uncertainty among those kept, ties in random order."""
+        check_budget(state, budget)
+        alpha = dirichlet(state)
+        first, second = dirichlet_information(alpha), dirichlet_data(alpha)
+        kept = best_first(first, rng)[: self.keep * budget]
+        picks = kept[best_first(second[kept], rng)[:budget]]
+        ranks = {"distribution uncertainty": mid_ranks(first), "data uncertainty": mid_ranks(second)}
+        return Query(
+            state.candidates[picks],
+            scores=Scores(state.candidates, second, ranks),
+            reasons=tuple(standing(ranks, p) for p in picks),
+        )
+
+
+def dirichlet(state: QueryState) -> FloatArray:
+    """Parameters exp(logits) of each candidate's Dirichlet distribution (M, C), by one pass."""
+    features, weight, bias = features_and_head(state)
+    alpha: FloatArray = np.exp((features @ weight.T + bias).clip(-LARGEST, LARGEST))
+    return alpha

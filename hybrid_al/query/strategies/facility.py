@@ -1,0 +1,110 @@
+"""Facility location and MaxHerding: the pool's samples are served by the most similar pick; serve them all well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, IntArray, Need, Query
+from ...errors import InputError
+from ...kernels.neighbours import graph_similarity_cover
+from ...kernels.similarity import Similarity, similarity_cover
+from ..base import About, QueryState, check_budget
+from ..cover import check_rows, cosine, ground, is_large, web
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class FacilityLocation:
+    """Greedy maximum cover by cosine similarity, over the whole pool and in the light of the labels.
+
+    The second step of Yang et al., Suggestive Annotation (MICCAI 2017), section 2.3, and what representative
+    annotation (Zheng et al., AAAI 2019) does in its clusters. With B = min(pool, rows) samples to serve: O(M B D) time
+    at the first pick and about O(64 B D) at each other, O(P D) bytes.
+
+    rows  of a larger pool, a random sample of so many is served
+    neighbours  m up to 64: a larger pool is served whole instead, where a candidate serves only samples that have it
+          among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
+    """
+
+    rows: int = 20_000
+    neighbours: int | None = None
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="the second step of Yang et al.: *Suggestive Annotation*, MICCAI 2017, section 2.3; Zheng et al.: "
+        "*Biomedical Image Segmentation via Representative Annotation*, AAAI 2019",
+        passes="0",
+        time="M B D, and about 64 B D a pick, B = min(N, rows)",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse samples that hold nothing."""
+        check_rows("facility_location", self.rows, self.neighbours)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were found, so that each prefix serves well."""
+        if self.neighbours is None or not is_large(state, self.rows):
+            return _serve(state, budget, rng, cosine, "cosine", self.rows)
+        check_budget(state, budget)
+        pool = web(state, "cosine", self.neighbours, rng)
+        served = (1 - pool.to_labeled / 4).clip(0)
+        picks, gains = graph_similarity_cover(pool.squared, pool.rows, pool.candidate, served, cosine, budget)
+        return _query(pool.samples[picks], gains / len(pool.samples))
+
+
+@dataclass(frozen=True)
+class MaxHerding:
+    """Bae, Noh and Sutherland, Generalized Coverage for More Robust Low-Budget Active Learning (ECCV 2024), section 3.
+
+    As facility location, by the similarity exp(-|x - y|^2 / sigma^2): a ball cover with soft edges. Cost: the same.
+
+    sigma  width of the kernel (1 on unit vectors, as published)
+    rows   a larger pool is served as a random sample of so many
+    """
+
+    sigma: float = 1.0
+    rows: int = 20_000
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Bae, Noh, Sutherland: *Generalized Coverage for More Robust Low-Budget Active Learning*, ECCV 2024, "
+        "section 3",
+        passes="0",
+        time="M B D, and about 64 B D a pick, B = min(N, rows)",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no kernel can have."""
+        if not self.sigma > 0:
+            raise InputError("maxherding.sigma", "a width above 0", str(self.sigma))
+        check_rows("maxherding", self.rows)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were found, so that each prefix serves well."""
+
+        def gaussian(squared: torch.Tensor) -> torch.Tensor:
+            return squared.div_(-(self.sigma**2)).exp_()
+
+        return _serve(state, budget, rng, gaussian, self.metric, self.rows)
+
+
+def _serve(
+    state: QueryState, budget: int, rng: np.random.Generator, similarity: Similarity, metric: Metric, rows: int
+) -> Query:
+    check_budget(state, budget)
+    area = ground(state, metric, rows, rng)
+    picks, gains = similarity_cover(area.vectors, area.base, area.start, similarity, budget)
+    return _query(area.candidates[picks], gains / len(area.base))
+
+
+def _query(indices: IntArray, gains: FloatArray) -> Query:
+    return Query(indices, reasons=tuple(f"raises the mean similarity to the pool by {gain:.3g}" for gain in gains))

@@ -1,0 +1,57 @@
+"""k-medoids: the candidates that, beside the labeled samples, have the pool nearest to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import Need, Query
+from ...errors import InputError
+from ...kernels.similarity import k_medoids
+from ..base import About, QueryState, check_budget
+
+
+@dataclass(frozen=True)
+class KMedoids:
+    """Park and Jun, A Simple and Fast Algorithm for K-Medoids Clustering (2009), with the labeled samples as given.
+
+    A least sum of distances of the pool to labels and picks, by alternation from k-means++ seeds. See
+    `covers.k_medoids` for the cost: O(P (labels + budget) D) and the sum of the squared cluster sizes times D, each
+    of at most `iterations` turns; O(P D) bytes.
+    """
+
+    iterations: int = 50
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Park, Jun: *A Simple and Fast Algorithm for K-Medoids Clustering*, Expert Systems with Applications "
+        "2009, section 2",
+        passes="0",
+        time="iterations (N (L + b) D + the squares of the cluster sizes D) at most",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that move nothing."""
+        if not isinstance(self.iterations, int) or self.iterations < 1:
+            raise InputError("kmedoids.iterations", "a whole number of 1 or more", repr(self.iterations))
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates, those with the most samples around them first; others at random where rows repeat."""
+        check_budget(state, budget)
+        labeled = state.labels.labeled
+        samples = np.concatenate([state.candidates, np.setdiff1d(labeled, state.candidates)])
+        free = np.isin(samples, labeled, invert=True) | np.isin(samples, state.candidates)
+        fixed = np.flatnonzero(np.isin(samples, labeled) & ~free)
+        medoids, sizes = k_medoids(
+            state.vectors(samples, self.metric), fixed, free, budget, rng, iterations=self.iterations
+        )
+        order = np.argsort(-sizes, kind="stable")
+        rest = rng.permutation(np.setdiff1d(np.flatnonzero(free), medoids))[: budget - len(medoids)]
+        reasons = [f"in the middle of {sizes[c]} samples" for c in order]
+        filled = ["a random one: the others are like samples labeled or picked"] * len(rest)
+        return Query(samples[np.concatenate([medoids[order], rest])], reasons=(*reasons, *filled))

@@ -1,0 +1,108 @@
+"""Learning loss: a small network learns from the labeled set which samples a head gets wrong, and asks about such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...core.types import FloatArray, Need, Query
+from ..base import About, QueryState, check_budget
+from ..batches.base import check_above_zero, check_whole
+from ..linear_head import cross_fitted, scaled_embeddings
+from ..scored import best_scored
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class LearningLoss:
+    """Largest predicted loss. Yoo and Kweon, Learning Loss for Active Learning (CVPR 2019), section 3.
+
+    A linear head on frozen embeddings is fitted without each sample of the labeled set in turn (`folds` folds), which
+    gives its loss there; a network of one hidden layer learns to put pairs of samples in the order of these losses, by
+    their ranking loss. Random where that gives no two losses that differ.
+
+    width, margin  hidden units, and by how much a pair is to be told apart (Yoo and Kweon: 128 and 1)
+    steps, rate    of Adam, with weight decay 0.01; each step takes all pairs of up to 128 labeled samples
+    folds          of the losses
+    strength       inverse weight of the L2 penalty on the head, features scaled to unit variance
+    """
+
+    width: int = 128
+    margin: float = 1.0
+    steps: int = 200
+    rate: float = 1e-3
+    folds: int = 5
+    strength: float = 0.01
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Yoo, Kweon: *Learning Loss for Active Learning*, CVPR 2019, section 3",
+        passes="0",
+        time="folds L D C a step of a fit + (128 steps + M) width D",
+        memory="M D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse settings that learn nothing."""
+        for name in ("width", "steps"):
+            check_whole(f"learning_loss.{name}", getattr(self, name))
+        check_whole("learning_loss.folds", self.folds, least=2)
+        for name in ("margin", "rate", "strength"):
+            check_above_zero(f"learning_loss.{name}", getattr(self, name))
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` candidates of the largest predicted loss, ties in random order."""
+        check_budget(state, budget)
+        labeled = state.labels.labeled
+        values: FloatArray = np.zeros(len(state.candidates))
+        rows = scaled_embeddings(state, np.concatenate([labeled, state.candidates]))
+        if len(labeled) > 1:
+            losses = self.losses(rows[: len(labeled)], state, rng)
+            if np.ptp(losses) > 0:
+                values = self.learned(rows[: len(labeled)], losses, rows[len(labeled) :], rng)
+        return best_scored("predicted loss", values, state, budget, rng)
+
+    def losses(self, rows_LD: FloatArray, state: QueryState, rng: np.random.Generator) -> FloatArray:
+        """Cross-entropy (L,) of each labeled sample by a head that was fitted without it."""
+        _, targets = np.unique(state.labels.class_targets(), return_inverse=True)
+        probs = cross_fitted(rows_LD, targets, self.folds, self.strength, rng)
+        losses: FloatArray = -np.log(np.maximum(probs[np.arange(len(targets)), targets], 1e-12))
+        return losses
+
+    def learned(
+        self, rows_LD: FloatArray, losses_L: FloatArray, asked_MD: FloatArray, rng: np.random.Generator
+    ) -> FloatArray:
+        """Predicted losses (M,) of the rows asked about, up to a scale, by a network trained on the labeled ones."""
+        import torch
+
+        rows, losses, asked = (torch.from_numpy(a.astype(np.float32)) for a in (rows_LD, losses_L, asked_MD))
+        shapes = ((rows.shape[1], self.width), (self.width,), (self.width, 1), (1,))
+        bounds = (rows.shape[1] ** -0.5, rows.shape[1] ** -0.5, self.width**-0.5, self.width**-0.5)
+        weights = [
+            torch.from_numpy(rng.uniform(-bound, bound, shape).astype(np.float32)).requires_grad_()
+            for shape, bound in zip(shapes, bounds, strict=True)
+        ]
+
+        def said(x: torch.Tensor) -> torch.Tensor:
+            return ((x @ weights[0] + weights[1]).relu() @ weights[2] + weights[3])[:, 0]
+
+        optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=0.01)
+        for _ in range(self.steps):
+            batch = torch.from_numpy(rng.permutation(len(rows))[:128])
+            optimizer.zero_grad()
+            ranking_loss(said(rows[batch]), losses[batch], self.margin).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        with torch.no_grad():
+            values: FloatArray = said(asked).numpy().astype(np.float64)
+        return values
+
+
+def ranking_loss(said_B: torch.Tensor, losses_B: torch.Tensor, margin: float) -> torch.Tensor:
+    """Mean over the pairs of different losses of max(0, margin - (said_i - said_j) sign(losses_i - losses_j))."""
+    order = (losses_B[:, None] - losses_B[None]).sign()
+    gaps = (margin - order * (said_B[:, None] - said_B[None])).clamp_min(0)
+    return (gaps * order.abs()).sum() / order.abs().sum().clamp_min(1)

@@ -1,0 +1,71 @@
+"""MMD: the candidates that make the labeled set look most like the pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import Need, Query
+from ...errors import InputError
+from ...kernels.distances import squared_to
+from ...kernels.similarity import similarity_sums
+from ..base import About, QueryState, check_budget
+from ..cover import check_rows, ground, pair_distances
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class MMD:
+    """Greedy least maximum mean discrepancy between labels with picks, and pool: kernel herding in the light of labels.
+
+    Chen, Welling and Smola, Super-Samples from Kernel Herding (UAI 2010), section 3; as a query Hwang et al., LAMDA
+    (ECCV 2022), section 3.1. Kernel exp(-|x - y|^2 / sigma^2). With B = min(pool, rows): O(M (B + S) D) time and
+    O(M D) a pick, O(P D) bytes.
+
+    sigma  width of the kernel; None: the median distance between samples
+    rows   a larger pool is represented by a random sample of so many
+    """
+
+    sigma: float | None = None
+    rows: int = 20_000
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Chen, Welling, Smola: *Super-Samples from Kernel Herding*, UAI 2010, section 3; as a query Hwang et "
+        "al.: *LAMDA*, ECCV 2022, section 3.1",
+        passes="0",
+        time="M (B + L) D, and M D a pick, B = min(N, rows)",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no kernel can have."""
+        if self.sigma is not None and not self.sigma > 0:
+            raise InputError("mmd.sigma", "a width above 0", str(self.sigma))
+        check_rows("mmd", self.rows)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were found, so that each prefix is like the pool."""
+        check_budget(state, budget)
+        area = ground(state, self.metric, self.rows, rng)
+        sigma = self.sigma or float(np.median(pair_distances(area.base, rng))) or 1.0
+
+        def gaussian(squared: torch.Tensor) -> torch.Tensor:
+            return squared.div_(-(sigma**2)).exp_()
+
+        to_pool = similarity_sums(area.vectors, area.base, gaussian) / len(area.base)
+        to_taken = similarity_sums(area.vectors, area.start, gaussian)
+        picks = list[int]()
+        for taken in range(len(area.start) + 1, len(area.start) + budget + 1):
+            gain = to_pool - to_taken / taken
+            gain[picks] = -np.inf
+            picks.append(int(gain.argmax()))
+            to_taken += np.exp(-squared_to(area.vectors, area.vectors[picks[-1]]).astype(np.float64) / sigma**2)
+        reasons = tuple(f"mean similarity to the pool {to_pool[p]:.3g}, unlike labels and earlier picks" for p in picks)
+        return Query(area.candidates[picks], reasons=reasons)

@@ -1,0 +1,98 @@
+"""ProbCover: the candidates whose balls hold the most samples that no ball holds yet."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, IntArray, Need, Query
+from ...errors import InputError
+from ...kernels.kmeans import k_means
+from ...kernels.neighbours import graph_ball_cover
+from ...kernels.radius import ball_cover
+from ...kernels.similarity import nearest_where
+from ..base import About, QueryState, check_budget
+from ..cover import check_rows, ground, is_large, web
+
+
+@dataclass(frozen=True)
+class ProbCover:
+    """Yehuda, Dekel, Hacohen and Weinshall, Active Learning Through a Covering Lens (NeurIPS 2022), algorithm 1.
+
+    Open balls of one radius around labeled and picked samples cover the pool; always the candidate that covers most of
+    what is left. Deviations are listed in docs/papers.md. With P samples in the pool, B = min(P, rows) of them to
+    cover, S labeled and M candidates: O((M + B) B D) time, O(P D) bytes and at most 128 MiB of edges.
+
+    delta    the radius; None: the largest at which a share `purity` of the balls hold samples of a single cluster
+    classes  number of those clusters; None: of the classes seen among the labels, at least 2
+    rows     of a larger pool, a random sample of so many is covered, and sets the radius
+    neighbours  m up to 64: a larger pool is covered whole instead, where a candidate covers only samples that have it
+             among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
+    """
+
+    delta: float | None = None
+    purity: float = 0.95
+    classes: int | None = None
+    rows: int = 20_000
+    metric: Metric = "cosine"
+    neighbours: int | None = None
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Yehuda, Dekel, Hacohen, Weinshall: *Active Learning Through a Covering Lens*, NeurIPS 2022, algorithm 1",
+        passes="0",
+        time="(M + B) B D, B = min(N, rows)",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that no ball can have."""
+        if self.delta is not None and not self.delta > 0:
+            raise InputError("probcover.delta", "a radius above 0", str(self.delta))
+        if not 0 < self.purity <= 1:
+            raise InputError("probcover.purity", "a share in (0, 1]", str(self.purity))
+        if self.classes is not None and self.classes < 2:
+            raise InputError("probcover.classes", "2 or more", str(self.classes))
+        check_rows("probcover", self.rows, self.neighbours)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were found; where all is covered, others at random."""
+        check_budget(state, budget)
+        classes = self.classes or max(len(np.unique(state.labels.class_targets())), 2)
+        if self.neighbours is not None and is_large(state, self.rows):
+            return self._on_graph(state, self.neighbours, classes, budget, rng)
+        area = ground(state, self.metric, self.rows, rng)
+        delta = self.delta or pure_radius(area.base, classes, self.purity, rng)
+        picks, gains = ball_cover(area.vectors, area.base, area.start, delta, budget)
+        rest = np.setdiff1d(np.arange(len(area.candidates)), picks)[: budget - len(picks)]  # shuffled: at random
+        return _query(area.candidates[np.concatenate([picks, rest])], gains, delta, len(area.base))
+
+    def _on_graph(self, state: QueryState, m: int, classes: int, budget: int, rng: np.random.Generator) -> Query:
+        delta = self.delta or pure_radius(ground(state, self.metric, self.rows, rng).base, classes, self.purity, rng)
+        pool = web(state, self.metric, m, rng)
+        left = pool.to_labeled >= delta**2
+        picks, gains = graph_ball_cover(pool.squared, pool.rows, pool.candidate, left, delta, budget)
+        rest = np.setdiff1d(np.flatnonzero(pool.candidate), picks)[: budget - len(picks)]
+        return _query(pool.samples[np.concatenate([picks, rest])], gains, delta, len(pool.samples))
+
+
+def _query(indices: IntArray, gains: IntArray, delta: float, count: int) -> Query:
+    reasons = [f"within {delta:.3g}: {gain} of {count} that no other covers" for gain in gains]
+    filled = ["a random one: everything is covered"] * (len(indices) - len(gains))
+    return Query(indices, reasons=(*reasons, *filled))
+
+
+def pure_radius(vectors_ND: FloatArray, clusters: int, purity: float, rng: np.random.Generator) -> float:
+    """The largest radius at which a share `purity` of the open balls around rows hold rows of one k-means cluster.
+
+    A ball is pure up to the distance to the nearest row of another cluster, so this is a quantile of those distances,
+    not a search; inf where there is but one cluster. A share of 1e-9 is taken off it, so that no rounding lets in the
+    row that sets it. Section 4.2 of the paper.
+    """
+    _, cluster = k_means(vectors_ND, clusters, rng)
+    pure_up_to = np.sort(nearest_where(vectors_ND, cluster, operator.ne))
+    return float(pure_up_to[min(int((1 - purity) * len(pure_up_to) + 1e-9), len(pure_up_to) - 1)]) * (1 - 1e-9)

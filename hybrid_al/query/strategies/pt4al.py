@@ -1,0 +1,84 @@
+"""PT4AL: the pool cut into batches by the loss of the pretext task, the hardest first, one batch a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.types import IntArray, Need, Query
+from ...scores.samples import least_confidence
+from ..base import About, QueryState, check_budget
+from ..batches.base import best_first, check_whole
+
+PAPER = "Yi et al.: *PT4AL: Using Self-Supervised Pretext Tasks for Active Learning*, ECCV 2022, section 3"
+
+
+@dataclass(frozen=True)
+class PT4ALStart:
+    """The cold start of PT4AL: uniform over the batch of largest pretext loss.
+
+    batches  as many as rounds, published 10; with fewer rounds the easiest are never asked
+    """
+
+    batches: int = 10
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"stage0"})
+    about: ClassVar[About] = About(PAPER, passes="0", time="N log N", memory="N")
+
+    def __post_init__(self) -> None:
+        """Refuse no batches."""
+        check_whole("pt4al_start.batches", self.batches)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates of the batch, in random order; where it is smaller, the next batches fill up."""
+        check_budget(state, budget)
+        batch = pretext_batches(state, self.batches, rng)
+        order = np.lexsort((rng.random(len(batch)), batch))[:budget]
+        reasons = tuple(f"drawn from batch {b + 1} of {self.batches} by pretext loss" for b in batch[order])
+        return Query(state.candidates[order], reasons=reasons)
+
+
+@dataclass(frozen=True)
+class PT4AL:
+    """Round r asks the least confident of batch r, the batches ordered by falling pretext loss.
+
+    Rounds count from 0, the cold start (`pt4al_start`); past the last batch they begin again with the first.
+
+    batches  as many as rounds, published 10; the same as those of the cold start
+    """
+
+    batches: int = 10
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"stage0", "predictions"})
+    about: ClassVar[About] = About(PAPER, passes="1", time="N log N + M C", memory="N")
+
+    def __post_init__(self) -> None:
+        """Refuse no batches."""
+        check_whole("pt4al.batches", self.batches)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates, the least confident first; where the batch has fewer, those after it fill up."""
+        check_budget(state, budget)
+        doubt = state.scored(least_confidence)
+        batch = pretext_batches(state, self.batches, rng)
+        turn = (batch - state.round) % self.batches
+        order = best_first(doubt, rng)
+        order = order[np.argsort(turn[order], kind="stable")][:budget]
+        reasons = tuple(
+            f"probability {1 - doubt[p]:.3g}, in batch {batch[p] + 1} of {self.batches} by pretext loss" for p in order
+        )
+        return Query(state.candidates[order], reasons=reasons)
+
+
+def pretext_batches(state: QueryState, batches: int, rng: np.random.Generator) -> IntArray:
+    """The batch (0-based) of each candidate (M,): the pool by falling pretext loss, in parts of even size.
+
+    The pool holds answered samples too, so a batch stays what it is from round to round; ties fall at random.
+    """
+    pool = np.union1d(state.candidates, state.labels.answered)
+    order = np.lexsort((rng.random(len(pool)), -state.record("pretext_loss", pool)))
+    batch = np.empty(len(pool), dtype=np.int64)
+    batch[order] = np.arange(len(pool)) * batches // len(pool)
+    return batch[np.searchsorted(pool, state.candidates)]

@@ -1,0 +1,72 @@
+"""From representativeness to uncertainty: the more of the pool the labels cover, the more the model has a say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import Need, Query, Scores
+from ...errors import InputError
+from ..base import About, QueryState, check_budget
+from ..batches import build_batch
+from ..batches.base import BatchParams
+from ..cover import coverage
+from ..terms import check_terms, fused_terms, predicted_once, standing, term_needs
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`hybrid` of two fused scores, weighted 1 - coverage and coverage. As D2ADA and others go over in time; ours.
+
+    The coverage is the share of the pool's samples that have a label within a radius: the quantile `share` of the
+    distances between samples, so that one label covers about as much of the pool.
+
+    early, late  weights of terms (see `terms.TERMS`), each fused by mid-ranks
+    batch        name and parameters of the batch maker (see `batch.BATCHES`)
+    """
+
+    early: Mapping[str, float] = field(default_factory=lambda: {"density": 1.0})
+    late: Mapping[str, float] = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
+    batch: BatchParams = field(default_factory=lambda: {"name": "kmeans", "shortlist": 5})
+    share: float = 0.02
+    metric: Metric = "cosine"
+
+    about: ClassVar[About] = About(
+        paper="ours; the idea as in Wu et al.: *D2ADA*, ECCV 2022, section 3.3",
+        passes="those of the terms",
+        time="N L D + those of the terms and of the batch maker",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse unknown terms and batch makers, and what is no share."""
+        check_terms("schedule.early", self.early, "mean")
+        check_terms("schedule.late", self.late, "mean")
+        build_batch(self.batch)
+        if not 0 < self.share < 1:
+            raise InputError("schedule.share", "a share in (0, 1)", repr(self.share))
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the terms and the batch maker read, and the embeddings."""
+        return build_batch(self.batch).needs | term_needs(self.early) | term_needs(self.late) | {"embeddings"}
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the batch maker's order; scores hold the value and each term's mid-rank."""
+        check_budget(state, budget)
+        state = predicted_once(state)
+        covered = coverage(state, self.share, self.metric, rng)
+        early, ranks = fused_terms(state, self.early)
+        late, more = fused_terms(state, self.late)
+        values, ranks = (1 - covered) * early + covered * late, {**ranks, **more}
+        batch = build_batch(self.batch).make(state, values, budget, rng)
+        words = f"labels cover {100 * covered:.0f} %"
+        return Query(
+            state.candidates[batch.picks],
+            scores=Scores(state.candidates, values, ranks),
+            reasons=tuple("; ".join(filter(None, (words, standing(ranks, p), batch.note))) for p in batch.picks),
+        )

@@ -1,0 +1,181 @@
+"""Submodular mutual information: candidates like the exemplars of rare classes, and unlike each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from ...core.types import FloatArray, IntArray, Need, Query
+from ...errors import InputError, UnknownName
+from ...kernels.greedy import lazy_greedy
+from ..base import About, QueryState, check_budget
+from ..batches.base import check_above_zero
+from ..cover import Ground, check_rows, ground
+
+Measure = Literal["flqmi", "flvmi", "gcmi", "logdetmi"]
+CELLS = 2**22  # numbers that are in work at a time
+
+
+@dataclass(frozen=True)
+class SubmodularMutualInformation:
+    """SIMILAR (Kothawade et al., NeurIPS 2021), section 3, for rare classes; CLINICAL is the same on medical images.
+
+    Greedily the batch A of largest mutual information with the exemplars Q, the labeled samples of some classes, by
+    s = (1 + cosine) / 2 between embeddings:
+
+    flqmi     sum over Q of the largest s to A, and eta times the sum over A of the largest s to Q
+    flvmi     sum over the pool of the smaller of the largest s to A and eta times the largest s to Q
+    gcmi      2 eta times the sum of s between A and Q: no diversity
+    logdetmi  log det S(A) - log det(S(A) - eta^2 S(A, Q) S(Q)^-1 S(Q, A)), with `noise` on the diagonal of S
+
+    classes  whose samples are exemplars; None: the class seen with the fewest labels, all of them where several tie
+    rows     for flvmi a larger pool is represented by a random sample of so many
+    """
+
+    measure: Measure = "flqmi"
+    classes: tuple[int, ...] | None = None
+    eta: float = 1.0
+    noise: float = 0.01
+    rows: int = 20_000
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Kothawade et al.: *SIMILAR*, NeurIPS 2021, section 3; *CLINICAL*, MICCAI workshop MILLanD 2022",
+        passes="0",
+        time="M L D a pick at most, lazily less; flvmi M min(N, rows) D; logdetmi M b (b + D)",
+        memory="M D; logdetmi M b",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse unknown measures and weights that make no information."""
+        if self.measure not in get_args(Measure):
+            raise UnknownName("smi.measure", str(self.measure), get_args(Measure))
+        check_above_zero("smi.eta", self.eta)
+        check_above_zero("smi.noise", self.noise)
+        if self.measure == "logdetmi" and self.eta > 1:
+            raise InputError("smi.eta", "at most 1 for logdetmi", str(self.eta))
+        check_rows("smi", self.rows)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were found; random where no exemplar is labeled yet."""
+        check_budget(state, budget)
+        named, exemplars = _exemplars(state, self.classes)
+        if not len(exemplars):
+            why = "a random one: no exemplar of a wanted class is labeled yet"
+            return Query(rng.permutation(state.candidates)[:budget], reasons=(why,) * budget)
+        area, query = ground(state, "cosine", self.rows, rng), state.vectors(exemplars, "cosine")
+        picks, gains = self._greedy(area, query, budget)
+        words = f"to what the batch shares with {len(query)} of class {', '.join(map(str, named))}"
+        return Query(area.candidates[picks], reasons=tuple(f"adds {gain:.3g} {words}" for gain in gains))
+
+    def _greedy(self, area: Ground, query_QD: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
+        match self.measure:
+            case "flqmi":
+                return flqmi(area.vectors, query_QD, self.eta, budget)
+            case "flvmi":
+                return flvmi(area.vectors, query_QD, area.base, self.eta, budget)
+            case "gcmi":
+                return gcmi(area.vectors, query_QD, self.eta, budget)
+            case "logdetmi":
+                return logdetmi(area.vectors, query_QD, self.eta, self.noise, budget)
+
+
+def _exemplars(state: QueryState, classes: tuple[int, ...] | None) -> tuple[list[int], IntArray]:
+    """The classes wanted and their labeled samples."""
+    targets = state.labels.class_targets()
+    if classes is None:
+        seen, counts = np.unique(targets, return_counts=True)
+        classes = tuple(seen[counts == counts.min(initial=len(targets))].tolist())
+    return list(classes), state.labels.labeled[np.isin(targets, classes)]
+
+
+def similarity(rows_KD: FloatArray, others_OD: FloatArray) -> FloatArray:
+    """(1 + cosine) / 2 of unit vectors (K, O), in [0, 1]."""
+    alike: FloatArray = (1 + rows_KD @ others_OD.T) / 2
+    return alike.clip(0, 1)
+
+
+def flqmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: int) -> tuple[IntArray, FloatArray]:
+    """See the class: picks (budget,) and what each adds."""
+    nearest = np.zeros(len(query_QD))  # of each exemplar: largest similarity to the batch
+
+    def gain(alike: FloatArray) -> FloatArray:
+        added: FloatArray = (alike - nearest).clip(0).sum(axis=1) + eta * alike.max(axis=1)
+        return added
+
+    def take(place: int) -> None:
+        np.maximum(nearest, similarity(candidates_MD[[place]], query_QD)[0], out=nearest)
+
+    return lazy_greedy(_blocked(candidates_MD, query_QD, gain), take, len(candidates_MD), budget)
+
+
+def flvmi(
+    candidates_MD: FloatArray, query_QD: FloatArray, pool_PD: FloatArray, eta: float, budget: int
+) -> tuple[IntArray, FloatArray]:
+    """See the class: picks (budget,) and what each adds."""
+    cap = eta * np.concatenate(
+        [similarity(part, query_QD).max(axis=1) for part in np.array_split(pool_PD, len(pool_PD) // 4096 + 1)]
+    )
+    shared = np.zeros(len(pool_PD))
+
+    def gain(alike: FloatArray) -> FloatArray:
+        added: FloatArray = (np.minimum(alike, cap) - shared).clip(0).sum(axis=1)
+        return added
+
+    def take(place: int) -> None:
+        np.maximum(shared, np.minimum(similarity(candidates_MD[[place]], pool_PD)[0], cap), out=shared)
+
+    return lazy_greedy(_blocked(candidates_MD, pool_PD, gain), take, len(candidates_MD), budget)
+
+
+def gcmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: int) -> tuple[IntArray, FloatArray]:
+    """See the class: picks (budget,) and what each adds; modular, so the best-scored."""
+    gains = 2 * eta * (1 + candidates_MD @ query_QD.mean(axis=0, dtype=np.float64)) / 2 * len(query_QD)
+    picks = np.argsort(-gains, kind="stable")[:budget]
+    return picks, gains[picks]
+
+
+def logdetmi(
+    candidates_MD: FloatArray, query_QD: FloatArray, eta: float, noise: float, budget: int
+) -> tuple[IntArray, FloatArray]:
+    """See the class: picks (budget,) and what each adds, by two Cholesky factors that grow by a row a pick."""
+    alike = similarity(query_QD, query_QD).astype(np.float64) + noise * np.eye(len(query_QD))
+    half = np.linalg.solve(np.linalg.cholesky(alike), similarity(query_QD, candidates_MD).astype(np.float64))
+    own = similarity_to_self(candidates_MD) + noise
+    left = np.stack([own, own - eta**2 * np.square(half).sum(axis=0)])  # variance alone, and given the exemplars
+    factors = np.empty((2, budget, len(own)))
+    picks, gained = np.empty(budget, dtype=np.int64), np.empty(budget)
+    for i in range(budget):
+        gain = np.log(left[0]) - np.log(left[1])
+        gain[picks[:i]] = -np.inf
+        picks[i] = p = int(gain.argmax())
+        gained[i] = gain[p]
+        row = similarity(candidates_MD[[p]], candidates_MD)[0].astype(np.float64)
+        for k, part in enumerate((row, row - eta**2 * half[:, p] @ half)):
+            done = factors[k, :i]
+            part[p] += noise
+            factors[k, i] = (part - done[:, p] @ done) / np.sqrt(left[k, p])
+            left[k] = np.maximum(left[k] - factors[k, i] ** 2, noise)
+    return picks, gained
+
+
+def similarity_to_self(rows_KD: FloatArray) -> FloatArray:
+    """Diagonal of `similarity` (K,): 1, but 1/2 of zero rows."""
+    own: FloatArray = (1 + np.square(rows_KD.astype(np.float64)).sum(axis=1)) / 2
+    return own
+
+
+def _blocked(
+    candidates_MD: FloatArray, others_OD: FloatArray, gain: Callable[[FloatArray], FloatArray]
+) -> Callable[[IntArray], FloatArray]:
+    """What places would add (K,), from their similarities (k, O), some at a time."""
+    size = max(CELLS // len(others_OD), 1)
+
+    def gains(places: IntArray) -> FloatArray:
+        parts = (candidates_MD[places[start : start + size]] for start in range(0, len(places), size))
+        return np.concatenate([gain(similarity(part, others_OD)) for part in parts])
+
+    return gains

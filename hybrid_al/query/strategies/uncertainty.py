@@ -1,0 +1,168 @@
+"""Uncertainty sampling: the best-scored candidates by what one pass, or many passes with dropout, say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.types import Need, Query
+from ...scores.samples import bald, entropy, expected_dice, least_confidence, margin, ratio, ripu
+from ..base import About, QueryState
+from ..batches.base import check_whole
+from ..scored import top_scored
+
+SETTLES = About(
+    paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
+    passes="1",
+    time="M C",
+    memory="M C",
+)
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """Largest predictive entropy. Settles, Active Learning Literature Survey (2009), section 3.1."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = SETTLES
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` most uncertain candidates, ties in random order."""
+        return top_scored("entropy", entropy, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Smallest gap between the two most probable classes. Settles (2009), section 3.1."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = SETTLES
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` most uncertain candidates, ties in random order."""
+        return top_scored("margin", margin, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class LeastConfidence:
+    """Smallest probability of the most probable class. Settles (2009), section 3.1."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = SETTLES
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` most uncertain candidates, ties in random order."""
+        return top_scored("least_confidence", least_confidence, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Second most probable over most probable class, largest first: `scores.ratio`. Cost: as `Margin`."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Monarch: *Human-in-the-Loop Machine Learning*, Manning 2021, section 3.2",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` most uncertain candidates, ties in random order."""
+        return top_scored("ratio", ratio, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class MCDropoutEntropy:
+    """Largest entropy of the mean over `samples` passes with dropout. Gal et al. (ICML 2017), section 4.
+
+    The same as `Entropy` where the learner has no dropout.
+    """
+
+    samples: int = 25
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Gal, Islam, Ghahramani: *Deep Bayesian Active Learning with Image Data*, ICML 2017, section 4",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that give no mean."""
+        check_whole("mc_dropout_entropy.samples", self.samples, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` most uncertain candidates, ties in random order."""
+        return top_scored("mc_dropout_entropy", entropy, state, budget, rng, samples=self.samples)
+
+
+@dataclass(frozen=True)
+class Bald:
+    """Largest disagreement of `samples` passes with dropout, see `scores.bald`. Gal et al. (ICML 2017), section 4.
+
+    Of a committee, its members in the place of the passes. Random where the learner has neither: all passes agree.
+    """
+
+    samples: int = 25
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    about: ClassVar[About] = About(
+        paper="Houlsby et al.: *Bayesian Active Learning for Classification and Preference Learning*, 2011, section"
+        " 2; with dropout as Gal et al., section 4",
+        passes="samples",
+        time="M S C",
+        memory="M S C",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot disagree."""
+        check_whole("bald.samples", self.samples, least=2)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` candidates that the passes disagree about most, ties in random order."""
+        return top_scored("bald", bald, state, budget, rng, samples=self.samples)
+
+
+@dataclass(frozen=True)
+class ExpectedDice:
+    """Smallest Dice that the model expects of its own prediction, see `scores.expected_dice`; for masks."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="ours; the expected Dice as a measure after Atzeni et al.: *Deep active learning for suggestive "
+        "segmentation of biomedical image stacks via optimisation of Dice scores and traced boundary length*, Medical "
+        "Image Analysis 2022",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` candidates of the smallest expected Dice, ties in random order."""
+        return top_scored("expected_dice", expected_dice, state, budget, rng)
+
+
+@dataclass(frozen=True)
+class Ripu:
+    """Largest impurity x entropy, see `scores.ripu`; for parts of masks (`segmentation.unit`).
+
+    Xie et al. (CVPR 2022), section 3.2, score the square around every pixel and drop those that overlap a better one:
+    that is `segmentation.unit: ripu`. Here regions are the recipe's units, which do not overlap.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    about: ClassVar[About] = About(
+        paper="Xie et al.: *Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty "
+        "for Domain Adaptive Semantic Segmentation*, CVPR 2022, section 3.2",
+        passes="1",
+        time="M C",
+        memory="M C",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` best-scored candidates, ties in random order."""
+        return top_scored("ripu", ripu, state, budget, rng)

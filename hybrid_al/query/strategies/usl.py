@@ -1,0 +1,82 @@
+"""USL: the densest candidate of each cluster, pushed away from the choices of the other clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...core.embeddings import Metric
+from ...core.types import FloatArray, IntArray, Need, Query
+from ...errors import InputError
+from ...kernels.distances import squared_to, typicality
+from ..base import About, QueryState, check_budget
+from ..clusters import Clusters, cluster_pool, fewest_labels_first
+
+
+@dataclass(frozen=True)
+class USL:
+    """Wang, Lian and Yu, Unsupervised Selective Labeling (ECCV 2022), section 3: without training.
+
+    Clusters and their order as in TypiClust; of each the candidate of largest inverse mean distance to its neighbours
+    in the pool, less `weight` times a running mean, over a few turns, of the sum of 1 / distance^(2 alpha) to the
+    choices of other clusters and the labeled samples there. O(P^2 D + iterations P (labels + budget) D) time, O(P D)
+    bytes, with P samples in the pool.
+    """
+
+    neighbours: int = 400
+    weight: float = 0.5
+    alpha: float = 0.5
+    momentum: float = 0.9
+    iterations: int = 10
+    metric: Metric = "cosine"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Wang, Lian, Yu: *Unsupervised Selective Labeling for More Effective Semi-Supervised Learning*, ECCV "
+        "2022, section 3",
+        passes="0",
+        time="N^2 D + iterations N (L + b) D",
+        memory="N D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        if not (self.neighbours >= 1 and self.iterations >= 1):
+            raise InputError("usl", "neighbours and iterations of 1 or more", f"{self.neighbours}, {self.iterations}")
+        if not (self.weight >= 0 and self.alpha > 0 and 0 <= self.momentum < 1):
+            found = f"{self.weight}, {self.alpha}, {self.momentum}"
+            raise InputError("usl", "weight of 0 or more, alpha above 0, momentum in [0, 1)", found)
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates, the one of the largest cluster without labels first."""
+        check_budget(state, budget)
+        clusters = cluster_pool(state, len(state.labels.labeled) + budget, self.metric, rng)
+        density = typicality(clusters.vectors, self.neighbours).astype(np.float64)
+        labeled = np.flatnonzero(clusters.labeled & ~clusters.candidate)
+        crowding = np.zeros(len(density))
+        for turn in range(self.iterations):
+            score = density - self.weight * crowding
+
+            def best_first(members: IntArray, score: FloatArray = score) -> IntArray:
+                return members[np.argsort(-score[members], kind="stable")]
+
+            picks = fewest_labels_first(clusters, budget, best_first)
+            if turn + 1 < self.iterations:
+                chosen = np.concatenate([[p.row for p in picks], labeled])
+                crowding = self.momentum * crowding + (1 - self.momentum) * crowd(clusters, chosen, self.alpha)
+        return Query(
+            clusters.samples[[p.row for p in picks]],
+            reasons=tuple(f"dense, away from other choices, of {p.cluster}" for p in picks),
+        )
+
+
+def crowd(clusters: Clusters, chosen: IntArray, alpha: float) -> FloatArray:
+    """Sum of 1 / distance^(2 alpha) from each row (P,) to the chosen rows of other clusters."""
+    vectors = clusters.vectors
+    total = np.zeros(len(vectors))
+    for row in chosen.tolist():
+        squared = squared_to(vectors, vectors[row]).astype(np.float64)
+        total += (clusters.cluster != clusters.cluster[row]) / np.maximum(squared, 1e-12) ** alpha
+    return total
