@@ -36,9 +36,9 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rng import derive
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, FloatArray, IntArray
-from hybrid_al.recording import Evidences, testify
 from hybrid_al.scores.samples import entropy, mid_ranks
 from hybrid_al.semi.base import Evidence, Models, Unlabeled
+from hybrid_al.semi.evidence import Evidences, testify
 
 HERE = Path(__file__).parent
 SIZES = (10, 20, 40, 80)

@@ -44,8 +44,8 @@ from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.models.classifier import Classifier, Standardize
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.recipe import parse
-from hybrid_al.recording import Evidences
 from hybrid_al.semi.ema import averaging, make_teacher
+from hybrid_al.semi.evidence import Evidences
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure

@@ -24,8 +24,8 @@ from .models.checkpoint import seed_of
 from .models.classifier import Classifier
 from .models.encoder import Encoder
 from .predict import predict
-from .propagation import make_prior
 from .semi.base import Objective
+from .semi.prior import make_prior
 from .train import Fit, Schedule, Sets, fit, top_up
 
 MIN_VISITS = 2

@@ -31,12 +31,12 @@ from .models.checkpoint import seed_of, seeded
 from .models.segmenter import Committee, Segmenter, together
 from .oracles.effort import costs
 from .pixel_gradients import last_layer_gradients
-from .pixel_record import MapRecorder
 from .regions.base import Parts, Regions
 from .scores.pixels import PIXEL_SCORES, Reduction, by_part
 from .scores.regions import PART_SCORES
 from .semi.base import Evidence, Models
 from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
+from .semi.dense.record import MapRecorder
 from .train import Schedule, learn
 
 MIN_VISITS = 2

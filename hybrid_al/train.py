@@ -22,11 +22,11 @@ from .errors import InputError, NonFiniteLoss
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
 from .models.segmenter import Committee, Segmenter
-from .propagation import Prior
-from .recording import Evidences, testify
 from .semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
 from .semi.dense.base import UnlabeledPixels
 from .semi.ema import averaging, make_teacher
+from .semi.evidence import Evidences, testify
+from .semi.prior import Prior
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
 from hybrid_al.metrics.pixel_calibration import FEW, Honesty, a_few
-from hybrid_al.pixel_record import MapRecorder
+from hybrid_al.semi.dense.record import MapRecorder
 from hybrid_al.scores.pixels import Boundary
 from hybrid_al.regions.proposals import Peaks, Ripu
 from hybrid_al.core.rundir import RunDir

@@ -8,10 +8,10 @@ import torch
 
 from hybrid_al.core.consistency import THRESHOLD, Recording, jensen_shannon
 from hybrid_al.errors import InputError
-from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.scores.pixels import Foreground, Mean, Reduction, Sum
 from hybrid_al.semi.base import Evidence
 from hybrid_al.semi.dense.base import PixelEvidence
+from hybrid_al.semi.dense.record import MapRecorder
 
 N, C, SIDE, DECAY = 6, 3, 5, 0.8
 

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.propagation import Prior, make_prior, propagate
+from hybrid_al.semi.prior import Prior, make_prior, propagate
 
 
 def clusters(n: int = 30, dim: int = 4) -> tuple[FloatArray, IntArray]:

@@ -15,11 +15,11 @@ from hybrid_al.core.types import IGNORE, Annotation, LabelMap
 from hybrid_al.data.answers import from_png
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.simulated import SimulatedRegions
-from hybrid_al.pixel_record import MapRecorder
 from hybrid_al.regions.base import Regions
 from hybrid_al.regions.fixed import UNITS, Superpixels, Windows
 from hybrid_al.scores.pixels import Mean, by_part
 from hybrid_al.semi.dense.base import PixelEvidence
+from hybrid_al.semi.dense.record import MapRecorder
 
 SIDE = 6
 PARTS: LabelMap = np.zeros((2, SIDE, SIDE), dtype=np.uint8)

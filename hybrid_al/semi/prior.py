@@ -9,9 +9,9 @@ import scipy.sparse
 import scipy.sparse.linalg
 import scipy.special
 
-from .core.types import FloatArray, IntArray
-from .errors import InputError
-from .kernels.distances import nearest
+from ..core.types import FloatArray, IntArray
+from ..errors import InputError
+from ..kernels.distances import nearest
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .core.consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
-from .core.types import FloatArray, IntArray
-from .errors import InputError
-from .scores.pixels import DISTANCES, Reduction, Sum, by_part
-from .semi.base import Evidence
-from .semi.dense.base import PixelEvidence
+from ...core.consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
+from ...core.types import FloatArray, IntArray
+from ...errors import InputError
+from ...scores.pixels import DISTANCES, Reduction, Sum, by_part
+from ..base import Evidence
+from .base import PixelEvidence
 
 
 class MapRecorder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .core.consistency import ConsistencyRecorder, Witness
-from .semi.base import Evidence, LogitEvidence, Models, Unlabeled
+from ..core.consistency import ConsistencyRecorder, Witness
+from .base import Evidence, LogitEvidence, Models, Unlabeled
 
 MOST = 2**22  # numbers gathered at a time of each view: 16 MiB in float32
 
