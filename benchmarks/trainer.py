@@ -35,12 +35,14 @@ import scipy.stats
 import torch
 import torch.nn.functional as F
 
-from hybrid_al import finetune_learner, frozen_learner, loop, train
+from hybrid_al import loop, train
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.loaders import EmbeddingInputs, ImageInputs, Inputs
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.learners import finetune as finetune_learner
+from hybrid_al.learners import frozen as frozen_learner
 from hybrid_al.models.classifier import Classifier, Standardize
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.recipe import parse

@@ -30,7 +30,7 @@ from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .regions.base import Parts
-from .task import task_of
+from .tasks.base import task_of
 from .track.base import Trackers
 from .track.jsonl import JsonlTracker
 from .track.wandb import open_wandb
@@ -312,8 +312,8 @@ def _check_weights(recipe: Recipe) -> None:
 
 
 def _learner(project: Project, parted: Parts | None) -> tuple[Learner, Scoring | None, Embeddings]:
+    from .learners.network import Foundation
     from .models.checkpoint import digest_of
-    from .network_learner import Foundation
 
     recipe, dataset = project.recipe, project.dataset
     store, saved = project.store(), str(project.stage0 / "encoder.safetensors")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__, console
+from . import __version__
 from .errors import AwaitingLabels, HybridALError, InputError
+from .report import console
 
 if TYPE_CHECKING:
     from .assemble import Project
@@ -86,8 +87,8 @@ def check(
     """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
     from pretrain.stage0 import notes, start
 
-    from .overview import draw_views, summary
     from .recipe import load_variants
+    from .report.overview import draw_views, summary
 
     found = load_variants(recipe, overrides or [])
     several = len(found) > 1
@@ -204,7 +205,7 @@ def run(
 def status(run: RunArg) -> None:
     """Where a run stands and what it waits for."""
     from .core.rundir import RunDir
-    from .overview import standing
+    from .report.overview import standing
 
     print("\n".join(standing(RunDir(run))))
 
@@ -215,7 +216,7 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to (RUN/report).")] = None,
 ) -> None:
     """HTML + CSV; several runs are compared."""
-    from .overview import write_reports
+    from .report.overview import write_reports
 
     print(f"Report: {write_reports(runs, out)}")
 
@@ -342,7 +343,7 @@ def _read(project: Project, quiet: bool) -> None:
 
 
 def _report(project: Project) -> Path:
-    from .overview import write_reports
+    from .report.overview import write_reports
 
     return write_reports([project.run.path], None)
 

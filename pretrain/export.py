@@ -15,9 +15,9 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.stores.rows import RowCache
+from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, save_weights
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.predict import embed
 
 BATCH = 512
 

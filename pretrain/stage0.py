@@ -18,9 +18,9 @@ from hybrid_al.core.rundir import write_json
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import UnknownName
+from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.predict import embed
 from hybrid_al.recipe import Recipe
 from hybrid_al.track.base import Trackers, log_to
 

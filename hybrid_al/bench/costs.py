@@ -10,7 +10,7 @@ import numpy as np
 from ..core.types import FloatArray
 from ..errors import InputError
 from ..metrics.classification import aubc
-from ..track.figures import AXES
+from ..report.figures import AXES
 from .compared import RANDOM, Bench, most_complete, names, ordered
 from .results import Arm, Results, Row
 from .statistics import Comparison, holm, interval, paired

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import segmentation
 from ..assemble import Project, make_encoder, training
 from ..core.types import IntArray
 from ..data.loaders import Inputs
@@ -20,6 +19,7 @@ from ..models.encoder import Encoder
 from ..models.segmenter import together
 from ..semi.base import Labeled
 from ..semi.dense.base import UnlabeledPixels
+from ..tasks import segmentation
 from ..train import Sets, fit, learn
 from .cell import Loop, Stage0
 from .results import END, FULL, Arm, Results

@@ -12,7 +12,7 @@ from ..errors import InputError, UnknownName
 from ..query.base import COLD
 from ..query.strategies import STRATEGIES
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
-from ..task import task_of
+from ..tasks.base import task_of
 from ..train import Schedule
 from .results import CHEATING, FULL, Arm, Cell
 

@@ -11,8 +11,8 @@ import numpy as np
 from ..core.rundir import write_atomic
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
-from ..track import page
-from ..track.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escaped, short
+from ..report import html as page
+from ..report.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escaped, short
 from .compared import RANDOM, baseline, names
 from .costs import Block, blocks
 from .results import CHEATING, FULL, Arm, Results

@@ -16,7 +16,7 @@ from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
 from ..query.strategies import STRATEGIES, Among
 from ..recipe import Component, Recipe
-from ..task import task_of
+from ..tasks.base import task_of
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
@@ -196,7 +196,7 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
 
 
 def _learner_of(recipe: Recipe) -> str:
-    return f"hybrid_al.{'segment' if recipe.task == 'segmentation' else recipe.learner.name}_learner"
+    return f"hybrid_al.learners.{'segment' if recipe.task == 'segmentation' else recipe.learner.name}"
 
 
 def _chosen(spec: Component) -> list[Component]:

@@ -143,7 +143,7 @@ class MaskHoldout:
         return np.concatenate([probs for probs, _ in said]), np.concatenate([truth for _, truth in said])
 
     def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """`<split>/<metric>` of every split that has masks: `mask_metrics.averaged`, and `Honesty.metrics` of pixels.
+        """`<split>/<metric>` of every split that has masks: `segmentation.averaged`, and `Honesty.metrics` of pixels.
 
         Units are images, and whole volumes where samples are slices. One unit is held at a time. Pixels are measured
         calibrated as well, but for those of the split that the calibration was fitted on.

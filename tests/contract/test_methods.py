@@ -18,12 +18,12 @@ from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS, ViewPolicy
 from hybrid_al.errors import InputError
-from hybrid_al.finetune_learner import Finetune
-from hybrid_al.frozen_learner import Frozen
+from hybrid_al.learners.finetune import Finetune
+from hybrid_al.learners.frozen import Frozen
+from hybrid_al.learners.network import Foundation
+from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import Encoder, build_encoder
-from hybrid_al.network_learner import Foundation
-from hybrid_al.predict import embed
 from hybrid_al.semi.supervised import Supervised
 from hybrid_al.train import Schedule
 from pretrain import METHODS

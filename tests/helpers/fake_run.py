@@ -18,8 +18,8 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir, write_arrays
 from hybrid_al.core.types import Annotation, IntArray, Query, Round, Scores
+from hybrid_al.report.page import RunView, write_report
 from hybrid_al.track.jsonl import JsonlTracker
-from hybrid_al.track.report import RunView, write_report
 
 CLASSES = ("atelectasis", "cardiomegaly", "effusion", "nodule", "no finding")
 

@@ -20,11 +20,11 @@ from hybrid_al.core.consistency import Consistency
 from hybrid_al.core.rundir import write_arrays
 from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.holdout import MaskHoldout
-from hybrid_al.overview import write_reports
 from hybrid_al.regions.proposed import Following
+from hybrid_al.report.overview import write_reports
 from hybrid_al.scores import samples as scores
-from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.semi.dense.base import labeled_loss
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure

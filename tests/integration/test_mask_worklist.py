@@ -18,11 +18,11 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE
 from hybrid_al.data.readers.masks import resize_mask
 from hybrid_al.errors import AwaitingLabels, InputError
+from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.oracles.boxes import COLUMNS
 from hybrid_al.oracles.inbox import inbox
-from hybrid_al.overview import standing, write_reports
 from hybrid_al.recipe import parse
-from hybrid_al.segment_learner import SegmentLearner
+from hybrid_al.report.overview import standing, write_reports
 from tests.helpers.played import play
 
 N, SIZE = 12, (18, 24)  # images of 18 x 24 pixels, seen as 16 x 16

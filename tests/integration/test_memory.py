@@ -37,12 +37,12 @@ from hybrid_al.data.base import Dataset
 from hybrid_al.data.loaders import blocks
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
-from hybrid_al.frozen_learner import cached_views
+from hybrid_al.learners.frozen import cached_views
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.checkpoint import seeded
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.network_learner import Foundation
-from hybrid_al.predict import embed
+from hybrid_al.learners.network import Foundation
+from hybrid_al.learners.predict import embed
 from pretrain.combine import SideBySide
 from pretrain.export import export
 from pretrain.probe import probe
@@ -93,8 +93,8 @@ from hybrid_al.semi.dense.record import MapRecorder
 from hybrid_al.scores.pixels import Boundary
 from hybrid_al.regions.proposals import Peaks, Ripu
 from hybrid_al.core.rundir import RunDir
-from hybrid_al.mask_inputs import MaskInputs
-from hybrid_al.segment_learner import SCHEDULE, SegmentLearner
+from hybrid_al.learners.inputs import MaskInputs
+from hybrid_al.learners.segment import SCHEDULE, SegmentLearner
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
 
 def read(i):

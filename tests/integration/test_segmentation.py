@@ -19,7 +19,6 @@ from PIL import Image
 from hybrid_al import loop
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
-from hybrid_al.committee import go_on
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.types import IGNORE
@@ -27,18 +26,19 @@ from hybrid_al.data.answers import read_boxes
 from hybrid_al.data.boxes import boxes
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.learners.committee import go_on
+from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.calibration import Calibration, calibrate, logs
 from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import MaskHoldout
 from hybrid_al.metrics.pixel_calibration import FEW, a_few
 from hybrid_al.oracles import effort as outlines
 from hybrid_al.oracles.simulated import SimulatedMasks
-from hybrid_al.overview import standing, write_reports
 from hybrid_al.query.stopping import signals, stop_set
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Regions
+from hybrid_al.report.overview import standing, write_reports
 from hybrid_al.scores import samples as scores
-from hybrid_al.segment_learner import SegmentLearner
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 from tests.helpers.played import play as play_recipe

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al import assemble, loop, multilabel
+from hybrid_al import assemble, loop
 from hybrid_al.assemble import Project, check_components, experiment, open_project
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
@@ -22,10 +22,11 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
 from hybrid_al.metrics.calibration import calibrate, logs
 from hybrid_al.metrics.holdout import LabelHoldout
-from hybrid_al.overview import standing
 from hybrid_al.recipe import parse
+from hybrid_al.report.overview import standing
+from hybrid_al.report.runview import RunView
+from hybrid_al.tasks import multilabel
 from hybrid_al.track.base import Trackers
-from hybrid_al.track.runview import RunView
 from pretrain.stage0 import ensure
 
 TINY: dict[str, Any] = {

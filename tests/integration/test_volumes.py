@@ -14,10 +14,10 @@ import pytest
 from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.errors import InputError
-from hybrid_al.overview import draw_views, write_reports
+from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Regions
-from hybrid_al.segment_learner import SegmentLearner
+from hybrid_al.report.overview import draw_views, write_reports
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 from tests.helpers.played import play

@@ -21,7 +21,7 @@ from hybrid_al.bench.results import CHEATING, END, FULL, Arm, Results, Row
 from hybrid_al.bench.statistics import interval
 from hybrid_al.bench.tables import Table
 from hybrid_al.errors import InputError
-from hybrid_al.track.figures import Figure, Trace
+from hybrid_al.report.figures import Figure, Trace
 
 METRIC = "test/auroc"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'

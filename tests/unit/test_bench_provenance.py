@@ -122,7 +122,7 @@ def test_code_that_runs_counts(package: Path, name: str, old: str, new: str, cha
 
 def test_the_loop_depends_on_the_learner_and_not_on_the_report() -> None:
     found: set[str] = set()
-    waiting = ["hybrid_al.loop", "hybrid_al.frozen_learner"]
+    waiting = ["hybrid_al.loop", "hybrid_al.learners.frozen"]
     while waiting:
         name = waiting.pop()
         if name not in found:

@@ -14,7 +14,7 @@ import torch
 import hybrid_al.train as train_module
 from hybrid_al.core.rng import derive_seed
 from hybrid_al.errors import InputError
-from hybrid_al.network_learner import NetworkLearner
+from hybrid_al.learners.network import NetworkLearner
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.scores.samples import bald, entropy, vote_entropy

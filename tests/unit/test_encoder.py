@@ -14,12 +14,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
-import hybrid_al.predict as predict_module
+import hybrid_al.learners.predict as predict_module
 from hybrid_al.errors import InputError
+from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, save_weights
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.models.pretrained import PACKAGED, PRETRAINED
-from hybrid_al.predict import embed
 from hybrid_al.semi.ema import averaging, make_teacher
 
 LITE0 = "tf_efficientnet_lite0"

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from hybrid_al.assemble import open_project
 from hybrid_al.cli import main
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, load_weights, save_weights
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.models.pretrained import Option, create
-from hybrid_al.predict import embed
 from hybrid_al.recipe import parse
 
 DINOV2, DINOV3 = "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-import hybrid_al.frozen_learner as frozen_module
+import hybrid_al.learners.frozen as frozen_module
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
-from hybrid_al.frozen_learner import Frozen, cached_views
+from hybrid_al.learners.frozen import Frozen, cached_views
+from hybrid_al.learners.network import Foundation
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.network_learner import Foundation
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.semi import OBJECTIVES

@@ -26,7 +26,6 @@ from hybrid_al.metrics.calibration import calibrate, logs
 from hybrid_al.metrics.classification import classification, multilabel
 from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.models.classifier import Classifier
-from hybrid_al.multilabel import BY_NAME, OBJECTIVES, scorer
 from hybrid_al.oracles.simulated import SimulatedLabels
 from hybrid_al.scores import samples as scores
 from hybrid_al.semi import OBJECTIVES as ALL
@@ -34,6 +33,7 @@ from hybrid_al.semi.base import Labeled, Models, Unlabeled
 from hybrid_al.semi.ema import make_teacher
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.semi.pseudo_label import PseudoLabel
+from hybrid_al.tasks.multilabel import BY_NAME, OBJECTIVES, scorer
 
 LABELS, DIM = 3, 5
 SETTINGS: dict[str, dict[str, Any]] = {"pseudo_label": {"ramp_start": 0.0, "entropy": 0.5}}

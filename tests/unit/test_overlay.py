@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.track.overlay import DIMMED, MISSED, RIGHT, SIDE, TINT, WRONG, draw, edges, thumbnail
+from hybrid_al.report.overlay import DIMMED, MISSED, RIGHT, SIDE, TINT, WRONG, draw, edges, thumbnail
 
 
 def slow_edges(labels: LabelMap) -> list[list[bool]]:

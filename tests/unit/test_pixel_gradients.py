@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from hybrid_al.learners.gradients import last_layer_gradients
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import Segmenter, build_segmenter
-from hybrid_al.pixel_gradients import last_layer_gradients
 
 CLASSES, SIDE = 3, 12
 

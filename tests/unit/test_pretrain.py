@@ -17,9 +17,9 @@ from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.errors import HybridALError, InputError, UnknownName
+from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of
 from hybrid_al.models.encoder import build_encoder
-from hybrid_al.predict import embed
 from pretrain import METHODS
 from pretrain.export import export
 from pretrain.loop import Job

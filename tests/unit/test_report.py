@@ -20,9 +20,9 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
 from hybrid_al.metrics.classification import aubc
-from hybrid_al.track import figures
-from hybrid_al.track.report import RunView, curve_csv, group_runs, write_report
-from hybrid_al.track.runview import once, sort_metrics
+from hybrid_al.report import figures
+from hybrid_al.report.page import RunView, curve_csv, group_runs, write_report
+from hybrid_al.report.runview import once, sort_metrics
 from tests.helpers.fake_run import fake_run, thumbnail
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)><a href="javascript:alert(3)">'

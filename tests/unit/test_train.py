@@ -19,8 +19,8 @@ from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.types import Annotation
 from hybrid_al.data.loaders import EmbeddingInputs, labeled_batches, unlabeled_batches
 from hybrid_al.errors import InputError, NonFiniteLoss
+from hybrid_al.learners.network import NetworkLearner
 from hybrid_al.models.classifier import Classifier, Dropout, Standardize
-from hybrid_al.network_learner import NetworkLearner
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi import evidence as recording
 from hybrid_al.semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .core.types import IGNORE
-from .models.segmenter import Segmenter
-from .semi.dense.base import dice_ce
+from ..core.types import IGNORE
+from ..models.segmenter import Segmenter
+from ..semi.dense.base import dice_ce
 
 
 @torch.no_grad()

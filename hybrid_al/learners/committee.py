@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from .models.checkpoint import load_into, load_weights, prefixed, save_weights, without_prefix
-from .train import Schedule
+from ..models.checkpoint import load_into, load_weights, prefixed, save_weights, without_prefix
+from ..train import Schedule
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -13,18 +13,18 @@ import filelock
 import numpy as np
 import torch
 
-from .core.rundir import seal, sealed
-from .core.types import FloatArray, IntArray
-from .data.loaders import EmbeddingInputs, ImageInputs, blocks
-from .data.views.policies import ViewPolicy, Views
-from .errors import InputError
-from .models.checkpoint import seeded
-from .models.classifier import Classifier, Standardize
-from .models.encoder import Encoder
-from .network_learner import Foundation, NetworkLearner
+from ..core.rundir import seal, sealed
+from ..core.types import FloatArray, IntArray
+from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
+from ..data.views.policies import ViewPolicy, Views
+from ..errors import InputError
+from ..models.checkpoint import seeded
+from ..models.classifier import Classifier, Standardize
+from ..models.encoder import Encoder
+from ..semi.base import Objective
+from ..train import Schedule
+from .network import Foundation, NetworkLearner
 from .predict import embed
-from .semi.base import Objective
-from .train import Schedule
 
 # strong decay, as a few labels cannot fix 512 weights a class: with 1e-2 in its place more labels made malaria worse
 # (val); measured in benchmarks/RESULTS.md, "Choices made on val"

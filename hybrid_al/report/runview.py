@@ -19,8 +19,8 @@ from ..core.rundir import RunDir
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
 from ..query.stopping import Stopping
-from . import jsonl
-from .base import shareable
+from ..track import jsonl
+from ..track.base import shareable
 
 # keys of a recipe in which runs of one group may differ: the seed, and what has no influence on the numbers
 _NOT_THE_METHOD = ("seed", "track", "report")

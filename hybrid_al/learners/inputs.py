@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .core.types import IGNORE, IntArray
-from .data.readers.masks import inside
-from .data.stores.images import ImageStore
-from .data.stores.masks import MaskStore
-from .data.views.pixels import PixelViews
-from .regions.base import Regions
-from .semi.dense.base import LabeledPixels, UnlabeledPixels
-from .semi.dense.boxes import lines
+from ..core.types import IGNORE, IntArray
+from ..data.readers.masks import inside
+from ..data.stores.images import ImageStore
+from ..data.stores.masks import MaskStore
+from ..data.views.pixels import PixelViews
+from ..regions.base import Regions
+from ..semi.dense.base import LabeledPixels, UnlabeledPixels
+from ..semi.dense.boxes import lines
 
 Boxes = Mapping[int, IntArray]
 """Sample -> the boxes around its structures (n, 5)."""

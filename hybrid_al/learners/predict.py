@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from .core.rng import derive_seed
-from .core.types import FloatArray, IntArray, PredictionBatch
-from .data.loaders import Inputs, blocks
-from .models.checkpoint import seeded
-from .models.classifier import Classifier
+from ..core.rng import derive_seed
+from ..core.types import FloatArray, IntArray, PredictionBatch
+from ..data.loaders import Inputs, blocks
+from ..models.checkpoint import seeded
+from ..models.classifier import Classifier
 
 # tf_efficientnet_lite0, one thread, 500 images at once against parts: 28 px 0.6 and 0.45 ms an image, 64 px 4.2 and
 # 1.75, 96 px 8.1 and 3.6, 128 px 17 and 5.8; the same bits, for which a part may not be small

@@ -14,30 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.labels import LabelStore, dealt
+from ..core.learner import FitResult, Log
+from ..core.rng import derive, derive_seed
+from ..core.rundir import sha256_of
+from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
+from ..data.answers import answer_table, from_png, read_boxes
+from ..data.loaders import blocks, labeled_batches, unlabeled_batches
+from ..data.readers.masks import read_mask
+from ..data.stores.masks import MaskStore
+from ..errors import InputError, UnknownName
+from ..metrics.pixel_calibration import a_few
+from ..models.checkpoint import seed_of, seeded
+from ..models.segmenter import Committee, Segmenter, together
+from ..oracles.effort import costs
+from ..regions.base import Parts, Regions
+from ..scores.pixels import PIXEL_SCORES, Reduction, by_part
+from ..scores.regions import PART_SCORES
+from ..semi.base import Evidence, Models
+from ..semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
+from ..semi.dense.record import MapRecorder
+from ..train import Schedule, learn
 from .committee import go_on, load_networks, save_networks
-from .core.labels import LabelStore, dealt
-from .core.learner import FitResult, Log
-from .core.rng import derive, derive_seed
-from .core.rundir import sha256_of
-from .core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
-from .data.answers import answer_table, from_png, read_boxes
-from .data.loaders import blocks, labeled_batches, unlabeled_batches
-from .data.readers.masks import read_mask
-from .data.stores.masks import MaskStore
-from .errors import InputError, UnknownName
-from .mask_inputs import Boxes, MaskBatch, MaskInputs
-from .metrics.pixel_calibration import a_few
-from .models.checkpoint import seed_of, seeded
-from .models.segmenter import Committee, Segmenter, together
-from .oracles.effort import costs
-from .pixel_gradients import last_layer_gradients
-from .regions.base import Parts, Regions
-from .scores.pixels import PIXEL_SCORES, Reduction, by_part
-from .scores.regions import PART_SCORES
-from .semi.base import Evidence, Models
-from .semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
-from .semi.dense.record import MapRecorder
-from .train import Schedule, learn
+from .gradients import last_layer_gradients
+from .inputs import Boxes, MaskBatch, MaskInputs
 
 MIN_VISITS = 2
 BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
@@ -209,9 +209,9 @@ class SegmentLearner:
     ) -> FloatArray:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
 
-        Where `regions` are asked about: one number a unit of theirs, the mean over its pixels. What `part_scores` names
-        is of all pixels of an image or a part together, and may be a vector (K, D); so is `gradients` (see
-        `last_layer_gradients`), which images alone have.
+        Where `regions` are asked about: one number a unit of theirs, the mean over its pixels. What
+        `scores.regions` names is of all pixels of an image or a part together, and may be a vector (K, D); so is
+        `gradients` (see `last_layer_gradients`), which images alone have.
         """
         if name == GRADIENTS:
             if regions is not None:

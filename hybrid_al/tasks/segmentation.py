@@ -10,43 +10,40 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..core.registry import component
+from ..core.rundir import RunDir
+from ..core.types import GRADIENTS, Annotation, BoolArray, IntArray
+from ..data.base import Dataset, Masks
+from ..data.readers.images import fitted, to_uint8
+from ..data.stores.masks import MaskStore
+from ..errors import InputError, UnknownName
+from ..metrics.holdout import MaskHoldout, network_spacing
+from ..oracles.base import Oracle
+from ..oracles.inbox import mask_worklist
+from ..oracles.masks import MaskWorklist
+from ..oracles.regions import RegionWorklist
+from ..oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
+from ..oracles.worklist import WorklistOracle
+from ..query.base import QueryStrategy, Scoring
+from ..query.spending import Spending
+from ..query.strategies import STRATEGIES
+from ..recipe import Recipe, SegmentationSection
+from ..regions.base import Parts
 from .classification import check_classes, rows_of
-from .core.learner import Learner
-from .core.registry import component
-from .core.rundir import RunDir
-from .core.types import GRADIENTS, IGNORE, Annotation, BoolArray, IntArray
-from .data.base import Dataset, Masks
-from .data.readers.images import fitted, to_uint8
-from .data.stores.masks import MaskStore
-from .errors import InputError, UnknownName
 from .mask_units import check_skimage, check_unit, parts_of, unit_said
-from .metrics.holdout import MaskHoldout, network_spacing
-from .metrics.segmentation import structures
-from .oracles.base import Oracle
-from .oracles.inbox import mask_worklist
-from .oracles.masks import MaskWorklist
-from .oracles.regions import RegionWorklist
-from .oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
-from .oracles.worklist import WorklistOracle
-from .query.base import QueryStrategy, Scoring
-from .query.spending import Spending
-from .query.strategies import STRATEGIES
-from .recipe import Recipe, SegmentationSection
-from .regions.base import Parts
 from .tryout import try_strategy
 
 if TYPE_CHECKING:
     import torch
 
-    from .data.stores.images import ImageStore
-    from .models.encoder import Encoder
-    from .models.segmenter import Segmenter
-    from .network_learner import Foundation
-    from .scores.pixels import Reduction
-    from .segment_learner import SegmentLearner
-    from .semi.dense.base import DenseObjective
-    from .track.overlay import Overlay
-    from .train import Schedule
+    from ..data.stores.images import ImageStore
+    from ..learners.network import Foundation
+    from ..learners.segment import SegmentLearner
+    from ..models.encoder import Encoder
+    from ..models.segmenter import Segmenter
+    from ..scores.pixels import Reduction
+    from ..semi.dense.base import DenseObjective
+    from ..train import Schedule
 
 
 BASELINES = ("random", "foreground_random")
@@ -56,7 +53,6 @@ ORACLE_KEYS = ("costs", "answer")
 BUDGETS = ("labels", "pixels", "foreground", "boundary", "clicks")
 MASK = "mask"  # the answer of an oracle that is not weakened
 WHERE = "masks (csv and nifti: columns.mask, folder: masks, phantom: masks=true)"
-SHOWN = 12  # images in the report with what is predicted of them
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
     "record.within": "all",
@@ -67,8 +63,8 @@ NOT_OF_PIXELS: Mapping[str, object] = {
 
 def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
     """Refuse what segmentation has not; `strategies` are (key, name, strategy). No data is read."""
-    from .finetune_learner import Finetune
-    from .models.segmenter import NETWORKS
+    from ..learners.finetune import Finetune
+    from ..models.segmenter import NETWORKS
 
     component_of("segmentation.reduction", recipe.segmentation)
     if recipe.segmentation.network.name not in NETWORKS:
@@ -106,14 +102,14 @@ def _check_record(params: Mapping[str, object]) -> None:
 
 def component_of(where: str, section: SegmentationSection) -> Reduction:
     """The reduction of a recipe."""
-    from .scores.pixels import REDUCTIONS
+    from ..scores.pixels import REDUCTIONS
 
     return component(REDUCTIONS, where, section.reduction.name, section.reduction.params)
 
 
 def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, parted: bool) -> None:
-    from .scores.pixels import PIXEL_SCORES
-    from .scores.regions import PART_SCORES
+    from ..scores.pixels import PIXEL_SCORES
+    from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
     vectors = {"contexts"} if parted else {"contexts", GRADIENTS}
@@ -123,8 +119,8 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, parted: boo
 
 def objectives(recipe: Recipe) -> tuple[dict[str, type[DenseObjective]], Schedule]:
     """The objectives that there are, by name, and the schedule that a recipe starts from."""
-    from .segment_learner import SCHEDULE
-    from .semi.dense import DENSE_OBJECTIVES
+    from ..learners.segment import SCHEDULE
+    from ..semi.dense import DENSE_OBJECTIVES
 
     return DENSE_OBJECTIVES, SCHEDULE
 
@@ -148,7 +144,7 @@ def check_data(recipe: Recipe, dataset: Dataset) -> None:
 
 def _blank_network(recipe: Recipe, dataset: Dataset) -> Segmenter:
     """The network with random weights everywhere, before stage 0 was run."""
-    from .models.encoder import build_encoder
+    from ..models.encoder import build_encoder
 
     encoder = build_encoder(
         recipe.encoder.name,
@@ -163,7 +159,7 @@ def _blank_network(recipe: Recipe, dataset: Dataset) -> Segmenter:
 
 def network(recipe: Recipe, encoder: Encoder, classes: int, *, seed: int) -> Segmenter:
     """The untrained network of a round around a copy of the encoder."""
-    from .models.segmenter import Setting, build_segmenter
+    from ..models.segmenter import Setting, build_segmenter
 
     chosen = recipe.segmentation.network
     return build_segmenter(
@@ -206,9 +202,9 @@ def learner(
     parted: Parts | None,
 ) -> tuple[SegmentLearner, Scoring]:
     """The learner over masks, which scores samples by their pixels; `base.encoder` is copied, never changed."""
-    from .data.views.pixels import pixel_views
-    from .mask_inputs import MaskInputs
-    from .segment_learner import SegmentLearner
+    from ..data.views.pixels import pixel_views
+    from ..learners.inputs import MaskInputs
+    from ..learners.segment import SegmentLearner
 
     asks = component(STRATEGIES, "query", recipe.query.name, recipe.query.params)
     recorded = None if parted is None else parted.recordable
@@ -308,7 +304,7 @@ def _holdout(dataset: Dataset, store: MaskStore) -> MaskHoldout:
 
 def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
     """What `check` says: the network, the padding inside of it, the masks, the shares of the classes; one line each."""
-    from .models.segmenter import padded_size
+    from ..models.segmenter import padded_size
 
     store, masks, made = mask_store(recipe, dataset, cache), masks_of(dataset), _blank_network(recipe, dataset)
     chosen, size = recipe.segmentation, recipe.data.image_size
@@ -324,28 +320,3 @@ def summary(recipe: Recipe, dataset: Dataset, cache: Path) -> list[str]:
     shares = [f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes) if total]
     said = f"  {int(masks.known.sum())} of {len(dataset.manifest)} samples have a mask"
     return [*lines, f"{said}; pixels: {', '.join(shares)}" if shares else said]
-
-
-def overlays(dataset: Dataset, store: ImageStore, held: object, learner: Learner) -> list[Overlay]:
-    """Predictions drawn on held-out images: evenly spread ones of test, else of val, that show a structure."""
-    from .track.overlay import Overlay, draw
-
-    if not isinstance(held, MaskHoldout):
-        return []
-    rows = held.samples("test") if len(held.samples("test")) else held.samples("val")
-    some = _spread(rows, 20 * SHOWN)
-    shows = [bool(((truth > 0) & (truth != IGNORE)).any()) for truth in held.truth(some)] if len(some) else []
-    chosen = np.sort(_spread(some[np.asarray(shows, dtype=np.bool_)], SHOWN))
-    found = []
-    for batch in learner.predict(chosen) if len(chosen) else ():
-        for i, probs, truth in zip(batch.indices.tolist(), batch.probs, held.truth(batch.indices), strict=True):
-            ours = probs.mean(axis=0).argmax(axis=0).astype(np.uint8)
-            score = structures(ours, truth, len(dataset.classes), (1.0, 1.0))[0]
-            there = zip(dataset.classes[1:], score.tolist(), strict=True)
-            note = ", ".join(f"{n} {v:.2f}" for n, v in there if np.isfinite(v))  # nan: neither shows it
-            found.append(Overlay(draw(store.picture(i), truth, ours), dataset.manifest.ids[i], f"Dice: {note}"))
-    return found
-
-
-def _spread(rows: IntArray, most: int) -> IntArray:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(np.int64))] if len(rows) > most else rows

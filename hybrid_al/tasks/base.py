@@ -6,23 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .core.learner import Learner
-from .core.rundir import RunDir
-from .core.types import BoolArray
-from .data.base import Dataset
-from .metrics.holdout import Holdout, LabelHoldout, MaskHoldout
-from .oracles.base import Oracle
-from .query.base import QueryStrategy, Scoring
-from .query.spending import Spending
-from .recipe import Recipe
-from .regions.base import Parts
+from ..core.learner import Learner
+from ..core.rundir import RunDir
+from ..core.types import BoolArray
+from ..data.base import Dataset
+from ..metrics.holdout import Holdout, LabelHoldout, MaskHoldout
+from ..oracles.base import Oracle
+from ..query.base import QueryStrategy, Scoring
+from ..query.spending import Spending
+from ..recipe import Recipe
+from ..regions.base import Parts
 
 if TYPE_CHECKING:
     import torch
 
-    from .data.stores.images import ImageStore
-    from .network_learner import Foundation
-    from .train import Schedule
+    from ..data.stores.images import ImageStore
+    from ..learners.network import Foundation
+    from ..train import Schedule
 
 
 class Task(Protocol):

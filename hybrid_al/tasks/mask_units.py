@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core.manifest import Manifest
-from .core.registry import component
-from .core.rundir import RunDir
-from .core.types import IGNORE, IntArray, LabelMap
-from .data.readers.images import fitted
-from .data.readers.masks import inside
-from .data.stores.masks import MaskStore
-from .errors import InputError
-from .recipe import Recipe
-from .regions.base import MOST_PARTS, Parts, Regions
-from .regions.fixed import UNITS, Superpixels, Unit, Windows
-from .regions.proposals import BOXES, BoxUnit, Peaks, Ripu
-from .regions.proposed import Following
+from ..core.manifest import Manifest
+from ..core.registry import component
+from ..core.rundir import RunDir
+from ..core.types import IGNORE, IntArray, LabelMap
+from ..data.readers.images import fitted
+from ..data.readers.masks import inside
+from ..data.stores.masks import MaskStore
+from ..errors import InputError
+from ..recipe import Recipe
+from ..regions.base import MOST_PARTS, Parts, Regions
+from ..regions.fixed import UNITS, Superpixels, Unit, Windows
+from ..regions.proposals import BOXES, BoxUnit, Peaks, Ripu
+from ..regions.proposed import Following
 
 if TYPE_CHECKING:
     import torch
 
-    from .data.stores.images import ImageStore
+    from ..data.stores.images import ImageStore
 
 IMAGE = "image"  # the unit that is no part
 

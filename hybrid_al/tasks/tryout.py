@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .core.labels import LabelStore
-from .core.types import GRADIENTS, Annotation, FloatArray, IntArray, PredictionBatch
-from .errors import InputError
-from .query.base import QueryStrategy
-from .testing import make_state, restrict
+from ..core.labels import LabelStore
+from ..core.types import GRADIENTS, Annotation, FloatArray, IntArray, PredictionBatch
+from ..errors import InputError
+from ..query.base import QueryStrategy
+from ..testing import make_state, restrict
 
 
 def try_strategy(

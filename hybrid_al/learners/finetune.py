@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from .data.loaders import ImageInputs
-from .models.classifier import Classifier
-from .network_learner import Foundation, NetworkLearner
-from .semi.base import Objective
-from .train import Schedule
+from ..data.loaders import ImageInputs
+from ..models.classifier import Classifier
+from ..semi.base import Objective
+from ..train import Schedule
+from .network import Foundation, NetworkLearner
 
 SCHEDULE = Schedule()
 

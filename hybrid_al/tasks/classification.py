@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core.learner import Learner
-from .core.manifest import Split
-from .core.registry import component
-from .core.rundir import RunDir
-from .core.types import BoolArray, IntArray
-from .data.base import Dataset
-from .errors import InputError
-from .metrics.holdout import Holdout
-from .oracles.base import Oracle
-from .oracles.simulated import SimulatedOracle
-from .oracles.worklist import worklist
-from .query.base import QueryStrategy, Scoring
-from .recipe import Recipe
-from .regions.base import Parts
+from ..core.learner import Learner
+from ..core.manifest import Split
+from ..core.registry import component
+from ..core.rundir import RunDir
+from ..core.types import BoolArray, IntArray
+from ..data.base import Dataset
+from ..errors import InputError
+from ..metrics.holdout import Holdout
+from ..oracles.base import Oracle
+from ..oracles.simulated import SimulatedOracle
+from ..oracles.worklist import worklist
+from ..query.base import QueryStrategy, Scoring
+from ..recipe import Recipe
+from ..regions.base import Parts
 
 if TYPE_CHECKING:
     import torch
 
-    from .data.stores.images import ImageStore
-    from .network_learner import Foundation
-    from .semi.base import Objective
-    from .train import Schedule
+    from ..data.stores.images import ImageStore
+    from ..learners.network import Foundation
+    from ..semi.base import Objective
+    from ..train import Schedule
 
 
 ORACLE_KEYS = ("costs",)
@@ -53,8 +53,9 @@ def check_data(recipe: Recipe, dataset: Dataset) -> None:
 
 def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
     """The objectives that there are, by name, and the schedule that a recipe starts from."""
-    from . import finetune_learner, frozen_learner
-    from .semi import OBJECTIVES
+    from ..learners import finetune as finetune_learner
+    from ..learners import frozen as frozen_learner
+    from ..semi import OBJECTIVES
 
     return OBJECTIVES, (frozen_learner if recipe.learner.name == "frozen" else finetune_learner).SCHEDULE
 
@@ -73,8 +74,8 @@ def learner(
 
 
 def _settings(recipe: Recipe) -> Any:
-    from .finetune_learner import Finetune
-    from .frozen_learner import Frozen
+    from ..learners.finetune import Finetune
+    from ..learners.frozen import Frozen
 
     learners: dict[str, type[Any]] = {"finetune": Finetune, "frozen": Frozen}
     return component(learners, "learner", recipe.learner.name, recipe.learner.params)

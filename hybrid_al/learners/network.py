@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.embeddings import Embeddings
+from ..core.labels import LabelStore, dealt
+from ..core.learner import FitResult, Log
+from ..core.rng import derive, derive_seed
+from ..core.types import BoolArray, FloatArray, IntArray, PredictionBatch
+from ..data.loaders import Inputs
+from ..data.stores.images import ImageStore
+from ..data.views.policies import Views
+from ..errors import InputError
+from ..models.checkpoint import seed_of
+from ..models.classifier import Classifier
+from ..models.encoder import Encoder
+from ..semi.base import Objective
+from ..semi.prior import make_prior
+from ..train import Fit, Schedule, Sets, fit, top_up
 from .committee import go_on, load_networks, save_networks
-from .core.embeddings import Embeddings
-from .core.labels import LabelStore, dealt
-from .core.learner import FitResult, Log
-from .core.rng import derive, derive_seed
-from .core.types import BoolArray, FloatArray, IntArray, PredictionBatch
-from .data.loaders import Inputs
-from .data.stores.images import ImageStore
-from .data.views.policies import Views
-from .errors import InputError
-from .models.checkpoint import seed_of
-from .models.classifier import Classifier
-from .models.encoder import Encoder
 from .predict import predict
-from .semi.base import Objective
-from .semi.prior import make_prior
-from .train import Fit, Schedule, Sets, fit, top_up
 
 MIN_VISITS = 2
 

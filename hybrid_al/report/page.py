@@ -18,7 +18,8 @@ import yaml
 from ..core.rundir import write_atomic
 from ..errors import InputError
 from ..metrics.classification import aubc
-from . import figures, page
+from . import figures
+from . import html as page
 from .figures import Figure
 from .overlay import Overlay
 from .runview import Pick, RoundView, RunView, once, sort_metrics

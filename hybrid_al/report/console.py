@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .core.types import Round
-    from .query.stopping import Stopping
+    from ..core.types import Round
+    from ..query.stopping import Stopping
 
 
 @contextmanager

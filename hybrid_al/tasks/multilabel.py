@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.learner import Learner
+from ..core.rundir import RunDir
+from ..core.types import Annotation, BoolArray, FloatArray, IntArray
+from ..data.base import Dataset
+from ..errors import InputError, UnknownName
+from ..metrics.holdout import LabelHoldout
+from ..oracles.base import BETWEEN, NONE, SKIP, Oracle
+from ..oracles.simulated import SimulatedLabels
+from ..oracles.worklist import worklist
+from ..query.base import Predictor, QueryStrategy, Scorer, Scoring
+from ..recipe import Recipe
+from ..regions.base import Parts, Regions
+from ..scores import samples as scores
 from . import classification
-from .core.learner import Learner
-from .core.rundir import RunDir
-from .core.types import Annotation, BoolArray, FloatArray, IntArray
-from .data.base import Dataset
-from .errors import InputError, UnknownName
-from .metrics.holdout import LabelHoldout
-from .oracles.base import BETWEEN, NONE, SKIP, Oracle
-from .oracles.simulated import SimulatedLabels
-from .oracles.worklist import worklist
-from .query.base import Predictor, QueryStrategy, Scorer, Scoring
-from .recipe import Recipe
-from .regions.base import Parts, Regions
-from .scores import samples as scores
 from .tryout import try_strategy
 
 if TYPE_CHECKING:
     import torch
 
-    from .data.stores.images import ImageStore
-    from .network_learner import Foundation
-    from .semi.base import Objective
-    from .train import Schedule
+    from ..data.stores.images import ImageStore
+    from ..learners.network import Foundation
+    from ..semi.base import Objective
+    from ..train import Schedule
 
 OBJECTIVES = ("supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch")
 """Those whose formula for two classes is the one for a label: threshold, sharpening and distance know no class."""

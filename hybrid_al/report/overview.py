@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from .core.manifest import SPLITS
-from .core.rundir import RunDir
-from .errors import InputError
-from .query.spending import spent_out
-from .query.stopping import Stopping
+from ..core.manifest import SPLITS
+from ..core.rundir import RunDir
+from ..errors import InputError
+from ..query.spending import spent_out
+from ..query.stopping import Stopping
 
 if TYPE_CHECKING:
-    from .assemble import Project
-    from .data.base import Dataset
-    from .data.stores.images import ImageStore
-    from .models.encoder import Encoder
-    from .track.overlay import Overlay
+    from ..assemble import Project
+    from ..data.base import Dataset
+    from ..data.stores.images import ImageStore
+    from ..models.encoder import Encoder
+    from .overlay import Overlay
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
 
@@ -51,7 +51,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if dataset.stack > 1:
         lines.append(_stacks(dataset))
     if dataset.masks is not None:
-        from . import segmentation
+        from ..tasks import segmentation
 
         lines += segmentation.summary(recipe, dataset, project.cache)
     if not len(manifest.indices("test")):
@@ -103,8 +103,8 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, shown: int = 8
     import torch
     from PIL import Image
 
-    from .core.rng import derive
-    from .models.checkpoint import seeded
+    from ..core.rng import derive
+    from ..models.checkpoint import seeded
 
     pool = project.dataset.manifest.indices("pool")
     picks = np.sort(derive(project.recipe.seed, "view-sheet").choice(pool, min(shown, len(pool)), replace=False))
@@ -156,8 +156,8 @@ def standing(run: RunDir) -> list[str]:
 
 def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
     """Write the report of one run, or of several compared; the path of the page."""
-    from .track.report import write_report
-    from .track.runview import RunView
+    from .page import write_report
+    from .runview import RunView
 
     if len(runs) > 1 and out is None:
         out = Path("report")
@@ -173,15 +173,15 @@ def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
 
 
 def _thumbnails(store: ImageStore) -> Callable[[int], bytes]:
-    from .track.overlay import thumbnail
+    from .overlay import thumbnail
 
     return lambda i: thumbnail(store.picture(i))
 
 
 def _project(run: Path) -> Project | None:
     """The project of a run, where its recipe allows images in reports and the data is still what it was."""
-    from .assemble import open_project
-    from .recipe import parse
+    from ..assemble import open_project
+    from ..recipe import parse
 
     recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text()), run / "recipe.yaml")
     if not recipe.report.images:
@@ -198,9 +198,9 @@ def _overlays(project: Project) -> list[Overlay]:
     rounds = project.run.rounds()
     if project.dataset.masks is None or not rounds:
         return []
-    from . import segmentation
-    from .assemble import experiment
+    from ..assemble import experiment
+    from .overlay import overlays
 
     setup = experiment(project)
     setup.learner.load(project.run.round_path(rounds[-1].index) / "model.safetensors")
-    return segmentation.overlays(project.dataset, project.store(), setup.holdout, setup.learner)
+    return overlays(project.dataset, project.store(), setup.holdout, setup.learner)

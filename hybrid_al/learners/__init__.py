@@ -1,0 +1,1 @@
+"""Learners: what is trained in a round, and what it says of samples."""

@@ -1,0 +1,1 @@
+"""Tasks: what labels are, and all that follows from it."""
