@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,11 +28,7 @@ from hybrid_al.scores import samples as scores
 from hybrid_al.semi.dense.base import labeled_loss
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
-
-if TYPE_CHECKING:
-    from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, play, project
-else:  # pytest puts the folder of a test on the path
-    from test_segmentation import N_POOL, TINY, WINDOWS, play, project
+from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, play, project
 
 RIPU = {**WINDOWS, "unit": {"name": "ripu", "side": 6, "most": 3}}
 PEAKS = {**WINDOWS, "unit": {"name": "peaks", "side": [3, 8], "most": 4}}

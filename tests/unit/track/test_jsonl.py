@@ -146,7 +146,7 @@ def test_shareable_cuts_paths() -> None:
 
 
 def test_docs_explain_every_name() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "tracking.md").read_text()
     missing = [name for name in NAMES if f"`{name}`" not in text]
     assert not missing
 

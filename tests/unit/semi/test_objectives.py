@@ -125,7 +125,7 @@ def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: 
 
 
 def test_the_study_of_the_objectives_has_all_that_use_unlabeled_samples() -> None:
-    study = load_grid(Path(__file__).parents[2] / "benchmarks" / "objectives.yaml")
+    study = load_grid(Path(__file__).parents[3] / "benchmarks" / "objectives.yaml")
     assert set(study.objectives) == set(OBJECTIVES) - EVIDENCE
 
 

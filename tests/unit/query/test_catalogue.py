@@ -16,7 +16,7 @@ from hybrid_al.query.batches import BATCHES
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.query.terms import TERMS
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 REGISTERED = {**{f"strategy {k}": v for k, v in STRATEGIES.items()}, **{f"batch {k}": v for k, v in BATCHES.items()}}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,11 +19,7 @@ from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.scores.samples import bald, entropy, vote_entropy
 from hybrid_al.semi import ema
 from hybrid_al.train import Schedule, fit
-
-if TYPE_CHECKING:
-    from tests.unit.test_train import SCHEDULE, N, inputs, labels, learner, no_log, sets
-else:  # pytest puts the folder of a test into the path
-    from test_train import SCHEDULE, N, inputs, labels, learner, no_log, sets
+from tests.unit.test_train import SCHEDULE, N, inputs, labels, learner, no_log, sets
 
 KNOWN = [0, 1, 2, 3, 4, 5]
 

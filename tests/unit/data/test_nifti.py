@@ -17,7 +17,7 @@ from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
 SHAPE = (5, 6, 4)  # right, anterior, superior
 CLASSES = ("background", "front", "back")
-REAL = Path(__file__).parents[3] / "shared" / "data" / "msd_hippocampus"
+REAL = Path(__file__).parents[4] / "shared" / "data" / "msd_hippocampus"
 
 
 def voxels(seed: int = 0) -> np.ndarray:

@@ -6,7 +6,6 @@ import copy
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,11 +21,7 @@ from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Labeled, Models, Objective, Step, Unlabeled
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.train import Schedule, _autocast, fit
-
-if TYPE_CHECKING:
-    from tests.unit.test_train import CLASSES, DIM, SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
-else:  # pytest puts the folder of a test into the path
-    from test_train import CLASSES, DIM, SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
+from tests.unit.test_train import CLASSES, DIM, SCHEDULE, TRUTH, N, inputs, labels, learner, no_log, probs, sets
 
 
 class Noting:

@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_al.data.views.policies import VIEWS, ViewPolicy
 
-PAGE = (Path(__file__).parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "views.md").read_text(encoding="utf-8")
 KINDS = ("pretrain", "weak", "strong")
 OFF = ViewPolicy()
 
