@@ -41,8 +41,8 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.loaders import EmbeddingInputs, ImageInputs, Inputs
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
-from hybrid_al.learners import finetune as finetune_learner
-from hybrid_al.learners import frozen as frozen_learner
+from hybrid_al.learners.finetune import Finetune
+from hybrid_al.learners.frozen import Frozen
 from hybrid_al.models.classifier import Classifier, Standardize
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.recipe import parse
@@ -88,7 +88,7 @@ def frozen() -> tuple[Callable[[], Classifier], Inputs, train.Schedule, int]:
     def make() -> Classifier:
         return Classifier(Standardize(torch.zeros(dim), torch.ones(dim)), dim, CLASSES, dropout=0.2, seed=0)
 
-    return make, inputs, frozen_learner.SCHEDULE, 100
+    return make, inputs, Frozen.schedule, 100
 
 
 def finetune() -> tuple[Callable[[], Classifier], Inputs, train.Schedule, int]:
@@ -100,7 +100,7 @@ def finetune() -> tuple[Callable[[], Classifier], Inputs, train.Schedule, int]:
         encoder = build_encoder("resnet10t", channels=1, image_size=28, seed=0)
         return Classifier(encoder, 512, CLASSES, dropout=0.2, seed=0)
 
-    return make, inputs, finetune_learner.SCHEDULE, 5
+    return make, inputs, Finetune.schedule, 5
 
 
 def rounds(count: int) -> None:

@@ -18,22 +18,23 @@ from .core.embeddings import PLAIN, USED, Embeddings
 from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
-from .core.types import FloatArray, IntArray, LabelMap
+from .core.types import FloatArray
 from .data.base import Dataset, Source
 from .data.index import FileIndex
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
-from .loop import Experiment
+from .experiment import Experiment, OpenTask
 from .metrics.calibration import Calibrating
-from .query.base import COLD, Scoring
+from .oracles import ORACLES
+from .query.base import COLD
 from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
-from .regions.base import Parts
-from .tasks.base import task_of
-from .track.base import Trackers
+from .tasks import TASKS
+from .tasks.base import Materials, Setting, Task
+from .track import TRACKERS
+from .track.base import Trackers, TrackerSettings
 from .track.jsonl import JsonlTracker
-from .track.wandb import open_wandb
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from .data.views.policies import Views
     from .models.encoder import Encoder
 
-ORACLES = ("simulated", "worklist")
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
 
 
@@ -87,6 +87,20 @@ class Project:
             )
         return self.stores[key]
 
+    @property
+    def task(self) -> Task:
+        """The task of the recipe."""
+        return task_of(self.recipe)
+
+    @property
+    def setting(self) -> Setting:
+        """What the recipe chose beside the task."""
+        return setting_of(self.recipe)
+
+    def materials(self) -> Materials:
+        """What a task is opened with; decodes the images where they are not."""
+        return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
+
     def views(self) -> Views:
         """The view policies of the modality."""
         views = _views(self.recipe)
@@ -98,8 +112,9 @@ class Project:
         facts = {
             "name": self.recipe.name,
             "seed": self.recipe.seed,
-            "task": self.recipe.task,
+            "task": self.recipe.task.name,
             "classes": list(self.dataset.classes),
+            "inbox": self.task.inbox(self.setting, self.dataset),
             "recipe": identity,
             "recipe_digest": _digest(identity),
             "manifest": self.dataset.manifest.fingerprint,
@@ -111,18 +126,10 @@ class Project:
         self.run.claim(facts, yaml.safe_dump(resolved, sort_keys=False), self.dataset.manifest)
 
     def trackers(self) -> Trackers:
-        """metrics.jsonl, and W&B where the recipe wants it."""
+        """metrics.jsonl, and the trackers of the recipe."""
         jsonl = JsonlTracker(self.run.path / "metrics.jsonl")
-        wandb = self.recipe.track.wandb
-        mirror = open_wandb(
-            self.run.path,
-            self.recipe.resolved(),
-            digest=_digest(self.recipe.identity()),
-            mode=wandb.mode,
-            log_images=wandb.log_images,
-            project=wandb.project,
-        )
-        return Trackers(jsonl, mirror)
+        plain, digest = self.recipe.resolved(), _digest(self.recipe.identity())
+        return Trackers(jsonl, *(t.open(self.run.path, plain, digest) for t in trackers_of(self.recipe)))
 
 
 def source(recipe: Recipe) -> Source:
@@ -138,7 +145,7 @@ def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
     dataset = _load(recipe, path.parent / ".cache" / "files")
-    task_of(recipe).check_data(recipe, dataset)
+    task_of(recipe).check_data(setting_of(recipe), dataset)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -167,34 +174,69 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def task_of(recipe: Recipe) -> Task:
+    """The task of a recipe, its settings checked."""
+    return component(TASKS, "task", recipe.task.name, recipe.task.params)
+
+
+def setting_of(recipe: Recipe) -> Setting:
+    """What a recipe chose beside the task; unknown names, keys and values are errors."""
+    from .learners import LEARNERS
+
+    def blank(channels: int) -> Encoder:
+        return make_encoder(recipe.encoder, channels=channels, image_size=recipe.data.image_size, seed=0, weights=None)
+
+    values = cast(Mapping[Any, Any], recipe.data.params.get("mask_values") or {})
+    return Setting(
+        learner=(recipe.learner.name, component(LEARNERS, "learner", recipe.learner.name, recipe.learner.params)),
+        objective=recipe.train.name,
+        train=recipe.train.params,
+        strategies=tuple((key, spec.name, _strategy(key, spec)) for key, spec in _picking(recipe)),
+        oracle=(recipe.oracle.name, component(ORACLES, "oracle", recipe.oracle.name, recipe.oracle.params)),
+        image_size=recipe.data.image_size,
+        channels=recipe.data.channels,
+        encoder=(recipe.encoder.name, recipe.encoder.options),
+        blank=blank,
+        budgets=recipe.loop.budgets,
+        unit=recipe.loop.unit,
+        enforces=recipe.loop.stop.enforce,
+        calibrates=recipe.calibration.queries,
+        mask_values={int(value): str(name) for value, name in values.items()},
+    )
+
+
+def _picking(recipe: Recipe) -> tuple[tuple[str, Component], ...]:
+    return ("cold_start", recipe.cold_start), ("query", recipe.query)
+
+
+def trackers_of(recipe: Recipe) -> list[TrackerSettings]:
+    """The trackers of a recipe, their settings checked."""
+    return [component(TRACKERS, f"track.{name}", name, settings) for name, settings in recipe.track.items()]
+
+
 def experiment(project: Project) -> Experiment:
     """The loop's values and protocols; stage 0 must have been run."""
-    recipe, dataset = project.recipe, project.dataset
-    task = task_of(recipe)
-    parted = task.regions(recipe, dataset, project.store(), project.cache, project.run, project.device)
-    oracle, holdout = task.truth(recipe, dataset, project.run, project.cache, parted)
-    learner, scorer, embeddings = _learner(project, parted)
+    recipe, dataset, setting, materials = project.recipe, project.dataset, project.setting, project.materials()
+    task, oracle = project.task.open(setting, materials)
+    learner, embeddings = _learner(project, setting, materials, task)
+    pictured = any(tracker.log_images for tracker in trackers_of(recipe))
+    start, query = ((name, strategy) for _, name, strategy in setting.strategies)
     return Experiment(
         manifest=dataset.manifest,
         classes=dataset.classes,
         embeddings=_used(project, embeddings),
-        cold_start=(recipe.cold_start.name, _strategy("cold_start", recipe.cold_start)),
-        query=(recipe.query.name, _strategy("query", recipe.query)),
+        cold_start=start,
+        query=query,
         learner=learner,
         oracle=oracle,
-        holdout=holdout,
-        budgets=recipe.loop.budgets,
+        task=task,
         seed=recipe.seed,
         records=project.stage0 / "records.npz",
-        costs=_costs(project),
-        tissue=_tissue(project),
-        thumbnail=project.store().thumbnail if recipe.track.wandb.log_images else None,
+        costs=_costs(project, setting),
+        tissue=_tissue(project, setting),
+        thumbnail=materials.store.thumbnail if pictured else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
-        scorer=scorer,
-        regions=parted,
-        spending=task.spending(recipe, dataset, parted),
-        shown=_shown(project),
     )
 
 
@@ -202,9 +244,7 @@ def _calibrating(project: Project) -> Calibrating | None:
     spec, dataset = project.recipe.calibration, project.dataset
     if spec.fit == "none":
         return None
-    labels = dataset.truth if dataset.labels is None else dataset.labels
-    known = labels >= 0 if dataset.masks is None else dataset.masks.known
-    if spec.fit == "val" and not known[dataset.manifest.indices("val")].any():
+    if spec.fit == "val" and not project.task.answered(dataset)[dataset.manifest.indices("val")].any():
         raise InputError("calibration.fit", "a val split with labels (val), or cross", "none in the data")
     return Calibrating(fit=spec.fit, method=spec.method, folds=spec.folds, queries=spec.queries)
 
@@ -227,26 +267,19 @@ def check_components(recipe: Recipe) -> None:
     _views(recipe)
     for where, spec in encoders(recipe).items():
         _check_name(where, spec)
-    cold = _strategy("cold_start", recipe.cold_start)
-    beyond = cold.needs - COLD
-    if beyond:
+    trackers_of(recipe)
+    task, setting = task_of(recipe), setting_of(recipe)
+    cold, query = (strategy for *_, strategy in setting.strategies)
+    if beyond := cold.needs - COLD:
         raise InputError("cold_start", "a strategy that needs embeddings alone", f"one that needs {sorted(beyond)[0]}")
-    query = _strategy("query", recipe.query)
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
-    named = (("cold_start", recipe.cold_start.name, cold), ("query", recipe.query.name, query))
-    task_of(recipe).check(recipe, named)
-    if recipe.oracle.name not in ORACLES:
-        raise UnknownName("oracle.name", recipe.oracle.name, ORACLES)
-    known = task_of(recipe).ORACLE_KEYS
-    for key in recipe.oracle.params:
-        if key not in known:
-            raise UnknownName(f"oracle ({recipe.oracle.name})", key, known)
-    if recipe.loop.unit not in (units := task_of(recipe).BUDGETS):
-        raise InputError("loop.unit", f"{', '.join(units)} in {recipe.task}", recipe.loop.unit)
-    if "costs" in cold.needs | query.needs and "costs" not in recipe.oracle.params:
+    task.check(setting)
+    if recipe.loop.unit not in task.units:
+        raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
+    if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 
 
@@ -255,7 +288,7 @@ def training(recipe: Recipe) -> tuple[Any, Any]:
     from .core.consistency import Recording
     from .train import Schedule
 
-    objectives, base = task_of(recipe).objectives(recipe)
+    objectives, base = task_of(recipe).objectives(setting_of(recipe))
     schedule_keys = {f.name for f in dataclasses.fields(Schedule)}
     params = recipe.train.params
     own = {k: v for k, v in params.items() if k not in schedule_keys}
@@ -311,12 +344,12 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
 
 
-def _learner(project: Project, parted: Parts | None) -> tuple[Learner, Scoring | None, Embeddings]:
+def _learner(project: Project, setting: Setting, materials: Materials, task: OpenTask) -> tuple[Learner, Embeddings]:
     from .learners.network import Foundation
     from .models.checkpoint import digest_of
 
-    recipe, dataset = project.recipe, project.dataset
-    store, saved = project.store(), str(project.stage0 / "encoder.safetensors")
+    recipe, dataset, store = project.recipe, project.dataset, materials.store
+    saved = str(project.stage0 / "encoder.safetensors")
     made = make_encoder(recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=saved)
     made = made.to(project.device)
     embeddings = Embeddings.load(
@@ -329,12 +362,11 @@ def _learner(project: Project, parted: Parts | None) -> tuple[Learner, Scoring |
         store=store,
         views=project.views(),
         classes=len(dataset.classes),
-        pool=dataset.manifest.indices("pool"),
+        pool=materials.pool,
         device=project.device,
         cache=project.cache,
     )
-    learner, scorer = task_of(recipe).learner(recipe, dataset, foundation, objective, schedule, project.run, parted)
-    return learner, scorer, embeddings
+    return project.task.learner(setting, materials, foundation, objective, schedule, task), embeddings
 
 
 def _used(project: Project, plain: Embeddings) -> Embeddings:
@@ -344,30 +376,22 @@ def _used(project: Project, plain: Embeddings) -> Embeddings:
     return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
 
 
-def _costs(project: Project) -> FloatArray | None:
+def _costs(project: Project, setting: Setting) -> FloatArray | None:
     from .data.costs import read_costs
 
-    path = project.recipe.oracle.params.get("costs")
-    return None if path is None else read_costs(Path(str(path)), project.dataset.manifest)
+    path = setting.oracle[1].costs
+    return None if path is None else read_costs(Path(path), project.dataset.manifest)
 
 
-def _shown(project: Project) -> Callable[[IntArray], LabelMap] | None:
-    """Maps of samples, `IGNORE` in padding, where pixels have classes."""
-    from .data.readers.masks import blank
-
-    masks, size = project.dataset.masks, project.recipe.data.image_size
-    return None if masks is None else lambda rows: blank(masks.sizes[rows], size)
-
-
-def _tissue(project: Project) -> FloatArray | None:
+def _tissue(project: Project, setting: Setting) -> FloatArray | None:
     """How much of each image is tissue, where a strategy asks."""
     from .data.tissue import WHITE, Background, tissue
 
-    recipe, dataset = project.recipe, project.dataset
-    if "tissue" not in _strategy("cold_start", recipe.cold_start).needs | _strategy("query", recipe.query).needs:
+    if not any("tissue" in strategy.needs for *_, strategy in setting.strategies):
         return None
+    dataset = project.dataset
     sizes = None if dataset.masks is None else dataset.masks.sizes
-    background: Background | None = "white" if recipe.modality in WHITE else None
+    background: Background | None = "white" if project.recipe.modality in WHITE else None
     pool = dataset.manifest.indices("pool")
     return tissue(project.store(), pool, sizes=sizes, background=background, cache=project.cache).shares
 

@@ -148,7 +148,7 @@ def select(
             raise InputError(project.run.path, "a round left to play", f"all {len(done)} are done")
         r = len(done)
         picks = loop.select(setup, project.run, r)
-        if project.recipe.oracle.name == "worklist":
+        if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
     print(f"Round {r}: {len(picks)} images to label in {project.run.round_path(r) / 'query.csv'}")
@@ -193,7 +193,7 @@ def run(
         setup = experiment(project)
         for done in [] if quiet else project.run.rounds():
             console.say_round(done)
-        loop.run(setup, project.run, tracker, said=say)
+        loop.run(setup, project.run, tracker, report=say)
         page = _report(project)
     if not quiet:
         console.say_table(project.run.rounds())

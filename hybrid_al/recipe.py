@@ -139,58 +139,21 @@ class CalibrationSection(_Section):
     queries: bool = False
 
 
-class SegmentationSection(_Section):
-    """How images are segmented.
-
-    network    the decoder around the encoder, with settings of segmentation-models-pytorch (`decoder_channels`, ...)
-    reduction  how scores of pixels become that of an image, in queries and in the consistency record; the mean over all
-               pixels is the survey's
-    unit       what a query asks about and a budget counts: the image (or slice), windows or superpixels of it, or boxes
-               that the last model proposes (ripu, peaks)
-    """
-
-    network: Named = Component(name="unet")
-    reduction: Named = Component(name="mean")
-    unit: Named = Component(name="image")
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were units stay the runs that they are."""
-        return {k: v for k, v in plain(self).items() if k != "unit" or self.unit.name != "image"}
-
-
 class Loop(_Section):
     """What to spend in each round; the first is the cold start.
 
-    unit  of the budgets: labels, or what the answers of segmentation cost (`spending.Spending`); the cold start's
+    unit  of the budgets: labels, or what answers cost, where the task counts that (`query.spending`); the cold start's
           budget is always a number of labels
     """
 
     stop: Stop = Stop()
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
-    unit: Literal["labels", "pixels", "foreground", "boundary", "clicks"] = "labels"
+    unit: str = "labels"
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Runs of the time before there were units stay the runs that they are."""
         return {k: v for k, v in plain(self).items() if k != "unit" or v != "labels"}
-
-
-class Wandb(_Section):
-    """Weights & Biases; offline writes files into the run directory and opens no connection."""
-
-    # YAML 1.1 reads a bare off as false
-    mode: Annotated[Literal["offline", "online", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = (
-        "offline"
-    )
-    project: str = "hybrid-al"
-    log_images: bool = False
-
-
-class Track(_Section):
-    """Mirrors beside metrics.jsonl."""
-
-    wandb: Wandb = Wandb()
 
 
 class Report(_Section):
@@ -239,12 +202,11 @@ class Recipe(_Section):
 
     name: str = Field(pattern=NAME)
     modality: str = "microscopy"
-    task: Literal["classification", "multilabel", "segmentation"] = "classification"
+    task: Named = Component(name="classification")
     seed: int = Field(0, ge=0)
     data: Data = Data()
     encoder: EncoderSection = EncoderSection()
     embeddings: EmbeddingsSection = EmbeddingsSection()
-    segmentation: SegmentationSection = SegmentationSection()
     pretrain: Named = Component(name="simclr")
     learner: Named = Component(name="finetune")
     cold_start: Named = Component(name="typiclust")
@@ -253,7 +215,7 @@ class Recipe(_Section):
     train: Named = Component(name="mean_teacher")  # chosen on val: benchmarks/RESULTS.md
     loop: Loop = Loop()
     oracle: Named = Component(name="simulated")
-    track: Track = Track()
+    track: dict[str, dict[str, Value]] = {"wandb": {}}  # tracker -> its settings; mirrors beside metrics.jsonl
     report: Report = Report()
     bench: Bench = Bench()
 
@@ -265,8 +227,6 @@ class Recipe(_Section):
             del kept["embeddings"]
         if self.calibration == CalibrationSection():
             del kept["calibration"]
-        if self.task != "segmentation":
-            del kept["segmentation"]
         return kept
 
     def resolved(self) -> dict[str, Any]:

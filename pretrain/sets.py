@@ -65,7 +65,7 @@ def _choose(project: Project, found: Mapping[str, Embeddings]) -> tuple[tuple[st
 def _labels(project: Project) -> tuple[IntArray, IntArray]:
     """Rows and classes that a choice may look at: of val; without any, of the pool in a simulation; never of test."""
     manifest, truth = project.dataset.manifest, project.dataset.truth
-    splits: tuple[Split, ...] = ("val", "pool") if project.recipe.oracle.name == "simulated" else ("val",)
+    splits: tuple[Split, ...] = ("val", "pool") if project.setting.simulated else ("val",)
     for split in splits:
         rows = manifest.indices(split)
         rows = derive(project.recipe.seed, "probed").permutation(rows[truth[rows] >= 0])[:MOST_PROBED]

@@ -164,7 +164,7 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
 
 def _probe(project: Project, embeddings: Embeddings) -> dict[str, float]:
     """Probes need labels of the pool, so they exist in simulations only."""
-    if project.recipe.oracle.name != "simulated":
+    if not project.setting.simulated:
         return {}
     splits = {split: found for split in ("val", "test") if len((found := _labeled(project, split))[0])}
     return probe(embeddings, len(project.dataset.classes), _labeled(project, "pool"), splits)

@@ -13,7 +13,7 @@ import numpy as np
 from .. import loop
 from ..assemble import Project, experiment, open_project
 from ..core.rundir import RunDir
-from ..loop import Experiment
+from ..experiment import Experiment
 from ..oracles.simulated import SimulatedOracle
 from ..recipe import Recipe
 from ..track.base import Trackers

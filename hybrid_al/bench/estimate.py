@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import repeat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from ..assemble import Project, make_encoder, training
-from ..core.types import IntArray
-from ..data.loaders import Inputs
-from ..models.classifier import Classifier
+from ..assemble import Project, make_encoder, setting_of, task_of, training
 from ..models.encoder import Encoder
-from ..models.segmenter import together
-from ..semi.base import Labeled
-from ..semi.dense.base import UnlabeledPixels
-from ..tasks import segmentation
-from ..train import Sets, fit, learn
 from .cell import Loop, Stage0
 from .results import END, FULL, Arm, Results
 
@@ -44,25 +34,6 @@ class _Speed:
     weights: int
     embed: float
     train: float
-
-
-class _Noise(Inputs):
-    """Inputs of the right shape and nothing in them."""
-
-    def __init__(self, *shape: int) -> None:
-        self.shape = shape
-
-    def plain(self, indices: IntArray) -> Tensor:
-        return torch.rand(len(indices), *self.shape)
-
-    def weak(self, indices: IntArray, generator: torch.Generator) -> Tensor:
-        return self.plain(indices)
-
-    def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
-        return self.plain(indices)
-
-    def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
-        return (self.plain(indices) for _ in range(count))
 
 
 def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], found: Mapping[str, Results], jobs: int) -> Need:
@@ -142,59 +113,17 @@ def _loop(task: Loop, project: Project, speed: _Speed) -> float:
     """Seconds of a cell: steps of training, and the passes over pool and holdout between them."""
     _, schedule = training(task.recipe)
     frozen = task.recipe.learner.name == "frozen"
-    step = _mask_step(task, project) if task.recipe.task == "segmentation" else _step(task, project, speed)
+    step = _step(task, project)
     total = schedule.members * sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
     passes = 0.0 if frozen else 3 * len(project.dataset.manifest) * len(task.recipe.loop.budgets) * speed.embed
     return float(total) * step + passes + 0.2 * len(task.recipe.loop.budgets)
 
 
-def _mask_step(task: Loop, project: Project) -> float:
-    """Seconds of a step of segmentation, on noise."""
+def _step(task: Loop, project: Project) -> float:
+    """Seconds of a step of training, on noise."""
     objective, schedule = training(task.recipe)
-    size, channels = project.recipe.data.image_size, _channels(project)
-    encoder, classes = _encoder(project), len(project.dataset.classes)
-    body = together(lambda s: segmentation.network(task.recipe, encoder, classes, seed=s), objective.networks, seed=0)
-    images = torch.rand(schedule.batch, channels, size, size)
-    others = torch.rand(schedule.batch * schedule.ratio, channels, size, size)
-    labeled = Labeled(images, torch.zeros(len(images), size, size, dtype=torch.long))
-    shown = torch.ones(len(others), size, size) > 0
-    more = (others,) * (objective.strong_views - 1)
-    unlabeled = UnlabeledPixels(np.arange(len(others)), others, others, shown, more)
-    batches = repeat((np.arange(len(images)), labeled, unlabeled if objective.uses_unlabeled else None))
     began = time.perf_counter()
-    learn(
-        body,
-        objective.step,
-        batches,
-        lambda *_: None,
-        replace(schedule, cycles=1),
-        steps=STEPS,
-        seed=0,
-        log=lambda *_: None,
-    )
-    return (time.perf_counter() - began) / STEPS
-
-
-def _step(task: Loop, project: Project, speed: _Speed) -> float:
-    """Seconds of a step of classification, on noise."""
-    objective, schedule = training(task.recipe)
-    frozen = task.recipe.learner.name == "frozen"
-    size, channels = project.recipe.data.image_size, _channels(project)
-    classes = len(project.dataset.classes)
-    body: nn.Module = nn.Identity()
-    inputs: Inputs = _Noise(speed.dim)
-    if not frozen:
-        body = _encoder(project)
-        inputs = _Noise(channels, size, size)
-    several = project.dataset.labels is not None
-    network = Classifier(body, speed.dim, classes, dropout=0.2, seed=0, multilabel=several)
-    some = np.arange(2 * classes, dtype=np.int64)
-    rest = np.arange(2 * classes, 2 * classes + schedule.batch * schedule.ratio, dtype=np.int64)
-    targets = np.eye(classes, dtype=np.int64)[some % classes] if several else some % classes
-    sets = Sets(some, targets, rest, len(some) + len(rest))
-    short = replace(schedule, steps=STEPS, min_steps=STEPS, cycles=1)
-    began = time.perf_counter()
-    fit(network, objective, inputs, sets, short, seed=0, log=lambda *_: None)
+    task_of(task.recipe).rehearse(setting_of(task.recipe), project.dataset, objective, schedule, STEPS)
     return (time.perf_counter() - began) / STEPS
 
 

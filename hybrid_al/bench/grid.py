@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..assemble import setting_of, task_of
 from ..core.registry import component
 from ..errors import InputError, UnknownName
 from ..query.base import COLD
 from ..query.strategies import STRATEGIES
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
-from ..tasks.base import task_of
 from ..train import Schedule
 from .results import CHEATING, FULL, Arm, Cell
 
@@ -55,11 +55,13 @@ class Grid:
         pair = self.strategies.get(arm.strategy, Arms())
         start, query = (random_for_cheating(c) for c in (pair.cold_start, pair.query))
         budgets = (pool,) if arm.strategy == FULL else base.loop.budgets
-        unit = {"unit": Component(name="image")} if arm.strategy == FULL else {}
+        task = base.task
+        if arm.strategy == FULL:  # of whole samples
+            task = Component(name=task.name, **{k: v for k, v in task.params.items() if k != "region"})
         return base.model_copy(
             update={
                 "seed": seed,
-                "segmentation": base.segmentation.model_copy(update=unit),
+                "task": task,
                 "cold_start": start,
                 "query": query,
                 "train": training(base.train, arm.objective),
@@ -97,20 +99,20 @@ def load_grid(
     named = bench.strategies if isinstance(bench.strategies, Mapping) else dict.fromkeys(bench.strategies)
     wanted = objectives or bench.objectives or (recipe.train.name,)
     _once("objectives", wanted)
-    known, _ = task_of(recipe).objectives(recipe)
+    known, _ = task_of(recipe).objectives(setting_of(recipe))
     for name in wanted:
         if name not in known and ":" not in name:
             raise UnknownName("bench: objectives", name, known)
     variants = load_variants(file, overrides)
     for label, other in variants.items():
-        if other.task != recipe.task:
-            raise InputError(f"bench: variant {label}: task", recipe.task, other.task)
+        if other.task.name != recipe.task.name:
+            raise InputError(f"bench: variant {label}: task", recipe.task.name, other.task.name)
     for label, changes in bench.variants.items():
         if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in wanted:
             raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(wanted)})", name)
     arms = pairs(strategies or tuple(named), named, baselines(recipe))
     cheating = [label for label, pair in arms.items() if CHEATING in (pair.cold_start.name, pair.query.name)]
-    if cheating and not task_of(recipe).STRATA:
+    if cheating and not task_of(recipe).strata:
         expected = f"no {CHEATING}, as samples of this task have no one class"
         raise InputError("bench: strategies", expected, cheating[0])
     return Grid(
@@ -125,7 +127,7 @@ def load_grid(
 def baselines(recipe: Recipe) -> tuple[str, ...]:
     """The strategies that every bench of the recipe has."""
     task = task_of(recipe)
-    return (*task.BASELINES, CHEATING) if recipe.bench.stratified and task.STRATA else task.BASELINES
+    return (*task.baselines, CHEATING) if recipe.bench.stratified and task.strata else task.baselines
 
 
 def pairs(chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:

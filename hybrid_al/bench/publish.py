@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..assemble import trackers_of
 from ..core.rundir import write_atomic
 from ..errors import InputError
+from ..track.wandb import Wandb
 from . import provenance, results
 from .costs import cost_tables
 from .grid import Grid
@@ -34,18 +36,19 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
     write_atomic(paths.out / "timing.md", markdown([times]))
     if into is not None:
         fill(into, name, markdown([*made, times]))
-    wandb = grid.own.track.wandb
+    wandb = next((t for t in trackers_of(grid.own) if isinstance(t, Wandb)), None)
     digest = hashlib.sha256(json.dumps({v: settings(grid, v) for v in grid.variants}, sort_keys=True).encode())
-    mirror(
-        paths.out,
-        name,
-        found,
-        made,
-        metric=bench.metrics[0],
-        digest=digest.hexdigest(),
-        mode=wandb.mode,
-        project=wandb.project,
-    )
+    if wandb is not None:
+        mirror(
+            paths.out,
+            name,
+            found,
+            made,
+            metric=bench.metrics[0],
+            digest=digest.hexdigest(),
+            mode=wandb.mode,
+            project=wandb.project,
+        )
     page = paths.out / "index.html"
     return write_page(page, name, found, [*made, times], metric=bench.metrics[0], together=of_same_images(grid))
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..assemble import Project, check_components, open_project
+from ..assemble import Project, check_components, open_project, setting_of, task_of
 from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
 from ..query.strategies import STRATEGIES, Among
 from ..recipe import Component, Recipe
-from ..tasks.base import task_of
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
@@ -106,7 +105,7 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
         stage0.check(recipe)
         for arm in grid.arms(name):
             check_components(grid.recipe(name, (arm, grid.seeds[0]), 1))
-        if recipe.oracle.name != "simulated":
+        if not setting_of(recipe).simulated:
             raise InputError(f"bench: {name}: oracle", "simulated: a bench needs all answers", recipe.oracle.name)
         if recipe.loop.unit != "labels":
             raise InputError(f"bench: {name}: loop.unit", "labels: curves are laid over each other", recipe.loop.unit)
@@ -118,11 +117,11 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
     manifest = project.dataset.manifest
     pool = manifest.indices("pool")
     task = task_of(recipe)
-    unknown = int((~task.known(project.dataset)[pool]).sum())
+    unknown = int((~task.answered(project.dataset)[pool]).sum())
     if unknown:
         expected = "a pool whose images all have their labels"
         raise InputError(f"bench: {name}", expected, f"{unknown} of {len(pool)} without")
-    if recipe.segmentation.unit.name == "image" and sum(recipe.loop.budgets) > len(pool):
+    if not task.regional and sum(recipe.loop.budgets) > len(pool):
         came = f"{sum(recipe.loop.budgets)} = {' + '.join(map(str, recipe.loop.budgets))}"
         raise InputError(f"bench: {name}: loop.budgets", f"at most the pool's {len(pool)} images in all", came)
     task.check_metric(f"bench: {name}: metrics", grid.bench.metrics[0], project.dataset)
@@ -186,17 +185,14 @@ def _order(grid: Grid, variant: str, paths: Paths, found: Results) -> None:
 def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     """The components of an arm, and the code they run."""
     recipe = grid.recipe(variant.name, (arm, grid.seeds[0]), variant.pool)
+    task, setting = task_of(recipe), setting_of(recipe)
     pair = grid.strategies.get(arm.strategy)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
     roots = [_module_of(STRATEGIES, c) for part in parts for c in _chosen(part)]
-    roots += [_module_of(task_of(recipe).objectives(recipe)[0], recipe.train), _learner_of(recipe), *provenance.LOOP]
+    roots += [_module_of(task.objectives(setting)[0], recipe.train), task.learner_code(setting), *provenance.LOOP]
     named = {"strategy": parts, "objective": [recipe.train]}
     made: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in named.items()}
     return {**made, "code": provenance.code_digest(sorted(set(roots)))}
-
-
-def _learner_of(recipe: Recipe) -> str:
-    return f"hybrid_al.learners.{'segment' if recipe.task == 'segmentation' else recipe.learner.name}"
 
 
 def _chosen(spec: Component) -> list[Component]:

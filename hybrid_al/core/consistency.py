@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import scipy.stats
 
 from ..errors import InputError, UnknownName
 from .types import FloatArray, IntArray
@@ -158,10 +157,12 @@ class Consistency:
 
 def _ranks_within(values: FloatArray, groups: IntArray) -> FloatArray:
     """Mid-rank of each value among those of its group (N,), in (0, 1)."""
+    from scipy.stats import rankdata  # takes half a second to import
+
     ranks = np.empty(len(values))
     for group in np.unique(groups):
         members = groups == group
-        ranks[members] = (scipy.stats.rankdata(values[members]) - 0.5) / members.sum()
+        ranks[members] = (rankdata(values[members]) - 0.5) / members.sum()
     return ranks
 
 

@@ -12,6 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import InputError, UnknownName
 
 T = TypeVar("T")
+Spec = Mapping[str, object] | str
+"""A component as a recipe has it: `{name: typiclust, ...}`, or just `typiclust`."""
+
+
+def named(spec: Spec) -> tuple[str, dict[str, object]]:
+    """Name and parameters of a component."""
+    settings: dict[str, object] = {"name": spec} if isinstance(spec, str) else dict(spec)
+    return str(settings.pop("name", "")), settings
 
 
 def component(registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object]) -> T:

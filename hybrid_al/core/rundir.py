@@ -200,14 +200,16 @@ class RunDir:
         with file.open(newline="") as rows:
             return tuple(row["id"] for row in csv.DictReader(rows))
 
-    def query_units(self, round: int) -> IntArray | None:
-        """Units of a committed query in order of preference; None where the round has none yet, or of whole samples."""
+    def picks(self, round: int, manifest: Manifest) -> IntArray | None:
+        """Picks of a committed query in order of preference: positions, or units; None where the round has none yet."""
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
         with file.open(newline="") as rows:
-            units = [int(row["unit"]) for row in csv.DictReader(rows) if "unit" in row]
-        return np.asarray(units, dtype=np.int64) if units else None
+            picks = [
+                int(row["unit"]) if "unit" in row else manifest.position[row["id"]] for row in csv.DictReader(rows)
+            ]
+        return np.asarray(picks, dtype=np.int64)
 
     def commit_round(self, round: Round, labels: LabelStore) -> None:
         """Write the labels, then `round.json`, which commits the round."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..data.loaders import ImageInputs
 from ..models.classifier import Classifier
@@ -11,14 +12,15 @@ from ..semi.base import Objective
 from ..train import Schedule
 from .network import Foundation, NetworkLearner
 
-SCHEDULE = Schedule()
-
 
 @dataclass(frozen=True)
 class Finetune:
     """Settings of the learner; `dropout` on the features is also what stochastic passes draw from."""
 
     dropout: float = 0.2
+
+    schedule: ClassVar[Schedule] = Schedule()
+    frozen: ClassVar[bool] = False
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over the images; `base.encoder` is copied each round, never changed."""

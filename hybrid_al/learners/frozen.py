@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import ClassVar
 
 import filelock
 import numpy as np
@@ -26,10 +27,6 @@ from ..train import Schedule
 from .network import Foundation, NetworkLearner
 from .predict import embed
 
-# strong decay, as a few labels cannot fix 512 weights a class: with 1e-2 in its place more labels made malaria worse
-# (val); measured in benchmarks/RESULTS.md, "Choices made on val"
-SCHEDULE = Schedule(steps=300, min_steps=200, lr_head=3e-3, weight_decay=30.0, ratio=7)
-
 
 @dataclass(frozen=True)
 class Frozen:
@@ -43,6 +40,11 @@ class Frozen:
     weak_views: int = 0
     strong_views: int = 6
     dropout: float = 0.2
+
+    # strong decay, as a few labels cannot fix 512 weights a class: with 1e-2 in its place more labels made malaria
+    # worse (val); measured in benchmarks/RESULTS.md, "Choices made on val"
+    schedule: ClassVar[Schedule] = Schedule(steps=300, min_steps=200, lr_head=3e-3, weight_decay=30.0, ratio=7)
+    frozen: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse numbers of views that nothing can be drawn from."""

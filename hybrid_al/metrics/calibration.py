@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 
 from ..core.types import FloatArray, IntArray
@@ -96,13 +95,15 @@ def temperature_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: fl
     Departure: a standard normal prior on its logarithm, of weight `prior` against the N labels, because of a few labels
     that are all right already the likelihood makes a certainty; 0 is the published fit. The order of classes stays.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     z, n = _checked(logits_NC, targets_N)
 
     def loss(log_temperature: float) -> float:
         return _nll(z * np.exp(-log_temperature), targets_N) + prior * log_temperature**2 / (2 * n)
 
     # the likelihood is convex in 1 / temperature, so there is one minimum
-    best = scipy.optimize.minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-6})
+    best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-6})
     classes = z.shape[1]
     return Calibration(np.full(classes, np.exp(-float(best.x))), np.zeros(classes))
 
@@ -114,6 +115,8 @@ def vector_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: float =
     normal priors around scale 1 and bias 0, as in `temperature_scaling`: without them a class that has no held-out
     label is given none ever again. It may change which class is largest.
     """
+    from scipy.optimize import minimize
+
     z, n = _checked(logits_NC, targets_N)
     classes = z.shape[1]
     own = np.eye(classes)[targets_N]
@@ -126,7 +129,7 @@ def vector_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: float =
         away = values - identity
         return _nll(scores, targets_N) + prior * float(away @ away) / (2 * n), gradient + prior * away / n
 
-    best = scipy.optimize.minimize(loss, identity, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    best = minimize(loss, identity, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
     return Calibration(best.x[:classes], best.x[classes:])
 
 
@@ -137,6 +140,8 @@ def dirichlet_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: floa
     identity, in the place of the paper's penalties on what lies off the diagonal and on the biases, whose weights it
     chooses by cross-validation; 0 is a fit without any.
     """
+    from scipy.optimize import minimize
+
     z, n = _checked(logits_NC, targets_N)
     classes = z.shape[1]
     own = np.eye(classes)[targets_N]
@@ -149,7 +154,7 @@ def dirichlet_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: floa
         away = values - identity
         return _nll(scores, targets_N) + prior * float(away @ away) / (2 * n), gradient + prior * away / n
 
-    best = scipy.optimize.minimize(loss, identity, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    best = minimize(loss, identity, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
     return Calibration(best.x[:-classes].reshape(classes, classes), best.x[-classes:])
 
 

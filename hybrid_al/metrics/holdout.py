@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 
@@ -28,11 +29,23 @@ class Measured:
     reliability: dict[str, FloatArray]
 
 
+class Holdout(Protocol):
+    """What is known of val and test: the learner never sees it, it is only measured by it."""
+
+    def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
+        """Probabilities and truth of what is known of a split, as `Learner.held_out` gives them of the pool."""
+        ...
+
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
+        """Every split of which something is known; calibrated as well, but for the one that was `fitted_on`."""
+        ...
+
+
 CALIBRATED = ("nll", "ece", "classwise_ece", "brier")
 
 
 @dataclass(frozen=True)
-class Holdout:
+class ClassHoldout:
     """The val and test labels (N,), -1 where unknown: the learner never sees them, it is only measured by them."""
 
     manifest: Manifest

@@ -1,1 +1,42 @@
-"""Oracles: who answers queries, and how."""
+"""Oracles by name: who answers queries, and how; adding one = one file, one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .base import Answers, Oracle, OracleSettings
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The truth that came with the data answers at once; see `OracleSettings` for costs and answer."""
+
+    costs: str | None = None
+    answer: str | None = None
+
+    holds_truth: ClassVar[bool] = True
+
+    def open(self, answers: Answers) -> Oracle:
+        """See `OracleSettings.open`."""
+        return answers.simulated()
+
+
+@dataclass(frozen=True)
+class Worklist:
+    """People answer, through files; see `OracleSettings` for costs and answer."""
+
+    costs: str | None = None
+    answer: str | None = None
+
+    holds_truth: ClassVar[bool] = False
+
+    def open(self, answers: Answers) -> Oracle:
+        """See `OracleSettings.open`."""
+        return answers.people()
+
+
+ORACLES: dict[str, type[OracleSettings]] = {
+    "simulated": Simulated,
+    "worklist": Worklist,
+}

@@ -1,36 +1,86 @@
-"""Which worklist a run has: what gives its queries out to people and takes their answers in."""
+"""What takes answers of people in: by name, as a run directory keeps it, so that no data need be read."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
-import yaml
-
+from ..core.registry import component
 from ..core.rundir import RunDir
-from ..core.types import IGNORE
-from ..data.answers import answer_table
-from ..data.readers.masks import value_table
+from ..errors import InputError
+from .base import Inbox
 from .boxes import BoxWorklist
 from .masks import MaskWorklist, Picture, wording
-from .worklist import WorklistOracle, worklist
+from .worklist import WORDINGS, WorklistOracle, classes_of
 
 
-def mask_worklist(run: RunDir, lists: WorklistOracle, picture: Picture | None = None) -> MaskWorklist | BoxWorklist:
-    """That of a segmentation, whose `recipe.yaml` says what the answers are and what the values in mask files mean."""
-    recipe = yaml.safe_load((run.path / "recipe.yaml").read_text(encoding="utf-8"))
-    size, answer = int(recipe["data"]["image_size"]), str(recipe["oracle"].get("answer", "mask"))
-    lists = replace(lists, wording=wording(answer))
-    if answer == "boxes":
-        return BoxWorklist(lists, size, picture)
-    values = {int(value): str(name) for value, name in (recipe["data"].get("mask_values") or {}).items()}
-    table = value_table(values, lists.classes) if values else answer_table(len(lists.classes))
-    return MaskWorklist(lists, {IGNORE: IGNORE, **table}, size, picture)
+class InboxSettings(Protocol):
+    """What a run directory keeps of how its answers come in: a frozen dataclass."""
+
+    def open(self, run: RunDir) -> Inbox:
+        """What takes the answers of a run in."""
+        ...
 
 
-def inbox(run: RunDir) -> WorklistOracle | MaskWorklist | BoxWorklist:
-    """What takes answers in for a run, from what the run directory says."""
-    facts = run.facts()
-    if facts["task"] != "segmentation":
-        return worklist(run)
-    return mask_worklist(run, WorklistOracle(run, run.manifest(), tuple(cast(list[str], facts["classes"]))))
+@dataclass(frozen=True)
+class Words:
+    """Answers are words in a CSV of `id,label`; `kind` of annotation is one of `worklist.WORDINGS`."""
+
+    kind: str
+
+    def open(self, run: RunDir) -> WorklistOracle:
+        """The oracle of a run, which takes answers in too."""
+        return WorklistOracle(run, run.manifest(), classes_of(run), WORDINGS[self.kind])
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Answers are masks, or less: points or scribbles in files as masks are.
+
+    answer  see `masks.KINDS`
+    size    of the network, in pixels
+    table   value in a mask file -> class, `IGNORE` for a pixel that the person does not know
+    """
+
+    answer: str
+    size: int
+    table: Mapping[int, int]
+
+    def open(self, run: RunDir, picture: Picture | None = None) -> MaskWorklist:
+        """The oracle of a run, which takes answers in too; it gives images out where there is a `picture`."""
+        lists = WorklistOracle(run, run.manifest(), classes_of(run), wording(self.answer))
+        return MaskWorklist(lists, self.table, self.size, picture)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Answers are boxes, in a CSV; `size` of the network, in pixels."""
+
+    size: int
+
+    def open(self, run: RunDir, picture: Picture | None = None) -> BoxWorklist:
+        """See `Masks.open`."""
+        return BoxWorklist(WorklistOracle(run, run.manifest(), classes_of(run), wording("boxes")), self.size, picture)
+
+
+INBOXES: dict[str, type[InboxSettings]] = {
+    "words": Words,
+    "masks": Masks,
+    "boxes": Boxes,
+}
+
+
+def spec_of(settings: Words | Masks | Boxes) -> dict[str, object]:
+    """Name and settings of what takes answers in, as `run.json` keeps them."""
+    return {"name": next(name for name, kind in INBOXES.items() if isinstance(settings, kind)), **asdict(settings)}
+
+
+def inbox(run: RunDir) -> Inbox:
+    """What takes the answers of a run in."""
+    spec = run.facts().get("inbox")
+    if not isinstance(spec, dict):
+        raise InputError(run.path, "a run that says how its answers come in (inbox in run.json)", "none")
+    return component(INBOXES, f"{run.path}: inbox", spec["name"], {k: v for k, v in spec.items() if k != "name"}).open(
+        run
+    )

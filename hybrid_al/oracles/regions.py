@@ -65,6 +65,10 @@ class RegionWorklist:
             for a in given
         )
 
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """See `Oracle.score`: nothing."""
+        return {}
+
     def _known(self, answer: Annotation, where: BoolArray, parts: tuple[int, ...], labels: LabelStore) -> Annotation:
         """The annotation with all that is known of its sample by now: `where` the answer counts, else as before."""
         run, last = self.people.run, labels.current.get(answer.index)

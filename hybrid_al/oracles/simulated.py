@@ -33,7 +33,7 @@ class SimulatedOracle:
         return Annotation(index, "class", target, "simulated", round)
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
-        """Share of right predictions in each predicted class, and overall under -1; for the dashboard alone."""
+        """See `Oracle.score`; for the dashboard alone."""
         known = self.truth[indices] >= 0
         right = (predicted == self.truth[indices])[known]
         predicted = predicted[known]
@@ -54,6 +54,10 @@ class SimulatedLabels:
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers at once."""
         return tuple(self._answer(i, round) for i in query.tolist())
+
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """See `Oracle.score`: nothing."""
+        return {}
 
     def _answer(self, index: int, round: int) -> Annotation:
         labels = self.truth[index]
@@ -103,6 +107,10 @@ class SimulatedMasks:
         """See `Oracle.annotate`; answers at once. `target` is the path of the file, relative to the run directory."""
         return tuple(self._answer(i, round) for i in query.tolist())
 
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """See `Oracle.score`: nothing."""
+        return {}
+
     def _answer(self, index: int, round: int) -> Annotation:
         if not self.known[index]:
             return Annotation(index, "skip", None, "simulated", round)
@@ -130,6 +138,10 @@ class SimulatedRegions:
         """See `Oracle.annotate`; the query is of units, an annotation of a sample with the parts that were asked."""
         regions = self.regions.at(round)
         return tuple(self._answer(regions, i, parts, round) for i, parts in regions.by_sample(query).items())
+
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """See `Oracle.score`: nothing."""
+        return {}
 
     def _answer(self, regions: Regions, index: int, parts: tuple[int, ...], round: int) -> Annotation:
         asked = regions.covered(index, parts)

@@ -50,10 +50,10 @@ def _labels(where: str, said: str, classes: tuple[str, ...]) -> tuple[int, ...]:
 
 
 WORDINGS: Mapping[str, Wording] = {
-    "classification": Wording("class", _class, f"a class, or {SKIP}"),
-    "multilabel": Wording("classes", _labels, f"the labels that are there, {BETWEEN} between them, {NONE} or {SKIP}"),
+    "class": Wording("class", _class, f"a class, or {SKIP}"),
+    "classes": Wording("classes", _labels, f"the labels that are there, {BETWEEN} between them, {NONE} or {SKIP}"),
 }
-"""How a person answers, by task; those of other tasks are no text."""
+"""How a person answers in words, by the kind of the annotation."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class WorklistOracle:
     run: RunDir
     manifest: Manifest
     classes: tuple[str, ...]
-    wording: Wording = WORDINGS["classification"]
+    wording: Wording = WORDINGS["class"]
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers about samples of earlier rounds come along as corrections."""
@@ -75,6 +75,10 @@ class WorklistOracle:
                 f"and give it to: hybrid-al labels {self.run.path} FILE"
             )
         return given
+
+    def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+        """See `Oracle.score`: nothing."""
+        return {}
 
     def given(self, query: IntArray, round: int) -> tuple[tuple[Annotation, ...], list[int]]:
         """The answers that came in during a round, the last about each sample; and who of the query has none."""
@@ -136,12 +140,9 @@ class WorklistOracle:
         return ("skip", None) if said == SKIP else (self.wording.kind, self.wording.read(where, said, self.classes))
 
 
-def worklist(run: RunDir) -> WorklistOracle:
-    """The oracle that takes answers in for a run, from what the run directory says."""
-    facts = run.facts()
-    if (task := str(facts["task"])) not in WORDINGS:
-        raise InputError(run.path, f"a run of {' or '.join(WORDINGS)}, whose answers are words", task)
-    return WorklistOracle(run, run.manifest(), tuple(cast(list[str], facts["classes"])), WORDINGS[task])
+def classes_of(run: RunDir) -> tuple[str, ...]:
+    """The classes that a run began with."""
+    return tuple(cast(list[str], run.facts()["classes"]))
 
 
 def csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -11,9 +11,10 @@ import numpy as np
 from ..core.consistency import Consistency
 from ..core.embeddings import Embeddings, Metric
 from ..core.labels import LabelStore
+from ..core.learner import Learner
 from ..core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from ..errors import InputError
-from ..regions.base import Regions
+from ..regions.base import Regions, Whole
 
 COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
 """What there is before any model: a strategy that needs no more can start cold."""
@@ -37,7 +38,7 @@ Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 """(indices, samples, views) -> batches in the order of the indices."""
 
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
-Scoring = Callable[[Predictor, Regions | None], Scorer]
+Scoring = Callable[[Learner, Predictor, Regions | Whole], Scorer]
 """(name of a function of `scores`, indices, samples, views) -> its value of each sample (K,) or (K, D), reduced from
 its pixels or its labels; `types.GRADIENTS` where samples have pixels."""
 

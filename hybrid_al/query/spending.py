@@ -1,10 +1,11 @@
-"""Budgets in what answers cost, not in labels: how far down its order of preference a query is asked."""
+"""Budgets, in labels or in what answers cost: how far down its order of preference a query is asked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -15,8 +16,67 @@ from .base import QueryState, QueryStrategy, check_query
 ASKS = 8  # times that a strategy is asked for a batch of another size, at most
 
 
+Draw = Callable[[], np.random.Generator]
+"""A generator of random numbers, each time from the same state."""
+
+
+class Spending(Protocol):
+    """How queries are paid for, round by round; the first round's budget is always a number of labels."""
+
+    def needs(self, round: int) -> frozenset[Need]:
+        """What it reads of the state of a round."""
+        ...
+
+    def query(
+        self, strategy: QueryStrategy, state: QueryState, rounds: Sequence[Round], sizes: IntArray | None, rng: Draw
+    ) -> Query:
+        """The picks of a strategy that the round may pay for; `sizes` are the pixels of all that may be asked about."""
+        ...
+
+    def over(self, rounds: Sequence[Round]) -> bool:
+        """Whether the committed rounds have spent all there was."""
+        ...
+
+    def sure(self, fixed: bool) -> int:
+        """How many picks there will be in any case, where the pool is the same in all rounds (`fixed`) or not."""
+        ...
+
+    def ahead(self, round: int) -> int | None:
+        """How many labels the round after some round buys; None where that is not known."""
+        ...
+
+
 @dataclass(frozen=True)
-class Spending:
+class LabelBudgets:
+    """Budgets of all rounds are numbers of labels."""
+
+    budgets: tuple[int, ...]
+
+    def needs(self, round: int) -> frozenset[Need]:
+        """See `Spending.needs`: nothing."""
+        return frozenset()
+
+    def query(
+        self, strategy: QueryStrategy, state: QueryState, rounds: Sequence[Round], sizes: IntArray | None, rng: Draw
+    ) -> Query:
+        """See `Spending.query`."""
+        return _picked(strategy, state, self.budgets[state.round], rng)
+
+    def over(self, rounds: Sequence[Round]) -> bool:
+        """See `Spending.over`."""
+        return len(rounds) >= len(self.budgets)
+
+    def sure(self, fixed: bool) -> int:
+        """See `Spending.sure`."""
+        return sum(self.budgets) if fixed else self.budgets[0]
+
+    def ahead(self, round: int) -> int | None:
+        """See `Spending.ahead`; None after the last."""
+        return next(iter(self.budgets[round + 1 : round + 2]), None)
+
+
+@dataclass(frozen=True)
+class CostBudgets:
     """Budgets of all rounds but the first are in `unit`, as `cost/<unit>` of the rounds counts it.
 
     A query has to be priced before it is answered, so picks are paid with estimates: of pixels, their number; else half
@@ -24,29 +84,40 @@ class Spending:
     answered is counted, and the difference is what a later round may spend more, or less. The first round has no model
     and no price, so its budget is a number of labels.
 
-    sizes  pixels of all that may be asked about, by position; None where answers are less than masks, and each is
-           estimated as a label so far
+    sized  whether an answer is about all pixels of what is asked; else it is less, and is estimated as a label so far
     """
 
     unit: str
     budgets: tuple[int, ...]
-    sizes: IntArray | None
+    sized: bool = True
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What an estimate reads of the state."""
-        return frozenset() if self.unit == "pixels" or self.sizes is None else frozenset({"predictions"})
+    def needs(self, round: int) -> frozenset[Need]:
+        """See `Spending.needs`: what an estimate reads."""
+        read = round > 0 and self.unit != "pixels" and self.sized
+        return frozenset({"predictions"}) if read else frozenset()
+
+    def over(self, rounds: Sequence[Round]) -> bool:
+        """See `Spending.over`."""
+        return len(rounds) >= len(self.budgets) or spent_out(self.unit, self.budgets, rounds)
+
+    def sure(self, fixed: bool) -> int:
+        """See `Spending.sure`: what later rounds cost is not known before."""
+        return self.budgets[0]
+
+    def ahead(self, round: int) -> int | None:
+        """See `Spending.ahead`: never known."""
+        return None
 
     def left(self, rounds: Sequence[Round]) -> float:
         """What the round after some may spend; below 0 where they overspent."""
         return sum(self.budgets[1 : len(rounds) + 1]) - spent(self.unit, rounds)
 
-    def prices(self, state: QueryState, last: Round) -> FloatArray:
-        """What an answer about each candidate may cost (M,), 1 or more."""
+    def prices(self, state: QueryState, last: Round, sizes: IntArray | None) -> FloatArray:
+        """What an answer about each candidate may cost (M,), 1 or more; `sizes` (N,) are the pixels of each."""
         mean = _counted(self.unit, last) / max(last.labeled, 1)
-        if self.sizes is None:
+        if not self.sized or sizes is None:
             return np.full(len(state.candidates), max(mean, 1.0))
-        pixels = self.sizes[state.candidates].astype(np.float64)
+        pixels = sizes[state.candidates].astype(np.float64)
         if self.unit == "pixels":
             return np.maximum(pixels, 1)
         assert state.scorer is not None
@@ -60,27 +131,33 @@ class Spending:
         return np.maximum((predicted + mean) / 2, 1)
 
     def query(
-        self,
-        strategy: QueryStrategy,
-        state: QueryState,
-        rounds: Sequence[Round],
-        rng: Callable[[], np.random.Generator],
+        self, strategy: QueryStrategy, state: QueryState, rounds: Sequence[Round], sizes: IntArray | None, rng: Draw
     ) -> Query:
-        """The picks that the strategy prefers, as many as the round may pay for, at least one.
+        """See `Spending.query`; one pick at least.
 
         A strategy is asked for a number of picks, so for larger ones until they cost enough, from the same random
         state; the rest is cut off.
         """
-        prices, left, most = self.prices(state, rounds[-1]), self.left(rounds), len(state.candidates)
+        if state.round == 0:
+            return _picked(strategy, state, self.budgets[0], rng)
+        prices, left, most = self.prices(state, rounds[-1], sizes), self.left(rounds), len(state.candidates)
         count, state = int(np.clip(left / prices.mean(), 1, most)), _remembering(state)
         for _ in range(ASKS):
-            query = check_query(strategy.select(state, count, rng()), state, count)
+            query = _picked(strategy, state, count, rng)
             paid = np.cumsum(prices[np.searchsorted(state.candidates, query.indices)])
             if paid[-1] >= left or count == most:
                 break
             count = min(most, max(count + 1, math.ceil(count * left / paid[-1])))
         kept = max(int(np.searchsorted(paid, left, side="right")), 1)
         return query.only(np.arange(kept))
+
+
+def _picked(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) -> Query:
+    """What a strategy picks, checked."""
+    if budget > len(state.candidates):
+        where = f"budget of round {state.round}"
+        raise InputError(where, f"at most {len(state.candidates)} candidates left", str(budget))
+    return check_query(strategy.select(state, budget, rng()), state, budget)
 
 
 def spent(unit: str, rounds: Sequence[Round]) -> float:

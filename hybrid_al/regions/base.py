@@ -11,6 +11,7 @@ import numpy as np
 from ..core.labels import LabelStore
 from ..core.types import BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 
+REGIONS, SAMPLES = "regions", "samples"  # what is asked about, in words
 MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
 
 Predict = Callable[[IntArray], Iterator[PredictionBatch]]
@@ -37,6 +38,7 @@ class Regions:
     recorded: Callable[[FloatArray, IntArray], FloatArray] | None = None
 
     fixed: ClassVar[bool] = True
+    name: ClassVar[str] = REGIONS
 
     @property
     def parts(self) -> int:
@@ -122,6 +124,38 @@ class Regions:
         return of
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Whole samples as what a query asks about: the unit of a sample is its position.
+
+    units   (P,) samples of the pool
+    pixels  (N,) of what an answer about a sample says, where that is the same for all answers
+    """
+
+    units: IntArray
+    pixels: IntArray | None = None
+
+    fixed: ClassVar[bool] = True
+    name: ClassVar[str] = SAMPLES
+    parts: ClassVar[int] = 1
+    recorded: ClassVar[None] = None
+
+    def at(self, round: int) -> Whole:
+        """See `Parts.at`."""
+        return self
+
+    def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:
+        """See `Parts.draw`: there is nothing to draw."""
+
+    def samples(self, units: IntArray) -> IntArray:
+        """See `Regions.samples`."""
+        return units
+
+    def labels(self, labels: LabelStore) -> LabelStore:
+        """See `Regions.labels`."""
+        return labels
+
+
 class Parts(Protocol):
     """How images are asked about in parts: the same in every round (`Regions`), or such as follow the model.
 
@@ -131,6 +165,11 @@ class Parts(Protocol):
     @property
     def fixed(self) -> bool:
         """Whether all rounds ask about the same parts."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What is asked about, in words."""
         ...
 
     @property

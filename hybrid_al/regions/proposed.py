@@ -16,7 +16,7 @@ from ..core.rundir import RunDir, write_arrays
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from ..data.loaders import blocks
 from ..errors import InputError
-from .base import Predict, Regions
+from .base import REGIONS, Predict, Regions
 from .proposals import BoxUnit
 
 BLOCK = 4096  # boxes at a time
@@ -48,6 +48,7 @@ class Following:
     device: torch.device
 
     fixed: ClassVar[bool] = False
+    name: ClassVar[str] = REGIONS
 
     def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:
         """See `Parts.draw`; the grid needs no file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..core.learner import Learner
-from ..core.types import IGNORE, BoolArray, IntArray, LabelMap
-from ..data.base import Dataset
-from ..metrics.holdout import MaskHoldout
-from ..metrics.segmentation import structures
+from ..core.types import IGNORE, BoolArray, LabelMap
+from ..experiment import Example
 
 if TYPE_CHECKING:
     from ..data.stores.images import ImageStore
@@ -23,7 +21,6 @@ MISSED, WRONG, RIGHT = (0, 220, 90), (255, 60, 200), (255, 220, 0)
 SIDE = 288  # pixels of the drawn picture at least
 DIMMED = 0.8  # of the image's light, so that outlines stand out from what is white
 TINT = 0.55
-SHOWN = 12  # images in the report with what is predicted of them
 DARK = 128  # of 255: images whose brightest percent is darker are brightened
 
 
@@ -97,24 +94,6 @@ def edges(labels: LabelMap) -> BoolArray:
     return outline
 
 
-def overlays(dataset: Dataset, store: ImageStore, held: object, learner: Learner) -> list[Overlay]:
-    """Predictions drawn on held-out images: evenly spread ones of test, else of val, that show a structure."""
-    if not isinstance(held, MaskHoldout):
-        return []
-    rows = held.samples("test") if len(held.samples("test")) else held.samples("val")
-    some = _spread(rows, 20 * SHOWN)
-    shows = [bool(((truth > 0) & (truth != IGNORE)).any()) for truth in held.truth(some)] if len(some) else []
-    chosen = np.sort(_spread(some[np.asarray(shows, dtype=np.bool_)], SHOWN))
-    found = []
-    for batch in learner.predict(chosen) if len(chosen) else ():
-        for i, probs, truth in zip(batch.indices.tolist(), batch.probs, held.truth(batch.indices), strict=True):
-            ours = probs.mean(axis=0).argmax(axis=0).astype(np.uint8)
-            score = structures(ours, truth, len(dataset.classes), (1.0, 1.0))[0]
-            there = zip(dataset.classes[1:], score.tolist(), strict=True)
-            note = ", ".join(f"{n} {v:.2f}" for n, v in there if np.isfinite(v))  # nan: neither shows it
-            found.append(Overlay(draw(store.picture(i), truth, ours), dataset.manifest.ids[i], f"Dice: {note}"))
-    return found
-
-
-def _spread(rows: IntArray, most: int) -> IntArray:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(np.int64))] if len(rows) > most else rows
+def overlays(examples: Iterable[Example], store: ImageStore, ids: Sequence[str]) -> list[Overlay]:
+    """Predictions drawn on held-out images."""
+    return [Overlay(draw(store.picture(e.index), e.truth, e.predicted), ids[e.index], e.note) for e in examples]

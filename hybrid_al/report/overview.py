@@ -12,8 +12,10 @@ import numpy as np
 import yaml
 
 from ..core.manifest import SPLITS
+from ..core.registry import component, named
 from ..core.rundir import RunDir
 from ..errors import InputError
+from ..oracles import ORACLES
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
 
@@ -50,10 +52,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
         lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
     if dataset.stack > 1:
         lines.append(_stacks(dataset))
-    if dataset.masks is not None:
-        from ..tasks import segmentation
-
-        lines += segmentation.summary(recipe, dataset, project.cache)
+    lines += project.task.summary(project.setting, dataset, project.cache)
     if not len(manifest.indices("test")):
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
     if leaks := manifest.leaks():
@@ -148,7 +147,8 @@ def standing(run: RunDir) -> list[str]:
             answered |= {row["id"] for row in csv.DictReader(answers)}
     asked = tuple(dict.fromkeys(asked))  # several parts of an image are one answer
     waiting = sum(i not in answered for i in asked)
-    if recipe["oracle"]["name"] == "worklist" and waiting:
+    people = not component(ORACLES, "oracle", *named(recipe["oracle"])).holds_truth
+    if waiting and people:
         query = run.round_path(len(rounds)) / "query.csv"
         return [*lines, f"  waits for {waiting} of {len(asked)} labels in {query}: hybrid-al labels {run.path} FILE"]
     return [*lines, f"  next: the training of round {len(rounds)}; go on with: hybrid-al run"]
@@ -194,13 +194,13 @@ def _project(run: Path) -> Project | None:
 
 
 def _overlays(project: Project) -> list[Overlay]:
-    """What the last model says of some held-out images with a mask, in segmentation."""
+    """What the last model says of some held-out images, where that can be drawn."""
     rounds = project.run.rounds()
-    if project.dataset.masks is None or not rounds:
+    if not project.task.drawable or not rounds:
         return []
     from ..assemble import experiment
     from .overlay import overlays
 
     setup = experiment(project)
     setup.learner.load(project.run.round_path(rounds[-1].index) / "model.safetensors")
-    return overlays(project.dataset, project.store(), setup.holdout, setup.learner)
+    return overlays(setup.task.examples(setup.learner), project.store(), project.dataset.manifest.ids)

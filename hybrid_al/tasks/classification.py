@@ -1,132 +1,152 @@
-"""From a recipe of classification to objects: for classes what `segmentation.py` does for masks."""
+"""Classification: a sample has one class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..core.learner import Learner
-from ..core.manifest import Split
-from ..core.registry import component
 from ..core.rundir import RunDir
-from ..core.types import BoolArray, IntArray
+from ..core.types import BoolArray
 from ..data.base import Dataset
 from ..errors import InputError
-from ..metrics.holdout import Holdout
+from ..experiment import OpenTask
+from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
+from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedOracle
-from ..oracles.worklist import worklist
-from ..query.base import QueryStrategy, Scoring
-from ..recipe import Recipe
-from ..regions.base import Parts
+from ..query.spending import LabelBudgets
+from ..regions.base import Whole
+from .base import LABELS, Materials, Setting, check_classes, split_of
 
 if TYPE_CHECKING:
-    import torch
-
-    from ..data.stores.images import ImageStore
     from ..learners.network import Foundation
     from ..semi.base import Objective
     from ..train import Schedule
 
 
-ORACLE_KEYS = ("costs",)
-BUDGETS = ("labels",)
-BASELINES = ("random",)
-STRATA = True
+@dataclass(frozen=True)
+class Classification:
+    """A sample has one class, which an answer names."""
+
+    baselines: ClassVar[tuple[str, ...]] = ("random",)
+    strata: ClassVar[bool] = True
+    units: ClassVar[tuple[str, ...]] = (LABELS,)
+    regional: ClassVar[bool] = False
+    drawable: ClassVar[bool] = False
+
+    def check(self, setting: Setting) -> None:
+        """See `Task.check`."""
+        refuse_answer(setting)
+
+    def check_data(self, setting: Setting, dataset: Dataset) -> None:
+        """See `Task.check_data`: masks and several labels a sample are other tasks'."""
+        if dataset.masks is not None:
+            raise InputError("task", "segmentation, as the data has masks", "classification")
+        if dataset.labels is not None:
+            raise InputError("task", "multilabel, as samples have several labels", "classification")
+
+    def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
+        """See `Task.check_metric`: it takes labels of two classes."""
+        if len(np.unique(dataset.truth[split_of(name, dataset.manifest)])) < 2:
+            raise InputError(where, "a metric of a split with labels of two classes", name)
+
+    def answered(self, dataset: Dataset) -> BoolArray:
+        """See `Task.answered`."""
+        return dataset.truth >= 0
+
+    def objectives(self, setting: Setting) -> tuple[Mapping[str, type[Objective]], Schedule]:
+        """See `Task.objectives`."""
+        from ..semi import OBJECTIVES
+
+        return OBJECTIVES, setting.learner[1].schedule
+
+    def inbox(self, setting: Setting, dataset: Dataset) -> dict[str, object]:
+        """See `Task.inbox`."""
+        return spec_of(Words("class"))
+
+    def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
+        """See `Task.open`."""
+        dataset = materials.dataset
+        check_classes(dataset.classes)
+        oracle = setting.oracle[1].open(_Answers(materials))
+        holdout = ClassHoldout(dataset.manifest, dataset.truth)
+        return OpenTask(holdout, Whole(materials.pool), LabelBudgets(setting.budgets)), oracle
+
+    def learner(
+        self,
+        setting: Setting,
+        materials: Materials,
+        base: Foundation,
+        objective: Any,
+        schedule: Schedule,
+        task: OpenTask,
+    ) -> Learner:
+        """See `Task.learner`."""
+        made: Learner = setting.learner[1].build(base, objective, schedule)
+        return made
+
+    def learner_code(self, setting: Setting) -> str:
+        """See `Task.learner_code`."""
+        return type(setting.learner[1]).__module__
+
+    def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
+        """See `Task.summary`: nothing."""
+        return []
+
+    def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
+        """See `Task.rehearse`."""
+        rehearse(setting, dataset, objective, schedule, steps, multilabel=False)
 
 
-def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
-    """Refuse an unknown learner, its unknown keys and values."""
-    _settings(recipe)
+@dataclass(frozen=True)
+class _Answers:
+    """What `oracles` ask of the task."""
+
+    materials: Materials
+
+    @property
+    def run(self) -> RunDir:
+        """See `Answers.run`."""
+        return self.materials.run
+
+    def simulated(self) -> Oracle:
+        """See `Answers.simulated`: the classes of the pool."""
+        truth, pool = self.materials.dataset.truth, self.materials.pool
+        if not (truth[pool] >= 0).any():
+            raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
+        of_pool = np.full_like(truth, -1)
+        of_pool[pool] = truth[pool]
+        return SimulatedOracle(of_pool)
+
+    def people(self) -> Oracle:
+        """See `Answers.people`."""
+        return Words("class").open(self.run)
 
 
-def check_data(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse data with masks or several labels a sample, which are other tasks'."""
-    if dataset.masks is not None:
-        raise InputError("task", "segmentation, as the data has masks", recipe.task)
-    if dataset.labels is not None:
-        raise InputError("task", "multilabel, as samples have several labels", recipe.task)
-
-
-def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
-    """The objectives that there are, by name, and the schedule that a recipe starts from."""
-    from ..learners import finetune as finetune_learner
-    from ..learners import frozen as frozen_learner
-    from ..semi import OBJECTIVES
-
-    return OBJECTIVES, (frozen_learner if recipe.learner.name == "frozen" else finetune_learner).SCHEDULE
-
-
-def learner(
-    recipe: Recipe,
-    dataset: Dataset,
-    base: Foundation,
-    objective: Any,
-    schedule: Schedule,
-    run: RunDir,
-    parted: Parts | None,
-) -> tuple[Learner, Scoring | None]:
-    """The learner over samples that have a class; its probabilities are scored by the strategies themselves."""
-    return _settings(recipe).build(base, objective, schedule), None
-
-
-def _settings(recipe: Recipe) -> Any:
-    from ..learners.finetune import Finetune
-    from ..learners.frozen import Frozen
-
-    learners: dict[str, type[Any]] = {"finetune": Finetune, "frozen": Frozen}
-    return component(learners, "learner", recipe.learner.name, recipe.learner.params)
-
-
-def regions(
-    recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path, run: RunDir, device: torch.device
+def rehearse(
+    setting: Setting, dataset: Dataset, objective: Objective, schedule: Schedule, steps: int, *, multilabel: bool
 ) -> None:
-    """None: an image has one class."""
+    """Train a head on noise in the place of embeddings, or the whole network on noise in the place of images."""
+    from ..learners.rehearsal import rehearse_classes
+
+    rehearse_classes(
+        setting.blank(setting.channels_of(dataset)),
+        setting.shape_of(dataset),
+        len(dataset.classes),
+        objective,
+        schedule,
+        steps=steps,
+        frozen=setting.learner[1].frozen,
+        multilabel=multilabel,
+    )
 
 
-def spending(recipe: Recipe, dataset: Dataset, parted: Parts | None) -> None:
-    """None: a label is a label."""
-
-
-def truth(recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Parts | None) -> tuple[Oracle, Holdout]:
-    """Who answers, and who measures."""
-    check_classes(dataset.classes)
-    return _oracle(recipe, dataset, run), Holdout(dataset.manifest, dataset.truth)
-
-
-def check_classes(classes: Sequence[str]) -> None:
-    """Refuse fewer than two classes, from which nothing can be learned; stage 0 needs none."""
-    if len(classes) < 2:
-        raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
-
-
-def known(dataset: Dataset) -> BoolArray:
-    """Whether the class of a sample is known (N,)."""
-    return dataset.truth >= 0
-
-
-def check_metric(where: str, name: str, dataset: Dataset) -> None:
-    """Refuse a metric of a split that has not two classes."""
-    if len(np.unique(dataset.truth[rows_of(name, dataset)])) < 2:
-        raise InputError(where, "a metric of a split with labels of two classes", name)
-
-
-def rows_of(name: str, dataset: Dataset) -> IntArray:
-    """The samples (K,) of the split of `<split>/<metric>`; none where it is not val or test."""
-    splits: dict[str, Split] = {"val": "val", "test": "test"}
-    split = splits.get(name.partition("/")[0])
-    return np.empty(0, dtype=np.int64) if split is None else dataset.manifest.indices(split)
-
-
-def _oracle(recipe: Recipe, dataset: Dataset, run: RunDir) -> Oracle:
-    if recipe.oracle.name == "worklist":
-        return worklist(run)
-    pool = dataset.manifest.indices("pool")
-    if not (dataset.truth[pool] >= 0).any():
-        raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
-    seen = np.full_like(dataset.truth, -1)
-    seen[pool] = dataset.truth[pool]
-    return SimulatedOracle(seen)
+def refuse_answer(setting: Setting) -> None:
+    """Refuse answers of another look in a task whose answers look one way."""
+    if setting.answer is not None:
+        raise InputError("oracle.answer", "nothing: answers are names of classes in this task", setting.answer)

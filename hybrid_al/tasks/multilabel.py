@@ -1,11 +1,11 @@
-"""From a recipe of several labels a sample to objects: what `classification.py` does where a sample has one class."""
+"""Multilabel: a sample has any number of labels, which do not exclude each other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,21 +14,20 @@ from ..core.rundir import RunDir
 from ..core.types import Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset
 from ..errors import InputError, UnknownName
+from ..experiment import OpenTask
 from ..metrics.holdout import LabelHoldout
 from ..oracles.base import BETWEEN, NONE, SKIP, Oracle
+from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedLabels
-from ..oracles.worklist import worklist
-from ..query.base import Predictor, QueryStrategy, Scorer, Scoring
-from ..recipe import Recipe
-from ..regions.base import Parts, Regions
+from ..query.base import Predictor, Scorer
+from ..query.spending import LabelBudgets
+from ..regions.base import Regions, Whole
 from ..scores import samples as scores
-from . import classification
+from .base import LABELS, Materials, Setting, split_of
+from .classification import refuse_answer, rehearse
 from .tryout import try_strategy
 
 if TYPE_CHECKING:
-    import torch
-
-    from ..data.stores.images import ImageStore
     from ..learners.network import Foundation
     from ..semi.base import Objective
     from ..train import Schedule
@@ -49,33 +48,134 @@ SCORES = (
 """Each is taken of every label, a question of two classes; a sample's is the mean over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
-ORACLE_KEYS = ("costs",)
-BUDGETS = ("labels",)
-BASELINES = ("random",)
-STRATA = False
 EXPECTED = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
 
 
-def check(recipe: Recipe, strategies: Sequence[tuple[str, str, QueryStrategy]]) -> None:
-    """Refuse what several labels a sample have not; `strategies` are (key, name, strategy). No data is read."""
-    classification.check(recipe, strategies)
-    record = recipe.train.params.get("record")
-    within = record.get("within", "all") if isinstance(record, dict) else "all"
-    for key, only, said in (
-        ("loop.stop.enforce", False, recipe.loop.stop.enforce),
-        ("train.prior", 0, recipe.train.params.get("prior", 0)),
-        ("train.record.within", "all", within),
-    ):
-        if said != only:
-            raise InputError(key, f"{str(only).lower()}, in a multilabel task", str(said).lower())
-    answer = Annotation(0, "classes", (0,), "", 0)
-    for key, name, strategy in strategies:
-        try_strategy(key, name, strategy, task="a multilabel task", scores=BY_NAME, views=True, answer=answer)
+@dataclass(frozen=True)
+class Multilabel:
+    """A sample has several labels or none; an answer says of every label whether it is there."""
+
+    baselines: ClassVar[tuple[str, ...]] = ("random",)
+    strata: ClassVar[bool] = False
+    units: ClassVar[tuple[str, ...]] = (LABELS,)
+    regional: ClassVar[bool] = False
+    drawable: ClassVar[bool] = False
+
+    def check(self, setting: Setting) -> None:
+        """See `Task.check`."""
+        refuse_answer(setting)
+        record = setting.train.get("record")
+        within = record.get("within", "all") if isinstance(record, dict) else "all"
+        for key, only, came in (
+            ("loop.stop.enforce", False, setting.enforces),
+            ("train.prior", 0, setting.train.get("prior", 0)),
+            ("train.record.within", "all", within),
+        ):
+            if came != only:
+                raise InputError(key, f"{str(only).lower()}, in a multilabel task", str(came).lower())
+        answer = Annotation(0, "classes", (0,), "", 0)
+        for key, name, strategy in setting.strategies:
+            try_strategy(key, name, strategy, task="a multilabel task", scores=BY_NAME, views=True, answer=answer)
+
+    def check_data(self, setting: Setting, dataset: Dataset) -> None:
+        """See `Task.check_data`: samples must have labels of their own."""
+        labels_of(dataset)
+
+    def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
+        """See `Task.check_metric`: some samples have the label (any, or the one that is named), some have it not."""
+        labels = labels_of(dataset)[split_of(name, dataset.manifest)]
+        mixed = (labels == 0).any(axis=0) & (labels == 1).any(axis=0)
+        by_name = dict(zip(dataset.classes, mixed.tolist(), strict=True))
+        _, _, of = name.partition("/")[2].partition("/")
+        if of and of not in by_name:
+            raise UnknownName(where, of, by_name)
+        if not (by_name[of] if of else any(by_name.values())):
+            expected = f"a metric of a split where some have {'the' if of else 'a'} label and some have it not"
+            raise InputError(where, expected, name)
+
+    def answered(self, dataset: Dataset) -> BoolArray:
+        """See `Task.answered`: all labels of a sample."""
+        whole: BoolArray = np.logical_and.reduce(labels_of(dataset) >= 0, axis=1)
+        return whole
+
+    def objectives(self, setting: Setting) -> tuple[Mapping[str, type[Objective]], Schedule]:
+        """See `Task.objectives`."""
+        from ..semi import OBJECTIVES as ALL
+
+        if setting.objective in ALL and setting.objective not in OBJECTIVES:
+            expected = f"an objective of several labels a sample ({', '.join(OBJECTIVES)})"
+            raise InputError("train", expected, setting.objective)
+        return {name: ALL[name] for name in OBJECTIVES}, setting.learner[1].schedule
+
+    def inbox(self, setting: Setting, dataset: Dataset) -> dict[str, object]:
+        """See `Task.inbox`."""
+        return spec_of(Words("classes"))
+
+    def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
+        """See `Task.open`."""
+        dataset = materials.dataset
+        oracle = setting.oracle[1].open(_Answers(materials))
+        task = OpenTask(
+            LabelHoldout(dataset.manifest, dataset.classes, labels_of(dataset)),
+            Whole(materials.pool),
+            LabelBudgets(setting.budgets),
+            scoring=lambda _, predictor, regions: scorer(predictor, regions),
+            answers=lambda *_: None,
+            one_class=False,
+        )
+        return task, oracle
+
+    def learner(
+        self,
+        setting: Setting,
+        materials: Materials,
+        base: Foundation,
+        objective: Any,
+        schedule: Schedule,
+        task: OpenTask,
+    ) -> Learner:
+        """See `Task.learner`: that of classification, over L questions of two classes."""
+        made: Learner = setting.learner[1].build(replace(base, multilabel=True), objective, schedule)
+        return made
+
+    def learner_code(self, setting: Setting) -> str:
+        """See `Task.learner_code`."""
+        return type(setting.learner[1]).__module__
+
+    def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
+        """See `Task.summary`: nothing."""
+        return []
+
+    def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
+        """See `Task.rehearse`."""
+        rehearse(setting, dataset, objective, schedule, steps, multilabel=True)
 
 
-def check_data(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse data whose samples have no labels of their own; nothing is decoded."""
-    labels_of(dataset)
+@dataclass(frozen=True)
+class _Answers:
+    """What `oracles` ask of the task."""
+
+    materials: Materials
+
+    @property
+    def run(self) -> RunDir:
+        """See `Answers.run`."""
+        return self.materials.run
+
+    def simulated(self) -> Oracle:
+        """See `Answers.simulated`: the labels of the pool."""
+        labels, pool = labels_of(self.materials.dataset), self.materials.pool
+        if not (labels[pool] >= 0).all(axis=1).any():
+            expected = "a sample of the pool with all its labels (simulated)"
+            raise InputError("oracle", expected, "none in the data; use oracle.name=worklist")
+        of_pool = np.full_like(labels, -1)
+        of_pool[pool] = labels[pool]
+        return SimulatedLabels(of_pool)
+
+    def people(self) -> Oracle:
+        """See `Answers.people`."""
+        _check_names(self.materials.dataset.classes)
+        return Words("classes").open(self.run)
 
 
 def labels_of(dataset: Dataset) -> IntArray:
@@ -85,67 +185,16 @@ def labels_of(dataset: Dataset) -> IntArray:
     return dataset.labels
 
 
-def objectives(recipe: Recipe) -> tuple[dict[str, type[Objective]], Schedule]:
-    """The objectives that there are, by name, and the schedule that a recipe starts from."""
-    known, schedule = classification.objectives(recipe)
-    if recipe.train.name in known and recipe.train.name not in OBJECTIVES:
-        expected = f"an objective of several labels a sample ({', '.join(OBJECTIVES)})"
-        raise InputError("train", expected, recipe.train.name)
-    return {name: known[name] for name in OBJECTIVES}, schedule
-
-
-def learner(
-    recipe: Recipe,
-    dataset: Dataset,
-    base: Foundation,
-    objective: Any,
-    schedule: Schedule,
-    run: RunDir,
-    parted: Parts | None,
-) -> tuple[Learner, Scoring]:
-    """The learner of classification over L questions of two classes, and what scores a sample by all of them."""
-    made, _ = classification.learner(recipe, dataset, replace(base, multilabel=True), objective, schedule, run, parted)
-    return made, scorer
-
-
-def scorer(predictor: Predictor, regions: Regions | None = None) -> Scorer:
+def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scorer:
     """The mean over the labels of a score of each: of their entropies the binary entropy of the sample.
 
     The mean, so that no label is worth more than another; a sum would say the same, as all samples have L labels.
     """
 
     def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
-        said = [BY_NAME[name](b.probs).mean(axis=1) for b in predictor(indices, samples, views)]
-        return np.concatenate(said)
+        return np.concatenate([BY_NAME[name](b.probs).mean(axis=1) for b in predictor(indices, samples, views)])
 
     return score
-
-
-def regions(
-    recipe: Recipe, dataset: Dataset, store: ImageStore, cache: Path, run: RunDir, device: torch.device
-) -> None:
-    """None: labels are an image's."""
-
-
-def spending(recipe: Recipe, dataset: Dataset, parted: Parts | None) -> None:
-    """None: a label is a label."""
-
-
-def truth(
-    recipe: Recipe, dataset: Dataset, run: RunDir, cache: Path, parted: Parts | None
-) -> tuple[Oracle, LabelHoldout]:
-    """Who answers, and who measures."""
-    labels, pool = labels_of(dataset), dataset.manifest.indices("pool")
-    holdout = LabelHoldout(dataset.manifest, dataset.classes, labels)
-    if recipe.oracle.name == "worklist":
-        _check_names(dataset.classes)
-        return worklist(run), holdout
-    if not (labels[pool] >= 0).all(axis=1).any():
-        expected = "a sample of the pool with all its labels (simulated)"
-        raise InputError("oracle", expected, "none in the data; use oracle.name=worklist")
-    seen = np.full_like(labels, -1)
-    seen[pool] = labels[pool]
-    return SimulatedLabels(seen), holdout
 
 
 def _check_names(classes: Sequence[str]) -> None:
@@ -154,21 +203,3 @@ def _check_names(classes: Sequence[str]) -> None:
         if BETWEEN in name or name in (NONE, SKIP) or name != name.strip():
             expected = f"labels without {BETWEEN}, none named {NONE} or {SKIP} (worklist)"
             raise InputError("data: labels", expected, repr(name))
-
-
-def known(dataset: Dataset) -> BoolArray:
-    """Whether all labels of a sample are known (N,)."""
-    there: BoolArray = np.logical_and.reduce(labels_of(dataset) >= 0, axis=1)
-    return there
-
-
-def check_metric(where: str, name: str, dataset: Dataset) -> None:
-    """Refuse a metric of a split of which no label is known of some samples and not of others; or of a single label."""
-    labels = labels_of(dataset)[classification.rows_of(name, dataset)]
-    there = dict(zip(dataset.classes, ((labels == 0).any(axis=0) & (labels == 1).any(axis=0)).tolist(), strict=True))
-    _, _, of = name.partition("/")[2].partition("/")
-    if of and of not in there:
-        raise UnknownName(where, of, there)
-    if not (there[of] if of else any(there.values())):
-        expected = f"a metric of a split where some have {'the' if of else 'a'} label and some have it not"
-        raise InputError(where, expected, name)

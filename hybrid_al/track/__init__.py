@@ -1,1 +1,10 @@
-"""Trackers: metrics.jsonl (always), Weights & Biases, and the HTML report; mirrors of the run directory."""
+"""Trackers by name: mirrors of a run beside metrics.jsonl; adding one = one file, one line here."""
+
+from __future__ import annotations
+
+from .base import TrackerSettings
+from .wandb import Wandb
+
+TRACKERS: dict[str, type[TrackerSettings]] = {
+    "wandb": Wandb,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ..core.learner import Log
@@ -70,6 +70,23 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Write out what is pending; nothing may be logged afterwards."""
+        ...
+
+
+class TrackerSettings(Protocol):
+    """A tracker as a recipe names it (`track: {wandb: {...}}`): a frozen dataclass."""
+
+    @property
+    def log_images(self) -> bool:
+        """Whether it may show images of the picks."""
+        ...
+
+    def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
+        """The tracker of a run, on every start: it goes on where an earlier process stopped.
+
+        recipe: the resolved recipe as plain values; its paths are cut (`shareable`) before anything leaves the machine.
+        digest: the recipe's; with name and seed it tells runs apart.
+        """
         ...
 
 

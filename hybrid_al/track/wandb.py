@@ -14,10 +14,12 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from . import jsonl
 from .base import Tracker, Trackers, Value, shareable
@@ -32,28 +34,26 @@ CurvePoint = tuple[str, str, int, float, float, float]
 """Variant, arm, labels, mean over seeds, and the limits of its interval, infinite where there are none."""
 
 
-def open_wandb(
-    run_dir: Path,
-    recipe: Mapping[str, object],
-    *,
-    digest: str,
-    mode: Mode = "offline",
-    log_images: bool = False,
-    project: str = "hybrid-al",
-) -> Tracker:
-    """A tracker that writes to run_dir/wandb; one that does nothing (and imports nothing) where the mode is off.
+@dataclass(frozen=True)
+class Wandb:
+    """Weights & Biases; offline writes files to <run>/wandb and opens no connection, off imports nothing."""
 
-    recipe: the resolved recipe as plain values; its paths are cut to their last part before they are handed over.
-    digest: the recipe's; with name and seed it is the run's fixed id. Open it after JsonlTracker, on every start:
-    a run that goes on continues the step.
-    """
-    if mode == "off":
-        return Trackers()
-    return WandbTracker(run_dir, recipe, digest=digest, mode=mode, log_images=log_images, project=project)
+    # YAML 1.1 reads a bare off as false
+    mode: Annotated[Mode, BeforeValidator(lambda v: "off" if v is False else v)] = "offline"
+    project: str = "hybrid-al"
+    log_images: bool = False
+
+    def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
+        """See `TrackerSettings.open`; open it after JsonlTracker: a run that goes on continues the step."""
+        if self.mode == "off":
+            return Trackers()
+        return WandbTracker(
+            run_dir, recipe, digest=digest, mode=self.mode, log_images=self.log_images, project=self.project
+        )
 
 
 class WandbTracker:
-    """One W&B run; see `open_wandb`."""
+    """One W&B run; see `Wandb`."""
 
     def __init__(
         self,

@@ -58,7 +58,6 @@ def play(name: str, folder: Path) -> list[dict[str, object]]:
     return [
         {
             "query": project.run.query_ids(row.index),
-            "units": project.run.query_units(row.index),
             # how fast it was is no result
             "metrics": {k: repr(float(v)) for k, v in sorted(row.metrics.items()) if not _is_speed(k)},
             "consistency": _digest(project.run.round_path(row.index) / "consistency.npz"),

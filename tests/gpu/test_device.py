@@ -37,7 +37,7 @@ TINY: dict[str, Any] = {
 }
 IMAGES = {"source": "phantom", "n_pool": 40, "n_val": 0, "n_test": 20, "size": 32, "image_size": 32}
 MASKS = {**IMAGES, "masks": True, "classes": 2}
-UNET = {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}}
+UNET = {"name": "segmentation", "network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}}
 
 
 def played(path: Path, device: str, **changes: Any) -> tuple[Round, ...]:
@@ -53,17 +53,15 @@ RUNS: dict[str, dict[str, Any]] = {
     "finetune": {"data": IMAGES},
     "frozen": {"data": IMAGES, "learner": "frozen", "query": "badge"},
     "committee": {"data": IMAGES, "query": "bald", "train": {**TINY["train"], "members": 2}},
-    "masks": {"data": MASKS, "task": "segmentation", "segmentation": UNET},
+    "masks": {"data": MASKS, "task": UNET},
     "boxes": {
         "data": MASKS,
-        "task": "segmentation",
-        "segmentation": UNET,
+        "task": UNET,
         "oracle": {"name": "simulated", "answer": "boxes"},
     },
     "windows that follow the model": {
         "data": MASKS,
-        "task": "segmentation",
-        "segmentation": {**UNET, "unit": {"name": "ripu", "side": 8, "most": 4}},
+        "task": {**UNET, "region": {"name": "ripu", "side": 8, "most": 4}},
         "query": "ripu",
     },
 }

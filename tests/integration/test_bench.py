@@ -202,10 +202,9 @@ def test_a_disk_too_small(
 
 MASKS = """
 name: small
-task: segmentation
+task: {name: segmentation, network: {name: unet, decoder_channels: [8, 8, 8, 8, 8]}}
 data: {source: phantom, masks: true, n_pool: 16, n_val: 4, n_test: 5, classes: 2, size: 16, image_size: 16}
 encoder: {name: test_resnet}
-segmentation: {network: {name: unet, decoder_channels: [8, 8, 8, 8, 8]}}
 pretrain: none
 train: {name: mean_teacher, steps: 3, batch: 4}
 loop: {budgets: [3, 2]}

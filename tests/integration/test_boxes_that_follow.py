@@ -20,8 +20,10 @@ from hybrid_al.core.consistency import Consistency
 from hybrid_al.core.rundir import write_arrays
 from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.experiment import Experiment
 from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.holdout import MaskHoldout
+from hybrid_al.regions.base import Whole
 from hybrid_al.regions.proposed import Following
 from hybrid_al.report.overview import write_reports
 from hybrid_al.scores import samples as scores
@@ -30,12 +32,12 @@ from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, play, project
 
-RIPU = {**WINDOWS, "unit": {"name": "ripu", "side": 6, "most": 3}}
-PEAKS = {**WINDOWS, "unit": {"name": "peaks", "side": [3, 8], "most": 4}}
+RIPU = {**WINDOWS, "region": {"name": "ripu", "side": 6, "most": 3}}
+PEAKS = {**WINDOWS, "region": {"name": "peaks", "side": [3, 8], "most": 4}}
 LOOP = {"budgets": [6, 5, 4]}
 
 
-def begun(path: Path, **changes: Any) -> tuple[Project, loop.Experiment]:
+def begun(path: Path, **changes: Any) -> tuple[Project, Experiment]:
     opened = project(path, **changes)
     ensure(opened, Trackers(), lambda *_: None)
     opened.claim()
@@ -43,7 +45,7 @@ def begun(path: Path, **changes: Any) -> tuple[Project, loop.Experiment]:
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "start", "query"),
+    ("task", "start", "query"),
     [
         (RIPU, "random", "random"),
         (RIPU, "typiclust", "ripu"),
@@ -55,16 +57,16 @@ def begun(path: Path, **changes: Any) -> tuple[Project, loop.Experiment]:
     ],
 )
 def test_boxes_are_asked_about_once_and_nothing_else_is_known(
-    tmp_path: Path, segmentation: Any, start: str, query: Any
+    tmp_path: Path, task: Any, start: str, query: Any
 ) -> None:
-    opened = play(tmp_path / "run", segmentation=segmentation, cold_start=start, query=query, loop=LOOP)
+    opened = play(tmp_path / "run", task=task, cold_start=start, query=query, loop=LOOP)
     setup, run = experiment(opened), opened.run
-    assert isinstance(setup.regions, Following) and isinstance(setup.learner, SegmentLearner)
-    assert isinstance(setup.holdout, MaskHoldout)
+    assert isinstance(setup.task.regions, Following) and isinstance(setup.learner, SegmentLearner)
+    assert isinstance(setup.task.holdout, MaskHoldout)
     assert [r.labeled for r in run.rounds()] == [6, 11, 15]
     known, paid = np.full((len(setup.manifest), 16, 16), IGNORE, dtype=np.uint8), 0
     for r, row in enumerate(run.rounds()):
-        regions, units = setup.regions.at(r), run.query_units(r)
+        regions, units = setup.task.regions.at(r), run.picks(r, run.manifest())
         assert units is not None and np.isin(units, regions.units).all()
         with (run.round_path(r) / "query.csv").open(newline="") as file:
             for unit, line in zip(units.tolist(), csv.DictReader(file), strict=True):
@@ -72,7 +74,7 @@ def test_boxes_are_asked_about_once_and_nothing_else_is_known(
                 assert (setup.manifest.ids[sample], int(line["region"])) == (line["id"], part)
                 where = regions.covered(sample, (part,))
                 assert (known[sample][where] == IGNORE).all()  # what is known is never asked about again
-                known[sample][where] = setup.holdout.truth(np.asarray([sample]))[0][where]
+                known[sample][where] = setup.task.holdout.truth(np.asarray([sample]))[0][where]
                 paid += int(where.sum())
         assert row.metrics["cost/pixels"] == paid
     labels = run.labels(len(setup.manifest))
@@ -84,7 +86,7 @@ def test_boxes_are_asked_about_once_and_nothing_else_is_known(
 
 
 def test_pixels_that_were_not_asked_about_send_exactly_no_gradient(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", segmentation=PEAKS, query="entropy", loop=LOOP)
+    opened = play(tmp_path / "run", task=PEAKS, query="entropy", loop=LOOP)
     setup, labels = experiment(opened), opened.run.labels(len(opened.dataset.manifest))
     assert isinstance(setup.learner, SegmentLearner)
     masks = setup.learner.masks(labels)
@@ -98,11 +100,11 @@ def test_pixels_that_were_not_asked_about_send_exactly_no_gradient(tmp_path: Pat
 
 
 def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", segmentation=PEAKS, loop=LOOP)
+    opened = play(tmp_path / "run", task=PEAKS, loop=LOOP)
     setup = experiment(opened)
-    assert isinstance(setup.learner, SegmentLearner) and setup.regions is not None
+    assert isinstance(setup.learner, SegmentLearner) and not isinstance(setup.task.regions, Whole)
     setup.learner.load(opened.run.round_path(0) / "model.safetensors")
-    regions = setup.regions.at(1)
+    regions = setup.task.regions.at(1)
     units = np.random.default_rng(0).permutation(regions.units)[:9]
     asked = regions.labels(opened.run.labels(len(setup.manifest)).as_of(0)).labeled[:2]  # windows of the round before
     units = np.concatenate([units[:4], asked, units[4:]])
@@ -110,7 +112,7 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
     for unit in units.tolist():
         sample, part = divmod(unit, regions.parts)
         (batch,) = setup.learner.predict(np.asarray([sample]))
-        owner = regions if part >= regions.first else setup.regions.at(0)
+        owner = regions if part >= regions.first else setup.task.regions.at(0)
         inside = batch.probs[0, :, :, owner.covered(sample, (part,))].astype(np.float64)  # (pixels, S, C)
         slow["entropy"].append(scores.entropy(inside).mean())
         slow["ripu"].append(float(scores.ripu(np.moveaxis(inside, 0, -1)[None])[0]))
@@ -121,10 +123,10 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
 def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None:
     """Of each pixel the record of its window of the grid, which training saw twice at least; of a box their mean."""
     query = {"name": "hybrid", "score": {"consistency": 1.0}, "batch": {"name": "topk"}}
-    opened = play(tmp_path / "run", segmentation=RIPU, query=query, loop=LOOP)
+    opened = play(tmp_path / "run", task=RIPU, query=query, loop=LOOP)
     run, setup = opened.run, experiment(opened)
-    assert setup.regions is not None
-    grid, regions, picks = setup.regions.at(0), setup.regions.at(1), run.query_units(1)
+    assert not isinstance(setup.task.regions, Whole)
+    grid, regions, picks = setup.task.regions.at(0), setup.task.regions.at(1), run.picks(1, run.manifest())
     record = Consistency.load(run.round_path(0) / "consistency.npz")
     assert len(record.seen) == len(setup.manifest) * 9 and (record.seen[grid.units] >= 2).all() and picks is not None
     unsteady, means = record.uncertainty(), {}
@@ -141,7 +143,7 @@ def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None
 def test_budgets_are_spent_in_what_boxes_cost(tmp_path: Path, unit: str, query: str) -> None:
     price = {"pixels": 100, "boundary": 20, "clicks": 12}[unit]
     budgets = {"budgets": [5, price, price], "unit": unit}
-    opened = play(tmp_path / "run", segmentation=PEAKS, query=query, loop=budgets)
+    opened = play(tmp_path / "run", task=PEAKS, query=query, loop=budgets)
     rows = opened.run.rounds()
     cost = [row.metrics[f"cost/{unit}"] for row in rows]
     assert rows[0].labeled == 5 and experiment(opened).over(rows) and (np.diff(cost) >= 0).all()
@@ -156,7 +158,7 @@ class Killed(BaseException):
 def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes: dict[str, Any] = {"segmentation": RIPU, "query": "ripu", "loop": {"budgets": [6, 5]}}
+    changes: dict[str, Any] = {"task": RIPU, "query": "ripu", "loop": {"budgets": [6, 5]}}
     whole, (half, setup) = play(tmp_path / "whole", **changes).run, begun(tmp_path / "cut", **changes)
     loop.play(setup, half.run, Trackers(), 0)
     commit, written = rundir.write_atomic, list[str]()
@@ -181,7 +183,7 @@ def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
 
 
 def test_boxes_that_were_committed_are_never_drawn_again(tmp_path: Path) -> None:
-    half, setup = begun(tmp_path / "run", segmentation=RIPU, query="entropy", loop=LOOP)
+    half, setup = begun(tmp_path / "run", task=RIPU, query="entropy", loop=LOOP)
     loop.play(setup, half.run, Trackers(), 0)
     boxes = np.zeros((len(setup.manifest), 3, 4), dtype=np.int64)
     boxes[np.setdiff1d(np.arange(N_POOL), half.run.labels(len(setup.manifest)).labeled)[:5], 0] = 12, 12, 15, 14
@@ -194,30 +196,33 @@ def test_boxes_that_were_committed_are_never_drawn_again(tmp_path: Path) -> None
 
 def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"budget of round 1: expected at most \d+ candidates left, got 99"):
-        play(tmp_path / "run", segmentation=RIPU, loop={"budgets": [6, 99]})
+        play(tmp_path / "run", task=RIPU, loop={"budgets": [6, 99]})
     with pytest.raises(InputError, match="budgets: expected at most the pool's 144 regions in all, got 200"):
-        play(tmp_path / "other", segmentation=RIPU, loop={"budgets": [200, 1]})
+        play(tmp_path / "other", task=RIPU, loop={"budgets": [200, 1]})
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"unit": {"name": "ripu", "side": 17}}, "unit.side: expected at most the 16 pixels"),
-        ({"unit": {"name": "peaks", "side": [4, 17]}}, "unit.side: expected at most the 16 pixels"),
-        ({"unit": {"name": "ripu", "side": 1}}, "unit.side: expected at most 254 windows of it in an image, got 256"),
-        ({"unit": {"name": "peaks", "side": [9, 4]}}, "unit.*side: expected a largest side of 9 or more"),
-        ({"unit": {"name": "ripu", "sides": 4}}, "sides"),
+        ({"region": {"name": "ripu", "side": 17}}, "region.side: expected at most the 16 pixels"),
+        ({"region": {"name": "peaks", "side": [4, 17]}}, "region.side: expected at most the 16 pixels"),
+        (
+            {"region": {"name": "ripu", "side": 1}},
+            "region.side: expected at most 254 windows of it in an image, got 256",
+        ),
+        ({"region": {"name": "peaks", "side": [9, 4]}}, "unit.*side: expected a largest side of 9 or more"),
+        ({"region": {"name": "ripu", "sides": 4}}, "sides"),
         ({"unit": {"name": "rippu"}}, "ripu"),
-        ({**RIPU, "reduction": "boundary"}, "segmentation.reduction: expected mean"),
+        ({**RIPU, "reduction": "boundary"}, "task.reduction: expected mean"),
     ],
 )
 def test_boxes_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, change: Any, said: str) -> None:
     with pytest.raises((InputError, UnknownName), match=said):
-        project(tmp_path / "run", segmentation={**RIPU, **change})
+        project(tmp_path / "run", task={**RIPU, **change})
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "said"),
+    ("task", "said"),
     [
         (
             RIPU,
@@ -230,11 +235,9 @@ def test_boxes_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, c
         (WINDOWS, "asks about windows of 8 x 8 px, 4 an image"),
     ],
 )
-def test_check_says_what_a_unit_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], segmentation: Any, said: str
-) -> None:
+def test_check_says_what_a_unit_is(tmp_path: Path, capsys: pytest.CaptureFixture[str], task: Any, said: str) -> None:
     file = tmp_path / "tiny.yaml"
-    file.write_text(json.dumps({**TINY, "segmentation": segmentation}))
+    file.write_text(json.dumps({**TINY, "task": task}))
     with pytest.raises(SystemExit, match="0"):
         main(["check", str(file), "--run-dir", str(tmp_path / "run")])
     lines = [line for line in capsys.readouterr().out.splitlines() if "asks about" in line]

@@ -22,6 +22,7 @@ from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.oracles.boxes import COLUMNS
 from hybrid_al.oracles.inbox import inbox
 from hybrid_al.recipe import parse
+from hybrid_al.regions.base import Whole
 from hybrid_al.report.overview import standing, write_reports
 from tests.helpers.played import play
 
@@ -50,7 +51,6 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
     (folder / "index.csv").write_text("\n".join(lines) + "\n")
     return {
         "name": "people",
-        "task": "segmentation",
         "data": {
             "source": "csv",
             "root": str(folder),
@@ -61,7 +61,7 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
             "image_size": 16,
         },
         "encoder": {"name": "test_resnet"},
-        "segmentation": {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}},
+        "task": {"name": "segmentation", "network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}},
         "pretrain": "none",
         "cold_start": "random",
         "query": "entropy",
@@ -306,14 +306,14 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
     """Who draws nothing but what is white says as much as who draws the whole image."""
     run = tmp_path / "run"
     plain = {**recipe, "loop": {"budgets": [5, 4]}}
-    plain["segmentation"] = {**recipe["segmentation"], "unit": unit}
+    plain["task"] = {**recipe["task"], "region": unit}
     known = np.full((N, 16, 16), IGNORE, dtype=np.uint8)
     for r, count in enumerate((5, 4)):
         with pytest.raises(AwaitingLabels, match=rf"round {r} waits for .* only what is white .*asked is read"):
             play(run, plain)
         setup = experiment(open_project(parse(plain), run_dir=run))
-        assert setup.regions is not None
-        units, regions = RunDir(run).query_units(r), setup.regions.at(r)
+        assert not isinstance(setup.task.regions, Whole)
+        units, regions = RunDir(run).picks(r, RunDir(run).manifest()), setup.task.regions.at(r)
         assert units is not None and len(units) == count
         given = regions.by_sample(units)
         assert [int(image.stem) for image in asked(run, r)] == sorted(given)
@@ -341,7 +341,7 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
 def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run = tmp_path / "run"
     plain = {**recipe, "loop": {"budgets": [4, 2, 2]}}
-    plain["segmentation"] = {**recipe["segmentation"], "unit": {"name": "ripu", "side": 5, "most": 2}}
+    plain["task"] = {**recipe["task"], "region": {"name": "ripu", "side": 5, "most": 2}}
 
     def answer(r: int, mask: Callable[[int], np.ndarray], more: tuple[int, ...] = ()) -> None:
         with pytest.raises(AwaitingLabels):
@@ -359,8 +359,8 @@ def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any])
     answer(2, lambda i: 1 - truth(i) if i in again else truth(i), tuple(again))
     opened = play(run, plain)
     setup, labels = experiment(opened), opened.run.labels(N)
-    assert isinstance(setup.learner, SegmentLearner) and setup.regions is not None
-    masks, parts = setup.learner.masks(labels), setup.regions.asked(labels)
+    assert isinstance(setup.learner, SegmentLearner) and not isinstance(setup.task.regions, Whole)
+    masks, parts = setup.learner.masks(labels), setup.task.regions.asked(labels)
     for i, found in zip(masks.samples.tolist(), masks.maps, strict=True):
         for part in parts(i):
             said = resize_mask(1 - truth(i) if i in again else truth(i), 16)

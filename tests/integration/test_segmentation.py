@@ -47,7 +47,6 @@ from tests.integration.test_kill import KILLER, outcome
 N_POOL, N_VAL, N_TEST = 16, 4, 5
 TINY: dict[str, Any] = {
     "name": "tiny",
-    "task": "segmentation",
     "data": {
         "source": "phantom",
         "masks": True,
@@ -59,7 +58,11 @@ TINY: dict[str, Any] = {
         "image_size": 16,
     },
     "encoder": {"name": "test_resnet"},
-    "segmentation": {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}, "reduction": "boundary"},
+    "task": {
+        "name": "segmentation",
+        "network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]},
+        "reduction": "boundary",
+    },
     "pretrain": "none",
     "cold_start": "random",
     "train": {"name": "mean_teacher", "steps": 3, "batch": 4},
@@ -136,7 +139,7 @@ def answers(learner: SegmentLearner, model: Path) -> Any:
 @pytest.mark.parametrize(("name", "networks"), [("mean_teacher", 1), ("cps", 2)])
 def test_members_trained_apart_answer_in_the_place_of_passes(tmp_path: Path, name: str, networks: int) -> None:
     train = {"name": name, "steps": 4, "min_steps": 4, "batch": 4}
-    changes: dict[str, Any] = {"query": "bald", "segmentation": {**TINY["segmentation"], "reduction": "mean"}}
+    changes: dict[str, Any] = {"query": "bald", "task": {**TINY["task"], "reduction": "mean"}}
     alone = play(tmp_path / "alone", train=train, **changes)
     opened = play(tmp_path / "run", train={**train, "members": 2}, **changes)
     setup, model = experiment(opened), opened.run.round_path(0) / "model.safetensors"
@@ -200,14 +203,14 @@ def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     ],
 )
 def test_pixels_are_calibrated_by_those_that_no_training_saw(tmp_path: Path, fit: str, changes: Any) -> None:
-    parted = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
-    changes = {"segmentation": parted} if "unit" in changes else changes
+    parted = {**TINY["task"], "reduction": "mean", "region": {"name": "windows", "side": 8}}
+    changes = {"task": parted} if "unit" in changes else changes
     opened = play(tmp_path / "run", calibration={"fit": fit, "folds": 2}, loop={"budgets": [4]}, **changes)
     setup, store = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
     learner = setup.learner
-    assert isinstance(learner, SegmentLearner) and isinstance(setup.holdout, MaskHoldout)
+    assert isinstance(learner, SegmentLearner) and isinstance(setup.task.holdout, MaskHoldout)
     before = answers(learner, opened.run.round_path(0) / "model.safetensors")
-    said, truth = setup.holdout.answers(learner, "val")
+    said, truth = setup.task.holdout.answers(learner, "val")
     if fit == "cross":
         said, truth = learner.held_out(store, round=0, seed=0, folds=2)
         np.testing.assert_array_equal(np.concatenate([b.probs for b in learner.predict(np.arange(6), 9)]), before)
@@ -221,7 +224,7 @@ def test_pixels_are_calibrated_by_those_that_no_training_saw(tmp_path: Path, fit
     assert ("val/ece_calibrated" in metrics) == (fit == "cross")
     rows = opened.dataset.manifest.indices("test")
     probs = np.concatenate([np.moveaxis(b.probs[:, 0], 1, -1) for b in learner.predict(rows)]).reshape(-1, 2)
-    maps = setup.holdout.truth(rows).ravel().astype(np.int64)
+    maps = setup.task.holdout.truth(rows).ravel().astype(np.int64)
     for name, values in (("", probs), ("_calibrated", calibration.probs(logs(probs)))):
         measured = classification(values, maps)
         for metric in ("nll", "ece", "classwise_ece", "brier"):
@@ -250,12 +253,12 @@ def test_held_out_masks_are_answered_by_networks_that_never_saw_them(tmp_path: P
         np.testing.assert_array_equal(truth[k * FEW : (k + 1) * FEW], classes)
 
 
-WINDOWS = {**TINY["segmentation"], "reduction": "mean", "unit": {"name": "windows", "side": 8}}
-SUPERPIXELS = {**WINDOWS, "unit": {"name": "superpixels", "count": 4}}
+WINDOWS = {**TINY["task"], "reduction": "mean", "region": {"name": "windows", "side": 8}}
+SUPERPIXELS = {**WINDOWS, "region": {"name": "superpixels", "count": 4}}
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "start", "query"),
+    ("task", "start", "query"),
     [
         (WINDOWS, "random", "random"),
         (WINDOWS, "typiclust", "entropy"),
@@ -266,43 +269,41 @@ SUPERPIXELS = {**WINDOWS, "unit": {"name": "superpixels", "count": 4}}
         (SUPERPIXELS, "random", {"name": "hybrid"}),
     ],
 )
-def test_regions_are_asked_about_and_nothing_else_is_known(
-    tmp_path: Path, segmentation: Any, start: str, query: Any
-) -> None:
+def test_regions_are_asked_about_and_nothing_else_is_known(tmp_path: Path, task: Any, start: str, query: Any) -> None:
     budgets = {"loop": {"budgets": [6, 5]}}
-    opened = play(tmp_path / "run", segmentation=segmentation, cold_start=start, query=query, **budgets)
+    opened = play(tmp_path / "run", task=task, cold_start=start, query=query, **budgets)
     setup, run = experiment(opened), opened.run
-    held = setup.holdout
-    assert isinstance(setup.regions, Regions) and isinstance(setup.learner, SegmentLearner)
+    held = setup.task.holdout
+    assert isinstance(setup.task.regions, Regions) and isinstance(setup.learner, SegmentLearner)
     assert isinstance(held, MaskHoldout)
     assert [r.labeled for r in run.rounds()] == [6, 11]
     labels = run.labels(len(setup.manifest))
-    asked = setup.regions.labels(labels).labeled
+    asked = setup.task.regions.labels(labels).labeled
     masks = setup.learner.masks(labels)
-    sizes = setup.regions.sizes.ravel()[asked]
+    sizes = setup.task.regions.sizes.ravel()[asked]
     assert (masks.maps != IGNORE).sum() == sizes.sum() == run.rounds()[1].metrics["cost/pixels"]
     for row, known in zip(masks.samples, masks.maps, strict=True):
         whole = held.truth(np.asarray([row]))[0]
-        parts = setup.regions.maps(np.asarray([row]))[0]
-        mine = [unit % setup.regions.parts for unit in asked.tolist() if unit // setup.regions.parts == row]
+        parts = setup.task.regions.maps(np.asarray([row]))[0]
+        mine = [unit % setup.task.regions.parts for unit in asked.tolist() if unit // setup.task.regions.parts == row]
         np.testing.assert_array_equal(known, np.where(np.isin(parts, mine), whole, IGNORE))
     shown = write_reports([run.path], None).read_text()
     assert "test/dice by pixels" in shown
 
 
 @pytest.mark.parametrize(
-    ("unit", "segmentation", "query"),
+    ("unit", "task", "query"),
     [
         ("pixels", WINDOWS, "entropy"),
         ("boundary", SUPERPIXELS, {"name": "hybrid"}),
-        ("foreground", TINY["segmentation"], "random"),
-        ("clicks", TINY["segmentation"], "badge"),
+        ("foreground", TINY["task"], "random"),
+        ("clicks", TINY["task"], "badge"),
     ],
 )
-def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, segmentation: Any, query: Any) -> None:
+def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, task: Any, query: Any) -> None:
     price = {"pixels": 320, "boundary": 24, "foreground": 150, "clicks": 15}[unit]  # of a few answers
     budgets = {"budgets": [3, price, price, 2 * price], "unit": unit}
-    opened = play(tmp_path / "run", segmentation=segmentation, query=query, loop=budgets)
+    opened = play(tmp_path / "run", task=task, query=query, loop=budgets)
     rows, setup = opened.run.rounds(), experiment(opened)
     cost = [r.metrics[f"cost/{unit}"] for r in rows]
     assert rows[0].labeled == 3 and all(r.budget == len(r.query) >= 1 for r in rows)
@@ -315,14 +316,14 @@ def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, segme
 
 
 def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"segmentation\.unit: expected at most 254 parts an image, got 256"):
-        play(tmp_path / "run", segmentation={**WINDOWS, "unit": {"name": "windows", "side": 1}})
+    with pytest.raises(InputError, match=r"task\.region: expected at most 254 parts an image, got 256"):
+        play(tmp_path / "run", task={**WINDOWS, "region": {"name": "windows", "side": 1}})
 
 
 def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", segmentation=WINDOWS)
+    opened = play(tmp_path / "run", task=WINDOWS)
     setup = experiment(opened)
-    learner, regions = setup.learner, setup.regions
+    learner, regions = setup.learner, setup.task.regions
     assert isinstance(learner, SegmentLearner) and isinstance(regions, Regions)
     learner.load(opened.run.round_path(1) / "model.safetensors")
     slow = []
@@ -340,9 +341,9 @@ def test_boxes_are_all_that_is_known(tmp_path: Path, train: str) -> None:
     changes = {"oracle": {"name": "simulated", "answer": "boxes"}, "train": {"name": train, "steps": 3, "batch": 4}}
     opened = play(tmp_path / "run", **changes)
     setup, labels = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
-    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.holdout, MaskHoldout)
+    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.task.holdout, MaskHoldout)
     masks = setup.learner.masks(labels)
-    whole = setup.holdout.truth(masks.samples)
+    whole = setup.task.holdout.truth(masks.samples)
     drawn = [boxes(m) for m in whole]
     for known, truth, found, i in zip(masks.maps, whole, drawn, masks.samples.tolist(), strict=True):
         assert not known[known != IGNORE].any() and (known[truth > 0] == IGNORE).all()
@@ -374,9 +375,9 @@ def test_a_batch_shows_the_boxes_of_its_images_where_its_views_show_them(tmp_pat
 def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str) -> None:
     opened = play(tmp_path / "run", oracle={"name": "simulated", "answer": answer})
     setup, labels = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
-    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.holdout, MaskHoldout)
+    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.task.holdout, MaskHoldout)
     masks = setup.learner.masks(labels)
-    whole = setup.holdout.truth(masks.samples)
+    whole = setup.task.holdout.truth(masks.samples)
     known = masks.maps != IGNORE
     assert 0 < known.sum() < 0.3 * known.size and (masks.maps[known] == whole[known]).all()
     assert {a.kind for a in labels.annotations} == {answer.removesuffix("s")}
@@ -387,7 +388,7 @@ def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str)
 
 
 def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"segmentation": SUPERPIXELS, "query": "entropy"}
+    changes: dict[str, Any] = {"task": SUPERPIXELS, "query": "entropy"}
     whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
     half = project(cut, **changes)
     ensure(half, Trackers(), lambda *_: None)
@@ -402,7 +403,7 @@ def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["entropy", "foreground"])
 def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, name: str) -> None:
-    opened = play(tmp_path / "run", segmentation={**TINY["segmentation"], "reduction": "sum"})
+    opened = play(tmp_path / "run", task={**TINY["task"], "reduction": "sum"})
     learner = experiment(opened).learner
     assert isinstance(learner, SegmentLearner)
     learner.load(opened.run.round_path(1) / "model.safetensors")
@@ -442,16 +443,16 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
     [
         ({"learner": "frozen"}, "learner: expected finetune"),
         (
-            {"oracle": {"name": "worklist", "answer": "boxes"}, "segmentation": WINDOWS},
+            {"oracle": {"name": "worklist", "answer": "boxes"}, "task": WINDOWS},
             "oracle.answer: expected mask, where parts",
         ),
         ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
         (
-            {"oracle": {"name": "simulated", "answer": "points"}, "segmentation": WINDOWS},
+            {"oracle": {"name": "simulated", "answer": "points"}, "task": WINDOWS},
             "oracle.answer: expected mask",
         ),
         ({"oracle": {"name": "simulated", "answr": "points"}}, "answer"),
-        ({"query": "badge", "segmentation": WINDOWS}, "query \\(badge\\): expected"),
+        ({"query": "badge", "task": WINDOWS}, "query \\(badge\\): expected"),
         ({"query": "egl"}, "query \\(egl\\): expected"),
         ({"query": "alfamix"}, "query \\(alfamix\\): expected"),
         ({"query": "batchbald"}, "query \\(batchbald\\): expected"),
@@ -466,12 +467,15 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"train": {"name": "supervised", "prior": 0.5}}, "train.prior: expected"),
         ({"calibration": {"fit": "val", "queries": True}}, "calibration.queries: expected false"),
         ({"loop": {"budgets": [3, 2], "unit": "pixel"}}, "loop.unit: expected .*pixels"),
-        ({"segmentation": {"network": "unetz"}}, "unet"),
-        ({"segmentation": {"reduction": "boundry"}}, "boundary"),
-        ({"segmentation": {"unit": {"name": "window"}}}, "windows"),
-        ({"segmentation": {"unit": {"name": "windows", "side": 17}}}, "unit.side: expected at most the 16 pixels"),
-        ({"segmentation": {**WINDOWS, "reduction": "boundary"}}, "segmentation.reduction: expected mean"),
-        ({"encoder": {"name": "test_vit"}}, "segmentation.network: expected a network that can take test_vit"),
+        ({"task": {"name": "segmentation", "network": "unetz"}}, "unet"),
+        ({"task": {"name": "segmentation", "reduction": "boundry"}}, "boundary"),
+        ({"task": {"name": "segmentation", "region": {"name": "window"}}}, "windows"),
+        (
+            {"task": {"name": "segmentation", "region": {"name": "windows", "side": 17}}},
+            "region.side: expected at most the 16 pixels",
+        ),
+        ({"task": {**WINDOWS, "reduction": "boundary"}}, "task.reduction: expected mean"),
+        ({"encoder": {"name": "test_vit"}}, "task.network: expected a network that can take test_vit"),
         ({"data": {"source": "phantom", "size": 16, "image_size": 16}}, "data: expected masks"),
         ({"task": "classification", "train": "mean_teacher"}, "task: expected segmentation"),
         (

@@ -25,7 +25,6 @@ from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.recipe import parse
 from hybrid_al.report.overview import standing
 from hybrid_al.report.runview import RunView
-from hybrid_al.tasks import multilabel
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 
@@ -107,7 +106,7 @@ def test_labels_are_calibrated_and_queries_see_it(tmp_path: Path, fit: str) -> N
     opened = play(tmp_path / "run", **asked)
     setup, store = experiment(opened), opened.run.labels(42).as_of(0)
     setup.learner.load(opened.run.round_path(0) / "model.safetensors")
-    said, truth = setup.holdout.answers(setup.learner, "val")
+    said, truth = setup.task.holdout.answers(setup.learner, "val")
     if fit == "cross":
         said, truth = setup.learner.held_out(store, round=0, seed=0, folds=2)
         np.testing.assert_array_equal(truth, store.label_targets(4))
@@ -280,13 +279,13 @@ def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_labels_that_no_list_can_name_are_refused(tmp_path: Path, name: str) -> None:
     opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "mass", name), "oracle": "worklist"}))
     with pytest.raises(InputError, match="labels without ;, none named none or skip"):
-        multilabel.truth(opened.recipe, opened.dataset, opened.run, opened.cache, None)
+        opened.task.open(opened.setting, opened.materials())
 
 
 def test_nobody_answers_where_nothing_is_known(tmp_path: Path) -> None:
     opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "mass", "oedema")}))
     with pytest.raises(InputError, match=r"got none in the data; use oracle\.name=worklist"):
-        multilabel.truth(opened.recipe, opened.dataset, opened.run, opened.cache, None)
+        opened.task.open(opened.setting, opened.materials())
 
 
 @pytest.mark.slow

@@ -48,10 +48,9 @@ def recipe(root: Path, **data: Any) -> dict[str, Any]:
     return {
         "name": "tiny",
         "modality": "mr",
-        "task": "segmentation",
         "data": {**source, "classes": ["background", "ball"], **data},
         "encoder": {"name": "test_resnet"},
-        "segmentation": {"network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}},
+        "task": {"name": "segmentation", "network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}},
         "pretrain": {"name": "simclr", "epochs": 1, "batch": 8},
         "query": {"name": "hybrid", "batch": {"name": "per_group", "most": 1}},
         "train": {"name": "mean_teacher", "steps": 3, "batch": 4},
@@ -89,12 +88,16 @@ def test_stacks_go_through_the_whole_loop(root: Path, tmp_path: Path) -> None:
 
 
 def test_superpixels_are_those_of_the_middle_slice(root: Path, tmp_path: Path) -> None:
-    unit = {"network": {"name": "unet", "decoder_channels": [8] * 5}, "unit": {"name": "superpixels", "count": 4}}
+    task = {
+        "name": "segmentation",
+        "network": {"name": "unet", "decoder_channels": [8] * 5},
+        "region": {"name": "superpixels", "count": 4},
+    }
     found = []
     for stack in (1, 5):
-        plain = {**recipe(root, stack=stack), "pretrain": "none", "segmentation": unit}
+        plain = {**recipe(root, stack=stack), "pretrain": "none", "task": task}
         opened = opened_with(plain, tmp_path / str(stack) / "run")
-        regions = experiment(opened).regions
+        regions = experiment(opened).task.regions
         assert isinstance(regions, Regions)
         found.append(regions.maps(opened.dataset.manifest.indices("pool")))
     np.testing.assert_array_equal(found[0], found[1])

@@ -12,9 +12,9 @@ from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, Query, Round
 from hybrid_al.errors import AwaitingLabels, InputError
+from hybrid_al.oracles.inbox import Boxes, Masks, Words, inbox, spec_of
 from hybrid_al.oracles.simulated import SimulatedOracle
 from hybrid_al.oracles.worklist import WORDINGS, WorklistOracle
-from hybrid_al.oracles.worklist import worklist as worklist_of
 
 IDS = tuple(f"img{i}" for i in range(6))
 
@@ -118,7 +118,7 @@ def test_supersedes_is_filled_in_by_the_store() -> None:
 @pytest.fixture
 def several(worklist: WorklistOracle) -> WorklistOracle:
     """The same run where samples have several labels."""
-    return WorklistOracle(worklist.run, worklist.manifest, ("mass", "old clip", "oedema"), WORDINGS["multilabel"])
+    return WorklistOracle(worklist.run, worklist.manifest, ("mass", "old clip", "oedema"), WORDINGS["classes"])
 
 
 def test_several_labels_are_a_list_and_the_rest_is_not_there(several: WorklistOracle, tmp_path: Path) -> None:
@@ -155,15 +155,16 @@ def test_a_wrong_list_of_labels_changes_nothing(
     assert not (several.run.round_path(0) / "answers").exists()
 
 
-def test_a_run_says_how_it_is_answered(worklist: WorklistOracle) -> None:
-    ids = worklist.manifest
+@pytest.mark.parametrize("settings", [Words("class"), Words("classes"), Masks("points", 32, {0: 0, 7: 1}), Boxes(32)])
+def test_a_run_says_how_it_is_answered(worklist: WorklistOracle, settings: Words | Masks | Boxes) -> None:
+    ids, run = worklist.manifest, RunDir(worklist.run.path / "other")
+    facts = {"classes": ["a", "b"], "recipe": {}, "manifest": ids.fingerprint, "inbox": spec_of(settings)}
+    run.claim(facts, "", ids)
+    assert inbox(run) == settings.open(run)
 
-    def claimed(task: str) -> RunDir:
-        run = RunDir(worklist.run.path / task)
-        run.claim({"task": task, "classes": ["a", "b"], "recipe": {}, "manifest": ids.fingerprint}, "", ids)
-        return run
 
-    assert worklist_of(claimed("classification")).wording == WORDINGS["classification"]
-    assert worklist_of(claimed("multilabel")).wording.kind == "classes"
-    with pytest.raises(InputError, match=r"a run of classification or multilabel, .*got segmentation"):
-        worklist_of(claimed("segmentation"))
+def test_a_run_that_does_not_say_how_it_is_answered_is_refused(worklist: WorklistOracle) -> None:
+    ids, run = worklist.manifest, RunDir(worklist.run.path / "other")
+    run.claim({"classes": ["a", "b"], "recipe": {}, "manifest": ids.fingerprint}, "", ids)
+    with pytest.raises(InputError, match="expected a run that says how its answers come in"):
+        inbox(run)

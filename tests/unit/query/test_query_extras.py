@@ -19,13 +19,16 @@ from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.rundir import RunDir, write_arrays
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from hybrid_al.errors import InputError
-from hybrid_al.loop import Experiment, play, select
-from hybrid_al.metrics.holdout import Holdout
+from hybrid_al.experiment import Experiment, OpenTask
+from hybrid_al.loop import play, select
+from hybrid_al.metrics.holdout import ClassHoldout
 from hybrid_al.oracles.simulated import SimulatedOracle
 from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.clusters import cluster_pool
+from hybrid_al.query.spending import LabelBudgets
 from hybrid_al.query.strategies import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, Random
 from hybrid_al.recipe import parse
+from hybrid_al.regions.base import Whole
 from hybrid_al.scores.samples import mid_ranks
 from hybrid_al.testing import make_state, restrict
 from hybrid_al.track.base import Trackers
@@ -204,8 +207,7 @@ def setting(tmp_path: Path) -> Callable[..., tuple[Experiment, RunDir]]:
             query=("probe", query),
             learner=Counting(),
             oracle=SimulatedOracle(truth),
-            holdout=Holdout(manifest, truth),
-            budgets=(3, 2, 2, 2),
+            task=OpenTask(ClassHoldout(manifest, truth), Whole(manifest.indices("pool")), LabelBudgets((3, 2, 2, 2))),
             seed=0,
             records=tmp_path / "records.npz",
         )

@@ -11,7 +11,7 @@ import pytest
 from hybrid_al.core.types import FloatArray, IntArray, Need, Query, Round
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.spending import Spending, spent_out
+from hybrid_al.query.spending import CostBudgets, LabelBudgets, spent_out
 from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state
 
@@ -47,7 +47,7 @@ def state(**scores: FloatArray) -> QueryState:
 def test_pixels_are_known_before() -> None:
     sizes = np.arange(N) * 10
     here = state()
-    found = Spending("pixels", (5, 100), sizes).prices(here, row(0, 5, pixels=1e6))
+    found = CostBudgets("pixels", (5, 100)).prices(here, row(0, 5, pixels=1e6), sizes)
     assert found.tolist() == np.maximum(here.candidates * 10, 1).tolist()
 
 
@@ -57,7 +57,7 @@ def test_what_is_drawn_is_half_predicted_half_what_labels_cost_so_far(unit: str)
     area, outline, sizes = rng.random(N), rng.integers(0, 40, N).astype(float), rng.integers(1, 100, N)
     here = state(foreground=area, boundary=outline)
     last = row(1, 8, foreground=400.0, boundary=160.0, clicks=32.0)
-    found = Spending(unit, (5, 100), sizes).prices(here, last)
+    found = CostBudgets(unit, (5, 100)).prices(here, last, sizes)
     for price, i in zip(found, here.candidates, strict=True):
         predicted = {"foreground": area[i] * sizes[i], "boundary": outline[i], "clicks": outline[i] * 32 / 160}[unit]
         mean = {"foreground": 50, "boundary": 20, "clicks": 4}[unit]
@@ -66,9 +66,10 @@ def test_what_is_drawn_is_half_predicted_half_what_labels_cost_so_far(unit: str)
 
 def test_less_than_masks_cost_what_they_did() -> None:
     here = state()
-    assert set(Spending("clicks", (5, 9), None).prices(here, row(0, 5, clicks=30.0))) == {6.0}
-    assert set(Spending("clicks", (5, 9), None).prices(here, row(0, 0, clicks=0.0))) == {1.0}
-    assert not Spending("clicks", (5, 9), None).needs and Spending("clicks", (5, 9), np.ones(N, dtype=int)).needs
+    less = CostBudgets("clicks", (5, 9), sized=False)
+    assert set(less.prices(here, row(0, 5, clicks=30.0), None)) == {6.0}
+    assert set(less.prices(here, row(0, 0, clicks=0.0), None)) == {1.0}
+    assert not less.needs(1) and CostBudgets("clicks", (5, 9)).needs(1) and not CostBudgets("clicks", (5, 9)).needs(0)
 
 
 @pytest.mark.parametrize("budget", [1, 37, 38, 400, 10**6])
@@ -76,8 +77,8 @@ def test_a_query_is_asked_as_far_as_the_budget_goes(budget: int) -> None:
     """Against one walk down the whole order of preference."""
     sizes, here, asked = np.arange(N) ** 2 % 41 + 1, state(), list[int]()
     rounds = [row(0, 6, pixels=100.0)]
-    query = Spending("pixels", (6, budget), sizes).query(
-        Descending(asked), here, rounds, lambda: np.random.default_rng(0)
+    query = CostBudgets("pixels", (6, budget)).query(
+        Descending(asked), here, rounds, sizes, lambda: np.random.default_rng(0)
     )
     slow, paid = list[int](), 0
     for i in here.candidates[::-1].tolist():
@@ -90,7 +91,7 @@ def test_a_query_is_asked_as_far_as_the_budget_goes(budget: int) -> None:
 
 
 def test_what_was_answered_is_counted_and_the_rest_is_carried_on() -> None:
-    spending = Spending("foreground", (6, 100, 50, 50), np.full(N, 20))
+    spending = CostBudgets("foreground", (6, 100, 50, 50))
     first, under = row(0, 6, foreground=40.0), row(1, 9, foreground=110.0)
     assert spending.left([first]) == 100 and spending.left([first, under]) == 150 - 70
     over, out = row(2, 12, foreground=239.0), row(2, 12, foreground=240.0)
@@ -102,15 +103,17 @@ def test_what_was_answered_is_counted_and_the_rest_is_carried_on() -> None:
 
 
 def test_an_overspent_round_asks_one_more() -> None:
-    spending, here = Spending("pixels", (6, 10, 90), np.full(N, 20)), state()
+    spending, here = CostBudgets("pixels", (6, 10, 90)), state()
     rounds = [row(0, 6, pixels=120.0), row(1, 8, pixels=250.0)]
     assert spending.left(rounds) == -30
-    assert len(spending.query(Descending([]), here, rounds, lambda: np.random.default_rng(0)).indices) == 1
+    assert (
+        len(spending.query(Descending([]), here, rounds, np.full(N, 20), lambda: np.random.default_rng(0)).indices) == 1
+    )
 
 
 def test_rounds_that_count_nothing_are_refused() -> None:
     with pytest.raises(InputError, match=r"round 0: expected what its labels cost \(cost/pixels\)"):
-        Spending("pixels", (6, 10), np.full(N, 20)).left([row(0, 6)])
+        CostBudgets("pixels", (6, 10)).left([row(0, 6)])
 
 
 def test_a_recipe_without_a_unit_is_the_recipe_that_it_was() -> None:
@@ -118,3 +121,16 @@ def test_a_recipe_without_a_unit_is_the_recipe_that_it_was() -> None:
     old, new = parse(plain), parse({**plain, "loop": {"budgets": [3, 2], "unit": "pixels"}})
     assert old.resolved()["loop"].keys() == {"stop", "budgets"} and "unit" not in old.identity()
     assert new.identity() == {**old.identity(), "unit": "pixels"}
+
+
+def test_budgets_of_labels_are_spent_round_by_round() -> None:
+    budgets, asked = LabelBudgets((6, 3, 2)), list[int]()
+    query = budgets.query(Descending(asked), state(), [row(0, 6)], None, lambda: np.random.default_rng(0))
+    assert len(query.indices) == 3 and asked == [3] and not budgets.needs(1)
+    assert [budgets.ahead(r) for r in range(3)] == [3, 2, None]
+    assert budgets.sure(True) == 11 and budgets.sure(False) == 6
+    assert not budgets.over([row(0, 6)]) and budgets.over([row(0, 6), row(1, 9), row(2, 11)])
+    costs = CostBudgets("pixels", (6, 3, 2))
+    assert costs.sure(True) == 6 and costs.ahead(1) is None
+    with pytest.raises(InputError, match="budget of round 1: expected at most"):
+        LabelBudgets((6, 10**6)).query(Descending([]), state(), [], None, lambda: np.random.default_rng(0))

@@ -19,14 +19,16 @@ from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query, Round
 from hybrid_al.errors import InputError, NonFiniteLoss
-from hybrid_al.loop import Experiment
+from hybrid_al.experiment import Experiment, OpenTask
 from hybrid_al.metrics.calibration import Calibrating, calibrate, logs
 from hybrid_al.metrics.classification import classification
-from hybrid_al.metrics.holdout import Holdout
+from hybrid_al.metrics.holdout import ClassHoldout
 from hybrid_al.oracles.simulated import SimulatedOracle
 from hybrid_al.query.base import QueryState
+from hybrid_al.query.spending import LabelBudgets
 from hybrid_al.query.stopping import AGREEMENT, GAIN, Stopping, expected_gain, kappa, signals, stop_set
 from hybrid_al.query.strategies.random import Random
+from hybrid_al.regions.base import Whole
 from hybrid_al.track.base import Trackers
 
 N = 60
@@ -93,8 +95,7 @@ def setting(learner: Sure, **changes: object) -> Experiment:
         query=("random", Random()),
         learner=learner,
         oracle=SimulatedOracle(TRUTH),
-        holdout=Holdout(manifest, TRUTH),
-        budgets=(4, 4, 8, 8),
+        task=OpenTask(ClassHoldout(manifest, TRUTH), Whole(manifest.indices("pool")), LabelBudgets((4, 4, 8, 8))),
         seed=0,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -129,7 +130,9 @@ def test_a_calibration_on_val_is_not_measured_there_and_never_reads_test(tmp_pat
     names = {name for name in rounds[0].metrics if name.endswith("_calibrated")}
     assert names == {f"test/{m}_calibrated" for m in ("nll", "ece", "classwise_ece", "brier")}
     truth = np.where(np.arange(N) < 50, TRUTH, 1 - TRUTH)  # another truth of the test split changes nothing
-    other = replace(setting(learner), holdout=Holdout(setting(learner).manifest, truth), calibrating=how)
+    given = setting(learner)
+    task = replace(given.task, holdout=ClassHoldout(given.manifest, truth))
+    other = replace(given, task=task, calibrating=how)
     loop.run(other, RunDir(tmp_path / "b"), Trackers())
     files = [RunDir(tmp_path / run).round_path(2) / "calibration.npz" for run in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from hybrid_al.track.base import Trackers
-from hybrid_al.track.wandb import bench_id, grouping, log_bench, open_wandb, run_id
+from hybrid_al.track.wandb import Wandb, bench_id, grouping, log_bench, run_id
 
 RECIPE: dict[str, object] = {
     "name": "chest xray",
@@ -45,11 +45,11 @@ for name in ("connect", "connect_ex"):
 
 from hybrid_al.track.base import Trackers
 from hybrid_al.track.jsonl import JsonlTracker
-from hybrid_al.track.wandb import open_wandb
+from hybrid_al.track.wandb import Wandb
 
 run, recipe, jpeg, log_images = Path(sys.argv[1]), json.loads(sys.argv[2]), bytes.fromhex(sys.argv[3]), sys.argv[4]
 trackers = Trackers(
-    JsonlTracker(run / "metrics.jsonl"), open_wandb(run, recipe, digest="0123456789ab", log_images=log_images == "1")
+    JsonlTracker(run / "metrics.jsonl"), Wandb(log_images=log_images == "1").open(run, recipe, digest="0123456789ab")
 )
 for r in range(2):
     trackers.image("picks", [jpeg], ["patient 1"], stage="query", round=r)
@@ -247,7 +247,7 @@ def test_images_only_where_asked_for(tmp_path: Path) -> None:
 
 
 def test_off_tracks_nothing_and_imports_nothing(tmp_path: Path) -> None:
-    tracker = open_wandb(tmp_path, RECIPE, digest="0" * 64, mode="off")
+    tracker = Wandb(mode="off").open(tmp_path, RECIPE, digest="0" * 64)
     assert isinstance(tracker, Trackers)
     tracker.log({"train/loss": 1.0}, stage="train")
     tracker.close()

@@ -1,0 +1,113 @@
+"""All that the loop needs, as values and protocols; `assemble.py` makes it from a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .core.embeddings import Embeddings
+from .core.learner import Learner
+from .core.manifest import Manifest
+from .core.types import FloatArray, IntArray, LabelMap, Round
+from .errors import InputError
+from .metrics.calibration import Calibrating
+from .metrics.holdout import Holdout
+from .oracles.base import Oracle
+from .query.base import QueryStrategy, Scoring
+from .query.spending import Spending
+from .query.stopping import Stopping, stop_set
+from .regions.base import Parts, Whole
+
+MANY = 100  # held-out labels from which a calibration may be more than a temperature
+
+
+def class_answers(learner: Learner, pool: IntArray, seed: int) -> FloatArray:
+    """Class probabilities (M, C) of the samples of the pool that all rounds of a run are compared on."""
+    rows = stop_set(pool, seed)
+    return np.concatenate([batch.probs.mean(axis=1) for batch in learner.predict(rows)])
+
+
+@dataclass(frozen=True)
+class Example:
+    """A held-out sample for the report: the label maps (S, S) that are true and predicted, and a note."""
+
+    index: int
+    truth: LabelMap
+    predicted: LabelMap
+    note: str
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A task with its data at hand: all in which the loop of one differs from that of another.
+
+    The defaults are those of a task whose samples have one class each.
+
+    holdout    measures a learner by the labels of val and test
+    regions    what a query asks about: whole samples, or parts of them
+    spending   how queries are paid for
+    scoring    makes what scores samples that have no class probabilities of their own
+    answers    (learner, pool, seed) -> probabilities (M, C) on which models of two rounds are compared, of the same
+               samples or pixels each time; None where there is nothing to compare
+    many       held-out labels from which a calibration may be more than a temperature
+    one_class  whether a sample has one class
+    examples   held-out samples with what the last model predicts of them
+    """
+
+    holdout: Holdout
+    regions: Parts | Whole
+    spending: Spending
+    scoring: Scoring | None = None
+    answers: Callable[[Learner, IntArray, int], FloatArray | None] = class_answers
+    many: int = MANY
+    one_class: bool = True
+    examples: Callable[[Learner], Iterable[Example]] = lambda _: ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the loop plays.
+
+    cold_start and query are pairs of (name, strategy); the first budget is spent by the cold start. `records` is where
+    pretraining wrote what it says of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how much of a
+    sample is tissue, for strategies that ask.
+    `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
+    whether and how probabilities are calibrated, `stopping` what counts as enough labels.
+    """
+
+    manifest: Manifest
+    classes: tuple[str, ...]
+    embeddings: Embeddings
+    cold_start: tuple[str, QueryStrategy]
+    query: tuple[str, QueryStrategy]
+    learner: Learner
+    oracle: Oracle
+    task: OpenTask
+    seed: int
+    records: Path | None = None
+    costs: FloatArray | None = None
+    tissue: FloatArray | None = None
+    thumbnail: Callable[[int], bytes] | None = None
+    calibrating: Calibrating | None = None
+    stopping: Stopping = field(default_factory=Stopping)
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that the pool cannot pay for, as far as that is known before."""
+        regions = self.task.regions
+        there, asked = len(regions.at(0).units), self.task.spending.sure(regions.fixed)
+        if asked > there:
+            raise InputError("loop.budgets", f"at most the pool's {there} {regions.name} in all", str(asked))
+
+    def over(self, rounds: Sequence[Round]) -> bool:
+        """Whether the committed rounds are all there will be."""
+        regions = self.task.regions
+        if rounds and regions.fixed and rounds[-1].labeled >= len(regions.at(0).units):
+            return True
+        return self.task.spending.over(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
+
+    def strategy(self, round: int) -> tuple[str, QueryStrategy]:
+        """Name and strategy that pick in a round."""
+        return self.cold_start if round == 0 else self.query

@@ -1,0 +1,109 @@
+"""What the strategy of a round may look at, read back from the commit of the round before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .core.consistency import Consistency
+from .core.rundir import RunDir
+from .core.types import FloatArray, IntArray, Need, PredictionBatch
+from .errors import InputError
+from .experiment import Experiment
+from .metrics.calibration import Calibration, logs
+from .query.base import EXTRAS, Predictor, QueryState
+from .regions.base import Regions, Whole
+
+MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue"})
+"""What needs no model of the round before."""
+
+
+def query_state(
+    experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need], regions: Regions | Whole
+) -> QueryState:
+    """The state of round r, with nothing in it that is not needed.
+
+    Errors: a need that recipe, stage 0 or learner cannot meet.
+    """
+    labels = regions.labels(disk.labels(len(experiment.manifest)))
+    candidates = np.setdiff1d(regions.units, labels.answered)
+    predictor, consistency, extras = None, None, _given(experiment, r, needs)
+    if r > 0:
+        previous = disk.round_path(r - 1)
+        if "history" in needs:
+            extras["previous_probs"] = _earlier(experiment, disk, r, candidates)
+        if needs - MODELLESS:
+            experiment.learner.load(previous / "model.safetensors")
+            predictor = _predictor(experiment, previous / "calibration.npz")
+        if "gradients" in needs:
+            extras |= experiment.learner.extras(frozenset({"gradients"}))
+        if "consistency" in needs:
+            consistency = Consistency.load(previous / "consistency.npz")
+    scoring = experiment.task.scoring
+    return QueryState(
+        round=r,
+        labels=labels,
+        candidates=candidates,
+        groups=np.repeat(experiment.manifest.group_codes, regions.parts),
+        embeddings=replace(experiment.embeddings, parts=regions.parts),
+        predictor=predictor,
+        scorer=None if predictor is None or scoring is None else scoring(experiment.learner, predictor, regions),
+        consistency=consistency,
+        recorded=regions.recorded,
+        extras={name: np.repeat(values, regions.parts, axis=0) for name, values in extras.items()},
+    )
+
+
+def _given(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str, FloatArray]:
+    """What there is before any model."""
+    extras = _records(experiment) if "stage0" in needs else {}
+    if "costs" in needs:
+        if experiment.costs is None:
+            raise InputError(f"round {r}", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+        extras["cost"] = experiment.costs
+    if "tissue" in needs and experiment.tissue is not None:
+        extras["tissue"] = experiment.tissue
+    return extras
+
+
+def _predictor(experiment: Experiment, file: Path) -> Predictor:
+    """What the learner says; calibrated where the recipe wants that and the round of the file was."""
+    if experiment.calibrating is None or not experiment.calibrating.queries or not file.is_file():
+        return experiment.learner.predict
+    with np.load(file, allow_pickle=False) as archive:
+        calibration = Calibration(archive["scale"], archive["bias"])
+
+    def predictor(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        for batch in experiment.learner.predict(indices, samples, views):
+            yield replace(batch, probs=calibration.probs(logs(batch.probs)))
+
+    return predictor
+
+
+def _records(experiment: Experiment) -> dict[str, FloatArray]:
+    """What pretraining recorded of every sample, by name."""
+    path, n = experiment.records, len(experiment.manifest)
+    if path is None or not path.is_file():
+        raise InputError(path or "stage 0", "records of a pretraining that makes them (simclr, rotation, ...)", "none")
+    with np.load(path, allow_pickle=False) as archive:
+        records = {name: archive[name] for name in EXTRAS["stage0"] if name in archive.files}
+    for name, values in records.items():
+        if values.shape != (n,):
+            raise InputError(path, f"{name} of {n} samples", str(values.shape))
+    return records
+
+
+def _earlier(experiment: Experiment, disk: RunDir, r: int, candidates: IntArray) -> FloatArray:
+    """What the model of round r - 2 says of the candidates, in their rows of (N, C); (N, 0) where there is none."""
+    n = len(experiment.manifest)
+    if r < 2:
+        return np.empty((n, 0))
+    folder = disk.round_path(r - 2)
+    experiment.learner.load(folder / "model.safetensors")
+    probs = np.full((n, len(experiment.classes)), np.nan)
+    for batch in _predictor(experiment, folder / "calibration.npz")(candidates, 1, 1):
+        probs[batch.indices] = batch.probs.mean(axis=1)
+    return probs

@@ -1,0 +1,108 @@
+"""What a query of segmentation asks about: from the region of a recipe to the parts of the pool's images."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.manifest import Manifest
+from ..core.registry import Spec, component, named
+from ..core.types import IGNORE, IntArray, LabelMap
+from ..data.readers.images import fitted
+from ..data.readers.masks import inside
+from ..data.stores.masks import MaskStore
+from ..errors import InputError
+from ..regions.base import MOST_PARTS, Parts, Regions
+from ..regions.fixed import UNITS, Superpixels, Unit, Windows
+from ..regions.proposals import BOXES, BoxUnit, Peaks, Ripu
+from ..regions.proposed import Following
+from .base import Materials
+
+if TYPE_CHECKING:
+    from ..data.stores.images import ImageStore
+
+IMAGE = "image"  # the region that is no part
+
+
+def region_of(spec: Spec) -> Unit | BoxUnit:
+    """How images are taken apart: as they are, or as the model finds it."""
+    regions: dict[str, type[Unit | BoxUnit]] = {**UNITS, **BOXES}
+    return component(regions, "task.region", *named(spec))
+
+
+def check(spec: Spec, reduction: Spec, size: int) -> None:
+    """Refuse parts that images of `size` pixels have not, and reductions of which parts have none."""
+    region, (name, _), (reduced, _) = region_of(spec), named(spec), named(reduction)
+    if name != IMAGE and reduced != "mean":
+        raise InputError("task.reduction", "mean, where parts of images are asked about", reduced)
+    if isinstance(region, Superpixels):
+        check_skimage("task.region")
+    side = region.side if isinstance(region, Windows) else region.largest if isinstance(region, BoxUnit) else 1
+    if side > size:
+        raise InputError("task.region.side", f"at most the {size} pixels of an image", str(side))
+    if isinstance(region, BoxUnit) and (windows := (-(-size // side)) ** 2) > MOST_PARTS:
+        raise InputError("task.region.side", f"at most {MOST_PARTS} windows of it in an image", str(windows))
+
+
+def check_skimage(where: str) -> None:
+    """Refuse what scikit-image makes, where it is not there."""
+    if importlib.util.find_spec("skimage") is None:
+        raise InputError(where, "scikit-image (pip install hybrid-al[superpixels])", "none")
+
+
+def in_words(spec: Spec, size: int) -> str:
+    """What is asked about, of images of `size` pixels."""
+    region, (name, _) = region_of(spec), named(spec)
+    if isinstance(region, Superpixels):
+        return f"superpixels, about {region.count} an image"
+    if isinstance(region, Windows):
+        return f"windows of {region.side} x {region.side} px, {(-(-size // region.side)) ** 2} an image"
+    if not isinstance(region, BoxUnit):
+        return name
+    grid = f"the cold start about the {(-(-size // region.largest)) ** 2} windows of a grid of {region.largest} px"
+    words = name
+    if isinstance(region, Ripu):
+        words = f"windows of {region.side} x {region.side} px that the last model finds impure and uncertain"
+    if isinstance(region, Peaks):
+        sides = f"{region.smallest} to {region.largest}" if region.smallest < region.largest else f"{region.largest}"
+        words = f"boxes of {sides} px a side around peaks of the last model's uncertainty"
+    return f"{words}, {region.most} an image and round at most; {grid}"
+
+
+def parts_of(spec: Spec, materials: Materials, sizes: IntArray) -> Parts | None:
+    """The parts of the pool's images of own sizes (N, 2), as the network sees them; None where images are no parts."""
+    region, store = region_of(spec), materials.store
+    if named(spec)[0] == IMAGE:
+        return None
+    if isinstance(region, BoxUnit):
+        frames = _frames(sizes, store.size)
+        return Following(region, materials.pool, frames, store.size, materials.run, materials.device)
+    return _cut(region, materials.dataset.manifest, sizes, store, materials.cache)
+
+
+def _cut(region: Unit, manifest: Manifest, sizes: IntArray, store: ImageStore, cache: Path) -> Regions:
+    pool = manifest.indices("pool")
+
+    def read(i: int) -> LabelMap:
+        shown = inside(sizes[i : i + 1], store.size)[0]
+        parts = region.parts(store.picture(i), shown)
+        if parts.max() >= MOST_PARTS:
+            raise InputError("task.region", f"at most {MOST_PARTS} parts an image", str(int(parts.max()) + 1))
+        return np.where(shown, parts, IGNORE).astype(np.uint8)
+
+    keys = [f"{store.keys[i]} {sizes[i]} {region}" for i in pool.tolist()]
+    names = [f"parts of {manifest.ids[i]}" for i in pool.tolist()]
+    maps = MaskStore.build(pool, read, keys, names, size=store.size, cache=cache)
+    found = np.zeros((len(manifest), int(np.flatnonzero(maps.pixels[:IGNORE])[-1]) + 1), dtype=np.int64)
+    for i, parts in zip(pool.tolist(), maps.maps, strict=True):
+        found[i] = np.bincount(parts.ravel(), minlength=IGNORE + 1)[: found.shape[1]]
+    return Regions(maps.batch, found)
+
+
+def _frames(sizes: IntArray, size: int) -> IntArray:
+    """Top, left, bottom and right (N, 4) of pictures of own height and width (N, 2) in the square of the network."""
+    boxes = [fitted(height, width, size) for height, width in sizes.tolist()]
+    return np.asarray([(b.top, b.left, b.top + b.height, b.left + b.width) for b in boxes], dtype=np.int64)

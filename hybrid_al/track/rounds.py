@@ -1,0 +1,44 @@
+"""A round for the trackers: its point of the curve, the classes of its picks, and how right the pseudo-labels were."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..core.labels import LabelStore
+from ..core.learner import FitResult
+from ..core.types import IntArray, Round
+from .base import Trackers
+
+
+def track_round(
+    tracker: Trackers,
+    row: Round,
+    samples: IntArray,
+    labels: LabelStore,
+    fit: FitResult,
+    score: Callable[[IntArray, IntArray], dict[int, float]],
+    classes: Sequence[str],
+    *,
+    shares: bool,
+) -> None:
+    """Log a round of which `samples` (b,) were asked about.
+
+    score   `Oracle.score`, for pseudo-labels
+    shares  whether samples have one class, of which the picks have shares
+    """
+    values: dict[str, float] = {"query/seconds": row.seconds["query"]}
+    if shares:
+        given = Counter(labels.current[i].target for i in samples.tolist())
+        values |= {f"picks/share/{name}": given[c] / len(samples) for c, name in enumerate(classes)}
+    tracker.log(values, stage="query", round=row.index)
+    tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
+    curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
+    values = {"labels": float(row.labeled), **curve, **row.metrics}
+    if fit.consistency is not None:
+        rows = np.setdiff1d(np.flatnonzero(fit.consistency.seen > 0), labels.answered)
+        for c, share in score(rows, fit.consistency.pseudo_label[rows]).items():
+            values["pseudo/accuracy" if c < 0 else f"pseudo/accuracy/{classes[c]}"] = share
+    tracker.log(values, stage="evaluate", round=row.index)

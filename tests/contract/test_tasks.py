@@ -1,0 +1,70 @@
+"""The contract of every task: what it refuses, what it opens, and that the loop plays it to the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_al.assemble import open_project, training
+from hybrid_al.errors import InputError
+from hybrid_al.oracles.inbox import INBOXES
+from hybrid_al.query.strategies import STRATEGIES
+from hybrid_al.recipe import parse
+from hybrid_al.tasks import TASKS
+from hybrid_al.train import Schedule
+from tests.helpers.played import play
+from tests.helpers.tiny import recipe_of
+
+
+@pytest.fixture(params=TASKS)
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_it_is_a_frozen_dataclass_whose_defaults_are_enough(task: str) -> None:
+    made = TASKS[task]()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.strata = True  # type: ignore[misc]
+    assert set(made.baselines) <= set(STRATEGIES) and made.units[0] == "labels"
+
+
+def test_data_of_another_task_is_refused(task: str, tmp_path: Path) -> None:
+    for other in TASKS:
+        plain = {**recipe_of(task), "data": recipe_of(other)["data"]}
+        if other == task:
+            open_project(parse(plain), run_dir=tmp_path / other)
+        else:
+            with pytest.raises(InputError):
+                open_project(parse(plain), run_dir=tmp_path / other)
+
+
+def test_what_it_opens_fits_the_data(task: str, tmp_path: Path) -> None:
+    project = open_project(parse(recipe_of(task)), run_dir=tmp_path / "run")
+    made, setting, dataset = project.task, project.setting, project.dataset
+    assert made.answered(dataset).shape == (len(dataset.manifest),) and made.answered(dataset).all()
+    known, schedule = made.objectives(setting)
+    assert "mean_teacher" in known and isinstance(schedule, Schedule)
+    assert json.loads(json.dumps(made.inbox(setting, dataset)))["name"] in INBOXES
+    importlib.import_module(made.learner_code(setting))
+    with pytest.raises(InputError):
+        made.check_metric("here", "test/loudness", dataset) if task == "segmentation" else made.check_metric(
+            "here", "train/auroc", dataset
+        )
+    made.rehearse(setting, dataset, *training(project.recipe), steps=1)
+    opened, _ = made.open(setting, project.materials())
+    assert opened.regions.at(0).samples(opened.regions.at(0).units[:1]) in dataset.manifest.indices("pool")
+
+
+@pytest.mark.slow
+def test_the_loop_plays_it_to_the_end(task: str, tmp_path: Path) -> None:
+    project = play(tmp_path / "run", recipe_of(task))
+    rounds = project.run.rounds()
+    assert len(rounds) == 2 and rounds[-1].labeled == 6
+    assert all(np.isfinite(value) for value in rounds[-1].metrics.values() if value is not None)
+    again = play(tmp_path / "again", recipe_of(task))
+    assert [r.query for r in again.run.rounds()] == [r.query for r in rounds]
