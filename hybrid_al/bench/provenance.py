@@ -27,24 +27,28 @@ def versions() -> dict[str, str]:
 
 
 def code_digest(roots: Iterable[str]) -> str:
-    """Digest of the code that some modules run: they and all that they import of ours.
+    """Digest of the code that some modules run: the definitions in them and in all that they import of ours.
 
-    Comments, docstrings, layout and what a strategy says of itself (`about`) do not count; registries (`__init__`) are
-    not followed, so a new strategy changes nothing for the others.
+    Comments, docstrings, layout, what a strategy says of itself (`about`), and where a definition stands do not count:
+    to move one changes nothing. Registries (`__init__`) are not followed, so a new strategy changes nothing for the
+    others.
     """
-    found: dict[str, str] = {}
+    seen: set[str] = set()
+    code: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found[name], imported = _module(name)
+        if name not in seen:
+            seen.add(name)
+            definitions, imported = _module(name)
+            code |= definitions
             waiting += imported
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(sorted(code)).encode()).hexdigest()[:16]
 
 
 @cache
-def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    """(digest of its code, modules of ours that it imports)."""
+def _module(name: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """(a digest of each of its definitions, modules of ours that it imports)."""
     spec = importlib.util.find_spec(name)
     assert spec is not None and spec.origin is not None, name
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
@@ -52,9 +56,11 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.If):
+            node.body = [part for part in node.body if not isinstance(part, ast.Import | ast.ImportFrom)]
         if isinstance(node, ast.ClassDef):
             node.body = [part for part in node.body if not _is_about(part)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+    return frozenset(hashlib.sha256(ast.dump(part).encode()).hexdigest() for part in tree.body), imported
 
 
 def _is_about(node: ast.stmt) -> bool:

@@ -120,6 +120,16 @@ def test_code_that_runs_counts(package: Path, name: str, old: str, new: str, cha
     provenance._module.cache_clear()
 
 
+def test_where_a_definition_stands_does_not_count(package: Path) -> None:
+    before = digest()
+    rule = (package / "rule.py").read_text()
+    (package / "moved.py").write_text(rule)
+    (package / "rule.py").unlink()
+    (package / "loop.py").write_text((package / "loop.py").read_text().replace("rule", "moved"))
+    assert digest() == before
+    provenance._module.cache_clear()
+
+
 def test_the_loop_depends_on_the_learner_and_not_on_the_report() -> None:
     found: set[str] = set()
     waiting = ["hybrid_al.loop", "hybrid_al.learners.frozen"]
