@@ -309,7 +309,7 @@ def reliability_figure(run: RunView) -> Figure | None:
     """Accuracy against the largest probability, as the network says it and calibrated, one view per round and split."""
     traces: list[Trace] = []
     names: list[str] = []
-    what = "pixels" if run.recipe.get("task") == "segmentation" else "samples"
+    what = "pixels" if run.drawable else "samples"
     for r in run.rounds[::-1]:
         for split in (s for s in ("test", "val") if s in r.reliability):
             names.append(f"round {r.index}, {split}")

@@ -15,10 +15,12 @@ import yaml
 from ..core.consistency import Consistency
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
+from ..core.registry import component, named
 from ..core.rundir import RunDir
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
 from ..query.stopping import Stopping
+from ..tasks import TASKS
 from ..track import jsonl
 from ..track.base import shareable
 
@@ -81,6 +83,13 @@ class RunView:
     log: tuple[Mapping[str, object], ...]
     digest: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def drawable(self) -> bool:
+        """Whether answers are drawn on images: then picks have no class, and reliability is of pixels."""
+        spec = self.recipe.get("task", "classification")
+        name, settings = named(spec if isinstance(spec, Mapping) else str(spec))
+        return component(TASKS, "task", name, settings).drawable
 
     @classmethod
     def read(cls, run_dir: Path) -> RunView:

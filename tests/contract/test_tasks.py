@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.assemble import open_project, training
-from hybrid_al.errors import InputError
+from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.oracles.inbox import INBOXES
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.recipe import parse
@@ -31,6 +31,13 @@ def test_it_is_a_frozen_dataclass_whose_defaults_are_enough(task: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.strata = True  # type: ignore[misc]
     assert set(made.baselines) <= set(STRATEGIES) and made.units[0] == "labels"
+
+
+def test_an_unknown_task_and_an_unknown_setting_of_one_are_refused(task: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=f"{task}s'; did you mean '{task}'"):
+        open_project(parse({**recipe_of(task), "task": f"{task}s"}), run_dir=tmp_path)
+    with pytest.raises(UnknownName, match="loudness"):
+        open_project(parse({**recipe_of(task), "task": {"name": task, "loudness": 3}}), run_dir=tmp_path)
 
 
 def test_data_of_another_task_is_refused(task: str, tmp_path: Path) -> None:

@@ -61,7 +61,6 @@ def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_r
         (["loop.budgets=[0, 5]"], r"loop\.budgets"),
         (["seed=one"], r"seed: expected .*integer.*'one'"),
         (["data.image_size=2"], r"image_size"),
-        (["task=detection"], r"task: expected .*'classification'"),
         (["seed"], r"override 'seed': expected key\.path=value"),
         (["track.wandb=3", "track.wandb.mode=off"], r"keys below wandb"),
         (["loop.budgets=[1"], r"expected YAML"),
