@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from .core.consistency import ConsistencyRecorder, Recording
 from .core.learner import Log
@@ -182,13 +183,11 @@ def learn(
     models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
     optimizer, parts = _optimizer(student, schedule), schedule.accumulate
     average = averaging(teacher, student, decay=schedule.ema_decay)
-    peaks = [float(group["lr"]) for group in optimizer.param_groups]
     clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Network]()
+    rates = LambdaLR(optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * (t * cycles % steps) / steps)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
         for t in range(steps):
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * (t * cycles % steps) / steps))
             optimizer.zero_grad(set_to_none=True)
             seen: list[tuple[Views | None, Evidence | None]] = []
             for _ in range(parts):
@@ -199,6 +198,7 @@ def learn(
                 (step.loss if parts == 1 else step.loss / parts).backward()  # type: ignore[no-untyped-call]
                 seen.append((unlabeled, step.evidence))
             optimizer.step()
+            rates.step()
             average(t)
             if t * cycles // steps < (t + 1) * cycles // steps < cycles:
                 snapshots.append(copy.deepcopy(teacher))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from hybrid_al.core.rng import derive_seed
 from hybrid_al.core.rundir import write_arrays
@@ -98,6 +99,7 @@ class _Training:
     state: _State
     whole: nn.Module
     optimizer: torch.optim.Optimizer  # that of the state, wrapped
+    rates: LambdaLR
 
     def load(self, rows: IntArray) -> Tensor:
         """This process's images of a part, ready to be copied to its device."""
@@ -163,8 +165,9 @@ def _begin(job: Job, fabric: Fabric) -> _Training:
     optimizer = torch.optim.AdamW(weights, lr=job.method.lr, weight_decay=job.method.weight_decay, fused=True)
     state = _State(network, optimizer, Records(len(job.store)), _views(job, fabric, 0))
     _restore(job.resume, state, schedule)
+    rates = LambdaLR(optimizer, lambda step: _warm_cosine(step, schedule.total), last_epoch=state.step - 1)
     whole, wrapped = fabric.setup(_Whole(job, network), optimizer)
-    return _Training(job, fabric, schedule, state, whole, wrapped)
+    return _Training(job, fabric, schedule, state, whole, wrapped, rates)
 
 
 def _views(job: Job, fabric: Fabric, epoch: int) -> torch.Generator:
@@ -177,9 +180,6 @@ def _step(training: _Training, parts: Iterator[tuple[IntArray, Tensor]], meter: 
     job, fabric, state = training.job, training.fabric, training.state
     count, total = training.schedule.parts, training.schedule.total
     done = state.step / total
-    rate = job.method.lr * _warm_cosine(state.step, total)
-    for group in training.optimizer.param_groups:
-        group["lr"] = rate
     torch.manual_seed(derive_seed(job.seed, f"pretrain-dropout/{fabric.global_rank}", state.step))
     training.optimizer.zero_grad(set_to_none=True)
     losses = []
@@ -198,8 +198,10 @@ def _step(training: _Training, parts: Iterator[tuple[IntArray, Tensor]], meter: 
         meter.images += len(rows)
     value = sum(losses) / count
     if not math.isfinite(value):
+        rate = float(training.optimizer.param_groups[0]["lr"])
         raise HybridALError(f"pretraining step {state.step}: the loss is {value} at learning rate {rate:.2e}")
     training.optimizer.step()
+    training.rates.step()
     job.method.after_step(state.network, done)
     state.losses.append(value)
     state.step += 1
