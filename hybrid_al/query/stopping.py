@@ -69,13 +69,11 @@ def signals(before_M: IntArray, probs_MC: FloatArray, labels: tuple[int, int, in
 
 def kappa(first_M: IntArray, second_M: IntArray) -> float:
     """Cohen's kappa of two models' classes (M,), in [-1, 1]; 1 where they agree on every sample."""
-    same = float(np.mean(first_M == second_M))
-    if same == 1:
-        return 1.0
-    size = int(max(first_M.max(), second_M.max())) + 1
-    shares = [np.bincount(classes, minlength=size) / len(classes) for classes in (first_M, second_M)]
-    by_chance = float(shares[0] @ shares[1])
-    return (same - by_chance) / (1 - by_chance)
+    from sklearn.metrics import cohen_kappa_score
+
+    if (first_M == second_M).all():
+        return 1.0  # of a single class it would be 0 / 0
+    return float(cohen_kappa_score(first_M, second_M))
 
 
 def expected_gain(before_M: IntArray, probs_MC: FloatArray, labels: tuple[int, int, int]) -> float:
