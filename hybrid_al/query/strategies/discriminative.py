@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from ...core.embeddings import Metric
 from ...core.types import FloatArray, Need, Query
@@ -73,17 +71,10 @@ class Discriminative:
 
 def unlike(taken_TD: FloatArray, pool_RD: FloatArray, asked_MD: FloatArray, strength: float) -> FloatArray:
     """Log odds (M,) of being of the pool rather than taken, by a logistic regression in which both weigh the same."""
+    from sklearn.linear_model import LogisticRegression
+
     rows = np.concatenate([taken_TD, pool_RD]).astype(np.float64)
-    sign = np.repeat([-1.0, 1.0], [len(taken_TD), len(pool_RD)])
-    weight = np.repeat([0.5 / len(taken_TD), 0.5 / len(pool_RD)], [len(taken_TD), len(pool_RD)])
-    penalty = 1 / (strength * len(rows))
-
-    def loss(x: FloatArray) -> tuple[float, FloatArray]:
-        agreed = sign * (rows @ x[:-1] + x[-1])
-        pull = -weight * sign * expit(-agreed)
-        value = float(weight @ np.logaddexp(0, -agreed) + penalty * x[:-1] @ x[:-1] / 2)
-        return value, np.append(pull @ rows + penalty * x[:-1], pull.sum())
-
-    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", options={"gtol": 1e-6})
-    odds: FloatArray = asked_MD @ found.x[:-1] + found.x[-1]
+    side = np.repeat([0, 1], [len(taken_TD), len(pool_RD)])
+    model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-6, max_iter=15_000).fit(rows, side)
+    odds: FloatArray = model.decision_function(asked_MD.astype(np.float64))
     return odds
