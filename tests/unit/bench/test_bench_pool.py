@@ -22,6 +22,8 @@ def work(task: str) -> str:
         raise ValueError(f"no {rest}\nand more")
     if kind == "die":
         os.abort()
+    if kind == "unsendable":
+        return (letter for letter in rest)  # type: ignore[return-value]
     if kind == "threads":
         return os.environ["OMP_NUM_THREADS"]
     if kind == "linger":
@@ -39,7 +41,20 @@ def test_failures_do_not_stop_the_rest(jobs: int) -> None:
     failures = sorted(d.failure for d in done if d.failure is not None)
     assert failures[0] == "ValueError: no bread and more"
     assert len(failures) == 3
-    assert all("died" in f for f in failures[1:])
+    assert all("died" in f and "SIGABRT" in f for f in failures[1:])
+
+
+def test_a_result_that_cannot_be_sent_is_its_failure_alone() -> None:
+    bad, good = run_all(work, ["unsendable:bread", "a"], 1)
+    assert bad.failure is not None and "generator" in bad.failure and good.result == "A"
+
+
+def test_who_stops_listening_ends_the_workers(tmp_path: Path) -> None:
+    done, note = run_all(work, [f"linger:{tmp_path / 'pid'}", "a"], 2), tmp_path / "pid"
+    assert next(done).result == "A"
+    worker = _written(note)
+    done.close()  # type: ignore[attr-defined]
+    assert not _alive(worker)
 
 
 def test_nothing_starts_once_told_to_stop() -> None:
@@ -63,16 +78,34 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
     code += f"list(run_all(work, ['linger:{note}'], 1))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
-    deadline = time.monotonic() + 60
-    while not (note.is_file() and note.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    worker = int(note.read_text())
+    worker, deadline = _written(note), time.monotonic() + 60
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     while _alive(worker):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
+    code += f"list(run_all(work, ['linger:{note}'], 1))"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, start_new_session=True, stderr=subprocess.PIPE
+    )
+    worker = _written(note)
+    os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: the whole group
+    _, error = parent.communicate(timeout=20)
+    assert b"KeyboardInterrupt" in error and not _alive(worker)
+
+
+def _written(note: Path) -> int:
+    """The process id that a worker has written, once it has."""
+    deadline = time.monotonic() + 60
+    while not (note.is_file() and note.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return int(note.read_text())
 
 
 def _alive(pid: int) -> bool:
