@@ -1,4 +1,4 @@
-"""k-means: seeds, Lloyd's iterations (what faiss gives, bit for bit), and large pools coarse to fine."""
+"""k-means: seeds, Lloyd's iterations by faiss, and large pools coarse to fine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from ..core.types import BoolArray, FloatArray, IntArray
+from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from .distances import PAIRS, TINY, Rows, as_tensor, draw, inner_products, mean_row
 from .threads import alone, side_by_side
@@ -23,55 +23,24 @@ STEP = 4096  # rows that faiss looks at together: steps of it are split without 
 
 @alone()
 def lloyd(rows_ND: FloatArray, centroids_KD: FloatArray, iterations: int) -> tuple[FloatArray, IntArray]:
-    """Centroids (K, D) after so many iterations, or at rest, and the nearest one of each row (N,); K <= N.
+    """Centroids (K, D) after so many iterations of faiss, and the nearest one of each row (N,); K <= N.
 
-    Clusters that kept their members keep their mean. Lloyd, Least Squares Quantization in PCM (1982). Distances are
-    computed on the GPU where there is one, sums always in the order of the rows. Rows are to be centred (|a - b|^2
-    is expanded). Time O(iterations N K D), memory O(N + K D) beside the rows. To search only for centroids that moved
-    would save half of it but change ties: the last bits of a matrix product depend on where in it a row stands.
+    Lloyd, Least Squares Quantization in PCM (1982); a cluster without rows gets a half of one that has many. Rows are
+    to be centred (|a - b|^2 is expanded). Time O(iterations N K D) on one thread, memory O(N + K D) beside the rows.
     """
-    k = len(centroids_KD)
-    closest = _closest(rows_ND)
-    if k == len(rows_ND):
-        return rows_ND.copy(), closest(rows_ND)
-    centroids, cluster, changed = centroids_KD.copy(), closest(centroids_KD), np.ones(k, dtype=bool)
-    for _ in range(iterations):
-        before, sizes = cluster, np.bincount(cluster, minlength=k)
-        if sizes.all():
-            centroids[changed] = _means(rows_ND, cluster, changed, sizes)
-            cluster = closest(centroids)
-            changed = np.zeros(k, dtype=bool)
-            changed[before[before != cluster]] = changed[cluster[before != cluster]] = True
-            if not changed.any():
-                break
-        else:  # seldom
-            centroids, changed = _by_faiss(rows_ND, centroids), np.ones(k, dtype=bool)
-            cluster = closest(centroids)
-    return centroids, cluster
-
-
-def _means(rows: FloatArray, cluster: IntArray, wanted: BoolArray, sizes: IntArray) -> FloatArray:
-    """Means of the wanted clusters, none of them empty: float32 sums in the order of the rows, as in faiss."""
-    members = np.flatnonzero(wanted[cluster])
-    order = members[np.argsort(cluster[members], kind="stable")]
-    ends = np.concatenate([[0], np.cumsum(sizes[wanted])])
-    ones = np.ones(len(order), dtype=np.float32)
-    sums = scipy.sparse.csr_array((ones, order, ends), shape=(len(ends) - 1, len(rows))) @ rows
-    means: FloatArray = sums * (np.float32(1) / sizes[wanted].astype(np.float32))[:, None]
-    return means
-
-
-def _by_faiss(rows: FloatArray, centroids: FloatArray) -> FloatArray:
-    """One iteration of faiss, which gives a centroid without rows a half of a cluster that has many."""
     import faiss
 
     clustering = faiss.Kmeans(
-        rows.shape[1], len(centroids), niter=1, min_points_per_centroid=1, max_points_per_centroid=len(rows)
+        rows_ND.shape[1],
+        len(centroids_KD),
+        niter=iterations,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(rows_ND),
     )
     with _faiss_alone():
-        clustering.train(rows, init_centroids=centroids)
-    found: FloatArray = np.asarray(clustering.centroids)
-    return found
+        clustering.train(rows_ND, init_centroids=centroids_KD)
+        nearest: IntArray = clustering.index.search(rows_ND, 1)[1][:, 0]
+    return np.asarray(clustering.centroids), nearest
 
 
 @contextmanager
