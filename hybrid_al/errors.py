@@ -17,7 +17,12 @@ class InputError(HybridALError):
 
     def __init__(self, where: object, expected: str, came: str) -> None:
         super().__init__(f"{where}: expected {expected}, got {came}")
-        self.where = str(where)
+        self.where, self.expected, self.came = str(where), expected, came
+
+    def at(self, where: object) -> InputError:
+        """The same error, said of another place."""
+        self.where, self.args = str(where), (f"{where}: expected {self.expected}, got {self.came}",)
+        return self
 
 
 class UnknownName(InputError):

@@ -363,7 +363,8 @@ def _translate(error: ValidationError, where: object) -> InputError:
     place = f"{where}: {'.'.join(keys)}"
     if first["type"] == "extra_forbidden":
         return UnknownName(f"{where}: {'.'.join(keys[:-1]) or 'top level'}", keys[-1], _fields(keys[:-1]))
-    return InputError(place, first["msg"][:1].lower() + first["msg"][1:], repr(first["input"])[:80])
+    expected = first["msg"].removeprefix("Input should be ")
+    return InputError(place, expected[:1].lower() + expected[1:], repr(first["input"])[:80])
 
 
 def _fields(keys: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from .core.consistency import ConsistencyRecorder, Recording
 from .core.learner import Log
+from .core.registry import Amount, Count, Decay, Share, hyperparameters
 from .core.rng import derive, derive_seed
 from .core.types import IntArray
 from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
@@ -31,6 +32,7 @@ from .semi.prior import Prior
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Schedule:
     """How long and how fast a fit trains.
 
@@ -50,33 +52,32 @@ class Schedule:
     cycles         of the cosine; the network at the end of each is a member too (snapshots, Huang et al., ICLR 2017)
     """
 
-    steps: int = 150
-    min_steps: int = 100
-    steps_per_label: float = 5.0
-    batch: int = 32
-    ratio: int = 3
-    lr_head: float = 3e-3
-    lr_encoder: float = 3e-4
-    weight_decay: float = 1e-2
-    ema_decay: float = 0.98
+    steps: Count = 150
+    min_steps: Count = 100
+    steps_per_label: Amount = 5.0
+    batch: Count = 32
+    ratio: Count = 3
+    lr_head: Amount = 3e-3
+    lr_encoder: Amount = 3e-4
+    weight_decay: Amount = 1e-2
+    ema_decay: Share = 0.98
     balanced: bool = True
     record: Recording = field(default_factory=Recording)
     start: Literal["stage0", "last"] = "stage0"
-    accumulate: int = 1
+    accumulate: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    prior: float = 0.0
-    members: int = 1
-    cycles: int = 1
+    prior: Decay = 0.0
+    members: Count = 1
+    cycles: Count = 1
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no training can be made of."""
-        for name in ("steps", "min_steps", "batch", "ratio", "accumulate", "members", "cycles"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name}", "1 or more", str(getattr(self, name)))
+        """Refuse more cycles than steps."""
         if self.cycles > min(self.steps, self.min_steps):
-            raise InputError("train.cycles", "a step each at least", f"{self.cycles} cycles in {self.min_steps} steps")
-        if not 0 <= self.prior < 1:
-            raise InputError("train.prior", "a share below 1", str(self.prior))
+            raise InputError(
+                "Schedule.cycles",
+                "a step each at least",
+                f"{self.cycles} cycles in {min(self.steps, self.min_steps)} steps",
+            )
 
     def length(self, labels: int) -> int:
         """Steps for a number of labels."""

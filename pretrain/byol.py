@@ -10,6 +10,7 @@ from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from hybrid_al.core.registry import Amount, Count, Positive, Share, hyperparameters
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
@@ -17,6 +18,7 @@ from .base import Loss, dim_of, follow, rising, teacher_of, two_views
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class BYOL:
     """Squared distance of unit vectors, in both directions; section 3.1 of the paper.
 
@@ -26,14 +28,14 @@ class BYOL:
     optimiser    AdamW in the place of LARS, which the paper needs for batches of thousands; lr as for SimCLR
     """
 
-    epochs: int = 8
-    batch: int = 256
-    accumulate: int = 1
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    momentum: float = 0.99
-    hidden: int = 512
-    out: int = 128
+    epochs: Count = 8
+    batch: Count = 256
+    accumulate: Count = 1
+    lr: Positive = 2e-3
+    weight_decay: Amount = 1e-4
+    momentum: Share = 0.99
+    hidden: Count = 512
+    out: Count = 128
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
         """Online encoder, projection and prediction head; the teacher has no prediction head."""

@@ -11,6 +11,7 @@ from lightly.models.utils import select_most_similar
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from hybrid_al.core.registry import Amount, Count, Positive, Share, hyperparameters
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
@@ -19,6 +20,7 @@ from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DenseCL:
     """Image-level and dense InfoNCE against a momentum encoder; section 3, equations 1 to 4 of the paper.
 
@@ -33,16 +35,16 @@ class DenseCL:
     optimiser    AdamW in the place of SGD with momentum
     """
 
-    epochs: int = 8
-    batch: int = 256
-    accumulate: int = 1
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    share: float = 0.5
-    temperature: float = 0.2
-    momentum: float = 0.99
-    hidden: int = 512
-    out: int = 128
+    epochs: Count = 8
+    batch: Count = 256
+    accumulate: Count = 1
+    lr: Positive = 2e-3
+    weight_decay: Amount = 1e-4
+    share: Share = 0.5
+    temperature: Positive = 0.2
+    momentum: Share = 0.99
+    hidden: Count = 512
+    out: Count = 128
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
         """The encoder, a head for images and one for places, and the slow copies of all three."""

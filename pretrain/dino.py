@@ -12,6 +12,7 @@ from lightly.models.modules import DINOProjectionHead
 from lightly.models.modules.center import Center
 from torch import Tensor, nn
 
+from hybrid_al.core.registry import Amount, Count, Positive, Share, Whole, hyperparameters
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
@@ -19,6 +20,7 @@ from .base import Loss, dim_of, follow, rising, two_views
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DINO:
     """Cross-entropy between the codes of teacher and student for two views; section 3.1, algorithm 1 of the paper.
 
@@ -35,20 +37,20 @@ class DINO:
     frozen        epochs in which the last layer of the head stays as it is; 1 as in the paper's code
     """
 
-    epochs: int = 8
-    batch: int = 256
-    accumulate: int = 1
-    lr: float = 5e-4
-    weight_decay: float = 0.04
-    codes: int = 1024
-    hidden: int = 512
-    bottleneck: int = 256
+    epochs: Count = 8
+    batch: Count = 256
+    accumulate: Count = 1
+    lr: Positive = 5e-4
+    weight_decay: Amount = 0.04
+    codes: Count = 1024
+    hidden: Count = 512
+    bottleneck: Count = 256
     batch_norm: bool = True
-    student_temperature: float = 0.1
-    teacher_temperature: float = 0.04
-    centering: float = 0.9
-    momentum: float = 0.99
-    frozen: int = 1
+    student_temperature: Positive = 0.1
+    teacher_temperature: Positive = 0.04
+    centering: Share = 0.9
+    momentum: Share = 0.99
+    frozen: Whole = 1
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
         """Teacher (`encoder`, `head`), student, and the centre of the teacher's outputs."""

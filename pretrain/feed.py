@@ -34,15 +34,8 @@ class Schedule:
     def of(cls, method: Method, pool: int, world: int = 1) -> Schedule:
         """The schedule of a method for a pool of so many images; a smaller pool is one batch, as far as it divides.
 
-        Errors: numbers that are none, a batch that does not divide, fewer than two images a process and part.
+        Errors: a batch that does not divide, fewer than two images a process and part.
         """
-        for name, value in (("epochs", method.epochs), ("accumulate", method.accumulate)):
-            if value < 1:
-                raise InputError(f"pretrain.{name}", "at least 1", str(value))
-        if not 0 < method.lr < np.inf:
-            raise InputError("pretrain.lr", "a number above 0", str(method.lr))
-        if not 0 <= method.weight_decay < np.inf:
-            raise InputError("pretrain.weight_decay", "a number of at least 0", str(method.weight_decay))
         shares = world * method.accumulate
         named = f"{world} processes x accumulate={method.accumulate}"
         if method.batch % shares:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from lightly.models.modules import MaskedVisionTransformerTIMM
 from lightly.models.modules.masked_vision_transformer_decoder_timm import MaskedVisionTransformerDecoderTIMM
 from lightly.models.utils import get_at_index, normalize_mean_var, patchify, repeat_token, set_at_index
+from pydantic import Field
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
 from hybrid_al.data.views.draws import rand
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
@@ -21,6 +23,7 @@ from .base import Loss
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MAE:
     """Mean squared error on the pixels of masked patches; section 3 of the paper.
 
@@ -33,15 +36,15 @@ class MAE:
                       own start is fixed sine-cosine positions
     """
 
-    epochs: int = 40
-    batch: int = 256
-    accumulate: int = 1
-    lr: float = 1.5e-3
-    weight_decay: float = 0.05
-    mask: float = 0.75
-    width: int = 128
-    depth: int = 2
-    heads: int = 4
+    epochs: Count = 40
+    batch: Count = 256
+    accumulate: Count = 1
+    lr: Positive = 1.5e-3
+    weight_decay: Amount = 0.05
+    mask: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    width: Count = 128
+    depth: Count = 2
+    heads: Count = 4
     normalize: bool = True
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:

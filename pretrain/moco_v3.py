@@ -10,6 +10,7 @@ from lightly.models.modules import MoCoProjectionHead
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from hybrid_al.core.registry import Amount, Count, Positive, Share, hyperparameters
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
@@ -17,6 +18,7 @@ from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of, tw
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MoCoV3:
     """InfoNCE between queries and the keys of a momentum encoder, both ways; section 3, algorithm 1 of the paper.
 
@@ -27,15 +29,15 @@ class MoCoV3:
                  section 4.2 freezes it against instabilities of batches of thousands
     """
 
-    epochs: int = 8
-    batch: int = 256
-    accumulate: int = 1
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    temperature: float = 0.2
-    momentum: float = 0.99
-    hidden: int = 512
-    out: int = 128
+    epochs: Count = 8
+    batch: Count = 256
+    accumulate: Count = 1
+    lr: Positive = 2e-3
+    weight_decay: Amount = 1e-4
+    temperature: Positive = 0.2
+    momentum: Share = 0.99
+    hidden: Count = 512
+    out: Count = 128
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
         """Encoder, projection head of three layers, prediction head of two; the teacher has no prediction head."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
@@ -17,6 +18,7 @@ TURNS = 4
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Rotation:
     """Cross-entropy over the four rotations of each image, all of them in every batch; section 2 of the paper.
 
@@ -27,11 +29,11 @@ class Rotation:
     optimiser  AdamW in the place of SGD with momentum
     """
 
-    epochs: int = 15
-    batch: int = 128
-    accumulate: int = 1
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
+    epochs: Count = 15
+    batch: Count = 128
+    accumulate: Count = 1
+    lr: Positive = 1e-3
+    weight_decay: Amount = 1e-4
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
         """The encoder and one linear layer."""

@@ -10,6 +10,7 @@ from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor, nn
 
+from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
@@ -17,6 +18,7 @@ from .base import Loss, dim_of, two_views
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class SimCLR:
     """Normalised temperature-scaled cross-entropy over a batch of view pairs; section 2.1 of the paper.
 
@@ -24,14 +26,14 @@ class SimCLR:
     optimiser    AdamW in the place of LARS, which the paper needs for batches of thousands
     """
 
-    epochs: int = 8
-    batch: int = 256
-    accumulate: int = 1
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    temperature: float = 0.2
-    hidden: int = 512
-    out: int = 128
+    epochs: Count = 8
+    batch: Count = 256
+    accumulate: Count = 1
+    lr: Positive = 2e-3
+    weight_decay: Amount = 1e-4
+    temperature: Positive = 0.2
+    hidden: Count = 512
+    out: Count = 128
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
         """The encoder and a projection head of two layers; section 4.2."""

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError, UnknownName
+from .registry import Amount, Decay, Share, hyperparameters
 from .types import FloatArray, IntArray
 
 PARTS = ("disagreement", "flips", "divergence")
@@ -25,6 +26,7 @@ Distance = Literal["jensen_shannon", "kullback_leibler"]
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Recording:
     """What of a training goes into the record, and how it is read; what each is worth: benchmarks/RESULTS.md, "record".
 
@@ -40,22 +42,13 @@ class Recording:
     carry    share of the last round's record that stays where both have seen a row, in [0, 1); 0 = replacement
     """
 
-    decay: float = 0.9
-    skip: float = 0.0
+    decay: Share = 0.9
+    skip: Decay = 0.0
     witness: Witness = "objective"
-    shrink: float = 0.0
+    shrink: Amount = 0.0
     within: Literal["all", "class"] = "all"
-    carry: float = 0.0
+    carry: Decay = 0.0
     distance: Distance = "jensen_shannon"
-
-    def __post_init__(self) -> None:
-        """Refuse numbers out of their ranges."""
-        ranges = {"decay": 0 <= self.decay <= 1, "skip": 0 <= self.skip < 1, "carry": 0 <= self.carry < 1}
-        for name, fits in ranges.items():
-            if not fits:
-                raise InputError(f"train.record.{name}", "a share", str(getattr(self, name)))
-        if not (np.isfinite(self.shrink) and self.shrink >= 0):
-            raise InputError("train.record.shrink", "0 visits or more", str(self.shrink))
 
     def visits(self, seen: IntArray) -> FloatArray:
         """What the running means of rows seen so often rest on (N,): 1 + decay + decay^2 + ... for each visit."""

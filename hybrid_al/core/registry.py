@@ -1,13 +1,16 @@
-"""Components by name: how a registry and the keys of a recipe become an object."""
+"""Components by name: how a registry and the keys of a recipe become an object, and the ranges of its settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import InputError, UnknownName
 
@@ -21,30 +24,166 @@ def named(spec: Spec) -> tuple[str, dict[str, object]]:
     settings: dict[str, object] = {"name": spec} if isinstance(spec, str) else dict(spec)
     return str(settings.pop("name", "")), settings
 
+LARGEST = 1_000_000_000  # more than any pool, batch or training has of anything
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+"""A whole number of 1 or more."""
+Whole = Annotated[int, Field(ge=0, le=LARGEST)]
+"""A whole number of 0 or more."""
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+"""A number above 0."""
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
+"""A number of 0 or more."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number of 0 to 1."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""A number of 0 or more and below 1: what is kept at each step, or left out of a whole."""
+Part = Annotated[float, Field(gt=0, le=1)]
+"""A number above 0 and up to 1."""
+Several = Annotated[int, Field(ge=2, le=LARGEST)]
+"""A whole number of 2 or more, of what is compared with another of its kind."""
+Width = Annotated[float, Field(ge=1e-6, le=1e6)]
+"""The width of a kernel, by whose square distances are divided."""
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+def member(registry: Mapping[str, T], where: str, name: str) -> T:
+    """`registry[name]`, or the object `package.module:name` from outside; an unknown name is an error."""
+    if ":" in name:
+        return cast(T, _outside(where, name))
+    if name not in registry:
+        raise UnknownName(where, name, registry)
+    return registry[name]
+
 
 def component(registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object]) -> T:
-    """Build `registry[name](**params)`, or `package.module:Class` from outside; unknown names and keys are errors."""
-    kind = _outside(where, name) if ":" in name else registry.get(name)
-    if kind is None:
-        raise UnknownName(f"{where}.name", name, registry)
-    known = [f.name for f in dataclasses.fields(cast(Any, kind)) if f.init]
+    """Build `registry[name](**params)`, or `package.module:Class` from outside; unknown names and keys are errors.
+
+    What the class itself refuses, which it says of its own name, is said of `where`.
+    """
+    kind: object = member(registry, f"{where}.name", name)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise InputError(f"{where}.name", "a dataclass", name)
+    fields = [f.name for f in dataclasses.fields(kind) if f.init]
     for key in params:
-        if key not in known:
-            raise UnknownName(f"{where} ({name})", key, known)
+        if key not in fields:
+            raise UnknownName(f"{where} ({name})", str(key), fields)
     try:
         return cast(T, TypeAdapter(kind).validate_python(dict(params)))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(k) for k in first["loc"])
-        raise InputError(f"{where}.{key}" if key else where, first["msg"], repr(first["input"])[:80]) from None
+        raise _refusal(where, _hints(cast(Any, kind)), error) from None
+    except InputError as error:
+        own, dot, rest = error.where.partition(".")
+        raise (error.at(f"{where}.{rest}") if dot and own == kind.__name__ else error) from None
 
 
-def _outside(where: str, name: str) -> type[Any]:
+def from_spec(registry: Mapping[str, type[T]], where: str, spec: Spec) -> T:
+    """The component of a name, or of `{name: kmeans, shortlist: 5}`."""
+    return component(registry, where, *named(spec))
+
+
+def hyperparameters(kind: type[T]) -> type[T]:
+    """Under `@dataclass(frozen=True)`: whenever one is made, its fields are held to their annotations.
+
+    So who builds one by hand is told what a recipe would be told. Nothing is converted: `5.0` and `"5"` are no whole
+    numbers. InputError: the first field that is of another type or out of its range, nan and infinity included. What
+    fields must be to each other says the `__post_init__` of the class, which comes after that.
+    """
+    across: Callable[[T], None] | None = getattr(kind, "__post_init__", None)
+    if "__dataclass_fields__" in kind.__dict__:
+        raise TypeError(f"{kind.__name__}: @hyperparameters goes under @dataclass")
+
+    def __post_init__(self: T) -> None:
+        _check(self)
+        if across is not None:
+            across(self)
+
+    setattr(kind, "__post_init__", __post_init__)  # noqa: B010 (a type in general has none)
+    return kind
+
+
+def _check(made: object) -> None:
+    kind: Any = type(made)
+    for name, adapter in _adapters(kind).items():
+        try:
+            adapter.validate_python(getattr(made, name), strict=True)
+        except ValidationError as error:
+            raise _refusal(kind.__name__, _hints(kind), error, name) from None
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return dict(get_type_hints(kind, include_extras=True))
+
+
+@cache
+def _adapters(kind: Any) -> dict[str, TypeAdapter[Any]]:
+    hints = {f.name: _hints(kind)[f.name] for f in dataclasses.fields(kind)}
+    # a dataclass has its own rules, which pydantic lets no one change
+    return {k: TypeAdapter(v, config=None if dataclasses.is_dataclass(v) else STRICT) for k, v in hints.items()}
+
+
+def _outside(where: str, name: str) -> object:
     module, _, attribute = name.partition(":")
     try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{where}.name", "an importable package.module:Class", f"{name} ({error})") from error
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(f"{where}.name", "a dataclass", name)
-    return kind
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(where, "an importable package.module:name", f"{name} ({error})") from error
+
+
+def _refusal(where: str, hints: Mapping[str, object], error: ValidationError, *above: str) -> InputError:
+    """What pydantic found first, in one line of ours."""
+    first = error.errors(include_url=False)[0]
+    path, came = (*above, *first["loc"]), first["input"]
+    if not path:
+        return InputError(where, first["msg"].removeprefix("Input should be "), repr(came)[:80])
+    hint, depth = hints[str(path[0])], 1
+    while depth < len(path) and (inner := _inner(hint)) is not None:
+        hint, depth = inner, depth + 1
+    place = ".".join([where, *map(str, path[:depth])])
+    if get_origin(hint) is Literal:
+        return UnknownName(place, str(came), map(str, get_args(hint)))
+    expected = _expected(hint)
+    if isinstance(came, float) and not math.isfinite(came):
+        expected = expected.replace("a number", "a finite number")
+    elif first["type"] == "less_than_equal" and first["ctx"]["le"] == LARGEST:
+        expected = f"at most {LARGEST}"
+    return InputError(place, expected, repr(came)[:80])
+
+
+def _inner(hint: object) -> object | None:
+    """What a mapping or a sequence holds; None of what holds nothing."""
+    origin, args = get_origin(hint), get_args(hint)
+    holds = isinstance(origin, type) and issubclass(origin, Mapping | Sequence)
+    return (args[0] if args[-1] is ... else args[-1]) if holds and args else None
+
+
+def _expected(hint: object) -> str:
+    """A type and its range in words: "a whole number of 1 or more"."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return " ".join(filter(None, (_expected(args[0]), _range(args[1:]))))
+    if origin is Union or origin is UnionType:
+        return " or ".join(map(_expected, args))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "a mapping of keys"
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return f"a list of {', '.join(_expected(a) for a in args if a is not ...)}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+    return names.get(cast(Any, hint)) or f"a {getattr(hint, '__name__', hint)}"
+
+
+def _range(notes: Sequence[object]) -> str:
+    bounds = {
+        name: value
+        for note in notes
+        for bound in getattr(note, "metadata", [note])
+        for name in ("ge", "gt", "le", "lt")
+        if (value := getattr(bound, name, None)) is not None and value != LARGEST
+    }
+    if "ge" in bounds and "le" in bounds:
+        return f"of {bounds['ge']} to {bounds['le']}"
+    words = {"ge": "of {} or more", "gt": "above {}", "le": "up to {}", "lt": "below {}"}
+    return " and ".join(words[name].format(value) for name, value in bounds.items())

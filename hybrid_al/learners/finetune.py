@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..core.registry import Decay, hyperparameters
 from ..data.loaders import ImageInputs
 from ..models.classifier import Classifier
 from ..semi.base import Objective
@@ -14,10 +15,11 @@ from .network import Foundation, NetworkLearner
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Finetune:
     """Settings of the learner; `dropout` on the features is also what stochastic passes draw from."""
 
-    dropout: float = 0.2
+    dropout: Decay = 0.2
 
     schedule: ClassVar[Schedule] = Schedule()
     frozen: ClassVar[bool] = False

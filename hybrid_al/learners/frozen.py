@@ -14,11 +14,11 @@ import filelock
 import numpy as np
 import torch
 
+from ..core.registry import Count, Decay, Whole, hyperparameters
 from ..core.rundir import seal, sealed
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import ViewPolicy, Views
-from ..errors import InputError
 from ..models.checkpoint import seeded
 from ..models.classifier import Classifier, Standardize
 from ..models.encoder import Encoder
@@ -29,6 +29,7 @@ from .predict import embed
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Frozen:
     """Settings of the learner: how many views of each image are embedded once, and the dropout on them.
 
@@ -37,20 +38,14 @@ class Frozen:
     Queries that compare weak views (`tta_...`) have as many as they ask for: embedded at the first query, then cached.
     """
 
-    weak_views: int = 0
-    strong_views: int = 6
-    dropout: float = 0.2
+    weak_views: Whole = 0
+    strong_views: Count = 6
+    dropout: Decay = 0.2
 
     # strong decay, as a few labels cannot fix 512 weights a class: with 1e-2 in its place more labels made malaria
     # worse (val); measured in benchmarks/RESULTS.md, "Choices made on val"
     schedule: ClassVar[Schedule] = Schedule(steps=300, min_steps=200, lr_head=3e-3, weight_decay=30.0, ratio=7)
     frozen: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse numbers of views that nothing can be drawn from."""
-        for name, least in (("weak_views", 0), ("strong_views", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"learner.{name}", f"{least} or more", str(getattr(self, name)))
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over the embeddings; those of the views are made once and kept in `base.cache` by content."""

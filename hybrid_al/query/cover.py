@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.spatial.distance import pdist
 
 from ..core.embeddings import Metric
 from ..core.types import BoolArray, FloatArray, IntArray
-from ..errors import InputError
 from ..kernels.distances import nearest
 from ..kernels.neighbours import MOST, Rows, neighbours
 from .base import QueryState
 
 if TYPE_CHECKING:
     import torch
+
+Neighbours = Annotated[int, Field(ge=1, le=MOST)]
+"""How many neighbours of each sample a graph of the pool has."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,6 @@ def web(state: QueryState, metric: Metric, m: int, rng: np.random.Generator) -> 
 def is_large(state: QueryState, rows: int) -> bool:
     """Whether the pool has more samples than `rows`."""
     return len(np.union1d(state.candidates, state.labels.labeled)) > rows
-
-
-def check_rows(where: str, rows: int, m: int | None = None) -> None:
-    """Refuse samples of the pool that hold nothing, and graphs of no or too many neighbours."""
-    if not isinstance(rows, int) or rows < 1:
-        raise InputError(f"{where}.rows", "a whole number of 1 or more", repr(rows))
-    if m is not None and not (isinstance(m, int) and 1 <= m <= MOST):
-        raise InputError(f"{where}.neighbours", f"a whole number of 1 to {MOST}", repr(m))
 
 
 def cosine(squared: torch.Tensor) -> torch.Tensor:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from ..core.registry import Amount, Count, hyperparameters
 from ..core.rng import derive
 from ..core.types import FloatArray, IntArray, Round
 from ..errors import InputError
@@ -18,6 +21,7 @@ AGREEMENT, GAIN = "stop/agreement", "stop/expected_gain"
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Stopping:
     """What counts as enough; both must hold. Reads no label of the holdout.
 
@@ -28,16 +32,10 @@ class Stopping:
     enforce            end the loop there; else it is only said
     """
 
-    agreement: float = 0.99
-    rounds: int = 3
-    gain: float = 0.002
+    agreement: Annotated[float, Field(ge=-1, le=1)] = 0.99
+    rounds: Count = 3
+    gain: Amount = 0.002
     enforce: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse limits that say nothing."""
-        if not (-1 <= self.agreement <= 1 and self.gain >= 0 and self.rounds >= 1):
-            came = f"agreement {self.agreement}, rounds {self.rounds}, gain {self.gain}"
-            raise InputError("loop.stop", "agreement in [-1, 1], 1 round or more, gain of 0 or more", came)
 
     def enough(self, rounds: Sequence[Round]) -> bool:
         """Whether the last of the committed rounds says so."""

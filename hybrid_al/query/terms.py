@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import get_args
 
 import numpy as np
 
 from ..core.consistency import ALL_PARTS, PARTS
+from ..core.registry import Amount, member
 from ..core.types import FloatArray, IntArray, Need, PredictionBatch
-from ..errors import InputError, UnknownName
+from ..errors import InputError
 from ..kernels.distances import typicality
 from ..scores import samples as scores
 from .base import QueryState
@@ -73,28 +73,38 @@ TERMS: dict[str, Term] = {
 }
 
 
-def check_terms(where: str, weights: Mapping[str, float], fusion: str) -> None:
-    """Refuse unknown terms, weights that say nothing and unknown fusions."""
+Weights = Mapping[str, Amount]
+"""Weights of terms, by their names in `TERMS` or as `package.module:term`: a `Term` from outside."""
+
+
+def term(name: str, where: str = "term") -> Term:
+    """The term of a name, or a `Term` from outside: `package.module:term`."""
+    found = member(TERMS, where, name)
+    if not isinstance(found, Term):
+        raise InputError(where, "a Term (needs and score)", f"{name}, {type(found).__name__}")
+    return found
+
+
+def check_terms(where: str, weights: Weights) -> None:
+    """Refuse unknown terms, and weights that say nothing."""
     for name in weights:
-        if name not in TERMS:
-            raise UnknownName(where, name, TERMS)
-    scores.check_weights(weights)
-    if fusion not in get_args(scores.Fusion):
-        raise UnknownName("fusion", str(fusion), get_args(scores.Fusion))
+        term(name, where)
+    if not any(weights.values()):
+        raise InputError(where, "one weight above 0 at least", str(dict(weights)))
 
 
-def term_needs(weights: Mapping[str, float]) -> frozenset[Need]:
+def term_needs(weights: Weights) -> frozenset[Need]:
     """What the terms read that count; a weight of zero leaves its term out, and its cost."""
-    return frozenset[Need]().union(*(TERMS[name].needs for name, weight in weights.items() if weight > 0))
+    return frozenset[Need]().union(*(term(name).needs for name, weight in weights.items() if weight > 0))
 
 
 def fused_terms(
-    state: QueryState, weights: Mapping[str, float], fusion: scores.Fusion = "mean"
+    state: QueryState, weights: Weights, fusion: scores.Fusion = "mean"
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
     """The fused score of the candidates (M,), and each counting term's mid-rank (M,)."""
     counting = {name: weight for name, weight in weights.items() if weight > 0}
-    terms = {name: TERMS[name].score(state) for name in counting}
-    return scores.fuse(terms, counting, fusion), {name: scores.mid_ranks(term) for name, term in terms.items()}
+    terms = {name: term(name).score(state) for name in counting}
+    return scores.fuse(terms, counting, fusion), {name: scores.mid_ranks(values) for name, values in terms.items()}
 
 
 def predicted_once(state: QueryState) -> QueryState:

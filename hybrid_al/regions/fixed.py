@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from ..core.registry import Count, Positive, hyperparameters
 from ..core.types import BoolArray, IntArray
-from ..errors import InputError
 from .base import MOST_PARTS
 
 
@@ -31,15 +32,11 @@ class Image:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Windows:
     """Squares of `side` pixels of the network's size, from the upper left; what is left at the far edges is smaller."""
 
-    side: int = 16
-
-    def __post_init__(self) -> None:
-        """Refuse windows without pixels."""
-        if self.side < 1:
-            raise InputError("segmentation.unit.side", "1 pixel or more", str(self.side))
+    side: Count = 16
 
     def parts(self, pixels: npt.NDArray[np.uint8], shown: BoolArray) -> IntArray:
         """See `Unit.parts`."""
@@ -50,21 +47,15 @@ class Windows:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Superpixels:
     """SLIC (Achanta et al., TPAMI 2012) by scikit-image, in CIELAB: about `count` pieces of like colour an image.
 
     compactness  weight of nearness against colour (scikit-image's: 10)
     """
 
-    count: int = 16
-    compactness: float = 10.0
-
-    def __post_init__(self) -> None:
-        """Refuse what SLIC cannot make."""
-        if not 1 <= self.count <= MOST_PARTS:
-            raise InputError("segmentation.unit.count", f"1 to {MOST_PARTS} superpixels", str(self.count))
-        if not 0 < self.compactness < np.inf:
-            raise InputError("segmentation.unit.compactness", "a number above 0", str(self.compactness))
+    count: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 16
+    compactness: Positive = 10.0
 
     def parts(self, pixels: npt.NDArray[np.uint8], shown: BoolArray) -> IntArray:
         """See `Unit.parts`; of the picture without its padding."""

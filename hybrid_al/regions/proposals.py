@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from ..core.registry import Count, Part, hyperparameters
 from ..errors import InputError
 from ..scores.pixels import entropy
 from .base import MOST_PARTS
@@ -44,6 +46,7 @@ class BoxUnit(Protocol):
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Ripu:
     """Windows of `side` around any pixel, by region impurity x prediction uncertainty.
 
@@ -53,12 +56,8 @@ class Ripu:
     which two classes are predicted, all are 0 and the paper takes any: here the most uncertain ones follow.
     """
 
-    side: int = 8
-    most: int = 16
-
-    def __post_init__(self) -> None:
-        """Refuse windows without pixels, and more of them than a map has numbers for."""
-        _check(self.side, self.most)
+    side: Count = 8
+    most: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 16
 
     @property
     def largest(self) -> int:
@@ -75,6 +74,7 @@ class Ripu:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Peaks:
     """Boxes around peaks of the uncertainty map.
 
@@ -87,21 +87,15 @@ class Peaks:
     most   boxes of an image at most
     """
 
-    side: int | tuple[int, int] = (4, 12)
-    most: int = 16
-    share: float = 0.5
-    smooth: int = 3
+    side: Count | tuple[Count, Count] = (4, 12)
+    most: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 16
+    share: Part = 0.5
+    smooth: Count = 3
 
     def __post_init__(self) -> None:
-        """Refuse boxes without pixels, a range the wrong way round, and what is no share."""
-        _check(self.smallest, self.most)
+        """Refuse a range the wrong way round."""
         if self.largest < self.smallest:
-            expected = f"a largest side of {self.smallest} or more"
-            raise InputError("segmentation.unit.side", expected, str(self.largest))
-        if not 0 < self.share <= 1:
-            raise InputError("segmentation.unit.share", "a share above 0 and up to 1", str(self.share))
-        if self.smooth < 1:
-            raise InputError("segmentation.unit.smooth", "1 pixel (not at all) or more", str(self.smooth))
+            raise InputError("Peaks.side", f"a largest side of {self.smallest} or more", str(self.largest))
 
     @property
     def smallest(self) -> int:
@@ -218,10 +212,3 @@ def _within(boxes_B4: Tensor, like_BHW: Tensor) -> Tensor:
     rows = torch.arange(like_BHW.shape[1], device=like_BHW.device).view(1, -1, 1)
     columns = torch.arange(like_BHW.shape[2], device=like_BHW.device).view(1, 1, -1)
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-
-
-def _check(side: int, most: int) -> None:
-    if side < 1:
-        raise InputError("segmentation.unit.side", "1 pixel or more", str(side))
-    if not 1 <= most <= MOST_PARTS:
-        raise InputError("segmentation.unit.most", f"1 to {MOST_PARTS} boxes an image", str(most))

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.registry import Count, Part, hyperparameters
 from ..core.types import IGNORE
-from ..errors import InputError
 
 
 def least_confidence(probs_BSCHW: Tensor) -> Tensor:
@@ -147,15 +147,11 @@ class Foreground:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Boundary:
     """Mean over the pixels within `width` pixels of one of another predicted class; over all where there are none."""
 
-    width: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse a band without pixels."""
-        if self.width < 1:
-            raise InputError("reduction.width", "1 pixel or more", str(self.width))
+    width: Count = 2
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`. Padding is no class: an image does not end at a boundary."""
@@ -167,15 +163,11 @@ class Boundary:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Top:
     """Mean over the `share` of the pixels with the largest values, at least one pixel."""
 
-    share: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        if not 0 < self.share <= 1:
-            raise InputError("reduction.share", "a share above 0 and up to 1", str(self.share))
+    share: Part = 0.1
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`."""

@@ -7,10 +7,12 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, class_prior, cross_entropy_step, passes, running_mean
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Debiased:
     """Logit-adjusted cross-entropy on labels (Menon et al. 2021), DebiasPL on the rest (Wang et al. 2022).
 
@@ -26,11 +28,11 @@ class Debiased:
     decay       of that mean, which starts uniform (Wang et al.: 0.999; here 0.98, as for the teacher)
     """
 
-    threshold: float = 0.95
-    weight: float = 1.0
-    adjustment: float = 1.0
-    margin: float = 0.4
-    decay: float = 0.98
+    threshold: Amount = 0.95
+    weight: Amount = 1.0
+    adjustment: Amount = 1.0
+    margin: Amount = 0.4
+    decay: Share = 0.98
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

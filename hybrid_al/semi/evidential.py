@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Labeled, Models, Step, Unlabeled
 
 LARGEST = 15.0  # of a logit in the penalty: its exponential is a count of 3 million
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Evidential:
     """Cross-entropy, and a penalty on evidence for wrong classes. Sensoy et al. (NeurIPS 2018), section 4.
 
@@ -25,8 +27,8 @@ class Evidential:
     weight  of the penalty, which grows from 0 to it over `rampup` of the fit (Sensoy et al.: 1, over ten epochs)
     """
 
-    weight: float = 1.0
-    rampup: float = 0.4
+    weight: Amount = 1.0
+    rampup: Share = 0.4
     uses_unlabeled: ClassVar[bool] = False
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

@@ -8,10 +8,12 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
+from ..core.registry import Amount, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, align, class_prior, cross_entropy_step, passes
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class FixMatch:
     """Cross-entropy on labels plus, where the pseudo-label is confident, on strong views; section 2.2 of the paper.
 
@@ -21,8 +23,8 @@ class FixMatch:
                (ReMixMatch; the paper's section 2.4 names it as an extension); "none" as in the paper
     """
 
-    threshold: float = 0.95
-    weight: float = 1.0
+    threshold: Amount = 0.95
+    weight: Amount = 1.0
     alignment: Literal["none", "labeled", "uniform"] = "none"
     uses_unlabeled: ClassVar[bool] = True
 

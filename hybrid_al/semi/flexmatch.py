@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.registry import Amount, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy_step, passes
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class FlexMatch:
     """FixMatch whose threshold is scaled for each class by how many samples it has won; section 3 of the paper.
 
@@ -23,8 +25,8 @@ class FlexMatch:
     weight     of the unlabeled term (paper: 1)
     """
 
-    threshold: float = 0.95
-    weight: float = 1.0
+    threshold: Amount = 0.95
+    weight: Amount = 1.0
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, passes, running_mean
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class FreeMatch:
     """FixMatch whose threshold is the running mean confidence, lower for rarer classes (the paper's SAT and SAF).
 
@@ -22,9 +24,9 @@ class FreeMatch:
               to 300, so 0.98, as for the teacher: else no threshold would get far from its start)
     """
 
-    weight: float = 1.0
-    fairness: float = 0.01
-    decay: float = 0.98
+    weight: Amount = 1.0
+    fairness: Amount = 0.01
+    decay: Share = 0.98
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

@@ -9,10 +9,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MeanTeacher:
     """Cross-entropy on labels plus the squared distance of class probabilities; section 2 of the paper.
 
@@ -21,8 +23,8 @@ class MeanTeacher:
     rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2) (paper: 40 of 180 epochs or so)
     """
 
-    weight: float = 1.0
-    rampup: float = 0.4
+    weight: Amount = 1.0
+    rampup: Share = 0.4
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

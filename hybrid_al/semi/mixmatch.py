@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from ..core.registry import Amount, Positive, Share, hyperparameters
 from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MixMatch:
     """Cross-entropy on mixed labeled and squared distance on mixed unlabeled samples; section 3 of the paper.
 
@@ -25,10 +27,10 @@ class MixMatch:
                  be a few steps of a fit here: as long as the mean teacher's)
     """
 
-    temperature: float = 0.5
-    alpha: float = 0.75
-    weight: float = 3.0
-    rampup: float = 0.4
+    temperature: Positive = 0.5
+    alpha: Positive = 0.75
+    weight: Amount = 3.0
+    rampup: Share = 0.4
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

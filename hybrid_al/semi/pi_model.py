@@ -9,10 +9,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class PiModel:
     """Cross-entropy on labels plus the squared distance of two passes' class probabilities; section 2.1 of the paper.
 
@@ -24,8 +26,8 @@ class PiModel:
     rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2) (paper: 80 of 300 epochs)
     """
 
-    weight: float = 1.0
-    rampup: float = 0.27
+    weight: Amount = 1.0
+    rampup: Share = 0.27
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

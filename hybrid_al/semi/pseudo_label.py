@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class PseudoLabel:
     """Cross-entropy on labels plus on the weak views' own largest class; Lee 2013, section 2.4.
 
@@ -23,11 +25,11 @@ class PseudoLabel:
                  ln(classes) or more lets all through, as in Lee
     """
 
-    weight: float = 3.0
-    ramp_start: float = 0.1
-    ramp_end: float = 0.6
-    entropy: float = 0.05
-    entropy_end: float = 0.005
+    weight: Amount = 3.0
+    ramp_start: Share = 0.1
+    ramp_end: Share = 0.6
+    entropy: Amount = 0.05
+    entropy_end: Amount = 0.005
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

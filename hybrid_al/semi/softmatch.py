@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.registry import Amount, Share, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, align, cross_entropy_step, passes, running_mean
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class SoftMatch:
     """FixMatch with a truncated Gaussian of the confidence in the place of a threshold; section 3 of the paper.
 
@@ -23,9 +25,9 @@ class SoftMatch:
             teacher, because a fit has 100 to 300)
     """
 
-    weight: float = 1.0
-    width: float = 2.0
-    decay: float = 0.98
+    weight: Amount = 1.0
+    width: Amount = 2.0
+    decay: Share = 0.98
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

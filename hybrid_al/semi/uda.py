@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.registry import Amount, Positive, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy_step, passes
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class UDA:
     """Cross-entropy on labels plus the divergence of strong views from sharpened weak ones; section 2 of the paper.
 
@@ -24,9 +26,9 @@ class UDA:
                  1 / classes to 1, "log" fast, "exp" late (paper: chosen by data set)
     """
 
-    temperature: float = 0.4
-    threshold: float = 0.8
-    weight: float = 1.0
+    temperature: Positive = 0.4
+    threshold: Amount = 0.8
+    weight: Amount = 1.0
     tsa: Literal["none", "linear", "log", "exp"] = "none"
     uses_unlabeled: ClassVar[bool] = True
 

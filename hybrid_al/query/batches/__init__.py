@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-
-from ...errors import UnknownName
+from ...core.registry import from_spec
 from .base import Batch, BatchMaker, BatchParams
 from .clusters import ClusterMarginBatch
 from .constrained import ClassBalancedBatch, KnapsackBatch
@@ -37,13 +35,6 @@ BATCHES: dict[str, type[BatchMaker]] = {
 }
 
 
-def build_batch(params: BatchParams) -> BatchMaker:
-    """The batch maker of a recipe: `{name: kmeans, shortlist: 5}`; an unknown name or parameter is an error."""
-    name = str(params.get("name", ""))
-    if name not in BATCHES:
-        raise UnknownName("batch.name", name, BATCHES)
-    settings = {key: value for key, value in params.items() if key != "name"}
-    known = inspect.signature(BATCHES[name]).parameters
-    for key in settings.keys() - known:
-        raise UnknownName(f"batch {name}", key, known)
-    return BATCHES[name](**settings)
+def build_batch(params: BatchParams, where: str = "batch") -> BatchMaker:
+    """The batch maker of `{name: kmeans, shortlist: 5}`; what is wrong with it is said of `where`."""
+    return from_spec(BATCHES, where, params)

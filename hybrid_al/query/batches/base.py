@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 
-from ...core.embeddings import Metric
 from ...core.types import FloatArray, IntArray, Need
-from ...errors import InputError, UnknownName
+from ...errors import InputError
 from ..base import QueryState
 
 BatchParams = Mapping[str, object]
@@ -64,21 +63,3 @@ def weights_of(name: str, values_M: FloatArray) -> FloatArray:
         raise InputError(f"scores for batch {name}", "finite numbers of 0 or more", str(values_M[bad[0]]))
     weights: FloatArray = values_M.astype(np.float64) if values_M.any() else np.ones(len(values_M))
     return weights
-
-
-def check_whole(where: str, value: object, *, least: int = 1) -> None:
-    """Refuse what is no whole number of `least` or more."""
-    if not isinstance(value, int) or value < least:
-        raise InputError(where, f"a whole number of {least} or more", repr(value))
-
-
-def check_above_zero(where: str, value: float) -> None:
-    """Refuse what is not above 0 and finite."""
-    if not 0 < value < np.inf:
-        raise InputError(where, "a number above 0", repr(value))
-
-
-def check_metric(metric: str) -> None:
-    """Refuse unknown metrics."""
-    if metric not in get_args(Metric):
-        raise UnknownName("batch.metric", str(metric), get_args(Metric))

@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, hyperparameters
 from ...core.types import FloatArray, Need
 from ..base import About, QueryState
-from .base import Batch, best_first, check_metric, check_whole, place_in_group
+from .base import Batch, best_first, place_in_group
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class ClusterMarginBatch:
     """Agglomerative clusters (average linkage) of the best shortlist * budget candidates; one of each in turns.
 
@@ -22,8 +24,8 @@ class ClusterMarginBatch:
     size  mean number of candidates in a cluster
     """
 
-    shortlist: int = 10
-    size: int = 10
+    shortlist: Count = 10
+    size: Count = 10
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -33,12 +35,6 @@ class ClusterMarginBatch:
         time="(shortlist b)^2 (D + log)",
         memory="(shortlist b)^2 / 2",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no shortlist and no cluster can have."""
-        check_whole("batch.shortlist", self.shortlist)
-        check_whole("batch.size", self.size)
-        check_metric(self.metric)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the turns."""

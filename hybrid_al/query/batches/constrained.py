@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 import scipy.optimize
 
+from ...core.registry import Positive, hyperparameters
 from ...core.types import BoolArray, FloatArray, IntArray, Need
-from ...errors import InputError, UnknownName
+from ...errors import InputError
 from ..base import About, QueryState
-from .base import Batch, best_first, check_above_zero
+from .base import Batch, best_first
 
 Solver = Literal["program", "greedy"]
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class ClassBalancedBatch:
     """Best-scored, with classes even among labels and picks as far as the predictions say.
 
@@ -25,7 +27,7 @@ class ClassBalancedBatch:
     program, of which all but C + 1 entries are whole, and adds those greedily; `greedy` adds all of them so.
     """
 
-    strength: float = 0.6
+    strength: Positive = 0.6
     solver: Solver = "program"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
@@ -35,12 +37,6 @@ class ClassBalancedBatch:
         time="program: a linear program of M + C unknowns in 2C + 1 rows; greedy: b M C",
         memory="4 M C",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse weights of nothing and unknown solvers."""
-        check_above_zero("batch.strength", self.strength)
-        if self.solver not in get_args(Solver):
-            raise UnknownName("batch.solver", str(self.solver), get_args(Solver))
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """Best-scored first, ties in random order."""
@@ -103,13 +99,14 @@ def _filled_up(
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KnapsackBatch:
     """`budget` candidates of the largest sum of scores whose answers cost no more than a limit together.
 
     spend  the limit: this share of what as many candidates cost on average; where even the cheapest cost more, these
     """
 
-    spend: float = 1.0
+    spend: Positive = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset({"costs"})
     about: ClassVar[About] = About(
@@ -118,10 +115,6 @@ class KnapsackBatch:
         time="60 M log M",
         memory="M",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse to spend nothing."""
-        check_above_zero("batch.spend", self.spend)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """Best-scored first, ties in random order."""

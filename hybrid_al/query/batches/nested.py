@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, Decay, hyperparameters
 from ...core.types import FloatArray, Need
-from ...errors import InputError
 from ...scores.samples import Fusion
 from ..base import About, QueryState
-from ..terms import check_terms, fused_terms, predicted_once, term_needs
-from .base import Batch, BatchMaker, BatchParams, best_first, check_whole, place_in_group, rest_by_score
+from ..terms import Weights, check_terms, fused_terms, predicted_once, term_needs
+from .base import Batch, BatchMaker, BatchParams, best_first, place_in_group, rest_by_score
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class PerGroupBatch:
     """At most `most` images of a group (patient, volume, slide): the best-scored of each, then another batch maker.
 
     Where the groups hold fewer than the budget in all, the best of the rest fill up. Cost: a sort, and that of `batch`.
     """
 
-    most: int = 1
+    most: Count = 1
     batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
 
     about: ClassVar[About] = About(
@@ -34,14 +34,13 @@ class PerGroupBatch:
     )
 
     def __post_init__(self) -> None:
-        """Refuse caps of nothing and unknown batch makers."""
-        check_whole("batch.most", self.most)
-        _inside(self.batch)
+        """Refuse unknown batch makers."""
+        _inside(self)
 
     @property
     def needs(self) -> frozenset[Need]:
         """What the batch maker inside reads."""
-        return _inside(self.batch).needs
+        return _inside(self).needs
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the batch maker inside."""
@@ -49,12 +48,13 @@ class PerGroupBatch:
         group = state.groups[state.candidates[order]]
         kept = np.sort(order[place_in_group(group) < self.most])
         inside = replace(state, candidates=state.candidates[kept])
-        made = _inside(self.batch).make(inside, values_M[kept], min(budget, len(kept)), rng)
+        made = _inside(self).make(inside, values_M[kept], min(budget, len(kept)), rng)
         note = "; ".join(filter(None, (made.note, f"at most {self.most} of a group")))
         return Batch(rest_by_score(values_M, kept[made.picks], budget, rng), note)
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class TwoStageBatch:
     """The `keep` * budget best-scored, ranked anew by other terms, then another batch maker.
 
@@ -64,8 +64,8 @@ class TwoStageBatch:
     fusion  mean | product | max, see `scores.fuse`
     """
 
-    keep: int = 5
-    score: Mapping[str, float] = field(default_factory=lambda: {"margin": 1.0})
+    keep: Count = 5
+    score: Weights = field(default_factory=lambda: {"margin": 1.0})
     fusion: Fusion = "mean"
     batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
 
@@ -77,27 +77,27 @@ class TwoStageBatch:
     )
 
     def __post_init__(self) -> None:
-        """Refuse to keep nothing, unknown terms and unknown batch makers."""
-        check_whole("batch.keep", self.keep)
-        check_terms("batch.score", self.score, self.fusion)
-        _inside(self.batch)
+        """Refuse unknown terms and batch makers."""
+        check_terms("TwoStageBatch.score", self.score)
+        _inside(self)
 
     @property
     def needs(self) -> frozenset[Need]:
         """What the terms and the batch maker inside read."""
-        return _inside(self.batch).needs | term_needs(self.score)
+        return _inside(self).needs | term_needs(self.score)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the batch maker inside."""
         kept = np.sort(best_first(values_M, rng)[: self.keep * budget])
         inside = predicted_once(replace(state, candidates=state.candidates[kept]))
         values, _ = fused_terms(inside, self.score, self.fusion)
-        made = _inside(self.batch).make(inside, values, budget, rng)
+        made = _inside(self).make(inside, values, budget, rng)
         note = f"of the {len(kept)} best by {' and '.join(self.score).replace('_', ' ')}"
         return Batch(kept[made.picks], "; ".join(filter(None, (made.note, note))))
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class WithoutOutliersBatch:
     """Leave out the candidates that pretraining never came to know, then another batch maker.
 
@@ -108,7 +108,7 @@ class WithoutOutliersBatch:
     share  of the candidates that is left out (the paper tries 0.1 to 0.5)
     """
 
-    share: float = 0.1
+    share: Decay = 0.1
     batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
 
     about: ClassVar[About] = About(
@@ -120,15 +120,13 @@ class WithoutOutliersBatch:
     )
 
     def __post_init__(self) -> None:
-        """Refuse shares that leave nothing, and unknown batch makers."""
-        if not 0 <= self.share < 1:
-            raise InputError("batch.share", "a share in [0, 1)", repr(self.share))
-        _inside(self.batch)
+        """Refuse unknown batch makers."""
+        _inside(self)
 
     @property
     def needs(self) -> frozenset[Need]:
         """The records of stage 0, and what the batch maker inside reads."""
-        return _inside(self.batch).needs | {"stage0"}
+        return _inside(self).needs | {"stage0"}
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the batch maker inside."""
@@ -136,12 +134,12 @@ class WithoutOutliersBatch:
         out = min(int(self.share * len(known)), len(known) - budget)
         kept = np.sort(best_first(known, rng)[: len(known) - out])
         inside = replace(state, candidates=state.candidates[kept])
-        made = _inside(self.batch).make(inside, values_M[kept], budget, rng)
+        made = _inside(self).make(inside, values_M[kept], budget, rng)
         return Batch(kept[made.picks], "; ".join(filter(None, (made.note, f"{out} outliers left out"))))
 
 
-def _inside(params: BatchParams) -> BatchMaker:
+def _inside(maker: PerGroupBatch | TwoStageBatch | WithoutOutliersBatch) -> BatchMaker:
     """The batch maker that chooses from what is left; the registry names this module too, so it is read late."""
     from . import build_batch
 
-    return build_batch(params)
+    return build_batch(maker.batch, f"{type(maker).__name__}.batch")

@@ -8,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, hyperparameters
 from ...core.types import FloatArray, Need
 from ...kernels.distances import k_center
 from ...kernels.kmeans import k_means
 from ..base import About, QueryState
-from .base import Batch, best_first, check_metric, check_whole
+from .base import Batch, best_first
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class TopK:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KMeansBatch:
     """Cluster the shortlist (the best shortlist * budget candidates) into `budget` clusters; the best of each."""
 
-    shortlist: int = 5
+    shortlist: Count = 5
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -46,11 +48,6 @@ class KMeansBatch:
         time="M log M + shortlist b^2 D a turn of k-means",
         memory="shortlist b D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no shortlist can have."""
-        check_whole("batch.shortlist", self.shortlist)
-        check_metric(self.metric)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """Best-scored first; where rows repeat and clusters are too few, the best of the rest fill up."""
@@ -62,13 +59,14 @@ class KMeansBatch:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KCenterBatch:
     """From the shortlist (the best shortlist * budget candidates) always the one farthest from all labeled and picked.
 
     The first pick is the best-scored.
     """
 
-    shortlist: int = 5
+    shortlist: Count = 5
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -78,11 +76,6 @@ class KCenterBatch:
         time="M log M + shortlist b (L + b) D",
         memory="(shortlist b + L) D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no shortlist can have."""
-        check_whole("batch.shortlist", self.shortlist)
-        check_metric(self.metric)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were found."""

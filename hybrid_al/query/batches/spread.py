@@ -9,17 +9,19 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, Positive, Width, hyperparameters
 from ...core.types import FloatArray, IntArray, Need
 from ...kernels.distances import closest, draw, nearest, squared_to
 from ...kernels.similarity import similarity_cover
 from ..base import About, QueryState
 from ..cover import cosine, ground
-from .base import Batch, best_first, check_above_zero, check_metric, check_whole, rest_by_score, weights_of
+from .base import Batch, best_first, rest_by_score, weights_of
 
 EMBEDDED: frozenset[Need] = frozenset({"embeddings"})
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KMeansPlusPlusBatch:
     """Draw in proportion to score x squared distance to the nearest labeled or picked; the best-scored first.
 
@@ -35,10 +37,6 @@ class KMeansPlusPlusBatch:
         time="M (L + b) D",
         memory="M D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse unknown metrics."""
-        check_metric(self.metric)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were drawn; the best of the rest where no other place is left."""
@@ -58,6 +56,7 @@ class KMeansPlusPlusBatch:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class WeightedKMeansBatch:
     """k-means of the candidates with the scores as weights; the candidate nearest to each centre.
 
@@ -65,7 +64,7 @@ class WeightedKMeansBatch:
     3.2. O(iterations M budget D) time.
     """
 
-    iterations: int = 50
+    iterations: Count = 50
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
@@ -76,11 +75,6 @@ class WeightedKMeansBatch:
         time="iterations M b D",
         memory="M D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse not to move, and unknown metrics."""
-        check_whole("batch.iterations", self.iterations)
-        check_metric(self.metric)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """The cluster of the largest sum of scores first."""
@@ -126,6 +120,7 @@ def weighted_k_means(
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class CoverBatch:
     """Of the shortlist (the best shortlist * budget candidates) those that, with the labels, best represent the pool.
 
@@ -133,8 +128,8 @@ class CoverBatch:
     budget on the list. O(shortlist budget B D) time with B = min(pool, rows).
     """
 
-    shortlist: int = 2
-    rows: int = 20_000
+    shortlist: Count = 2
+    rows: Count = 20_000
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
     about: ClassVar[About] = About(
@@ -143,11 +138,6 @@ class CoverBatch:
         time="M log M + shortlist b B D, B = min(N, rows)",
         memory="B D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no shortlist can have."""
-        check_whole("batch.shortlist", self.shortlist)
-        check_whole("batch.rows", self.rows)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were found."""
@@ -159,6 +149,7 @@ class CoverBatch:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DPPBatch:
     """Of the shortlist (the best shortlist * budget candidates) a likely draw of a determinantal point process.
 
@@ -168,9 +159,9 @@ class DPPBatch:
     (budget + D)) time, O(shortlist budget^2) bytes.
     """
 
-    shortlist: int = 10
-    gamma: float = 1.0
-    sigma: float = 1.0
+    shortlist: Count = 10
+    gamma: Positive = 1.0
+    sigma: Width = 1.0
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
@@ -181,13 +172,6 @@ class DPPBatch:
         time="M log M + shortlist b^2 (b + D)",
         memory="shortlist b^2",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no shortlist and no kernel can have."""
-        check_whole("batch.shortlist", self.shortlist)
-        check_above_zero("batch.gamma", self.gamma)
-        check_above_zero("batch.sigma", self.sigma)
-        check_metric(self.metric)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were found; the best of the rest where the shortlist repeats itself."""

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need
 from ..base import About, QueryState
-from .base import Batch, best_first, check_above_zero, check_whole, weights_of
+from .base import Batch, best_first, weights_of
 
 KIRSCH = About(
     paper="Kirsch et al.: *Stochastic Batch Acquisition: A Simple Baseline for Deep Active Learning*, TMLR "
@@ -21,20 +22,17 @@ KIRSCH = About(
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class PowerBatch:
     """Draw without replacement with probability proportional to score^beta; scores of 0 come last.
 
     Kirsch et al., Stochastic Batch Acquisition (TMLR 2023), section 3. Cost: a sort.
     """
 
-    beta: float = 1.0
+    beta: Positive = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     about: ClassVar[About] = KIRSCH
-
-    def __post_init__(self) -> None:
-        """Refuse values that draw nothing."""
-        check_above_zero("batch.beta", self.beta)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were drawn."""
@@ -44,20 +42,17 @@ class PowerBatch:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class SoftmaxBatch:
     """Draw without replacement with probability proportional to exp(beta score).
 
     Kirsch et al., Stochastic Batch Acquisition (TMLR 2023), section 3. Cost: a sort.
     """
 
-    beta: float = 1.0
+    beta: Positive = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     about: ClassVar[About] = KIRSCH
-
-    def __post_init__(self) -> None:
-        """Refuse values that draw nothing."""
-        check_above_zero("batch.beta", self.beta)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were drawn."""
@@ -65,20 +60,17 @@ class SoftmaxBatch:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class SoftRankBatch:
     """Draw without replacement with probability proportional to rank^-beta, the best-scored having rank 1.
 
     Kirsch et al., Stochastic Batch Acquisition (TMLR 2023), section 3. Cost: a sort.
     """
 
-    beta: float = 1.0
+    beta: Positive = 1.0
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     about: ClassVar[About] = KIRSCH
-
-    def __post_init__(self) -> None:
-        """Refuse values that draw nothing."""
-        check_above_zero("batch.beta", self.beta)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order in which they were drawn."""
@@ -88,6 +80,7 @@ class SoftRankBatch:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class StochasticBatches:
     """Cut the candidates at random into batches of the budget's size; the batch of the largest mean score.
 
@@ -95,7 +88,7 @@ class StochasticBatches:
     Image Analysis 2023), section 3. Cost: `cuts` permutations.
     """
 
-    cuts: int = 1
+    cuts: Count = 1
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     about: ClassVar[About] = About(
@@ -105,10 +98,6 @@ class StochasticBatches:
         time="cuts M",
         memory="cuts M",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse not to cut."""
-        check_whole("batch.cuts", self.cuts)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """Best-scored first, of the best of all batches of all cuts; what is over in a cut is left out."""

@@ -7,14 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
-from ...errors import InputError
 from ..base import About, QueryState, check_budget
 
 BLOCK = 4096  # rows of the pool at a time
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class ActiveFT:
     """Xie et al., Active Finetuning: Exploiting Annotation Budget in the Pretraining-Finetuning Paradigm (CVPR 2023).
 
@@ -23,9 +24,9 @@ class ActiveFT:
     samples are prototypes that do not move. O(iterations P (labels + budget) D) time, O(P D) bytes.
     """
 
-    temperature: float = 0.07
-    iterations: int = 300
-    rate: float = 1e-3
+    temperature: Positive = 0.07
+    iterations: Count = 300
+    rate: Positive = 1e-3
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
     about: ClassVar[About] = About(
@@ -34,15 +35,6 @@ class ActiveFT:
         time="iterations N (L + b) D",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        if not (self.temperature > 0 and self.rate > 0 and self.iterations >= 1):
-            raise InputError(
-                "activeft",
-                "temperature and rate above 0, 1 iteration or more",
-                f"{self.temperature}, {self.rate}, {self.iterations}",
-            )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the nearest to each prototype that is not taken, those with the largest share first."""

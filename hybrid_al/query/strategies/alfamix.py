@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import scipy.special
 
+from ...core.registry import Part, hyperparameters
 from ...core.types import FloatArray, Need, Query
-from ...errors import InputError
 from ...kernels.distances import squared_to
 from ...kernels.kmeans import k_means
 from ..base import About, QueryState, check_budget
@@ -17,6 +17,7 @@ from ..last_layer import features_and_head
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class AlfaMix:
     """Parvaneh et al., Active Learning by Feature Mixing (CVPR 2022), section 3, with the closed form of alpha.
 
@@ -26,7 +27,7 @@ class AlfaMix:
     step  by which the share grows (1/32 in the published code), divided by the root of the dimension as there
     """
 
-    step: float = 0.03125
+    step: Part = 0.03125
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     about: ClassVar[About] = About(
@@ -35,11 +36,6 @@ class AlfaMix:
         time="M C D + k-means of those that change class",
         memory="M (C + D)",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse steps that lead nowhere or beyond the anchor."""
-        if not 0 < self.step <= 1:
-            raise InputError("alfamix.step", "a share in (0, 1]", str(self.step))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, those of the largest clusters first; where too few change class, others at random."""

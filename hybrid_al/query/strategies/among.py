@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.registry import component
+from ...core.registry import Count, Share, from_spec, hyperparameters
 from ...core.types import IntArray, Need, Query
-from ...errors import InputError
 from ..base import About, QueryState, QueryStrategy, check_budget
-from ..batches.base import check_whole, place_in_group
+from ..batches.base import place_in_group
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Among:
     """Let `strategy` choose, but not among images of air or glass, and not too many of one volume.
 
@@ -29,8 +29,8 @@ class Among:
     """
 
     strategy: str | Mapping[str, object] = field(default_factory=lambda: {"name": "typiclust"})
-    tissue: float = 0.05
-    most: int | None = None
+    tissue: Share = 0.05
+    most: Count | None = None
 
     about: ClassVar[About] = About(
         paper="ours",
@@ -40,11 +40,7 @@ class Among:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what is no share, caps of nothing, and unknown strategies."""
-        if not 0 <= self.tissue <= 1:
-            raise InputError("among.tissue", "a share in [0, 1]", repr(self.tissue))
-        if self.most is not None:
-            check_whole("among.most", self.most)
+        """Refuse unknown strategies."""
         self.inner  # noqa: B018 (built to be checked)
 
     @property
@@ -52,9 +48,7 @@ class Among:
         """The strategy that chooses."""
         from . import STRATEGIES
 
-        said = {"name": self.strategy} if isinstance(self.strategy, str) else dict(self.strategy)
-        name = str(said.pop("name", ""))
-        return component(STRATEGIES, "among.strategy", name, said)
+        return from_spec(STRATEGIES, "Among.strategy", self.strategy)
 
     @property
     def needs(self) -> frozenset[Need]:

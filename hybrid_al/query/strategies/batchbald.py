@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, Several, hyperparameters
 from ...core.types import Need, Query
 from ...kernels.mutual_information import batch_bald
 from ..base import About, QueryState, check_budget
-from ..batches.base import check_whole
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class BatchBald:
     """Greedy largest mutual information of the batch's labels and the model, see `information.batch_bald`.
 
@@ -23,8 +24,8 @@ class BatchBald:
     configurations  joint labels of a batch that are kept: exact up to so many, drawn from then on
     """
 
-    samples: int = 25
-    configurations: int = 10_000
+    samples: Several = 25
+    configurations: Count = 10_000
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
     about: ClassVar[About] = About(
@@ -34,11 +35,6 @@ class BatchBald:
         time="b K S M C at most, with K = min(C^b, configurations); lazily less",
         memory="M S C + K S",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree, and batches without a label."""
-        check_whole("batchbald.samples", self.samples, least=2)
-        check_whole("batchbald.configurations", self.configurations)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found, ties in random order."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, hyperparameters
 from ...core.types import IntArray, Need, Query
-from ...errors import UnknownName
 from ...scores.samples import mid_ranks
 from ..base import About, QueryState, check_budget
-from ..batches.base import check_whole
 from ..clusters import cluster_pool, fewest_labels_first
 
 By = Literal["both", "confidence", "variability"]
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class CSVAL:
     """Cluster-balanced and hard to contrast: of each cluster the candidate that stage 0 was least sure of, all along.
 
@@ -30,7 +30,7 @@ class CSVAL:
     """
 
     by: By = "both"
-    clusters: int | None = None
+    clusters: Count | None = None
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings", "stage0"})
@@ -41,13 +41,6 @@ class CSVAL:
         time="N (L + b) D a turn of k-means",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse unknown axes and no clusters."""
-        if self.by not in get_args(By):
-            raise UnknownName("csval.by", str(self.by), get_args(By))
-        if self.clusters is not None:
-            check_whole("csval.clusters", self.clusters)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first, ties in random order."""

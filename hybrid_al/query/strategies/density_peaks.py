@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from ...core.embeddings import Metric
+from ...core.registry import hyperparameters
 from ...core.types import Need, Query
-from ...errors import InputError
 from ...kernels.distances import nearest, squared_to
 from ...kernels.similarity import nearest_where, similarity_sums
 from ..base import About, QueryState, check_budget
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DensityPeaks:
     """Rodriguez and Laio, Clustering by Fast Search and Find of Density Peaks (Science 2014), for one-shot annotation.
 
@@ -32,7 +34,7 @@ class DensityPeaks:
     share  the cutoff is this quantile of the distances between samples (1 to 2 % in the paper)
     """
 
-    share: float = 0.02
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.02
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -44,11 +46,6 @@ class DensityPeaks:
         time="N^2 D",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        if not 0 < self.share < 1:
-            raise InputError("density_peaks.share", "a share in (0, 1)", str(self.share))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` highest peaks, ties in random order."""

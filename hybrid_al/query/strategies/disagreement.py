@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Several, hyperparameters
 from ...core.types import Need, Query
 from ...scores.samples import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
 from ..base import About, QueryState
-from ..batches.base import check_whole
 from ..scored import top_scored
 
 GAL = About(
@@ -29,20 +29,17 @@ AUGMENTATION = About(
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class VariationRatio:
     """Smallest majority among the votes, see `scores.variation_ratio`. Gal et al. (ICML 2017), section 4.
 
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: int = 25
+    samples: Several = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
     about: ClassVar[About] = GAL
-
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("variation_ratio.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -50,20 +47,17 @@ class VariationRatio:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MeanSTD:
     """Largest standard deviation over the passes, see `scores.mean_std`. Gal et al. (ICML 2017), section 4.
 
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: int = 25
+    samples: Several = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
     about: ClassVar[About] = GAL
-
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("mean_std.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -71,13 +65,14 @@ class MeanSTD:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class VoteEntropy:
     """Largest entropy of the votes, see `scores.vote_entropy`. Dagan and Engelson (ICML 1995).
 
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: int = 25
+    samples: Several = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
     about: ClassVar[About] = About(
@@ -88,16 +83,13 @@ class VoteEntropy:
         memory="M S C",
     )
 
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("vote_entropy.samples", self.samples, least=2)
-
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
         return top_scored("vote_entropy", vote_entropy, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class TTAEntropy:
     """Largest entropy of the mean over `views` views of the image (test-time augmentation).
 
@@ -105,14 +97,10 @@ class TTAEntropy:
     Cost: `views` passes over the candidates.
     """
 
-    views: int = 8
+    views: Several = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
     about: ClassVar[About] = AUGMENTATION
-
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("tta_entropy.views", self.views, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
@@ -120,6 +108,7 @@ class TTAEntropy:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class TTAVariance:
     """Largest variance over views, summed over classes. Gao et al. (ECCV 2020).
 
@@ -127,7 +116,7 @@ class TTAVariance:
     Cost: `views` passes over the candidates.
     """
 
-    views: int = 8
+    views: Several = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
     about: ClassVar[About] = About(
@@ -137,16 +126,13 @@ class TTAVariance:
         memory="M S C",
     )
 
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("tta_variance.views", self.views, least=2)
-
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
         return top_scored("tta_variance", summed_variance, state, budget, rng, views=self.views)
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class TTAJensenShannon:
     """Largest Jensen-Shannon divergence of the views: entropy of their mean minus mean of their entropies.
 
@@ -154,14 +140,10 @@ class TTAJensenShannon:
     Cost: `views` passes over the candidates.
     """
 
-    views: int = 8
+    views: Several = 8
 
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
     about: ClassVar[About] = AUGMENTATION
-
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("tta_jsd.views", self.views, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""

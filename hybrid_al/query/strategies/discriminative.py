@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
-from ...errors import InputError
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
-from ..cover import check_rows
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Discriminative:
     """Gissin and Shalev-Shwartz, Discriminative Active Learning (2019), section 3.
 
@@ -28,9 +28,9 @@ class Discriminative:
     rows      of a larger pool a random sample of so many is told apart
     """
 
-    queries: int = 10
-    strength: float = 1.0
-    rows: int = 20_000
+    queries: Count = 10
+    strength: Positive = 1.0
+    rows: Count = 20_000
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -40,14 +40,6 @@ class Discriminative:
         time="queries (min(N, rows) D a step of a fit + M D)",
         memory="M D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        if not isinstance(self.queries, int) or self.queries < 1:
-            raise InputError("discriminative.queries", "a whole number of 1 or more", repr(self.queries))
-        if not self.strength > 0:
-            raise InputError("discriminative.strength", "a number above 0", str(self.strength))
-        check_rows("discriminative", self.rows)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, mini-query by mini-query, within each the one that looks least labeled first."""

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from ...core.registry import Count, hyperparameters
 from ...core.types import FloatArray, Need, Query, Scores
-from ...errors import UnknownName
 from ...scores.samples import dirichlet_data, dirichlet_information, dissonance, mid_ranks, vacuity
 from ..base import About, QueryState, check_budget
-from ..batches.base import best_first, check_whole
+from ..batches.base import best_first
 from ..last_layer import features_and_head
 from ..scored import best_scored
 from ..terms import standing
@@ -27,6 +27,7 @@ EVIDENCE: Mapping[str, Callable[[FloatArray], FloatArray]] = {
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Evidential:
     """Largest uncertainty of the Dirichlet distribution with parameters exp(logits).
 
@@ -47,11 +48,6 @@ class Evidential:
         memory="M D",
     )
 
-    def __post_init__(self) -> None:
-        """Refuse unknown scores."""
-        if self.score not in EVIDENCE:
-            raise UnknownName("evidential.score", str(self.score), EVIDENCE)
-
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
         check_budget(state, budget)
@@ -60,13 +56,14 @@ class Evidential:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DUC:
     """Xie et al., DUC (ICLR 2023), section 3.3: the most of distribution uncertainty, and of those of data uncertainty.
 
     keep  so many times the budget pass the first round (the paper: 10 in its scripts, 2 by their default)
     """
 
-    keep: int = 10
+    keep: Count = 10
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     about: ClassVar[About] = About(
@@ -76,10 +73,6 @@ class DUC:
         time="M C D",
         memory="M D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse to keep nothing."""
-        check_whole("duc.keep", self.keep)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` of the largest data uncertainty among those kept, ties in random order."""

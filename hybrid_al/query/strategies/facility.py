@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, Width, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query
-from ...errors import InputError
 from ...kernels.neighbours import graph_similarity_cover
 from ...kernels.similarity import Similarity, similarity_cover
 from ..base import About, QueryState, check_budget
-from ..cover import check_rows, cosine, ground, is_large, web
+from ..cover import Neighbours, cosine, ground, is_large, web
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class FacilityLocation:
     """Greedy maximum cover by cosine similarity, over the whole pool and in the light of the labels.
 
@@ -32,8 +33,8 @@ class FacilityLocation:
           among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
     """
 
-    rows: int = 20_000
-    neighbours: int | None = None
+    rows: Count = 20_000
+    neighbours: Neighbours | None = None
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
     about: ClassVar[About] = About(
@@ -43,10 +44,6 @@ class FacilityLocation:
         time="M B D, and about 64 B D a pick, B = min(N, rows)",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse samples that hold nothing."""
-        check_rows("facility_location", self.rows, self.neighbours)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found, so that each prefix serves well."""
@@ -60,6 +57,7 @@ class FacilityLocation:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MaxHerding:
     """Bae, Noh and Sutherland, Generalized Coverage for More Robust Low-Budget Active Learning (ECCV 2024), section 3.
 
@@ -69,8 +67,8 @@ class MaxHerding:
     rows   a larger pool is served as a random sample of so many
     """
 
-    sigma: float = 1.0
-    rows: int = 20_000
+    sigma: Width = 1.0
+    rows: Count = 20_000
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -81,12 +79,6 @@ class MaxHerding:
         time="M B D, and about 64 B D a pick, B = min(N, rows)",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no kernel can have."""
-        if not self.sigma > 0:
-            raise InputError("maxherding.sigma", "a width above 0", str(self.sigma))
-        check_rows("maxherding", self.rows)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found, so that each prefix serves well."""

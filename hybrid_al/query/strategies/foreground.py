@@ -8,13 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Share, hyperparameters
 from ...core.types import Need, Query
-from ...errors import InputError
 from ...scores import samples as scores
 from ..base import About, QueryState, check_budget
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class ForegroundRandom:
     """Random, but for a `share` of the picks that comes from samples in which the model sees a structure.
 
@@ -22,7 +23,7 @@ class ForegroundRandom:
     background's; of a sample with one class, that class.
     """
 
-    share: float = 2 / 3
+    share: Share = 2 / 3
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
     about: ClassVar[About] = About(
@@ -31,11 +32,6 @@ class ForegroundRandom:
         time="M",
         memory="M",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        if not 0 <= self.share <= 1:
-            raise InputError("foreground_random.share", "a share in [0, 1]", str(self.share))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` distinct candidates in random order."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import hyperparameters
 from ...core.types import Need, Query, Scores
 from ...scores.samples import Fusion
 from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
-from ..terms import check_terms, fused_terms, predicted_once, standing, term_needs
+from ..terms import Weights, check_terms, fused_terms, predicted_once, standing, term_needs
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Hybrid:
     """Ask where the model is uncertain and its pseudo-labels were unsteady in training, spread in embedding space.
 
@@ -25,7 +26,7 @@ class Hybrid:
     fusion mean | product | max of the mid-ranks, see `scores.fuse`
     """
 
-    score: Mapping[str, float] = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
+    score: Weights = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
     batch: BatchParams = field(default_factory=lambda: {"name": "weighted_kmeans"})
     fusion: Fusion = "mean"
 
@@ -38,8 +39,8 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         """Refuse unknown terms, weights that say nothing, and unknown batch makers."""
-        check_terms("hybrid.score", self.score, self.fusion)
-        build_batch(self.batch)
+        check_terms("Hybrid.score", self.score)
+        build_batch(self.batch, "Hybrid.batch")
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import hyperparameters
 from ...core.types import Need, Query
 from ...kernels.distances import k_center
 from ..base import About, QueryState, check_budget
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KCenter:
     """Sener and Savarese, Active Learning for CNNs: A Core-Set Approach (ICLR 2018), algorithm 1 (greedy).
 

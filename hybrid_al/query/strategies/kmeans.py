@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import hyperparameters
 from ...core.types import IntArray, Need, Query
 from ...kernels.distances import squared_to
 from ..base import About, QueryState, check_budget
@@ -15,6 +16,7 @@ from ..clusters import cluster_pool, fewest_labels_first
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KMeans:
     """Pourahmadi et al., A Simple Baseline for Low-Budget Active Learning (2021), section 3; one round's k-means.
 

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, hyperparameters
 from ...core.types import Need, Query
-from ...errors import InputError
 from ...kernels.similarity import k_medoids
 from ..base import About, QueryState, check_budget
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class KMedoids:
     """Park and Jun, A Simple and Fast Algorithm for K-Medoids Clustering (2009), with the labeled samples as given.
 
@@ -23,7 +24,7 @@ class KMedoids:
     of at most `iterations` turns; O(P D) bytes.
     """
 
-    iterations: int = 50
+    iterations: Count = 50
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -34,11 +35,6 @@ class KMedoids:
         time="iterations (N (L + b) D + the squares of the cluster sizes D) at most",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse counts that move nothing."""
-        if not isinstance(self.iterations, int) or self.iterations < 1:
-            raise InputError("kmedoids.iterations", "a whole number of 1 or more", repr(self.iterations))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, those with the most samples around them first; others at random where rows repeat."""

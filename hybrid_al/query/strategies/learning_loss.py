@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, Positive, Several, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
-from ..batches.base import check_above_zero, check_whole
 from ..linear_head import cross_fitted, scaled_embeddings
 from ..scored import best_scored
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class LearningLoss:
     """Largest predicted loss. Yoo and Kweon, Learning Loss for Active Learning (CVPR 2019), section 3.
 
@@ -31,12 +32,12 @@ class LearningLoss:
     strength       inverse weight of the L2 penalty on the head, features scaled to unit variance
     """
 
-    width: int = 128
-    margin: float = 1.0
-    steps: int = 200
-    rate: float = 1e-3
-    folds: int = 5
-    strength: float = 0.01
+    width: Count = 128
+    margin: Positive = 1.0
+    steps: Count = 200
+    rate: Positive = 1e-3
+    folds: Several = 5
+    strength: Positive = 0.01
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
     about: ClassVar[About] = About(
@@ -45,14 +46,6 @@ class LearningLoss:
         time="folds L D C a step of a fit + (128 steps + M) width D",
         memory="M D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse settings that learn nothing."""
-        for name in ("width", "steps"):
-            check_whole(f"learning_loss.{name}", getattr(self, name))
-        check_whole("learning_loss.folds", self.folds, least=2)
-        for name in ("margin", "rate", "strength"):
-            check_above_zero(f"learning_loss.{name}", getattr(self, name))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest predicted loss, ties in random order."""

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, Width, hyperparameters
 from ...core.types import Need, Query
-from ...errors import InputError
 from ...kernels.distances import squared_to
 from ...kernels.similarity import similarity_sums
 from ..base import About, QueryState, check_budget
-from ..cover import check_rows, ground, pair_distances
+from ..cover import ground, pair_distances
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MMD:
     """Greedy least maximum mean discrepancy between labels with picks, and pool: kernel herding in the light of labels.
 
@@ -31,8 +32,8 @@ class MMD:
     rows   a larger pool is represented by a random sample of so many
     """
 
-    sigma: float | None = None
-    rows: int = 20_000
+    sigma: Width | None = None
+    rows: Count = 20_000
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -43,12 +44,6 @@ class MMD:
         time="M (B + L) D, and M D a pick, B = min(N, rows)",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no kernel can have."""
-        if self.sigma is not None and not self.sigma > 0:
-            raise InputError("mmd.sigma", "a width above 0", str(self.sigma))
-        check_rows("mmd", self.rows)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found, so that each prefix is like the pool."""

@@ -9,17 +9,18 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, Part, Positive, Several, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query
-from ...errors import InputError
 from ...kernels.kmeans import k_means
 from ...kernels.neighbours import graph_ball_cover
 from ...kernels.radius import ball_cover
 from ...kernels.similarity import nearest_where
 from ..base import About, QueryState, check_budget
-from ..cover import check_rows, ground, is_large, web
+from ..cover import Neighbours, ground, is_large, web
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class ProbCover:
     """Yehuda, Dekel, Hacohen and Weinshall, Active Learning Through a Covering Lens (NeurIPS 2022), algorithm 1.
 
@@ -34,12 +35,12 @@ class ProbCover:
              among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
     """
 
-    delta: float | None = None
-    purity: float = 0.95
-    classes: int | None = None
-    rows: int = 20_000
+    delta: Positive | None = None
+    purity: Part = 0.95
+    classes: Several | None = None
+    rows: Count = 20_000
     metric: Metric = "cosine"
-    neighbours: int | None = None
+    neighbours: Neighbours | None = None
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
     about: ClassVar[About] = About(
@@ -48,16 +49,6 @@ class ProbCover:
         time="(M + B) B D, B = min(N, rows)",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that no ball can have."""
-        if self.delta is not None and not self.delta > 0:
-            raise InputError("probcover.delta", "a radius above 0", str(self.delta))
-        if not 0 < self.purity <= 1:
-            raise InputError("probcover.purity", "a share in (0, 1]", str(self.purity))
-        if self.classes is not None and self.classes < 2:
-            raise InputError("probcover.classes", "2 or more", str(self.classes))
-        check_rows("probcover", self.rows, self.neighbours)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were found; where all is covered, others at random."""

@@ -7,29 +7,27 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, hyperparameters
 from ...core.types import IntArray, Need, Query
 from ...scores.samples import least_confidence
 from ..base import About, QueryState, check_budget
-from ..batches.base import best_first, check_whole
+from ..batches.base import best_first
 
 PAPER = "Yi et al.: *PT4AL: Using Self-Supervised Pretext Tasks for Active Learning*, ECCV 2022, section 3"
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class PT4ALStart:
     """The cold start of PT4AL: uniform over the batch of largest pretext loss.
 
     batches  as many as rounds, published 10; with fewer rounds the easiest are never asked
     """
 
-    batches: int = 10
+    batches: Count = 10
 
     needs: ClassVar[frozenset[Need]] = frozenset({"stage0"})
     about: ClassVar[About] = About(PAPER, passes="0", time="N log N", memory="N")
-
-    def __post_init__(self) -> None:
-        """Refuse no batches."""
-        check_whole("pt4al_start.batches", self.batches)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates of the batch, in random order; where it is smaller, the next batches fill up."""
@@ -41,6 +39,7 @@ class PT4ALStart:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class PT4AL:
     """Round r asks the least confident of batch r, the batches ordered by falling pretext loss.
 
@@ -49,14 +48,10 @@ class PT4AL:
     batches  as many as rounds, published 10; the same as those of the cold start
     """
 
-    batches: int = 10
+    batches: Count = 10
 
     needs: ClassVar[frozenset[Need]] = frozenset({"stage0", "predictions"})
     about: ClassVar[About] = About(PAPER, passes="1", time="N log N + M C", memory="N")
-
-    def __post_init__(self) -> None:
-        """Refuse no batches."""
-        check_whole("pt4al.batches", self.batches)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the least confident first; where the batch has fewer, those after it fill up."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from ...core.embeddings import Metric
+from ...core.registry import hyperparameters
 from ...core.types import Need, Query, Scores
-from ...errors import InputError
 from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
 from ..cover import coverage
-from ..terms import check_terms, fused_terms, predicted_once, standing, term_needs
+from ..terms import Weights, check_terms, fused_terms, predicted_once, standing, term_needs
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Schedule:
     """`hybrid` of two fused scores, weighted 1 - coverage and coverage. As D2ADA and others go over in time; ours.
 
@@ -29,10 +30,10 @@ class Schedule:
     batch        name and parameters of the batch maker (see `batch.BATCHES`)
     """
 
-    early: Mapping[str, float] = field(default_factory=lambda: {"density": 1.0})
-    late: Mapping[str, float] = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
+    early: Weights = field(default_factory=lambda: {"density": 1.0})
+    late: Weights = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
     batch: BatchParams = field(default_factory=lambda: {"name": "kmeans", "shortlist": 5})
-    share: float = 0.02
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.02
     metric: Metric = "cosine"
 
     about: ClassVar[About] = About(
@@ -43,12 +44,10 @@ class Schedule:
     )
 
     def __post_init__(self) -> None:
-        """Refuse unknown terms and batch makers, and what is no share."""
-        check_terms("schedule.early", self.early, "mean")
-        check_terms("schedule.late", self.late, "mean")
-        build_batch(self.batch)
-        if not 0 < self.share < 1:
-            raise InputError("schedule.share", "a share in (0, 1)", repr(self.share))
+        """Refuse unknown terms and batch makers."""
+        check_terms("Schedule.early", self.early)
+        check_terms("Schedule.late", self.late)
+        build_batch(self.batch, "Schedule.batch")
 
     @property
     def needs(self) -> frozenset[Need]:

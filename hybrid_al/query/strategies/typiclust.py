@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Count, hyperparameters
 from ...core.types import IntArray, Need, Query
 from ...kernels.distances import typicality
 from ..base import About, QueryState, check_budget
@@ -15,6 +16,7 @@ from ..clusters import cluster_pool, fewest_labels_first
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class TypiClust:
     """Hacohen, Dekel and Weinshall, Active Learning on a Budget (ICML 2022), section 3.
 
@@ -27,9 +29,9 @@ class TypiClust:
     neighbours    at most so many neighbours count, and at most half of the cluster (20 in the paper)
     """
 
-    max_clusters: int = 500
-    min_size: int = 6
-    neighbours: int = 20
+    max_clusters: Count = 500
+    min_size: Count = 6
+    neighbours: Count = 20
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Several, hyperparameters
 from ...core.types import Need, Query
 from ...scores.samples import bald, entropy, expected_dice, least_confidence, margin, ratio, ripu
 from ..base import About, QueryState
-from ..batches.base import check_whole
 from ..scored import top_scored
 
 SETTLES = About(
@@ -75,13 +75,14 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class MCDropoutEntropy:
     """Largest entropy of the mean over `samples` passes with dropout. Gal et al. (ICML 2017), section 4.
 
     The same as `Entropy` where the learner has no dropout.
     """
 
-    samples: int = 25
+    samples: Several = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
     about: ClassVar[About] = About(
@@ -91,23 +92,20 @@ class MCDropoutEntropy:
         memory="M S C",
     )
 
-    def __post_init__(self) -> None:
-        """Refuse counts that give no mean."""
-        check_whole("mc_dropout_entropy.samples", self.samples, least=2)
-
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
         return top_scored("mc_dropout_entropy", entropy, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class Bald:
     """Largest disagreement of `samples` passes with dropout, see `scores.bald`. Gal et al. (ICML 2017), section 4.
 
     Of a committee, its members in the place of the passes. Random where the learner has neither: all passes agree.
     """
 
-    samples: int = 25
+    samples: Several = 25
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
     about: ClassVar[About] = About(
@@ -117,10 +115,6 @@ class Bald:
         time="M S C",
         memory="M S C",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse counts that cannot disagree."""
-        check_whole("bald.samples", self.samples, least=2)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates that the passes disagree about most, ties in random order."""

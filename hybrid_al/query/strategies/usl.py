@@ -8,14 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.embeddings import Metric
+from ...core.registry import Amount, Count, Decay, Positive, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query
-from ...errors import InputError
 from ...kernels.distances import squared_to, typicality
 from ..base import About, QueryState, check_budget
 from ..clusters import Clusters, cluster_pool, fewest_labels_first
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class USL:
     """Wang, Lian and Yu, Unsupervised Selective Labeling (ECCV 2022), section 3: without training.
 
@@ -25,11 +26,11 @@ class USL:
     bytes, with P samples in the pool.
     """
 
-    neighbours: int = 400
-    weight: float = 0.5
-    alpha: float = 0.5
-    momentum: float = 0.9
-    iterations: int = 10
+    neighbours: Count = 400
+    weight: Amount = 0.5
+    alpha: Positive = 0.5
+    momentum: Decay = 0.9
+    iterations: Count = 10
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -40,14 +41,6 @@ class USL:
         time="N^2 D + iterations N (L + b) D",
         memory="N D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        if not (self.neighbours >= 1 and self.iterations >= 1):
-            raise InputError("usl", "neighbours and iterations of 1 or more", f"{self.neighbours}, {self.iterations}")
-        if not (self.weight >= 0 and self.alpha > 0 and 0 <= self.momentum < 1):
-            found = f"{self.weight}, {self.alpha}, {self.momentum}"
-            raise InputError("usl", "weight of 0 or more, alpha above 0, momentum in [0, 1)", found)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first."""

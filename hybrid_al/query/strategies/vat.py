@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import scipy.special
 
+from ...core.registry import Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
-from ..batches.base import check_above_zero
 from ..last_layer import features_and_head
 from ..scored import best_scored
 
@@ -18,6 +18,7 @@ CELLS = 2**22  # numbers that are in work at a time
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class VirtualAdversarial:
     """Zhang et al., BoostMIS (CVPR 2022), the unstable samples of section 3.3: largest divergence under perturbation.
 
@@ -27,7 +28,7 @@ class VirtualAdversarial:
     radius  length of the perturbation, relative to the mean length of the candidates' features; ours
     """
 
-    radius: float = 0.1
+    radius: Positive = 0.1
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     about: ClassVar[About] = About(
@@ -37,10 +38,6 @@ class VirtualAdversarial:
         time="M C (C^2 + D)",
         memory="M D",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse perturbations of no length."""
-        check_above_zero("vat.radius", self.radius)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest divergence, ties in random order."""

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...core.registry import Amount, Share, hyperparameters
 from ..base import Labeled, Models, Step
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, ramp_up
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class CrossPseudoSupervision:
     """`dice_ce` of both networks plus cross-entropy of each, on the strong view, with what the other makes of the weak.
 
@@ -23,8 +25,8 @@ class CrossPseudoSupervision:
     cutmix   exchange a box of the strong views between images; pseudo-labels are of whole images, as in section 3.4
     """
 
-    weight: float = 1.5
-    rampup: float = 0.4
+    weight: Amount = 1.5
+    rampup: Share = 0.4
     cutmix: bool = True
     uses_unlabeled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1

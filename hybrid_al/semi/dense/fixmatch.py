@@ -8,11 +8,13 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from ...core.registry import Amount, hyperparameters
 from ..base import Labeled, Models, Step
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DenseFixMatch:
     """`dice_ce` plus, at pixels with a confident pseudo-label, cross-entropy on the strong view.
 
@@ -22,8 +24,8 @@ class DenseFixMatch:
     cutmix     exchange a box of the strong views between images
     """
 
-    threshold: float = 0.95
-    weight: float = 1.0
+    threshold: Amount = 0.95
+    weight: Amount = 1.0
     cutmix: bool = True
     uses_unlabeled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1

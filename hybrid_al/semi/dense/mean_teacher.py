@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import torch
 
+from ...core.registry import Amount, Share, hyperparameters
 from ..base import Labeled, Models, Step
 from .base import PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, ramp_up, supervised_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class DenseMeanTeacher:
     """`dice_ce` plus the squared distance of class probabilities, summed over classes; section 2 of the paper.
 
@@ -20,8 +22,8 @@ class DenseMeanTeacher:
     rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2)
     """
 
-    weight: float = 1.0
-    rampup: float = 0.4
+    weight: Amount = 1.0
+    rampup: Share = 0.4
     uses_unlabeled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1
     networks: ClassVar[int] = 1

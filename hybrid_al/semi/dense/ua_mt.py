@@ -9,11 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...core.registry import Amount, Several, Share, hyperparameters
 from ..base import Labeled, Models, Step
 from .base import PixelEvidence, UnlabeledPixels, labeled_loss, ramp_up, supervised_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class UncertaintyAwareMeanTeacher:
     """Mean teacher whose pixels count where the entropy of its mean over noisy passes is low; section 2.2 of the paper.
 
@@ -23,11 +25,11 @@ class UncertaintyAwareMeanTeacher:
     weight, rampup   as in the mean teacher
     """
 
-    passes: int = 8
-    noise: float = 0.1
-    threshold: float = 0.75
-    weight: float = 1.0
-    rampup: float = 0.4
+    passes: Several = 8
+    noise: Amount = 0.1
+    threshold: Amount = 0.75
+    weight: Amount = 1.0
+    rampup: Share = 0.4
     uses_unlabeled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1
     networks: ClassVar[int] = 1

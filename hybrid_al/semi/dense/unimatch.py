@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.registry import Amount, Decay, hyperparameters
 from ..base import Labeled, Models, Step
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
 @dataclass(frozen=True)
+@hyperparameters
 class UniMatch:
     """`dice_ce` plus cross-entropy with confident weak-view classes: of two strong views, and of dropped-out features.
 
@@ -24,10 +26,10 @@ class UniMatch:
     cutmix     exchange a box of the strong views between images, another box in each view
     """
 
-    threshold: float = 0.95
-    features: float = 0.5
-    views: float = 0.5
-    dropped: float = 0.5
+    threshold: Amount = 0.95
+    features: Amount = 0.5
+    views: Amount = 0.5
+    dropped: Decay = 0.5
     cutmix: bool = True
     uses_unlabeled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 2

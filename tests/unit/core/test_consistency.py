@@ -179,7 +179,7 @@ def test_a_carried_record_against_a_loop() -> None:
 
 @pytest.mark.parametrize("wrong", [{"decay": 1.1}, {"skip": 1.0}, {"carry": -0.1}, {"shrink": float("nan")}])
 def test_a_recording_refuses_what_cannot_be(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=f"train.record.{next(iter(wrong))}"):
+    with pytest.raises(InputError, match=f"Recording.{next(iter(wrong))}"):
         Recording(**wrong)  # type: ignore[arg-type]
 
 

@@ -125,9 +125,9 @@ def test_each_member_goes_on_from_its_own_weights(tmp_path: Path, monkeypatch: p
 
 def test_committees_that_no_training_can_make_are_refused() -> None:
     for settings, words in (
-        ({"members": 0}, r"train\.members: expected 1 or more"),
-        ({"cycles": 0}, r"train\.cycles: expected 1 or more"),
-        ({"cycles": 31}, r"train\.cycles: expected a step each at least, got 31 cycles in 30 steps"),
+        ({"members": 0}, r"Schedule\.members: expected a whole number of 1 or more"),
+        ({"cycles": 0}, r"Schedule\.cycles: expected a whole number of 1 or more"),
+        ({"cycles": 31}, r"Schedule\.cycles: expected a step each at least, got 31 cycles in 30 steps"),
     ):
         with pytest.raises(InputError, match=words):
             Schedule(**{**SCHEDULE.__dict__, **settings})

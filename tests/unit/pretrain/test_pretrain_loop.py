@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,17 +81,28 @@ def test_a_pool_smaller_than_the_batch_is_one_batch_as_far_as_it_divides(
         (SimCLR(batch=8, accumulate=4), 100, 4, r"a multiple of 4 processes x accumulate=4, got 8"),
         (SimCLR(batch=16, accumulate=4), 100, 4, r"got a batch of 16, 4 processes x accumulate=4"),
         (SimCLR(batch=16), 1, 1, r"at least two images .*, got a pool of 1"),
-        (SimCLR(batch=0), 100, 1, r"at least two images .*, got a batch of 0"),
-        (SimCLR(epochs=0), 100, 1, r"pretrain\.epochs: expected at least 1, got 0"),
-        (SimCLR(accumulate=0), 100, 1, r"pretrain\.accumulate: expected at least 1, got 0"),
-        (SimCLR(lr=0.0), 100, 1, r"pretrain\.lr: expected a number above 0, got 0\.0"),
-        (SimCLR(lr=float("nan")), 100, 1, r"pretrain\.lr"),
-        (SimCLR(weight_decay=-1.0), 100, 1, r"pretrain\.weight_decay: expected a number of at least 0"),
     ],
 )
-def test_numbers_that_are_none_are_refused(method: Method, pool: int, world: int, message: str) -> None:
+def test_batches_that_no_pool_fills_are_refused(method: Method, pool: int, world: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Schedule.of(method, pool, world)
+
+
+@pytest.mark.parametrize("kind", METHODS.values())
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch": 0}, r"batch: expected a whole number of 1 or more, got 0"),
+        ({"epochs": 0}, r"epochs: expected a whole number of 1 or more, got 0"),
+        ({"accumulate": 0}, r"accumulate: expected a whole number of 1 or more, got 0"),
+        ({"lr": 0.0}, r"lr: expected a number above 0, got 0\.0"),
+        ({"lr": float("nan")}, r"lr: expected a finite number above 0, got nan"),
+        ({"weight_decay": -1.0}, r"weight_decay: expected a number of 0 or more, got -1\.0"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(kind: Callable[..., Method], wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        kind(**wrong)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 9])
@@ -186,7 +198,7 @@ def test_batch_norm_over_all_gpus_keeps_weights_names_and_what_the_encoder_says(
     [
         (["pretrain=mae"], r"encoder\.name: expected a vision transformer for mae"),
         (["pretrain=densecl"], r"a feature map of at least 2 x 2 for densecl"),
-        (["pretrain.epochs=0"], r"pretrain\.epochs: expected at least 1, got 0"),
+        (["pretrain.epochs=0"], r"pretrain\.epochs: expected a whole number of 1 or more, got 0"),
         (["pretrain.batch=1"], r"pretrain\.batch: expected at least two images"),
         (["encoder.name=resnet10"], r"encoder\.name: expected .*did you mean 'resnet10t'"),
         (["pretrain=none", "encoder.name=resnet10"], r"did you mean 'resnet10t'"),

@@ -111,12 +111,12 @@ def test_what_it_needs_is_what_the_strategy_needs_and_tissue() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"tissue": 1.5}, r"among\.tissue: expected a share in \[0, 1\], got 1\.5"),
-        ({"most": 0}, r"among\.most: expected a whole number of 1 or more"),
-        ({"strategy": "typicluster"}, r"among\.strategy\.name: .*typiclust"),
+        ({"tissue": 1.5}, r"cold_start\.tissue: expected a number of 0 to 1, got 1\.5"),
+        ({"most": 0}, r"cold_start\.most: expected a whole number of 1 or more"),
+        ({"strategy": "typicluster"}, r"cold_start\.strategy\.name: .*typiclust"),
         (
             {"strategy": {"name": "typiclust", "metrik": "l2"}},
-            r"among\.strategy \(typiclust\): .*did you mean 'metric'",
+            r"cold_start\.strategy \(typiclust\): .*did you mean 'metric'",
         ),
         ({"strategy": "entropy"}, "cold_start: expected a strategy that needs embeddings alone"),
         ({"tisue": 0.2}, r"cold_start \(among\): .*did you mean 'tissue'"),

@@ -173,7 +173,7 @@ def test_the_strategy_asks_for_its_passes() -> None:
 
 def test_settings_that_make_no_sense() -> None:
     for wrong in ({"samples": 1}, {"configurations": 0}):
-        with pytest.raises(InputError, match=f"batchbald.{next(iter(wrong))}"):
+        with pytest.raises(InputError, match=f"BatchBald.{next(iter(wrong))}"):
             BatchBald(**wrong)
     with pytest.raises(InputError, match="batch_bald"):
         batch_bald(np.ones((3, 2, 1)), 1, np.random.default_rng(0))

@@ -117,13 +117,13 @@ def test_kmedoids_leaves_the_pool_nearer_than_chance() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: ProbCover(delta=0), "probcover.delta"),
-        (lambda: ProbCover(purity=0), "probcover.purity"),
-        (lambda: ProbCover(classes=1), "probcover.classes"),
-        (lambda: ProbCover(rows=0), "probcover.rows"),
-        (lambda: FacilityLocation(rows=0), "facility_location.rows"),
-        (lambda: MaxHerding(sigma=0), "maxherding.sigma"),
-        (lambda: KMedoids(iterations=0), "kmedoids.iterations"),
+        (lambda: ProbCover(delta=0), "ProbCover.delta"),
+        (lambda: ProbCover(purity=0), "ProbCover.purity"),
+        (lambda: ProbCover(classes=1), "ProbCover.classes"),
+        (lambda: ProbCover(rows=0), "ProbCover.rows"),
+        (lambda: FacilityLocation(rows=0), "FacilityLocation.rows"),
+        (lambda: MaxHerding(sigma=0), "MaxHerding.sigma"),
+        (lambda: KMedoids(iterations=0), "KMedoids.iterations"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(build: Callable[[], QueryStrategy], message: str) -> None:

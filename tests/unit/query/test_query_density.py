@@ -148,12 +148,12 @@ def test_activeft_spreads_over_blobs() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: DensityPeaks(share=0), "density_peaks.share"),
-        (lambda: MMD(sigma=0), "mmd.sigma"),
-        (lambda: MMD(rows=0), "mmd.rows"),
-        (lambda: USL(neighbours=0), "usl: expected neighbours"),
-        (lambda: USL(momentum=1), "momentum in"),
-        (lambda: ActiveFT(temperature=0), "activeft"),
+        (lambda: DensityPeaks(share=0), "DensityPeaks.share"),
+        (lambda: MMD(sigma=0), "MMD.sigma"),
+        (lambda: MMD(rows=0), "MMD.rows"),
+        (lambda: USL(neighbours=0), "USL.neighbours: expected a whole number of 1 or more"),
+        (lambda: USL(momentum=1), "USL.momentum: expected a number of 0 or more and below 1"),
+        (lambda: ActiveFT(temperature=0), "ActiveFT.temperature: expected a number above 0"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(build: Callable[[], QueryStrategy], message: str) -> None:

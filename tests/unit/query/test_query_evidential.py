@@ -108,7 +108,7 @@ def test_duc_keeps_by_distribution_and_picks_by_data() -> None:
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(HybridALError, match=r"evidential\.score.*vacuum"):
+    with pytest.raises(HybridALError, match=r"Evidential\.score.*vacuum"):
         Evidential("vacuum")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"duc\.keep: expected a whole number of 1 or more"):
+    with pytest.raises(InputError, match=r"DUC\.keep: expected a whole number of 1 or more"):
         DUC(keep=0)

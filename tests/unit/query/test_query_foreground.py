@@ -49,5 +49,5 @@ def test_without_a_share_it_is_random() -> None:
 
 
 def test_what_is_no_share_is_refused() -> None:
-    with pytest.raises(InputError, match="share in"):
+    with pytest.raises(InputError, match=r"ForegroundRandom\.share: expected a number of 0 to 1, got 1\.5"):
         ForegroundRandom(1.5)

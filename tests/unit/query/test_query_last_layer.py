@@ -191,7 +191,7 @@ def test_a_last_layer_is_needed(strategy: AlfaMix | VirtualAdversarial) -> None:
 
 def test_settings_that_make_no_sense() -> None:
     for step in (0, 1.5, np.nan):
-        with pytest.raises(InputError, match=r"alfamix\.step"):
+        with pytest.raises(InputError, match=r"AlfaMix\.step"):
             AlfaMix(step=step)
-    with pytest.raises(InputError, match=r"vat\.radius"):
+    with pytest.raises(InputError, match=r"VirtualAdversarial\.radius"):
         VirtualAdversarial(radius=0)

@@ -121,10 +121,10 @@ def test_where_there_is_nothing_to_learn_it_is_random() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"width": 0}, "learning_loss.width: expected a whole number of 1 or more"),
-        ({"folds": 1}, "learning_loss.folds: expected a whole number of 2 or more"),
-        ({"margin": 0.0}, "learning_loss.margin: expected a"),
-        ({"rate": -1.0}, "learning_loss.rate: expected a"),
+        ({"width": 0}, "LearningLoss.width: expected a whole number of 1 or more"),
+        ({"folds": 1}, "LearningLoss.folds: expected a whole number of 2 or more"),
+        ({"margin": 0.0}, "LearningLoss.margin: expected a"),
+        ({"rate": -1.0}, "LearningLoss.rate: expected a"),
     ],
 )
 def test_settings_that_learn_nothing_are_refused(settings: dict[str, float], words: str) -> None:

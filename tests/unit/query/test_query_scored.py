@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
+from hybrid_al.core.registry import component
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.kernels.kmeans import k_means
@@ -97,8 +97,8 @@ def test_views_are_asked_of_the_model_as_views() -> None:
 @pytest.mark.parametrize("passes", [1, 0])
 def test_passes_are_two_or_more(key: str, passes: int) -> None:
     name, _, kind = key.partition(".")
-    with pytest.raises(InputError, match=f"{key}: expected a whole number of 2 or more"):
-        TypeAdapter(STRATEGIES[name]).validate_python({kind: passes})
+    with pytest.raises(InputError, match=f"query.{kind}: expected a whole number of 2 or more"):
+        component(STRATEGIES, "query", name, {kind: passes})
 
 
 def test_reasons_name_the_score() -> None:
@@ -274,24 +274,24 @@ def test_hybrid_needs_a_training_before_it() -> None:
     ("params", "message"),
     [
         ({"score": {"entropi": 1}}, "did you mean 'entropy'"),
-        ({"score": {"entropy": -1}}, "0 or more"),
-        ({"score": {}}, "one positive weight"),
+        ({"score": {"entropy": -1}}, "query.score.entropy: expected a number of 0 or more"),
+        ({"score": {}}, "one weight above 0"),
         ({"batch": {"name": "kmean"}}, "did you mean 'kmeans'"),
-        ({"batch": {}}, "batch.name"),
+        ({"batch": {}}, "query.batch.name"),
         ({"batch": {"name": "topk", "shortlist": 3}}, "shortlist"),
         ({"batch": {"name": "kmeans", "shortlst": 3}}, "did you mean 'shortlist'"),
-        ({"batch": {"name": "kmeans", "shortlist": 0}}, "1 or more"),
+        ({"batch": {"name": "kmeans", "shortlist": 0}}, "query.batch.shortlist: expected a whole number of 1 or more"),
         ({"batch": {"name": "kcenter", "metric": "cosin"}}, "did you mean 'cosine'"),
     ],
 )
 def test_hybrid_refuses_what_it_does_not_know(params: Mapping[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        TypeAdapter(Hybrid).validate_python(params)
+        component(STRATEGIES, "query", "hybrid", params)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_strategies_are_built_from_recipes(name: str) -> None:
-    assert TypeAdapter(STRATEGIES[name]).validate_python({}) == STRATEGIES[name]()
+    assert component(STRATEGIES, "query", name, {}) == STRATEGIES[name]()
 
 
 def test_batches_are_listed() -> None:
@@ -385,4 +385,4 @@ def test_the_schedule_goes_from_density_to_uncertainty() -> None:
     np.testing.assert_allclose(found.values, (1 - weight) * values[0].values + weight * values[1].values)
     for wrong in ({"share": 0}, {"early": {"densty": 1}}, {"batch": {"name": "no"}}):
         with pytest.raises(InputError):
-            TypeAdapter(Schedule).validate_python(wrong)
+            component(STRATEGIES, "query", "schedule", wrong)

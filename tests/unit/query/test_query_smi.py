@@ -137,8 +137,8 @@ def make_tail() -> QueryState:
 def test_settings_that_make_no_sense() -> None:
     with pytest.raises(InputError, match="did you mean 'flqmi'"):
         SubmodularMutualInformation("flqm")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"smi\.eta: expected at most 1"):
+    with pytest.raises(InputError, match=r"SubmodularMutualInformation\.eta: expected at most 1"):
         SubmodularMutualInformation("logdetmi", eta=1.5)
     for wrong in ({"eta": 0}, {"noise": -1}, {"rows": 0}):
-        with pytest.raises(InputError, match=f"smi.{next(iter(wrong))}"):
+        with pytest.raises(InputError, match=f"SubmodularMutualInformation.{next(iter(wrong))}"):
             SubmodularMutualInformation(**wrong)  # type: ignore[arg-type]

@@ -164,5 +164,5 @@ def test_prior_pseudo_labels_fill_a_share_of_the_labeled_batch_that_falls_to_non
     [({"accumulate": 0}, "accumulate"), ({"prior": 1.0}, "prior"), ({"batch": 0}, "batch"), ({"steps": 0}, "steps")],
 )
 def test_a_schedule_refuses_what_cannot_be(settings: dict[str, float], key: str) -> None:
-    with pytest.raises(InputError, match=f"train.{key}"):
+    with pytest.raises(InputError, match=f"Schedule.{key}"):
         Schedule(**settings)  # type: ignore[arg-type]

@@ -243,7 +243,7 @@ def test_what_is_enough() -> None:
     assert stopping.enough_at([first, rich, moving, steady, steady, moving]) == 4
     assert stopping.enough_at([first, rich]) is None
     for bad in ({"agreement": 1.5}, {"gain": -1.0}, {"rounds": 0}):
-        with pytest.raises(InputError, match=r"loop\.stop"):
+        with pytest.raises(InputError, match=f"Stopping.{next(iter(bad))}"):
             Stopping(**bad)
 
 

@@ -63,12 +63,12 @@ def test_superpixels_follow_what_is_seen_and_leave_padding_out(channels: int) ->
 
 @pytest.mark.parametrize("bad", [{"count": 0}, {"count": 255}, {"compactness": 0.0}, {"compactness": float("nan")}])
 def test_superpixels_refuse_what_cannot_be_made(bad: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=f"task.region.{next(iter(bad))}"):
+    with pytest.raises(InputError, match=f"Superpixels.{next(iter(bad))}"):
         UNITS["superpixels"](**bad)
 
 
 def test_windows_of_nothing_are_refused() -> None:
-    with pytest.raises(InputError, match=r"task.region.side: expected 1 pixel or more, got 0"):
+    with pytest.raises(InputError, match=r"Windows\.side: expected a whole number of 1 or more, got 0"):
         Windows(0)
 
 

@@ -140,5 +140,5 @@ def test_every_reduction_has_a_reference() -> None:
 
 @pytest.mark.parametrize("wrong", [lambda: Top(share=0), lambda: Top(share=1.1), lambda: Boundary(width=0)])
 def test_wrong_settings(wrong: Callable[[], Any]) -> None:
-    with pytest.raises(InputError, match=r"reduction\."):
+    with pytest.raises(InputError, match=r"(Top\.share|Boundary\.width): expected"):
         wrong()
