@@ -1,9 +1,9 @@
-"""Encoders: any timm network as a function from images in [0, 1] to embeddings."""
+"""Encoders: any timm network, or one of your own, as a function from images in [0, 1] to embeddings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +11,18 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from ..core.registry import member
 from ..errors import InputError, UnknownName
-from .checkpoint import load_weights, without_prefix
+from .checkpoint import load_into, load_weights, without_prefix
 from .pretrained import PRETRAINED, Option, create, fitted_backbone, pretrained_backbone
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {}
+"""Encoders beside timm's, by a name that timm has not; from outside: `package.module:make`.
+
+`make(channels=, image_size=, **options)` gives a network without a classifier, normalised images (B, channels, H, W) ->
+embeddings (B, D). Random weights come from torch's global generator, which is seeded before and put back after;
+`image_size` is that of `encoder.input_size` where images are scaled. Two networks made alike have the same tensors.
+"""
 
 
 class Encoder(nn.Module):
@@ -54,9 +63,20 @@ class Encoder(nn.Module):
 
 
 def check_name(name: str, where: str = "encoder") -> None:
-    """Refuse what no timm network is called, such as resnet18 or, with the tag of its weights, resnet18.a1_in1k."""
-    if name not in (known := timm.list_models()) and name not in (tagged := timm.list_models(pretrained=True)):
-        raise UnknownName(f"{where}.name", name, tagged if "." in name else known)
+    """Refuse what no encoder is called.
+
+    Names are those of `ENCODERS`, of timm (resnet18 or, with the tag of its weights, resnet18.a1_in1k), or from outside
+    (`package.module:make`).
+    """
+    if is_own(name):
+        member(ENCODERS, f"{where}.name", name)
+    elif name not in (known := timm.list_models()) and name not in (tagged := timm.list_models(pretrained=True)):
+        raise UnknownName(f"{where}.name", name, [*ENCODERS, *(tagged if "." in name else known)])
+
+
+def is_own(name: str) -> bool:
+    """Whether an encoder is one of `ENCODERS` or from outside, not one of timm."""
+    return ":" in name or name in ENCODERS
 
 
 def build_encoder(
@@ -69,22 +89,27 @@ def build_encoder(
     options: Mapping[str, Option] | None = None,
     input_size: int | None = None,
 ) -> Encoder:
-    """A timm network without its classifier: from random weights, from `pretrained` ones, or from a file.
+    """A network without its classifier: from random weights, from `pretrained` ones, or from a file.
 
     The file is that of a stage 0, or one that others published for this architecture; see `load_weights` and
     `fitted_backbone`. Published weights bring the normalisation of timm's entry of that name with them.
-    `options` go to timm as they are. Networks of one fixed input size, such as vision transformers, get that of the
-    images, or `input_size`, to which images are scaled; positions and patches of the weights are fitted to it.
+    `options` go to timm, or to a network of `ENCODERS`, as they are. Networks of timm of one fixed input size, such as
+    vision transformers, get that of the images, or `input_size`, to which images are scaled; positions and patches of
+    the weights are fitted to it.
     Errors: an unknown name (the nearest is named), an option that the network does not take, weights of another
     architecture, pretrained weights that are not to be had, images too small for the net or not whole patches.
     """
     check_name(name)
-    facts, size = timm.get_pretrained_cfg(name), input_size or image_size
+    own, size = is_own(name), input_size or image_size
+    facts = None if own else timm.get_pretrained_cfg(name)
     fixed = facts is not None and facts.fixed_input_size
     # a convolutional network without options is told by its weights, as it was before there was more to tell
     told = {"name": name, "options": dict(options or {}), "input_size": input_size or 0}
-    made_as = json.dumps(told, sort_keys=True) if fixed or options or input_size else ""
-    encoder = _made(name, channels, seed, weights, {**({"img_size": size} if fixed else {}), **(options or {})})
+    made_as = json.dumps(told, sort_keys=True) if fixed or own or options or input_size else ""
+    if own:
+        encoder = _own(name, channels, size, seed, weights, options or {})
+    else:
+        encoder = _made(name, channels, seed, weights, {**({"img_size": size} if fixed else {}), **(options or {})})
     encoder.input_size, encoder.made_as = input_size or 0, made_as
     where = "encoder.input_size" if input_size else "data.image_size"
     patch = getattr(getattr(encoder.backbone, "patch_embed", None), "patch_size", None)
@@ -101,6 +126,26 @@ def build_encoder(
         reason = str(error).partition("\n")[0]
         raise InputError(where, f"images that {name} can take", f"{size}: {reason}") from error
     return encoder.to(memory_format=torch.channels_last)
+
+
+def _own(
+    name: str, channels: int, size: int, seed: int, weights: Path | str | None, options: Mapping[str, Option]
+) -> Encoder:
+    """A network of `ENCODERS` or from outside, with random weights or those of a stage 0, bit by bit."""
+    if weights == PRETRAINED:
+        raise InputError("encoder.weights", f"null or a file: {name} brings no weights of others", PRETRAINED)
+    tensors = None if weights is None else load_weights(Path(weights))
+    make: Callable[..., nn.Module] = member(ENCODERS, "encoder.name", name)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = make(channels=channels, image_size=size, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError("encoder.options", f"what {name} takes", f"{dict(options)}: {error}"[:200]) from error
+    encoder = Encoder(backbone, channels)
+    if tensors is not None:
+        load_into(encoder, tensors, weights)
+    return encoder
 
 
 def _made(name: str, channels: int, seed: int, weights: Path | str | None, options: Mapping[str, Option]) -> Encoder:

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.registry import member
 from ..core.rng import derive_seed
-from ..errors import InputError, UnknownName
+from ..errors import InputError
 from .checkpoint import load_into
-from .encoder import Encoder
+from .encoder import Encoder, is_own
 from .pretrained import Option
 
 NETWORKS: dict[str, str] = {
@@ -25,7 +26,12 @@ NETWORKS: dict[str, str] = {
     "segformer": "Segformer",
     "dpt": "DPT",
 }
-"""Our name -> its class. DPT takes vision transformers, the others networks that halve the image step by step."""
+"""Our name -> its class. DPT takes vision transformers, the others networks that halve the image step by step.
+
+From outside: `package.module:make`, called as these classes are, `make("tu-resnet18", encoder_weights=None,
+in_channels=, classes=, **settings)`, which gives what they give: a module with `encoder`, `decoder` and
+`segmentation_head`.
+"""
 
 Setting = Option | list[int]
 """A value that a segmentation network takes by name, such as `decoder_channels`."""
@@ -126,6 +132,11 @@ def together(make: Callable[[int], Segmenter], count: int, seed: int) -> Segment
     return Committee([make(seed), *(make(derive_seed(seed, "member", m)) for m in range(1, count))])
 
 
+def check_network(name: str) -> None:
+    """Refuse what no segmentation network is called."""
+    member(NETWORKS, "task.network.name", name)
+
+
 def build_segmenter(
     network: str,
     encoder: Encoder,
@@ -144,8 +155,9 @@ def build_segmenter(
     Errors: an unknown network (the nearest is named), a setting that it does not take, an encoder that it cannot take
     (the networks that can are named), an encoder that scales its images first.
     """
-    if network not in NETWORKS:
-        raise UnknownName("segmentation.network", network, NETWORKS)
+    check_network(network)
+    if is_own(encoder_name):
+        raise InputError("encoder.name", "a network of timm, in segmentation", encoder_name)
     if encoder.input_size:
         raise InputError("encoder.input_size", "none in segmentation: set data.image_size", str(encoder.input_size))
     make = _maker(encoder, encoder_name, classes, image_size, seed, options or {})
@@ -186,7 +198,8 @@ def _maker(
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", UserWarning)  # with it smp says that the parts do not fit
             torch.manual_seed(seed)
-            kind = getattr(smp, NETWORKS[network])
+            kind: Any = member(NETWORKS, "task.network.name", network)
+            kind = getattr(smp, kind) if network in NETWORKS else kind
             body = cast(
                 nn.Module,
                 kind(f"tu-{encoder_name}", encoder_weights=None, in_channels=channels, classes=classes, **both),

@@ -86,12 +86,11 @@ class Segmentation:
     def check(self, setting: Setting) -> None:
         """See `Task.check`."""
         from ..learners.finetune import Finetune
-        from ..models.segmenter import NETWORKS
+        from ..models.segmenter import check_network
 
         (network, _), (learner, settings) = named(self.network), setting.learner
         self.reduced  # noqa: B018  (an unknown one is refused)
-        if network not in NETWORKS:
-            raise UnknownName("task.network.name", network, NETWORKS)
+        check_network(network)
         if not isinstance(settings, Finetune):
             raise InputError("learner", "finetune, which trains the whole network, in segmentation", learner)
         if setting.calibrates:
