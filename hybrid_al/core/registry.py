@@ -69,7 +69,7 @@ def component(registry: Mapping[str, type[T]], where: str, name: str, params: Ma
         if key not in fields:
             raise UnknownName(f"{where} ({name})", str(key), fields)
     try:
-        return cast(T, TypeAdapter(kind).validate_python(dict(params)))
+        return cast(T, _whole(cast(Any, kind)).validate_python(dict(params)))
     except ValidationError as error:
         raise _refusal(where, _hints(cast(Any, kind)), error) from None
     except InputError as error:
@@ -114,6 +114,11 @@ def _check(made: object) -> None:
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     return dict(get_type_hints(kind, include_extras=True))
+
+
+@cache
+def _whole(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @cache

@@ -8,16 +8,9 @@ import torch
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.models.segmenter import NETWORKS, Segmenter, build_segmenter, padded_size, together
+from tests.helpers.networks import SMALL
 
 CNN, VIT = "test_resnet", "test_vit"
-SMALL: dict[str, dict[str, int | list[int]]] = {
-    "unet": {"decoder_channels": [16, 16, 8, 8, 8]},
-    "unetplusplus": {"decoder_channels": [16, 16, 8, 8, 8]},
-    "deeplabv3plus": {"decoder_channels": 16},
-    "fpn": {"decoder_pyramid_channels": 16, "decoder_segmentation_channels": 64},
-    "segformer": {"decoder_segmentation_channels": 16},
-    "dpt": {"decoder_intermediate_channels": [8, 8, 8, 8], "decoder_fusion_channels": 8},
-}
 
 
 def encoder(name: str = CNN, channels: int = 1, size: int = 32) -> Encoder:

@@ -11,14 +11,14 @@ import pytest
 from pydantic import TypeAdapter
 
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
-from hybrid_al.errors import HybridALError, InputError
+from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.batches import BATCHES, build_batch
+from hybrid_al.query.batches import build_batch
 from hybrid_al.query.batches.base import BatchParams
 from hybrid_al.query.batches.spread import weighted_k_means
 from hybrid_al.query.strategies import Hybrid
 from hybrid_al.scores import samples as scores
-from hybrid_al.testing import make_state, restrict
+from hybrid_al.testing import make_state
 
 
 def values_of(state: QueryState, seed: int = 7) -> FloatArray:
@@ -32,33 +32,6 @@ def picks_of(params: BatchParams, state: QueryState, values: FloatArray, budget:
 def full(a: FloatArray, b: FloatArray) -> FloatArray:
     distances: FloatArray = np.linalg.norm(a[:, None] - b[None], axis=2)
     return distances
-
-
-@pytest.mark.parametrize("name", BATCHES)
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("labeled", [0, 6])
-def test_batches_hold_the_budget_each_once(name: str, constant: bool, labeled: int) -> None:
-    state = make_state(30, labeled=labeled, constant=constant)
-    m = len(state.candidates)
-    for values in (values_of(state), np.zeros(m), np.eye(m)[3]):
-        for budget in (1, 7, m):
-            picks = picks_of({"name": name}, state, values, budget)
-            assert picks.shape == (budget,) and len(set(picks.tolist())) == budget
-            assert set(picks.tolist()) <= set(range(m))
-    assert picks_of({"name": name}, make_state(1, labeled=0), np.ones(1), 1).tolist() == [0]
-
-
-@pytest.mark.parametrize("name", BATCHES)
-def test_batches_depend_on_the_rng_alone_and_read_what_they_declare(name: str) -> None:
-    state = make_state(60)
-    maker, values = build_batch({"name": name}), values_of(state)
-    seen = restrict(state, maker.needs)
-    assert [picks_of({"name": name}, s, values, 9).tolist() for s in (seen, seen)] == [
-        picks_of({"name": name}, state, values, 9).tolist()
-    ] * 2
-    for need in maker.needs:
-        with pytest.raises(HybridALError):
-            picks_of({"name": name}, restrict(state, maker.needs - {need}), values, 9)
 
 
 @pytest.mark.parametrize(

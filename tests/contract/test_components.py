@@ -1,0 +1,128 @@
+"""All that a recipe chooses by name: built in one way, from outside too; what is wrong with it is one clear line."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+
+from hybrid_al.core.registry import component
+from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.learners.finetune import Finetune
+from hybrid_al.learners.frozen import Frozen
+from hybrid_al.query.batches import BATCHES
+from hybrid_al.query.strategies import STRATEGIES
+from hybrid_al.regions.fixed import UNITS
+from hybrid_al.regions.proposals import BOXES
+from hybrid_al.scores.pixels import REDUCTIONS
+from hybrid_al.semi import OBJECTIVES
+from hybrid_al.semi.dense import DENSE_OBJECTIVES
+from hybrid_al.train import Schedule
+from pretrain import METHODS
+from tests.helpers.outside import HERE
+
+REGISTRIES: dict[str, Mapping[str, type[Any]]] = {
+    "query": STRATEGIES,
+    "query.batch": BATCHES,
+    "segmentation.reduction": REDUCTIONS,
+    "segmentation.unit": {**UNITS, **BOXES},
+    "pretrain": METHODS,
+    "train": {**OBJECTIVES, "schedule": Schedule},
+    "train (segmentation)": DENSE_OBJECTIVES,
+    "learner": {"finetune": Finetune, "frozen": Frozen},
+}
+OUTSIDE: dict[str, tuple[str, dict[str, object]]] = {
+    "query": ("Strategy", {"start": 0.5}),
+    "query.batch": ("BatchMaker", {"upward": True}),
+    "segmentation.reduction": ("Reduction", {}),
+    "segmentation.unit": ("Corner", {"side": 3}),
+    "pretrain": ("Method", {"epochs": 2}),
+    "train": ("Objective", {}),
+    "train (segmentation)": ("DenseObjective", {}),
+    "learner": ("Strategy", {}),
+}
+MEMBERS = [(where, name) for where, registry in REGISTRIES.items() for name in registry]
+members = pytest.mark.parametrize(("where", "name"), MEMBERS)
+
+
+def refused(build: Callable[[], object], place: str) -> InputError:
+    with pytest.raises(InputError) as caught:
+        build()
+    assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
+    assert caught.value.where.startswith(place), f"{caught.value.where}, not {place}"
+    return caught.value
+
+
+@members
+def test_built_by_name_it_is_what_is_built_by_hand(where: str, name: str) -> None:
+    kind: Any = REGISTRIES[where][name]
+    made = component(REGISTRIES[where], where, name, {})
+    assert made == kind() and type(made) is kind
+    assert kind.__dataclass_params__.frozen and dataclasses.replace(made) == made
+    defaults = {f.name: getattr(made, f.name) for f in dataclasses.fields(kind)}
+    assert component(REGISTRIES[where], where, name, defaults) == made
+
+
+@members
+def test_an_unknown_key_is_named_with_those_there_are(where: str, name: str) -> None:
+    error = refused(lambda: component(REGISTRIES[where], where, name, {"nokey": 1}), f"{where} ({name})")
+    assert isinstance(error, UnknownName) and all(
+        f.name in str(error) for f in dataclasses.fields(REGISTRIES[where][name])
+    )
+
+
+@members
+def test_what_is_no_value_is_refused_by_hand_and_by_recipe(where: str, name: str) -> None:
+    kind: Any = REGISTRIES[where][name]
+    for field in dataclasses.fields(kind):
+        for wrong in (math.nan, math.inf, -math.inf, "much", object()):
+            refused(partial(kind, **{field.name: wrong}), f"{kind.__name__}.{field.name}")
+            refused(partial(component, REGISTRIES[where], where, name, {field.name: wrong}), f"{where}.{field.name}")
+
+
+@members
+def test_a_number_out_of_its_range_is_refused_with_the_range(where: str, name: str) -> None:
+    """Of every number: none may be negative, or so large that nothing could compute with it."""
+    kind: Any = REGISTRIES[where][name]
+    hints, made = get_type_hints(kind), kind()
+    for field in (f.name for f in dataclasses.fields(kind)):
+        if not {int, float} & {hints[field], *_members(hints[field])}:
+            assert isinstance(getattr(made, field), bool) or not isinstance(getattr(made, field), int | float)
+            continue
+        for wrong in (-1, 10**400):
+            error = refused(partial(kind, **{field: wrong}), f"{kind.__name__}.{field}")
+            assert any(word in str(error) for word in ("or more", "above 0", "to", "at most"))
+            refused(partial(component, REGISTRIES[where], where, name, {field: wrong}), f"{where}.{field}")
+
+
+def _members(hint: object) -> tuple[object, ...]:
+    """What a union is of."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+
+
+@pytest.mark.parametrize("where", REGISTRIES)
+def test_each_takes_a_class_from_outside(where: str) -> None:
+    name, settings = OUTSIDE[where]
+    made: Any = component(REGISTRIES[where], where, f"{HERE}:{name}", settings)
+    assert type(made).__name__ == name and settings.items() <= dataclasses.asdict(made).items()
+
+
+@pytest.mark.parametrize("where", REGISTRIES)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere.at_all:Mine", "an importable package.module:name"),
+        (f"{HERE}:Nothing", "an importable package.module:name"),
+        (f"{HERE}:encoder", "a dataclass"),
+        (":Mine", "an importable package.module:name"),
+        ("nothing", "one of"),
+        ("", "one of"),
+    ],
+)
+def test_names_of_nothing_are_refused(where: str, name: str, words: str) -> None:
+    assert words in str(refused(lambda: component(REGISTRIES[where], where, name, {}), f"{where}.name"))

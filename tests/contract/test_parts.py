@@ -1,0 +1,73 @@
+"""Every way to take images apart, and one of each kind from outside: parts cover the picture, boxes lie in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_al.core.registry import component
+from hybrid_al.regions.base import MOST_PARTS
+from hybrid_al.regions.fixed import UNITS
+from hybrid_al.regions.proposals import BOXES, BoxUnit
+from hybrid_al.testing import unchanged_random_state
+from tests.helpers.outside import HERE
+
+SIDE, C = 24, 3
+FRAMES = np.asarray([[0, 0, SIDE, SIDE], [4, 0, 20, SIDE], [0, 7, SIDE, 13], [5, 5, 6, 6]])
+boxes = pytest.mark.parametrize("name", [*BOXES, f"{HERE}:Corner"])
+
+
+@pytest.mark.parametrize("name", [*UNITS, f"{HERE}:Halves"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("frame", FRAMES[:3].tolist(), ids=str)
+@pytest.mark.parametrize("flat", [False, True])
+def test_each_pixel_of_a_picture_is_in_one_part(name: str, channels: int, frame: list[int], flat: bool) -> None:
+    unit = component(UNITS, "segmentation.unit", name, {})
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, channels)).astype(np.uint8)
+    pixels = np.full_like(pixels, 7) if flat else pixels
+    shown = np.zeros((SIDE, SIDE), dtype=np.bool_)
+    shown[frame[0] : frame[2], frame[1] : frame[3]] = True
+    before = pixels.copy()
+    with unchanged_random_state():
+        parts = unit.parts(pixels, shown)
+    np.testing.assert_array_equal(pixels, before)
+    assert parts.shape == shown.shape and np.issubdtype(parts.dtype, np.integer)
+    assert parts[shown].min() >= 0 and parts[shown].max() < MOST_PARTS
+    np.testing.assert_array_equal(unit.parts(pixels, shown), parts)
+
+
+def predictions(kind: str) -> torch.Tensor:
+    """Probabilities (B, 2, C, H, W): of random, equal or sure classes."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(len(FRAMES), 2, C, SIDE, SIDE, generator=generator)
+    return (logits * {"random": 1.0, "equal": 0.0, "sure": 1e4}[kind]).softmax(dim=2)
+
+
+@boxes
+@pytest.mark.parametrize("kind", ["random", "equal", "sure"])
+def test_boxes_lie_in_the_picture_and_overlap_nothing(name: str, kind: str) -> None:
+    unit = component(BOXES, "segmentation.unit", name, {})
+    assert isinstance(unit, BoxUnit) and unit.most >= 1 and unit.largest >= 1
+    known = torch.zeros(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
+    known[0, 3:9, 3:9] = known[1, 10] = True
+    with unchanged_random_state():
+        found = unit.boxes(predictions(kind), torch.from_numpy(FRAMES), known)
+    assert found.shape == (len(FRAMES), unit.most, 4)
+    for image, frame, taken in zip(found.tolist(), FRAMES.tolist(), known.clone().numpy(), strict=True):
+        for top, left, bottom, right in image:
+            if bottom <= top or right <= left:
+                continue  # there is none
+            assert frame[0] <= top and frame[1] <= left and bottom <= frame[2] and right <= frame[3]
+            assert max(bottom - top, right - left) <= unit.largest
+            assert not taken[top:bottom, left:right].any()
+            taken[top:bottom, left:right] = True
+    assert torch.equal(unit.boxes(predictions(kind), torch.from_numpy(FRAMES), known), found)
+
+
+@boxes
+def test_where_all_is_known_there_is_no_box(name: str) -> None:
+    unit = component(BOXES, "segmentation.unit", name, {})
+    known = torch.ones(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
+    found = unit.boxes(predictions("random"), torch.from_numpy(FRAMES), known)
+    assert ((found[..., 2:] - found[..., :2]).amin(dim=-1) <= 0).all()
