@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -126,3 +128,11 @@ def test_each_takes_a_class_from_outside(where: str) -> None:
 )
 def test_names_of_nothing_are_refused(where: str, name: str, words: str) -> None:
     assert words in str(refused(lambda: component(REGISTRIES[where], where, name, {}), f"{where}.name"))
+
+
+def test_the_import_rules_name_every_method_of_stage_0() -> None:
+    """The modules beside them are shared, so the rule is a list."""
+    rules = configparser.ConfigParser()
+    rules.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
+    listed = rules["importlinter:contract:methods"]["modules"].split()
+    assert sorted(listed) == sorted({kind.__module__ for kind in METHODS.values()})
