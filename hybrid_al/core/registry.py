@@ -24,6 +24,7 @@ def named(spec: Spec) -> tuple[str, dict[str, object]]:
     settings: dict[str, object] = {"name": spec} if isinstance(spec, str) else dict(spec)
     return str(settings.pop("name", "")), settings
 
+
 LARGEST = 1_000_000_000  # more than any pool, batch or training has of anything
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 """A whole number of 1 or more."""

@@ -167,10 +167,10 @@ def build_segmenter(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if settings and _takes(make, network):
             named = ", ".join(f"{key}={value}" for key, value in settings.items())
-            raise InputError("segmentation.network", f"settings that {network} takes", f"{named}: {reason}") from error
+            raise InputError("task.network", f"settings that {network} takes", f"{named}: {reason}") from error
         able = [other for other in NETWORKS if other != network and _takes(make, other)]
         fitting = f"a network that can take {encoder_name} ({', '.join(able) or 'none of ours can'})"
-        raise InputError("segmentation.network", fitting, f"{network}: {reason}") from error
+        raise InputError("task.network", fitting, f"{network}: {reason}") from error
     return Segmenter(body, encoder, dropout=dropout).to(memory_format=torch.channels_last)
 
 
@@ -232,4 +232,4 @@ def _give_weights(body: nn.Module, encoder: Encoder, network: str) -> None:
     given = {key.replace("_", "."): value for key, value in encoder.backbone.state_dict().items()}
     own = inner.state_dict()
     tensors = {key: given[flat] for key in own if (flat := key.replace("_", ".")) in given}
-    load_into(inner, tensors, f"segmentation.network: {network} around this encoder")
+    load_into(inner, tensors, f"task.network: {network} around this encoder")

@@ -31,8 +31,8 @@ from tests.helpers.outside import HERE
 REGISTRIES: dict[str, Mapping[str, type[Any]]] = {
     "query": STRATEGIES,
     "query.batch": BATCHES,
-    "segmentation.reduction": REDUCTIONS,
-    "segmentation.unit": {**UNITS, **BOXES},
+    "task.reduction": REDUCTIONS,
+    "task.region": {**UNITS, **BOXES},
     "pretrain": METHODS,
     "train": {**OBJECTIVES, "schedule": Schedule},
     "train (segmentation)": DENSE_OBJECTIVES,
@@ -41,8 +41,8 @@ REGISTRIES: dict[str, Mapping[str, type[Any]]] = {
 OUTSIDE: dict[str, tuple[str, dict[str, object]]] = {
     "query": ("Strategy", {"start": 0.5}),
     "query.batch": ("BatchMaker", {"upward": True}),
-    "segmentation.reduction": ("Reduction", {}),
-    "segmentation.unit": ("Corner", {"side": 3}),
+    "task.reduction": ("Reduction", {}),
+    "task.region": ("Corner", {"side": 3}),
     "pretrain": ("Method", {"epochs": 2}),
     "train": ("Objective", {}),
     "train (segmentation)": ("DenseObjective", {}),

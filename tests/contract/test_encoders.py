@@ -151,5 +151,5 @@ def test_networks_of_segmentation(network: str, size: int) -> None:
 def test_networks_of_nothing_are_refused() -> None:
     encoder = made("test_resnet")
     for network, words in (("unnet", "did you mean 'unet'"), (f"{HERE}:nothing", "an importable package")):
-        with pytest.raises(InputError, match=rf"segmentation\.network\.name: .*{words}"):
+        with pytest.raises(InputError, match=rf"task\.network\.name: .*{words}"):
             build_segmenter(network, encoder, encoder_name="test_resnet", classes=2, image_size=SIZE, seed=0)

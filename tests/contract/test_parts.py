@@ -23,7 +23,7 @@ boxes = pytest.mark.parametrize("name", [*BOXES, f"{HERE}:Corner"])
 @pytest.mark.parametrize("frame", FRAMES[:3].tolist(), ids=str)
 @pytest.mark.parametrize("flat", [False, True])
 def test_each_pixel_of_a_picture_is_in_one_part(name: str, channels: int, frame: list[int], flat: bool) -> None:
-    unit = component(UNITS, "segmentation.unit", name, {})
+    unit = component(UNITS, "task.region", name, {})
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, channels)).astype(np.uint8)
     pixels = np.full_like(pixels, 7) if flat else pixels
     shown = np.zeros((SIDE, SIDE), dtype=np.bool_)
@@ -47,7 +47,7 @@ def predictions(kind: str) -> torch.Tensor:
 @boxes
 @pytest.mark.parametrize("kind", ["random", "equal", "sure"])
 def test_boxes_lie_in_the_picture_and_overlap_nothing(name: str, kind: str) -> None:
-    unit = component(BOXES, "segmentation.unit", name, {})
+    unit = component(BOXES, "task.region", name, {})
     assert isinstance(unit, BoxUnit) and unit.most >= 1 and unit.largest >= 1
     known = torch.zeros(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
     known[0, 3:9, 3:9] = known[1, 10] = True
@@ -67,7 +67,7 @@ def test_boxes_lie_in_the_picture_and_overlap_nothing(name: str, kind: str) -> N
 
 @boxes
 def test_where_all_is_known_there_is_no_box(name: str) -> None:
-    unit = component(BOXES, "segmentation.unit", name, {})
+    unit = component(BOXES, "task.region", name, {})
     known = torch.ones(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
     found = unit.boxes(predictions("random"), torch.from_numpy(FRAMES), known)
     assert ((found[..., 2:] - found[..., :2]).amin(dim=-1) <= 0).all()

@@ -17,7 +17,7 @@ reductions = pytest.mark.parametrize("name", [*REDUCTIONS, f"{HERE}:Reduction"])
 
 
 def reduction(name: str) -> Reduction:
-    return component(REDUCTIONS, "segmentation.reduction", name, {})
+    return component(REDUCTIONS, "task.reduction", name, {})
 
 
 def maps(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ COMMON: dict[str, Any] = {
     "cold_start": {"name": f"{HERE}:Strategy", "start": 0.5},
     "query": {"name": "hybrid", "batch": {"name": f"{HERE}:BatchMaker", "upward": True}},
     "loop": {"budgets": [4, 2]},
-    "track": {"wandb": {"mode": "off"}},
+    "track": {},
 }
 CLASSES: dict[str, Any] = {
     "data": PHANTOM,
@@ -25,19 +25,18 @@ CLASSES: dict[str, Any] = {
     "query": {**COMMON["query"], "score": {f"{HERE}:term": 1.0, "entropy": 0.5}},
     "train": {"name": f"{HERE}:Objective", "steps": 3, "min_steps": 1, "batch": 4},
 }
+NETWORK = {"name": f"{HERE}:network", "decoder_channels": [8, 8, 8, 8, 8]}
 MASKS: dict[str, Any] = {
-    "task": "segmentation",
     "data": {**PHANTOM, "masks": True},
     "encoder": {"name": "test_resnet"},
     "pretrain": "none",
-    "segmentation": {
-        "network": {"name": f"{HERE}:network", "decoder_channels": [8, 8, 8, 8, 8]},
-        "reduction": f"{HERE}:Reduction",
-    },
     "query": {**COMMON["query"], "score": {"entropy": 1.0}},
     "train": {"name": f"{HERE}:DenseObjective", "steps": 3, "min_steps": 1, "batch": 4},
 }
-PARTS: dict[str, Any] = {**MASKS, "segmentation": {"network": MASKS["segmentation"]["network"]}}
+
+
+def segmented(**settings: str) -> dict[str, Any]:
+    return {**MASKS, "task": {"name": "segmentation", "network": NETWORK, **settings}}
 
 
 @pytest.mark.slow
@@ -46,9 +45,9 @@ PARTS: dict[str, Any] = {**MASKS, "segmentation": {"network": MASKS["segmentatio
     [
         {**CLASSES, "learner": "finetune"},
         {**CLASSES, "learner": "frozen"},
-        MASKS,
-        {**PARTS, "segmentation": {**PARTS["segmentation"], "unit": f"{HERE}:Halves"}},
-        {**PARTS, "segmentation": {**PARTS["segmentation"], "unit": f"{HERE}:Corner"}},
+        segmented(reduction=f"{HERE}:Reduction"),
+        segmented(region=f"{HERE}:Halves"),
+        segmented(region=f"{HERE}:Corner"),
     ],
     ids=["finetune", "frozen", "masks", "units", "boxes"],
 )
