@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..assemble import Project, check_components, open_project, setting_of, task_of
+from ..core.registry import component, named
 from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
-from ..query.strategies import STRATEGIES, Among
+from ..query.batches import BATCHES
+from ..query.strategies import STRATEGIES
 from ..recipe import Component, Recipe
 from . import provenance, results
 from .cell import Loop, Stage0, discard, work
@@ -188,25 +190,36 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     task, setting = task_of(recipe), setting_of(recipe)
     pair = grid.strategies.get(arm.strategy)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
-    roots = [_module_of(STRATEGIES, c) for part in parts for c in _chosen(part)]
-    roots += [_module_of(task.objectives(setting)[0], recipe.train), task.learner_code(setting), *provenance.LOOP]
+    roots = [module for part in parts for module in modules_of(part)]
+    roots += [_module_of(task.objectives(setting)[0], recipe.train.name), task.learner_code(setting), *provenance.LOOP]
     named = {"strategy": parts, "objective": [recipe.train]}
     made: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in named.items()}
     return {**made, "code": provenance.code_digest(sorted(set(roots)))}
 
 
-def _chosen(spec: Component) -> list[Component]:
-    """A strategy, and the one that it lets choose (`among`)."""
-    inner = spec.params.get("strategy", Among().strategy) if spec.name == "among" else None
-    if inner is None:
-        return [spec]
-    return [spec, *_chosen(Component.model_validate({"name": inner} if isinstance(inner, str) else inner))]
+def modules_of(spec: Component) -> list[str]:
+    """The modules of a strategy, and of all that it names: another strategy, batch makers, terms from outside."""
+    if spec.name not in STRATEGIES and ":" not in spec.name:
+        return [_module_of(STRATEGIES, spec.name)]
+    made = component(STRATEGIES, "strategy", spec.name, spec.params)
+    return [_module_of(STRATEGIES, spec.name), *_inner(made)]
 
 
-def _module_of(registry: Mapping[str, type[Any]], spec: Component) -> str:
-    if ":" in spec.name:
-        return spec.name.partition(":")[0]
-    return registry[spec.name].__module__ if spec.name in registry else "hybrid_al.bench.stratified"
+def _inner(made: object) -> Iterator[str]:
+    """The modules of the components that a component names in its settings."""
+    registries: tuple[tuple[str, Mapping[str, type[Any]]], ...] = (("strategy", STRATEGIES), ("batch", BATCHES))
+    for key, registry in registries:
+        if (spec := getattr(made, key, None)) is not None:
+            name, params = named(spec)
+            yield _module_of(registry, name)
+            yield from _inner(component(registry, key, name, params))
+    yield from (term.partition(":")[0] for term in getattr(made, "score", ()) if ":" in term)
+
+
+def _module_of(registry: Mapping[str, type[Any]], name: str) -> str:
+    if ":" in name:
+        return name.partition(":")[0]
+    return registry[name].__module__ if name in registry else "hybrid_al.bench.stratified"
 
 
 def _missing(

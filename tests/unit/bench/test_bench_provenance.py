@@ -9,20 +9,28 @@ from pathlib import Path
 import pytest
 
 from hybrid_al.bench import provenance
-from hybrid_al.bench.runner import _chosen
+from hybrid_al.bench.runner import modules_of
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import Component
 
 FACTS = {"data": "abc", "recipe": {"learner": "frozen"}}
 
 
-def test_what_among_lets_choose_is_code_of_an_arm_too() -> None:
-    within = {"name": "among", "strategy": {"name": "typiclust", "min_size": 1}}
-    found = _chosen(Component.model_validate({"name": "among", "strategy": within}))
-    assert [spec.name for spec in found] == ["among", "among", "typiclust"]
-    assert found[-1].params == {"min_size": 1}
-    assert [spec.name for spec in _chosen(Component(name="among"))] == ["among", "typiclust"]
-    assert _chosen(Component(name="random")) == [Component(name="random")]
+@pytest.mark.parametrize(
+    ("spec", "modules"),
+    [
+        ({"name": "among", "strategy": {"name": "typiclust"}}, {"strategies.among", "strategies.typiclust"}),
+        ({"name": "among", "strategy": "kcenter"}, {"strategies.among", "strategies.kcenter"}),
+        ({"name": "hybrid"}, {"strategies.hybrid", "batches.spread"}),
+        (
+            {"name": "hybrid", "batch": {"name": "per_group", "batch": {"name": "dpp"}}},
+            {"strategies.hybrid", "batches.nested", "batches.spread"},
+        ),
+    ],
+)
+def test_what_a_strategy_names_is_code_of_an_arm_too(spec: dict[str, object], modules: set[str]) -> None:
+    found = modules_of(Component.model_validate(spec))
+    assert set(found) == {f"hybrid_al.query.{name}" for name in modules}
 
 
 def test_the_first_cells_note_what_they_are_made_from(tmp_path: Path) -> None:
