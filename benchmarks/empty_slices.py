@@ -17,7 +17,7 @@ import numpy as np
 
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.rng import derive
-from hybrid_al.data.sources.nifti import AXES
+from hybrid_al.data.readers.volumes import AXES
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES, Among
 from hybrid_al.recipe import parse

@@ -43,7 +43,7 @@ class Dataset:
     truth    class number of every sample (N,), -1 where unknown; handed to oracle and holdout, to nothing else
     read     position -> pixels; raises OSError or ValueError with the reason where the image cannot be read
     channels 1 or 3: what the images have; or the slices of a stack
-    reader   what decides the pixels besides the files (the window), so that a cache of pixels can tell
+    reader   what decides the pixels besides the files: readers with their versions and settings; caches hang on it
     skipped  (path, reason) of the images that on_error=skip left out
     masks    where pixels have classes: then `classes` are those of the pixels, the background first, and no sample has
              a class of its own
@@ -66,7 +66,7 @@ class Dataset:
 
 
 class Source(Protocol):
-    """A frozen dataclass of settings that finds samples somewhere; `SOURCES[name]` in `data/__init__.py`."""
+    """A frozen dataclass of settings that finds samples somewhere; `SOURCES[name]` in `sources/__init__.py`."""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the data; bad input is an `InputError` that says where, what was expected, what came.

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.manifest import Manifest
 from ..core.types import FloatArray
 from ..errors import InputError
-from .sources.table import read_table
+from .tables import read_table
 
 COLUMNS = ("id", "cost")
 

@@ -10,14 +10,16 @@ import numpy as np
 
 from ..core.manifest import Split
 from ..errors import InputError
-from .readers.images import SUFFIXES, probe
+from .archives import PREFIXES
+from .folders import find_images
+from .readers import choose
+from .readers.arrays import Archive
 from .samples import reason
-from .sources.folder import find_images
-from .sources.npz import PREFIXES, Arrays
-from .sources.table import read_labels, read_table
 from .splits import NAMES, read_split
+from .tables import read_labels, read_table
 
 T = TypeVar("T")
+AUTOMATIC = choose()
 
 ROLES: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "image_id"),
@@ -82,7 +84,7 @@ def describe(path: Path) -> Description:
 
 
 def _npz(path: Path) -> Description:
-    arrays = Arrays(path)
+    arrays = Archive(path)
     prefixes = [prefix for prefix in PREFIXES if prefix + "images" in arrays.keys]
     if not prefixes:
         raise InputError(path, "images under train_images or images", ", ".join(arrays.keys) or "no arrays")
@@ -92,7 +94,7 @@ def _npz(path: Path) -> Description:
     notes = [NO_GROUP] if group == "none" else [f"groups: the arrays that end in {group}"]
     sides, classes = [], 0
     for prefix in prefixes:
-        images = arrays.images(prefix)
+        images = arrays.images(prefix + "images")
         sides.append(max(images.shape[1:3]))
         notes.append(f"{len(images)} images of {images.shape[1]} x {images.shape[2]} pixels in {prefix}images")
         if prefix + "labels" in arrays.keys:
@@ -136,7 +138,7 @@ def _folder(path: Path) -> Description:
     """A description of a folder of images; folders that are too many to be classes are taken for patients."""
     if (path / "images").is_dir() and (path / "masks").is_dir():
         path = path / "images"
-    found = find_images(path.resolve(), "folders")
+    found = find_images(path.resolve(), "folders", AUTOMATIC)
     names = sorted({name for _, _, name in found if name is not None})
     data = _section("folder", path, _sides([path / image for image, _, _ in found]), "none")
     splits = {split for _, split, _ in found}
@@ -160,7 +162,7 @@ def _columns(header: Sequence[str], rows: Sequence[Mapping[str, str]], folder: P
         for column in candidates:
             cells = [row[column].strip() for row in sampled]
             if role in ("path", "mask"):
-                fits = any(Path(cell).suffix.lower() in SUFFIXES and (folder / cell).is_file() for cell in cells)
+                fits = any(AUTOMATIC.stem(cell) != cell and (folder / cell).is_file() for cell in cells)
             elif role == "split":
                 fits = all(row[column].strip().lower() in NAMES for row in rows)
             else:
@@ -193,7 +195,8 @@ def _sides(paths: Sequence[Path]) -> list[int]:
     sides, problem = [], ""
     for path in _spread(paths):
         try:
-            sides.append(max(probe(path)[:2]))
+            header = AUTOMATIC.of(path).probe(path)
+            sides.append(max(header.height, header.width))
         except (OSError, ValueError) as error:
             problem = f"{path}: {reason(error)}"
     if not sides:

@@ -1,25 +1,20 @@
-"""What the sources share: samples as they find them, files to look at, and the dataset that both make."""
+"""What the sources share: samples as they find them, and the dataset that they make."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..core.manifest import Manifest, Split
 from ..core.types import IntArray
-from ..errors import InputError, UnreadableImages
+from ..errors import InputError
 from .base import Dataset, Masks, Pixels
-from .index import FileIndex
-from .readers.images import READER_VERSION, Window, decode, probe
-from .readers.masks import check_size, read_mask, value_table
+from .pixels import Window
 from .splits import assign
 
 OnError = Literal["stop", "skip"]
@@ -30,8 +25,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break e
 class Sample:
     """One row that a source found: split None where the data does not say, label -1 and mask "" where unknown.
 
-    `path` and `mask` are files below the root of the source; `z` is a slice of theirs, -1 for a whole image. `labels`
-    are those of a task with several a sample, 0, 1 or -1 each, in the place of `label`.
+    `path` and `mask` are files below the root of the source; `z` is a slice or row of theirs, -1 for the whole image
+    or for all slices of a file that has some. `labels` are those of a task with several a sample, 0, 1 or -1 each, in
+    the place of `label`.
     """
 
     id: str
@@ -61,13 +57,14 @@ def make_dataset(
     *,
     classes: Sequence[str],
     channels: int,
-    window: Window | None,
     holdout: Mapping[str, float],
     seed: int,
+    reader: str = "",
     skipped: Sequence[tuple[str, str]] = (),
     masks: Masks | None = None,
+    stack: int = 1,
 ) -> Dataset:
-    """The dataset of some samples; those without a split get one.
+    """The dataset of some samples; those without a split get one. See `Dataset` for what is not said here.
 
     A class that no sample has is an InputError, unless no label is known at all and `classes` is what may be answered.
     """
@@ -90,8 +87,7 @@ def make_dataset(
         digests=tuple(sample.digest for sample in samples),
         z=tuple(sample.z for sample in samples),
     )
-    reader = f"window={window}"
-    return Dataset(manifest, tuple(classes), truth, read, channels, reader, tuple(skipped), masks, labels)
+    return Dataset(manifest, tuple(classes), truth, read, channels, reader, tuple(skipped), masks, labels, stack)
 
 
 def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | None:
@@ -112,54 +108,6 @@ def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | Non
     return labels
 
 
-def files_dataset(
-    root: Path,
-    samples: Sequence[Sample],
-    *,
-    classes: Sequence[str],
-    window: Window | None,
-    holdout: Mapping[str, float],
-    seed: int,
-    on_error: OnError,
-    values: Mapping[int, str] | None = None,
-    index: FileIndex | None = None,
-) -> Dataset:
-    """The dataset of image files; a sample's path is relative to `root`.
-
-    With `values` (see `masks.value_table`) it is one of masks: `classes` are those of the pixels.
-    Every file is read once and hashed; one that `index` knows is not read until it changes.
-
-    on_error=stop looks at the headers and raises UnreadableImages with all files that are missing or no images; what
-    only decoding can tell is found, again all at once, when the image store is built.
-    on_error=skip decodes every image here, and leaves those that fail out (`Dataset.skipped`).
-    """
-    kept: list[Sample] = []
-    found: list[_Examined] = []
-    problems: list[tuple[str, str]] = []
-    table = None if values is None else value_table(values, classes)
-    index = FileIndex() if index is None else index
-    for sample in samples:
-        try:
-            found.append(_examine(root, sample, window, table, index, whole=on_error == "skip"))
-        except _Unreadable as error:
-            problems.append((error.path, error.why))
-        else:
-            kept.append(replace(sample, digest=found[-1].digest))
-    if problems and (on_error == "stop" or not kept):
-        raise UnreadableImages(problems)
-    return make_dataset(
-        kept,
-        partial(_read, root, tuple(sample.path for sample in kept), window),
-        classes=classes,
-        channels=max((one.channels for one in found), default=1),
-        window=window,
-        holdout=holdout,
-        seed=seed,
-        skipped=problems,
-        masks=None if table is None else _masks(root, kept, found, table),
-    )
-
-
 def reason(error: Exception) -> str:
     """Why an image cannot be read, without its path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -168,72 +116,3 @@ def reason(error: Exception) -> str:
 def content_digest(content: bytes) -> str:
     """Hash of a sample's content, 32 hex digits."""
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-class _Unreadable(Exception):
-    def __init__(self, path: str, error: Exception) -> None:
-        super().__init__(path)
-        self.path, self.why = path, reason(error)
-
-
-@dataclass(frozen=True)
-class _Examined:
-    """Digest, channels (1 or 3), height and width of an image file, and the digest of its mask file."""
-
-    digest: str
-    channels: int
-    size: tuple[int, int]
-    mask: str
-
-
-def _examine(
-    root: Path, sample: Sample, window: Window | None, table: Mapping[int, int] | None, index: FileIndex, *, whole: bool
-) -> _Examined:
-    """Look at the headers of a sample's files, and with `whole` at their pixels."""
-    pixels = partial(decode, window=window) if whole else None
-    how = f"image {READER_VERSION} {window if whole else ''}"
-    digest, channels, *size = _look(root, sample.path, index, how, pixels)
-    mask = ""
-    if sample.mask and table is not None:
-        answers = partial(read_mask, table=table) if whole else None
-        how = f"mask {READER_VERSION} {sorted(table.items()) if whole else ''}"
-        mask, _, *mask_size = _look(root, sample.mask, index, how, answers)
-        try:
-            check_size(sample.path, (mask_size[0], mask_size[1]), (size[0], size[1]))
-        except ValueError as error:
-            raise _Unreadable(sample.mask, error) from error
-    return _Examined(digest, channels, (size[0], size[1]), mask)
-
-
-def _look(
-    root: Path, path: str, index: FileIndex, how: str, read: Callable[[io.BytesIO], object] | None
-) -> tuple[str, int, int, int]:
-    """Digest, channels, height and width of an image file; with `read` also that all of it can be read."""
-
-    def find() -> list[str | int]:
-        content = (root / path).read_bytes()
-        height, width, channels = probe(io.BytesIO(content))
-        if read is not None:
-            read(io.BytesIO(content))
-        return [content_digest(content), channels, height, width]
-
-    try:
-        digest, channels, height, width = index.look(root / path, how, find)
-    except (OSError, ValueError) as error:
-        raise _Unreadable(path, error) from error
-    return str(digest), int(channels), int(height), int(width)
-
-
-def _masks(root: Path, samples: Sequence[Sample], found: Sequence[_Examined], table: Mapping[int, int]) -> Masks:
-    files = tuple(root / sample.mask for sample in samples)
-    return Masks(
-        known=np.asarray([bool(one.mask) for one in found]),
-        read=lambda i: read_mask(files[i], table),
-        keys=tuple(one.mask and content_digest(f"{one.mask} {sorted(table.items())}".encode()) for one in found),
-        sizes=np.asarray([one.size for one in found], dtype=np.int64).reshape(-1, 2),
-        spacing=np.full((len(found), 3), np.nan),
-    )
-
-
-def _read(root: Path, paths: Sequence[str], window: Window | None, index: int) -> Pixels:
-    return decode(root / paths[index], window=window)

@@ -15,7 +15,7 @@ from ..core.rundir import replacing, seal, sealed
 from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
 from .loaders import blocks
-from .readers.masks import inside
+from .masks import inside
 from .stores.images import ImageStore
 
 Background = Literal["black", "white"]

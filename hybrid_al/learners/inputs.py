@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.types import IGNORE, IntArray
-from ..data.readers.masks import inside
+from ..data.masks import inside
 from ..data.stores.images import ImageStore
 from ..data.stores.masks import MaskStore
 from ..data.views.pixels import PixelViews

@@ -21,7 +21,7 @@ from ..core.rundir import sha256_of
 from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 from ..data.answers import answer_table, from_png, read_boxes
 from ..data.loaders import blocks, labeled_batches, unlabeled_batches
-from ..data.readers.masks import read_mask
+from ..data.masks import read_mask
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..metrics.pixel_calibration import a_few

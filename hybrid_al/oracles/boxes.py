@@ -14,8 +14,8 @@ from ..core.rundir import RunDir, write_atomic
 from ..core.types import Annotation, IntArray
 from ..data.answers import box_file, read_boxes, to_png
 from ..data.boxes import background
-from ..data.readers.images import fitted
-from ..data.readers.masks import blank
+from ..data.masks import blank
+from ..data.pixels import fitted
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SKIP
 from .masks import Picture, give_out, named, refuse, size_given_out

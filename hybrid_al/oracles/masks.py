@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
 from ..data.answers import from_png, to_png
+from ..data.masks import SaysNothing, check_size, read_mask, said_in
 from ..data.readers.images import SUFFIXES, probe
-from ..data.readers.masks import SaysNothing, check_size, read_mask, said_in
 from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
 from .base import SKIP

@@ -11,8 +11,8 @@ from ..core.labels import LabelStore
 from ..core.rundir import write_atomic
 from ..core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
 from ..data.answers import from_png, to_png
-from ..data.readers.images import fitted
-from ..data.readers.masks import resize_mask
+from ..data.masks import resize_mask
+from ..data.pixels import fitted
 from ..errors import AwaitingLabels
 from ..regions.base import Parts
 from .masks import MaskWorklist, named

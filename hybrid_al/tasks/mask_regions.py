@@ -11,8 +11,8 @@ import numpy as np
 from ..core.manifest import Manifest
 from ..core.registry import Spec, component, named
 from ..core.types import IGNORE, IntArray, LabelMap
-from ..data.readers.images import fitted
-from ..data.readers.masks import inside
+from ..data.masks import inside
+from ..data.pixels import fitted
 from ..data.stores.masks import MaskStore
 from ..errors import InputError
 from ..regions.base import MOST_PARTS, Parts, Regions

@@ -17,8 +17,8 @@ from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.answers import answer_table
 from ..data.base import Dataset, Masks
-from ..data.readers.images import fitted, to_uint8
-from ..data.readers.masks import blank, value_table
+from ..data.masks import blank, value_table
+from ..data.pixels import fitted, to_uint8
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..experiment import MANY, OpenTask

@@ -16,7 +16,7 @@ from hybrid_al.assemble import experiment, open_project
 from hybrid_al.cli import main
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE
-from hybrid_al.data.readers.masks import resize_mask
+from hybrid_al.data.masks import resize_mask
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.oracles.boxes import COLUMNS

@@ -1,39 +1,68 @@
-"""Decode one image file to pixels, and bring pixels to the size, channels and type that a network takes."""
+"""Reader of the image files that Pillow knows: PNG, JPEG, TIFF and their like, one image a file."""
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ...errors import InputError
 from ..base import Pixels
-
-READER_VERSION = "1"
-"""Raise it when decoding or resizing gives other pixels than before: caches of decoded images hang on it."""
+from ..pixels import Window, to_pixels
+from .base import Header, plane_of
 
 MAX_PIXELS = 100_000_000
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".jp2"})
-Window = tuple[float, float]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".jp2")
+STARTS = re.compile(  # PNG, JPEG, GIF, TIFF, BigTIFF, BMP, Netpbm, WebP, JPEG 2000
+    rb"\x89PNG|\xff\xd8\xff|GIF8|II[*+]\0|MM\0[*+]|BM....\0\0|P[1-6]\s|RIFF....WEBP|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    re.DOTALL,
+)
 
 _GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _PLAIN = _GREY - {"1", "LA", "La"} | {"RGB"}
+_NUMBERS = _PLAIN - {"RGB", "F"} | {"1", "P"}  # modes whose values may be classes
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that change height for width
-_LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pillow
 
 
-def check_window(window: Window | None) -> None:
-    """Refuse a window that is not [low, high]."""
-    if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[0] < window[1]):
-        raise InputError("data.window", "two numbers [low, high], low below high", str(list(window)))
+@dataclass(frozen=True)
+class Images:
+    """Image files of one frame, of any kind that Pillow can read.
+
+    window  [low, high] of the values that become 0 and 1; without it, see `to_pixels`
+    """
+
+    window: Window | None = None
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = SUFFIXES
+    VERSION: ClassVar[str] = "1"
+
+    @staticmethod
+    def claims(head: bytes) -> bool:
+        """By the first bytes of the kinds that the suffixes name."""
+        return STARTS.match(head) is not None
+
+    def probe(self, file: Path) -> Header:
+        """See `probe`."""
+        return Header(*probe(file))
+
+    def decode(self, file: Path, plane: int = 0) -> Pixels:
+        """See `decode`."""
+        plane_of(1, plane)
+        return decode(file, window=self.window)
+
+    def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
+        """See `read_values`."""
+        plane_of(1, plane)
+        return read_values(file)
 
 
 def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -55,6 +84,17 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
     return to_pixels(array, window)
 
 
+def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+    """The numbers (H, W) of an image of one channel, as a mask; of a palette image the numbers, not the colours.
+
+    Raises OSError or ValueError with the reason, as `decode` does.
+    """
+    with opened(file, max_pixels) as image:
+        if image.mode not in _NUMBERS:
+            raise ValueError(f"expected a mask of one channel whose values are classes, got mode {image.mode}")
+        return np.asarray(image)
+
+
 def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
     """Height, width and channels (1 or 3) that the header claims, upright, without decoding; raises as `decode`."""
     with opened(file, max_pixels) as image:
@@ -62,95 +102,6 @@ def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, 
         turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
         height, width = (image.width, image.height) if turned else (image.height, image.width)
         return height, width, 1 if image.mode in _GREY else 3
-
-
-def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
-    """Pixels (H, W, C) of an array (H, W), (H, W, 1) or (H, W, 3) of any number type.
-
-    With a window, values are mapped from [low, high] to [0, 1] and clipped. Without one, uint8 stays as it is, wider
-    unsigned integers are divided by the largest value of their type, and floats must lie in [0, 1] already.
-    Raises ValueError where the shape is another or the values cannot be mapped.
-    """
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise ValueError(f"expected an image (H, W), (H, W, 1) or (H, W, 3), got shape {array.shape}")
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * np.uint8(255)
-    if window is not None:
-        low, high = window
-        scaled = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        return _finite(np.clip(scaled, 0.0, 1.0))
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind == "u":
-        return (array / np.iinfo(array.dtype).max).astype(np.float32)
-    if array.dtype.kind == "f" and array.min() >= 0.0 and array.max() <= 1.0:
-        return array.astype(np.float32)
-    came = f"{array.dtype} values from {array.min()} to {array.max()}"
-    raise ValueError(f"{came} have no fixed range: set data.window: [low, high]")
-
-
-class Box(NamedTuple):
-    """Where a resized image lies in its square."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def rows(self) -> slice:
-        """Its rows."""
-        return slice(self.top, self.top + self.height)
-
-    @property
-    def columns(self) -> slice:
-        """Its columns."""
-        return slice(self.left, self.left + self.width)
-
-
-def fitted(height: int, width: int, size: int) -> Box:
-    """Where an image of this height and width lies in a square of `size`: the longer side fits, the rest is padding."""
-    scale = size / max(height, width)
-    h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    return Box((size - h) // 2, (size - w) // 2, h, w)
-
-
-def resize(pixels: Pixels, size: int) -> Pixels:
-    """Pixels (size, size, C): the longer side is fitted, the rest is padded with zeros on both sides alike.
-
-    So nothing is cut away and nothing is squashed. Shrinking averages (bilinear with antialiasing).
-    Pixels that have the size already come back as they are.
-    """
-    height, width, channels = pixels.shape
-    if (height, width) == (size, size):
-        return pixels
-    box = fitted(height, width, size)
-    out: npt.NDArray[Any] = np.zeros((size, size, channels), dtype=pixels.dtype)
-    for c in range(channels):
-        plane = Image.fromarray(np.ascontiguousarray(pixels[:, :, c]))
-        out[box.rows, box.columns, c] = np.asarray(plane.resize((box.width, box.height), Image.Resampling.BILINEAR))
-    return out if out.dtype == np.uint8 else np.clip(out, 0.0, 1.0)
-
-
-def to_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Pixels (H, W, channels): grey is repeated to colour, colour weighted to grey (ITU-R 601 luma)."""
-    if channels not in (1, 3):
-        raise ValueError(f"expected 1 or 3 channels, got {channels}")
-    if pixels.shape[2] == channels:
-        return pixels
-    if channels == 3:
-        colour: npt.NDArray[Any] = np.repeat(pixels, 3, axis=2)
-        return colour
-    grey = (pixels.astype(np.float32) @ _LUMA)[:, :, None]
-    return np.rint(grey).astype(np.uint8) if pixels.dtype == np.uint8 else grey.astype(np.float32)
-
-
-def to_uint8(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """Pixels as uint8; float pixels in [0, 1] are rounded to the nearest of 256 levels."""
-    values = pixels if pixels.dtype == np.uint8 else np.rint(pixels * np.float32(255))
-    return values.astype(np.uint8, copy=False)
 
 
 @contextmanager
@@ -184,9 +135,3 @@ def _plain(image: Image.Image) -> Image.Image:
     if "transparency" in image.info:  # a palette with alpha goes to RGB by way of RGBA
         image = image.convert("RGBA")
     return image.convert("RGB")
-
-
-def _finite(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise ValueError("the image has values that are not finite")
-    return values

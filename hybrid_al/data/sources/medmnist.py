@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, UnknownName
+from ..archives import Names, archive_dataset
 from ..base import Dataset
 from ..index import FileIndex
-from .npz import Npz
+from ..samples import check_settings
 
 SIZES = (28, 64, 128, 224)
 SEVERAL = "chestmnist"
@@ -54,7 +55,9 @@ class MedMnist:
                 raise InputError(path, f"this file, or {package}", "neither")
             self._download(root, info[self.name]["python_class"])
         classes = None if info is None else list(info[self.name]["label"].values())
-        return Npz(path, group=self.group, classes=classes, multilabel=self.name == SEVERAL).load(index)
+        check_settings(None, "stop", self.group, "the ending of a key, such as patient")
+        names = Names(self.group, classes, multilabel=self.name == SEVERAL)
+        return archive_dataset(path, names, holdout={}, seed=0, on_error="stop", index=index)
 
     def _download(self, root: Path, python_class: str) -> None:
         import medmnist

@@ -13,8 +13,10 @@ from ...core.rundir import write_atomic
 from ...core.types import LabelMap
 from ...errors import InputError
 from ..base import Dataset
+from ..files import files_dataset
 from ..index import FileIndex
-from .nifti import Nifti
+from ..readers import choose
+from ..tables import Table
 
 CLASSES = ("background", "gray matter", "white matter")
 SLAB = 10  # axial slices of 1 mm in one volume
@@ -31,7 +33,7 @@ class Mni152:
     find tissue in another brain. The truth is the tissue, or the rest, whose probability is the largest.
 
     root   folder that holds or shall hold the slabs as NIfTI files with an index.csv; without it ~/.hybrid-al/mni152
-    stack  as in `Nifti`
+    stack  see `Volumes`
 
     The package nilearn (`pip install 'hybrid-al[mni]'`) is needed until the files are there.
     """
@@ -40,7 +42,7 @@ class Mni152:
     stack: int = 1
 
     def load(self, index: FileIndex | None = None) -> Dataset:
-        """Cut the template into slabs where that was not done yet, and read them as `Nifti`."""
+        """Cut the template into slabs where that was not done yet, and read their slices."""
         root = Path.home() / ".hybrid-al" / "mni152" if self.root is None else Path(self.root)
         if root.exists() and not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file")
@@ -49,7 +51,18 @@ class Mni152:
             if not (root / "index.csv").is_file():
                 _cut(root)
         columns = {"path": "{id}.nii.gz", "mask": "{id}_tissue.nii.gz", "split": "split"}
-        return Nifti(root, columns, group="none", stack=self.stack, window=(0, 1), classes=CLASSES).load(index)
+        folder, _, volumes = Table(root, columns, group="none").find()
+        return files_dataset(
+            folder,
+            volumes,
+            choose({"name": "volumes", "stack": self.stack}, window=(0, 1)),
+            classes=CLASSES,
+            holdout={},
+            seed=0,
+            on_error="stop",
+            values={},
+            index=index,
+        )
 
 
 def tissue(gray: np.ndarray, white: np.ndarray) -> LabelMap:

@@ -94,9 +94,7 @@ class Phantom:
         names = list(TRAITS) if self.multilabel else names
         masks = self._masks(drawn.masks) if self.masks else None
         read = partial(_read, self)
-        return make_dataset(
-            samples, read, classes=names, channels=3, window=None, holdout={}, seed=self.seed, masks=masks
-        )
+        return make_dataset(samples, read, classes=names, channels=3, holdout={}, seed=self.seed, masks=masks)
 
     def _masks(self, masks: BoolArray) -> Masks:
         n = len(masks)

@@ -1,44 +1,42 @@
-"""Source of a CSV file that lists image files, one row per image."""
+"""Source of a CSV file that lists files, one row a file or a slice of one."""
 
 from __future__ import annotations
 
-import csv
-import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import InputError, UnknownName
 from ..base import Dataset
+from ..files import files_dataset
 from ..index import FileIndex
-from ..readers.images import Window
-from ..samples import OnError, Sample, check_settings, files_dataset
-from ..splits import read_split
-
-ROLES = ("path", "label", "mask", "group", "split")
-Line = tuple[int, dict[str, str]]
-"""Line number in the file, and its cells by column."""
+from ..pixels import Window
+from ..readers import AUTO, choose
+from ..samples import OnError, check_settings
+from ..tables import Table
 
 
 @dataclass(frozen=True)
 class Csv:
-    """Rows of a CSV file (UTF-8, commas; tabs in a .tsv) that name image files.
+    """Rows of a CSV file (UTF-8, commas; tabs in a .tsv) that name files.
 
     root     the CSV file, or a folder with an index.csv
     columns  what the columns mean: {path: file, label: dx, mask: mask, group: patient, split: split}; only path must
-             be there. path (and mask) may be a template of columns: "{split}/{file}.jpg"
+             be there. path (and mask) may be a template of columns: "{split}/{file}.jpg". A file of several slices
+             gives a sample for each, of the row's label; {slice: z} names the column of one, by its number from 0
     images   the folder that paths are relative to and may not leave; without it, the folder of the CSV
     group    "none", said on purpose, or a column; `columns: {group: ...}` says the same
     classes  names or number of the classes; without it, what the label column holds, sorted. Labels are names of the
              list, or numbers from 0; an empty cell is unknown
     labels   columns of 0 or 1, empty where unknown, of a task with several labels a sample; their names are the classes
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
-    on_error stop | skip, see `files_dataset`
+    on_error stop | skip, see `files.files_dataset`
+    reader   what decodes the files, see `readers.choose`; auto goes by their content and suffix
     window   [low, high] of the values that become 0 and 1
 
     With a mask column and no label column the classes are those of the pixels, the background first; an empty cell is
     an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` says what the values in the files mean;
-    without it they are the numbers of the classes. A sample's id is its path as the table has it.
+    without it they are the numbers of the classes. A sample's id is its path as the table has it, with `#` and the
+    number behind it where it is a slice.
     """
 
     root: Path
@@ -49,189 +47,24 @@ class Csv:
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
+    reader: str | Mapping[str, object] = AUTO
     window: Window | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     labels: Sequence[str] = ()
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
-        images, classes, samples = self.find()
+        table = Table(self.root, self.columns, self.images, self.group, self.classes, self.labels)
+        check_settings(self.window, self.on_error, table.grouped_by, "a column (columns.group)")
+        images, classes, samples = table.find()
         return files_dataset(
             images,
             samples,
+            choose(self.reader, self.window),
             classes=classes,
-            window=self.window,
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,
             index=index,
             values=self.mask_values if "mask" in self.columns else None,
         )
-
-    def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
-        """The folder of the files, the classes, and the samples that the table lists; no file was looked at yet."""
-        group = self.group or self.columns.get("group", "")
-        check_settings(self.window, self.on_error, group, "a column (columns.group)")
-        table = table_of(self.root)
-        header, lines = read_table(table)
-        self._check_columns(header, group)
-        images = Path(self.images if self.images is not None else table.parent).resolve()
-        if not images.is_dir():
-            raise InputError(f"data.images: {images}", "a folder", "no such folder")
-        paths = self._paths(lines, images)
-        masks = self._masks(lines, images)
-        label_column = self.columns.get("label")
-        cells = [(line, row[label_column].strip() if label_column else "") for line, row in lines]
-        classes, labels = read_labels(table, cells, self.classes)
-        samples = []
-        for path, mask, label, (line, row) in zip(paths, masks, labels, lines, strict=True):
-            where = f"{table}, line {line}"
-            split = read_split(where, row[self.columns["split"]]) if "split" in self.columns else None
-            named = path if group == "none" else row[group].strip()
-            if not named:
-                raise InputError(f"{where}, column {group}", "a group", "an empty cell")
-            several = tuple(_yes_or_no(where, column, row[column].strip()) for column in self.labels)
-            samples.append(Sample(path, path, named, split, label, mask=mask, labels=several))
-        return images, tuple(self.labels) or classes, samples
-
-    def _check_columns(self, header: Sequence[str], group: str) -> None:
-        for role, column in self.columns.items():
-            if role not in ROLES:
-                raise UnknownName("data.columns", role, ROLES)
-            if role in ("path", "mask"):
-                for name in template_columns(f"data.columns.{role}", column):
-                    require_column(f"data.columns.{role}", name, header)
-            elif (role, column) != ("group", "none"):
-                require_column(f"data.columns.{role}", column, header)
-        if "mask" in self.columns and "label" in self.columns:
-            raise InputError("data.columns", "label or mask: a recipe has one task", "both")
-        for column in self.labels:
-            require_column("data.labels", column, header)
-        if self.labels and (self.columns.keys() & {"label", "mask"} or self.classes is not None):
-            raise InputError("data.labels", "no label or mask column, and no classes, beside labels", "some")
-        if len(set(self.labels)) < len(self.labels):
-            raise InputError("data.labels", "each column once", ", ".join(self.labels))
-        if "path" not in self.columns:
-            raise InputError("data.columns.path", f"one of the columns {', '.join(header)}", "nothing")
-        if group != "none":
-            require_column("data.group", group, header)
-
-    def _paths(self, lines: Sequence[Line], images: Path) -> list[str]:
-        """The path of every row, none twice."""
-        seen: dict[Path, int] = {}
-        paths = []
-        for line, row in lines:
-            path, file = _below(images, f"{self.root}, line {line}", fill(self.columns["path"], row))
-            if file in seen:
-                raise InputError(f"{self.root}, line {line}", "an image of its own", f"{path}, as in line {seen[file]}")
-            seen[file] = line
-            paths.append(path)
-        return paths
-
-    def _masks(self, lines: Sequence[Line], images: Path) -> list[str]:
-        """The mask of every row, "" where its cell is empty."""
-        if "mask" not in self.columns:
-            return [""] * len(lines)
-        found = []
-        for line, row in lines:
-            text = fill(self.columns["mask"], row)
-            found.append(text and _below(images, f"{self.root}, line {line}", text)[0])
-        return found
-
-
-def _yes_or_no(where: str, column: str, text: str) -> int:
-    if text not in ("", "0", "1"):
-        raise InputError(f"{where}, column {column}", "0 or 1, or an empty cell", repr(text))
-    return int(text) if text else -1
-
-
-def table_of(root: Path) -> Path:
-    """The CSV file that `data.root` means: itself, or the index.csv of a folder."""
-    inside = Path(root) / "index.csv"
-    return inside if inside.is_file() else Path(root)
-
-
-def read_table(path: Path) -> tuple[list[str], list[Line]]:
-    """Header and rows of a CSV file; InputError with the line where it is none."""
-    if not path.is_file():
-        raise InputError(f"data.root: {path}", "a CSV file", "a folder" if path.is_dir() else "nothing there")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-        try:
-            rows = [(reader.line_num, row) for row in reader if row]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}, after line {reader.line_num}", "CSV in UTF-8", str(error)) from error
-    if len(rows) < 2:
-        raise InputError(path, "a header and at least one row", f"{len(rows)} line(s)")
-    header = [name.strip() for name in rows[0][1]]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}, line 1", "columns of different names", f"{twice[0]!r} twice")
-    lines = []
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            raise InputError(f"{path}, line {line}", f"{len(header)} cells", str(len(row)))
-        lines.append((line, dict(zip(header, row, strict=True))))
-    return header, lines
-
-
-def read_labels(
-    table: Path, cells: Sequence[tuple[int, str]], given: int | Sequence[str] | None
-) -> tuple[tuple[str, ...], list[int]]:
-    """Names of the classes, and the class number of every (line, text); -1 where the text is empty.
-
-    Texts are names where any of them is one of the names, and numbers from 0 otherwise: never a mix of both.
-    """
-    texts = {text for _, text in cells if text}
-    numbers = all(text.isdecimal() for text in texts)
-    if given is None:
-        names = tuple(sorted(texts, key=lambda text: (int(text), text) if numbers else (0, text)))
-    else:
-        names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
-    number = {name: i for i, name in enumerate(names)}
-    if not texts & number.keys():
-        number = {str(i): i for i in range(len(names))}
-    for line, text in cells:
-        if text and text not in number:
-            raise InputError(f"{table}, line {line}", f"a label among {', '.join(number)}", repr(text))
-    return names, [number.get(text, -1) for _, text in cells]
-
-
-def template_columns(where: str, text: str) -> list[str]:
-    """The columns that a template names; a text without braces names itself."""
-    return [text] if "{" not in text else list(_fields(where, text))
-
-
-def require_column(where: str, column: str, header: Sequence[str]) -> None:
-    """UnknownName, with the nearest column, where the table has no such column."""
-    if column not in header:
-        raise UnknownName(where, column, header)
-
-
-def fill(template: str, row: Mapping[str, str]) -> str:
-    """The text of a column, or of a template of columns, in one row."""
-    return (template.format_map(row) if "{" in template else row[template]).strip()
-
-
-def _fields(where: str, template: str) -> Iterator[str]:
-    try:
-        for _, name, spec, conversion in string.Formatter().parse(template):
-            if name is not None:
-                if spec or conversion:
-                    raise ValueError("a format in the braces")
-                yield name
-    except ValueError as error:
-        raise InputError(where, "a column, or a template such as {split}/{file}", f"{template!r} ({error})") from error
-
-
-def _below(images: Path, where: str, text: str) -> tuple[str, Path]:
-    """A path relative to `images` in its plain form, and the file that it leads to."""
-    if not text:
-        raise InputError(where, "a path", "an empty cell")
-    try:
-        file = (images / text).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(where, "a path", f"{text!r} ({error})") from error
-    if not file.is_relative_to(images) or file == images:
-        raise InputError(where, f"a path below {images}", repr(text))
-    return Path(text).as_posix() if not Path(text).is_absolute() else file.relative_to(images).as_posix(), file

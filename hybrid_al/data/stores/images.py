@@ -19,7 +19,7 @@ from ...core.rundir import replacing, seal, sealed
 from ...core.types import IntArray
 from ...errors import InputError, UnreadableImages
 from ..base import Dataset
-from ..readers.images import READER_VERSION, resize, to_channels, to_uint8
+from ..pixels import PIXELS_VERSION, resize, to_channels, to_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ class ImageStore:
         if dataset.stack == 1 and channels not in (1, 3):
             raise InputError("data.channels", "1 or 3", str(channels))
         shape = (len(dataset.manifest), image_size, image_size, channels)
-        how = [*map(str, shape[1:]), READER_VERSION, dataset.reader]
+        how = [*map(str, shape[1:]), PIXELS_VERSION, dataset.reader]
         digest = _digest(dataset.manifest.fingerprint, *how)
         folder = Path(cache) / digest[:32]
         folder.mkdir(parents=True, exist_ok=True)

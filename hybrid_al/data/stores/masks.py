@@ -14,7 +14,7 @@ from filelock import FileLock
 from ...core.rundir import replacing, seal, sealed
 from ...core.types import IGNORE, IntArray, LabelMap
 from ...errors import InputError, UnreadableImages
-from ..readers.masks import MASK_READER_VERSION, resize_mask
+from ..masks import MASKS_VERSION, resize_mask
 from ..samples import reason
 
 
@@ -52,7 +52,7 @@ class MaskStore:
         """
         if len(samples) and (np.diff(samples) <= 0).any():
             raise InputError("masks", "samples in ascending order", "another order")
-        digest = hashlib.sha256("\x1f".join([MASK_READER_VERSION, str(size), *keys]).encode()).hexdigest()
+        digest = hashlib.sha256("\x1f".join([MASKS_VERSION, str(size), *keys]).encode()).hexdigest()
         file = Path(cache) / f"masks-{digest[:32]}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work

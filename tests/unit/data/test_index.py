@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import hybrid_al.data.files as files_module
 import hybrid_al.data.index as index_module
-import hybrid_al.data.samples as samples_module
 from hybrid_al.assemble import open_project
 from hybrid_al.data.index import FileIndex
+from hybrid_al.data.samples import content_digest
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.npz import Npz
 from hybrid_al.recipe import parse
@@ -83,13 +84,13 @@ def test_a_damaged_index_is_said_and_made_again(tmp_path: Path, harm: str, capsy
 
 def test_a_second_start_reads_no_image_that_lies_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, read = images(tmp_path / "data"), []
-    inner = samples_module.content_digest
+    inner = content_digest
 
     def counting(content: bytes) -> str:
         read.append(len(content))
         return inner(content)
 
-    monkeypatch.setattr(samples_module, "content_digest", counting)
+    monkeypatch.setattr(files_module, "content_digest", counting)
     recipe = parse({"name": "x", "data": {"source": "folder", "root": str(root), "group": "none"}, "pretrain": "none"})
     first = open_project(recipe, run_dir=tmp_path / "runs" / "a").dataset
     assert len(read) == 6
@@ -108,7 +109,7 @@ def test_an_npz_that_lies_still_is_not_unpacked_again(tmp_path: Path, monkeypatc
     index = FileIndex(tmp_path / "i.json")
     first = Npz(path, group="none").load(index)
     index.save()
-    monkeypatch.setattr("hybrid_al.data.sources.npz.content_digest", lambda content: "read again")
+    monkeypatch.setattr("hybrid_al.data.archives.content_digest", lambda content: "read again")
     again = Npz(path, group="none").load(FileIndex(tmp_path / "i.json"))
     assert again.manifest.fingerprint == first.manifest.fingerprint
     assert np.array_equal(again.read(4)[:, :, 0], PIXELS[4])

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from hybrid_al.data.index import FileIndex
-from hybrid_al.data.sources.nifti import AXES, Axis, Nifti
+from hybrid_al.data.readers.volumes import AXES, Axis
+from hybrid_al.data.sources.nifti import Nifti
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
 SHAPE = (5, 6, 4)  # right, anterior, superior
@@ -215,8 +216,8 @@ def test_wrong_folders(root: Path) -> None:
     for settings, match in (
         ({"root": root / "nowhere"}, "nothing there"),
         ({"root": root / "empty"}, r"volumes \(\.nii"),
-        ({"root": root / "im", "masks": root / "empty"}, "masks with the names"),
-        ({"root": root / "lb", "masks": root / "im"}, r"v2\.nii\.gz: expected a mask with the name of its volume"),
+        ({"root": root / "im", "masks": root / "empty"}, r"expected masks \(.*\.nii\.gz.*got none"),
+        ({"root": root / "lb", "masks": root / "im"}, r"v2\.nii\.gz: expected a mask at the path of its image"),
         ({"root": root / "im", "group": "id"}, "each volume is a group"),
     ):
         with pytest.raises(InputError, match=match):
@@ -257,7 +258,7 @@ def test_volumes_that_lie_still_are_not_read_again(tmp_path: Path, monkeypatch: 
     source, index = Nifti(tmp_path / "data", group="none"), FileIndex(tmp_path / "index.json")
     first = source.load(index)
     index.save()
-    monkeypatch.setattr("hybrid_al.data.sources.nifti.read_volume", None)
+    monkeypatch.setattr("hybrid_al.data.readers.volumes._upright", None)
     again = source.load(FileIndex(tmp_path / "index.json"))
     assert again.manifest.fingerprint == first.manifest.fingerprint
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from hybrid_al.data.readers.images import decode, probe, resize, to_channels, to_pixels, to_uint8
+from hybrid_al.data.pixels import resize, to_channels, to_pixels, to_uint8
+from hybrid_al.data.readers.images import decode, probe
 
 RAMP = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 

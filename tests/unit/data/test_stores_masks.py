@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.data.readers.masks import resize_mask
+from hybrid_al.data.masks import resize_mask
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError, UnreadableImages
 

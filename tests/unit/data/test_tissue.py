@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_al.core.types import IntArray
 from hybrid_al.data import tissue as module
-from hybrid_al.data.readers.images import fitted
+from hybrid_al.data.pixels import fitted
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.tissue import Tissue, otsu, tissue
 from hybrid_al.errors import InputError

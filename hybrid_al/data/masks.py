@@ -10,15 +10,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ...core.types import IGNORE, BoolArray, IntArray, LabelMap
-from ...errors import InputError, UnknownName
-from .images import MAX_PIXELS, fitted, opened
+from ..core.types import IGNORE, BoolArray, IntArray, LabelMap
+from ..errors import InputError, UnknownName
+from .pixels import fitted
+from .readers.base import Header
+from .readers.images import MAX_PIXELS, read_values
 
-MASK_READER_VERSION = "1"
+MASKS_VERSION = "1"
 """Raise it when reading or resizing gives other label maps than before: caches of masks hang on it."""
 
 MOST_CLASSES = 254
 SHOWN = 5
+AFFINE_TOLERANCE = 1e-3  # mm
 
 
 class SaysNothing(ValueError):
@@ -47,18 +50,22 @@ def read_mask(file: Path | BinaryIO, table: Mapping[int, int], *, max_pixels: in
 
     Raises OSError or ValueError with the reason, as `decode` does, and for values that the table does not have.
     """
-    with opened(file, max_pixels) as image:
-        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N"):
-            raise ValueError(f"expected a mask of one channel whose values are classes, got mode {image.mode}")
-        array = np.asarray(image)
-    return to_classes(array, table)
+    return to_classes(read_values(file, max_pixels=max_pixels), table)
 
 
 def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
-    """The label map (H, W) of an array (H, W) of values.
+    """The label map of an array of values, of one mask (H, W) or of all slices of one (Z, H, W).
 
     Raises ValueError for values that are not in the table, and where no pixel at all has a class.
     """
+    classes = classes_of(array, table)
+    if (classes == IGNORE).all():
+        raise SaysNothing("every pixel is to be ignored, so the mask says nothing")
+    return classes
+
+
+def classes_of(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
+    """As `to_classes`, of values that may all be to ignore, as in a slice of a mask that says something elsewhere."""
     values, where = np.unique(array.astype(np.int64), return_inverse=True)
     strange = [int(v) for v in values if int(v) not in table]
     if strange:
@@ -67,14 +74,11 @@ def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
         raise ValueError(
             f"values {named} outside the classes ({known}): data.mask_values: {{255: NAME}} would name one"
         )
-    classes = np.asarray([table[int(v)] for v in values], dtype=np.uint8)
-    if (classes == IGNORE).all():
-        raise SaysNothing("every pixel is to be ignored, so the mask says nothing")
-    return classes[where].reshape(array.shape)
+    return np.asarray([table[int(v)] for v in values], dtype=np.uint8)[where].reshape(array.shape)
 
 
 def resize_mask(mask: LabelMap, size: int) -> LabelMap:
-    """The label map (size, size) that belongs to `images.resize` of its image: nearest pixel, padding is `IGNORE`."""
+    """The label map (size, size) that belongs to `pixels.resize` of its image: nearest pixel, padding is `IGNORE`."""
     box = fitted(mask.shape[0], mask.shape[1], size)
     out: LabelMap = np.full((size, size), IGNORE, dtype=np.uint8)
     shrunk = Image.fromarray(np.ascontiguousarray(mask)).resize((box.width, box.height), Image.Resampling.NEAREST)
@@ -115,3 +119,17 @@ def check_size(path: str, mask: tuple[int, int], image: tuple[int, int]) -> None
     """ValueError where a mask (H, W) is not of the size of its image."""
     if mask != image:
         raise ValueError(f"expected {image[0]} x {image[1]} pixels as {path} has, got {mask[0]} x {mask[1]}")
+
+
+def check_lies_on(path: str, mask: Header, image: Header) -> None:
+    """ValueError where a mask has other pixels than its image, or lies elsewhere in space."""
+    if mask.planes is None and image.planes is None:
+        check_size(path, (mask.height, mask.width), (image.height, image.width))
+    elif (mask.planes, mask.height, mask.width) != (image.planes, image.height, image.width):
+        raise ValueError(f"expected {_shape(image)} voxels as its volume, got {_shape(mask)}")
+    if mask.affine and image.affine and not np.allclose(mask.affine, image.affine, atol=AFFINE_TOLERANCE):
+        raise ValueError("it lies elsewhere in space than its volume (their affines differ)")
+
+
+def _shape(header: Header) -> str:
+    return f"{header.planes or 1} x {header.height} x {header.width}"

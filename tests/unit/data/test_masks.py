@@ -12,8 +12,9 @@ from PIL import Image
 
 from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.data.base import Dataset
-from hybrid_al.data.readers.images import fitted, probe, resize
-from hybrid_al.data.readers.masks import inside, read_mask, resize_mask, to_classes, value_table
+from hybrid_al.data.masks import inside, read_mask, resize_mask, to_classes, value_table
+from hybrid_al.data.pixels import fitted, resize
+from hybrid_al.data.readers.images import probe
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.sources.table import Csv

@@ -1,0 +1,222 @@
+"""Samples that lie in files: readers look at them, and what they hold becomes the dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.types import LabelMap
+from ..errors import UnreadableImages
+from .base import Dataset, Masks, Pixels
+from .index import FileIndex
+from .masks import check_lies_on, classes_of, to_classes, value_table
+from .readers import Choice, identity
+from .readers.base import Header, Reader
+from .samples import OnError, Sample, content_digest, make_dataset, reason
+
+
+def files_dataset(
+    root: Path,
+    samples: Sequence[Sample],
+    readers: Choice,
+    *,
+    classes: Sequence[str],
+    holdout: Mapping[str, float],
+    seed: int,
+    on_error: OnError,
+    values: Mapping[int, str] | None = None,
+    index: FileIndex | None = None,
+) -> Dataset:
+    """The dataset of files; a sample's path is relative to `root`.
+
+    A file that has slices or rows gives a sample for each, whose id is that of the file, `#` and the number.
+    With `values` (see `masks.value_table`) it is one of masks: `classes` are those of the pixels.
+    Every file is read once and hashed; one that `index` knows is not read until it changes.
+
+    on_error=stop raises UnreadableImages with all files that are missing or that no reader can read: of images it looks
+    at the headers, and what only decoding can tell is found, again all at once, when the image store is built.
+    on_error=skip decodes every image here, and leaves those that fail out (`Dataset.skipped`), a volume as a whole.
+    """
+    table = None if values is None else value_table(values, classes)
+    look = _Look(root, readers, table, FileIndex() if index is None else index, whole=on_error == "skip")
+    rows: list[_Row] = []
+    failures: dict[tuple[str, str], None] = {}  # a file of several samples is named once
+    for sample in samples:
+        try:
+            rows += look.rows(sample)
+        except _Unreadable as error:
+            failures[error.path, error.why] = None
+    problems = list(failures)
+    if problems and (on_error == "stop" or not rows):
+        raise UnreadableImages(problems)
+    files = _Files(root, readers, tuple(rows), tuple((table or {}).items()))
+    names = sorted({row.image.reader for row in rows})
+    return make_dataset(
+        [row.sample for row in rows],
+        files.read,
+        classes=classes,
+        channels=max((row.image.header.channels for row in rows), default=1),
+        holdout=holdout,
+        seed=seed,
+        reader="; ".join(f"{name} {identity(readers.members[name])}" for name in names),
+        skipped=problems,
+        masks=None if table is None else files.masks(),
+        stack=max((row.image.header.stack for row in rows), default=1),
+    )
+
+
+class _Unreadable(Exception):
+    def __init__(self, path: str, error: Exception) -> None:
+        super().__init__(path)
+        self.path, self.why = path, reason(error)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as an index keeps it: the name of its reader, what it holds, and a digest of each plane, or of all."""
+
+    reader: str
+    header: Header
+    digests: tuple[str, ...]
+
+    def plain(self) -> list[Any]:
+        return [self.reader, dataclasses.asdict(self.header), list(self.digests)]
+
+    @classmethod
+    def of(cls, plain: list[Any]) -> _File:
+        reader, header, digests = plain
+        lists = {key: tuple(header[key]) for key in ("spacing", "affine")}
+        return cls(reader, Header(**{**header, **lists}), tuple(digests))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A sample, the file of its image, and that of its mask, where it has one."""
+
+    sample: Sample
+    image: _File
+    mask: _File | None
+
+    @property
+    def plane(self) -> int:
+        return max(self.sample.z, 0)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """How samples are read again."""
+
+    root: Path
+    readers: Choice
+    rows: tuple[_Row, ...]
+    table: tuple[tuple[int, int], ...]
+
+    def read(self, index: int) -> Pixels:
+        row = self.rows[index]
+        return self.readers.members[row.image.reader].decode(self.root / row.sample.path, row.plane)
+
+    def mask(self, index: int) -> LabelMap:
+        row = self.rows[index]
+        if row.mask is None:
+            raise ValueError(f"{row.sample.path} has no mask")
+        reader = self.readers.for_masks.members[row.mask.reader]
+        values = reader.values(self.root / row.sample.mask, row.plane)
+        take = to_classes if row.mask.header.planes is None else classes_of
+        return take(values, dict(self.table))
+
+    def masks(self) -> Masks:
+        headers = [row.image.header for row in self.rows]
+        return Masks(
+            known=np.asarray([row.mask is not None for row in self.rows]),
+            read=self.mask,
+            keys=tuple(map(self._key, self.rows)),
+            sizes=np.asarray([(one.height, one.width) for one in headers], dtype=np.int64).reshape(-1, 2),
+            spacing=np.asarray([one.spacing for one in headers], dtype=np.float64).reshape(-1, 3),
+        )
+
+    def _key(self, row: _Row) -> str:
+        """What decides a mask: its content, what its values mean, and the reader."""
+        if row.mask is None:
+            return ""
+        reader = f"{row.mask.reader} {self.readers.for_masks.members[row.mask.reader].VERSION}"
+        return content_digest(f"{row.mask.digests[row.plane]} {sorted(self.table)} {reader}".encode())
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How files are looked at; with `whole` at all their pixels, else at the headers of images."""
+
+    root: Path
+    readers: Choice
+    table: Mapping[int, int] | None
+    index: FileIndex
+    whole: bool
+    seen: dict[str, _File] = field(default_factory=dict)
+
+    def rows(self, sample: Sample) -> list[_Row]:
+        """A row of a sample's file, or of each of its slices."""
+        image = self._file(sample.path, self.readers, "image", partial(_contents, whole=self.whole))
+        mask = None
+        if sample.mask and self.table is not None:
+            maps = partial(_maps, table=self.table, whole=self.whole)
+            mask = self._file(sample.mask, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
+            try:
+                check_lies_on(sample.path, mask.header, image.header)
+            except ValueError as error:
+                raise _Unreadable(sample.mask, error) from error
+        planes = image.header.planes
+        if sample.z >= (planes or 0):
+            came = "it has none" if planes is None else f"it has {planes}"
+            raise _Unreadable(sample.path, ValueError(f"expected slice {sample.z}, but {came}"))
+        if planes is None:
+            return [_Row(replace(sample, digest=image.digests[0]), image, mask)]
+        return [
+            _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, mask)
+            for z in (range(planes) if sample.z < 0 else [sample.z])
+        ]
+
+    def _file(
+        self, path: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]
+    ) -> _File:
+        """What there is in a file, as its reader sees it."""
+        file = self.root / path
+
+        def find() -> list[Any]:
+            name = readers.name(file)
+            reader = readers.members[name]
+            header = reader.probe(file)
+            return _File(name, header, tuple(digests(reader, file, header))).plain()
+
+        key = f"{how} {path}"
+        if key not in self.seen:
+            try:
+                self.seen[key] = _File.of(self.index.look(file, f"{how} {self.whole} {readers}", find))
+            except (OSError, ValueError) as error:
+                raise _Unreadable(path, error) from error
+        return self.seen[key]
+
+
+def _contents(reader: Reader, file: Path, header: Header, *, whole: bool) -> list[str]:
+    """The digest of an image file, which with `whole` can be decoded, or of the pixels of each plane."""
+    if header.planes is None:
+        if whole:
+            reader.decode(file)
+        return [content_digest(file.read_bytes())]
+    planes = (np.moveaxis(reader.decode(file, z), 2, 0) for z in range(header.planes))
+    return [content_digest(pixels.tobytes()) for pixels in planes]
+
+
+def _maps(reader: Reader, file: Path, header: Header, *, table: Mapping[int, int], whole: bool) -> list[str]:
+    """The digest of a mask file, which with `whole` has classes alone, or of the label map of each plane."""
+    if header.planes is None:
+        if whole:
+            to_classes(reader.values(file), table)
+        return [content_digest(file.read_bytes())]
+    maps = to_classes(np.stack([reader.values(file, z) for z in range(header.planes)]), table)
+    return [content_digest(repr(one.shape).encode() + one.tobytes()) for one in maps]

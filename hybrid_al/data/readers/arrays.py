@@ -1,0 +1,170 @@
+"""Reader of NPZ files, whose planes are the rows of one of their arrays; and the arrays beside it."""
+
+from __future__ import annotations
+
+import weakref
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import InputError, UnknownName
+from ..base import Pixels
+from ..pixels import Window, to_pixels
+from .base import Header, Stamp, plane_of
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """NPZ files (.npz) with an array of images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) of any type of numbers.
+
+    key     of the array
+    window  [low, high] of the values that become 0 and 1; without it, see `to_pixels`
+    """
+
+    key: str = "images"
+    window: Window | None = None
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".npz",)
+    VERSION: ClassVar[str] = "1"
+
+    @staticmethod
+    def claims(head: bytes) -> bool:
+        """A ZIP file whose first member is an array."""
+        length = int.from_bytes(head[26:28], "little")
+        return head[:4] == b"PK\x03\x04" and head[30 : 30 + length].endswith(b".npy")
+
+    def probe(self, file: Path) -> Header:
+        """The rows of the array, by its header."""
+        shape = self._rows(file).shape
+        if 0 in shape:
+            raise ValueError(f"expected images in {self.key}, got shape {shape}")
+        return Header(shape[1], shape[2], shape[3] if len(shape) == 4 else 1, planes=shape[0])
+
+    def decode(self, file: Path, plane: int = 0) -> Pixels:
+        """A row as pixels (H, W, C)."""
+        return to_pixels(self._row(file, plane), self.window)
+
+    def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
+        """A row (H, W) of whole numbers; ValueError where it has colours or fractions."""
+        row = self._row(file, plane)
+        row = row[:, :, 0] if row.ndim == 3 and row.shape[2] == 1 else row
+        if row.ndim != 2 or row.dtype.kind not in "iub":
+            raise ValueError(f"expected whole numbers of one channel, got {row.dtype} of shape {row.shape}")
+        return row
+
+    def _row(self, file: Path, plane: int) -> npt.NDArray[Any]:
+        rows = self._rows(file)
+        try:
+            return rows[plane_of(len(rows), plane)]
+        except InputError as error:
+            raise ValueError(str(error)) from error
+
+    def _rows(self, file: Path) -> Rows | npt.NDArray[Any]:
+        try:
+            return _opened(Stamp.of(file), self.key)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+
+
+@lru_cache(maxsize=4)  # train, val, test, or the one of a file without splits
+def _opened(stamp: Stamp, key: str) -> Rows | npt.NDArray[Any]:
+    return Archive(stamp.file).images(key)
+
+
+class Rows:
+    """The rows of one array in an NPZ file, unpacked as they are asked for: fast in ascending order, little memory."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Read the header; ValueError where the array is pickled, of Fortran's order or of an unknown version."""
+        self._where = f"{path}: {key}"
+        self._file = zipfile.ZipFile(path).open(f"{key}.npy")  # noqa: SIM115, stays open as long as the rows are read
+        weakref.finalize(self, self._file.close)
+        version = np.lib.format.read_magic(self._file)
+        if version not in _HEADERS:
+            raise ValueError(f"an array of format {version}")
+        self.shape, fortran, self.dtype = _HEADERS[version](self._file)
+        if self.dtype.hasobject or fortran or not self.shape:
+            raise ValueError("an array of objects" if self.dtype.hasobject else "columns before rows")
+        self._start, self._next = self._file.tell(), 0
+        self._bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return int(self.shape[0])
+
+    def __getitem__(self, row: int) -> npt.NDArray[Any]:
+        """One row, read-only; InputError where the file is damaged."""
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        try:
+            if row != self._next:
+                self._file.seek(self._start + row * self._bytes)
+            data = self._file.read(self._bytes)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise InputError(self._where, "a whole array of plain numbers", str(error)) from error
+        if len(data) < self._bytes:
+            raise InputError(self._where, f"{len(self)} rows", f"{row}, and then the end of the file")
+        self._next = row + 1
+        return np.frombuffer(data, dtype=self.dtype).reshape(self.shape[1:])
+
+
+_HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class Archive:
+    """The arrays of an NPZ file by key; the one read last is kept, but of images only their place in the file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file to list its keys; InputError where it is no whole NPZ file."""
+        self.path = path
+        self._last: tuple[str, npt.NDArray[Any]] | None = None
+        if not path.is_file():
+            raise InputError(f"data.root: {path}", "an NPZ file", "a folder" if path.is_dir() else "nothing there")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self.keys = sorted(name.removesuffix(".npy") for name in archive.namelist())
+        except (zipfile.BadZipFile, OSError) as error:
+            raise InputError(path, "a whole NPZ file", f"{error}") from error
+
+    def __getitem__(self, key: str) -> npt.NDArray[Any]:
+        """One array, at least 1-d; InputError where it is missing, damaged or pickled."""
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        if key not in self.keys:
+            raise UnknownName(self.path, key, self.keys)
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                array = np.atleast_1d(archive[key])
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+            raise InputError(f"{self.path}: {key}", "a whole array of plain numbers or text", str(error)) from error
+        array.setflags(write=False)  # it is kept, and handed out row by row
+        self._last = (key, array)
+        return array
+
+    def images(self, key: str) -> Rows | npt.NDArray[Any]:
+        """An array of images, (N, H, W) or (N, H, W, 1 or 3), of any type of numbers, one by one."""
+        try:
+            images: Rows | npt.NDArray[Any] = Rows(self.path, key)
+        except (KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError):
+            images = self[key]  # all at once, or the reason why not
+        shape = images.shape
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+            raise InputError(f"{self.path}: {key}", "shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)", str(shape))
+        return images
+
+    def column(self, key: str, n: int) -> npt.NDArray[Any]:
+        """An array of one entry per image (n,)."""
+        array = self[key]
+        if array.shape not in ((n,), (n, 1)):
+            raise InputError(f"{self.path}: {key}", f"one entry for each of the {n} images", f"shape {array.shape}")
+        return array.reshape(n)

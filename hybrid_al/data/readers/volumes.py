@@ -1,0 +1,171 @@
+"""Reader of NIfTI volumes, whose planes are slices: upright, and scaled by the volume's own percentiles or a window."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import InputError
+from ..base import Pixels
+from ..pixels import Window
+from .base import Header, Stamp, plane_of
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+
+Axis = Literal["axial", "coronal", "sagittal"]
+AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
+"""Of an array (right, anterior, superior): the axis across the slices, that of the rows and that of the columns."""
+
+LEAST, MOST = 0.5, 99.5  # percentiles of a volume that become 0 and 1
+PACKED = b"\x1f\x8b"  # how gzip files begin
+FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which are its first number
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """NIfTI of three axes (.nii, .nii.gz).
+
+    axis     slices lie across it; volumes are turned upright by their affine first. Rows run from anterior to posterior
+             (axial) or from superior to inferior, columns to the right (axial, coronal) or to anterior
+    stack    slices that the network sees at once, an odd number: each with the ones before and behind it as further
+             channels (2.5-D), at the ends of a volume the last one again. The mask is that of the slice in the middle
+    window   [low, high] of the values that become 0 and 1; without it, the 0.5th and 99.5th percentile of each volume
+    """
+
+    axis: Axis = "axial"
+    stack: int = 1
+    window: Window | None = None
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz")
+    VERSION: ClassVar[str] = "1"
+
+    def __post_init__(self) -> None:
+        """Refuse a stack without a middle."""
+        if self.stack < 1 or self.stack % 2 == 0:
+            raise InputError("data.stack", "an odd number of slices, as many before one as behind it", str(self.stack))
+
+    @staticmethod
+    def claims(head: bytes) -> bool:
+        """By the size of the header and the magic word behind it, packed or not."""
+        if head[:2] == PACKED:
+            try:
+                head = zlib.decompressobj(wbits=31).decompress(head, SECOND)
+            except zlib.error:
+                return False
+        sizes = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
+        return (FIRST in sizes and head[344:348] == b"n+1\0") or (SECOND in sizes and head[4:8] == b"n+2\0")
+
+    def probe(self, file: Path) -> Header:
+        """The slices along the axis; ValueError where header and voxels do not agree, or where it has one alone."""
+        image = _upright(Stamp.of(file))
+        across, down, right = AXES[self.axis]
+        if image.shape[across] < 2:
+            raise ValueError(f"one {self.axis} slice alone: take another data.axis, or images (source csv or folder)")
+        zooms = [float(z) if np.isfinite(z) and z > 0 else np.nan for z in image.header.get_zooms()[:3]]
+        return Header(
+            height=image.shape[down],
+            width=image.shape[right],
+            channels=self.stack,
+            planes=image.shape[across],
+            stack=self.stack,
+            spacing=(zooms[across], zooms[down], zooms[right]),
+            affine=tuple(np.asarray(image.affine, dtype=np.float64).ravel().tolist()),
+        )
+
+    def decode(self, file: Path, plane: int = 0) -> Pixels:
+        """A slice (H, W, stack) in [0, 1]."""
+        slices = _scaled(Stamp.of(file), self.axis, self.window)
+        return np.moveaxis(stacked(slices, plane_of(len(slices), plane), self.stack), 0, 2)
+
+    def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
+        """A slice (H, W) of a mask; ValueError where a voxel of the volume is no whole number."""
+        slices = _numbers(Stamp.of(file), self.axis)
+        values: npt.NDArray[Any] = slices[plane_of(len(slices), plane)]
+        return values
+
+
+def stacked(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray[np.float32]:
+    """Slice z of (Z, H, W) with its neighbours on both sides, `count` in all, the ends repeated: (count, H, W)."""
+    around = np.arange(z - count // 2, z + count // 2 + 1)
+    slices: npt.NDArray[np.float32] = pixels[around.clip(0, len(pixels) - 1)]
+    return slices
+
+
+@lru_cache(maxsize=2)
+def _scaled(stamp: Stamp, axis: Axis, window: Window | None) -> npt.NDArray[np.float32]:
+    """Slices (Z, H, W) in [0, 1]."""
+    values = np.asarray(_upright(stamp).dataobj, dtype=np.float32)
+    strange = int((~np.isfinite(values)).sum())
+    if strange:
+        raise ValueError(f"{strange} voxels are not finite numbers")
+    low, high = window if window is not None else np.percentile(values, [LEAST, MOST])
+    if not low < high:
+        raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
+    scaled = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+    return _slices(scaled, axis)
+
+
+@lru_cache(maxsize=2)
+def _numbers(stamp: Stamp, axis: Axis) -> npt.NDArray[Any]:
+    """Whole numbers (Z, H, W)."""
+    values = np.asarray(_upright(stamp).dataobj)
+    if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
+        raise ValueError("values that are no whole numbers")
+    return _slices(values, axis)
+
+
+def _slices(values: npt.NDArray[Any], axis: Axis) -> npt.NDArray[Any]:
+    """(right, anterior, superior) -> (slices, rows, columns), the first row at the top of the picture."""
+    slices = np.array(np.flip(values.transpose(AXES[axis]), axis=1), order="C")
+    slices.setflags(write=False)  # they are kept, and handed out plane by plane
+    return slices
+
+
+@lru_cache(maxsize=1)
+def _upright(stamp: Stamp) -> Nifti1Image:
+    """The volume turned to right, anterior, superior, once its header and its voxels agree."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    path = stamp.file
+    try:
+        content = path.read_bytes()
+        if path.name.lower().endswith(".gz") or content[:2] == PACKED:
+            content = gzip.decompress(content)
+        kind = nibabel.Nifti2Image if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Image
+        header = kind.header_class.from_fileobj(io.BytesIO(content))
+        _check_header(header, len(content))
+        image = kind.from_bytes(content)
+        if image.ndim == 4:
+            image = image.slicer[..., 0]
+        if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
+            raise ValueError("its affine says no orientation")
+        upright: Nifti1Image = nibabel.as_closest_canonical(image)
+        return upright
+    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, zlib.error) as error:
+        raise ValueError(f"no NIfTI volume ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def _check_header(header: Any, size: int) -> None:
+    shape = header.get_data_shape()
+    if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)) or 0 in shape:
+        raise ValueError(f"expected a volume of three axes, got {' x '.join(map(str, shape)) or 'none'}")
+    if header.get_data_dtype().fields:
+        raise ValueError("colours are no volume of one channel")
+    claimed = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
+    there = size - int(header.get_data_offset())
+    if claimed != there:
+        raise ValueError(
+            f"its header claims {' x '.join(map(str, shape))} voxels in {claimed} bytes, the file holds {there}"
+        )
