@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import scipy.special
 
-from ..core.types import FloatArray, IntArray
+from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
 
 Method = Literal["temperature", "vector", "dirichlet"]
@@ -158,17 +158,37 @@ def dirichlet_scaling(logits_NC: FloatArray, targets_N: IntArray, *, prior: floa
     return Calibration(best.x[:-classes].reshape(classes, classes), best.x[-classes:])
 
 
+def bins_of(values: FloatArray, bins: int) -> IntArray:
+    """Which of so many equal bins (lo, hi] each value in [0, 1] lies in, from 0 on; 0 itself lies in the first."""
+    return np.ceil(values * bins).clip(1, bins).astype(np.int64) - 1
+
+
+def gaps_by_bin(probs_NK: FloatArray, right_NK: BoolArray, bins: int) -> FloatArray:
+    """Sums (K, bins) of [what was said is right] less its probability, by the equal bins of the probability.
+
+    The binning of every calibration error here: of the largest probability K is 1, of each class's K is C.
+    """
+    k = probs_NK.shape[1]
+    which = bins_of(probs_NK, bins) + np.arange(k) * bins
+    gaps = np.bincount(which.ravel(), (right_NK - probs_NK.astype(np.float64)).ravel(), k * bins)
+    return gaps.reshape(k, bins)
+
+
+def calibration_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
+    """Mean |accuracy - confidence| over equal bins (lo, hi] of the largest probability, weighted by their samples."""
+    right = probs_NC.argmax(axis=1) == targets_N
+    return float(np.abs(gaps_by_bin(probs_NC.max(axis=1)[:, None], right[:, None], bins)).sum() / len(targets_N))
+
+
 def classwise_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
     """Class-wise expected calibration error in [0, 1]: Kull et al. (NeurIPS 2019), section 2.
 
     For each class, mean |share of that class - mean probability| over equal bins (lo, hi] of its probability, weighted
-    by their samples; then the mean over classes. Unlike `metrics.calibration_error` it sees more than the largest one.
+    by their samples; then the mean over classes. Unlike `calibration_error` it sees more than the largest one.
     """
     _checked(probs_NC, targets_N)
-    n, classes = probs_NC.shape
-    which = np.ceil(probs_NC * bins).clip(1, bins).astype(np.int64) - 1 + np.arange(classes) * bins
-    gaps = np.eye(classes)[targets_N] - probs_NC
-    return float(np.abs(np.bincount(which.ravel(), weights=gaps.ravel())).sum() / (n * classes))
+    own = targets_N[:, None] == np.arange(probs_NC.shape[1])
+    return float(np.abs(gaps_by_bin(probs_NC, own, bins)).sum() / probs_NC.size)
 
 
 def brier(probs_NC: FloatArray, targets_N: IntArray) -> float:
@@ -183,18 +203,33 @@ def logs(probs: FloatArray) -> FloatArray:
     return cut
 
 
+def confidence_by_bin(probs_NC: FloatArray, targets_N: IntArray, bins: int) -> FloatArray:
+    """Sums (3, bins) by the equal bins of the largest probability: samples, that probability, and how many are right.
+
+    All in float64, so what is said of two sets of samples adds up.
+    """
+    confidence, right = probs_NC.max(axis=1).astype(np.float64), probs_NC.argmax(axis=1) == targets_N
+    which = bins_of(confidence, bins)
+    return np.stack([np.bincount(which, w, bins) for w in (np.ones_like(confidence), confidence, right)])
+
+
+def diagram(sums_3B: FloatArray) -> FloatArray:
+    """What a reliability diagram shows (3, bins), of the sums of `confidence_by_bin`: samples, and means of the rest.
+
+    Empty bins hold nan but for the count.
+    """
+    count, *totals = sums_3B
+    filled = np.where(count > 0, count, np.nan)
+    return np.stack([count, *(total / filled for total in totals)])
+
+
 def reliability(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> FloatArray:
     """What a reliability diagram shows (3, bins): samples, mean largest probability and accuracy in each equal bin.
 
-    Bins (lo, hi] of the largest probability, as in `metrics.calibration_error`; empty ones hold nan but for the count.
+    Bins (lo, hi] of the largest probability, as in `calibration_error`; empty ones hold nan but for the count.
     """
     _checked(probs_NC, targets_N)
-    confidence, right = probs_NC.max(axis=1).astype(np.float64), probs_NC.argmax(axis=1) == targets_N
-    which = np.ceil(confidence * bins).clip(1, bins).astype(np.int64) - 1
-    count = np.bincount(which, minlength=bins).astype(np.float64)
-    sums = [np.bincount(which, weights=values, minlength=bins) for values in (confidence, right)]
-    filled = np.where(count > 0, count, np.nan)
-    return np.stack([count, *(total / filled for total in sums)])
+    return diagram(confidence_by_bin(probs_NC, targets_N, bins))
 
 
 def _checked(values_NC: FloatArray, targets_N: IntArray) -> tuple[FloatArray, int]:

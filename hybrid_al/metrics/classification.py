@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
-from .calibration import brier, classwise_error
+from .calibration import brier, calibration_error, classwise_error
 
 
 def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:
@@ -90,15 +90,6 @@ def _check_labels(probs_NL: FloatArray, targets_NL: IntArray) -> None:
         raise InputError("metrics", "labels 0, 1 or -1", str(np.setdiff1d(targets_NL, (-1, 0, 1)).tolist()[:5]))
     if not (targets_NL >= 0).any():
         raise InputError("metrics", "a known label", "none")
-
-
-def calibration_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
-    """Mean |accuracy - confidence| over equal bins (lo, hi] of the largest probability, weighted by their samples."""
-    confidence = probs_NC.max(axis=1)
-    correct = probs_NC.argmax(axis=1) == targets_N
-    which = np.ceil(confidence * bins).clip(1, bins).astype(np.int64)
-    gaps = np.bincount(which, weights=correct - confidence.astype(np.float64))
-    return float(np.abs(gaps).sum() / len(targets_N))
 
 
 def _auroc(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:

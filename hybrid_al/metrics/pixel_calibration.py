@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.rng import derive
 from ..core.types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
-from .calibration import Calibration, logs
+from .calibration import Calibration, confidence_by_bin, diagram, gaps_by_bin, logs
 
 BINS = 15
 FEW = 64  # pixels that stand for an image where all would be too many
@@ -34,18 +34,15 @@ class Honesty:
     @classmethod
     def of(cls, probs_PC: FloatArray, truth_P: IntArray) -> Honesty:
         """Of some pixels."""
-        probs, classes = probs_PC.astype(np.float64), probs_PC.shape[1]
-        own, top = np.take_along_axis(probs, truth_P[:, None], axis=1)[:, 0], probs.max(axis=1)
-        away = -probs
-        away[np.arange(len(probs)), truth_P] += 1
-        right = (probs.argmax(axis=1) == truth_P).astype(np.float64)
-        bins = _bin(probs) + np.arange(classes) * BINS
+        probs = probs_PC.astype(np.float64)
+        own = np.take_along_axis(probs, truth_P[:, None], axis=1)[:, 0]
+        true = truth_P[:, None] == np.arange(probs.shape[1])
         return cls(
             len(probs),
-            np.stack([np.bincount(_bin(top), w, minlength=BINS) for w in (np.ones_like(top), top, right)]),
-            np.bincount(bins.ravel(), away.ravel(), classes * BINS).reshape(classes, BINS).astype(np.float64),
+            confidence_by_bin(probs, truth_P, BINS),
+            gaps_by_bin(probs, true, BINS),
             -float(np.log(np.maximum(own, 1e-12)).sum()),
-            float(np.square(away).sum()),
+            float(np.square(true - probs).sum()),
         )
 
     @classmethod
@@ -83,9 +80,7 @@ class Honesty:
 
     def reliability(self) -> FloatArray:
         """What a reliability diagram shows (3, BINS), as `calibration.reliability` gives it."""
-        count = self.largest[0]
-        filled = np.where(count > 0, count, np.nan)
-        return np.stack([count, self.largest[1] / filled, self.largest[2] / filled])
+        return diagram(self.largest)
 
 
 def of_maps(probs_BCHW: FloatArray, truth_BHW: LabelMap) -> tuple[FloatArray, IntArray]:
@@ -101,7 +96,3 @@ def a_few(batch: PredictionBatch, maps_BHW: LabelMap, most: int = FEW) -> tuple[
         chosen = derive(i, "a few pixels").permutation(np.flatnonzero(labels != IGNORE))[:most]
         kept[chosen] = labels[chosen]
     return of_maps(batch.probs.mean(axis=1), some.reshape(maps_BHW.shape))
-
-
-def _bin(values: FloatArray) -> IntArray:
-    return np.ceil(values * BINS).clip(1, BINS).astype(np.int64) - 1

@@ -16,6 +16,7 @@ from hybrid_al.metrics.calibration import (
     Method,
     brier,
     calibrate,
+    calibration_error,
     classwise_error,
     dirichlet_scaling,
     logs,
@@ -23,7 +24,6 @@ from hybrid_al.metrics.calibration import (
     temperature_scaling,
     vector_scaling,
 )
-from hybrid_al.metrics.classification import calibration_error
 
 
 def honest(n: int, c: int, seed: int = 0) -> tuple[FloatArray, IntArray]:

@@ -9,7 +9,8 @@ import pytest
 
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
-from hybrid_al.metrics.classification import aubc, calibration_error, classification
+from hybrid_al.metrics.calibration import calibration_error
+from hybrid_al.metrics.classification import aubc, classification
 
 
 def case(n: int = 60, c: int = 4, seed: int = 0) -> tuple[FloatArray, IntArray]:
