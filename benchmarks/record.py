@@ -31,11 +31,12 @@ from hybrid_al.bench.grid import load_grid, parse_seeds
 from hybrid_al.bench.publish import fill
 from hybrid_al.bench.runner import Paths, Variant, _stage0, open_variants
 from hybrid_al.bench.tables import Table, markdown
-from hybrid_al.core.consistency import ALL_PARTS, Consistency, ConsistencyRecorder, Recording
+from hybrid_al.core.consistency import ALL_PARTS, Consistency, Recording
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rng import derive
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, FloatArray, IntArray
+from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.scores.samples import entropy, mid_ranks
 from hybrid_al.semi.base import Evidence, Models, Unlabeled
 from hybrid_al.semi.evidence import Evidences, testify

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import scipy.special
 
-from .core.consistency import Consistency, ConsistencyRecorder
+from .core.consistency import Consistency
 from .core.embeddings import Embeddings
 from .core.labels import LabelStore
 from .core.types import Annotation, FloatArray, IntArray, Need, PredictionBatch, Query
 from .errors import HybridALError, InputError
 from .query.base import EXTRAS, Predictor, QueryState, QueryStrategy, check_query
+from .scores.recorder import ConsistencyRecorder
 
 BLOCK = 8  # samples per prediction batch of the synthetic state
 PREDICTING: frozenset[Need] = frozenset({"predictions", "features", "samples", "views"})

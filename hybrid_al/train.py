@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from .core.consistency import ConsistencyRecorder, Recording
+from .core.consistency import Recording
 from .core.learner import Log
 from .core.registry import Amount, Count, Decay, Share, hyperparameters
 from .core.rng import derive, derive_seed
@@ -24,6 +24,7 @@ from .errors import InputError, NonFiniteLoss
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
 from .models.segmenter import Committee, Segmenter
+from .scores.recorder import ConsistencyRecorder
 from .semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
 from .semi.dense.base import UnlabeledPixels
 from .semi.ema import averaging, make_teacher

@@ -8,25 +8,12 @@ from ..core.labels import LabelStore
 from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
 from ..data.stores.masks import MaskStore
 from ..regions.base import Parts
+from ..scores.samples import outlines
 
 TOLERANCE = 1.0  # pixels that a polygon may lie beside the outline
 
 SIDES = (((-1, 0), (0, 0), (0, 1)), ((0, 1), (0, 1), (1, 1)), ((1, 0), (1, 1), (1, 0)), ((0, -1), (1, 0), (0, 0)))
 """Of each side of a pixel: the neighbour beyond it, and the corners it leads from and to, clockwise."""
-
-
-def boundary(labels: LabelMap) -> int:
-    """Pixels of structures in a label map (H, W) that share a side with a known pixel of another class.
-
-    Where the image or what is known of it ends, nothing is drawn. Of two structures that touch, both outlines count.
-    """
-    edge = np.zeros(labels.shape, dtype=np.bool_)
-    for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        a, b = labels[first], labels[second]
-        differs = (a != b) & (a != IGNORE) & (b != IGNORE)
-        edge[first] |= differs
-        edge[second] |= differs
-    return int((edge & (labels > 0)).sum())
 
 
 def clicks(labels: LabelMap) -> int:
@@ -96,7 +83,7 @@ def _kept(line: FloatArray) -> int:
 def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | None) -> dict[str, float]:
     """What is labeled, in the size of the network: `cost/images`, `cost/pixels`, ...
 
-    Images; their known pixels, and those that are no background; pixels of outlines (`boundary`); clicks, of
+    Images; their known pixels, and those that are no background; pixels of outlines (`samples.outlines`); clicks, of
     polygons around the structures of masks (`clicks`), else those that the answers say (`Annotation.cost`).
     Where `parts` of images are asked about they are drawn one by one: no outline goes on in the next part.
     """
@@ -106,7 +93,7 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
         answer = labels.current[i]
         clicked += 0 if answer.kind == "mask" else answer.cost
         for drawn in [known] if asked is None else [np.where(part, known, IGNORE) for part in asked(i)]:
-            length += boundary(drawn)
+            length += int(outlines(drawn).sum())
             clicked += clicks(drawn) if answer.kind == "mask" else 0
     return {
         "cost/images": float(len(masks)),

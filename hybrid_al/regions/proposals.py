@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.registry import Count, Part, hyperparameters
 from ..errors import InputError
 from ..scores.pixels import entropy
+from ..scores.regions import impurity_maps, impurity_of
 from .base import MOST_PARTS
 
 
@@ -51,7 +52,7 @@ class Ripu:
     """Windows of `side` around any pixel, by region impurity x prediction uncertainty.
 
     Xie et al., Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty for Domain
-    Adaptive Semantic Segmentation (CVPR 2022), section 3.2: as `scores.ripu` of each window (of theirs the side is
+    Adaptive Semantic Segmentation (CVPR 2022), section 3.2: as `samples.ripu` of each window (of theirs the side is
     2 k + 1, and log C is log 19), the best first, without those that overlap a better one. Where no window is left in
     which two classes are predicted, all are 0 and the paper takes any: here the most uncertain ones follow.
     """
@@ -67,8 +68,10 @@ class Ripu:
     def boxes(self, probs_BSCHW: Tensor, frames_B4: Tensor, known_BHW: Tensor) -> Tensor:
         """See `BoxUnit.boxes`."""
         shown = _within(frames_B4, known_BHW)
-        impure, uncertain = _impurity(probs_BSCHW, shown, self.side)
-        score, least = impure * uncertain, torch.finfo(uncertain.dtype).tiny
+        sums = window_sums(impurity_maps(probs_BSCHW) * shown.unsqueeze(1), self.side)
+        impurity, entropies, pixels = impurity_of(sums)
+        uncertain = entropies / pixels
+        score, least = impurity * uncertain, torch.finfo(uncertain.dtype).tiny
         values = score.where(score > 0, uncertain.clamp(least, 1).log())  # 0 or below, so after the others
         return greedily(values, frames_B4, known_BHW, side=self.side, most=self.most)
 
@@ -193,17 +196,6 @@ def window_sums(values_BKHW: Tensor, side: int) -> Tensor:
     padded = F.pad(values_BKHW, (before, side - 1 - before, before, side - 1 - before))
     along = F.avg_pool2d(padded, (side, 1), stride=1, divisor_override=1)
     return F.avg_pool2d(along, (1, side), stride=1, divisor_override=1)
-
-
-def _impurity(probs_BSCHW: Tensor, shown_BHW: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Entropy of the predicted classes in each window, and the mean entropy of its pixels: (B, H, W), in [0, 1]."""
-    probs, classes = probs_BSCHW.mean(dim=1), probs_BSCHW.shape[2]
-    said = F.one_hot(probs.argmax(dim=1), classes).movedim(-1, 1).to(probs)
-    maps = torch.cat([said, entropy(probs.unsqueeze(1)).unsqueeze(1)], dim=1) * shown_BHW.unsqueeze(1)
-    sums = window_sums(maps, side)
-    pixels = sums[:, :-1].sum(dim=1).clamp(min=1)  # of the picture
-    impure: Tensor = torch.special.entr(sums[:, :-1] / pixels.unsqueeze(1)).sum(dim=1) / math.log(classes)
-    return impure, sums[:, -1] / pixels
 
 
 def _within(boxes_B4: Tensor, like_BHW: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..core.types import IGNORE, BoolArray, LabelMap
+from ..core.types import IGNORE, LabelMap
 from ..experiment import Example
+from ..scores.samples import outlines
 
 if TYPE_CHECKING:
     from ..data.stores.images import ImageStore
@@ -50,7 +51,7 @@ def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, predicted: LabelMap) ->
     differ = true != ours
     for where, colour in ((differ & (ours == 0), MISSED), (differ & (ours > 0), WRONG)):
         picture[where] = (1 - TINT) * picture[where] + TINT * np.asarray(colour)
-    there, found = edges(true), edges(ours)
+    there, found = outlines(true), outlines(ours)
     for where, colour in ((there, MISSED), (found, WRONG), (there & found, RIGHT)):
         picture[where] = colour
     return _jpeg(Image.fromarray(picture.round().astype(np.uint8)))
@@ -81,17 +82,6 @@ def _stretched(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return pixels
     shown: npt.NDArray[np.uint8] = ((pixels - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
     return shown
-
-
-def edges(labels: LabelMap) -> BoolArray:
-    """Pixels (H, W) of a structure that touch another class to their right, left, below or above."""
-    found = np.zeros(labels.shape, dtype=np.bool_)
-    for one, other in (((slice(-1), ...), (slice(1, None), ...)), ((..., slice(-1)), (..., slice(1, None)))):
-        touching = (labels[one] != labels[other]) & (labels[one] != IGNORE) & (labels[other] != IGNORE)
-        found[one] |= touching
-        found[other] |= touching
-    outline: BoolArray = found & (labels > 0) & (labels != IGNORE)
-    return outline
 
 
 def overlays(examples: Iterable[Example], store: ImageStore, ids: Sequence[str]) -> list[Overlay]:

@@ -16,40 +16,40 @@ from ..core.types import IGNORE
 
 
 def least_confidence(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.least_confidence` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    """`samples.least_confidence` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
     return 1 - probs_BSCHW.mean(dim=1).amax(dim=1)
 
 
 def margin(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.margin` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    """`samples.margin` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
     first, second = probs_BSCHW.mean(dim=1).topk(2, dim=1).values.unbind(dim=1)
     return 1 - (first - second)
 
 
 def ratio(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.ratio` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    """`samples.ratio` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
     first, second = probs_BSCHW.mean(dim=1).topk(2, dim=1).values.unbind(dim=1)
     return second / first
 
 
 def entropy(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.entropy` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    """`samples.entropy` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
     return _nats(probs_BSCHW.mean(dim=1)) / math.log(probs_BSCHW.shape[2])
 
 
 def bald(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.bald` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    """`samples.bald` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
     each: Tensor = torch.special.entr(probs_BSCHW).sum(dim=2).mean(dim=1)
     return ((_nats(probs_BSCHW.mean(dim=1)) - each) / math.log(probs_BSCHW.shape[2])).clamp(0, 1)
 
 
 def variation_ratio(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.variation_ratio` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    """`samples.variation_ratio` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
     return 1 - _votes(probs_BSCHW).amax(dim=1)
 
 
 def vote_entropy(probs_BSCHW: Tensor) -> Tensor:
-    """`scores.vote_entropy` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    """`samples.vote_entropy` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
     return _nats(_votes(probs_BSCHW)) / math.log(probs_BSCHW.shape[2])
 
 
@@ -62,7 +62,7 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "variation_ratio": variation_ratio,
     "vote_entropy": vote_entropy,
 }
-"""By the name of the function of `scores` that says the same of a whole sample."""
+"""By the name of its pair in `samples`, which says the same of a whole sample."""
 
 
 def by_part(values_BHW: Tensor, parts_BHW: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -80,13 +80,13 @@ def sums_by_part(values_BKHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
 
 
 def jensen_shannon(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
-    """Jensen-Shannon divergence of two predictions in bits: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
+    """`samples.jensen_shannon` of each pixel: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
     between = _nats((p_BCHW + q_BCHW) / 2) - (_nats(p_BCHW) + _nats(q_BCHW)) / 2
     return (between / math.log(2)).clamp(0, 1)
 
 
 def kullback_leibler(p_BCHW: Tensor, q_BCHW: Tensor) -> Tensor:
-    """`consistency.kullback_leibler` of each pixel: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
+    """`samples.kullback_leibler` of each pixel: (B, C, H, W) twice -> (B, H, W), in [0, 1]."""
     nats = (torch.xlogy(p_BCHW, p_BCHW) - torch.xlogy(p_BCHW, q_BCHW)).sum(dim=1)
     return 1 - torch.exp(-nats.clamp(min=0))
 
@@ -95,7 +95,7 @@ DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "jensen_shannon": jensen_shannon,
     "kullback_leibler": kullback_leibler,
 }
-"""By the name of the function of `consistency` that says the same of rows."""
+"""By the name of its pair in `samples`, which says the same of rows."""
 
 
 def _nats(probs_BCHW: Tensor) -> Tensor:

@@ -21,47 +21,64 @@ A pixel of part `IGNORE` is padding; a part without pixels gives 0. An image as 
 
 
 def foreground(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """Share of the pixels whose most probable class is none of the background: the mean of `scores.foreground`."""
+    """Share of the pixels whose most probable class is none of the background: the mean of `samples.foreground`."""
     sums, pixels = by_part((probs_BSCHW.mean(dim=1).argmax(dim=1) > 0).to(probs_BSCHW.dtype), parts_BHW, count)
     return sums / pixels.clamp(min=1)
 
 
 def expected_dice(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """`scores.expected_dice` of each part, in [0, 1)."""
+    """`samples.expected_dice` of each part, in [0, 1)."""
     probs, said = _said(probs_BSCHW)
     both, either = (sums_by_part(maps, parts_BHW, count) for maps in (probs * said, probs + said))
     return 1 - ((2 * both + 1) / (either + 1))[:, 1:].mean(dim=1)
 
 
 def ripu(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """`scores.ripu` of each part, in [0, 1]."""
+    """`samples.ripu` of each part, in [0, 1]."""
+    impurity, entropies, pixels = impurity_of(sums_by_part(impurity_maps(probs_BSCHW), parts_BHW, count))
+    return impurity * entropies / pixels
+
+
+def impurity_maps(probs_BSCHW: Tensor) -> Tensor:
+    """What RIPU sums over the pixels of a region (B, C + 1, H, W): 1 at the most probable class, and the entropy."""
     probs, said = _said(probs_BSCHW)
-    uncertain, pixels = by_part(entropy(probs.unsqueeze(1)), parts_BHW, count)
-    shares = sums_by_part(said, parts_BHW, count) / pixels.clamp(min=1).unsqueeze(1)
-    impurity: Tensor = torch.special.entr(shares).sum(dim=1) / math.log(probs.shape[1])
-    return impurity * uncertain / pixels.clamp(min=1)
+    return torch.cat([said, entropy(probs.unsqueeze(1)).unsqueeze(1)], dim=1)
+
+
+def impurity_of(sums_BKR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Impurity, entropies and pixels (B, ...) of regions, from the sums (B, C + 1, ...) of `impurity_maps` over each.
+
+    Impurity is the entropy of the predicted classes, in [0, 1]; entropies are summed; of pixels there is one at least.
+    """
+    classes = sums_BKR.shape[1] - 1
+    pixels = sums_BKR[:, :-1].sum(dim=1).clamp(min=1)
+    impurity: Tensor = torch.special.entr(sums_BKR[:, :-1] / pixels.unsqueeze(1)).sum(dim=1) / math.log(classes)
+    return impurity, sums_BKR[:, -1], pixels
 
 
 def boundary(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """Pixels of predicted structures that share a side with a pixel of another class of their part: its outlines.
+    """Pixels of predicted structures that share a side with a pixel of another class of their part: its outlines."""
+    labels = probs_BSCHW.mean(dim=1).argmax(dim=1)
+    return by_part(outlines(labels, parts_BHW).to(probs_BSCHW.dtype), parts_BHW, count)[0]
 
-    As `effort.boundary` of a label map, but for sides between two parts.
-    """
-    labels, known = probs_BSCHW.mean(dim=1).argmax(dim=1), parts_BHW != IGNORE
+
+def outlines(labels_BHW: Tensor, parts_BHW: Tensor) -> Tensor:
+    """`samples.outlines` of label maps (B, H, W), but for sides between two parts; part `IGNORE` is not known."""
+    known = parts_BHW != IGNORE
     edge = torch.zeros_like(known)
     for axis in (1, 2):
-        length = labels.shape[axis] - 1
+        length = labels_BHW.shape[axis] - 1
         (a, p, k), (b, q, m) = (
-            tuple(maps.narrow(axis, start, length) for maps in (labels, parts_BHW, known)) for start in (0, 1)
+            tuple(maps.narrow(axis, start, length) for maps in (labels_BHW, parts_BHW, known)) for start in (0, 1)
         )
         differs = (a != b) & (p == q) & k & m
         edge.narrow(axis, 0, length).logical_or_(differs)
         edge.narrow(axis, 1, length).logical_or_(differs)
-    return by_part((edge & (labels > 0)).to(probs_BSCHW.dtype), parts_BHW, count)[0]
+    return edge & (labels_BHW > 0)
 
 
 def contexts(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """`scores.contexts` of each part, row by row (B, P, C * C): 4 C^2 bytes each."""
+    """`samples.contexts` of each part, row by row (B, P, C * C): 4 C^2 bytes each."""
     probs, said = _said(probs_BSCHW)
     classes = probs.shape[1]
     # a part and a predicted class are one place to sum at
@@ -82,7 +99,7 @@ PART_SCORES: dict[str, PartScore] = {
     "boundary": boundary,
     "contexts": contexts,
 }
-"""By the name of the function of `scores` that says the same of pixels in an array; `boundary` is of label maps."""
+"""By the name of its pair in `samples`, which says the same of a whole image; that of `boundary` is `outlines`."""
 
 
 def _said(probs_BSCHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,18 @@
-"""Acquisition functions over class probabilities, and the rank fusion that makes unlike scores addable."""
+"""Acquisition functions over class probabilities, distances between them, outlines of label maps, and rank fusion.
+
+What has a namesake in `pixels` or `regions` is the same in torch: a pair, which one test holds together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
 import scipy.special
 
-from ..core.types import FloatArray
+from ..core.consistency import Distance
+from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
 from ..errors import InputError, UnknownName
 
 Fusion = Literal["mean", "product", "max"]
@@ -261,6 +265,50 @@ def _mean(probs_BSC: FloatArray) -> FloatArray:
         raise InputError("probs", "shape (B, S, C, ...) with two classes or more", str(probs_BSC.shape))
     mean: FloatArray = probs_BSC.mean(axis=1, dtype=np.float64)
     return mean
+
+
+def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
+    """Jensen-Shannon divergence of the rows of p and q (B, C) in bits (B,), in [0, 1]; safe at zero."""
+    p, q = np.ascontiguousarray(p.T), np.ascontiguousarray(q.T)  # sums over short rows take twice the time
+    bits: FloatArray = _bits((p + q) / 2) - (_bits(p) + _bits(q)) / 2
+    return bits.clip(0, 1)
+
+
+def kullback_leibler(p: FloatArray, q: FloatArray) -> FloatArray:
+    """1 - exp(-KL(p || q)) of the rows of p and q (B, C), in [0, 1]; 1 where q rules out what p does not.
+
+    KL itself has no upper end; this grows with it, and its root bounds the total variation (Bretagnolle, Huber, 1979).
+    """
+    from scipy.special import rel_entr
+
+    p, q = np.ascontiguousarray(p.T), np.ascontiguousarray(q.T)
+    nats: FloatArray = rel_entr(p, q).sum(axis=0).clip(0)
+    return 1 - np.exp(-nats)
+
+
+DISTANCES: Mapping[Distance, Callable[[FloatArray, FloatArray], FloatArray]] = {
+    "jensen_shannon": jensen_shannon,
+    "kullback_leibler": kullback_leibler,
+}
+
+
+def _bits(p_CB: FloatArray) -> FloatArray:
+    entropy: FloatArray = -(p_CB * np.log2(np.maximum(p_CB, np.finfo(p_CB.dtype).tiny))).sum(axis=0)
+    return entropy
+
+
+def outlines(labels: LabelMap) -> BoolArray:
+    """Pixels of structures in a label map (H, W) that share a side with a known pixel of another class.
+
+    Where the image or what is known of it ends, there is no outline. Of two structures that touch, both have one.
+    """
+    edge = np.zeros(labels.shape, dtype=np.bool_)
+    for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        a, b = labels[first], labels[second]
+        differs = (a != b) & (a != IGNORE) & (b != IGNORE)
+        edge[first] |= differs
+        edge[second] |= differs
+    return edge & (labels > 0)
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:

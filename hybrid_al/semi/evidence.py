@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..core.consistency import ConsistencyRecorder, Witness
+from ..core.consistency import Witness
+from ..scores.recorder import ConsistencyRecorder
 from .base import Evidence, LogitEvidence, Models, Unlabeled
 
 MOST = 2**22  # numbers gathered at a time of each view: 16 MiB in float32

@@ -13,12 +13,12 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from hybrid_al.core.consistency import ConsistencyRecorder
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir, write_arrays
 from hybrid_al.core.types import Annotation, IntArray, Query, Round, Scores
 from hybrid_al.report.page import RunView, write_report
+from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.track.jsonl import JsonlTracker
 
 CLASSES = ("atelectasis", "cardiomegaly", "effusion", "nodule", "no finding")

@@ -32,7 +32,7 @@ from hybrid_al.metrics.calibration import Calibration, calibrate, logs
 from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import MaskHoldout
 from hybrid_al.metrics.pixel_calibration import FEW, a_few
-from hybrid_al.oracles import effort as outlines
+from hybrid_al.oracles.effort import clicks
 from hybrid_al.oracles.simulated import SimulatedMasks
 from hybrid_al.query.stopping import signals, stop_set
 from hybrid_al.recipe import parse
@@ -106,9 +106,9 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
         assert set(archive.files) == {"val", "test"} and archive["test"][0].sum() == N_TEST * 16 * 16
     answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
     given = [np.asarray(Image.open(a)) for a in answers]  # in their own size, which is that of the network
-    counted: dict[str, Callable[[Any], int]] = {
-        "clicks": outlines.clicks,
-        "boundary": outlines.boundary,
+    counted: dict[str, Callable[[Any], Any]] = {
+        "clicks": clicks,
+        "boundary": lambda labels: scores.outlines(labels).sum(),
         "foreground": np.count_nonzero,
     }
     for name, count in counted.items():

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hybrid_al.core.consistency import ConsistencyRecorder
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.types import Annotation
@@ -21,6 +20,7 @@ from hybrid_al.data.loaders import EmbeddingInputs, labeled_batches, unlabeled_b
 from hybrid_al.errors import InputError, NonFiniteLoss
 from hybrid_al.learners.network import NetworkLearner
 from hybrid_al.models.classifier import Classifier, Dropout, Standardize
+from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi import evidence as recording
 from hybrid_al.semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.consistency import THRESHOLD, Consistency, ConsistencyRecorder, Recording
+from ...core.consistency import THRESHOLD, Consistency, Recording
 from ...core.types import FloatArray, IntArray
 from ...errors import InputError
 from ...scores.pixels import DISTANCES, Reduction, Sum, by_part
+from ...scores.recorder import ConsistencyRecorder
 from ..base import Evidence
 from .base import PixelEvidence
 

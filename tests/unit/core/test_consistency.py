@@ -12,18 +12,11 @@ import pytest
 import scipy.stats
 from scipy.spatial.distance import jensenshannon
 
-from hybrid_al.core.consistency import (
-    DISTANCES,
-    Consistency,
-    ConsistencyRecorder,
-    Distance,
-    Recording,
-    jensen_shannon,
-    kullback_leibler,
-    largest,
-)
+from hybrid_al.core.consistency import Consistency, Distance, Recording
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
+from hybrid_al.scores.recorder import ConsistencyRecorder, largest
+from hybrid_al.scores.samples import DISTANCES, jensen_shannon, kullback_leibler
 
 Visit = tuple[FloatArray, FloatArray]
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from hybrid_al.core.consistency import ConsistencyRecorder, Recording, Witness
+from hybrid_al.core.consistency import Recording, Witness
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.rundir import write_arrays
 from hybrid_al.errors import InputError
 from hybrid_al.models.classifier import Classifier
+from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Labeled, Models, Objective, Step, Unlabeled
 from hybrid_al.semi.fixmatch import FixMatch

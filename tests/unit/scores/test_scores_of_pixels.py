@@ -1,4 +1,4 @@
-"""Scores of pixels against those of samples, and reductions against slow references."""
+"""Reductions of maps to a number an image against slow references; scores of pixels: `test_pairs`."""
 
 from __future__ import annotations
 
@@ -9,43 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.core import consistency
-from hybrid_al.core.consistency import Distance
 from hybrid_al.errors import InputError
-from hybrid_al.scores import samples as scores
-from hybrid_al.scores.pixels import DISTANCES, PIXEL_SCORES, REDUCTIONS, Boundary, Top
+from hybrid_al.scores.pixels import REDUCTIONS, Boundary, Top
 
-B, S, C, H, W = 4, 3, 4, 7, 9
-
-
-def predictions(seed: int = 0, shape: tuple[int, ...] = (B, S, H, W)) -> np.ndarray:
-    """Probabilities (B, S, C, H, W), some of them 0 or 1 exactly."""
-    rng = np.random.default_rng(seed)
-    probs = np.moveaxis(rng.dirichlet(np.full(C, 0.4), size=shape), -1, 2)
-    probs[0, :, :, 0, 0] = np.eye(C)[1]
-    probs[1, :, :, 0, 0] = 1 / C
-    return probs
-
-
-@pytest.mark.parametrize("name", PIXEL_SCORES)
-def test_a_pixel_is_scored_as_a_sample_is(name: str) -> None:
-    probs = predictions()
-    as_samples = np.moveaxis(probs, (3, 4), (1, 2)).reshape(B * H * W, S, C)
-    expected = getattr(scores, name)(as_samples).reshape(B, H, W)
-    found = PIXEL_SCORES[name](torch.from_numpy(probs).float())
-    np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
-    np.testing.assert_allclose(found.numpy(), getattr(scores, name)(probs), atol=2e-6)
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_distances_are_those_of_the_consistency_record(distance: Distance) -> None:
-    p, q = predictions(1)[:, 0], predictions(2)[:, 0]
-    q[0, :, 0, 0], p[0, :, 0, 0] = np.eye(C)[0], np.eye(C)[1]  # what one rules out the other is sure of
-    q[0, :, 0, 1] = p[0, :, 0, 1] = np.eye(C)[0]
-    rows = [np.moveaxis(x, 1, -1).reshape(-1, C) for x in (p, q)]
-    found = DISTANCES[distance](torch.from_numpy(p), torch.from_numpy(q))
-    np.testing.assert_allclose(found.numpy(), consistency.DISTANCES[distance](*rows).reshape(B, H, W), atol=1e-6)
-    assert found[0, 0, 0] == 1 and found[0, 0, 1] == 0
+C, H, W = 4, 7, 9
 
 
 def slow_mean(values: np.ndarray, predicted: np.ndarray, valid: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""What the pixels of parts say together, against loops; the same of whole images against `scores`."""
+"""What the pixels of parts say together, against loops; of whole images: `test_pairs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from hybrid_al.core.types import IGNORE
-from hybrid_al.oracles.effort import boundary
 from hybrid_al.scores import samples as scores
 from hybrid_al.scores.regions import PART_SCORES
 
@@ -86,8 +85,6 @@ def test_outlines_of_parts_equal_the_slow_reference() -> None:
     said = probs.mean(axis=1).argmax(axis=1)
     slow = [[slow_boundary(said[b], where[b], part) for part in range(PARTS)] for b in range(B)]
     assert found.tolist() == slow and found[0].min() > 0
-    whole = PART_SCORES["boundary"](torch.from_numpy(probs), torch.zeros(B, H, W, dtype=torch.uint8), 1)
-    assert whole[:, 0].tolist() == [boundary(labels.astype(np.uint8)) for labels in said]
 
 
 @pytest.mark.parametrize("name", SLOW)
@@ -98,16 +95,6 @@ def test_parts_equal_the_slow_reference(name: str) -> None:
         for part in range(PARTS):
             pixels = [probs[b, :, :, i, j].mean(axis=0) for i, j in np.argwhere(where[b] == part)]
             np.testing.assert_allclose(found[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
-
-
-@pytest.mark.parametrize("name", SLOW)
-def test_an_image_is_a_part(name: str) -> None:
-    probs = predictions()
-    found = PART_SCORES[name](torch.from_numpy(probs), torch.zeros(B, H, W, dtype=torch.uint8), 1)
-    expected = getattr(scores, name)(probs)
-    if name == "foreground":
-        expected = expected.mean(axis=(1, 2))
-    np.testing.assert_allclose(found[:, 0].numpy(), expected.reshape(found[:, 0].shape), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts"])

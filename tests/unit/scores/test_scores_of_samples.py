@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from hybrid_al.core.types import FloatArray
+from hybrid_al.core.types import IGNORE, FloatArray, LabelMap
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.scores.samples import (
     bald,
@@ -20,6 +20,7 @@ from hybrid_al.scores.samples import (
     margin,
     mean_std,
     mid_ranks,
+    outlines,
     ratio,
     summed_variance,
     variation_ratio,
@@ -137,6 +138,17 @@ def test_pixels_stay() -> None:
 def test_refuses_what_is_no_distribution(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="two classes"):
         entropy(np.ones(shape))
+
+
+def test_an_outline_is_where_a_structure_ends() -> None:
+    for seed in range(5):
+        labels: LabelMap = np.random.default_rng(seed).choice([0, 0, 0, 1, 2, IGNORE], (6, 9)).astype(np.uint8)
+        slow = np.zeros(labels.shape, dtype=np.bool_)
+        for y, x in np.argwhere((labels > 0) & (labels != IGNORE)):
+            near = [(v, u) for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)) if 0 <= v < 6 and 0 <= u < 9]
+            slow[y, x] = any(labels[p] not in (labels[y, x], IGNORE) for p in near)
+        np.testing.assert_array_equal(outlines(labels), slow)
+        assert slow.any()
 
 
 def test_mid_ranks_average_ties() -> None:

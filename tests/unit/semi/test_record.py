@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.core.consistency import THRESHOLD, Recording, jensen_shannon
+from hybrid_al.core.consistency import THRESHOLD, Recording
 from hybrid_al.errors import InputError
 from hybrid_al.scores.pixels import Foreground, Mean, Reduction, Sum
+from hybrid_al.scores.samples import jensen_shannon
 from hybrid_al.semi.base import Evidence
 from hybrid_al.semi.dense.base import PixelEvidence
 from hybrid_al.semi.dense.record import MapRecorder

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hybrid_al.core.consistency import ConsistencyRecorder, Recording
+from hybrid_al.core.consistency import Recording
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.types import Annotation, IntArray, PredictionBatch
@@ -28,6 +28,7 @@ from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.oracles.simulated import SimulatedLabels
 from hybrid_al.scores import samples as scores
+from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.semi import OBJECTIVES as ALL
 from hybrid_al.semi.base import Labeled, Models, Unlabeled
 from hybrid_al.semi.ema import make_teacher
