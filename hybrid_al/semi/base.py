@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -143,3 +144,15 @@ def class_prior(labeled: Labeled, classes: int, models: Models, *, decay: float 
 def one_hot(y: Tensor, classes: int) -> Tensor:
     """Classes (B, ...) as numbers (B, C, ...) of float32."""
     return F.one_hot(y, classes).movedim(-1, 1).float()
+
+
+def ramp_up(progress: float, share: float) -> float:
+    """exp(-5 (1 - t)^2) over the first `share` of the fit, then 1, as Laine and Aila (ICLR 2017)."""
+    return math.exp(-5 * (1 - min(progress / share, 1)) ** 2) if share > 0 else 1.0
+
+
+def ramp_linear(progress: float, end: float, start: float = 0.0) -> float:
+    """0 up to the share `start` of the fit, 1 from the share `end` on, and a line between."""
+    if progress >= end:
+        return 1.0
+    return (progress - start) / (end - start) if progress > start else 0.0

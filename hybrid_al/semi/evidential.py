@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.registry import Amount, Share, hyperparameters
-from .base import Labeled, Models, Step, Unlabeled
+from .base import Labeled, Models, Step, Unlabeled, ramp_linear
 
 LARGEST = 15.0  # of a logit in the penalty: its exponential is a count of 3 million
 
@@ -36,7 +36,7 @@ class Evidential:
         logits = models.student(labeled.x)
         loss_labeled = F.cross_entropy(logits, labeled.y)
         penalty = misleading(logits, labeled.y).mean()
-        loss = loss_labeled + self.weight * min(1.0, progress / max(self.rampup, 1e-9)) * penalty
+        loss = loss_labeled + self.weight * ramp_linear(progress, self.rampup) * penalty
         return Step(loss, {"loss_labeled": loss_labeled.detach(), "loss_misleading": penalty.detach()})
 
 

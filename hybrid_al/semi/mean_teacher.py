@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.registry import Amount, Share, hyperparameters
-from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
+from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_up
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class MeanTeacher:
         strong = logits_strong.softmax(dim=1)
         loss_unlabeled = (strong - target).square().sum(dim=1).mean()
 
-        ramp = math.exp(-5 * (1 - min(progress / self.rampup, 1)) ** 2) if self.rampup > 0 else 1.0
-        loss = loss_labeled + self.weight * ramp * loss_unlabeled
+        loss = loss_labeled + self.weight * ramp_up(progress, self.rampup) * loss_unlabeled
         logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
         return Step(loss, logs, Evidence(unlabeled.indices, target, strong.detach()))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.registry import Amount, Positive, Share, hyperparameters
-from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
+from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_linear
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ class MixMatch:
         loss_labeled = F.cross_entropy(logits[:b], y[:b])
         loss_unlabeled = (logits[b:].softmax(dim=1) - y[b:]).square().mean()
 
-        ramp = min(progress / self.rampup, 1.0) if self.rampup > 0 else 1.0
-        loss = loss_labeled + self.weight * ramp * loss_unlabeled
+        loss = loss_labeled + self.weight * ramp_linear(progress, self.rampup) * loss_unlabeled
         logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
         return Step(loss, logs, Evidence(unlabeled.indices, weak, strong))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.registry import Amount, Share, hyperparameters
-from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
+from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_linear
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class PseudoLabel:
         mask = (torch.special.entr(weak).sum(dim=1) < limit).float()
         loss_unlabeled = (F.cross_entropy(logits_weak, weak.argmax(dim=1), reduction="none") * mask).mean()
 
-        grown = (progress - self.ramp_start) / max(self.ramp_end - self.ramp_start, 1e-9)
-        loss = loss_labeled + self.weight * min(max(grown, 0.0), 1.0) * loss_unlabeled
+        loss = loss_labeled + self.weight * ramp_linear(progress, self.ramp_end, self.ramp_start) * loss_unlabeled
         with torch.no_grad():
             strong = models.student(unlabeled.strong).softmax(dim=1)
         logs = {

@@ -122,11 +122,6 @@ def over_valid(values: Tensor, valid: Tensor) -> Tensor:
     return (values * valid).sum() / valid.sum().clamp(min=1)
 
 
-def ramp_up(progress: float, share: float) -> float:
-    """exp(-5 (1 - t)^2) over the first `share` of the fit, then 1."""
-    return math.exp(-5 * (1 - min(progress / share, 1)) ** 2) if share > 0 else 1.0
-
-
 @dataclass(frozen=True)
 class CutMix:
     """A box of each image is exchanged with that of the next one of a random ring, the same box in all.

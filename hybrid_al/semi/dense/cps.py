@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.registry import Amount, Share, hyperparameters
-from ..base import Labeled, Models, Step
-from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, ramp_up
+from ..base import Labeled, Models, Step, ramp_up
+from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from ...core.registry import Amount, Share, hyperparameters
-from ..base import Labeled, Models, Step
-from .base import PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, ramp_up, supervised_step
+from ..base import Labeled, Models, Step, ramp_up
+from .base import PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
 @dataclass(frozen=True)

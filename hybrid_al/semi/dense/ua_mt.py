@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core.registry import Amount, Several, Share, hyperparameters
-from ..base import Labeled, Models, Step
-from .base import PixelEvidence, UnlabeledPixels, labeled_loss, ramp_up, supervised_step
+from ..base import Labeled, Models, Step, ramp_up
+from .base import PixelEvidence, UnlabeledPixels, labeled_loss, supervised_step
 
 
 @dataclass(frozen=True)

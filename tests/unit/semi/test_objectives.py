@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.semi import OBJECTIVES
-from hybrid_al.semi.base import Labeled, Models, Objective, Unlabeled, align, running_mean
+from hybrid_al.semi.base import Labeled, Models, Objective, Unlabeled, align, ramp_linear, ramp_up, running_mean
 from hybrid_al.semi.debiased import Debiased
 from hybrid_al.semi.ema import averaging, make_teacher
 from hybrid_al.semi.evidential import Evidential, misleading
@@ -544,3 +544,12 @@ def test_evidential_penalty_pulls_wrong_evidence_to_none() -> None:
     assert at.grad is not None and torch.isfinite(value).all() and torch.isfinite(at.grad).all()
     assert at.grad[0, 0] == 0 == at.grad[0, 2] and at.grad[0, 1] > 0  # down to alpha = 1, and no further
     assert value[1].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_ramps_against_their_curves() -> None:
+    """Of nothing there is no ramp; otherwise the curve rises to 1 at its end and stays there."""
+    for t in (0.0, 0.1, 0.2, 0.35, 0.4, 0.9):
+        assert ramp_up(t, 0.4) == pytest.approx(math.exp(-5 * (1 - t / 0.4) ** 2) if t < 0.4 else 1)
+        assert ramp_linear(t, 0.4, 0.2) == pytest.approx(np.interp(t, [0.2, 0.4], [0, 1]))
+    assert ramp_up(0, 0) == ramp_linear(0, 0) == ramp_linear(0.2, 0.2, 0.2) == 1
+    assert ramp_linear(0.1, 0.2, 0.2) == 0
