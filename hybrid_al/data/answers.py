@@ -11,32 +11,44 @@ import numpy as np
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import IGNORE, IntArray, LabelMap
 
-
-def answer_table(classes: int) -> dict[int, int]:
-    """Value in the files of answers -> class: numbers from 0, `IGNORE` for what was not said."""
-    return {**{c: c for c in range(classes)}, IGNORE: IGNORE}
+ANSWERS = "answers"
 
 
-def box_file(mask: Path) -> Path:
-    """Where the boxes lie that belong to the label map of an answer."""
-    return mask.with_suffix(".json")
-
-
-def read_boxes(mask: Path) -> IntArray:
-    """The boxes (n, 5) of an answer, as `boxes.boxes` gives them."""
-    return np.asarray(json.loads(box_file(mask).read_text()), dtype=np.int64).reshape(-1, 5)
+def file_name(index: int) -> str:
+    """The name of the files about a sample: of its image as it is given out, of its mask, of its answer."""
+    return f"{index:06d}.png"
 
 
 def answer_file(run: RunDir, round: int, index: int) -> Path:
     """Where the answer about a sample lies."""
-    return run.round_path(round) / "answers" / f"{index:06d}.png"
+    return run.round_path(round) / ANSWERS / file_name(index)
 
 
-def write_answer(run: RunDir, round: int, index: int, labels: LabelMap) -> str:
-    """Write an answer; its path relative to the run directory."""
-    file = answer_file(run, round, index)
+def write_answer(
+    run: RunDir, round: int, index: int, labels: LabelMap, *, boxes: IntArray | None = None, folder: str = ANSWERS
+) -> str:
+    """Write an answer into a folder of a round, its boxes (n, 5) beside it; its path relative to the run directory."""
+    file = run.round_path(round) / folder / file_name(index)
+    if boxes is not None:
+        write_atomic(_box_file(file), json.dumps(boxes.tolist()))
     write_atomic(file, to_png(labels))
     return file.relative_to(run.path).as_posix()
+
+
+def read_answer(file: Path, classes: int = IGNORE) -> LabelMap:
+    """The label map of an answer; ValueError where it holds a number that is none of so many classes nor `IGNORE`."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        labels: LabelMap = np.asarray(image)
+    if (strange := labels[(labels >= classes) & (labels != IGNORE)]).size:
+        raise ValueError(f"expected classes 0 to {classes - 1}, or {IGNORE}, got {strange[0]}")
+    return labels
+
+
+def read_boxes(mask: Path) -> IntArray:
+    """The boxes (n, 5) of an answer, as `boxes.boxes` gives them."""
+    return np.asarray(json.loads(_box_file(mask).read_text()), dtype=np.int64).reshape(-1, 5)
 
 
 def to_png(labels: LabelMap) -> bytes:
@@ -48,8 +60,5 @@ def to_png(labels: LabelMap) -> bytes:
     return out.getvalue()
 
 
-def from_png(file: bytes) -> LabelMap:
-    """What `to_png` made a file of."""
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(file)))
+def _box_file(mask: Path) -> Path:
+    return mask.with_suffix(".json")

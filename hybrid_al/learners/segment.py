@@ -19,9 +19,8 @@ from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.rundir import sha256_of
 from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
-from ..data.answers import answer_table, from_png, read_boxes
+from ..data.answers import read_answer, read_boxes
 from ..data.loaders import blocks, labeled_batches, unlabeled_batches
-from ..data.masks import read_mask
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..metrics.pixel_calibration import a_few
@@ -176,15 +175,12 @@ class SegmentLearner:
             if labels.current[i].kind not in ("mask", "point", "scribble", "box"):
                 raise InputError(f"label of sample {i}", "a mask, points, scribbles or boxes", labels.current[i].kind)
         files = {i: self.answers / str(labels.current[i].target) for i in rows.tolist()}
-        boxed = {i for i in files if labels.current[i].kind == "box"}
         for file in files.values():
             if not file.is_file():
                 raise InputError(file, "the mask of an annotation", "no such file")
-        table = answer_table(self.classes)
         return MaskStore.build(
             rows,
-            # boxes may leave nothing that is known pixel by pixel, which a mask may not
-            lambda i: from_png(files[i].read_bytes()) if i in boxed else read_mask(files[i], table),
+            lambda i: read_answer(files[i], self.classes),
             [sha256_of(file) for file in files.values()],
             [str(file) for file in files.values()],
             size=self.inputs.store.size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir
 from ..core.types import Annotation, IntArray
-from ..data.answers import box_file, read_boxes, to_png
+from ..data.answers import file_name, read_boxes, write_answer
 from ..data.boxes import background
 from ..data.masks import blank
 from ..data.pixels import fitted
-from ..errors import AwaitingLabels, InputError, UnknownName
+from ..errors import InputError, UnknownName
 from .base import NONE, SKIP
-from .masks import Picture, give_out, named, refuse, size_given_out
+from .masks import IMAGES, Picture, given_images, open_images, refuse, size_given_out
 from .worklist import WorklistOracle, csv_rows
 
 EDGES = ("left", "top", "right", "bottom")
@@ -50,17 +49,14 @@ class BoxWorklist:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; an annotation costs two clicks a box, and one at least."""
-        given, missing = self.lists.given(query, round)
-        if not missing:
-            return tuple(map(self._priced, given))
-        folder = give_out(self.run, round, missing, self.picture)
-        raise AwaitingLabels(
-            f"round {round} waits for the boxes of {len(missing)} of {len(query)} images, the first is "
-            f"{named(missing[0])}: list those of each image in {folder} in a CSV with the columns {', '.join(COLUMNS)} "
-            f"(edges in pixels from the upper left corner; class: {', '.join(self.lists.classes[1:])}, {NONE} in a row "
-            f"of its own for an image without any, {SKIP} to skip it) "
-            f"and give it to: hybrid-al labels {self.run.path} FILE"
+        how = (
+            f"list those of each image in {self.run.round_path(round) / IMAGES} in a CSV with the columns "
+            f"{', '.join(COLUMNS)} (edges in pixels from the upper left corner; class: "
+            f"{', '.join(self.lists.classes[1:])}, {NONE} in a row of its own for an image without any, {SKIP} to skip "
+            f"it) and give it to: hybrid-al labels {self.run.path} FILE"
         )
+        given = given_images(self.lists, query, round, self.picture, "answers with boxes", how)
+        return tuple(map(self._priced, given))
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
@@ -72,27 +68,25 @@ class BoxWorklist:
         Errors: no open query, no CSV with the columns; and, a line for each row, a name that no image has, a class that
         there is not, edges that are no numbers or no box of the image, boxes beside `none` or `skip`.
         """
-        round, known = self.lists.open_query("boxes")
-        position, ids = self.lists.manifest.position, self.lists.manifest.ids
-        names = {named(position[i]): position[i] for i in known}
+        round, names = open_images(self.lists, "boxes")
         found: dict[int, list[tuple[int, ...] | str]] = {}
         problems: list[str] = []
         for line, row in csv_rows(file, COLUMNS):
             try:
-                index = names.get(f"{row['image'].removesuffix('.png')}.png")
+                index = names.get(row["image"].removesuffix(".png"))
                 if index is None:
                     raise ValueError(f"no image of the open query or of an earlier one is named {row['image']!r}")
                 said = self._read(index, row)
                 before = found.setdefault(index, [])
                 if before and (isinstance(said, str) or isinstance(before[0], str)):
-                    raise ValueError(f"{named(index)} has another row: {NONE} and {SKIP} stand alone")
+                    raise ValueError(f"{file_name(index)} has another row: {NONE} and {SKIP} stand alone")
                 before.append(said)
             except ValueError as error:
                 problems.append(f"  line {line}: {error}")
         refuse(file, "a row for each box of the images that were given out", problems, "that are none")
         if not found:
             raise InputError(file, "at least one row", "none")
-        said_of = {ids[i]: self._keep(round, i, answer) for i, answer in found.items()}
+        said_of = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in found.items()}
         return len(found), self.lists.store(round, said_of, annotator)
 
     def _read(self, index: int, row: Mapping[str, str]) -> tuple[int, ...] | str:
@@ -121,11 +115,7 @@ class BoxWorklist:
             return SKIP
         rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
         shown = blank(np.asarray([size_given_out(self.run, index)]), self.size)[0]
-        file = self.run.round_path(round) / "answers" / named(index)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(box_file(file), json.dumps(rows.tolist()))
-        write_atomic(file, to_png(background(shown, rows)))
-        return file.relative_to(self.run.path).as_posix()
+        return write_answer(self.run, round, index, background(shown, rows), boxes=rows)
 
     def _priced(self, answer: Annotation) -> Annotation:
         if answer.kind == "skip":

@@ -6,7 +6,7 @@ What is said of single pixels, points and strokes, comes in as a mask too: all o
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
-from ..data.answers import from_png, to_png
+from ..data.answers import file_name, read_answer, to_png, write_answer
 from ..data.masks import SaysNothing, check_size, read_mask, said_in
 from ..data.readers.images import SUFFIXES, probe
 from ..data.samples import reason
@@ -69,16 +69,13 @@ class MaskWorklist:
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; masks of samples of earlier rounds come along as corrections."""
-        given, missing = self.lists.given(query, round)
-        if not missing:
-            return tuple(map(self._priced, given))
-        folder = give_out(self.run, round, missing, self.picture)
         of = "" if self._whole else f" of {self.lists.wording.kind}s"
-        raise AwaitingLabels(
-            f"round {round} waits for {len(missing)} of {len(query)} masks{of}, the first is {named(missing[0])}: draw "
-            f"one of the same name and size for each image in {folder} (values: {self._values()}) "
+        how = (
+            f"draw one of the same name and size for each image in {self.run.round_path(round) / IMAGES} "
+            f"(values: {self._values()}) "
             f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
         )
+        return tuple(map(self._priced, given_images(self.lists, query, round, self.picture, f"masks{of}", how)))
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
@@ -92,7 +89,7 @@ class MaskWorklist:
         """With the clicks or strokes that it took; a mask counts as one."""
         if self._whole or answer.kind == "skip":
             return answer
-        return replace(answer, cost=float(strokes(from_png((self.run.path / str(answer.target)).read_bytes()))))
+        return replace(answer, cost=float(strokes(read_answer(self.run.path / str(answer.target)))))
 
     def take(self, folder: Path, annotator: str) -> tuple[int, int]:
         """Take a folder of masks in, whole or not at all; (answers taken, answers still missing).
@@ -100,10 +97,9 @@ class MaskWorklist:
         Errors: no open query, no folder of masks; and, a line for each file, a name that no image has, a file that is
         no mask, one of another size than its image, values that mean no class.
         """
-        round, known = self.lists.open_query("masks")
-        position, ids = self.lists.manifest.position, self.lists.manifest.ids
-        masks = self._read(folder, {named(position[i]).removesuffix(".png"): position[i] for i in known})
-        said = {ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
+        round, known = open_images(self.lists, "masks")
+        masks = self._read(folder, known)
+        said = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
         return len(said), self.lists.store(round, said, annotator)
 
     def _read(self, folder: Path, known: Mapping[str, int]) -> dict[int, LabelMap | None]:
@@ -133,7 +129,7 @@ class MaskWorklist:
         """ValueError or OSError with the reason where a file is no mask of its image."""
         shown = size_given_out(self.run, index)
         height, width, _ = probe(io.BytesIO(file.read_bytes()))
-        check_size(named(index), (height, width), shown)
+        check_size(file_name(index), (height, width), shown)
         try:
             return read_mask(file, self.table)
         except SaysNothing:
@@ -143,31 +139,44 @@ class MaskWorklist:
         """Write a mask with the numbers of the classes; what the CSV says of it."""
         if mask is None:
             return SKIP
-        file = self.run.round_path(round) / "answers" / named(index)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, to_png(mask if self._whole else said_in(mask, self.size)))
-        return file.relative_to(self.run.path).as_posix()
+        return write_answer(self.run, round, index, mask if self._whole else said_in(mask, self.size))
 
     def _values(self) -> str:
         names = dict(enumerate(self.lists.classes)) | {IGNORE: "not known, everywhere to skip"}
         return ", ".join(f"{value} {names[c]}" for value, c in sorted(self.table.items()))
 
 
-def give_out(run: RunDir, round: int, missing: Iterable[int], picture: Picture | None) -> Path:
-    """The folder with the images of a round that have no answer yet; written, where they are not there."""
-    folder = run.round_path(round) / IMAGES
+def given_images(
+    lists: WorklistOracle, query: IntArray, round: int, picture: Picture | None, what: str, how: str
+) -> tuple[Annotation, ...]:
+    """The answers of a round, once each image of its query has one; else those that have none are given out.
+
+    what  is waited for; how  it is made of the images in the round's folder `IMAGES`, and where it is handed in
+    """
+    given, missing = lists.given(query, round)
+    if not missing:
+        return given
     for i in missing:
-        if picture is not None and not (folder / named(i)).is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / named(i), _png(picture(i)))
-    return folder
+        file = lists.run.round_path(round) / IMAGES / file_name(i)
+        if picture is not None and not file.is_file():
+            write_atomic(file, _png(picture(i)))
+    raise AwaitingLabels(
+        f"round {round} waits for {len(missing)} of {len(query)} {what}, the first is {file_name(missing[0])}: {how}"
+    )
+
+
+def open_images(lists: WorklistOracle, waits_for: str) -> tuple[int, dict[str, int]]:
+    """The round that waits for answers, and the samples that may be answered by the name of their image, no suffix."""
+    round, known = lists.open_query(waits_for)
+    position = lists.manifest.position
+    return round, {Path(file_name(position[i])).stem: position[i] for i in known}
 
 
 def size_given_out(run: RunDir, index: int) -> tuple[int, int]:
     """Height and width of a sample's image; ValueError where it lies in no round any more."""
-    given = sorted(run.path.glob(f"rounds/*/{IMAGES}/{named(index)}"))
+    given = sorted(run.path.glob(f"rounds/*/{IMAGES}/{file_name(index)}"))
     if not given:
-        raise ValueError(f"the image {named(index)} that was given out is gone: hybrid-al run writes it again")
+        raise ValueError(f"the image {file_name(index)} that was given out is gone: hybrid-al run writes it again")
     return probe(io.BytesIO(given[-1].read_bytes()))[:2]
 
 
@@ -177,11 +186,6 @@ def refuse(where: Path, expected: str, problems: Sequence[str], what: str) -> No
         more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         came = "\n".join([f"{len(problems)} {what}:", *problems[:SHOWN], *more])
         raise InputError(where, f"{expected}; nothing was taken", came)
-
-
-def named(index: int) -> str:
-    """The name of a sample's image, and of its mask."""
-    return f"{index:06d}.png"
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:

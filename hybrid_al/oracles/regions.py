@@ -10,12 +10,12 @@ from PIL import Image
 from ..core.labels import LabelStore
 from ..core.rundir import write_atomic
 from ..core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
-from ..data.answers import from_png, to_png
+from ..data.answers import file_name, read_answer, to_png, write_answer
 from ..data.masks import resize_mask
 from ..data.pixels import fitted
 from ..errors import AwaitingLabels
 from ..regions.base import Parts
-from .masks import MaskWorklist, named
+from .masks import MaskWorklist
 
 ASKED = "asked"
 KNOWN = "known"
@@ -49,7 +49,7 @@ class RegionWorklist:
         asked = regions.by_sample(query)
         where = {i: regions.covered(i, parts) for i, parts in asked.items()}
         for i, pixels in where.items():
-            file = run.round_path(round) / ASKED / named(i)
+            file = run.round_path(round) / ASKED / file_name(i)
             if not file.is_file():
                 write_atomic(file, to_png(255 * self._own(i, pixels).astype(np.uint8)))
         try:
@@ -74,17 +74,16 @@ class RegionWorklist:
         run, last = self.people.run, labels.current.get(answer.index)
         shown: LabelMap = np.full(where.shape, IGNORE, dtype=np.uint8)
         if last is not None and last.kind == "mask":
-            shown = from_png((run.path / str(last.target)).read_bytes())
+            shown = read_answer(run.path / str(last.target))
         drawn: LabelMap = np.full(where.shape, IGNORE, dtype=np.uint8)
         if answer.kind == "mask":
-            drawn = resize_mask(from_png((run.path / str(answer.target)).read_bytes()), self.size)
+            drawn = resize_mask(read_answer(run.path / str(answer.target)), self.size)
         shown = np.where(where, drawn, shown)
         cost = float(len(parts))
         if (shown == IGNORE).all():
             return replace(answer, kind="skip", target=None, region=parts, cost=cost)
-        file = run.round_path(answer.round) / KNOWN / named(answer.index)
-        write_atomic(file, to_png(shown))
-        return replace(answer, kind="mask", target=file.relative_to(run.path).as_posix(), region=parts, cost=cost)
+        target = write_answer(run, answer.round, answer.index, shown, folder=KNOWN)
+        return replace(answer, kind="mask", target=target, region=parts, cost=cost)
 
     def _own(self, index: int, where: BoolArray) -> BoolArray:
         """Pixels of the network's size in the image's own (H, W): those that they cover, and those that are read."""

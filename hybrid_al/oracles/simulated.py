@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray, LabelMap
-from ..data.answers import answer_file, box_file, from_png, write_answer
+from ..data.answers import answer_file, read_answer, write_answer
 from ..data.boxes import boxes, outside
 from ..regions.base import Parts, Regions
 from .weak import points, scribbles, strokes
@@ -95,7 +94,7 @@ class SimulatedMasks:
     """Answers from the masks that came with the data, as PNG files in the run directory; else by skipping.
 
     known (N,) whether a sample has a mask that may be given; read  position -> LabelMap, in the image's own pixels for
-    an answer that is the whole mask, else in the size of the network. Boxes lie beside the PNG file (`box_file`).
+    an answer that is the whole mask, else in the size of the network. Boxes lie beside the PNG file (`read_boxes`).
     """
 
     known: BoolArray
@@ -116,9 +115,9 @@ class SimulatedMasks:
             return Annotation(index, "skip", None, "simulated", round)
         labels = self.read(index)
         shown = self.answer.shown(labels)
-        target, cost = write_answer(self.run, round, index, shown), max(self.answer.cost(labels, shown), 1)
-        if self.answer.boxes:
-            write_atomic(box_file(self.run.path / target), json.dumps(boxes(labels).tolist()))
+        drawn = boxes(labels) if self.answer.boxes else None
+        target = write_answer(self.run, round, index, shown, boxes=drawn)
+        cost = max(self.answer.cost(labels, shown), 1)
         return Annotation(index, self.answer.kind, target, "simulated", round, cost=float(cost))
 
 
@@ -148,7 +147,7 @@ class SimulatedRegions:
         shown = np.full(asked.shape, IGNORE, dtype=np.uint8)
         if self.known[index]:
             earlier = [file for r in range(round) if (file := answer_file(self.run, r, index)).is_file()]
-            before = from_png(earlier[-1].read_bytes()) if earlier else shown
+            before = read_answer(earlier[-1]) if earlier else shown
             shown = np.where(asked, self.truth(np.asarray([index], dtype=np.int64))[0], before)
         if (shown == IGNORE).all():
             return Annotation(index, "skip", None, "simulated", round, region=parts)

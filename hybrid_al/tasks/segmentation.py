@@ -15,7 +15,6 @@ from ..core.learner import Learner
 from ..core.registry import Spec, component, named
 from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
-from ..data.answers import answer_table
 from ..data.base import Dataset, Masks
 from ..data.masks import blank, value_table
 from ..data.pixels import fitted, to_uint8
@@ -345,7 +344,7 @@ def _inbox(setting: Setting, dataset: Dataset) -> inbox.Masks | inbox.Boxes:
     if (answer := answer_of(setting)) == "boxes":
         return inbox.Boxes(setting.image_size)
     values, classes = setting.mask_values, dataset.classes
-    table = value_table(values, classes) if values else answer_table(len(classes))
+    table = value_table(values, classes)
     return inbox.Masks(answer, setting.image_size, {IGNORE: IGNORE, **table})
 
 

@@ -204,14 +204,14 @@ def boxed(out: Path, images: list[Path], *rows: str) -> Path:
 def test_boxes_come_in_as_a_csv(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": "boxes"}}
     plain["loop"] = {"budgets": [4, 2]}
-    with pytest.raises(AwaitingLabels, match=r"the boxes of 4 of 4 images.*image, class, left, top.*thing, none"):
+    with pytest.raises(AwaitingLabels, match=r"4 of 4 answers with boxes.*image, class, left, top.*thing, none"):
         play(run, plain)
     one, two, empty, skipped = asked(run, 0)
     disk = RunDir(run)
     assert inbox(disk).take(boxed(tmp_path / "a.csv", [one]), "ann") == (1, 3)
     rest = boxed(tmp_path / "b.csv", [two, two], f"{empty.name},none,,,,", f"{skipped.stem},skip,,,,")
     assert inbox(disk).take(rest, "ann") == (3, 0)
-    with pytest.raises(AwaitingLabels, match="round 1 waits for the boxes of 2 of 2"):
+    with pytest.raises(AwaitingLabels, match="round 1 waits for 2 of 2 answers with boxes"):
         play(run, plain)
     moved = tmp_path / "c.csv"
     moved.write_text(f"image,class,left,top,right,bottom\n{one.name},thing,0,0,24,18\n")

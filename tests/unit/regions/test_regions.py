@@ -12,7 +12,7 @@ from hybrid_al.core.consistency import THRESHOLD, Recording
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, LabelMap
-from hybrid_al.data.answers import from_png
+from hybrid_al.data.answers import read_answer
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.simulated import SimulatedRegions
 from hybrid_al.regions.base import Regions
@@ -103,13 +103,13 @@ def test_an_answer_holds_exactly_the_pixels_that_were_asked_by_then(tmp_path: Pa
         for a in held.annotate(np.asarray(units), r):
             assert a.kind == "mask" and a.cost == 1 and a.region is not None
             asked[a.index] |= set(a.region)
-            known = from_png((tmp_path / str(a.target)).read_bytes())
+            known = read_answer(tmp_path / str(a.target))
             for i in range(SIDE):
                 for j in range(SIDE):
                     expected = truth[a.index, i, j] if int(PARTS[a.index, i, j]) in asked[a.index] else IGNORE
                     assert known[i, j] == expected
     again = held.annotate(np.asarray([0, 3]), 1)  # asked once more, as after a kill: what came later is not in it
-    assert (from_png((tmp_path / str(again[0].target)).read_bytes())[3:, 2:] == IGNORE).all()
+    assert (read_answer(tmp_path / str(again[0].target))[3:, 2:] == IGNORE).all()
 
 
 def test_a_region_that_nobody_knows_is_skipped(tmp_path: Path) -> None:

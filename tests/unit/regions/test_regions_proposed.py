@@ -12,7 +12,7 @@ import torch
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, IntArray, LabelMap, PredictionBatch
-from hybrid_al.data.answers import from_png
+from hybrid_al.data.answers import read_answer
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.simulated import SimulatedRegions
 from hybrid_al.regions import proposed as following
@@ -163,6 +163,6 @@ def test_an_answer_holds_exactly_the_boxes_that_were_asked_by_then(tmp_path: Pat
             assert where.sum() == regions.pixels[unit] and (expected[sample][where] == IGNORE).all()
             expected[sample][where] = truth[sample][where]
         for a in given:
-            np.testing.assert_array_equal(from_png((tmp_path / str(a.target)).read_bytes()), expected[a.index])
+            np.testing.assert_array_equal(read_answer(tmp_path / str(a.target)), expected[a.index])
         labels = labels.add(given)
     assert len(regions.labels(labels).labeled) == 12
