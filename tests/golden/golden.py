@@ -1,6 +1,6 @@
 """Golden runs: small runs of shipped recipes whose picks, metrics and consistency are kept to the bit.
 
-`OMP_NUM_THREADS=1 python tests/golden/golden.py` writes them anew; a commit that does so says by how much digits moved.
+`OMP_NUM_THREADS=1 python -m tests.golden.golden` writes them anew; a commit that does so says by how much digits moved.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_al import loop
-from hybrid_al.assemble import experiment, open_project
 from hybrid_al.recipe import load
-from hybrid_al.track.base import Trackers
-from pretrain.stage0 import ensure
+from tests.helpers.played import play as play_recipe
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
@@ -50,19 +47,15 @@ def machine() -> dict[str, str]:
 
 def play(name: str, folder: Path) -> list[dict[str, object]]:
     """What each round of a golden run picked, measured and recorded; played in an empty folder."""
-    recipe = load(name.partition("-")[0], RUNS[name])
-    project = open_project(recipe, run_dir=folder / "run")
-    ensure(project, Trackers())
-    project.claim()
-    rounds = loop.run(experiment(project), project.run, Trackers())
+    run = play_recipe(folder / "run", load(name.partition("-")[0], RUNS[name])).run
     return [
         {
-            "query": project.run.query_ids(row.index),
+            "query": run.query_ids(row.index),
             # how fast it was is no result
             "metrics": {k: repr(float(v)) for k, v in sorted(row.metrics.items()) if not _is_speed(k)},
-            "consistency": _digest(project.run.round_path(row.index) / "consistency.npz"),
+            "consistency": _digest(run.round_path(row.index) / "consistency.npz"),
         }
-        for row in rounds
+        for row in run.rounds()
     ]
 
 

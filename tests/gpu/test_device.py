@@ -13,16 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al import loop
-from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.types import Round
 from hybrid_al.kernels.distances import k_center, typicality
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.strategies import STRATEGIES
-from hybrid_al.recipe import parse
 from hybrid_al.testing import make_state
-from hybrid_al.track.base import Trackers
-from pretrain.stage0 import ensure
+from tests.helpers.played import play
 
 DEVICE = os.environ.get("HYBRID_AL_DEVICE", "cuda" if torch.cuda.is_available() else "")
 pytestmark = pytest.mark.skipif(not DEVICE, reason="no GPU here (HYBRID_AL_DEVICE=cpu plays these on the CPU)")
@@ -40,13 +36,9 @@ MASKS = {**IMAGES, "masks": True, "classes": 2}
 UNET = {"name": "segmentation", "network": {"name": "unet", "decoder_channels": [8, 8, 8, 8, 8]}}
 
 
-def played(path: Path, device: str, **changes: Any) -> tuple[Round, ...]:
+def rounds_of(path: Path, device: str, **changes: Any) -> tuple[Round, ...]:
     """The rounds of a run on a device, from stage 0 on."""
-    project = open_project(parse({**TINY, **changes}), run_dir=path, device=device)
-    ensure(project, Trackers())
-    project.claim()
-    loop.run(experiment(project), project.run, Trackers())
-    return tuple(project.run.rounds())
+    return tuple(play(path, {**TINY, **changes}, device).run.rounds())
 
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -71,7 +63,7 @@ RUNS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_on_the_device_is_a_run(tmp_path: Path, name: str) -> None:
     """The same labels in number, the same metrics by name, all of them finite, and none far from the CPU's."""
-    ours, theirs = (played(tmp_path / d, device, **RUNS[name]) for d, device in (("device", DEVICE), ("cpu", "cpu")))
+    ours, theirs = (rounds_of(tmp_path / d, device, **RUNS[name]) for d, device in (("device", DEVICE), ("cpu", "cpu")))
     assert [r.labeled for r in ours] == [r.labeled for r in theirs] and len(ours) == 2
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.metrics.keys() == other.metrics.keys()

@@ -8,14 +8,15 @@ from typing import Any
 
 from hybrid_al import loop
 from hybrid_al.assemble import Project, experiment, open_project
-from hybrid_al.recipe import parse
+from hybrid_al.recipe import Recipe, parse
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
 
 
-def play(path: Path, plain: Mapping[str, Any]) -> Project:
+def play(path: Path, recipe: Recipe | Mapping[str, Any], device: str = "cpu") -> Project:
     """Play it in the run directory `path`, as far as the answers go."""
-    opened = open_project(parse(plain), run_dir=path)
+    whole = recipe if isinstance(recipe, Recipe) else parse(recipe)
+    opened = open_project(whole, run_dir=path, device=device)
     ensure(opened, Trackers())
     opened.claim()
     loop.run(experiment(opened), opened.run, Trackers())

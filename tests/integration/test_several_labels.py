@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al import assemble, loop
+from hybrid_al import assemble
 from hybrid_al.assemble import Project, check_components, experiment, open_project
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
@@ -25,8 +25,7 @@ from hybrid_al.metrics.holdout import LabelHoldout
 from hybrid_al.recipe import parse
 from hybrid_al.report.overview import standing
 from hybrid_al.report.runview import RunView
-from hybrid_al.track.base import Trackers
-from pretrain.stage0 import ensure
+from tests.helpers.played import play as play_recipe
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -51,11 +50,7 @@ TINY: dict[str, Any] = {
 
 
 def play(path: Path, **changes: Any) -> Project:
-    opened = open_project(parse({**TINY, **changes}), run_dir=path)
-    opened.claim()
-    ensure(opened, Trackers())
-    loop.run(experiment(opened), opened.run, Trackers())
-    return opened
+    return play_recipe(path, {**TINY, **changes})
 
 
 def outcome(path: Path) -> list[Any]:
