@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from ..core.registry import Decay, hyperparameters
 from ..data.loaders import ImageInputs
-from ..models.classifier import Classifier
 from ..semi.base import Objective
 from ..train import Schedule
-from .network import Foundation, NetworkLearner
+from .network import Foundation, NetworkLearner, learner_over
 
 
 @dataclass(frozen=True)
@@ -26,22 +25,7 @@ class Finetune:
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over the images; `base.encoder` is copied each round, never changed."""
-        dim = base.embeddings.vectors.shape[1]
-
-        def make(seed: int) -> Classifier:
-            encoder = copy.deepcopy(base.encoder)
-            return Classifier(
-                encoder, dim, base.classes, dropout=self.dropout, seed=seed, multilabel=base.multilabel
-            ).to(base.device)
-
         inputs = ImageInputs(base.store, base.views, base.device)
-        return NetworkLearner(
-            make,
-            inputs,
-            objective,
-            schedule,
-            pool=base.pool,
-            n=len(base.store),
-            embeddings=base.embeddings,
-            targets=base.targets,
+        return learner_over(
+            base, lambda: copy.deepcopy(base.encoder), inputs, objective, schedule, dropout=self.dropout
         )

@@ -20,11 +20,11 @@ from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import ViewPolicy, Views
 from ..models.checkpoint import seeded
-from ..models.classifier import Classifier, Standardize
+from ..models.classifier import Standardize
 from ..models.encoder import Encoder
 from ..semi.base import Objective
 from ..train import Schedule
-from .network import Foundation, NetworkLearner
+from .network import Foundation, NetworkLearner, learner_over
 from .predict import embed
 
 
@@ -56,23 +56,7 @@ class Frozen:
         inputs = EmbeddingInputs(plain, weak, strong, base.device, seen)
         mean = torch.from_numpy(plain[base.pool].mean(axis=0))
         std = torch.from_numpy(plain[base.pool].std(axis=0))
-
-        def make(seed: int) -> Classifier:
-            body = Standardize(mean, std)
-            return Classifier(
-                body, plain.shape[1], base.classes, dropout=self.dropout, seed=seed, multilabel=base.multilabel
-            ).to(base.device)
-
-        return NetworkLearner(
-            make,
-            inputs,
-            objective,
-            schedule,
-            pool=base.pool,
-            n=len(plain),
-            embeddings=base.embeddings,
-            targets=base.targets,
-        )
+        return learner_over(base, lambda: Standardize(mean, std), inputs, objective, schedule, dropout=self.dropout)
 
 
 def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray:

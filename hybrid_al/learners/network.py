@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..core.embeddings import Embeddings
 from ..core.labels import LabelStore, dealt
@@ -25,7 +26,7 @@ from ..models.encoder import Encoder
 from ..semi.base import Objective
 from ..semi.prior import make_prior
 from ..train import Fit, Schedule, Sets, fit, top_up
-from .committee import go_on, load_networks, save_networks
+from .committee import Networks, of_last_fit, train_members
 from .predict import predict
 
 MIN_VISITS = 2
@@ -81,9 +82,7 @@ class NetworkLearner:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
         self.targets = targets
-        self._student: Classifier | None = None
-        self._teacher: Classifier | None = None
-        self._others: tuple[Classifier, ...] = ()  # members of the committee besides the teacher
+        self.networks: Networks[Classifier] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
@@ -100,18 +99,15 @@ class NetworkLearner:
 
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
         """Train all members, who answer from then on; the fit of the first."""
-        done, *others = (self._train(m, sets, seed, log, previous) for m in range(self.schedule.members))
-        self._student, self._teacher = done.student.eval(), done.teacher
-        self._others = done.snapshots + tuple(net for fit in others for net in (*fit.snapshots, fit.teacher))
-        return done
 
-    def _train(self, member: int, sets: Sets, seed: int, log: Log, previous: Path | None) -> Fit:
-        """Train one member; the first has the seed of the round and the log, the others seeds of their own."""
-        if member:
-            seed, log = derive_seed(seed, "member", member), lambda *_: None
-        network = self.make(seed)
-        go_on(network, member, self.schedule, previous)
-        return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+        def train(network: Classifier, _: int, seed: int, log: Log) -> tuple[Classifier, tuple[Classifier, ...], Fit]:
+            done = fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+            return done.teacher, done.snapshots, done
+
+        self.networks, done = train_members(
+            self.make, train, self.schedule, purpose="member", seed=seed, log=log, previous=previous
+        )
+        return done
 
     def _sets(self, labels: LabelStore, kept: BoolArray) -> Sets:
         """What is trained on where only the `kept` (K,) of the labeled samples are shown."""
@@ -126,12 +122,11 @@ class NetworkLearner:
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """See `Learner.predict`."""
-        if self._teacher is None:
-            raise InputError("predict", "a learner that was fitted or loaded", "neither")
-        samples = 1 if self._others else samples
+        networks = of_last_fit(self.networks, "predict")
+        samples = 1 if networks.others else samples
         said = [
             predict(network, self.inputs, indices, samples=samples, views=views, seed=seed_of(network.head.weight))
-            for network in (self._teacher, *self._others)
+            for network in networks.members
         ]
         return said[0] if len(said) == 1 else _together(zip(*said, strict=True))
 
@@ -155,13 +150,39 @@ class NetworkLearner:
 
     def save(self, path: Path) -> None:
         """See `Learner.save`."""
-        if self._student is None or self._teacher is None:
-            raise InputError(path, "a fitted learner", "an unfitted one")
-        save_networks(path, self._student, self._teacher, self._others)
+        of_last_fit(self.networks, path).save(path)
 
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
-        self._student, self._teacher, self._others = load_networks(path, lambda: self.make(0), self.schedule)
+        self.networks = Networks.load(path, lambda: self.make(0), self.schedule)
+
+
+def learner_over(
+    base: Foundation,
+    body: Callable[[], nn.Module],
+    inputs: Inputs,
+    objective: Objective,
+    schedule: Schedule,
+    *,
+    dropout: float,
+) -> NetworkLearner:
+    """A learner whose network is, in each round anew, a `body` that gives features (B, D), and a head on them."""
+    dim = base.embeddings.vectors.shape[1]
+
+    def make(seed: int) -> Classifier:
+        made = Classifier(body(), dim, base.classes, dropout=dropout, seed=seed, multilabel=base.multilabel)
+        return made.to(base.device)
+
+    return NetworkLearner(
+        make,
+        inputs,
+        objective,
+        schedule,
+        pool=base.pool,
+        n=len(base.store),
+        embeddings=base.embeddings,
+        targets=base.targets,
+    )
 
 
 def _together(said: Iterable[tuple[PredictionBatch, ...]]) -> Iterator[PredictionBatch]:

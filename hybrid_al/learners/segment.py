@@ -34,7 +34,7 @@ from ..semi.base import Evidence, Models
 from ..semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from ..semi.dense.record import MapRecorder
 from ..train import Schedule, learn
-from .committee import go_on, load_networks, save_networks
+from .committee import Networks, of_last_fit, train_members
 from .gradients import last_layer_gradients
 from .inputs import Boxes, MaskBatch, MaskInputs
 
@@ -80,9 +80,7 @@ class SegmentLearner:
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
         self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
         self.names = names
-        self._student: Segmenter | Committee | None = None
-        self._teacher: Segmenter | Committee | None = None
-        self._others: tuple[Segmenter | Committee, ...] = ()  # members of the committee besides the teacher
+        self.networks: Networks[Segmenter | Committee] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; predictions come from the teacher's last weights."""
@@ -124,12 +122,30 @@ class SegmentLearner:
         whole = {labels.current[i].kind for i in masks.samples.tolist()} == {"mask"}
         batches = partial(self._batches, masks, unlabeled, extent=whole, boxes=boxes)
         steps = self.schedule.length(len(masks))
-        student, teacher, metrics, others = self._train(0, batches, steps, seed, log, previous, recorder)
-        for member in range(1, self.schedule.members):
-            _, last, _, earlier = self._train(member, batches, steps, seed, log, previous)
-            others += (*earlier, last)
-        self._student, self._teacher, self._others = student.eval(), teacher.eval(), others
-        return teacher, metrics
+
+        def train(
+            network: Segmenter | Committee, member: int, seed: int, log: Log
+        ) -> tuple[Segmenter | Committee, tuple[Segmenter | Committee, ...], dict[str, float]]:
+            def record(_: Models, shown: UnlabeledPixels | None, said: Evidence | None) -> None:
+                if recorder is not None and member == 0:
+                    recorder.add(said, None if shown is None else shown.parts)
+
+            teacher, metrics, snapshots = learn(
+                network, self.objective.step, batches(seed), record, self.schedule, steps=steps, seed=seed, log=log
+            )
+            return teacher, snapshots, metrics
+
+        self.networks, metrics = train_members(
+            # "member" names the seeds of networks within a training
+            self._made,
+            train,
+            self.schedule,
+            purpose="ensemble",
+            seed=seed,
+            log=log,
+            previous=previous,
+        )
+        return self.networks.teacher, metrics
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
@@ -142,31 +158,6 @@ class SegmentLearner:
     def _made(self, seed: int) -> Segmenter | Committee:
         """What the objective trains, untrained."""
         return together(self.make, self.objective.networks, seed)
-
-    def _train(
-        self,
-        member: int,
-        batches: Callable[[int], Iterator[MaskBatch]],
-        steps: int,
-        seed: int,
-        log: Log,
-        previous: Path | None,
-        recorder: MapRecorder | None = None,
-    ) -> tuple[Segmenter | Committee, Segmenter | Committee, dict[str, float], tuple[Segmenter | Committee, ...]]:
-        """Student, teacher, numbers and snapshots of one training; the first has the seed of the round, and the log."""
-        if member:  # "member" names the seeds of networks within a training
-            seed, log = derive_seed(seed, "ensemble", member), lambda *_: None
-        student = self._made(seed)
-        go_on(student, member, self.schedule, previous)
-
-        def record(_: Models, shown: UnlabeledPixels | None, said: Evidence | None) -> None:
-            if recorder is not None:
-                recorder.add(said, None if shown is None else shown.parts)
-
-        made = learn(
-            student, self.objective.step, batches(seed), record, self.schedule, steps=steps, seed=seed, log=log
-        )
-        return student, *made
 
     def masks(self, labels: LabelStore) -> MaskStore:
         """The label maps of the labeled samples, from the files that the annotations name."""
@@ -275,13 +266,11 @@ class SegmentLearner:
 
     def save(self, path: Path) -> None:
         """See `Learner.save`."""
-        if self._student is None or self._teacher is None:
-            raise InputError(path, "a fitted learner", "an unfitted one")
-        save_networks(path, self._student, self._teacher, self._others)
+        of_last_fit(self.networks, path).save(path)
 
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
-        self._student, self._teacher, self._others = load_networks(path, lambda: self._made(0), self.schedule)
+        self.networks = Networks.load(path, lambda: self._made(0), self.schedule)
 
     def _batches(
         self, masks: MaskStore, unlabeled: IntArray, seed: int, *, extent: bool, boxes: Boxes | None
@@ -338,9 +327,7 @@ class SegmentLearner:
 
     def _members(self) -> list[Segmenter]:
         """Who answers, in eval mode: the teacher, or all of a committee."""
-        if self._teacher is None:
-            raise InputError("predict", "a learner that was fitted or loaded", "neither")
-        made = (self._teacher.eval(), *(network.eval() for network in self._others))
+        made = of_last_fit(self.networks, "predict").members
         each = [list(network.members) if isinstance(network, Committee) else [network] for network in made]
         return [cast(Segmenter, network) for networks in each for network in networks]
 

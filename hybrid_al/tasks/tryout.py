@@ -11,7 +11,7 @@ from ..core.labels import LabelStore
 from ..core.types import GRADIENTS, Annotation, FloatArray, IntArray, PredictionBatch
 from ..errors import InputError
 from ..query.base import QueryStrategy
-from ..testing import make_state, restrict
+from ..query.synthetic import make_state, restrict
 
 
 def try_strategy(

@@ -9,7 +9,8 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import HybridALError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.batches import BATCHES, BatchMaker, build_batch
-from hybrid_al.testing import corner_cases, make_state, restrict, unchanged_random_state
+from hybrid_al.query.synthetic import make_state, restrict
+from hybrid_al.testing import corner_cases, unchanged_random_state
 from tests.helpers.outside import HERE
 
 makers = pytest.mark.parametrize("name", [*BATCHES, f"{HERE}:BatchMaker"])

@@ -10,7 +10,8 @@ import pytest
 
 from hybrid_al.core.types import Need, Query
 from hybrid_al.query.base import QueryState
-from hybrid_al.testing import check_strategy, make_state
+from hybrid_al.query.synthetic import make_state
+from hybrid_al.testing import check_strategy
 
 
 @dataclass(frozen=True)

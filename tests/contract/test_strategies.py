@@ -16,7 +16,8 @@ from hybrid_al.errors import InputError
 from hybrid_al.query.base import EXTRAS, QueryState, QueryStrategy, check_query
 from hybrid_al.query.batches import BATCHES
 from hybrid_al.query.strategies import STRATEGIES, Hybrid
-from hybrid_al.testing import PREDICTING, check_strategy, make_state, restrict
+from hybrid_al.query.synthetic import PREDICTING, make_state, restrict
+from hybrid_al.testing import check_strategy
 
 SIZES = (1, 499, 501, 1003)
 ALL: dict[str, Callable[..., QueryStrategy]] = {

@@ -11,8 +11,9 @@ from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import Hybrid
+from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, Term, fused_terms, term
-from hybrid_al.testing import check_strategy, corner_cases, make_state, restrict, unchanged_random_state
+from hybrid_al.testing import check_strategy, corner_cases, unchanged_random_state
 from tests.helpers.outside import HERE
 
 OUTSIDE = f"{HERE}:term"

@@ -17,7 +17,7 @@ from hybrid_al.core.types import Round
 from hybrid_al.kernels.distances import k_center, typicality
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.strategies import STRATEGIES
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 from tests.helpers.played import play
 
 DEVICE = os.environ.get("HYBRID_AL_DEVICE", "cuda" if torch.cuda.is_available() else "")

@@ -94,6 +94,7 @@ from hybrid_al.scores.pixels import Boundary
 from hybrid_al.regions.proposals import Peaks, Ripu
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.learners.inputs import MaskInputs
+from hybrid_al.learners.committee import Networks
 from hybrid_al.learners.segment import SCHEDULE, SegmentLearner
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
 
@@ -113,7 +114,7 @@ def learner(store):
     inputs = MaskInputs(store, pixel_views(VIEWS["microscopy"]), np.full((len(store), 2), 64), torch.device("cpu"))
     made = SegmentLearner(make, inputs, DENSE_OBJECTIVES["mean_teacher"](), SCHEDULE, Boundary(), classes=2,
                           pool=np.arange(len(store)), n=len(store), answers=folder, cache=folder, top_up_limit=n)
-    made._teacher = make(0).eval()
+    made.networks = Networks(make(0).eval(), make(0).eval())
     return made
 
 def over_pool(learner, rows):
@@ -133,7 +134,7 @@ def over_pool(learner, rows):
         regions = boxes.at(1)
         assert len(regions.units) > len(rows)
         learner.score("ripu", regions.units, regions=regions)
-    learner._top_up(learner._teacher, MapRecorder(len(rows), 2, Boundary(), Recording()), rows, 0)
+    learner._top_up(learner.networks.teacher, MapRecorder(len(rows), 2, Boundary(), Recording()), rows, 0)
 
 store = ImageStore.build(dataset, image_size=64, channels=None, cache=folder / "cache")
 over_pool(learner(store), np.arange(128))  # a block: what torch keeps from the first use on

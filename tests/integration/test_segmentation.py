@@ -246,7 +246,7 @@ def test_held_out_masks_are_answered_by_networks_that_never_saw_them(tmp_path: P
         apart.pool = np.setdiff1d(learner.pool, [out])
         masks = apart.masks(shown)
         teacher, _ = apart._learn(shown, masks, apart._open(shown), None, derive_seed(seed, "fold", k), lambda *_: None)
-        assert teacher is apart._teacher
+        assert apart.networks is not None and teacher is apart.networks.teacher
         (batch,) = apart.predict(np.asarray([out]))
         probs, classes = a_few(batch, learner.masks(store).batch(np.asarray([out])))
         np.testing.assert_allclose(said[k * FEW : (k + 1) * FEW], probs, atol=1e-6)

@@ -14,7 +14,8 @@ from hybrid_al.core.types import Annotation, IntArray, Need, Query
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES
-from hybrid_al.testing import check_strategy, make_state, restrict
+from hybrid_al.query.synthetic import make_state, restrict
+from hybrid_al.testing import check_strategy
 
 
 def pool(truth: IntArray, labeled: list[int]) -> QueryState:

@@ -13,7 +13,7 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels import kmeans
 from hybrid_al.kernels.kmeans import coarse_k_means, greedy_seeds, k_means, lloyd_nearby
 from hybrid_al.query.strategies import TypiClust
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def rows(n: int, dim: int = 5, seed: int = 0) -> FloatArray:

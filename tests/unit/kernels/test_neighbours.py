@@ -11,7 +11,7 @@ from hybrid_al.kernels.neighbours import graph_ball_cover, graph_similarity_cove
 from hybrid_al.query.base import QueryStrategy, check_query
 from hybrid_al.query.cover import cosine
 from hybrid_al.query.strategies import FacilityLocation, ProbCover
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def rows(n: int, dim: int = 4, seed: int = 0) -> FloatArray:

@@ -71,8 +71,9 @@ def test_queries_see_as_many_views_as_they_ask_for(name: str, tmp_path: Path) ->
 
     said = np.concatenate([batch.probs for batch in learner.predict(np.arange(10, 30), views=4)])
     seen = cached_views(base, base.views.weak, 4)[:, 10:30].astype(np.float32)
-    network = learner._teacher
-    assert network is not None and said.shape == (20, 4, 5)
+    assert learner.networks is not None
+    network = learner.networks.teacher
+    assert said.shape == (20, 4, 5)
     for view in range(4):
         expected = network(torch.from_numpy(seen[view])).softmax(dim=1).detach().numpy()
         np.testing.assert_allclose(said[:, view], expected, atol=1e-5)

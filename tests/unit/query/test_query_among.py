@@ -13,8 +13,8 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query.base import COLD, QueryState, check_query
 from hybrid_al.query.strategies import STRATEGIES, Among
+from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.recipe import parse
-from hybrid_al.testing import make_state, restrict
 
 CHOOSERS: list[Any] = ["random", "typiclust", {"name": "kcenter", "metric": "cosine"}, "entropy", {"name": "hybrid"}]
 

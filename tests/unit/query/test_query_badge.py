@@ -13,7 +13,7 @@ from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch, Query
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import Badge
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def predicted(state: QueryState, probs_MC: FloatArray, features_MD: FloatArray | None) -> QueryState:

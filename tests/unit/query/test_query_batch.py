@@ -17,8 +17,8 @@ from hybrid_al.query.batches import build_batch
 from hybrid_al.query.batches.base import BatchParams
 from hybrid_al.query.batches.spread import weighted_k_means
 from hybrid_al.query.strategies import Hybrid
+from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores import samples as scores
-from hybrid_al.testing import make_state
 
 
 def values_of(state: QueryState, seed: int = 7) -> FloatArray:

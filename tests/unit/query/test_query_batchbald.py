@@ -14,8 +14,8 @@ from hybrid_al.errors import InputError
 from hybrid_al.kernels.greedy import lazy_greedy
 from hybrid_al.kernels.mutual_information import _Batch, batch_bald
 from hybrid_al.query.strategies import BatchBald
+from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores import samples as scores
-from hybrid_al.testing import make_state
 
 
 def passes(m: int, s: int, c: int, seed: int = 0, spread: float = 1.0) -> FloatArray:

@@ -11,8 +11,8 @@ import pytest
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.query.strategies.badge import Badge
 from hybrid_al.query.strategies.cdal import ContextualDiversity, context_distance
+from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores import samples as scores
-from hybrid_al.testing import make_state
 
 CLASSES, SIDE = 3, 2
 

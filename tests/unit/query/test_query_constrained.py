@@ -19,8 +19,8 @@ from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.batches import build_batch
 from hybrid_al.query.batches.constrained import knapsack
+from hybrid_al.query.synthetic import make_state
 from hybrid_al.recipe import parse
-from hybrid_al.testing import make_state
 
 
 def predicted(state: QueryState, probs_MC: FloatArray) -> QueryState:

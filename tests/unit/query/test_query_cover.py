@@ -14,7 +14,7 @@ from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.strategies import FacilityLocation, KMedoids, MaxHerding, ProbCover
 from hybrid_al.query.strategies.probcover import pure_radius
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def unit(state: QueryState, indices: IntArray) -> FloatArray:

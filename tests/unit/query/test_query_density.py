@@ -17,7 +17,7 @@ from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.query.cover import pair_distances
 from hybrid_al.query.strategies import MMD, USL, ActiveFT, DensityPeaks
 from hybrid_al.query.strategies.activeft import objective
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def pool_of(state: QueryState) -> tuple[IntArray, FloatArray]:

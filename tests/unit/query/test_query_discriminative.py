@@ -11,7 +11,7 @@ from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.query.strategies import Discriminative, ExpectedGradientLength
 from hybrid_al.query.strategies.egl import expected_gradient_length
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def slow_unlike(taken: FloatArray, pool: FloatArray, strength: float) -> FloatArray:

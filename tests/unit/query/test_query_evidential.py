@@ -13,8 +13,8 @@ from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import DUC, Evidential
+from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores.samples import bald, dirichlet_data, dirichlet_information, dissonance, entropy, vacuity
-from hybrid_al.testing import make_state
 
 ALPHA = np.array([[1.0, 1, 1], [5, 2, 0.5], [30, 30, 30], [200, 1, 1], [0.2, 0.1, 0.05], [40, 35, 1]])
 

@@ -27,10 +27,10 @@ from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.query.spending import LabelBudgets
 from hybrid_al.query.strategies import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart, Random
+from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Whole
 from hybrid_al.scores.samples import mid_ranks
-from hybrid_al.testing import make_state, restrict
 from hybrid_al.track.base import Trackers
 
 

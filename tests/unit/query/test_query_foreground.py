@@ -12,7 +12,7 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import ForegroundRandom
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def state(shown: int) -> QueryState:

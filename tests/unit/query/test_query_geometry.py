@@ -12,7 +12,7 @@ from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import KCenter, KMeans, Random, RandomPerGroup, TypiClust
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def pool_of(state: QueryState, metric: str) -> tuple[IntArray, FloatArray]:

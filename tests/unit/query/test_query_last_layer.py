@@ -17,7 +17,7 @@ from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import AlfaMix, VirtualAdversarial
 from hybrid_al.query.strategies.alfamix import flipping_share
 from hybrid_al.query.strategies.vat import adversarial_divergence
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def linear(classes: int, dim: int, m: int, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:

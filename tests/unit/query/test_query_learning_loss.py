@@ -18,7 +18,7 @@ from hybrid_al.query.base import QueryState
 from hybrid_al.query.linear_head import cross_fitted, scaled_embeddings
 from hybrid_al.query.strategies import LearningLoss
 from hybrid_al.query.strategies.learning_loss import ranking_loss
-from hybrid_al.testing import make_state
+from hybrid_al.query.synthetic import make_state
 
 
 def slow(said: list[float], losses: list[float], margin: float) -> float:

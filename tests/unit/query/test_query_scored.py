@@ -33,9 +33,9 @@ from hybrid_al.query.strategies import (
     VariationRatio,
     VoteEntropy,
 )
+from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, predicted_once, standing
 from hybrid_al.scores import samples as scores
-from hybrid_al.testing import make_state, restrict
 
 
 def certain(state: QueryState) -> QueryState:

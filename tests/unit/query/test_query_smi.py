@@ -15,7 +15,8 @@ from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import SubmodularMutualInformation
 from hybrid_al.query.strategies.smi import Measure
-from hybrid_al.testing import check_strategy, make_state
+from hybrid_al.query.synthetic import make_state
+from hybrid_al.testing import check_strategy
 
 MEASURES: tuple[Measure, ...] = ("flqmi", "flvmi", "gcmi", "logdetmi")
 

@@ -12,8 +12,8 @@ from hybrid_al.core.types import FloatArray, IntArray, Need, Query, Round
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.spending import CostBudgets, LabelBudgets, spent_out
+from hybrid_al.query.synthetic import make_state
 from hybrid_al.recipe import parse
-from hybrid_al.testing import make_state
 
 N = 45  # rows of the synthetic state
 
