@@ -64,11 +64,6 @@ class Data(_Open):
     channels: Literal[1, 3] | None = None
     on_leak: Literal["warn", "error"] = "warn"
 
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were stacks of slices stay the runs that they are."""
-        return {k: v for k, v in plain(self).items() if k != "stack" or v != 1}
-
 
 class EncoderSection(_Section):
     """A timm network and what it starts from: null (random), `pretrained` (of timm or a package), or a path.
@@ -86,7 +81,7 @@ class EncoderSection(_Section):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were options stay the runs that they are."""
+        """Options that are not used are not said: the studies in `benchmarks/` note recipes without them."""
         return {k: v for k, v in plain(self).items() if k not in ("options", "input_size") or v}
 
 
@@ -149,11 +144,6 @@ class Loop(_Section):
     stop: Stop = Stop()
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
     unit: str = "labels"
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were units stay the runs that they are."""
-        return {k: v for k, v in plain(self).items() if k != "unit" or v != "labels"}
 
 
 class Report(_Section):
@@ -221,7 +211,7 @@ class Recipe(_Section):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of the time before there were embedding sets, calibration and masks stay the runs that they are."""
+        """Sections that change nothing are not said: the studies in `benchmarks/` note recipes without them."""
         kept: dict[str, Any] = plain(self)
         if self.embeddings == EmbeddingsSection():
             del kept["embeddings"]

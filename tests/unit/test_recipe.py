@@ -171,10 +171,7 @@ def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> 
             parse({"name": "x", **bad})
 
 
-def test_a_stack_of_one_slice_is_the_run_that_says_nothing_of_stacks() -> None:
-    plain, one, three = (
-        parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 1}, {"stack": 3})
-    )
-    assert one.identity() == plain.identity() and "stack" not in one.resolved()["data"]
+def test_a_stack_of_slices_makes_another_run() -> None:
+    plain, three = (parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 3}))
     assert three.identity() != plain.identity() and three.identity()["data"]["stack"] == 3
     assert parse(three.resolved()) == three
