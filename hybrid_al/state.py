@@ -38,8 +38,6 @@ def query_state(
         if needs - MODELLESS:
             experiment.learner.load(previous / "model.safetensors")
             predictor = _predictor(experiment, previous / "calibration.npz")
-        if "gradients" in needs:
-            extras |= experiment.learner.extras(frozenset({"gradients"}))
         if "consistency" in needs:
             consistency = Consistency.load(previous / "consistency.npz")
     scoring = experiment.task.scoring

@@ -53,10 +53,6 @@ class Learner(Protocol):
         """
         ...
 
-    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
-        """Arrays (N,) or (N, K) that strategies asked for by name."""
-        ...
-
     def save(self, path: Path) -> None:
         """Write student and teacher of the last fit as safetensors."""
         ...

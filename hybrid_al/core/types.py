@@ -36,7 +36,6 @@ Need = Literal[
     "history",
     "consistency",
     "stage0",
-    "gradients",
     "costs",
     "tissue",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,12 +141,6 @@ class NetworkLearner:
             for batch in apart.predict(labels.labeled[fold == k]):
                 answers |= dict(zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True))
         return np.stack([answers[i] for i in labels.labeled.tolist()]), targets
-
-    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
-        """See `Learner.extras`; none are offered yet."""
-        if names:
-            raise InputError("learner.extras", "nothing", ", ".join(sorted(names)))
-        return {}
 
     def save(self, path: Path) -> None:
         """See `Learner.save`."""

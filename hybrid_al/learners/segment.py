@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -257,12 +257,6 @@ class SegmentLearner:
             apart._learn(labels, shown, others, boxes, derive_seed(seed, "fold", k), lambda *_: None)
             said += [a_few(batch, masks.batch(batch.indices)) for batch in apart.predict(rest)]
         return np.concatenate([probs for probs, _ in said]), np.concatenate([truth for _, truth in said])
-
-    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
-        """See `Learner.extras`; none are offered yet."""
-        if names:
-            raise InputError("learner.extras", "nothing in segmentation", ", ".join(sorted(names)))
-        return {}
 
     def save(self, path: Path) -> None:
         """See `Learner.save`."""

@@ -22,7 +22,6 @@ COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "stage0": ("pretext_loss", "confidence", "variability"),
     "history": ("previous_probs",),
-    "gradients": ("gradients",),
     "costs": ("cost",),
     "tissue": ("tissue",),
 }
@@ -30,7 +29,7 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
 
 pretext_loss, confidence, variability (N,) as pretraining recorded them (`stage0/records.npz`); nan where it never saw a
 sample. previous_probs (N, C): what the model of the round before the last says now; (N, 0) where there was none.
-gradients (N, K): from `Learner.extras`. cost (N,): what an answer costs, as the recipe has it (`oracle.costs`).
+cost (N,): what an answer costs, as the recipe has it (`oracle.costs`).
 tissue (N,): the share of an image that is body or tissue (`data.tissue`).
 """
 
@@ -49,7 +48,7 @@ class QueryState:
 
     candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest row; where
     parts of images are asked about, positions and rows are those of units (`regions.py`); extras: arrays (N,) or (N, K)
-    that only the learner or stage 0 can give, by name (see `EXTRAS`).
+    that only stage 0, the learner or the recipe can give, by name (see `EXTRAS`).
     recorded: where the consistency record is of other rows: a value of each of them, candidates -> their values (M,).
     scorer: where pixels have classes, or samples several labels; a sample then has no class probabilities of its own,
     but it has scores.

@@ -44,7 +44,6 @@ NEEDS: Mapping[Need, str] = {
     "history": "what the model before the last says",
     "costs": "what an answer costs (`oracle.costs`)",
     "tissue": "how much of each image is body or tissue, by Otsu's threshold",
-    "gradients": "gradient embeddings of the learner (none offers them yet)",
 }
 
 

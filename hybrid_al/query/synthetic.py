@@ -61,18 +61,17 @@ def make_state(
         embeddings=Embeddings(vectors, encoder="synthetic", manifest="synthetic"),
         predictor=_predictor(2 * np.eye(classes)[truth], dim, seed, certain),
         consistency=_consistency(total, pool, classes, rng),
-        extras=_extras(total, pool, classes, dim, rng),
+        extras=_extras(total, pool, classes, rng),
     )
     for array in (state.candidates, state.groups, vectors, *state.extras.values()):
         np.asarray(array).setflags(write=False)
     return state
 
 
-def _extras(total: int, pool: IntArray, classes: int, dim: int, rng: np.random.Generator) -> dict[str, FloatArray]:
+def _extras(total: int, pool: IntArray, classes: int, rng: np.random.Generator) -> dict[str, FloatArray]:
     extras: dict[str, FloatArray] = {
         "previous_probs": rng.dirichlet(np.ones(classes), size=total),
         **dict(zip(EXTRAS["stage0"], rng.random((3, total)), strict=True)),
-        "gradients": rng.normal(size=(total, dim)),
         "cost": rng.uniform(0.5, 2, total),
         "tissue": rng.random(total),
     }

@@ -44,7 +44,7 @@ def try_strategy(
         values = np.linspace(0, 1, len(indices))
         return np.linspace(values, 1 - values, 4, axis=1) if score in vectors else values
 
-    beyond = strategy.needs & {"history", "gradients", *(() if views else ("views",))}
+    beyond = strategy.needs & {"history", *(() if views else ("views",))}
     if GRADIENTS not in vectors:
         beyond |= strategy.needs & {"features"}
     if beyond:

@@ -166,9 +166,6 @@ class Counting:
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         raise AssertionError("no calibration was asked for")
 
-    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
-        return {name: np.full((20, 3), float(self.fitted)) for name in names}
-
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(self.fitted))
@@ -261,14 +258,6 @@ def test_nothing_is_read_that_was_not_asked_for(setting: Callable[..., tuple[Exp
     select(experiment, disk, 1)
     assert not probe.seen[0].extras and probe.seen[0].predictor is None
     assert isinstance(experiment.learner, Counting) and not experiment.learner.loaded
-
-
-def test_the_learner_gives_its_extras(setting: Callable[..., tuple[Experiment, RunDir]]) -> None:
-    probe = Probe([], frozenset({"gradients"}))
-    experiment, disk = setting(probe)
-    play(experiment, disk, Trackers(), 0)
-    select(experiment, disk, 1)
-    np.testing.assert_array_equal(probe.seen[0].extras["gradients"], np.zeros((20, 3)))
 
 
 def test_records_that_are_missing_or_of_other_data(setting: Callable[..., tuple[Experiment, RunDir]]) -> None:

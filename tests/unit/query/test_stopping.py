@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,9 +59,6 @@ class Sure:
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         self.held.append((round, folds))
         return self._probs(labels.labeled), labels.class_targets()
-
-    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
-        return {}
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
