@@ -78,8 +78,8 @@ def _alike(state: QueryState) -> QueryState:
     return replace(state, predictor=predict, extras=extras, consistency=replace(state.consistency, **record))
 
 
-def _select(strategy: QueryStrategy, state: QueryState, budget: int, seed: int = 0) -> Query:
-    query = check_query(strategy.select(state, budget, np.random.default_rng(seed)), state, budget)
+def _select(strategy: QueryStrategy, state: QueryState, budget: int) -> Query:
+    query = check_query(strategy.select(state, budget, np.random.default_rng(0)), state, budget)
     for name in ("regions", "reasons"):
         extra = getattr(query, name)
         assert extra is None or len(extra) == budget, f"{len(extra)} {name} for {budget} picks"

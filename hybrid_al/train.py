@@ -221,12 +221,12 @@ def _autocast(device: torch.device, precision: str) -> AbstractContextManager[ob
 
 
 @torch.no_grad()
-def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int, batch: int = 512) -> int:
+def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int) -> int:
     """Give rows seen fewer than `visits` times their missing weak + strong passes by the teacher; passes made."""
     generator, evidences, passes = seeded(derive_seed(seed, "top-up")), Evidences(done.recorder), 0
     for _ in range(visits):
         missing = rows[done.recorder.seen[rows] < visits]
-        for block in blocks(missing, batch):
+        for block in blocks(missing, 512):
             weak, strong = inputs.weak(block, generator), inputs.strong(block, generator)
             evidences.add(LogitEvidence(block, *done.teacher(torch.cat([weak, strong])).split(len(block))))
         evidences.write()

@@ -18,6 +18,7 @@ from ..errors import InputError
 Method = Literal["temperature", "vector", "dirichlet"]
 
 _LOG_TEMPERATURES = (np.log(0.05), np.log(20.0))
+BINS = 15  # of a calibration error
 
 
 @dataclass(frozen=True)
@@ -174,13 +175,13 @@ def gaps_by_bin(probs_NK: FloatArray, right_NK: BoolArray, bins: int) -> FloatAr
     return gaps.reshape(k, bins)
 
 
-def calibration_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
+def calibration_error(probs_NC: FloatArray, targets_N: IntArray) -> float:
     """Mean |accuracy - confidence| over equal bins (lo, hi] of the largest probability, weighted by their samples."""
     right = probs_NC.argmax(axis=1) == targets_N
-    return float(np.abs(gaps_by_bin(probs_NC.max(axis=1)[:, None], right[:, None], bins)).sum() / len(targets_N))
+    return float(np.abs(gaps_by_bin(probs_NC.max(axis=1)[:, None], right[:, None], BINS)).sum() / len(targets_N))
 
 
-def classwise_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> float:
+def classwise_error(probs_NC: FloatArray, targets_N: IntArray) -> float:
     """Class-wise expected calibration error in [0, 1]: Kull et al. (NeurIPS 2019), section 2.
 
     For each class, mean |share of that class - mean probability| over equal bins (lo, hi] of its probability, weighted
@@ -188,7 +189,7 @@ def classwise_error(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -
     """
     _checked(probs_NC, targets_N)
     own = targets_N[:, None] == np.arange(probs_NC.shape[1])
-    return float(np.abs(gaps_by_bin(probs_NC, own, bins)).sum() / probs_NC.size)
+    return float(np.abs(gaps_by_bin(probs_NC, own, BINS)).sum() / probs_NC.size)
 
 
 def brier(probs_NC: FloatArray, targets_N: IntArray) -> float:
@@ -223,7 +224,7 @@ def diagram(sums_3B: FloatArray) -> FloatArray:
     return np.stack([count, *(total / filled for total in totals)])
 
 
-def reliability(probs_NC: FloatArray, targets_N: IntArray, bins: int = 15) -> FloatArray:
+def reliability(probs_NC: FloatArray, targets_N: IntArray, bins: int = BINS) -> FloatArray:
     """What a reliability diagram shows (3, bins): samples, mean largest probability and accuracy in each equal bin.
 
     Bins (lo, hi] of the largest probability, as in `calibration_error`; empty ones hold nan but for the count.

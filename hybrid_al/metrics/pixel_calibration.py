@@ -8,9 +8,8 @@ import numpy as np
 
 from ..core.rng import derive
 from ..core.types import IGNORE, FloatArray, IntArray, LabelMap, PredictionBatch
-from .calibration import Calibration, confidence_by_bin, diagram, gaps_by_bin, logs
+from .calibration import BINS, Calibration, confidence_by_bin, diagram, gaps_by_bin, logs
 
-BINS = 15
 FEW = 64  # pixels that stand for an image where all would be too many
 
 

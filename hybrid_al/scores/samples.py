@@ -167,19 +167,6 @@ def summed_variance(probs_BSC: FloatArray) -> FloatArray:
     return np.where(spread < ROUNDING, 0, spread)
 
 
-def binary_entropy(probs_BSC: FloatArray) -> FloatArray:
-    """Mean over C of the entropy in bits of yes or no: (B, S, C) -> (B,), in [0, 1]; of the mean over S; 0 log 0 = 0.
-
-    For labels that do not exclude each other: the C probabilities need not sum to one, and C may be 1. Further axes
-    stay. Settles (2009), section 3.1, label by label.
-    """
-    if probs_BSC.ndim < 3 or probs_BSC.shape[2] < 1 or not ((probs_BSC >= 0) & (probs_BSC <= 1)).all():
-        raise InputError("probs", "shape (B, S, C, ...) with numbers in [0, 1]", str(probs_BSC.shape))
-    yes: FloatArray = probs_BSC.mean(axis=1, dtype=np.float64).clip(0, 1)
-    bits: FloatArray = (scipy.special.entr(yes) + scipy.special.entr(1 - yes)).mean(axis=1) / np.log(2)
-    return bits
-
-
 def vacuity(alpha_BC: FloatArray) -> FloatArray:
     """C / sum of alpha of a Dirichlet distribution over C classes: (B, C) -> (B,), above 0.
 

@@ -13,7 +13,6 @@ from hybrid_al.core.types import IGNORE, FloatArray, LabelMap
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.scores.samples import (
     bald,
-    binary_entropy,
     entropy,
     fuse,
     least_confidence,
@@ -67,12 +66,10 @@ def slow_disagreement(name: str, passes: list[list[float]]) -> float:
         return -sum(v * math.log(v) for v in shares if v > 0) / math.log(classes)
     if name == "mean_std":
         return sum(math.sqrt(v) for v in variance) / classes
-    if name == "summed_variance":
-        return sum(variance)
-    return -sum(q * math.log2(q) for p in mean for q in (p, 1 - p) if q > 0) / classes
+    return sum(variance)
 
 
-DISAGREEMENT = (ratio, variation_ratio, vote_entropy, mean_std, summed_variance, binary_entropy)
+DISAGREEMENT = (ratio, variation_ratio, vote_entropy, mean_std, summed_variance)
 
 
 @pytest.mark.parametrize("score", DISAGREEMENT)
@@ -98,14 +95,6 @@ def test_mean_divergence_of_a_committee_from_its_mean_is_bald() -> None:
     mean = drawn.mean(axis=1, keepdims=True)
     divergence = (drawn * np.log(drawn / mean)).sum(axis=2).mean(axis=1) / math.log(drawn.shape[2])
     np.testing.assert_allclose(bald(drawn), divergence)
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.1, np.nan])
-def test_binary_entropy_takes_what_need_not_sum_to_one(bad: float) -> None:
-    np.testing.assert_allclose(binary_entropy(np.array([[[1.0, 1]], [[0.5, 0.5]], [[0.0, 0.5]]])), [0, 1, 0.5])
-    np.testing.assert_allclose(binary_entropy(np.array([[[0.5]]])), [1])
-    with pytest.raises(InputError, match="numbers in"):
-        binary_entropy(np.array([[[0.3, bad]]]))
 
 
 def test_certain_and_uniform() -> None:
