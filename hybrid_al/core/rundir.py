@@ -26,6 +26,17 @@ from .types import FloatArray, IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
 
+LAYOUT = 2
+"""Version of what a run directory holds, `schema` in run.json. Raise it when older code cannot go on with a new
+directory, or newer code with an old one.
+
+1  without `schema`: a task was a word with a section of its own, and nothing said how answers come in
+2  `inbox` says how answers come in, and a task has its settings beside its name
+"""
+
+FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
+"""What the run.json of each layout says."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -123,17 +134,35 @@ class RunDir:
             return
         write_atomic(self.path / "recipe.yaml", recipe)
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(self.path / "run.json", facts)
+        write_json(self.path / "run.json", {"schema": LAYOUT, **facts})
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return (self.path / "run.json").is_file()
 
     def facts(self) -> dict[str, object]:
-        """What `claim` wrote: name, seed, classes, digests of recipe and manifest, versions."""
+        """What `claim` wrote: name, seed, classes, digests of recipe and manifest, versions.
+
+        Those of an earlier layout can be read, but not gone on with: see `current`.
+        Errors: no run directory, or one of a later layout or of none; which version made it and so can read it.
+        """
         if not self.exists():
             raise InputError(self.path, "a run directory", "no run.json there")
         facts: dict[str, object] = json.loads((self.path / "run.json").read_text())
+        missing = [name for name in FACTS if name not in facts]
+        if missing or layout_of(facts) not in range(1, LAYOUT + 1):
+            came = f"one whose run.json has no {missing[0]}" if missing else f"layout {layout_of(facts)}"
+            expected = f"a run directory of a layout up to {LAYOUT}"
+            raise InputError(self.path, expected, f"{came}, made by {_maker(facts)}, which reads it")
+        return facts
+
+    def current(self) -> dict[str, object]:
+        """What `facts` says of a run that can go on; error where it has an earlier layout."""
+        facts = self.facts()
+        if layout_of(facts) != LAYOUT:
+            expected = f"a run directory of layout {LAYOUT} to go on with"
+            came = f"layout {layout_of(facts)}, made by {_maker(facts)}, which goes on with it"
+            raise InputError(self.path, expected, f"{came}; here it can be read: hybrid-al report, hybrid_al.open")
         return facts
 
     def manifest(self) -> Manifest:
@@ -142,7 +171,7 @@ class RunDir:
         return Manifest.from_csv((self.path / "manifest.csv").read_text())
 
     def _check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
-        old = self.facts()
+        old = self.current()
         if old["manifest"] != manifest.fingerprint:
             raise InputError(self.path, "the data that this run began with", f"other data ({len(manifest)} samples)")
         recipes = old["recipe"], facts["recipe"]
@@ -216,6 +245,22 @@ class RunDir:
         folder = self.round_path(round.index)
         write_atomic(folder / "labels.jsonl", labels.to_jsonl())
         write_json(folder / "round.json", asdict(round))
+
+
+def layout_of(facts: Mapping[str, object]) -> object:
+    """The layout of a run directory by its run.json."""
+    return facts.get("schema", 1)
+
+
+def _maker(facts: Mapping[str, object]) -> str:
+    """The version that made a run directory, by its run.json, and how to get it."""
+    versions = facts.get("versions")
+    made_by = versions.get("hybrid-al") if isinstance(versions, dict) else None
+    return (
+        "a version that it does not name"
+        if made_by is None
+        else f"hybrid-al {made_by} (pip install hybrid-al=={made_by})"
+    )
 
 
 def _write_scores(path: Path, scores: Scores) -> None:

@@ -78,7 +78,7 @@ def spec_of(settings: Words | Masks | Boxes) -> dict[str, object]:
 
 def inbox(run: RunDir) -> Inbox:
     """What takes the answers of a run in."""
-    spec = run.facts().get("inbox")
+    spec = run.current().get("inbox")
     if not isinstance(spec, dict):
         raise InputError(run.path, "a run that says how its answers come in (inbox in run.json)", "none")
     return component(INBOXES, f"{run.path}: inbox", spec["name"], {k: v for k, v in spec.items() if k != "name"}).open(

@@ -13,7 +13,7 @@ import yaml
 
 from ..core.manifest import SPLITS
 from ..core.registry import component, named
-from ..core.rundir import RunDir
+from ..core.rundir import LAYOUT, RunDir, layout_of
 from ..errors import InputError
 from ..oracles import ORACLES
 from ..query.spending import spent_out
@@ -183,6 +183,8 @@ def _project(run: Path) -> Project | None:
     from ..assemble import open_project
     from ..recipe import parse
 
+    if layout_of(RunDir(run).facts()) != LAYOUT:
+        return None  # its recipe is in other words
     recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text()), run / "recipe.yaml")
     if not recipe.report.images:
         return None

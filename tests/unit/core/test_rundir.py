@@ -24,7 +24,14 @@ def manifest(n: int = 4, tag: str = "") -> Manifest:
 
 
 def facts(m: Manifest, **recipe: object) -> dict[str, object]:
-    return {"name": "x", "seed": 0, "classes": ["a", "b"], "recipe": recipe, "manifest": m.fingerprint}
+    return {
+        "name": "x",
+        "seed": 0,
+        "task": "classification",
+        "classes": ["a", "b"],
+        "recipe": recipe,
+        "manifest": m.fingerprint,
+    }
 
 
 def test_a_claimed_directory_takes_the_same_run_again_and_no_other(tmp_path: Path) -> None:

@@ -155,16 +155,19 @@ def test_a_wrong_list_of_labels_changes_nothing(
     assert not (several.run.round_path(0) / "answers").exists()
 
 
+FACTS = {"name": "x", "seed": 0, "task": "classification", "classes": ["a", "b"], "recipe": {}}
+
+
 @pytest.mark.parametrize("settings", [Words("class"), Words("classes"), Masks("points", 32, {0: 0, 7: 1}), Boxes(32)])
 def test_a_run_says_how_it_is_answered(worklist: WorklistOracle, settings: Words | Masks | Boxes) -> None:
     ids, run = worklist.manifest, RunDir(worklist.run.path / "other")
-    facts = {"classes": ["a", "b"], "recipe": {}, "manifest": ids.fingerprint, "inbox": spec_of(settings)}
+    facts = {**FACTS, "manifest": ids.fingerprint, "inbox": spec_of(settings)}
     run.claim(facts, "", ids)
     assert inbox(run) == settings.open(run)
 
 
 def test_a_run_that_does_not_say_how_it_is_answered_is_refused(worklist: WorklistOracle) -> None:
     ids, run = worklist.manifest, RunDir(worklist.run.path / "other")
-    run.claim({"classes": ["a", "b"], "recipe": {}, "manifest": ids.fingerprint}, "", ids)
+    run.claim({**FACTS, "manifest": ids.fingerprint}, "", ids)
     with pytest.raises(InputError, match="expected a run that says how its answers come in"):
         inbox(run)
