@@ -139,7 +139,7 @@ def source(recipe: Recipe) -> Source:
 
 def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "cpu") -> Project:
     """Check every component by name and parameters, then look at the data. Images are not decoded yet."""
-    where = _device(device)
+    where = device_of(device)
     check_components(recipe)
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
     if not (path / "stage0" / "probe.json").is_file():
@@ -161,7 +161,7 @@ def _load(recipe: Recipe, folder: Path) -> Dataset:
         index.save()
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
     """The named device; `auto` is the GPU where there is one."""
     import torch
 
@@ -170,7 +170,7 @@ def _device(name: str) -> torch.device:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise InputError("--device", "a device of this machine", f"{name} ({str(error).splitlines()[0]})") from None
+        raise InputError("device", "a device of this machine", f"{name} ({str(error).splitlines()[0]})") from None
     return torch.device(name)
 
 

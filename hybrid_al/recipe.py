@@ -232,9 +232,16 @@ class Recipe(_Section):
         return plain | unit
 
 
-def load(file: Path | str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe: a YAML file, or the name of a shipped one; overrides are `key.path=value`, parsed as YAML."""
-    where, plain = _plain(file)
+def load(recipe: Path | str | Mapping[str, object], overrides: Sequence[str] | Mapping[str, object] = ()) -> Recipe:
+    """Read a recipe: a YAML file, the name of a shipped one, or a mapping.
+
+    Overrides are texts `key.path=value`, parsed as YAML, or a mapping of key.path to value.
+    """
+    where, plain = _plain(recipe) if isinstance(recipe, Path | str) else ("recipe", copy.deepcopy(dict(recipe)))
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            _set(plain, f"override {key}", key, value)
+        return parse(plain, where)
     for override in overrides:
         _override(plain, override)
     return parse(plain, where)

@@ -175,3 +175,12 @@ def test_a_stack_of_slices_makes_another_run() -> None:
     plain, three = (parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 3}))
     assert three.identity() != plain.identity() and three.identity()["data"]["stack"] == 3
     assert parse(three.resolved()) == three
+
+
+def test_a_mapping_is_a_recipe_and_stays_as_it_was() -> None:
+    plain: dict[str, object] = {"name": "mine", "query": "hybrid", "loop": {"budgets": [5]}}
+    recipe = load(plain, {"query.score": {"entropy": 1.0}, "loop.budgets": (3, 4), "seed": 2})
+    assert recipe.query.name == "hybrid" and recipe.query.params == {"score": {"entropy": 1.0}}
+    assert recipe.loop.budgets == (3, 4) and recipe.seed == 2
+    assert plain == {"name": "mine", "query": "hybrid", "loop": {"budgets": [5]}}
+    assert load("quickstart", {"train.steps": 7}) == load("quickstart", ["train.steps=7"])
