@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,6 @@ from .report import console
 if TYPE_CHECKING:
     from .assemble import Project
     from .core.types import Round
-    from .recipe import Recipe
     from .track.base import Trackers
 
 app = typer.Typer(
@@ -87,6 +86,7 @@ def check(
     """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
     from pretrain.stage0 import notes, start
 
+    from .api.session import project_of, read_images
     from .recipe import load_variants
     from .report.overview import draw_views, summary
 
@@ -95,8 +95,9 @@ def check(
     for name, one in found.items():
         if several and not quiet:
             print(f"Variant {name}", flush=True)
-        project = _project(one, run_dir, device)
-        _read(project, quiet)
+        project = project_of(one, run_dir, device)
+        with console.progress(quiet) as progress:
+            read_images(project, progress)
         lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
         if not quiet:
             print("\n".join(lines))
@@ -117,11 +118,13 @@ def pretrain(
     """Stage 0: self-supervised pretraining on the pool; writes encoder and embeddings. Torchrun may start several."""
     from pretrain import processes, stage0
 
+    from .api.session import session
+
     project = _open(recipe, overrides, run_dir, device, alone=False)
     if processes.rank() > 0:
         stage0.assist(project)
         return
-    with _session(project) as tracker:
+    with session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
     if not quiet:
         console.say_probe(metrics)
@@ -138,10 +141,11 @@ def select(
 ) -> None:
     """One query: the cold start or the next round; writes query.csv."""
     from . import loop
+    from .api.session import session
     from .assemble import experiment
 
     project = _open(recipe, overrides, run_dir, device)
-    with _session(project) as tracker:
+    with session(project) as tracker:
         _stage0(project, tracker, quiet)
         setup, done = experiment(project), project.run.rounds()
         if setup.over(done):
@@ -182,11 +186,12 @@ def run(
 ) -> None:
     """The whole loop; with a human oracle it stops at the query (exit code 3) and goes on when called again."""
     from . import loop
+    from .api.session import session
     from .assemble import experiment
 
     project = _open(recipe, overrides, run_dir, device)
     say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
-    with _session(project) as tracker:
+    with session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
         if not quiet:
             console.say_probe(metrics)
@@ -299,47 +304,17 @@ def _open(
     recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, *, alone: bool = True
 ) -> Project:
     """The project of a recipe, checked; `alone` refuses to be one of several processes."""
+    from .api.session import project_of
     from .recipe import load
 
-    return _project(load(recipe, overrides or []), run_dir, device, alone=alone)
-
-
-def _project(recipe: Recipe, run_dir: Path | None, device: str, *, alone: bool = True) -> Project:
-    from pretrain import processes, stage0
-
-    from .assemble import open_project
-
-    if alone and processes.world() > 1:
-        expected = "hybrid-al pretrain, the only command that several processes share"
-        raise InputError("torchrun", expected, f"another one, {processes.world()} times")
-    stage0.check(recipe)
-    return open_project(recipe, run_dir=run_dir, device=device)
-
-
-@contextmanager
-def _session(project: Project) -> Iterator[Trackers]:
-    """The run locked and claimed, its trackers open."""
-    with project.run.locked():
-        project.claim()
-        tracker = project.trackers()
-        try:
-            yield tracker
-        finally:
-            tracker.close()
+    return project_of(load(recipe, overrides or []), run_dir, device, alone=alone)
 
 
 def _stage0(project: Project, tracker: Trackers, quiet: bool) -> dict[str, float]:
-    from pretrain.stage0 import ensure
+    from .api.session import stage0_of
 
-    _read(project, quiet)
     with console.progress(quiet) as progress:
-        return ensure(project, tracker, progress)
-
-
-def _read(project: Project, quiet: bool) -> None:
-    """Decode the images, or find them decoded."""
-    with console.progress(quiet) as progress:
-        project.store(lambda done, total: progress(done, total, "reading images"))
+        return stage0_of(project, tracker, progress)
 
 
 def _report(project: Project) -> Path:

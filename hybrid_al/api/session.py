@@ -1,0 +1,56 @@
+"""A run in use: project opened and checked, directory locked and claimed, stage 0 done; for verbs and library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..assemble import Project
+    from ..recipe import Recipe
+    from ..track.base import Trackers
+
+Progress = Callable[[int, int, str], None]
+"""(steps done, steps in all, message) -> None."""
+
+
+def project_of(recipe: Recipe, run_dir: Path | None, device: str, *, alone: bool = True) -> Project:
+    """The project of a recipe, all of it checked; `alone` refuses to be one of several processes of torchrun."""
+    from pretrain import processes, stage0
+
+    from ..assemble import open_project
+
+    if alone and processes.world() > 1:
+        expected = "hybrid-al pretrain, the only command that several processes share"
+        raise InputError("torchrun", expected, f"another one, {processes.world()} times")
+    stage0.check(recipe)
+    return open_project(recipe, run_dir=run_dir, device=device)
+
+
+@contextmanager
+def session(project: Project) -> Iterator[Trackers]:
+    """The run locked and claimed, its trackers open."""
+    with project.run.locked():
+        project.claim()
+        tracker = project.trackers()
+        try:
+            yield tracker
+        finally:
+            tracker.close()
+
+
+def read_images(project: Project, progress: Progress = lambda *_: None) -> None:
+    """Decode the images, or find them decoded."""
+    project.store(lambda done, total: progress(done, total, "reading images"))
+
+
+def stage0_of(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:
+    """Stage 0 where it is not done yet; its probe metrics."""
+    from pretrain.stage0 import ensure
+
+    read_images(project, progress)
+    return ensure(project, tracker, progress)
