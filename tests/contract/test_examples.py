@@ -1,0 +1,53 @@
+"""The examples of docs/examples run as they are, and the README shows two of them to the letter."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = {path.stem: path for path in sorted((ROOT / "docs" / "examples").glob("*.py"))}
+FAST = ("pick", "own_sklearn")
+IN_README = ("own_sklearn", "own_torch")
+PRINTED = {
+    "pick": "strategy badge: expected probs (N, C) and features (N, D), got no features",
+    "own_sklearn": "test/balanced_accuracy",
+    "own_torch": "0.",
+    "encoder": "(200, 512)",
+    "run_and_open": "test/auroc",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES]
+)
+def test_it_runs_and_runs_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for _ in range(2):  # the second time it finds what the first left on disk
+        runpy.run_path(str(EXAMPLES[name]), run_name="__main__")
+        printed.append(capsys.readouterr().out)
+    assert PRINTED[name] in printed[0] and printed[0] == printed[1]
+
+
+def code_of(name: str) -> str:
+    return EXAMPLES[name].read_text(encoding="utf-8").partition('"""\n\n')[2]
+
+
+@pytest.mark.parametrize("name", IN_README)
+def test_the_readme_shows_it_in_ten_lines(name: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code_of(name) in blocks
+    lines = [line for line in code_of(name).splitlines() if line and not re.match(r"import |from ", line)]
+    assert len(lines) <= 10
+
+
+def test_every_example_is_linked() -> None:
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    assert all(f"(examples/{name}.py)" in text for name in EXAMPLES)
+    assert set(PRINTED) == set(EXAMPLES)
