@@ -84,11 +84,10 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
-    from pretrain.stage0 import notes, start
-
     from .api.session import project_of, read_images
     from .recipe import load_variants
     from .report.overview import draw_views, summary
+    from .stage0 import notes, start
 
     found = load_variants(recipe, overrides or [])
     several = len(found) > 1
@@ -116,12 +115,11 @@ def pretrain(
     quiet: Quiet = False,
 ) -> None:
     """Stage 0: self-supervised pretraining on the pool; writes encoder and embeddings. Torchrun may start several."""
-    from pretrain import processes, stage0
-
+    from . import stage0
     from .api.session import session
 
     project = _open(recipe, overrides, run_dir, device, alone=False)
-    if processes.rank() > 0:
+    if not stage0.leads():
         stage0.assist(project)
         return
     with session(project) as tracker:

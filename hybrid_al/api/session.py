@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import stage0
 from ..errors import InputError
+from ..stage0 import Progress
 
 if TYPE_CHECKING:
     from ..assemble import Project
     from ..recipe import Recipe
     from ..track.base import Trackers
 
-Progress = Callable[[int, int, str], None]
-"""(steps done, steps in all, message) -> None."""
-
 
 def project_of(recipe: Recipe, run_dir: Path | None, device: str, *, alone: bool = True) -> Project:
     """The project of a recipe, all of it checked; `alone` refuses to be one of several processes of torchrun."""
-    from pretrain import processes, stage0
-
     from ..assemble import open_project
 
-    if alone and processes.world() > 1:
+    if alone and stage0.world() > 1:
         expected = "hybrid-al pretrain, the only command that several processes share"
-        raise InputError("torchrun", expected, f"another one, {processes.world()} times")
+        raise InputError("torchrun", expected, f"another one, {stage0.world()} times")
     stage0.check(recipe)
     return open_project(recipe, run_dir=run_dir, device=device)
 
@@ -50,7 +47,5 @@ def read_images(project: Project, progress: Progress = lambda *_: None) -> None:
 
 def stage0_of(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:
     """Stage 0 where it is not done yet; its probe metrics."""
-    from pretrain.stage0 import ensure
-
     read_images(project, progress)
-    return ensure(project, tracker, progress)
+    return stage0.ensure(project, tracker, progress)

@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from .. import loop
+from .. import loop, stage0
 from ..assemble import Project, experiment, open_project
 from ..core.rundir import RunDir
 from ..experiment import Experiment
@@ -63,13 +63,11 @@ def work(task: Stage0 | Loop) -> tuple[Row, ...]:
 
 def make_stage0(task: Stage0) -> Project:
     """The project of a stage 0, which is made by the first process that asks for it."""
-    from pretrain.stage0 import ensure
-
     project = open_project(task.recipe, run_dir=task.folder, device=task.device)
     project.run.path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(task.folder / ".bench.lock"):
         project.claim()
-        ensure(project, Trackers())
+        stage0.ensure(project, Trackers())
     return project
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .. import stage0
 from ..assemble import Project, make_encoder, setting_of, task_of, training
 from ..models.encoder import Encoder
 from .cell import Loop, Stage0
@@ -129,9 +130,7 @@ def _step(task: Loop, project: Project) -> float:
 
 def _stage0(stage: Stage0, project: Project, speed: _Speed) -> Need:
     """Pretraining on two views of each image, then the embeddings, and those of the views for `frozen`."""
-    from pretrain.stage0 import check
-
-    method = check(stage.recipe)
+    method = stage0.check(stage.recipe)
     pool, n = len(project.dataset.manifest.indices("pool")), len(project.dataset.manifest)
     seconds = 0.0 if method is None else 2 * method.epochs * pool * speed.train
     disk = 4.0 * speed.weights * (4 if method else 1) + 4 * n * speed.dim

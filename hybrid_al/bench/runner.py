@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import stage0
 from ..assemble import Project, check_components, open_project, setting_of, task_of
 from ..core.registry import component, named
 from ..core.rundir import RunDir
@@ -101,8 +102,6 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
 
     Errors: unknown names and keys, budgets beyond a pool, a pool with unlabeled images, no test labels.
     """
-    from pretrain import stage0
-
     for name, recipe in grid.variants.items():
         stage0.check(recipe)
         for arm in grid.arms(name):
@@ -131,10 +130,7 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
 
 
 def _stage0_code(recipe: Recipe) -> str:
-    from pretrain import METHODS
-
-    method = METHODS.get(recipe.pretrain.name)
-    return provenance.code_digest(["pretrain.stage0", *([method.__module__] if method else [])])
+    return provenance.code_digest(stage0.code(recipe))
 
 
 def _stage0(grid: Grid, variant: Variant, seed: int, paths: Paths, device: str) -> Stage0:

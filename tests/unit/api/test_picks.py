@@ -15,7 +15,7 @@ from hybrid_al.core.types import IntArray, Need, PredictionBatch, Query
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES
-from hybrid_al.testing import make_state, restrict
+from hybrid_al.query.synthetic import make_state, restrict
 
 PASSES = 4
 
@@ -78,7 +78,6 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "history": ("extras",),
     "costs": ("extras",),
     "tissue": ("extras",),
-    "gradients": ("extras",),
 }
 
 
