@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_al.bench import results
+from hybrid_al.bench import provenance, results
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.publish import worked_out
-from hybrid_al.bench.runner import Paths
+from hybrid_al.bench.runner import Paths, settings
 from hybrid_al.bench.tables import markdown, timing
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -38,3 +38,14 @@ def test_every_cell_of_a_study_is_there(recipe: Path) -> None:
     for variant in grid.variants:
         cells = results.read(BENCHMARKS / recipe.stem / f"{variant}.csv").cells
         assert [cell for cell in grid.cells(variant) if cell not in cells] == []
+
+
+STUDIES = [path for path in sorted(BENCHMARKS.glob("*.yaml")) if path.with_suffix("").is_dir()]
+
+
+@pytest.mark.parametrize("recipe", STUDIES, ids=lambda path: path.stem)
+def test_a_study_may_go_on_from_its_recipe(recipe: Path) -> None:
+    grid, paths = load_grid(recipe), Paths(BENCHMARKS / recipe.stem, Path("unused"))
+    for variant in grid.variants:
+        if paths.csv(variant).is_file():
+            provenance.check(paths.facts(variant), settings(grid, variant))
