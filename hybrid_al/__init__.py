@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .api.runs import run
     from .api.torch_model import TorchModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Loop",
