@@ -200,8 +200,8 @@ def learn(
                 (step.loss if parts == 1 else step.loss / parts).backward()  # type: ignore[no-untyped-call]
                 seen.append((unlabeled, step.evidence))
             optimizer.step()
-            rates.step()
             average(t)
+            rates.step()
             if t * cycles // steps < (t + 1) * cycles // steps < cycles:
                 snapshots.append(copy.deepcopy(teacher))
             if t >= schedule.record.skip * steps:
