@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -81,12 +81,6 @@ class ModelLearner:
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """See `Learner.held_out`; none: a loop around an own model calibrates nothing."""
         raise InputError("held_out", "a learner that can be trained apart", "a model of one's own")
-
-    def extras(self, names: frozenset[str]) -> Mapping[str, FloatArray]:
-        """See `Learner.extras`; none are offered."""
-        if names:
-            raise InputError("learner.extras", "nothing", ", ".join(sorted(names)))
-        return {}
 
     def save(self, path: Path) -> None:
         """See `Learner.save`; what the model says of all samples."""
