@@ -47,9 +47,9 @@ class Schedule:
     accumulate     batches whose mean gradient makes a step
     precision      of the networks' passes on a GPU (autocast); on a CPU always float32
     prior          share of the first labeled batch that holds pseudo-labels propagated on the embeddings of stage 0
-                   (`propagation.py`); falls to none at the end
-    members        networks of a committee, each trained from a start of its own (deep ensemble, Lakshminarayanan et
-                   al., NeurIPS 2017)
+                   (`semi/prior.py`); falls to 0 at the end
+    members        networks of a committee, trained from different starts (deep ensemble, Lakshminarayanan et al.,
+                   NeurIPS 2017)
     cycles         of the cosine; the network at the end of each is a member too (snapshots, Huang et al., ICLR 2017)
     """
 
@@ -87,9 +87,9 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training leaves: both networks, the evidence, and the numbers of the last steps.
+    """Result of a training: both networks, the consistency recorder, and the metrics of the last steps.
 
-    snapshots  the teacher at the ends of the cycles before the last
+    snapshots  the teacher at the end of each cycle but the last
     """
 
     student: Classifier
@@ -103,9 +103,8 @@ class Fit:
 class Sets:
     """The samples of one fit: labeled positions (K,) with their classes (K,), and unlabeled positions (U,).
 
-    Of several labels a sample, targets (K, L) in {0, 1}.
-
-    prior  propagated pseudo-labels to begin with, where there are any
+    With `multilabel`, targets are (K, L) in {0, 1}. n: rows of the manifest.
+    prior  propagated pseudo-labels for the labeled batches, where there are any
     """
 
     labeled: IntArray
@@ -121,29 +120,29 @@ Batch = tuple[IntArray, Labeled, Views | None]
 
 
 class Clock:
-    """How fast a fit goes: seconds since it was made, those of them that it waited for batches, and what came."""
+    """Speed of a fit: its start, the seconds of waiting for batches, and the number of images."""
 
     def __init__(self) -> None:
-        self.began, self.waited, self.images = time.perf_counter(), 0.0, 0
+        self.start, self.waiting, self.images = time.perf_counter(), 0.0, 0
 
     def waits(self, batches: Iterator[Batch[Views]]) -> Batch[Views]:
-        """The next batch."""
-        began = time.perf_counter()
+        """The next batch; the time until it comes counts as waiting."""
+        start = time.perf_counter()
         ids, labeled, unlabeled = next(batches)
-        self.waited += time.perf_counter() - began
+        self.waiting += time.perf_counter() - start
         self.images += len(ids) + (0 if unlabeled is None else len(unlabeled.indices))
         return ids, labeled, unlabeled
 
     def metrics(self, steps: int) -> dict[str, float]:
-        """Steps and images a second, labeled and unlabeled ones once each, and the share of the time without a batch.
+        """Steps a second, images a second (labeled and unlabeled, each once), and the share of time without a batch.
 
-        Both are the host's: on a GPU the views of a batch may be under way when it comes.
+        Times are the host's: on a GPU the views of a batch may still be computed when it arrives.
         """
-        seconds = time.perf_counter() - self.began
+        seconds = time.perf_counter() - self.start
         return {
             "train/steps_per_second": steps / seconds,
             "train/images_per_second": self.images / seconds,
-            "train/data_share": self.waited / seconds,
+            "train/data_share": self.waiting / seconds,
         }
 
 
@@ -156,8 +155,8 @@ def fit(
     steps = schedule.length(len(sets.labeled))
     batches = _batches(objective, inputs, sets, schedule, seed, steps * schedule.accumulate)
 
-    def record(models: Models, others: Unlabeled | None, said: Evidence | None) -> None:
-        evidences.add(testify(schedule.record.witness, models, others, said))
+    def record(models: Models, unlabeled: Unlabeled | None, evidence: Evidence | None) -> None:
+        evidences.add(testify(schedule.record.witness, models, unlabeled, evidence))
 
     teacher, metrics, snapshots = learn(
         student, objective.step, batches, record, schedule, steps=steps, seed=seed, log=log
@@ -177,13 +176,13 @@ def learn(
     seed: int,
     log: Log,
 ) -> tuple[Network, dict[str, float], tuple[Network, ...]]:
-    """Train `student` in place; its teacher, the numbers of the last steps, and the teachers of earlier cycles.
+    """Train `student` in place; returns its teacher, the metrics of the last steps, the teachers of earlier cycles.
 
-    `record` is told after each step what was shown and what the step says of it. Deterministic on CPU given `seed`. A
-    non-finite loss stops with what led to it.
+    `record` gets the unlabeled views and the evidence of each step, after it. Deterministic on CPU given `seed`. A
+    non-finite loss raises `NonFiniteLoss` with step, rate and batch.
     """
     models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
-    optimizer, parts = _optimizer(student, schedule), schedule.accumulate
+    optimizer, accumulate = _optimizer(student, schedule), schedule.accumulate
     average = averaging(teacher, student, decay=schedule.ema_decay)
     clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Network]()
     rates = LambdaLR(optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * (t * cycles % steps) / steps)))
@@ -191,22 +190,22 @@ def learn(
         torch.manual_seed(derive_seed(seed, "dropout"))
         for t in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            seen: list[tuple[Views | None, Evidence | None]] = []
-            for _ in range(parts):
+            views_and_evidence: list[tuple[Views | None, Evidence | None]] = []
+            for _ in range(accumulate):
                 ids, labeled, unlabeled = clock.waits(batches)
                 with _autocast(labeled.x.device, schedule.precision):
                     step = step_of(models, labeled, unlabeled, t / steps)
                 _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids, unlabeled)
-                (step.loss if parts == 1 else step.loss / parts).backward()  # type: ignore[no-untyped-call]
-                seen.append((unlabeled, step.evidence))
+                (step.loss if accumulate == 1 else step.loss / accumulate).backward()  # type: ignore[no-untyped-call]
+                views_and_evidence.append((unlabeled, step.evidence))
             optimizer.step()
             average(t)
             rates.step()
             if t * cycles // steps < (t + 1) * cycles // steps < cycles:
                 snapshots.append(copy.deepcopy(teacher))
             if t >= schedule.record.skip * steps:
-                for others, said in seen:
-                    record(models, others, said)
+                for views, evidence in views_and_evidence:
+                    record(models, views, evidence)
             if t % 10 == 9 or t == steps - 1:
                 logs = _numbers(step)
                 log(logs, t + 1)
@@ -214,21 +213,21 @@ def learn(
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Mixed precision where it is wanted and the passes are on a GPU; bfloat16 needs no scaling of the loss."""
+    """Mixed precision for bfloat16 on a GPU, where the loss needs no scaling; else none."""
     if precision == "bfloat16" and device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()
 
 
 @torch.no_grad()
-def top_up(done: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int) -> int:
-    """Give rows seen fewer than `visits` times their missing weak + strong passes by the teacher; passes made."""
-    generator, evidences, passes = seeded(derive_seed(seed, "top-up")), Evidences(done.recorder), 0
+def top_up(result: Fit, inputs: Inputs, rows: IntArray, *, visits: int, seed: int) -> int:
+    """Give rows their missing weak and strong passes by the teacher, up to `visits`; returns the number of passes."""
+    generator, evidences, passes = seeded(derive_seed(seed, "top-up")), Evidences(result.recorder), 0
     for _ in range(visits):
-        missing = rows[done.recorder.seen[rows] < visits]
+        missing = rows[result.recorder.seen[rows] < visits]
         for block in blocks(missing, 512):
             weak, strong = inputs.weak(block, generator), inputs.strong(block, generator)
-            evidences.add(LogitEvidence(block, *done.teacher(torch.cat([weak, strong])).split(len(block))))
+            evidences.add(LogitEvidence(block, *result.teacher(torch.cat([weak, strong])).split(len(block))))
         evidences.write()
         passes += 2 * len(missing)
     return passes
@@ -238,20 +237,20 @@ def _batches(
     objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int, count: int
 ) -> Iterator[Batch[Unlabeled]]:
     generator, prior_rng = seeded(derive_seed(seed, "views")), derive(seed, "prior")
-    chosen = labeled_batches(sets.targets, schedule.batch, derive(seed, "labeled"), balanced=schedule.balanced)
-    others = None
+    labeled_rows = labeled_batches(sets.targets, schedule.batch, derive(seed, "labeled"), balanced=schedule.balanced)
+    unlabeled_rows = None
     if objective.uses_unlabeled and len(sets.unlabeled):
-        others = unlabeled_batches(sets.unlabeled, schedule.batch * schedule.ratio, derive(seed, "unlabeled"))
-    for t, rows in enumerate(chosen):
+        unlabeled_rows = unlabeled_batches(sets.unlabeled, schedule.batch * schedule.ratio, derive(seed, "unlabeled"))
+    for t, rows in enumerate(labeled_rows):
         labeled_ids, y = sets.labeled[rows], sets.targets[rows]
         if sets.prior is not None:
-            guessed = round(schedule.batch * schedule.prior * (1 - t / count))
-            labeled_ids, y = sets.prior.mixed_in(labeled_ids, y, guessed, prior_rng)
+            prior_count = round(schedule.batch * schedule.prior * (1 - t / count))
+            labeled_ids, y = sets.prior.mix_into(labeled_ids, y, prior_count, prior_rng)
         x = inputs.weak(labeled_ids, generator)
         labeled = Labeled(x, torch.from_numpy(y).to(x.device))
         unlabeled = None
-        if others is not None:
-            ids = next(others)
+        if unlabeled_rows is not None:
+            ids = next(unlabeled_rows)
             unlabeled = Unlabeled(ids, inputs.weak(ids, generator), inputs.strong(ids, generator), sets.unlabeled)
         yield labeled_ids, labeled, unlabeled
 
@@ -268,11 +267,11 @@ def _check_finite(
     step: Step, t: int, rate: float, ids: IntArray, unlabeled: Unlabeled | UnlabeledPixels | None
 ) -> None:
     if not math.isfinite(step.loss.item()):
-        others = [] if unlabeled is None else sorted(unlabeled.indices.tolist())
-        labeled = sorted(set(ids.tolist()))
-        raise NonFiniteLoss(step.loss.item(), step=t, rate=rate, labeled=labeled, unlabeled=others)
+        unlabeled_ids = [] if unlabeled is None else sorted(unlabeled.indices.tolist())
+        labeled_ids = sorted(set(ids.tolist()))
+        raise NonFiniteLoss(step.loss.item(), step=t, rate=rate, labeled=labeled_ids, unlabeled=unlabeled_ids)
 
 
 def _numbers(step: Step) -> dict[str, float]:
-    named = {"loss": step.loss.detach(), **step.logs}
-    return {f"train/{name}": value.item() for name, value in named.items()}
+    terms = {"loss": step.loss.detach(), **step.logs}
+    return {f"train/{name}": value.item() for name, value in terms.items()}

@@ -19,11 +19,11 @@ from ..core.types import IntArray
 class Models:
     """The two networks of a fit, x -> logits (B, C), and what an objective remembers between its steps.
 
-    Where a sample has L labels that do not exclude each other, logits are (B, 2, L), classes y (B, L): each label is a
-    question of two classes. Objectives take their softmax over axis 1 and let further axes be, so they are the same.
+    With `multilabel`, logits are (B, 2, L) and classes y (B, L): each of the L labels is a question of two classes.
+    Objectives take the softmax over axis 1 and leave further axes alone, so they serve both tasks.
 
-    The student is in train mode and receives gradients; the teacher is its moving average, in eval mode, and
-    receives none. `memory` and `rng` are made anew for each fit: an objective itself keeps no state.
+    The student is in train mode and receives gradients. The teacher is its moving average, in eval mode, and receives
+    none. `memory` and `rng` are new in each fit; an objective itself keeps no state.
     """
 
     student: nn.Module
@@ -44,18 +44,18 @@ class Labeled:
 class Unlabeled:
     """Weak and strong views (U, ...) of samples without labels, and their distinct manifest positions (U,).
 
-    among  (N,) the positions of all unlabeled samples of the fit, from which batches are drawn
+    all_indices  (N,) positions of all unlabeled samples of the fit, from which batches are drawn
     """
 
     indices: IntArray
     weak: Tensor
     strong: Tensor
-    among: IntArray
+    all_indices: IntArray
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Class probabilities (U, C) that a step gave the two views of each unlabeled sample, without gradient."""
+    """Class probabilities (U, C) of the two views of each unlabeled sample of a step, without gradient."""
 
     indices: IntArray
     weak: Tensor
@@ -67,13 +67,13 @@ class Evidence:
 
 
 class LogitEvidence(Evidence):
-    """Evidence that holds the logits: the record takes their softmax, of many steps at once.
+    """Evidence that holds logits; the record takes the softmax of many steps at once.
 
-    For an objective that needs the probabilities for nothing else: one softmax a step is 1 % of a `frozen` step.
+    For objectives that need no probabilities themselves: a softmax in every step is 1 % of a `frozen` step.
     """
 
     def probs(self) -> tuple[Tensor, Tensor]:
-        """See `Evidence.probs`; over few classes the softmax along columns takes a thirtieth of that along rows."""
+        """See `Evidence.probs`; of few classes a softmax along columns takes a thirtieth of the time along rows."""
         columns = (logits.float().movedim(1, 0).contiguous() for logits in (self.weak, self.strong))
         weak, strong = (logits.softmax(dim=0).movedim(0, 1) for logits in columns)
         return weak, strong
@@ -102,23 +102,23 @@ class Objective(Protocol):
 
 
 def cross_entropy_step(models: Models, labeled: Labeled) -> Step:
-    """What every objective is where no unlabeled samples are left: cross-entropy on the labels."""
+    """Cross-entropy on the labels: the step of every objective when no unlabeled samples are left."""
     loss = F.cross_entropy(models.student(labeled.x), labeled.y)
     return Step(loss, {"loss_labeled": loss.detach()})
 
 
 def passes(models: Models, labeled: Labeled, unlabeled: Unlabeled) -> tuple[Tensor, Tensor, Tensor]:
-    """The student's logits of labeled samples (B, C), of strong views (U, C), and of weak views without gradient."""
+    """The student's logits of labeled samples (B, C), of strong views (U, C), and of weak views (no gradient)."""
     with torch.no_grad():
-        weak = models.student(unlabeled.weak)
+        logits_weak = models.student(unlabeled.weak)
     # one pass for labeled and strong views: batch norm sees one batch
     logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
-    on_labels, strong = logits.split([len(labeled.x), len(unlabeled.strong)])
-    return on_labels, strong, weak
+    logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
+    return logits_labeled, logits_strong, logits_weak
 
 
 def running_mean(models: Models, name: str, value: Tensor, *, decay: float, start: float | None = None) -> Tensor:
-    """Running mean of what a fit sees, kept in `models.memory[name]`; begins at the first value, or at `start`."""
+    """Running mean of a value over a fit, in `models.memory[name]`; begins at the first value, or at `start`."""
     first = value if start is None else torch.full_like(value, start)
     mean = decay * models.memory.get(name, first) + (1 - decay) * value
     models.memory[name] = mean
@@ -152,7 +152,7 @@ def ramp_up(progress: float, share: float) -> float:
 
 
 def ramp_linear(progress: float, end: float, start: float = 0.0) -> float:
-    """0 up to the share `start` of the fit, 1 from the share `end` on, and a line between."""
+    """0 up to the share `start` of the fit, 1 from the share `end` on, linear between them."""
     if progress >= end:
         return 1.0
     return (progress - start) / (end - start) if progress > start else 0.0

@@ -1,4 +1,4 @@
-"""For imbalance: FixMatch with logit adjustment by the labels' and by the pseudo-labels' class shares."""
+"""For imbalance: FixMatch with logit adjustment by the labels' and the pseudo-labels' class shares."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, class_prior, 
 @dataclass(frozen=True)
 @hyperparameters
 class Debiased:
-    """Logit-adjusted cross-entropy on labels (Menon et al. 2021), DebiasPL on the rest (Wang et al. 2022).
+    """Logit-adjusted cross-entropy on labels (Menon et al. 2021), DebiasPL on unlabeled samples (Wang et al. 2022).
 
     Both add the logarithm of class shares to the logits in the loss, so that the plain logits are those of balanced
-    classes. Shares of labeled batches correct the labels; the running mean of the model's own answers corrects the
-    pseudo-labels: subtracted before they are chosen, which is a lower threshold for rare classes, and added as a margin
-    to the strong views. That needs no guess of the pool's class shares, which a few labels, picked by a query, cannot
-    give (DARP, CReST and alignment to labeled shares rest on one), and no second head (ABC, CoSSL).
+    classes. The class shares of labeled batches correct the labels. The running mean of the model's predictions
+    corrects the pseudo-labels: it is subtracted before they are chosen, which lowers the threshold of rare classes, and
+    added as a margin to the strong views. This needs no estimate of the pool's class shares, as DARP, CReST and
+    alignment to labeled shares do; a few labels, picked by a query, cannot give one. It needs no second head either, as
+    ABC and CoSSL do.
     threshold   probability from which a debiased pseudo-label counts (FixMatch: 0.95)
     weight      of the unlabeled term (FixMatch: 1)
     adjustment  times the log shares of the labels (Menon et al.: 1); without effect where `train.balanced` is on
-    margin      times the log running mean of answers (Wang et al., published code: 0.4)
+    margin      times the log running mean of predictions (Wang et al., published code: 0.4)
     decay       of that mean, which starts uniform (Wang et al.: 0.999; here 0.98, as for the teacher)
     """
 

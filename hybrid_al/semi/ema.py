@@ -19,10 +19,10 @@ def make_teacher(student: Network) -> Network:
 
 
 def averaging(teacher: nn.Module, student: nn.Module, *, decay: float) -> Callable[[int], None]:
-    """What moves the teacher by one step of the average, with the decay ramped as min(decay, (1 + step) / (10 + step)).
+    """Function that updates the teacher at a step, with the decay min(decay, (1 + step) / (10 + step)).
 
     Batch-norm statistics are averaged with the weights they belong to; counters are copied. The tensors are looked up
-    here and once, which took most of the time: what either network is given in their place later is not seen.
+    here, once, as that took most of the time: a tensor that replaces one of them later takes no part.
     """
     pairs = list(zip(_tensors(teacher), _tensors(student), strict=True))
     averaged = [old for old, _ in pairs if old.is_floating_point()]

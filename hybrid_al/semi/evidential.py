@@ -1,4 +1,4 @@
-"""Evidential learning: logits say how much evidence there is for each class, not only in what proportion."""
+"""Evidential learning: logits give the amount of evidence for each class, not only its proportions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Evidential:
 
     exp(logits) are the parameters alpha of a Dirichlet distribution over class probabilities, whose mean is the
     softmax; the cross-entropy is its negative log marginal likelihood (their eq. 3). The penalty is the divergence of
-    the Dirichlet from the uniform one once the evidence for the true class is taken out. What is below the evidence of
-    the uniform one is as good as none: else the penalty's slope has no bound. Unlabeled samples take no part.
+    the Dirichlet from the uniform one, without the evidence for the true class. An alpha below that of the uniform one
+    counts as no evidence: else the penalty's slope has no bound. Unlabeled samples take no part.
     weight  of the penalty, which grows from 0 to it over `rampup` of the fit (Sensoy et al.: 1, over ten epochs)
     """
 
@@ -35,17 +35,17 @@ class Evidential:
         """See `Objective.step`; ignores `unlabeled`."""
         logits = models.student(labeled.x)
         loss_labeled = F.cross_entropy(logits, labeled.y)
-        penalty = misleading(logits, labeled.y).mean()
+        penalty = misleading_evidence(logits, labeled.y).mean()
         loss = loss_labeled + self.weight * ramp_linear(progress, self.rampup) * penalty
         return Step(loss, {"loss_labeled": loss_labeled.detach(), "loss_misleading": penalty.detach()})
 
 
-def misleading(logits_BC: Tensor, y_B: Tensor) -> Tensor:
+def misleading_evidence(logits_BC: Tensor, y_B: Tensor) -> Tensor:
     """Divergence (B,) of Dir(alpha) from Dir(1, ..., 1) in nats; alpha is 1 at least, and 1 for the true class."""
     alpha = logits_BC.double().clamp(0, LARGEST).exp()
     alpha = alpha.scatter(1, y_B[:, None], 1.0)
     total = alpha.sum(dim=1, keepdim=True)
     ones = torch.full_like(total[:, 0], alpha.shape[1])
-    spread = torch.lgamma(total[:, 0]) - torch.lgamma(ones) - torch.lgamma(alpha).sum(dim=1)
-    divergence = spread + ((alpha - 1) * (torch.digamma(alpha) - torch.digamma(total))).sum(dim=1)
+    normalizer = torch.lgamma(total[:, 0]) - torch.lgamma(ones) - torch.lgamma(alpha).sum(dim=1)
+    divergence = normalizer + ((alpha - 1) * (torch.digamma(alpha) - torch.digamma(total))).sum(dim=1)
     return divergence.to(logits_BC.dtype)

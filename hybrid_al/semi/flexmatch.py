@@ -18,9 +18,9 @@ from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy
 class FlexMatch:
     """FixMatch whose threshold is scaled for each class by how many samples it has won; section 3 of the paper.
 
-    The memory holds, for each unlabeled sample, the class at its last visit above `threshold`, or -1. While most have
-    none, the thresholds are low for all classes (the paper's warm-up, section 3.2); the map from a class's share to its
-    threshold is the paper's convex one, x / (2 - x).
+    The memory holds, for each unlabeled sample, the class at its last visit above `threshold`, or -1. While most hold
+    -1, the thresholds of all classes are low (the paper's warm-up, section 3.2). A class's share x gives its threshold
+    by the paper's convex map, x / (2 - x).
     threshold  of a class learned best (paper: 0.95)
     weight     of the unlabeled term (paper: 1)
     """
@@ -55,8 +55,8 @@ class FlexMatch:
     def _thresholds(self, models: Models, unlabeled: Unlabeled, weak: Tensor) -> Tensor:
         """The threshold of each class (C,), from the visits before this one."""
         if "won" not in models.memory:
-            models.memory["won"] = torch.full((int(unlabeled.among.max()) + 1,), -1, device=weak.device)
+            models.memory["won"] = torch.full((int(unlabeled.all_indices.max()) + 1,), -1, device=weak.device)
         won = models.memory["won"]
         counts = torch.bincount(won[won >= 0], minlength=weak.shape[1]).float()
-        share = counts / torch.maximum(counts.max(), len(unlabeled.among) - counts.sum())
+        share = counts / torch.maximum(counts.max(), len(unlabeled.all_indices) - counts.sum())
         return self.threshold * share / (2 - share)

@@ -21,7 +21,7 @@ class FreeMatch:
     weight    of the unlabeled term (paper: 1)
     fairness  weight of the fairness term (paper: 0.01, and 0.05 where labels are fewest)
     decay     of the running means, which start at 1 / classes (paper: 0.999, in a million steps; a fit here has 100
-              to 300, so 0.98, as for the teacher: else no threshold would get far from its start)
+              to 300, so 0.98, as for the teacher: else no threshold would move far)
     """
 
     weight: Amount = 1.0
@@ -60,11 +60,11 @@ class FreeMatch:
 def _fairness(strong: Tensor, mask: Tensor, expected: Tensor) -> Tensor:
     """The paper's SAF: minus the cross-entropy of two vectors, each mean probability by class share, summing to one.
 
-    Of the batch only counted samples and the classes that they were given take part; never above zero.
+    Only samples above the threshold and their strong-view classes take part; never above zero.
     """
-    given = F.one_hot(strong.argmax(dim=1), strong.shape[1]).float()
-    counts = (given * mask[:, None]).sum(dim=0)
+    one_hot = F.one_hot(strong.argmax(dim=1), strong.shape[1]).float()
+    counts = (one_hot * mask[:, None]).sum(dim=0)
     present = counts > 0
-    found = torch.where(present, (strong * mask[:, None]).sum(dim=0) / counts.clamp_min(1), 0)
-    found = found / found.sum().clamp_min(1e-12)
-    return (expected / expected.sum() * torch.where(present, found.clamp_min(1e-12), 1).log()).sum()
+    observed = torch.where(present, (strong * mask[:, None]).sum(dim=0) / counts.clamp_min(1), 0)
+    observed = observed / observed.sum().clamp_min(1e-12)
+    return (expected / expected.sum() * torch.where(present, observed.clamp_min(1e-12), 1).log()).sum()

@@ -1,4 +1,4 @@
-"""MixMatch (Berthelot et al. 2019): guessed, sharpened labels, then all samples mixed with each other."""
+"""MixMatch (Berthelot et al. 2019): averaged, sharpened pseudo-labels, then all samples mixed with each other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class MixMatch:
     alpha        of the Beta distribution of the mixing share (paper: 0.75)
     weight       of the unlabeled term, a mean over classes (paper: 75 on CIFAR-10, which ruins malaria cells; chosen on
                  val, where 1 to 10 were alike: benchmarks/RESULTS.md)
-    rampup       share of the fit over which the weight grows linearly (paper: 16,000 of a million steps, which would
-                 be a few steps of a fit here: as long as the mean teacher's)
+    rampup       share of the fit over which the weight grows linearly (paper: 16,000 of a million steps, a few
+                 steps of a fit here; so it is as long as the mean teacher's)
     """
 
     temperature: Positive = 0.5
@@ -45,12 +45,12 @@ class MixMatch:
         x = torch.cat([labeled.x, views])
         y = torch.cat([F.one_hot(labeled.y, weak.shape[1]).to(guess.dtype), guess, guess])
 
-        share = models.rng.beta(self.alpha, self.alpha, len(x))
-        own = torch.from_numpy(share).to(x).maximum(1 - torch.from_numpy(share).to(x))
-        other = torch.from_numpy(models.rng.permutation(len(x))).to(x.device)
-        y = own[:, None] * y + (1 - own[:, None]) * y[other]
-        own = own.view(-1, *[1] * (x.ndim - 1))
-        logits = models.student(own * x + (1 - own) * x[other])
+        draws = models.rng.beta(self.alpha, self.alpha, len(x))
+        share = torch.from_numpy(draws).to(x).maximum(1 - torch.from_numpy(draws).to(x))
+        partner = torch.from_numpy(models.rng.permutation(len(x))).to(x.device)
+        y = share[:, None] * y + (1 - share[:, None]) * y[partner]
+        share = share.view(-1, *[1] * (x.ndim - 1))
+        logits = models.student(share * x + (1 - share) * x[partner])
         b = len(labeled.x)
         loss_labeled = F.cross_entropy(logits[:b], y[:b])
         loss_unlabeled = (logits[b:].softmax(dim=1) - y[b:]).square().mean()

@@ -20,8 +20,8 @@ class PiModel:
     Neither pass is a target: both carry gradient, as published. One sees the weak view and one the strong view,
     where the paper gives both noise of one kind.
     weight   of the term, which is a mean over classes. The paper's is 100 times the labeled share, because its
-             cross-entropy is divided by all samples; here it is divided by the labeled ones, which leaves 100. With
-             that the views outvote the labels on malaria cells; 1 was chosen on val (benchmarks/RESULTS.md)
+             cross-entropy is divided by all samples; here it is divided by the labeled ones, which leaves 100. That
+             outvotes the labels on malaria cells; 1 was chosen on val (benchmarks/RESULTS.md)
     rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2) (paper: 80 of 300 epochs)
     """
 
@@ -34,10 +34,10 @@ class PiModel:
         if unlabeled is None:
             return cross_entropy_step(models, labeled)
         logits = models.student(torch.cat([labeled.x, unlabeled.weak, unlabeled.strong]))
-        logits_labeled, *both = logits.split([len(labeled.x), len(unlabeled.weak), len(unlabeled.strong)])
+        logits_labeled, *logits_views = logits.split([len(labeled.x), len(unlabeled.weak), len(unlabeled.strong)])
         loss_labeled = F.cross_entropy(logits_labeled, labeled.y)
 
-        weak, strong = (each.softmax(dim=1) for each in both)
+        weak, strong = (logits_view.softmax(dim=1) for logits_view in logits_views)
         loss_unlabeled = (weak - strong).square().mean()
 
         loss = loss_labeled + self.weight * ramp_up(progress, self.rampup) * loss_unlabeled

@@ -1,4 +1,4 @@
-"""Pseudo-label (Lee 2013): the student's own confident answers are its labels, more and more of them as it trains."""
+"""Pseudo-label (Lee 2013): the student's confident predictions are its labels, more and more of them in training."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step
 @dataclass(frozen=True)
 @hyperparameters
 class PseudoLabel:
-    """Cross-entropy on labels plus on the weak views' own largest class; Lee 2013, section 2.4.
+    """Cross-entropy on labels, plus on weak views with their most probable class as label; Lee 2013, section 2.4.
 
-    Which answers count is CEAL's rule (Wang et al. 2017, section III): entropy below a limit that shrinks while the
-    model gets surer. CEAL shrinks it from round to round; an objective sees one fit, so here it shrinks over the fit.
+    A pseudo-label counts by CEAL's rule (Wang et al. 2017, section III): where the entropy is below a limit that
+    shrinks as the model improves. CEAL shrinks it from round to round; an objective sees one fit, so here it shrinks
+    over the fit.
     weight       of the unlabeled term at the end of its ramp (Lee: 3)
     ramp_start ramp_end   shares of the fit between which the weight grows from 0 (Lee: epochs 100 and 600)
     entropy entropy_end   limits in nats at the start and the end (CEAL: 0.05 and 0.005, its two data sets' starts);
@@ -33,7 +34,7 @@ class PseudoLabel:
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
-        """See `Objective.step`; the strong views are looked at for the evidence alone."""
+        """See `Objective.step`; strong views serve the evidence alone."""
         if unlabeled is None:
             return cross_entropy_step(models, labeled)
         logits = models.student(torch.cat([labeled.x, unlabeled.weak]))

@@ -1,4 +1,4 @@
-"""SoftMatch (Chen et al. 2023): every pseudo-label counts, the less the further its confidence lies below the mean."""
+"""SoftMatch (Chen et al. 2023): every pseudo-label counts, less the further its confidence is below the mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, align, cross_
 @dataclass(frozen=True)
 @hyperparameters
 class SoftMatch:
-    """FixMatch with a truncated Gaussian of the confidence in the place of a threshold; section 3 of the paper.
+    """FixMatch with a truncated Gaussian of the confidence instead of a threshold; section 3 of the paper.
 
     The confidence is that of probabilities aligned to uniform class shares; the pseudo-label is not aligned.
     weight  of the unlabeled term (paper: 1)
@@ -55,8 +55,8 @@ class SoftMatch:
         uniform = weak.new_full((classes,), 1 / classes)
         confidence = align(weak, uniform, models, decay=self.decay).amax(dim=1)
         # the unbiased variance of a batch, as published; of a single sample there is none, which counts as 0
-        spread = confidence.var(correction=min(1, len(confidence) - 1))
+        batch_variance = confidence.var(correction=min(1, len(confidence) - 1))
         mean = running_mean(models, "confidence", confidence.mean(), decay=self.decay, start=1 / classes)
-        variance = running_mean(models, "variance", spread, decay=self.decay, start=1.0)
-        below = (confidence - mean).clamp_max(0)
-        return torch.exp(-(below.square()) * self.width**2 / (2 * variance.clamp_min(1e-8)))
+        variance = running_mean(models, "variance", batch_variance, decay=self.decay, start=1.0)
+        deficit = (confidence - mean).clamp_max(0)
+        return torch.exp(-(deficit.square()) * self.width**2 / (2 * variance.clamp_min(1e-8)))

@@ -1,4 +1,4 @@
-"""The baseline: cross-entropy on the labeled set, the rest of the pool unused."""
+"""The baseline: cross-entropy on the labeled set, unlabeled samples unused."""
 
 from __future__ import annotations
 

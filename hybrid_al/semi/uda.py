@@ -1,4 +1,4 @@
-"""UDA (Xie et al. 2020): strong views are taught the sharpened answer to their weak views, where that is confident."""
+"""UDA (Xie et al. 2020): strong views learn the sharpened prediction of their weak views, where it is confident."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UDA:
     temperature  of the sharpening (paper: 0.4)
     threshold    probability before sharpening from which a sample counts (paper: 0.8 on CIFAR-10)
     weight       of the unlabeled term (paper: 1)
-    tsa          training signal annealing: leave labeled samples out while they are surer than a limit that grows from
+    tsa          training signal annealing: leave out labeled samples whose probability is above a limit that grows from
                  1 / classes to 1, "log" fast, "exp" late (paper: chosen by data set)
     """
 
@@ -37,7 +37,7 @@ class UDA:
         if unlabeled is None:
             return cross_entropy_step(models, labeled)
         logits_labeled, logits_strong, logits_weak = passes(models, labeled, unlabeled)
-        loss_labeled = self._annealed(logits_labeled, labeled.y, progress)
+        loss_labeled = self._annealed_loss(logits_labeled, labeled.y, progress)
 
         weak = logits_weak.softmax(dim=1)
         target = (logits_weak / self.temperature).softmax(dim=1)
@@ -53,11 +53,11 @@ class UDA:
         }
         return Step(loss, logs, LogitEvidence(unlabeled.indices, logits_weak, logits_strong.detach()))
 
-    def _annealed(self, logits: Tensor, y: Tensor, progress: float) -> Tensor:
+    def _annealed_loss(self, logits: Tensor, y: Tensor, progress: float) -> Tensor:
         if self.tsa == "none":
             return F.cross_entropy(logits, y)
-        grown = {"linear": progress, "log": 1 - math.exp(-5 * progress), "exp": math.exp(5 * (progress - 1))}[self.tsa]
-        limit = 1 / logits.shape[1] + grown * (1 - 1 / logits.shape[1])
+        growth = {"linear": progress, "log": 1 - math.exp(-5 * progress), "exp": math.exp(5 * (progress - 1))}[self.tsa]
+        limit = 1 / logits.shape[1] + growth * (1 - 1 / logits.shape[1])
         losses = F.cross_entropy(logits, y, reduction="none")
-        kept = (torch.exp(-losses.detach()) <= limit).float()
-        return (losses * kept).sum() / kept.sum().clamp_min(1)
+        mask = (torch.exp(-losses.detach()) <= limit).float()
+        return (losses * mask).sum() / mask.sum().clamp_min(1)

@@ -89,9 +89,9 @@ def test_a_fit_depends_on_its_seed_alone_and_survives_the_disk(
 
 
 def test_semi_supervised_training_beats_chance_from_one_label_a_class() -> None:
-    done = learner("fixmatch", steps=100, min_steps=100)
-    done.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
-    assert (probs(done)[:, 0].argmax(axis=1) == TRUTH).mean() > 0.9
+    model = learner("fixmatch", steps=100, min_steps=100)
+    model.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
+    assert (probs(model)[:, 0].argmax(axis=1) == TRUTH).mean() > 0.9
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -106,14 +106,14 @@ def test_every_unlabeled_pool_row_has_been_seen_twice_and_no_other_row(objective
 
 
 def test_predictions_are_probabilities_with_one_plane_a_pass() -> None:
-    done = learner()
-    done.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
-    plain, passes, views = probs(done), probs(done, samples=4), probs(done, views=3)
+    model = learner()
+    model.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
+    plain, passes, views = probs(model), probs(model, samples=4), probs(model, views=3)
     assert plain.shape == (N, 1, CLASSES) and passes.shape == (N, 4, CLASSES) and views.shape == (N, 3, CLASSES)
     for p in (plain, passes, views):
         assert np.allclose(p.sum(axis=2), 1, atol=1e-5)
-    assert passes.std(axis=1).max() > 0.01 and np.array_equal(passes, probs(done, samples=4))
-    batch = next(done.predict(np.asarray([7, 3])))
+    assert passes.std(axis=1).max() > 0.01 and np.array_equal(passes, probs(model, samples=4))
+    batch = next(model.predict(np.asarray([7, 3])))
     assert batch.indices.tolist() == [7, 3] and batch.features is not None and batch.head is not None
     weight, bias = batch.head
     logits = batch.features @ weight.T + bias
@@ -121,14 +121,14 @@ def test_predictions_are_probabilities_with_one_plane_a_pass() -> None:
     assert np.allclose(batch.probs[:, 0], expected, atol=1e-5)
 
 
-def test_passes_with_dropout_scatter_around_the_plain_one_and_do_not_depend_on_who_else_is_asked() -> None:
-    done = learner()
-    done.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
-    many, some = np.log(probs(done, samples=4000)), np.asarray([41, 7])
-    logits, plain = many - many[:, :, :1], np.log(probs(done))
+def test_passes_with_dropout_scatter_around_the_plain_one_and_do_not_depend_on_the_other_images() -> None:
+    model = learner()
+    model.fit(labels([0, 1, 2]), round=0, seed=0, log=no_log)
+    many, rows = np.log(probs(model, samples=4000)), np.asarray([41, 7])
+    logits, plain = many - many[:, :, :1], np.log(probs(model))
     np.testing.assert_allclose(logits.mean(axis=1), (plain - plain[:, :, :1])[:, 0], atol=0.1)
-    alone = np.concatenate([b.probs for b in done.predict(some, samples=4)])
-    np.testing.assert_allclose(alone, probs(done, samples=4)[some], rtol=1e-4)
+    alone = np.concatenate([b.probs for b in model.predict(rows, samples=4)])
+    np.testing.assert_allclose(alone, probs(model, samples=4)[rows], rtol=1e-4)
     assert len(np.unique(alone[0].round(6), axis=0)) > 1
 
 
@@ -165,15 +165,15 @@ GOLDEN = {
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_golden_losses_of_the_first_fits(objective: str) -> None:
-    """Losses after 10, 20, ... 50 steps, so that an unintended change of any part of training is seen."""
+    """Losses after 10, 20, ... 50 steps, so that no unintended change of training goes unnoticed."""
     losses: list[float] = []
-    done = learner(objective, steps=50, min_steps=50)
-    done.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=lambda values, step: losses.append(values["train/loss"]))
+    model = learner(objective, steps=50, min_steps=50)
+    model.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=lambda values, step: losses.append(values["train/loss"]))
     assert losses == pytest.approx(GOLDEN[objective], rel=1e-3)
 
 
 class Watched:
-    """An objective that notes the loss of every step, and another one's evidence."""
+    """An objective that keeps all steps of another one."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective, self.uses_unlabeled = objective, objective.uses_unlabeled
@@ -186,26 +186,26 @@ class Watched:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_golden_losses_of_the_first_five_steps(objective: str) -> None:
-    done = learner(objective, steps=30, min_steps=30)
-    done.objective = watched = Watched(OBJECTIVES[objective]())
-    done.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=no_log)
+    model = learner(objective, steps=30, min_steps=30)
+    model.objective = watched = Watched(OBJECTIVES[objective]())
+    model.fit(labels([0, 1, 2, 3, 4, 5]), round=0, seed=0, log=no_log)
     assert [step.loss.item() for step in watched.steps[:5]] == pytest.approx(FIRST_FIVE[objective], rel=1e-4)
 
 
 @pytest.mark.parametrize("objective", ["supervised", "fixmatch", "mean_teacher"])
 def test_the_record_is_that_of_every_step_written_down_at_once(objective: str) -> None:
-    """What is gathered and written in bulk, across several passes over the pool, equals an update a step."""
-    done = learner(objective)
-    done.objective = watched = Watched(OBJECTIVES[objective]())
-    fitted = fit(done.make(0), watched, inputs(), sets(6), SCHEDULE, seed=0, log=no_log)
+    """Evidence that is collected and written in bulk, over several passes of the pool, equals an update a step."""
+    model = learner(objective)
+    model.objective = watched = Watched(OBJECTIVES[objective]())
+    result = fit(model.make(0), watched, inputs(), sets(6), SCHEDULE, seed=0, log=no_log)
     slow = ConsistencyRecorder(N)
     for step in watched.steps:
         if step.evidence is not None:
             slow.update(step.evidence.indices, *(probs.numpy() for probs in step.evidence.probs()))
     for name, values in slow.record().arrays().items():
         exact = name in ("seen", "pseudo_label", "agreement", "flips", "above")
-        np.testing.assert_allclose(fitted.recorder.record().arrays()[name], values, rtol=0, atol=0 if exact else 1e-6)
-    assert fitted.recorder.seen.max() == (0 if objective == "supervised" else 10)  # 30 steps, 3 batches a pass
+        np.testing.assert_allclose(result.recorder.record().arrays()[name], values, rtol=0, atol=0 if exact else 1e-6)
+    assert result.recorder.seen.max() == (0 if objective == "supervised" else 10)  # 30 steps, 3 batches a pass
 
 
 def test_evidence_is_written_down_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,16 +227,16 @@ def test_evidence_is_written_down_before_it_grows_too_large(monkeypatch: pytest.
 
 def test_evidence_may_be_logits_and_of_either_kind_in_turns() -> None:
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    together, slow = recording.Evidences(ConsistencyRecorder(20)), ConsistencyRecorder(20)
+    evidences, slow = recording.Evidences(ConsistencyRecorder(20)), ConsistencyRecorder(20)
     for kind in (LogitEvidence, LogitEvidence, Evidence, Evidence, LogitEvidence):
         rows = rng.permutation(20)[:4]
         weak, strong = 5 * torch.randn(2, 4, 3, generator=generator)
         probs = weak.softmax(dim=1), strong.softmax(dim=1)
-        together.add(LogitEvidence(rows, weak, strong) if kind is LogitEvidence else Evidence(rows, *probs))
+        evidences.add(LogitEvidence(rows, weak, strong) if kind is LogitEvidence else Evidence(rows, *probs))
         slow.update(rows, *(p.numpy() for p in probs))
-    together.write()
+    evidences.write()
     for name, values in slow.record().arrays().items():
-        np.testing.assert_allclose(together.recorder.record().arrays()[name], values, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(evidences.recorder.record().arrays()[name], values, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (5, 2, 4), (1, 2)])
@@ -249,9 +249,9 @@ def test_probabilities_of_logits_are_their_softmax_over_the_classes(shape: tuple
 def test_a_fit_says_how_fast_it_went_and_how_long_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(now)))  # every look at the clock is a second
-    found = fit(learner().make(0), FixMatch(), inputs(), sets(6), SCHEDULE, seed=0, log=no_log).metrics
-    assert found["train/data_share"] == 30 / 61 and found["train/steps_per_second"] == 30 / 61
-    assert found["train/images_per_second"] == 30 * (8 + 16) / 61
+    metrics = fit(learner().make(0), FixMatch(), inputs(), sets(6), SCHEDULE, seed=0, log=no_log).metrics
+    assert metrics["train/data_share"] == 30 / 61 and metrics["train/steps_per_second"] == 30 / 61
+    assert metrics["train/images_per_second"] == 30 * (8 + 16) / 61
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
@@ -291,44 +291,44 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch() -> None:
     broken.fit(labels([1, 4]), round=0, seed=0, log=no_log)
     before = probs(broken)
     broken.objective = Broken()
-    with pytest.raises(NonFiniteLoss) as stopped:
+    with pytest.raises(NonFiniteLoss) as error:
         broken.fit(labels([1, 4]), round=1, seed=0, log=no_log)
     rate = 0.05 * 0.5 * (1 + math.cos(math.pi * 2 / 30))
-    said = f"training step 2: the loss is nan at learning rate {rate:.2e}; labeled 1, 4; unlabeled "
-    assert str(stopped.value).startswith(said) and str(stopped.value).endswith(" and 8 more")
-    assert len(set(stopped.value.unlabeled)) == 16
-    named = str(stopped.value.named([f"img-{i}" for i in range(N)]))
-    assert "; labeled img-1, img-4; unlabeled img-" in named
+    message = f"training step 2: the loss is nan at learning rate {rate:.2e}; labeled 1, 4; unlabeled "
+    assert str(error.value).startswith(message) and str(error.value).endswith(" and 8 more")
+    assert len(set(error.value.unlabeled)) == 16
+    text = str(error.value.named([f"img-{i}" for i in range(N)]))
+    assert "; labeled img-1, img-4; unlabeled img-" in text
     assert np.array_equal(probs(broken), before)  # the last good state is kept
 
 
-def test_what_is_held_out_is_answered_by_networks_that_never_saw_it() -> None:
+def test_held_out_samples_are_predicted_by_networks_without_them() -> None:
     """Six labels in three folds: a slow refit of each gives the same answers, and the last fit stays as it was."""
-    store, done = labels([0, 1, 2, 3, 4, 5]), learner()
-    done.fit(store, round=1, seed=3, log=no_log)
-    before = probs(done)
-    said, classes = done.held_out(store, round=1, seed=3, folds=3)
+    store, model = labels([0, 1, 2, 3, 4, 5]), learner()
+    model.fit(store, round=1, seed=3, log=no_log)
+    before = probs(model)
+    answers, classes = model.held_out(store, round=1, seed=3, folds=3)
     assert np.array_equal(classes, TRUTH[:6])
-    assert np.array_equal(probs(done), before)
+    assert np.array_equal(probs(model), before)
     of_seed = derive_seed(3, "fit", 1)
     order = derive(of_seed, "folds").permutation(6)
     dealt = [i for c in range(3) for i in order if i % 3 == c]  # class by class
     for k in range(3):
-        own, apart = derive_seed(of_seed, "fold", k), np.sort(dealt[k::3])
-        kept = np.setdiff1d(np.arange(6), apart)
-        sets = Sets(kept, TRUTH[kept], np.arange(6, 50), N)
-        slow = fit(done.make(own), FixMatch(), inputs(), sets, SCHEDULE, seed=own, log=no_log).teacher
+        fold_seed, held_out = derive_seed(of_seed, "fold", k), np.sort(dealt[k::3])
+        labeled = np.setdiff1d(np.arange(6), held_out)
+        sets = Sets(labeled, TRUTH[labeled], np.arange(6, 50), N)
+        slow = fit(model.make(fold_seed), FixMatch(), inputs(), sets, SCHEDULE, seed=fold_seed, log=no_log).teacher
         with torch.no_grad():
-            expected = slow(inputs().plain(apart)).softmax(dim=1).numpy()
-        np.testing.assert_allclose(said[apart], expected, rtol=1e-5)
+            expected = slow(inputs().plain(held_out)).softmax(dim=1).numpy()
+        np.testing.assert_allclose(answers[held_out], expected, rtol=1e-5)
     wrong = labels([1, 2, 3, 4, 5]).add(
         [Annotation(0, "class", 1, "t", 0)]
     )  # sample 0 as class 1: none of its own kind
-    one_by_one, _ = done.held_out(wrong, round=1, seed=3, folds=50)
-    assert one_by_one.shape == (6, 3) and one_by_one[-1].argmax() == 0  # sees through the label that it was not shown
+    one_by_one, _ = model.held_out(wrong, round=1, seed=3, folds=50)
+    assert one_by_one.shape == (6, 3) and one_by_one[-1].argmax() == 0  # predicts 0, not the held-out label
 
 
-def test_no_labels_at_all_is_said() -> None:
+def test_no_labels_at_all_is_an_error() -> None:
     with pytest.raises(InputError, match="at least one label"):
         learner().fit(LabelStore(N).add([Annotation(0, "skip", None, "t", 0)]), round=0, seed=0, log=no_log)
     with pytest.raises(InputError, match="fitted or loaded"):
@@ -347,9 +347,9 @@ ODD_LABELS = {
 @pytest.mark.parametrize("rows", ODD_LABELS.values(), ids=list(ODD_LABELS))
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_odd_labeled_sets_train_every_objective(objective: str, rows: list[int]) -> None:
-    done = learner(objective, steps=4, min_steps=4)
-    result = done.fit(labels(rows), round=0, seed=0, log=no_log)
-    assert np.isfinite(probs(done)).all() and np.isfinite(result.metrics["train/loss"])
+    model = learner(objective, steps=4, min_steps=4)
+    result = model.fit(labels(rows), round=0, seed=0, log=no_log)
+    assert np.isfinite(probs(model)).all() and np.isfinite(result.metrics["train/loss"])
     assert result.consistency is not None
     assert np.array_equal(np.flatnonzero(result.consistency.seen), np.setdiff1d(np.arange(50), rows))
 
@@ -368,24 +368,24 @@ def test_a_corrected_label_trains_as_if_it_had_always_been_so() -> None:
 
 
 def test_no_training_key_is_an_objective_s_too() -> None:
-    """The recipe's one `train` section tells them apart by name."""
-    own = {f.name for f in fields(Schedule)}
+    """The `train` section of a recipe holds both, so the names must differ."""
+    keys = {f.name for f in fields(Schedule)}
     for kind in OBJECTIVES.values():
-        assert not own & {f.name for f in fields(cast(Any, kind))}
+        assert not keys & {f.name for f in fields(cast(Any, kind))}
 
 
 def test_weights_of_another_network_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
-    done = learner()
-    done.fit(labels([0, 1]), round=0, seed=0, log=no_log)
+    model = learner()
+    model.fit(labels([0, 1]), round=0, seed=0, log=no_log)
     file = tmp_path_factory.mktemp("model") / "model.safetensors"
-    done.save(file)
+    model.save(file)
     other = learner()
     other.make = lambda seed: Classifier(nn.Identity(), DIM, CLASSES + 1, dropout=0.0, seed=seed)
     with pytest.raises(InputError, match=r"2 of another shape: head\.weight \(3, 6\) for \(4, 6\), head\.bias"):
         other.load(file)
     file.write_bytes(b"\x80\x04not tensors")
     with pytest.raises(InputError, match="a safetensors file"):
-        done.load(file)
+        model.load(file)
 
 
 def test_labeled_batches_pass_through_all_labels_or_balance_the_classes() -> None:
@@ -409,6 +409,6 @@ def test_unlabeled_batches_are_permutations_without_replacement() -> None:
 def test_views_are_drawn_from_the_cache_of_each_row() -> None:
     source = inputs()
     rows = np.asarray([4, 9, 4])
-    drawn: Tensor = source.weak(rows, torch.Generator().manual_seed(0))
-    for row, vector in zip(rows, drawn.numpy(), strict=True):
+    batch: Tensor = source.weak(rows, torch.Generator().manual_seed(0))
+    for row, vector in zip(rows, batch.numpy(), strict=True):
         assert any(np.array_equal(vector, view[row].astype(np.float32)) for view in source.weak_VND)

@@ -20,9 +20,10 @@ from .boxes import Lines, tightness
 class UnlabeledPixels:
     """Weak and strong views (U, ...) of unlabeled images, at distinct manifest positions (U,).
 
-    Pixel for pixel all views show the same place. valid (U, H, W) is False in padding, which no loss counts. `others`
-    are more strong views, for an objective that wants them; `parts` (U, H, W) the part of each pixel (`regions.py`),
-    where parts of images are asked about.
+    All views show the same place, pixel for pixel.
+    valid   (U, H, W) False in padding, which no loss counts
+    others  further strong views, for an objective that wants them
+    parts   (U, H, W) the part of each pixel (`regions/`), where regions are parts of images
     """
 
     indices: IntArray
@@ -37,9 +38,9 @@ class UnlabeledPixels:
 class LabeledPixels(Labeled):
     """Weak views x (B, C, H, W) and label maps y (B, H, W).
 
-    extent  whether they say how far structures extend, as masks do, also those of parts of an image; else they are
-            points, scribbles or boxes
-    boxes   rows and columns of boxes, where they are what is known of structures
+    extent  True where y shows the extent of structures: masks, also those of parts of an image; False for points,
+            scribbles and boxes
+    boxes   rows and columns of boxes, where boxes are the labels
     """
 
     extent: bool = True
@@ -56,7 +57,7 @@ class PixelEvidence(Evidence):
 class DenseObjective(Protocol):
     """As `semi.base.Objective`, for networks that give logits (B, C, H, W) and labels y (B, H, W).
 
-    A label `IGNORE` is unknown: its pixel sends exactly no gradient through the supervised term.
+    A pixel with the label `IGNORE` is unlabeled: it sends exactly no gradient through the supervised term.
     """
 
     @property
@@ -80,29 +81,30 @@ class DenseObjective(Protocol):
 
 
 def dice_ce(logits: Tensor, y: Tensor) -> Tensor:
-    """Half cross-entropy, half soft Dice loss, of logits (B, C, H, W) and labels (B, H, W); 0 where none is known.
+    """Half cross-entropy, half soft Dice loss, of logits (B, C, H, W) and labels (B, H, W); 0 without labeled pixels.
 
-    Cross-entropy is averaged over the known pixels. Dice is taken over the known pixels of the whole batch, as an image
-    may not show a structure at all, and averaged over the classes but the background. As nnU-Net (Isensee et al.,
-    Nature Methods 2021, methods) but for the smoothing 1, which lets a class that no pixel has be learned as absent.
+    Cross-entropy is averaged over the labeled pixels. Dice is taken over the labeled pixels of the whole batch, since
+    an image may not show a structure at all, and averaged over all classes but the background. As nnU-Net (Isensee et
+    al., Nature Methods 2021, methods), except for the smoothing of 1: with it, the network learns that a class without
+    pixels is absent.
     """
-    known = y != IGNORE
+    labeled = y != IGNORE
     total = F.cross_entropy(logits, y, ignore_index=IGNORE, reduction="sum")
-    entropy = total / known.sum().clamp(min=1)
-    probs = logits.softmax(dim=1) * known.unsqueeze(1)
-    truth = F.one_hot(y.where(known, torch.zeros_like(y)), logits.shape[1]).movedim(-1, 1) * known.unsqueeze(1)
-    both, either = (probs * truth).sum(dim=(0, 2, 3)), (probs + truth).sum(dim=(0, 2, 3))
-    overlap = (2 * both[1:] + 1) / (either[1:] + 1)
+    entropy = total / labeled.sum().clamp(min=1)
+    probs = logits.softmax(dim=1) * labeled.unsqueeze(1)
+    truth = F.one_hot(y.where(labeled, torch.zeros_like(y)), logits.shape[1]).movedim(-1, 1) * labeled.unsqueeze(1)
+    products, sums = (probs * truth).sum(dim=(0, 2, 3)), (probs + truth).sum(dim=(0, 2, 3))
+    overlap = (2 * products[1:] + 1) / (sums[1:] + 1)
     return (entropy + (1 - overlap).mean()) / 2
 
 
 def labeled_loss(logits: Tensor, labeled: Labeled) -> Tensor:
-    """`dice_ce`; of points, scribbles and boxes partial cross-entropy, the mean over the known pixels.
+    """`dice_ce` of masks; of points, scribbles and boxes partial cross-entropy, the mean over the labeled pixels.
 
-    Of boxes `tightness` is added, and what is known by pixels is what lies outside of all.
+    With boxes, `tightness` is added, and the labeled pixels are those outside all boxes.
 
-    Tang et al., Normalized Cut Loss for Weakly-Supervised CNN Segmentation (CVPR 2018), section 3. Dice asks how far a
-    structure extends, and that is what a scribble does not say.
+    Tang et al., Normalized Cut Loss for Weakly-Supervised CNN Segmentation (CVPR 2018), section 3. Dice depends on how
+    far a structure extends, which a scribble does not show.
     """
     if not isinstance(labeled, LabeledPixels) or labeled.extent:
         return dice_ce(logits, labeled.y)
@@ -112,7 +114,7 @@ def labeled_loss(logits: Tensor, labeled: Labeled) -> Tensor:
 
 
 def supervised_step(models: Models, labeled: Labeled) -> Step:
-    """What every objective is where no unlabeled samples are left."""
+    """`labeled_loss` alone: the step of every objective when no unlabeled samples are left."""
     loss = labeled_loss(models.student(labeled.x), labeled)
     return Step(loss, {"loss_labeled": loss.detach()})
 
@@ -124,11 +126,11 @@ def over_valid(values: Tensor, valid: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CutMix:
-    """A box of each image is exchanged with that of the next one of a random ring, the same box in all.
+    """CutMix of a batch: each image gets a box from its neighbour in a random ring, the same box in all.
 
     French et al., Semi-Supervised Semantic Segmentation Needs Strong, Varied Perturbations (BMVC 2020), section 3.3.
-    One box for the batch, where the paper draws one an image: so every pixel of every image is seen once, and `undo`
-    puts logits back where they belong.
+    One box for the batch, where the paper draws one an image: so every pixel of every image appears once, and `undo`
+    can put logits back where they belong.
     """
 
     order: Tensor
@@ -153,5 +155,5 @@ class CutMix:
         return torch.where(self.box, images[self.order], images)
 
     def undo(self, maps: Tensor) -> Tensor:
-        """What the mixed images gave (U, C, H, W), back at the images whose pixels they are."""
+        """Maps (U, C, H, W) of mixed images, each pixel back at the image that it came from."""
         return torch.where(self.box, maps[self.order.argsort()], maps)

@@ -17,7 +17,7 @@ from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_val
 @dataclass(frozen=True)
 @hyperparameters
 class CrossPseudoSupervision:
-    """`dice_ce` of both networks plus cross-entropy of each, on the strong view, with what the other makes of the weak.
+    """`dice_ce` of both networks, plus cross-entropy on the strong view with the other's weak-view pseudo-labels.
 
     Section 3 of the paper; no threshold. The networks differ in the random weights of their heads and decoders.
     weight   of the unlabeled term at the end of its ramp-up (paper: 1.5 on VOC, 6 on Cityscapes)
@@ -41,17 +41,17 @@ class CrossPseudoSupervision:
         with torch.no_grad():
             weak = [network(unlabeled.weak).softmax(dim=1) for network in (first, second)]
         cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
-        shown = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
+        images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
         loss_labeled, loss_unlabeled, strong = torch.zeros(()), torch.zeros(()), list[Tensor]()
-        for network, other in ((first, weak[1]), (second, weak[0])):
-            logits_labeled, mixed = network(torch.cat([labeled.x, shown])).split([len(labeled.x), len(shown)])
-            logits = mixed if cut is None else cut.undo(mixed)
-            losses = F.cross_entropy(logits, other.argmax(dim=1), reduction="none")
+        for network, target in ((first, weak[1]), (second, weak[0])):
+            logits_labeled, logits_mixed = network(torch.cat([labeled.x, images])).split([len(labeled.x), len(images)])
+            logits = logits_mixed if cut is None else cut.undo(logits_mixed)
+            losses = F.cross_entropy(logits, target.argmax(dim=1), reduction="none")
             loss_labeled = loss_labeled + labeled_loss(logits_labeled, labeled)
             loss_unlabeled = loss_unlabeled + over_valid(losses, unlabeled.valid)
             strong.append(logits.detach().softmax(dim=1))
 
         loss = loss_labeled + self.weight * ramp_up(progress, self.rampup) * loss_unlabeled
         logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
-        of_weak, of_strong = (torch.stack(said).mean(dim=0) for said in (weak, strong))
-        return Step(loss, logs, PixelEvidence(unlabeled.indices, of_weak, of_strong, unlabeled.valid))
+        mean_weak, mean_strong = (torch.stack(probs).mean(dim=0) for probs in (weak, strong))
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, mean_weak, mean_strong, unlabeled.valid))

@@ -38,22 +38,22 @@ class DenseFixMatch:
         with torch.no_grad():
             weak = models.student(unlabeled.weak).softmax(dim=1)
         cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
-        shown = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
-        logits = models.student(torch.cat([labeled.x, shown]))
-        logits_labeled, logits_shown = logits.split([len(labeled.x), len(shown)])
-        logits_strong = logits_shown if cut is None else cut.undo(logits_shown)
+        images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
+        logits = models.student(torch.cat([labeled.x, images]))
+        logits_labeled, logits_mixed = logits.split([len(labeled.x), len(images)])
+        logits_strong = logits_mixed if cut is None else cut.undo(logits_mixed)
         loss_labeled = labeled_loss(logits_labeled, labeled)
 
         confidence, pseudo = weak.max(dim=1)
-        sure = (confidence >= self.threshold) & unlabeled.valid
+        confident = (confidence >= self.threshold) & unlabeled.valid
         losses = F.cross_entropy(logits_strong, pseudo, reduction="none")
-        loss_unlabeled = over_valid(losses * sure, unlabeled.valid)
+        loss_unlabeled = over_valid(losses * confident, unlabeled.valid)
 
         loss = loss_labeled + self.weight * loss_unlabeled
         logs = {
             "loss_labeled": loss_labeled.detach(),
             "loss_unlabeled": loss_unlabeled.detach(),
-            "mask_rate": over_valid(sure.float(), unlabeled.valid),
+            "mask_rate": over_valid(confident.float(), unlabeled.valid),
         }
         strong = logits_strong.detach().softmax(dim=1)
         return Step(loss, logs, PixelEvidence(unlabeled.indices, weak, strong, unlabeled.valid))

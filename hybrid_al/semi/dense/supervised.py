@@ -1,4 +1,4 @@
-"""The baseline: Dice and cross-entropy on the labeled pixels, the rest of the pool unused."""
+"""The baseline: Dice and cross-entropy on the labeled pixels, unlabeled samples unused."""
 
 from __future__ import annotations
 

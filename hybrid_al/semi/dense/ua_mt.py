@@ -1,4 +1,4 @@
-"""UA-MT (Yu et al., MICCAI 2019): a mean teacher that is followed only where it is sure of itself."""
+"""UA-MT (Yu et al., MICCAI 2019): a mean teacher that counts only where its uncertainty is low."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .base import PixelEvidence, UnlabeledPixels, labeled_loss, supervised_step
 @dataclass(frozen=True)
 @hyperparameters
 class UncertaintyAwareMeanTeacher:
-    """Mean teacher whose pixels count where the entropy of its mean over noisy passes is low; section 2.2 of the paper.
+    """Mean teacher on the pixels where the entropy of the mean of noisy passes is low; section 2.2 of the paper.
 
     passes     of the teacher, each with noise on the image and with dropout (paper: 8)
     noise      standard deviation of the noise, cut at twice that (published code: 0.1)
@@ -43,20 +43,20 @@ class UncertaintyAwareMeanTeacher:
             target = models.teacher(unlabeled.weak).softmax(dim=1)
             mean = self._noisy(models.teacher, unlabeled.weak)
         entropy = torch.special.entr(mean).sum(dim=1) / math.log(mean.shape[1])
-        sure = (entropy < self.threshold + (1 - self.threshold) * ramp) & unlabeled.valid
+        certain = (entropy < self.threshold + (1 - self.threshold) * ramp) & unlabeled.valid
 
         logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
         logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
         loss_labeled = labeled_loss(logits_labeled, labeled)
         strong = logits_strong.softmax(dim=1)
         distance = (strong - target).square().sum(dim=1)
-        loss_unlabeled = (distance * sure).sum() / sure.sum().clamp(min=1)
+        loss_unlabeled = (distance * certain).sum() / certain.sum().clamp(min=1)
 
         loss = loss_labeled + self.weight * ramp * loss_unlabeled
         logs = {
             "loss_labeled": loss_labeled.detach(),
             "loss_unlabeled": loss_unlabeled.detach(),
-            "mask_rate": sure.sum() / unlabeled.valid.sum().clamp(min=1),
+            "mask_rate": certain.sum() / unlabeled.valid.sum().clamp(min=1),
         }
         return Step(loss, logs, PixelEvidence(unlabeled.indices, target, strong.detach(), unlabeled.valid))
 
@@ -66,7 +66,7 @@ class UncertaintyAwareMeanTeacher:
         for dropout in dropouts:
             dropout.train()
         limit = 2 * self.noise
-        total = torch.stack(
+        probs = torch.stack(
             [
                 teacher(images + (self.noise * torch.randn_like(images)).clamp(-limit, limit)).softmax(dim=1)
                 for _ in range(self.passes)
@@ -74,4 +74,4 @@ class UncertaintyAwareMeanTeacher:
         ).mean(dim=0)
         for dropout in dropouts:
             dropout.eval()
-        return total
+        return probs

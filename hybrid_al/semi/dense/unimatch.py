@@ -17,13 +17,13 @@ from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_val
 @dataclass(frozen=True)
 @hyperparameters
 class UniMatch:
-    """`dice_ce` plus cross-entropy with confident weak-view classes: of two strong views, and of dropped-out features.
+    """`dice_ce` plus cross-entropy with confident pseudo-labels, of two strong views and of perturbed features.
 
     Sections 3.2 to 3.4 of the paper.
     threshold  probability from which a pseudo-label counts (paper: 0.95)
     features   weight of the pass with perturbed features (paper: 0.5); the strong views have `views` together (0.5)
-    dropped    share of the encoder's channels that this pass has not (paper: 0.5)
-    cutmix     exchange a box of the strong views between images, another box in each view
+    dropped    share of the encoder's channels that this pass sets to zero (paper: 0.5)
+    cutmix     exchange a box of the strong views between images, a new box for each view
     """
 
     threshold: Amount = 0.95
@@ -41,29 +41,29 @@ class UniMatch:
             return supervised_step(models, labeled)
         with torch.no_grad():
             weak = models.student(unlabeled.weak).softmax(dim=1)
-        both = (unlabeled.strong, *unlabeled.others)
-        cuts = [CutMix.draw(view, models.rng) if self.cutmix else None for view in both]
-        mixed = [view if cut is None else cut.mix(view) for view, cut in zip(both, cuts, strict=True)]
-        logits_labeled, *shown = models.student(torch.cat([labeled.x, *mixed])).split(
+        strong_views = (unlabeled.strong, *unlabeled.others)
+        cuts = [CutMix.draw(view, models.rng) if self.cutmix else None for view in strong_views]
+        mixed = [view if cut is None else cut.mix(view) for view, cut in zip(strong_views, cuts, strict=True)]
+        logits_labeled, *logits_mixed = models.student(torch.cat([labeled.x, *mixed])).split(
             [len(v) for v in (labeled.x, *mixed)]
         )
-        strong = [said if cut is None else cut.undo(said) for said, cut in zip(shown, cuts, strict=True)]
+        strong = [logits if cut is None else cut.undo(logits) for logits, cut in zip(logits_mixed, cuts, strict=True)]
         perturbed = cast(Any, models.student).perturbed(unlabeled.weak, self.dropped)
 
         confidence, pseudo = weak.max(dim=1)
-        sure = (confidence >= self.threshold) & unlabeled.valid
+        confident = (confidence >= self.threshold) & unlabeled.valid
 
-        def against(logits: Tensor) -> Tensor:
-            return over_valid(F.cross_entropy(logits, pseudo, reduction="none") * sure, unlabeled.valid)
+        def masked_loss(logits: Tensor) -> Tensor:
+            return over_valid(F.cross_entropy(logits, pseudo, reduction="none") * confident, unlabeled.valid)
 
-        loss_views = torch.stack([against(logits) for logits in strong]).mean()
-        loss_unlabeled = self.views * loss_views + self.features * against(perturbed)
+        loss_views = torch.stack([masked_loss(logits) for logits in strong]).mean()
+        loss_unlabeled = self.views * loss_views + self.features * masked_loss(perturbed)
         loss_labeled = labeled_loss(logits_labeled, labeled)
         loss = loss_labeled + loss_unlabeled
         logs = {
             "loss_labeled": loss_labeled.detach(),
             "loss_unlabeled": loss_unlabeled.detach(),
-            "mask_rate": over_valid(sure.float(), unlabeled.valid),
+            "mask_rate": over_valid(confident.float(), unlabeled.valid),
         }
-        seen = strong[0].detach().softmax(dim=1)
-        return Step(loss, logs, PixelEvidence(unlabeled.indices, weak, seen, unlabeled.valid))
+        probs_strong = strong[0].detach().softmax(dim=1)
+        return Step(loss, logs, PixelEvidence(unlabeled.indices, weak, probs_strong, unlabeled.valid))

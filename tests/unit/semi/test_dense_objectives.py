@@ -67,8 +67,8 @@ def batch(
     strong, *others = (weak + 0.5 * torch.randn(weak.shape, generator=generator) for _ in range(views))
     valid = torch.ones(unlabeled, SIDE, SIDE, dtype=torch.bool)
     valid[0, :, :2] = False
-    shown = UnlabeledPixels(np.arange(unlabeled) + 5, weak, strong, valid, tuple(others))
-    return Models(student, teacher), labeled, shown
+    unlabeled_batch = UnlabeledPixels(np.arange(unlabeled) + 5, weak, strong, valid, tuple(others))
+    return Models(student, teacher), labeled, unlabeled_batch
 
 
 def batch_for(name: str, unlabeled: int = 4) -> tuple[DenseObjective, Models, Labeled, UnlabeledPixels]:
@@ -81,7 +81,7 @@ def members(student: nn.Module) -> list[nn.Module]:
 
 
 def supervised_loss(student: nn.Module, labeled: Labeled) -> Tensor:
-    """Of each network that is trained."""
+    """Sum over the networks that are trained."""
     return torch.stack([dice_ce(network(labeled.x), labeled.y) for network in members(student)]).sum()
 
 
@@ -138,7 +138,7 @@ def test_points_and_scribbles_are_learned_by_cross_entropy_alone() -> None:
     assert whole.item() == dice_ce(models.student(labeled.x), labeled.y).item() != loss.item()
 
 
-def test_a_batch_without_a_known_pixel_is_worth_nothing() -> None:
+def test_a_batch_without_a_labeled_pixel_has_no_loss() -> None:
     logits = torch.randn(2, C, SIDE, SIDE, requires_grad=True)
     loss = dice_ce(logits, torch.full((2, SIDE, SIDE), IGNORE))
     loss.backward()  # type: ignore[no-untyped-call]
@@ -158,9 +158,9 @@ def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: 
 
 
 @pytest.mark.parametrize("name", DENSE_OBJECTIVES)
-def test_padding_and_unknown_pixels_change_nothing(name: str) -> None:
-    """Other pixels there give the same loss and the same gradient, to the bit."""
-    found = []
+def test_padding_and_unlabeled_pixels_change_nothing(name: str) -> None:
+    """Other values of these pixels give the same loss and the same gradient."""
+    results = []
     for other in (0.0, 3.0):
         objective, models, labeled, unlabeled = batch_for(name)
         x = torch.where((labeled.y == IGNORE).unsqueeze(1), labeled.x + other, labeled.x)
@@ -169,14 +169,14 @@ def test_padding_and_unknown_pixels_change_nothing(name: str) -> None:
             torch.where(hidden, v + other, v) for v in (unlabeled.weak, unlabeled.strong, *unlabeled.others)
         )
         torch.manual_seed(0)
-        shown = UnlabeledPixels(unlabeled.indices, weak, strong, unlabeled.valid, tuple(others))
-        step = objective.step(models, Labeled(x, labeled.y), shown, 0.7)
+        views = UnlabeledPixels(unlabeled.indices, weak, strong, unlabeled.valid, tuple(others))
+        step = objective.step(models, Labeled(x, labeled.y), views, 0.7)
         step.loss.backward()  # type: ignore[no-untyped-call]
         weight = next(models.student.parameters())
         assert weight.grad is not None
-        found.append((step.loss.item(), weight.grad.clone()))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
-    torch.testing.assert_close(found[0][1], found[1][1])
+        results.append((step.loss.item(), weight.grad.clone()))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
+    torch.testing.assert_close(results[0][1], results[1][1])
 
 
 @pytest.mark.parametrize("name", DENSE_OBJECTIVES)
@@ -188,7 +188,7 @@ def test_without_unlabeled_images_all_are_supervised(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEMI)
 def test_evidence_is_of_the_same_pixels(name: str) -> None:
-    """The student sees single pixels: so what it says of the strong views is known, mixed on the way or not."""
+    """The student sees single pixels, so its predictions on strong views are the same with and without mixing."""
     objective, models, labeled, unlabeled = batch_for(name, unlabeled=5)
     evidence = objective.step(models, labeled, unlabeled, 0.5).evidence
     assert isinstance(evidence, PixelEvidence) and torch.equal(evidence.valid, unlabeled.valid)
@@ -202,7 +202,7 @@ def test_evidence_is_of_the_same_pixels(name: str) -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.7, 0.95])
 @pytest.mark.parametrize("cutmix", [False, True])
 def test_fixmatch_equals_the_slow_reference(threshold: float, cutmix: bool) -> None:
-    """For a student of single pixels mixing changes nothing; so the reference knows nothing of it."""
+    """For a student of single pixels mixing changes nothing, so the reference leaves it out."""
     models, labeled, unlabeled = batch(scale=2.0)
     step = DenseFixMatch(threshold=threshold, weight=0.7, cutmix=cutmix).step(models, labeled, unlabeled, 0.0)
     weak, strong = probs(models.student, unlabeled.weak), probs(models.student, unlabeled.strong)
@@ -227,11 +227,11 @@ def test_cps_equals_the_slow_reference(cutmix: bool, progress: float) -> None:
     total, disagreed = 0.0, 0
     pixels = np.argwhere(unlabeled.valid.numpy())
     for learner, other in ((one, two), (two, one)):
-        said, pseudo = probs(learner, unlabeled.strong), probs(other, unlabeled.weak).argmax(axis=1)
-        own = probs(learner, unlabeled.weak).argmax(axis=1)
+        strong, pseudo = probs(learner, unlabeled.strong), probs(other, unlabeled.weak).argmax(axis=1)
+        weak = probs(learner, unlabeled.weak).argmax(axis=1)
         for u, i, j in pixels:
-            disagreed += own[u, i, j] != pseudo[u, i, j]
-            total -= math.log(said[u, pseudo[u, i, j], i, j]) / len(pixels)
+            disagreed += weak[u, i, j] != pseudo[u, i, j]
+            total -= math.log(strong[u, pseudo[u, i, j], i, j]) / len(pixels)
     supervised = sum(slow_dice_ce(probs(network, labeled.x), labeled.y.numpy()) for network in (one, two))
     ramp = math.exp(-5 * (1 - min(progress / 0.4, 1)) ** 2)
     step = CrossPseudoSupervision(weight=0.7, cutmix=cutmix).step(models, labeled, unlabeled, progress)
@@ -241,21 +241,21 @@ def test_cps_equals_the_slow_reference(cutmix: bool, progress: float) -> None:
 
 @pytest.mark.parametrize("cutmix", [False, True])
 def test_unimatch_equals_the_slow_reference(cutmix: bool) -> None:
-    """The dropped features are those of one draw, which the reference makes again."""
+    """The reference repeats the draw of the dropped features."""
     models, labeled, unlabeled = batch(scale=2.0, views=2)
     objective = UniMatch(threshold=0.7, features=0.3, views=0.6, cutmix=cutmix)
     torch.manual_seed(4)
     step = objective.step(models, labeled, unlabeled, 0.0)
     torch.manual_seed(4)
-    fewer = nn.functional.dropout2d(unlabeled.weak, 0.5)
-    assert not torch.equal(fewer, unlabeled.weak)
+    dropped = nn.functional.dropout2d(unlabeled.weak, 0.5)
+    assert not torch.equal(dropped, unlabeled.weak)
     weak = probs(models.student, unlabeled.weak)
     pixels = np.argwhere(unlabeled.valid.numpy())
     terms = []
-    for view in (unlabeled.strong, *unlabeled.others, fewer):
-        said = probs(models.student, view)
+    for view in (unlabeled.strong, *unlabeled.others, dropped):
+        strong = probs(models.student, view)
         losses = [
-            -math.log(said[u, weak[u, :, i, j].argmax(), i, j]) for u, i, j in pixels if weak[u, :, i, j].max() >= 0.7
+            -math.log(strong[u, weak[u, :, i, j].argmax(), i, j]) for u, i, j in pixels if weak[u, :, i, j].max() >= 0.7
         ]
         terms.append(sum(losses) / len(pixels))
     assert 0 < len(losses) < len(pixels) and len(terms) == 3
@@ -277,7 +277,7 @@ def test_mean_teacher_equals_the_slow_reference() -> None:
 
 @pytest.mark.parametrize("progress", [0.0, 0.2, 1.0])
 def test_ua_mt_equals_the_slow_reference(progress: float) -> None:
-    """Without noise all passes are the same, so the mean over them is the teacher's own answer."""
+    """Without noise all passes are the same, so the mean over them is the teacher's prediction."""
     models, labeled, unlabeled = batch(scale=2.0)
     target, strong = probs(models.teacher, unlabeled.weak), probs(models.student, unlabeled.strong)
     ramp = math.exp(-5 * (1 - min(progress / 0.4, 1)) ** 2)
@@ -325,7 +325,7 @@ def test_cutmix_puts_every_pixel_back(u: int, shape: tuple[int, int]) -> None:
 
 
 def test_cutmix_hides_a_place_from_a_network_that_looks_around() -> None:
-    """With a wide filter mixing matters: so it does take place."""
+    """With a wide filter mixing changes the loss, which shows that it takes place."""
     _, labeled, unlabeled = batch()
     wide = nn.Conv2d(2, C, 5, padding=2)
     both = Models(wide, make_teacher(wide))

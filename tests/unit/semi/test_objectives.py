@@ -17,7 +17,7 @@ from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.base import Labeled, Models, Objective, Unlabeled, align, ramp_linear, ramp_up, running_mean
 from hybrid_al.semi.debiased import Debiased
 from hybrid_al.semi.ema import averaging, make_teacher
-from hybrid_al.semi.evidential import Evidential, misleading
+from hybrid_al.semi.evidential import Evidential, misleading_evidence
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.semi.flexmatch import FlexMatch
 from hybrid_al.semi.freematch import FreeMatch
@@ -54,17 +54,17 @@ def batch(
 
 
 def steps(classes: int, scale: float, n: int = 6) -> tuple[Models, list[tuple[Labeled, Unlabeled]]]:
-    """Some batches of eight from 20 unlabeled samples, at manifest positions 3, 5, ... 41, for one student."""
+    """A student, and batches of eight from 20 unlabeled samples at manifest positions 3, 5, ... 41."""
     models, _, _ = batch(scale=scale, classes=classes)
     generator, rng = torch.Generator().manual_seed(1), np.random.default_rng(1)
-    among, made = np.arange(20) * 2 + 3, []
+    all_indices, batches = np.arange(20) * 2 + 3, []
     for _ in range(n):
         y = torch.randint(min(classes, 2), (6,), generator=generator)  # two classes alone, and not evenly
         labeled = Labeled(torch.randn(6, DIM, generator=generator), y)
         weak = torch.randn(8, DIM, generator=generator)
         strong = weak + 0.5 * torch.randn(8, DIM, generator=generator)
-        made.append((labeled, Unlabeled(rng.choice(among, 8, replace=False), weak, strong, among)))
-    return models, made
+        batches.append((labeled, Unlabeled(rng.choice(all_indices, 8, replace=False), weak, strong, all_indices)))
+    return models, batches
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -182,17 +182,17 @@ def test_pi_model_equals_the_slow_reference_and_teaches_by_both_views() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tsa", "grown"), [("none", None), ("linear", 0.4), ("log", 1 - math.exp(-2)), ("exp", math.exp(-3))]
+    ("tsa", "growth"), [("none", None), ("linear", 0.4), ("log", 1 - math.exp(-2)), ("exp", math.exp(-3))]
 )
-def test_uda_equals_the_slow_reference(tsa: Literal["none", "linear", "log", "exp"], grown: float | None) -> None:
+def test_uda_equals_the_slow_reference(tsa: Literal["none", "linear", "log", "exp"], growth: float | None) -> None:
     models, labeled, unlabeled = batch(scale=1.0)
-    on_labels = logits(models.student, labeled.x)
-    supervised = cross_entropy(on_labels, labeled.y)
-    if grown is not None:
-        own = [p[c] for p, c in zip(softmax(on_labels), labeled.y.tolist(), strict=True)]
-        kept = [p for p in own if p <= 1 / CLASSES + grown * (1 - 1 / CLASSES)]
-        assert 0 < len(kept) < len(own)
-        supervised = -sum(math.log(p) for p in kept) / len(kept)
+    logits_labeled = logits(models.student, labeled.x)
+    supervised = cross_entropy(logits_labeled, labeled.y)
+    if growth is not None:
+        probs = [p[c] for p, c in zip(softmax(logits_labeled), labeled.y.tolist(), strict=True)]
+        counted = [p for p in probs if p <= 1 / CLASSES + growth * (1 - 1 / CLASSES)]
+        assert 0 < len(counted) < len(probs)
+        supervised = -sum(math.log(p) for p in counted) / len(counted)
     total, open_ = 0.0, 0
     weak, strong = (logits(models.student, v) for v in (unlabeled.weak, unlabeled.strong))
     for w, s in zip(weak, strong, strict=True):
@@ -270,21 +270,21 @@ def test_freematch_equals_the_slow_reference_over_several_steps(classes: int) ->
         for k in range(classes):
             mean[k] = 0.6 * mean[k] + 0.4 * sum(w[k] for w in weak) / 8
             histogram[k] = 0.6 * histogram[k] + 0.4 * sum(w.argmax() == k for w in weak) / 8
-        chosen = [w.max() >= overall * mean[w.argmax()] / mean.max() for w in weak]
-        total = -sum(math.log(s[w.argmax()]) for w, s, ok in zip(weak, strong, chosen, strict=True) if ok) / 8
-        counted = [s for s, ok in zip(strong, chosen, strict=True) if ok]
+        mask = [w.max() >= overall * mean[w.argmax()] / mean.max() for w in weak]
+        total = -sum(math.log(s[w.argmax()]) for w, s, ok in zip(weak, strong, mask, strict=True) if ok) / 8
+        counted = [s for s, ok in zip(strong, mask, strict=True) if ok]
         ratio = {}
         for k in {int(s.argmax()) for s in counted}:
             ratio[k] = np.mean([s[k] for s in counted]) / np.mean([s.argmax() == k for s in counted])
         expected = mean / histogram / (mean / histogram).sum()
         fairness = sum(expected[k] * math.log(r / sum(ratio.values())) for k, r in ratio.items())
         step = FreeMatch(decay=0.6, fairness=0.3, weight=0.7).step(models, labeled, unlabeled, 0.0)
-        assert step.logs["mask_rate"].item() == sum(chosen) / 8
+        assert step.logs["mask_rate"].item() == sum(mask) / 8
         assert step.logs["loss_unlabeled"].item() == pytest.approx(total, rel=1e-5)
         assert step.logs["loss_fairness"].item() == pytest.approx(fairness, rel=1e-4, abs=1e-6)
         supervised = cross_entropy(logits(models.student, labeled.x), labeled.y)
         assert step.loss.item() == pytest.approx(supervised + 0.7 * total + 0.3 * fairness, rel=1e-4)
-        rates.append(sum(chosen))
+        rates.append(sum(mask))
     assert 0 < min(rates) < 8
 
 
@@ -338,8 +338,8 @@ def test_mixmatch_equals_the_slow_reference_on_embeddings_and_images(shape: tupl
     shares, order = rng.beta(0.75, 0.75, 14), rng.permutation(14)
     on_labels, others = [], []
     for i, j in enumerate(order):
-        own = max(shares[i], 1 - shares[i])
-        p, target = answer(own * x[i] + (1 - own) * x[j]), own * y[i] + (1 - own) * y[j]
+        share = max(shares[i], 1 - shares[i])
+        p, target = answer(share * x[i] + (1 - share) * x[j]), share * y[i] + (1 - share) * y[j]
         if i < 6:
             on_labels.append(-sum(t * math.log(q) for t, q in zip(target, p, strict=True)))
         else:
@@ -435,7 +435,7 @@ def test_a_closed_mask_leaves_the_labels_alone(name: str) -> None:
 @pytest.mark.parametrize("classes", [2, 3, 9])
 @pytest.mark.parametrize("name", SEMI)
 def test_odd_batches_give_finite_losses_and_gradients(name: str, classes: int, unlabeled: int, scale: float) -> None:
-    """Labels of one class alone, a single unlabeled sample, answers without any doubt; over several steps."""
+    """Labels of one class alone, a single unlabeled sample, certain predictions; over several steps."""
     models, labeled, others = batch(scale=scale, classes=classes, unlabeled=unlabeled)
     labeled = Labeled(labeled.x, torch.full((6,), classes - 1))
     for progress in (0.0, 0.5, 1.0):
@@ -521,15 +521,15 @@ def test_teacher_averages_parameters_and_statistics_and_copies_counters() -> Non
 @pytest.mark.parametrize("scale", [0.5, 3.0])
 def test_evidential_equals_the_slow_reference(scale: float) -> None:
     models, labeled, unlabeled = batch(scale=scale)
-    said = logits(models.student, labeled.x)
+    rows = logits(models.student, labeled.x)
     supervised = penalty = 0.0
-    for row, y in zip(said, labeled.y.tolist(), strict=True):
+    for row, y in zip(rows, labeled.y.tolist(), strict=True):
         alpha = np.exp(row)
-        supervised += (math.log(alpha.sum()) - math.log(alpha[y])) / len(said)  # negative log marginal likelihood
+        supervised += (math.log(alpha.sum()) - math.log(alpha[y])) / len(rows)  # negative log marginal likelihood
         alpha[y] = 1
         alpha = np.maximum(alpha, 1)
         wrong, flat = (torch.distributions.Dirichlet(torch.from_numpy(a)) for a in (alpha, np.ones_like(alpha)))
-        penalty += torch.distributions.kl_divergence(wrong, flat).item() / len(said)
+        penalty += torch.distributions.kl_divergence(wrong, flat).item() / len(rows)
     for progress, ramp in ((0.0, 0.0), (0.1, 0.25), (0.4, 1.0), (1.0, 1.0)):
         step = Evidential(weight=2.0, rampup=0.4).step(models, labeled, unlabeled, progress)
         assert step.loss.item() == pytest.approx(supervised + 2 * ramp * penalty, rel=1e-4)
@@ -539,7 +539,7 @@ def test_evidential_equals_the_slow_reference(scale: float) -> None:
 def test_evidential_penalty_pulls_wrong_evidence_to_none() -> None:
     y = torch.tensor([0, 0, 0])
     at = torch.tensor([[2.0, 3.0, -4.0], [50.0, 0.0, 0.0], [0.0, 1000.0, -1000.0]], requires_grad=True)
-    value = misleading(at, y)
+    value = misleading_evidence(at, y)
     value.sum().backward()  # type: ignore[no-untyped-call]
     assert at.grad is not None and torch.isfinite(value).all() and torch.isfinite(at.grad).all()
     assert at.grad[0, 0] == 0 == at.grad[0, 2] and at.grad[0, 1] > 0  # down to alpha = 1, and no further
@@ -547,7 +547,7 @@ def test_evidential_penalty_pulls_wrong_evidence_to_none() -> None:
 
 
 def test_ramps_against_their_curves() -> None:
-    """Of nothing there is no ramp; otherwise the curve rises to 1 at its end and stays there."""
+    """A ramp of length 0 is 1 throughout; any other rises to 1 at its end and stays there."""
     for t in (0.0, 0.1, 0.2, 0.35, 0.4, 0.9):
         assert ramp_up(t, 0.4) == pytest.approx(math.exp(-5 * (1 - t / 0.4) ** 2) if t < 0.4 else 1)
         assert ramp_linear(t, 0.4, 0.2) == pytest.approx(np.interp(t, [0.2, 0.4], [0, 1]))

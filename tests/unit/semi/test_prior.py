@@ -37,10 +37,10 @@ def test_propagation_equals_the_dense_solution(k: int) -> None:
         y[i, truth[i]] = 1
     z = np.linalg.solve(np.eye(n) - 0.99 * scaled, y)
     reached = z.sum(axis=1) > 1e-9
-    found = propagate(vectors, truth[:5], 3, neighbours=k)
-    np.testing.assert_allclose(found[reached], z[reached] / z[reached].sum(axis=1, keepdims=True), atol=1e-5)
-    np.testing.assert_allclose(found[~reached], 1 / 3)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
+    shares = propagate(vectors, truth[:5], 3, neighbours=k)
+    np.testing.assert_allclose(shares[reached], z[reached] / z[reached].sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(shares[~reached], 1 / 3)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
 
 
 def test_one_label_a_cluster_is_enough_and_certainty_and_class_size_weigh() -> None:
@@ -61,13 +61,13 @@ def test_one_label_a_cluster_is_enough_and_certainty_and_class_size_weigh() -> N
 def test_what_is_mixed_in_comes_last_and_by_weight() -> None:
     prior = Prior(np.asarray([50, 60, 70]), np.asarray([2, 1, 0]), np.asarray([0.75, 0.25, 0.0]))
     labeled, targets, rng = np.arange(4), np.zeros(4, dtype=np.int64), np.random.default_rng(0)
-    drawn = [prior.mixed_in(labeled, targets, 3, rng) for _ in range(400)]
-    assert all(rows[0] == 0 and y[0] == 0 and len(rows) == 4 for rows, y in drawn)
-    rest = np.concatenate([rows[1:] for rows, _ in drawn])
-    assert set(rest.tolist()) == {50, 60} and np.mean(rest == 50) == pytest.approx(0.75, abs=0.04)
-    assert all(y[i] == {50: 2, 60: 1}[int(rows[i])] for rows, y in drawn for i in (1, 2, 3))
+    batches = [prior.mix_into(labeled, targets, 3, rng) for _ in range(400)]
+    assert all(rows[0] == 0 and y[0] == 0 and len(rows) == 4 for rows, y in batches)
+    prior_rows = np.concatenate([rows[1:] for rows, _ in batches])
+    assert set(prior_rows.tolist()) == {50, 60} and np.mean(prior_rows == 50) == pytest.approx(0.75, abs=0.04)
+    assert all(y[i] == {50: 2, 60: 1}[int(rows[i])] for rows, y in batches for i in (1, 2, 3))
     for count, source in ((0, prior), (3, Prior(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)))):
-        assert source.mixed_in(labeled, targets, count, rng)[0] is labeled
+        assert source.mix_into(labeled, targets, count, rng)[0] is labeled
 
 
 def test_corners() -> None:

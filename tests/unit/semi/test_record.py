@@ -19,7 +19,7 @@ N, C, SIDE, DECAY = 6, 3, 5, 0.8
 
 def visits(count: int) -> list[PixelEvidence]:
     """Evidence of rows 1, 2 and 4; row 4 has padding and comes twice, the others at every visit."""
-    rng, found = np.random.default_rng(0), []
+    rng, evidence = np.random.default_rng(0), []
     for visit in range(count):
         rows = np.asarray([1, 4, 2] if visit < 2 else [2, 1])
         weak, strong = (
@@ -28,8 +28,8 @@ def visits(count: int) -> list[PixelEvidence]:
         )
         valid = torch.ones(len(rows), SIDE, SIDE, dtype=torch.bool)
         valid[torch.from_numpy(rows == 4), :2] = False
-        found.append(PixelEvidence(rows, weak, strong, valid))
-    return found
+        evidence.append(PixelEvidence(rows, weak, strong, valid))
+    return evidence
 
 
 def slow_reduce(values: np.ndarray, label: np.ndarray, valid: np.ndarray, reduction: Reduction) -> float:
@@ -41,7 +41,7 @@ def slow_reduce(values: np.ndarray, label: np.ndarray, valid: np.ndarray, reduct
 
 @pytest.mark.parametrize("reduction", [Mean(), Sum(), Foreground()])
 def test_the_record_equals_a_slow_reference(reduction: Reduction) -> None:
-    recorder, seen = MapRecorder(N, C, reduction, Recording(decay=DECAY)), dict[int, list[list[float]]]()
+    recorder, visits_of_row = MapRecorder(N, C, reduction, Recording(decay=DECAY)), dict[int, list[list[float]]]()
     areas = dict[int, np.ndarray]()
     for evidence in visits(4):
         recorder.add(evidence)
@@ -52,23 +52,23 @@ def test_the_record_equals_a_slow_reference(reduction: Reduction) -> None:
             evidence.valid.numpy(),
             strict=True,
         ):
-            label, sure = w.argmax(axis=0), w.max(axis=0)
+            label, confidence = w.argmax(axis=0), w.max(axis=0)
             bits = jensen_shannon(w.reshape(C, -1).T, s.reshape(C, -1).T).reshape(SIDE, SIDE)
             area = np.asarray([(label[v] == c).mean() for c in range(C)])
-            flipped = float(np.abs(area - areas[row]).sum() / 2) if row in areas else np.nan
+            flip = float(np.abs(area - areas[row]).sum() / 2) if row in areas else np.nan
             areas[row] = area
-            maps = [label != s.argmax(axis=0), 1 - sure, bits, sure < THRESHOLD]
-            seen.setdefault(row, []).append([*(slow_reduce(m, label, v, reduction) for m in maps), flipped])
+            maps = [label != s.argmax(axis=0), 1 - confidence, bits, confidence < THRESHOLD]
+            visits_of_row.setdefault(row, []).append([*(slow_reduce(m, label, v, reduction) for m in maps), flip])
     record = recorder.record()
     assert record.seen.tolist() == [0, 4, 4, 0, 2, 0] and (record.pseudo_label == -1).all()
-    for row, found in seen.items():
-        values = np.asarray(found)
+    for row, numbers in visits_of_row.items():
+        values = np.asarray(numbers)
         weights = DECAY ** np.arange(len(values))[::-1]
-        disagreed, doubt, bits, below = (values[:, :4] * weights[:, None]).sum(axis=0) / weights.sum()
+        disagreement, doubt, bits, below = (values[:, :4] * weights[:, None]).sum(axis=0) / weights.sum()
         flips = (values[1:, 4] * weights[1:]).sum() / weights[1:].sum()
-        expected = [1 - disagreed, 1 - doubt, flips, bits, 1 - below]
-        kept = [record.agreement, record.confidence, record.flips, record.divergence, record.above]
-        np.testing.assert_allclose([k[row] for k in kept], expected, atol=1e-5)
+        expected = [1 - disagreement, 1 - doubt, flips, bits, 1 - below]
+        arrays = [record.agreement, record.confidence, record.flips, record.divergence, record.above]
+        np.testing.assert_allclose([array[row] for array in arrays], expected, atol=1e-5)
     uncertainty = record.uncertainty()
     assert ((uncertainty >= 0) & (uncertainty <= 1)).all() and len(set(uncertainty[[1, 2, 4]].tolist())) == 3
 
