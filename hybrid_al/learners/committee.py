@@ -1,7 +1,8 @@
 """The networks of a learner: trained member by member, as a file, and as the start of the next round.
 
-A member of a committee is a teacher: one of a training of its own (`Schedule.members`), or of the end of a cycle of one
-(`Schedule.cycles`). The first is the teacher of the first training; the others come training by training.
+A member of a committee is a teacher: of a training of its own (`Schedule.members`), or at the end of a cycle of a
+training (`Schedule.cycles`). The first member is the teacher of the first training; the others follow in the order of
+their trainings.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ Network = TypeVar("Network", bound=nn.Module)
 Result = TypeVar("Result")
 
 Train = Callable[[Network, int, int, Log], tuple[Network, tuple[Network, ...], Result]]
-"""(untrained network, number of the member, its seed, log) -> its teacher, snapshots, and what else came of it; the
-network itself is trained in place."""
+"""(untrained network, number of the member, its seed, log) -> its teacher, snapshots, and a further result; the network
+itself is trained in place."""
 
 
 @dataclass(frozen=True)
 class Networks(Generic[Network]):
-    """What a fit leaves, in eval mode: student and teacher of its first training, and the other members."""
+    """The networks of a fit, in eval mode: student and teacher of its first training, and the other members."""
 
     student: Network
     teacher: Network
@@ -37,14 +38,14 @@ class Networks(Generic[Network]):
 
     @property
     def members(self) -> tuple[Network, ...]:
-        """Who answers: the teacher, and the rest of the committee where there is one."""
+        """The networks that predict: the teacher, and the other members of a committee."""
         return (self.teacher, *self.others)
 
     def save(self, path: Path) -> None:
-        """Write all as one file of safetensors."""
-        parts = {"student": self.student, "teacher": self.teacher}
-        parts |= {f"member{m}": network for m, network in enumerate(self.others)}
-        save_weights(path, {k: v for name, m in parts.items() for k, v in prefixed(name, m.state_dict()).items()})
+        """Write all networks as one file of safetensors."""
+        networks = {"student": self.student, "teacher": self.teacher}
+        networks |= {f"member{m}": network for m, network in enumerate(self.others)}
+        save_weights(path, {k: v for name, m in networks.items() for k, v in prefixed(name, m.state_dict()).items()})
 
     @classmethod
     def load(cls, path: Path, make: Callable[[], Network], schedule: Schedule) -> Networks[Network]:
@@ -74,16 +75,17 @@ def train_members(
     log: Log,
     previous: Path | None,
 ) -> tuple[Networks[Network], Result]:
-    """Train all members, each from a network of its own; all of them, and what else came of the first training.
+    """Train all members, each from its own network; returns the networks, and the result of the first training.
 
-    The first has the seed of the round and the log, the others have seeds of their own, derived for a `purpose`.
+    The first member has the seed of the round and the log. The others are not logged; their seeds are derived for a
+    `purpose`.
     """
     students, teachers, results = list[Network](), list[Network](), list[Result]()
     for member in range(schedule.members):
-        own, told = (derive_seed(seed, purpose, member), _unheard) if member else (seed, log)
-        network = make(own)
-        go_on(network, member, schedule, previous)
-        teacher, snapshots, result = train(network, member, own, told)
+        member_seed, member_log = (derive_seed(seed, purpose, member), _no_log) if member else (seed, log)
+        network = make(member_seed)
+        warm_start(network, member, schedule, previous)
+        teacher, snapshots, result = train(network, member, member_seed, member_log)
         students.append(network)
         teachers += [*snapshots, teacher] if member else [teacher, *snapshots]
         results.append(result)
@@ -91,12 +93,12 @@ def train_members(
     return Networks(students[0].eval(), first, tuple(others)), results[0]
 
 
-def _unheard(values: Mapping[str, float], step: int) -> None:
-    """The log of a training that nobody follows."""
+def _no_log(values: Mapping[str, float], step: int) -> None:
+    """The log of a training that is not logged."""
 
 
-def go_on(network: nn.Module, member: int, schedule: Schedule, previous: Path | None) -> None:
-    """Give a network the weights that its training ended the last round with, where the schedule says so."""
+def warm_start(network: nn.Module, member: int, schedule: Schedule, previous: Path | None) -> None:
+    """Load the weights of this member at the end of the last round, where the schedule starts from them."""
     if schedule.start == "last" and previous is not None:
         file, last = previous / "model.safetensors", (member + 1) * schedule.cycles - 2
         load_into(network, without_prefix(f"member{last}" if member else "teacher", load_weights(file)), file)

@@ -1,4 +1,4 @@
-"""Learner `finetune`: the whole network learns, from the stage-0 weights anew in each round."""
+"""Learner `finetune`: the whole network learns, in each round anew from the stage-0 weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .network import Foundation, NetworkLearner, learner_over
 @dataclass(frozen=True)
 @hyperparameters
 class Finetune:
-    """Settings of the learner; `dropout` on the features is also what stochastic passes draw from."""
+    """Settings of the learner; stochastic passes use the same `dropout` on the features."""
 
     dropout: Decay = 0.2
 

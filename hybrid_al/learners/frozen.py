@@ -33,17 +33,17 @@ from .predict import embed
 class Frozen:
     """Settings of the learner: how many views of each image are embedded once, and the dropout on them.
 
-    weak_views 0: the plain embedding is the weak view, so the head is trained on what it will be asked about. On
-    malaria (val, 10 TypiClust labels) that gave 0.854 and 0.862 with two encoders, three weak views 0.829 and 0.850.
-    Queries that compare weak views (`tta_...`) have as many as they ask for: embedded at the first query, then cached.
+    weak_views 0: the plain embedding is the weak view, so the head is trained on the embeddings that it predicts from.
+    On malaria (val, 10 TypiClust labels) that gave 0.854 and 0.862 with two encoders, three weak views 0.829 and 0.850.
+    Queries that compare weak views (`tta_...`) get as many as they need: embedded at the first query, then cached.
     """
 
     weak_views: Whole = 0
     strong_views: Count = 6
     dropout: Decay = 0.2
 
-    # strong decay, as a few labels cannot fix 512 weights a class: with 1e-2 in its place more labels made malaria
-    # worse (val); measured in benchmarks/RESULTS.md, "Choices made on val"
+    # strong decay, for a few labels cannot determine 512 weights a class: with 1e-2 more labels made malaria
+    # worse (val); see benchmarks/RESULTS.md, "Choices made on val"
     schedule: ClassVar[Schedule] = Schedule(steps=300, min_steps=200, lr_head=3e-3, weight_decay=30.0, ratio=7)
     frozen: ClassVar[bool] = True
 
@@ -52,8 +52,8 @@ class Frozen:
         plain = np.asarray(base.embeddings.vectors, dtype=np.float32)
         weak = cached_views(base, base.views.weak, self.weak_views)
         strong = cached_views(base, base.views.strong, self.strong_views)
-        seen = cache(partial(cached_views, base, base.views.weak))
-        inputs = EmbeddingInputs(plain, weak, strong, base.device, seen)
+        weak_by_count = cache(partial(cached_views, base, base.views.weak))
+        inputs = EmbeddingInputs(plain, weak, strong, base.device, weak_by_count)
         mean = torch.from_numpy(plain[base.pool].mean(axis=0))
         std = torch.from_numpy(plain[base.pool].std(axis=0))
         return learner_over(base, lambda: Standardize(mean, std), inputs, objective, schedule, dropout=self.dropout)
@@ -62,16 +62,16 @@ class Frozen:
 def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray:
     """Embeddings (count, N, D) float16 of `count` views of each pool image; rows outside the pool hold zeros.
 
-    Memory-mapped from a file named by what it was made from: encoder, images, policy, pool and count. The views are
-    drawn from a fixed seed, so every run over the same encoder shares them.
+    Memory-mapped from a file named by a hash of encoder, images, policy, pool and count. The views are drawn from a
+    fixed seed, so all runs with the same encoder share them.
     """
     pool = hashlib.sha256(base.pool.tobytes()).hexdigest()
-    made_from = f"{base.embeddings.encoder}/{base.store.digest}/{policy}/{count}/{pool}/v1"
+    origin = f"{base.embeddings.encoder}/{base.store.digest}/{policy}/{count}/{pool}/v1"
     if count == 0:
         return np.zeros((0, *base.embeddings.vectors.shape), dtype=np.float16)
-    path = base.cache / f"views-{hashlib.sha256(made_from.encode()).hexdigest()[:24]}.npy"
+    path = base.cache / f"views-{hashlib.sha256(origin.encode()).hexdigest()[:24]}.npy"
     base.cache.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path.with_suffix(".lock")):  # of two runs that start at once, one makes it
+    with filelock.FileLock(path.with_suffix(".lock")):  # of two runs that start at once, one writes the file
         if sealed(path) is None:
             if path.with_suffix(".json").is_file():
                 print(f"{path}: damaged; the views are embedded again", file=sys.stderr)
@@ -80,8 +80,8 @@ def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray
             _embed_views(base.encoder, ImageInputs(base.store, views, base.device), base.pool, count, temporary)
             temporary.replace(path)
             seal(path)
-    cached: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return cached
+    vectors: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return vectors
 
 
 def _embed_views(encoder: Encoder, inputs: ImageInputs, pool: IntArray, count: int, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a network's last layer would learn from an image if its own prediction were true: BADGE's vector of masks."""
+"""Gradients of a network's last layer with its own prediction as the label: BADGE's vectors for masks."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ def last_layer_gradients(networks: Sequence[Segmenter], images: Tensor, valid: T
     """Gradients (B, G) of `dice_ce` in the weights of the last convolution, of networks in eval mode, side by side.
 
     images (B, C, H, W); valid (B, H, W) is False in padding. The label of a pixel is the class most probable in the
-    mean over the networks. As the survey's code does BADGE on masks: cross-entropy and Dice with the own prediction as
-    label, one vector an image; without the bias. It is a sum over pixels of outer products, error times what the
-    convolution sees, so unlike that of a sample with one class it has no two factors to be kept by. So it is kept
-    whole: G = classes x channels x side^2 numbers of each network, which is 1152 bytes an image for two classes, 16
-    channels and a side of 3. Feature maps live for a block of images on the device, the graph for one image.
+    mean over the networks. This is BADGE on masks as in the survey's code: cross-entropy and Dice with the prediction
+    as label, one vector an image; without the bias. The gradient is a sum over pixels of outer products, error times
+    input of the convolution. Unlike that of a sample with one class it has no two factors, so it is stored in full:
+    G = classes x channels x side^2 numbers of each network, or 1152 bytes an image for two classes, 16 channels and a
+    side of 3. The device holds the feature maps of a block of images, and the graph of one image.
     """
     size = images.shape[-2:]
-    decoded = [network.decoded(images) for network in networks]
-    said = sum(network.classify(seen, size).softmax(dim=1) for network, seen in zip(networks, decoded, strict=True))
-    assert isinstance(said, Tensor)
-    labels = said.argmax(dim=1).where(valid, valid.new_full((), IGNORE, dtype=torch.long))
-    found = [
-        torch.stack([_gradient(network, seen[i : i + 1], labels[i : i + 1]) for i in range(len(images))])
-        for network, seen in zip(networks, decoded, strict=True)
+    feature_maps = [network.decoded(images) for network in networks]
+    probs = sum(
+        network.classify(features, size).softmax(dim=1)
+        for network, features in zip(networks, feature_maps, strict=True)
+    )
+    assert isinstance(probs, Tensor)
+    labels = probs.argmax(dim=1).where(valid, valid.new_full((), IGNORE, dtype=torch.long))
+    gradients = [
+        torch.stack([_gradient(network, features[i : i + 1], labels[i : i + 1]) for i in range(len(images))])
+        for network, features in zip(networks, feature_maps, strict=True)
     ]
-    return torch.cat(found, dim=1)
+    return torch.cat(gradients, dim=1)
 
 
 def _gradient(network: Segmenter, decoded: Tensor, labels: Tensor) -> Tensor:

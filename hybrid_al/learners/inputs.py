@@ -1,4 +1,4 @@
-"""What a training of masks reads: views of images with what is known of their pixels."""
+"""Inputs of a training on masks: views of images with the labels of their pixels."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..semi.dense.base import LabeledPixels, UnlabeledPixels
 from ..semi.dense.boxes import lines
 
 Boxes = Mapping[int, IntArray]
-"""Sample -> the boxes around its structures (n, 5)."""
+"""Sample -> boxes around its structures (n, 5): class, top, left, bottom, right."""
 
 MaskBatch = tuple[IntArray, LabeledPixels, UnlabeledPixels | None]
 
 
 @dataclass(frozen=True)
 class MaskInputs:
-    """Images (B, C, H, W) with what is known of their pixels, viewed on the device.
+    """Views of images (B, C, H, W) with the labels of their pixels, on the device.
 
-    sizes (N, 2) height and width of the images in their own pixels: beyond them lies padding; `regions` where training
-    records its views of parts of images, which it must then know.
+    sizes    (N, 2) height and width of the images in their own pixels, from which the padding follows
+    regions  those whose parts the consistency record is about; None: it is about whole images
     """
 
     store: ImageStore
@@ -38,28 +38,28 @@ class MaskInputs:
     regions: Regions | None = None
 
     def plain(self, indices: IntArray) -> tuple[Tensor, Tensor]:
-        """Images without augmentation, and which of their pixels (B, H, W) are no padding."""
-        shown = torch.from_numpy(inside(self.sizes[indices], self.store.size))
-        return self.store.batch(indices).to(self.device), shown.to(self.device)
+        """Images without augmentation, and masks (B, H, W) that are False in padding."""
+        valid = torch.from_numpy(inside(self.sizes[indices], self.store.size))
+        return self.store.batch(indices).to(self.device), valid.to(self.device)
 
     def labeled(
         self, indices: IntArray, masks: MaskStore, generator: torch.Generator, extent: bool, boxes: Boxes | None = None
     ) -> LabeledPixels:
-        """Fresh weak views with their label maps (B, H, W); `extent` and `boxes` as in `LabeledPixels`."""
+        """New weak views with their label maps (B, H, W); `extent` and `boxes` as in `LabeledPixels`."""
         images, _ = self.plain(indices)
         maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
         if boxes is None:
             return LabeledPixels(*self.views.labeled(images, maps, generator), extent)
-        own = torch.arange(maps[0].numel(), device=self.device).view(maps.shape[1:]).expand(maps.shape)
-        views, place = self.views.labeled(images, own, generator)
+        positions = torch.arange(maps[0].numel(), device=self.device).view(maps.shape[1:]).expand(maps.shape)
+        views, place = self.views.labeled(images, positions, generator)
         y = maps.flatten(1).gather(1, place.flatten(1)).view(maps.shape)
         return LabeledPixels(views, y, extent, lines(place, [boxes[i] for i in indices.tolist()], self.store.size))
 
     def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
-        """Fresh weak views, and `strong` strong ones."""
-        images, known = self.plain(indices)
+        """New weak views, and `strong` strong ones."""
+        images, valid = self.plain(indices)
         if self.regions is None:
-            weak, (first, *others), valid = self.views.unlabeled(images, known, generator, strong)
+            weak, (first, *others), valid = self.views.unlabeled(images, valid, generator, strong)
             return UnlabeledPixels(indices, weak, first, valid, tuple(others))
         weak, (first, *others), parts = self.views.unlabeled(images, self.parts(indices), generator, strong)
         return UnlabeledPixels(indices, weak, first, parts != IGNORE, tuple(others), parts)

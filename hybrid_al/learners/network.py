@@ -1,4 +1,4 @@
-"""The learner behind both `finetune` and `frozen`: they differ in what the network is and what it reads."""
+"""The learner behind `finetune` and `frozen`, which differ in their network and its inputs."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ MIN_VISITS = 2
 
 @dataclass(frozen=True)
 class Foundation:
-    """What the data and stage 0 give a learner to build on.
+    """Data and results of stage 0 that a learner builds on.
 
-    embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache` keeps
-    what is made once and shared by runs. multilabel: the classes do not exclude each other.
+    embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache`: folder of
+    files that runs share. multilabel: the classes do not exclude each other.
     """
 
     encoder: Encoder
@@ -51,18 +51,18 @@ class Foundation:
     multilabel: bool = False
 
     def targets(self, labels: LabelStore) -> IntArray:
-        """What is learned of the labeled samples: classes (K,), or labels (K, L)."""
+        """Training targets of the labeled samples: classes (K,), or labels (K, L)."""
         return labels.label_targets(self.classes) if self.multilabel else labels.class_targets()
 
 
 class NetworkLearner:
-    """A `Learner`: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
+    """A `Learner`: `make(seed)` gives the untrained network of a round, `inputs` the views that it trains on.
 
-    pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; embeddings of stage 0, for
-    prior pseudo-labels; targets: what is learned of the labeled samples, classes (K,) or labels (K, L).
+    pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; embeddings of stage
+    0, for prior pseudo-labels; targets: of the labeled samples, classes (K,) or labels (K, L).
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
 
-    A committee (`Schedule.members`, `Schedule.cycles`) answers in the place of passes with dropout; features and head,
+    Predictions of a committee (`Schedule.members`, `Schedule.cycles`) replace passes with dropout. Features and head,
     the consistency record and the student are those of its first member, at the end of its training.
     """
 
@@ -90,29 +90,29 @@ class NetworkLearner:
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
         sets = self._sets(labels, np.ones(len(labels.labeled), dtype=np.bool_))
-        done = self._learn(sets, seed, log, previous)
+        result = self._learn(sets, seed, log, previous)
         passes = 0
-        if (done.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
-            passes = top_up(done, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
-        consistency = done.recorder.record().following(previous)
-        return FitResult({**done.metrics, "train/top_up_passes": float(passes)}, consistency)
+        if (result.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
+            passes = top_up(result, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
+        consistency = result.recorder.record().following(previous)
+        return FitResult({**result.metrics, "train/top_up_passes": float(passes)}, consistency)
 
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
-        """Train all members, who answer from then on; the fit of the first."""
+        """Train all members, which predict from then on; returns the fit of the first."""
 
         def train(network: Classifier, _: int, seed: int, log: Log) -> tuple[Classifier, tuple[Classifier, ...], Fit]:
-            done = fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
-            return done.teacher, done.snapshots, done
+            result = fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+            return result.teacher, result.snapshots, result
 
-        self.networks, done = train_members(
+        self.networks, first = train_members(
             self.make, train, self.schedule, purpose="member", seed=seed, log=log, previous=previous
         )
-        return done
+        return first
 
-    def _sets(self, labels: LabelStore, kept: BoolArray) -> Sets:
-        """What is trained on where only the `kept` (K,) of the labeled samples are shown."""
+    def _sets(self, labels: LabelStore, mask: BoolArray) -> Sets:
+        """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
-        labeled, targets = labels.labeled[kept], self.targets(labels)[kept]
+        labeled, targets = labels.labeled[mask], self.targets(labels)[mask]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
@@ -124,21 +124,21 @@ class NetworkLearner:
         """See `Learner.predict`."""
         networks = of_last_fit(self.networks, "predict")
         samples = 1 if networks.others else samples
-        said = [
+        predictions = [
             predict(network, self.inputs, indices, samples=samples, views=views, seed=seed_of(network.head.weight))
             for network in networks.members
         ]
-        return said[0] if len(said) == 1 else _together(zip(*said, strict=True))
+        return predictions[0] if len(predictions) == 1 else _join(zip(*predictions, strict=True))
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
-        """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
+        """See `Learner.held_out`; from the weights of stage 0, and without held-out samples as unlabeled ones."""
         seed, targets = derive_seed(seed, "fit", round), self.targets(labels)
         fold = dealt(targets, folds, derive(seed, "folds"))
         answers: dict[int, FloatArray] = {}
         for k in range(fold.max() + 1):
-            apart = copy.copy(self)  # the networks of the last fit stay where they are
-            apart._learn(self._sets(labels, fold != k), derive_seed(seed, "fold", k), lambda *_: None)
-            for batch in apart.predict(labels.labeled[fold == k]):
+            learner = copy.copy(self)  # the networks of the last fit stay where they are
+            learner._learn(self._sets(labels, fold != k), derive_seed(seed, "fold", k), lambda *_: None)
+            for batch in learner.predict(labels.labeled[fold == k]):
                 answers |= dict(zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True))
         return np.stack([answers[i] for i in labels.labeled.tolist()]), targets
 
@@ -160,12 +160,12 @@ def learner_over(
     *,
     dropout: float,
 ) -> NetworkLearner:
-    """A learner whose network is, in each round anew, a `body` that gives features (B, D), and a head on them."""
+    """A learner whose network in each round is a new `body`, which gives features (B, D), and a head on them."""
     dim = base.embeddings.vectors.shape[1]
 
     def make(seed: int) -> Classifier:
-        made = Classifier(body(), dim, base.classes, dropout=dropout, seed=seed, multilabel=base.multilabel)
-        return made.to(base.device)
+        network = Classifier(body(), dim, base.classes, dropout=dropout, seed=seed, multilabel=base.multilabel)
+        return network.to(base.device)
 
     return NetworkLearner(
         make,
@@ -179,7 +179,7 @@ def learner_over(
     )
 
 
-def _together(said: Iterable[tuple[PredictionBatch, ...]]) -> Iterator[PredictionBatch]:
+def _join(predictions: Iterable[tuple[PredictionBatch, ...]]) -> Iterator[PredictionBatch]:
     """Batches of all members as one: their probabilities side by side (B, members * views, C), the first's features."""
-    for batches in said:
+    for batches in predictions:
         yield replace(batches[0], probs=np.concatenate([batch.probs for batch in batches], axis=1))

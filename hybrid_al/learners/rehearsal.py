@@ -1,4 +1,4 @@
-"""A few steps of training on noise, to know how long they take before there is anything to train on."""
+"""A few steps of training on noise, to measure their time before there are any labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..train import Schedule, Sets, fit, learn
 
 
 class _Noise(Inputs):
-    """Inputs of the right shape and nothing in them."""
+    """Inputs of a shape, filled with noise."""
 
     def __init__(self, *shape: int) -> None:
         self.shape = shape
@@ -50,15 +50,15 @@ def rehearse_classes(
     frozen: bool,
     multilabel: bool,
 ) -> None:
-    """Train on images of some shape (C, H, W) so many steps; of a frozen encoder only a head on its embeddings."""
+    """Train for `steps` steps on noise images of a shape (C, H, W); with `frozen`, only a head on embeddings."""
     with torch.no_grad():
         dim = int(encoder.eval()(torch.zeros(1, *shape)).shape[1])
     body: nn.Module = nn.Identity() if frozen else encoder
     network = Classifier(body, dim, classes, dropout=0.2, seed=0, multilabel=multilabel)
     labeled = np.arange(2 * classes, dtype=np.int64)
-    others = np.arange(2 * classes, 2 * classes + schedule.batch * schedule.ratio, dtype=np.int64)
+    unlabeled = np.arange(2 * classes, 2 * classes + schedule.batch * schedule.ratio, dtype=np.int64)
     targets = np.eye(classes, dtype=np.int64)[labeled % classes] if multilabel else labeled % classes
-    sets = Sets(labeled, targets, others, len(labeled) + len(others))
+    sets = Sets(labeled, targets, unlabeled, len(labeled) + len(unlabeled))
     short = replace(schedule, steps=steps, min_steps=steps, cycles=1)
     noise = _Noise(dim) if frozen else _Noise(*shape)
     fit(network, objective, noise, sets, short, seed=0, log=lambda *_: None)
@@ -72,14 +72,16 @@ def rehearse_masks(
     *,
     steps: int,
 ) -> None:
-    """Train a network on images of some shape and their masks, so many steps."""
+    """Train a network for `steps` steps on noise images of a shape (C, H, W) with masks."""
     channels, height, width = shape
     images = torch.rand(schedule.batch, channels, height, width)
-    others = torch.rand(schedule.batch * schedule.ratio, channels, height, width)
+    unlabeled_images = torch.rand(schedule.batch * schedule.ratio, channels, height, width)
     labeled = Labeled(images, torch.zeros(len(images), height, width, dtype=torch.long))
-    shown = torch.ones(len(others), height, width) > 0
-    more = (others,) * (objective.strong_views - 1)
-    unlabeled = UnlabeledPixels(np.arange(len(others)), others, others, shown, more)
+    valid = torch.ones(len(unlabeled_images), height, width) > 0
+    further_views = (unlabeled_images,) * (objective.strong_views - 1)
+    unlabeled = UnlabeledPixels(
+        np.arange(len(unlabeled_images)), unlabeled_images, unlabeled_images, valid, further_views
+    )
     batches = repeat((np.arange(len(images)), labeled, unlabeled if objective.uses_unlabeled else None))
     quiet = lambda *_: None  # noqa: E731
     learn(network, objective.step, batches, quiet, replace(schedule, cycles=1), steps=steps, seed=0, log=quiet)

@@ -1,4 +1,4 @@
-"""Learner `finetune` of segmentation: the whole network learns from masks, from the stage-0 encoder anew each round."""
+"""Learner `finetune` of segmentation: the whole network learns from masks, in each round anew from stage 0."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..metrics.pixel_calibration import a_few
 from ..models.checkpoint import seed_of, seeded
-from ..models.segmenter import Committee, Segmenter, together
+from ..models.segmenter import Committee, Segmenter, network_or_committee
 from ..oracles.effort import costs
 from ..regions.base import Parts, Regions
 from ..scores.pixels import PIXEL_SCORES, Reduction, by_part
@@ -39,23 +39,24 @@ from .gradients import last_layer_gradients
 from .inputs import Boxes, MaskBatch, MaskInputs
 
 MIN_VISITS = 2
-BATCH_PIXELS = 2**19  # of images that are predicted at once: 128 of 64 x 64
+BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
-# as many unlabeled images a step as labeled ones, 12 of each: as the public code of UA-MT and its successors on slices
+# 12 labeled and 12 unlabeled images a step, as in the public code of UA-MT and its successors on slices
 SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, ema_decay=0.99)
 
 
 class SegmentLearner:
-    """A `Learner` of masks: `make(seed)` gives the untrained network of a round, `inputs` what it reads.
+    """A `Learner` of masks: `make(seed)` gives the untrained network of a round, `inputs` the views that it trains on.
 
-    classes    of pixels, the background among them; names of them, for what is said to people
+    classes    of pixels, with the background; `names` of them, for messages
     reduction  from the scores of pixels to that of an image
     answers    folder that the paths of annotations are relative to: the run directory
-    pool (P,) positions whose unlabeled part the objective may use; n rows of the manifest; `cache` keeps label maps.
-    top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral; a
-                  few hundred steps see a small part of a large pool: its missing views cost several times the training.
+    pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; `cache` keeps label
+    maps.
+    top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral. A few
+                  hundred steps reach a small share of a large pool; the missing views would cost several trainings.
 
-    A committee (`Schedule.members`, `Schedule.cycles`, an objective of several networks) answers in the place of passes
+    Predictions of a committee (`Schedule.members`, `Schedule.cycles`, an objective of several networks) replace passes
     with dropout; the consistency record and the student are those of its first training.
     """
 
@@ -94,17 +95,17 @@ class SegmentLearner:
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().following(previous)
-        boxed = [c for rows in (boxes or {}).values() for c in rows[:, 0].tolist()]
-        unseen = np.setdiff1d(np.flatnonzero(masks.pixels[: self.classes] == 0), boxed).tolist()
+        box_classes = [c for rows in (boxes or {}).values() for c in rows[:, 0].tolist()]
+        unseen = np.setdiff1d(np.flatnonzero(masks.pixels[: self.classes] == 0), box_classes).tolist()
         for c in unseen:
             name = f" ({self.names[c]})" if self.names else ""
             print(f"round {round}: no labeled mask shows class {c}{name}, so it cannot be learned yet", file=sys.stderr)
-        seen = float(self.classes - len(unseen))
-        metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": seen}
+        classes_seen = float(self.classes - len(unseen))
+        metrics |= {"train/top_up_passes": float(passes), "train/classes_seen": classes_seen}
         return FitResult(metrics, consistency, costs(labels, masks, self.classes, self.parts))
 
     def _open(self, labels: LabelStore) -> IntArray:
-        """Samples of the pool of which something is not known."""
+        """Samples of the pool that are not labeled, or not in all their parts."""
         return np.setdiff1d(self.pool, labels.labeled) if self.parts is None else self.parts.open(labels)
 
     def _learn(
@@ -118,17 +119,17 @@ class SegmentLearner:
         previous: Path | None = None,
         recorder: MapRecorder | None = None,
     ) -> tuple[Segmenter | Committee, dict[str, float]]:
-        """Train all members, who answer from then on; the teacher and the numbers of the first training."""
-        whole = {labels.current[i].kind for i in masks.samples.tolist()} == {"mask"}
-        batches = partial(self._batches, masks, unlabeled, extent=whole, boxes=boxes)
+        """Train all members, which predict from then on; returns teacher and metrics of the first training."""
+        all_masks = {labels.current[i].kind for i in masks.samples.tolist()} == {"mask"}
+        batches = partial(self._batches, masks, unlabeled, extent=all_masks, boxes=boxes)
         steps = self.schedule.length(len(masks))
 
         def train(
             network: Segmenter | Committee, member: int, seed: int, log: Log
         ) -> tuple[Segmenter | Committee, tuple[Segmenter | Committee, ...], dict[str, float]]:
-            def record(_: Models, shown: UnlabeledPixels | None, said: Evidence | None) -> None:
+            def record(_: Models, views: UnlabeledPixels | None, evidence: Evidence | None) -> None:
                 if recorder is not None and member == 0:
-                    recorder.add(said, None if shown is None else shown.parts)
+                    recorder.add(evidence, None if views is None else views.parts)
 
             teacher, metrics, snapshots = learn(
                 network, self.objective.step, batches(seed), record, self.schedule, steps=steps, seed=seed, log=log
@@ -137,7 +138,7 @@ class SegmentLearner:
 
         self.networks, metrics = train_members(
             # "member" names the seeds of networks within a training
-            self._made,
+            self._new_network,
             train,
             self.schedule,
             purpose="ensemble",
@@ -148,16 +149,16 @@ class SegmentLearner:
         return self.networks.teacher, metrics
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
-        """Those of some samples that training saw, or saw a part of, fewer than `MIN_VISITS` times."""
+        """The `rows` that training visited fewer than `MIN_VISITS` times, in whole or in one of their parts."""
         regions = self.inputs.regions
         if regions is None:
             return rows[recorder.seen[rows] < MIN_VISITS]
-        seen = recorder.seen.reshape(-1, regions.parts)[rows]
-        return rows[((seen < MIN_VISITS) & (regions.sizes[rows] > 0)).any(axis=1)]
+        visits = recorder.seen.reshape(-1, regions.parts)[rows]
+        return rows[((visits < MIN_VISITS) & (regions.sizes[rows] > 0)).any(axis=1)]
 
-    def _made(self, seed: int) -> Segmenter | Committee:
-        """What the objective trains, untrained."""
-        return together(self.make, self.objective.networks, seed)
+    def _new_network(self, seed: int) -> Segmenter | Committee:
+        """The untrained network, or committee, of the objective."""
+        return network_or_committee(self.make, self.objective.networks, seed)
 
     def masks(self, labels: LabelStore) -> MaskStore:
         """The label maps of the labeled samples, from the files that the annotations name."""
@@ -179,12 +180,14 @@ class SegmentLearner:
         )
 
     def _boxes(self, labels: LabelStore) -> Boxes | None:
-        """The boxes of the labeled samples, where that is how they are labeled."""
+        """The boxes of the labeled samples, none for those labeled otherwise; None where no sample has boxes."""
         if "box" not in {labels.current[i].kind for i in labels.labeled.tolist()}:
             return None
         none = np.empty((0, 5), dtype=np.int64)
-        said = {i: labels.current[i] for i in labels.labeled.tolist()}
-        return {i: read_boxes(self.answers / str(a.target)) if a.kind == "box" else none for i, a in said.items()}
+        annotations = {i: labels.current[i] for i in labels.labeled.tolist()}
+        return {
+            i: read_boxes(self.answers / str(a.target)) if a.kind == "box" else none for i, a in annotations.items()
+        }
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """Class probabilities of pixels (B, samples, C, H, W), streamed in small batches."""
@@ -196,9 +199,9 @@ class SegmentLearner:
     ) -> FloatArray:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
 
-        Where `regions` are asked about: one number a unit of theirs, the mean over its pixels. What
-        `scores.regions` names is of all pixels of an image or a part together, and may be a vector (K, D); so is
-        `gradients` (see `last_layer_gradients`), which images alone have.
+        With `regions`: one number a region, the mean over its pixels. The scores of `scores.regions` are computed from
+        all pixels of an image or a part together, and may be vectors (K, D). `gradients` are vectors too (see
+        `last_layer_gradients`), of whole images alone.
         """
         if name == GRADIENTS:
             if regions is not None:
@@ -211,22 +214,22 @@ class SegmentLearner:
         else:
             rows, place = np.unique(regions.samples(indices), return_inverse=True)
             part = regions.places(indices)
-            if (old := part < 0).any():  # boxes of an earlier round, that a strategy compares with
-                before, units = regions.older(indices[old])
-                return _placed(
-                    old,
-                    self.score(name, units, samples, views, regions=before),
-                    self.score(name, indices[~old], samples, views, regions=regions),
+            if (earlier := part < 0).any():  # boxes of an earlier round, for comparison
+                earlier_regions, units = regions.older(indices[earlier])
+                return _merge(
+                    earlier,
+                    self.score(name, units, samples, views, regions=earlier_regions),
+                    self.score(name, indices[~earlier], samples, views, regions=regions),
                 )
-        found = [
+        block_scores = [
             self._of_parts(name, block, probs, valid, regions).double().cpu().numpy()
             for block, probs, valid in self._passes(rows, samples, views)
         ]
-        scored: FloatArray = np.concatenate(found)[place, part] if found else np.empty(0)
-        return scored
+        scores: FloatArray = np.concatenate(block_scores)[place, part] if block_scores else np.empty(0)
+        return scores
 
     def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor, regions: Regions | None) -> Tensor:
-        """A score of images (B, 1), or of their parts (B, P); vectors have one more axis."""
+        """Scores of images (B, 1), or of their parts (B, P); vectors have one more axis."""
         parts, count = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE), 1
         if regions is not None:
             parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
@@ -240,23 +243,26 @@ class SegmentLearner:
 
     def _gradients(self, indices: IntArray) -> FloatArray:
         members = self._members()
-        found = [
+        gradients = [
             last_layer_gradients(members, *self.inputs.plain(block)).float().cpu().numpy()
             for block in blocks(indices, self._batch())
         ]
-        return np.concatenate(found)
+        return np.concatenate(gradients)
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
-        """See `Learner.held_out`; from the weights of stage 0, and what is held out is not among the unlabeled."""
+        """See `Learner.held_out`; from the weights of stage 0, and without held-out samples as unlabeled ones."""
         masks, boxes, seed = self.masks(labels), self._boxes(labels), derive_seed(seed, "fit", round)
-        fold, said = dealt(np.zeros(len(masks), dtype=np.int64), folds, derive(seed, "folds")), []
+        fold, samples = dealt(np.zeros(len(masks), dtype=np.int64), folds, derive(seed, "folds")), []
         for k in range(fold.max() + 1):
-            apart, rest = copy.copy(self), masks.samples[fold == k]  # the networks of the last fit stay where they are
-            shown = replace(masks, samples=masks.samples[fold != k], maps=masks.maps[fold != k])
-            others = np.setdiff1d(self._open(labels), rest)
-            apart._learn(labels, shown, others, boxes, derive_seed(seed, "fold", k), lambda *_: None)
-            said += [a_few(batch, masks.batch(batch.indices)) for batch in apart.predict(rest)]
-        return np.concatenate([probs for probs, _ in said]), np.concatenate([truth for _, truth in said])
+            learner, held_out = (
+                copy.copy(self),
+                masks.samples[fold == k],
+            )  # the networks of the last fit stay where they are
+            training = replace(masks, samples=masks.samples[fold != k], maps=masks.maps[fold != k])
+            unlabeled = np.setdiff1d(self._open(labels), held_out)
+            learner._learn(labels, training, unlabeled, boxes, derive_seed(seed, "fold", k), lambda *_: None)
+            samples += [a_few(batch, masks.batch(batch.indices)) for batch in learner.predict(held_out)]
+        return np.concatenate([probs for probs, _ in samples]), np.concatenate([truth for _, truth in samples])
 
     def save(self, path: Path) -> None:
         """See `Learner.save`."""
@@ -264,46 +270,46 @@ class SegmentLearner:
 
     def load(self, path: Path) -> None:
         """See `Learner.load`."""
-        self.networks = Networks.load(path, lambda: self._made(0), self.schedule)
+        self.networks = Networks.load(path, lambda: self._new_network(0), self.schedule)
 
     def _batches(
         self, masks: MaskStore, unlabeled: IntArray, seed: int, *, extent: bool, boxes: Boxes | None
     ) -> Iterator[MaskBatch]:
         generator, batch = seeded(derive_seed(seed, "views")), self.schedule.batch
         rows = labeled_batches(np.zeros(len(masks), dtype=np.int64), batch, derive(seed, "labeled"), balanced=False)
-        others = None
+        unlabeled_rows = None
         if self.objective.uses_unlabeled and len(unlabeled):
-            others = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
-        for chosen in rows:
-            ids = masks.samples[chosen]
-            labeled, shown = self.inputs.labeled(ids, masks, generator, extent, boxes), None
-            if others is not None:
-                shown = self.inputs.unlabeled(next(others), generator, self.objective.strong_views)
-            yield ids, labeled, shown
+            unlabeled_rows = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
+        for places in rows:
+            ids = masks.samples[places]
+            labeled, views = self.inputs.labeled(ids, masks, generator, extent, boxes), None
+            if unlabeled_rows is not None:
+                views = self.inputs.unlabeled(next(unlabeled_rows), generator, self.objective.strong_views)
+            yield ids, labeled, views
 
     @torch.no_grad()
     def _top_up(self, teacher: Segmenter | Committee, recorder: MapRecorder, rows: IntArray, seed: int) -> int:
-        """Give rows seen fewer than `MIN_VISITS` times their missing weak + strong passes; passes made."""
+        """Give rows their missing weak and strong passes, up to `MIN_VISITS` visits; returns the number of passes."""
         generator, passes = seeded(derive_seed(seed, "top-up")), 0
         for _ in range(MIN_VISITS):
             missing = self._missing(recorder, rows)
             for block in blocks(missing, self._batch()):
-                seen = self.inputs.unlabeled(block, generator)
-                weak, strong = (teacher(view).softmax(dim=1) for view in (seen.weak, seen.strong))
-                recorder.add(PixelEvidence(block, weak, strong, seen.valid), seen.parts)
+                views = self.inputs.unlabeled(block, generator)
+                weak, strong = (teacher(images).softmax(dim=1) for images in (views.weak, views.strong))
+                recorder.add(PixelEvidence(block, weak, strong, views.valid), views.parts)
             passes += 2 * len(missing)
         return passes
 
     @torch.no_grad()
     def _passes(self, indices: IntArray, samples: int, views: int) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """(positions, probabilities (B, S, C, H, W), pixels (B, H, W) that are no padding), in order.
+        """(positions, probabilities (B, S, C, H, W), masks (B, H, W) that are False in padding), in order.
 
-        One sample is one pass in eval mode; more are passes with dropout of what the decoder made, which is made once.
-        A pass drops the same channels of every image. Of a committee each member is a pass, and there are no others.
+        One sample is one pass in eval mode; more are passes with dropout on the decoder's features, computed once. A
+        pass drops the same channels of every image. With a committee, each member is one pass.
         """
         if views != 1:
             raise InputError("predict", "one view of each image in segmentation", str(views))
-        members, kept = self._members(), None
+        members, masks = self._members(), None
         for block in blocks(indices, self._batch()):
             images, valid = self.inputs.plain(block)
             network = members[0]
@@ -311,28 +317,28 @@ class SegmentLearner:
                 logits = torch.stack([member(images) for member in members], dim=1)
             else:
                 decoded = network.decoded(images)
-                if kept is None:
-                    keep = 1 - network.dropout.p
+                if masks is None:
+                    share = 1 - network.dropout.p
                     generator = seeded(seed_of(next(network.classifier.parameters())))
-                    kept = torch.empty(samples, decoded.shape[1], 1, 1).bernoulli_(keep, generator=generator) / keep
-                    kept = kept.to(decoded.device)
-                logits = torch.stack([network.classify(decoded * k, images.shape[-2:]) for k in kept], dim=1)
+                    masks = torch.empty(samples, decoded.shape[1], 1, 1).bernoulli_(share, generator=generator) / share
+                    masks = masks.to(decoded.device)
+                logits = torch.stack([network.classify(decoded * mask, images.shape[-2:]) for mask in masks], dim=1)
             yield block, logits.softmax(dim=2), valid
 
     def _members(self) -> list[Segmenter]:
-        """Who answers, in eval mode: the teacher, or all of a committee."""
-        made = of_last_fit(self.networks, "predict").members
-        each = [list(network.members) if isinstance(network, Committee) else [network] for network in made]
-        return [cast(Segmenter, network) for networks in each for network in networks]
+        """The networks that predict, in eval mode: the teacher, or all members of a committee."""
+        networks = of_last_fit(self.networks, "predict").members
+        members = [list(network.members) if isinstance(network, Committee) else [network] for network in networks]
+        return [cast(Segmenter, network) for committee in members for network in committee]
 
     def _batch(self) -> int:
         return max(1, BATCH_PIXELS // self.inputs.store.size**2)
 
 
-def _placed(where: BoolArray, some: FloatArray, others: FloatArray) -> FloatArray:
-    """Rows (K, ...) of which `some` belong `where` it is true, in their order, and the others elsewhere."""
+def _merge(mask: BoolArray, scores: FloatArray, others: FloatArray) -> FloatArray:
+    """Rows (K, ...): those of `scores` where `mask` is True, those of `others` elsewhere, both in their order."""
     if not len(others):
-        return some
-    rows = np.empty((len(where), *others.shape[1:]))
-    rows[where], rows[~where] = some, others
+        return scores
+    rows = np.empty((len(mask), *others.shape[1:]))
+    rows[mask], rows[~mask] = scores, others
     return rows

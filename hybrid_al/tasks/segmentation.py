@@ -194,10 +194,12 @@ class Segmentation:
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""
         from ..learners.rehearsal import rehearse_masks
-        from ..models.segmenter import together
+        from ..models.segmenter import network_or_committee
 
         encoder, classes = setting.blank(setting.channels_of(dataset)), len(dataset.classes)
-        network = together(lambda s: self.made(setting, encoder, classes, seed=s), objective.networks, seed=0)
+        network = network_or_committee(
+            lambda s: self.made(setting, encoder, classes, seed=s), objective.networks, seed=0
+        )
         rehearse_masks(network, setting.shape_of(dataset), objective, schedule, steps=steps)
 
     # -- with decoded data --------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from hybrid_al.data.answers import read_boxes
 from hybrid_al.data.boxes import boxes
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.learners.committee import go_on
+from hybrid_al.learners.committee import warm_start
 from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.calibration import Calibration, calibrate, logs
 from hybrid_al.metrics.classification import classification
@@ -169,8 +169,8 @@ def test_snapshots_of_masks_and_their_start_from_the_last_round(tmp_path: Path) 
     learner.save(tmp_path / "again.safetensors")
     np.testing.assert_array_equal(answers(learner, tmp_path / "again.safetensors"), said[1])
     for member, network in ((0, 0), (1, 3)):  # the end of each training is what it goes on from
-        fresh = learner._made(0)
-        go_on(fresh, member, learner.schedule, opened.run.round_path(0))
+        fresh = learner._new_network(0)
+        warm_start(fresh, member, learner.schedule, opened.run.round_path(0))
         images, _ = learner.inputs.plain(np.arange(6))
         with torch.no_grad():
             np.testing.assert_allclose(fresh.eval()(images).softmax(dim=1).numpy(), said[0][:, network], atol=1e-6)

@@ -21,29 +21,37 @@ from hybrid_al.semi import ema
 from hybrid_al.train import Schedule, fit
 from tests.unit.test_train import SCHEDULE, N, inputs, labels, learner, no_log, sets
 
-KNOWN = [0, 1, 2, 3, 4, 5]
+LABELED = [0, 1, 2, 3, 4, 5]
 
 
-def fitted(**settings: object) -> NetworkLearner:
-    made = learner("supervised", **settings)
-    made.fit(labels(KNOWN), round=2, seed=7, log=no_log)
-    return made
+def fit_committee(**settings: object) -> NetworkLearner:
+    committee = learner("supervised", **settings)
+    committee.fit(labels(LABELED), round=2, seed=7, log=no_log)
+    return committee
 
 
-def said(done: NetworkLearner, **passes: int) -> np.ndarray:
-    return np.concatenate([batch.probs for batch in done.predict(np.arange(N), **passes)])
+def probs_of(committee: NetworkLearner, **passes: int) -> np.ndarray:
+    return np.concatenate([batch.probs for batch in committee.predict(np.arange(N), **passes)])
 
 
 def test_members_are_trainings_of_their_own_and_the_first_is_that_without_a_committee() -> None:
-    done = fitted(members=3)
-    alone = said(fitted())
-    probs = said(done)
+    committee = fit_committee(members=3)
+    alone = probs_of(fit_committee())
+    probs = probs_of(committee)
     assert probs.shape == (N, 3, 3)
     np.testing.assert_array_equal(probs[:, 0], alone[:, 0])
     seed = derive_seed(7, "fit", 2)
     for member in (1, 2):
-        own = derive_seed(seed, "member", member)
-        net = fit(done.make(own), done.objective, inputs(), sets(6), done.schedule, seed=own, log=no_log).teacher
+        member_seed = derive_seed(seed, "member", member)
+        net = fit(
+            committee.make(member_seed),
+            committee.objective,
+            inputs(),
+            sets(6),
+            committee.schedule,
+            seed=member_seed,
+            log=no_log,
+        ).teacher
         expected = net(torch.from_numpy(inputs().plain_ND)).softmax(dim=1).detach().numpy()
         np.testing.assert_allclose(probs[:, member], expected, atol=1e-6)
     assert not np.allclose(probs[:, 1], probs[:, 2])
@@ -51,10 +59,10 @@ def test_members_are_trainings_of_their_own_and_the_first_is_that_without_a_comm
 
 def test_snapshots_are_the_teacher_at_the_ends_of_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
     teachers, rates = list[torch.nn.Module](), list[float]()
-    inner, made = ema.averaging, train_module._optimizer
+    make_average, make_optimizer = ema.averaging, train_module._optimizer
 
-    def noting(teacher: torch.nn.Module, student: torch.nn.Module, *, decay: float) -> Callable[[int], None]:
-        average = inner(teacher, student, decay=decay)
+    def averaging(teacher: torch.nn.Module, student: torch.nn.Module, *, decay: float) -> Callable[[int], None]:
+        average = make_average(teacher, student, decay=decay)
 
         def update(step: int) -> None:
             average(step)
@@ -65,13 +73,13 @@ def test_snapshots_are_the_teacher_at_the_ends_of_cycles(monkeypatch: pytest.Mon
 
     optimizers = list[torch.optim.Optimizer]()
 
-    def making(*given: object) -> torch.optim.Optimizer:
-        optimizers.append(made(*given))  # type: ignore[arg-type]
+    def note_optimizer(*arguments: object) -> torch.optim.Optimizer:
+        optimizers.append(make_optimizer(*arguments))  # type: ignore[arg-type]
         return optimizers[-1]
 
-    monkeypatch.setattr(train_module, "averaging", noting)
-    monkeypatch.setattr(train_module, "_optimizer", making)
-    probs = said(fitted(cycles=3, steps=20, min_steps=20))
+    monkeypatch.setattr(train_module, "averaging", averaging)
+    monkeypatch.setattr(train_module, "_optimizer", note_optimizer)
+    probs = probs_of(fit_committee(cycles=3, steps=20, min_steps=20))
     assert len(teachers) == 20 and probs.shape == (N, 3, 3)
     assert rates[0] == 0.05 and min(rates[7], rates[14]) > 0.048
     ends = [t for t in range(19) if rates[t + 1] > rates[t]]
@@ -82,12 +90,12 @@ def test_snapshots_are_the_teacher_at_the_ends_of_cycles(monkeypatch: pytest.Mon
 
 
 def test_the_members_answer_in_the_place_of_passes() -> None:
-    done = fitted(members=2, cycles=2)
-    probs = said(done)
+    committee = fit_committee(members=2, cycles=2)
+    probs = probs_of(committee)
     assert probs.shape == (N, 4, 3)
-    np.testing.assert_array_equal(said(done, samples=25), probs)
-    assert said(done, views=3).shape == (N, 12, 3)
-    state = QueryState(3, labels(KNOWN), np.arange(6, 50), np.zeros(N, dtype=np.int64), predictor=done.predict)
+    np.testing.assert_array_equal(probs_of(committee, samples=25), probs)
+    assert probs_of(committee, views=3).shape == (N, 12, 3)
+    state = QueryState(3, labels(LABELED), np.arange(6, 50), np.zeros(N, dtype=np.int64), predictor=committee.predict)
     for name, score in (("bald", bald), ("vote_entropy", vote_entropy), ("entropy", entropy)):
         query = STRATEGIES[name]().select(state, 5, np.random.default_rng(0))
         assert query.scores is not None
@@ -96,30 +104,30 @@ def test_the_members_answer_in_the_place_of_passes() -> None:
 
 @pytest.mark.parametrize("settings", [{"members": 3}, {"cycles": 3}, {"members": 2, "cycles": 2}])
 def test_a_committee_is_saved_and_read_back(settings: dict[str, int], tmp_path: Path) -> None:
-    done = fitted(**settings)
-    done.save(tmp_path / "model.safetensors")
+    committee = fit_committee(**settings)
+    committee.save(tmp_path / "model.safetensors")
     again = learner("supervised", **settings)
     again.load(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(said(again), said(done))
+    np.testing.assert_array_equal(probs_of(again), probs_of(committee))
     with pytest.raises(InputError, match=r"model\.safetensors"):
         learner("supervised", members=9).load(tmp_path / "model.safetensors")
 
 
 def test_each_member_goes_on_from_its_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"members": 2, "cycles": 2, "start": "last"}
-    done = fitted(**settings)
-    done.save(tmp_path / "model.safetensors")
-    ends = said(done)[:, [0, 3]]  # the members at the end of their training
+    committee = fit_committee(**settings)
+    committee.save(tmp_path / "model.safetensors")
+    ends = probs_of(committee)[:, [0, 3]]  # the members at the end of their training
     starts = list[np.ndarray]()
     inner = ema.make_teacher
 
-    def noting(student: torch.nn.Module) -> torch.nn.Module:
-        copied = copy.deepcopy(student).eval()
-        starts.append(copied(torch.from_numpy(inputs().plain_ND)).softmax(dim=1).detach().numpy())
+    def make_teacher(student: torch.nn.Module) -> torch.nn.Module:
+        start = copy.deepcopy(student).eval()
+        starts.append(start(torch.from_numpy(inputs().plain_ND)).softmax(dim=1).detach().numpy())
         return inner(student)
 
-    monkeypatch.setattr(train_module, "make_teacher", noting)
-    done.fit(labels(KNOWN), round=3, seed=7, log=no_log, previous=tmp_path)
+    monkeypatch.setattr(train_module, "make_teacher", make_teacher)
+    committee.fit(labels(LABELED), round=3, seed=7, log=no_log, previous=tmp_path)
     np.testing.assert_allclose(np.stack(starts, axis=1), ends, atol=1e-6)
 
 

@@ -31,31 +31,31 @@ def foundation(folder: Path) -> Foundation:
     data = Phantom(n_pool=30, n_val=0, n_test=10, size=16).load()
     store = ImageStore.build(data, image_size=16, channels=None, cache=folder / "cache")
     encoder, device = Encoder(nn.Sequential(nn.AvgPool2d(4), nn.Flatten()), 3), torch.device("cpu")
-    found = export(encoder, store, "m", folder, device, cache=folder / "cache")
+    embeddings = export(encoder, store, "m", folder, device, cache=folder / "cache")
     pool = data.manifest.indices("pool")
-    return Foundation(encoder, found, store, VIEWS["microscopy"], 5, pool, device, folder / "cache")
+    return Foundation(encoder, embeddings, store, VIEWS["microscopy"], 5, pool, device, folder / "cache")
 
 
 def test_views_are_embedded_once_and_again_where_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made: list[int] = []
+    counts: list[int] = []
     inner = frozen_module._embed_views
 
     def counting(encoder: Encoder, inputs: object, pool: object, count: int, path: Path) -> None:
-        made.append(count)
+        counts.append(count)
         inner(encoder, inputs, pool, count, path)  # type: ignore[arg-type]
 
     monkeypatch.setattr(frozen_module, "_embed_views", counting)
     base = foundation(tmp_path)
     first = np.array(cached_views(base, STRONG, 2))
     assert first.shape == (2, 40, 48) and not first[:, 30:].any() and not np.array_equal(first[0], first[1])
-    assert np.array_equal(cached_views(base, STRONG, 2), first) and made == [2]
+    assert np.array_equal(cached_views(base, STRONG, 2), first) and counts == [2]
     file = next(base.cache.glob("views-*.npy"))
     data = bytearray(file.read_bytes())
     data[-2000] ^= 1
     file.write_bytes(data)
-    assert np.array_equal(cached_views(base, STRONG, 2), first) and made == [2, 2]
+    assert np.array_equal(cached_views(base, STRONG, 2), first) and counts == [2, 2]
     assert f"{file}: damaged; the views are embedded again" in capsys.readouterr().err
     assert cached_views(base, STRONG, 0).shape == (0, 40, 48)
 
@@ -67,17 +67,17 @@ def test_queries_see_as_many_views_as_they_ask_for(name: str, tmp_path: Path) ->
     learner = Frozen(strong_views=1).build(base, OBJECTIVES["supervised"](), schedule)
     labels = LabelStore(40).add(Annotation(i, "class", i % 5, "t", 0) for i in range(10))
     learner.fit(labels, round=0, seed=0, log=lambda *_: None)
-    assert len(list(base.cache.glob("views-*.npy"))) == 1  # the strong ones: nobody has asked for weak ones
+    assert len(list(base.cache.glob("views-*.npy"))) == 1  # the strong ones; no query has needed weak ones
 
-    said = np.concatenate([batch.probs for batch in learner.predict(np.arange(10, 30), views=4)])
-    seen = cached_views(base, base.views.weak, 4)[:, 10:30].astype(np.float32)
+    probs = np.concatenate([batch.probs for batch in learner.predict(np.arange(10, 30), views=4)])
+    views = cached_views(base, base.views.weak, 4)[:, 10:30].astype(np.float32)
     assert learner.networks is not None
     network = learner.networks.teacher
-    assert said.shape == (20, 4, 5)
+    assert probs.shape == (20, 4, 5)
     for view in range(4):
-        expected = network(torch.from_numpy(seen[view])).softmax(dim=1).detach().numpy()
-        np.testing.assert_allclose(said[:, view], expected, atol=1e-5)
-    assert len({row.tobytes() for row in said[0]}) == 4  # no view twice
+        expected = network(torch.from_numpy(views[view])).softmax(dim=1).detach().numpy()
+        np.testing.assert_allclose(probs[:, view], expected, atol=1e-5)
+    assert len({row.tobytes() for row in probs[0]}) == 4  # no view twice
 
     state = QueryState(1, labels, np.arange(10, 30), np.zeros(40, dtype=np.int64), predictor=learner.predict)
     query = STRATEGIES[name]().select(state, 5, np.random.default_rng(0))

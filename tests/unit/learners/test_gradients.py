@@ -22,7 +22,7 @@ def network(name: str = "unet", seed: int = 0) -> Segmenter:
         "unet": {"decoder_channels": [4, 4], "encoder_depth": 2},
         "fpn": {"decoder_pyramid_channels": 8, "decoder_segmentation_channels": 64},
     }
-    made = build_segmenter(
+    segmenter = build_segmenter(
         name,
         encoder,
         encoder_name="test_resnet",
@@ -32,20 +32,20 @@ def network(name: str = "unet", seed: int = 0) -> Segmenter:
         dropout=0.2,
         settings=settings[name],  # type: ignore[arg-type]
     )
-    return made.double().eval().requires_grad_(False)
+    return segmenter.double().eval().requires_grad_(False)
 
 
 def slow_loss(logits: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> float:
     """Cross-entropy and Dice of one image (C, H, W), pixel by pixel."""
-    both, either, entropy = np.zeros(CLASSES), np.zeros(CLASSES), 0.0
+    products, sums, entropy = np.zeros(CLASSES), np.zeros(CLASSES), 0.0
     for i, j in np.argwhere(valid):
         top = np.exp(logits[:, i, j] - logits[:, i, j].max())
         probs = top / top.sum()
         entropy -= math.log(probs[labels[i, j]]) / valid.sum()
         for c in range(CLASSES):
-            both[c] += probs[c] * (labels[i, j] == c)
-            either[c] += probs[c] + (labels[i, j] == c)
-    dice = [(2 * both[c] + 1) / (either[c] + 1) for c in range(1, CLASSES)]
+            products[c] += probs[c] * (labels[i, j] == c)
+            sums[c] += probs[c] + (labels[i, j] == c)
+    dice = [(2 * products[c] + 1) / (sums[c] + 1) for c in range(1, CLASSES)]
     return (entropy + 1 - float(np.mean(dice))) / 2
 
 
@@ -55,19 +55,19 @@ def test_gradients_equal_differences_of_a_slow_loss(name: str) -> None:
     images = torch.rand(2, 1, SIDE, SIDE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     valid = torch.ones(2, SIDE, SIDE, dtype=torch.bool)
     valid[1, 9:] = False
-    found = last_layer_gradients([net], images, valid).numpy()
+    gradients = last_layer_gradients([net], images, valid).numpy()
     weight = next(m.weight for m in net.classifier.modules() if isinstance(m, nn.Conv2d))
-    assert found.shape == (2, weight.numel()) and abs(found).max() > 1e-4
+    assert gradients.shape == (2, weight.numel()) and abs(gradients).max() > 1e-4
     labels = net(images).argmax(dim=1).numpy()
     for k in np.random.default_rng(0).permutation(weight.numel())[:12].tolist():
         place = tuple(int(x) for x in np.unravel_index(k, weight.shape))
         ends = []
         for step in (1e-5, -1e-5):
             weight.data[place] += step
-            said = net(images).numpy()
-            ends.append([slow_loss(said[b], labels[b], valid[b].numpy()) for b in range(2)])
+            logits = net(images).numpy()
+            ends.append([slow_loss(logits[b], labels[b], valid[b].numpy()) for b in range(2)])
             weight.data[place] -= step
-        np.testing.assert_allclose(found[:, k], (np.asarray(ends[0]) - ends[1]) / 2e-5, atol=1e-8)
+        np.testing.assert_allclose(gradients[:, k], (np.asarray(ends[0]) - ends[1]) / 2e-5, atol=1e-8)
 
 
 def test_of_a_committee_they_lie_side_by_side_and_the_networks_stay_as_they_are() -> None:

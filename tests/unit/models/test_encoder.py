@@ -42,14 +42,14 @@ def images(channels: int, size: int = 32, count: int = 40) -> Tensor:
 
 
 def test_packaged_weights_are_all_in_place() -> None:
-    file, own = packaged(), lite0().backbone.state_dict()
+    file, state = packaged(), lite0().backbone.state_dict()
     pairs = {
         "conv_stem.weight": "_conv_stem.weight",
         "blocks.0.0.bn2.bias": "_blocks.0._bn2.bias",
         "blocks.3.1.conv_dw.weight": "_blocks.6._depthwise_conv.weight",
         "bn2.running_var": "_bn1.running_var",
     }
-    assert all(torch.equal(own[key], file[name]) for key, name in pairs.items())
+    assert all(torch.equal(state[key], file[name]) for key, name in pairs.items())
 
     picture = Image.fromarray(load_sample_image("flower.jpg")).resize((224, 224), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
@@ -86,20 +86,20 @@ def test_the_normalisation_comes_from_the_weights_by_channel() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_our_own_encoders_see_what_they_saw_before(channels: int) -> None:
+def test_encoders_from_scratch_are_normalised_by_a_half_and_a_quarter(channels: int) -> None:
     encoder = build_encoder("resnet10t", channels=channels, image_size=32, seed=0)
     for layout in (torch.contiguous_format, torch.channels_last):
-        seen = images(channels).contiguous(memory_format=layout)
+        batch = images(channels).contiguous(memory_format=layout)
         with torch.no_grad():
-            assert torch.equal(encoder(seen), encoder.backbone((seen - 0.5) / 0.25))
+            assert torch.equal(encoder(batch), encoder.backbone((batch - 0.5) / 0.25))
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 33, 100])
-def test_embeddings_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_embeddings_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     encoder = build_encoder("resnet10t", channels=1, image_size=32, seed=0)
     with torch.no_grad():
         whole = encoder(images(1, count=count).contiguous(memory_format=torch.channels_last)).numpy()
-    monkeypatch.setattr(predict_module, "PART_PIXELS", 20 * 32 * 32)
+    monkeypatch.setattr(predict_module, "CHUNK_PIXELS", 20 * 32 * 32)
     assert np.allclose(embed(encoder, images(1, count=count)), whole, atol=1e-5)
 
 
@@ -150,17 +150,17 @@ TINY_VIT = {"patch_size": 4, "depth": 2, "embed_dim": 32, "num_heads": 2}
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (1, 64)])
 def test_a_vision_transformer_takes_the_size_of_the_images(channels: int, size: int, tmp_path: Path) -> None:
-    def made(seed: int, weights: Path | None = None) -> Encoder:
+    def build(seed: int, weights: Path | None = None) -> Encoder:
         name = "vit_tiny_patch16_224"
         return build_encoder(
             name, channels=channels, image_size=size, seed=seed, weights=weights, options=TINY_VIT
         ).eval()
 
-    encoder, some = made(0), torch.rand(2, channels, size, size)
-    assert encoder(some).shape == (2, 32)
+    encoder, batch = build(0), torch.rand(2, channels, size, size)
+    assert encoder(batch).shape == (2, 32)
     assert encoder.backbone.patch_embed.num_patches == (size // 4) ** 2  # type: ignore[union-attr]
     save_weights(tmp_path / "weights.safetensors", encoder.state_dict())
-    assert torch.equal(made(1, tmp_path / "weights.safetensors")(some), encoder(some))
+    assert torch.equal(build(1, tmp_path / "weights.safetensors")(batch), encoder(batch))
 
 
 def test_options_reach_any_network_and_wrong_ones_are_named() -> None:

@@ -66,11 +66,11 @@ def saved(folder: Path, content: object, name: str = "weights.pth") -> Path:
 def test_a_release_gives_its_own_embeddings_at_its_own_size(tmp_path: Path, name: str) -> None:
     size, file = (64, released(name)) if name == DINOV3 else (70, released(name))
     encoder, images = built(saved(tmp_path, file), name, size=size), torch.rand(3, 3, size, size)
-    own = encoder.backbone.state_dict()
-    assert all(torch.equal(own[k], file[k]) for k in own if k in file and k not in ("cls_token", "pos_embed"))
-    assert own["cls_token"].shape == (1, 1, 32) and torch.allclose(own["cls_token"], file["cls_token"])
+    state = encoder.backbone.state_dict()
+    assert all(torch.equal(state[k], file[k]) for k in state if k in file and k not in ("cls_token", "pos_embed"))
+    assert state["cls_token"].shape == (1, 1, 32) and torch.allclose(state["cls_token"], file["cls_token"])
     reference = create(name, 3, {**TINY, **({} if name == DINOV3 else {"img_size": size})}).eval()
-    reference.load_state_dict(own)
+    reference.load_state_dict(state)
     normal = (images - torch.tensor(IMAGENET).view(1, 3, 1, 1)) / encoder.state_dict()["std"]
     with torch.no_grad():
         assert np.allclose(embed(encoder, images), reference(normal).numpy(), atol=1e-5)
@@ -180,11 +180,11 @@ def test_a_stage_0_starts_from_another_at_another_size_and_channels(tmp_path: Pa
     exact = build_encoder(DINOV2, channels=1, image_size=28, seed=5, weights=path, options=TINY)
     assert digest_of(exact) == digest_of(first)
     more = build_encoder(DINOV2, channels=3, image_size=56, seed=5, weights=path, options=TINY)
-    own = more.backbone.state_dict()
-    assert own["pos_embed"].shape == (1, 17, 32) and more.state_dict()["mean"].flatten().tolist() == [0.25] * 3
-    summed = own["patch_embed.proj.weight"].sum(1, keepdim=True)
+    state = more.backbone.state_dict()
+    assert state["pos_embed"].shape == (1, 17, 32) and more.state_dict()["mean"].flatten().tolist() == [0.25] * 3
+    summed = state["patch_embed.proj.weight"].sum(1, keepdim=True)
     assert torch.allclose(summed, first.backbone.state_dict()["patch_embed.proj.weight"], atol=1e-6)
-    assert torch.equal(own["norm.weight"], first.backbone.state_dict()["norm.weight"])
+    assert torch.equal(state["norm.weight"], first.backbone.state_dict()["norm.weight"])
 
 
 def test_the_tag_of_the_weights_decides_the_normalisation() -> None:
@@ -220,13 +220,13 @@ def test_a_foundation_encoder_goes_all_the_way_through_select(
     assert vectors.shape == (60, 32)
     assert np.allclose(vectors, embed(built(path, size=16, scaled=28), store.batch(np.arange(60))), atol=1e-5)
 
-    for key, value, said in (
+    for key, value, message in (
         ("name", "vit_small_patch14_dinov22", "did you mean 'vit_small_patch14_dinov2'"),
         ("weights", "gone.pth", "encoder.weights: expected null, pretrained or a weights file, got gone.pth: no such"),
     ):
         with pytest.raises(SystemExit) as caught:
             main(["check", str(recipe), f"encoder.{key}={value}"])
-        assert caught.value.code == 2 and said in capsys.readouterr().err
+        assert caught.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_old_recipes_stay_the_runs_that_they_are() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.models.encoder import Encoder, build_encoder
-from hybrid_al.models.segmenter import NETWORKS, Segmenter, build_segmenter, padded_size, together
+from hybrid_al.models.segmenter import NETWORKS, Segmenter, build_segmenter, network_or_committee, padded_size
 from tests.helpers.networks import SMALL
 
 CNN, VIT = "test_resnet", "test_vit"
@@ -33,10 +33,10 @@ def build(network: str, name: str = CNN, *, size: int = 32, seed: int = 0, dropo
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_carries_the_weights_of_stage_0(network: str) -> None:
     name = VIT if network == "dpt" else CNN
-    given = {k.replace("_", "."): v for k, v in encoder(name).backbone.state_dict().items()}
+    weights = {k.replace("_", "."): v for k, v in encoder(name).backbone.state_dict().items()}
     built = build(network, name).eval()
-    own = {k.removeprefix("model.").replace("_", "."): v for k, v in built.encoder.state_dict().items()}
-    assert own and all(torch.equal(value, given[key]) for key, value in own.items())
+    state = {k.removeprefix("model.").replace("_", "."): v for k, v in built.encoder.state_dict().items()}
+    assert state and all(torch.equal(value, weights[key]) for key, value in state.items())
     with torch.no_grad():
         assert built(torch.rand(2, 1, 32, 32)).shape == (2, 3, 32, 32)
 
@@ -49,12 +49,12 @@ def test_encoder_and_head_are_all_that_learns() -> None:
 
 def test_the_features_are_those_of_the_encoder() -> None:
     """The deepest map, averaged, is the embedding of stage 0: so normalisation and weights are in place."""
-    own, images = encoder().eval(), torch.rand(2, 1, 32, 32)
+    stage0, images = encoder().eval(), torch.rand(2, 1, 32, 32)
     built = build("unet").eval()
     with torch.no_grad():
-        deepest = built.encoder(own.normalize(images))[-1]
-        torch.testing.assert_close(deepest.mean(dim=(2, 3)), own(images))
-        decoded = built.body(own.normalize(images))
+        deepest = built.encoder(stage0.normalize(images))[-1]
+        torch.testing.assert_close(deepest.mean(dim=(2, 3)), stage0(images))
+        decoded = built.body(stage0.normalize(images))
         torch.testing.assert_close(built(images), built.classifier(decoded))
 
 
@@ -93,27 +93,27 @@ def test_dropout_takes_channels_before_the_last_layer_in_train_mode_only() -> No
 @pytest.mark.parametrize("network", NETWORKS)
 def test_perturbed_features_are_those_of_one_pass(network: str) -> None:
     name = VIT if network == "dpt" else CNN
-    made, images = build(network, name).eval(), torch.rand(2, 1, 32, 32)
+    segmenter, images = build(network, name).eval(), torch.rand(2, 1, 32, 32)
     with torch.no_grad():
-        plain = made(images)
-        torch.testing.assert_close(made.perturbed(images, 0.0), plain)
-        assert not torch.allclose(made.perturbed(images, 0.5), plain, atol=1e-4)
+        plain = segmenter(images)
+        torch.testing.assert_close(segmenter.perturbed(images, 0.0), plain)
+        assert not torch.allclose(segmenter.perturbed(images, 0.5), plain, atol=1e-4)
         if network != "dpt":  # whose class token stays
-            blind = made.perturbed(images, 1.0)  # no feature is left: every image looks the same
+            blind = segmenter.perturbed(images, 1.0)  # no feature is left: every image looks the same
             torch.testing.assert_close(blind[0], blind[1])
-        assert torch.equal(made(images), plain)
+        assert torch.equal(segmenter(images), plain)
 
 
-def test_a_committee_says_the_mean_of_its_members() -> None:
-    both = together(lambda seed: build("unet", seed=seed), 2, 0).eval()
-    assert not isinstance(both, Segmenter)
+def test_a_committee_predicts_the_mean_of_its_members() -> None:
+    committee = network_or_committee(lambda seed: build("unet", seed=seed), 2, 0).eval()
+    assert not isinstance(committee, Segmenter)
     images = torch.rand(2, 1, 32, 32)
     with torch.no_grad():
-        each = torch.stack([member(images).softmax(dim=1) for member in both.members])
-        torch.testing.assert_close(both(images).softmax(dim=1), each.mean(dim=0))
-    assert not torch.allclose(each[0], each[1], atol=1e-3)
-    learning = {id(p) for part in (both.encoder, both.head) for p in part.parameters()}
-    assert learning == {id(p) for p in both.parameters()}
+        probs = torch.stack([member(images).softmax(dim=1) for member in committee.members])
+        torch.testing.assert_close(committee(images).softmax(dim=1), probs.mean(dim=0))
+    assert not torch.allclose(probs[0], probs[1], atol=1e-3)
+    trainable = {id(p) for part in (committee.encoder, committee.head) for p in part.parameters()}
+    assert trainable == {id(p) for p in committee.parameters()}
 
 
 def test_a_vision_transformer_fits_dpt_alone() -> None:
