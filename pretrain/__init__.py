@@ -20,4 +20,4 @@ METHODS: dict[str, type[Method]] = {
     "densecl": DenseCL,
     "rotation": Rotation,
 }
-NONE = "none"  # no pretraining: the encoder stays as it was built or loaded
+NONE = "none"  # no pretraining: the encoder keeps its random or loaded weights

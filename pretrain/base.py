@@ -1,4 +1,4 @@
-"""What a self-supervised method is to the loop, and the few parts that methods share."""
+"""The interface of a self-supervised method, and the few functions that methods share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hybrid_al.models.encoder import Encoder
 
 @dataclass(frozen=True)
 class Loss:
-    """What one batch of B images cost.
+    """Loss of one batch of B images.
 
-    total       () what is minimised; its gradient is taken
-    per_sample  (B,) the share of each image, without gradient; None where images have none
+    total       () the loss that is minimised, with gradient
+    per_sample  (B,) the loss of each image, without gradient; None where a method has none
     confidence  (B,) in [0, 1], without gradient: the probability that the network gives to the right answer of its
-                pretext task; None where the task has no right answer among several
+                pretext task; None where the task is no choice among answers
     """
 
     total: Tensor
@@ -47,10 +47,10 @@ class Method(Protocol):
 
     @property
     def accumulate(self) -> int:
-        """Parts in which a step is computed, one after another, to save memory; their gradients are averaged.
+        """Chunks in which a step is computed, one after another, to save memory; their gradients are averaged.
 
-        A part is what `loss` sees: batch norm and contrast reach over `batch / accumulate` images, not over the
-        batch. So where a method has either, this is no larger batch.
+        `loss` sees one chunk: batch norm and contrast reach over `batch / accumulate` images, not over the batch. A
+        method with either of them does not gain a larger batch by this.
         """
         ...
 
@@ -65,12 +65,12 @@ class Method(Protocol):
         ...
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:
-        """All that a training changes, heads, decoders and EMA teachers included; the state of a method is here alone.
+        """All modules that training changes: encoder, heads, decoders, EMA teachers. A method has no other state.
 
-        Under `encoder` lies the given encoder itself: what is handed on, whether gradients or averages train it.
-        What needs no gradient says so (`requires_grad`). Random weights come from torch's global generator, which
-        the loop seeds and puts back. `example` (2, C, H, W) is two images of the pool, on the encoder's device.
-        Raises InputError where the method cannot use this encoder; a network on the device `meta` is enough to know.
+        Under `encoder` lies the given encoder itself, the result of stage 0, whether gradients or averages train it.
+        Weights without gradient have `requires_grad` False. Random weights come from torch's global generator, which
+        the loop seeds and restores. `example` (2, C, H, W): two images of the pool, on the encoder's device.
+        Raises InputError where the method cannot use this encoder, also for an encoder on the device `meta`.
         """
         ...
 
@@ -79,13 +79,13 @@ class Method(Protocol):
     ) -> Loss:
         """Loss of one batch of images (B, C, H, W) in [0, 1]; `progress` in [0, 1) is the share of steps done.
 
-        Of several processes each has its B images; gradients are averaged over them. So what compares images reaches
-        over all processes (`of_all`), and their losses average to that of one process with all images.
+        Each of several processes has its own B images; their gradients are averaged. A loss that compares images does
+        so over all processes (`of_all`), so that the mean of their losses is that of one process with all images.
         """
         ...
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """What follows the optimiser's step, such as a teacher that moves; with the same progress as `loss`."""
+        """Updates after the optimiser's step, such as those of a teacher; with the same progress as `loss`."""
         ...
 
 
@@ -108,21 +108,21 @@ def of_all(values: Tensor) -> Tensor:
     """Rows (B, ...) of this process -> those of all processes (W * B, ...), in their order, without gradient."""
     if dist.world_size() == 1:
         return values
-    found: Sequence[Tensor] = dist.gather(values.detach().contiguous())
-    whole: Tensor = torch.cat(list(found))
-    return whole
+    shards: Sequence[Tensor] = dist.gather(values.detach().contiguous())
+    rows: Tensor = torch.cat(list(shards))
+    return rows
 
 
-def own_rows(values: Tensor) -> Tensor:
-    """Where the B rows of this process lie in `of_all` (B,)."""
+def local_rows(values: Tensor) -> Tensor:
+    """Indices (B,) of the rows of this process in `of_all`."""
     return torch.arange(len(values), device=values.device) + int(dist.rank()) * len(values)
 
 
 def teacher_of(students: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """Copies that no gradient reaches, to be moved by `follow`.
+    """Copies without gradient, to be updated by `follow`.
 
-    They stay in train mode with their students: their batch norm uses the statistics of its own batch and keeps
-    running ones of its own, as in the code of BYOL, MoCo v3 and DINO. Only weights are averaged.
+    They stay in train mode, like their students: their batch norm uses the statistics of the batch and has running
+    statistics of its own, as in the code of BYOL, MoCo v3 and DINO. Only weights are averaged.
     """
     return nn.ModuleDict({name: copy.deepcopy(module) for name, module in students.items()}).requires_grad_(False)
 

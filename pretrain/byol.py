@@ -1,4 +1,4 @@
-"""BYOL (Grill et al. 2020): predict what a slow copy of the network says of the other view; no negatives."""
+"""BYOL (Grill et al. 2020): predict the output of a slow copy of the network for the other view; no negatives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BYOL:
     """Squared distance of unit vectors, in both directions; section 3.1 of the paper.
 
     momentum     start of the teacher's; paper: 0.996 over 300,000 steps. A stage 0 here has hundreds to
-                 thousands, in which such a teacher would hardly leave its random start: 0.99
+                 thousands, too few for such a teacher to leave its random start: 0.99
     hidden, out  paper: 4096 and 256 for 2048 features (appendix A); narrower for small encoders
     optimiser    AdamW in the place of LARS, which the paper needs for batches of thousands; lr as for SimCLR
     """
@@ -54,9 +54,9 @@ class BYOL:
             teacher = cast(nn.ModuleDict, network["teacher"])
             first, second = teacher["head"](teacher["encoder"](pair)).chunk(2)
         costs = 2 - 2 * cosine_similarity(online, torch.cat([second, first]), dim=1)
-        each = costs.view(2, -1).sum(dim=0)
-        return Loss(each.mean(), each.detach())
+        per_sample = costs.view(2, -1).sum(dim=0)
+        return Loss(per_sample.mean(), per_sample.detach())
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """The teacher follows."""
+        """Update the teacher."""
         follow(network, cast(nn.ModuleDict, network["teacher"]), rising(self.momentum, progress))

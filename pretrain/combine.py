@@ -15,15 +15,15 @@ from hybrid_al.errors import InputError
 
 BLOCK = 4096
 LEAST_VARIANCE = 1e-8
-"""Directions with less of the largest variance are rounding of float32, not something to scale up."""
+"""Directions below this share of the largest variance are rounding of float32, and are left out."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """x (D,) -> (x - mean) @ axes (K,), which over the pool has mean 0 and the unit matrix as its covariance.
+    """x (D,) -> (x - mean) @ axes (K,), which over the pool has mean 0 and the unit matrix as covariance.
 
-    axes (D, K) are eigenvectors of the pool's covariance over the root of their eigenvalues, the largest first, each
-    with its largest entry positive; `explained` is the share of the pool's variance that they hold.
+    axes (D, K): eigenvectors of the pool's covariance over the root of their eigenvalues, the largest first, each with
+    its largest entry positive; explained: the share of the pool's variance along them.
     """
 
     mean: FloatArray
@@ -34,31 +34,30 @@ class Projection:
 class SideBySide:
     """Rows (D1 + D2 + ...) of embeddings (N, D1), (N, D2), ... of the same N images, read in blocks.
 
-    Where there are several, each is divided by the root of its variance over the pool (P,), summed over its entries:
-    then squared distances between images are on average alike in all, and none outshouts the others. One that does not
-    vary stays as it is.
+    Several sets are each divided by the root of their variance over the pool (P,), summed over entries: then the mean
+    squared distance between images is the same in all, and no set dominates. A constant set is not scaled.
     """
 
-    def __init__(self, parts: Mapping[str, FloatArray], pool: IntArray) -> None:
-        lengths = {len(part) for part in parts.values()}
+    def __init__(self, sets: Mapping[str, FloatArray], pool: IntArray) -> None:
+        lengths = {len(vectors) for vectors in sets.values()}
         if len(lengths) != 1:
             raise InputError("embeddings.use", "sets of the same images", f"{sorted(lengths)} rows")
-        self.parts, self.pool, self.n = dict(parts), pool, lengths.pop()
-        self.scales = dict.fromkeys(parts, 1.0)
-        if len(parts) > 1:
-            for name, part in parts.items():
-                variance = float(_variance(part, pool).sum())
+        self.sets, self.pool, self.n = dict(sets), pool, lengths.pop()
+        self.scales = dict.fromkeys(sets, 1.0)
+        if len(sets) > 1:
+            for name, vectors in sets.items():
+                variance = float(_variance(vectors, pool).sum())
                 self.scales[name] = variance**-0.5 if variance > 0 else 1.0
 
     @property
     def dim(self) -> int:
         """D1 + D2 + ..."""
-        return sum(part.shape[1] for part in self.parts.values())
+        return sum(vectors.shape[1] for vectors in self.sets.values())
 
     def read(self, rows: IntArray) -> FloatArray:
         """Rows (B, D) in float64; an error where one is not finite."""
-        found = [self.scales[name] * part[rows].astype(np.float64) for name, part in self.parts.items()]
-        joined: FloatArray = np.concatenate(found, axis=1)
+        columns = [self.scales[name] * vectors[rows].astype(np.float64) for name, vectors in self.sets.items()]
+        joined: FloatArray = np.concatenate(columns, axis=1)
         if not np.isfinite(joined).all():
             bad = rows[~np.isfinite(joined).all(axis=1)][0]
             raise InputError(f"embedding of sample {bad}", "finite numbers", "nan or inf")
@@ -77,16 +76,16 @@ class SideBySide:
         covariance /= len(self.pool)
         values, vectors = np.linalg.eigh(covariance)
         values, vectors = values[::-1], vectors[:, ::-1]
-        kept = min(largest, int((values > LEAST_VARIANCE * values[0]).sum()) if values[0] > 0 else 0)
-        if not kept:
+        count = min(largest, int((values > LEAST_VARIANCE * values[0]).sum()) if values[0] > 0 else 0)
+        if not count:
             raise InputError("embeddings.whiten", "embeddings that vary over the pool", "the same for every image")
-        axes = vectors[:, :kept]
+        axes = vectors[:, :count]
         highest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
-        axes = axes * np.sign(highest) / np.sqrt(values[:kept])
-        return Projection(np.asarray(mean), axes, float(values[:kept].sum() / values.clip(0).sum()))
+        axes = axes * np.sign(highest) / np.sqrt(values[:count])
+        return Projection(np.asarray(mean), axes, float(values[:count].sum() / values.clip(0).sum()))
 
     def write(self, path: Path, projection: Projection | None = None) -> tuple[int, int]:
-        """All rows, projected where that is asked for, as float32 into a .npy file, a block at a time; its shape."""
+        """Write all rows, projected or not, as float32 into a .npy file, a block at a time; returns its shape."""
         shape = (self.n, self.dim if projection is None else projection.axes.shape[1])
         with replacing(path) as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -96,12 +95,12 @@ class SideBySide:
 
     def _projected(self, projection: Projection | None) -> Iterator[FloatArray]:
         for rows in blocks(np.arange(self.n), BLOCK):
-            found = self.read(rows)
-            yield found if projection is None else (found - projection.mean) @ projection.axes
+            vectors = self.read(rows)
+            yield vectors if projection is None else (vectors - projection.mean) @ projection.axes
 
 
-def _variance(part: FloatArray, pool: IntArray) -> FloatArray:
+def _variance(vectors: FloatArray, pool: IntArray) -> FloatArray:
     """Variance over the pool of each entry (D,)."""
-    mean = sum(part[rows].astype(np.float64).sum(axis=0) for rows in blocks(pool, BLOCK)) / len(pool)
-    squares = sum(np.square(part[rows].astype(np.float64) - mean).sum(axis=0) for rows in blocks(pool, BLOCK))
+    mean = sum(vectors[rows].astype(np.float64).sum(axis=0) for rows in blocks(pool, BLOCK)) / len(pool)
+    squares = sum(np.square(vectors[rows].astype(np.float64) - mean).sum(axis=0) for rows in blocks(pool, BLOCK))
     return np.asarray(squares / len(pool))

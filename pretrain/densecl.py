@@ -1,4 +1,4 @@
-"""DenseCL (Wang et al. 2021): contrast places of the feature map, not only whole images; for segmentation encoders."""
+"""DenseCL (Wang et al. 2021): contrast of places of the feature map and of whole images; for segmentation encoders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
 
-from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of
+from .base import Loss, dim_of, follow, local_rows, of_all, rising, teacher_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of
 class DenseCL:
     """Image-level and dense InfoNCE against a momentum encoder; section 3, equations 1 to 4 of the paper.
 
-    The key of a place is that place of the other view whose backbone features are most similar (section 3.4). The
+    The key of a place is the place of the other view with the most similar backbone features (section 3.4). The
     other keys of a place are the dense vectors of the other images of the batch, averaged over each image; the paper
     keeps a queue of 65536 such averages, larger than most pools here, and shuffles batch norm between devices.
 
@@ -65,22 +65,22 @@ class DenseCL:
         query, key = (views(images, generator).contiguous(memory_format=torch.channels_last) for _ in range(2))
         features, q, q_dense = _project(network, query)
         with torch.no_grad():
-            other, k, k_dense = _project(cast(nn.ModuleDict, network["teacher"]), key)
-            match = select_most_similar(features, other, k_dense)
+            features_key, k, k_dense = _project(cast(nn.ModuleDict, network["teacher"]), key)
+            match = select_most_similar(features, features_key, k_dense)
             k, pooled = of_all(k), of_all(normalize(k_dense.mean(dim=1), dim=1))
-        own = own_rows(images)
-        costs = cross_entropy(q @ k.T / self.temperature, own, reduction="none")
+        targets = local_rows(images)
+        costs = cross_entropy(q @ k.T / self.temperature, targets, reduction="none")
 
-        is_own = (own[:, None] == torch.arange(len(k), device=images.device))[:, None]
+        is_key = (targets[:, None] == torch.arange(len(k), device=images.device))[:, None]
         positive = (q_dense * match).sum(dim=2, keepdim=True)
-        logits = torch.where(is_own, positive, q_dense @ pooled.T) / self.temperature
-        dense = cross_entropy(logits.transpose(1, 2), own[:, None].expand(logits.shape[:2]), reduction="none")
+        logits = torch.where(is_key, positive, q_dense @ pooled.T) / self.temperature
+        dense = cross_entropy(logits.transpose(1, 2), targets[:, None].expand(logits.shape[:2]), reduction="none")
 
-        each = (1 - self.share) * costs + self.share * dense.mean(dim=1)
-        return Loss(each.mean(), each.detach(), costs.detach().neg().exp())
+        per_sample = (1 - self.share) * costs + self.share * dense.mean(dim=1)
+        return Loss(per_sample.mean(), per_sample.detach(), costs.detach().neg().exp())
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """The teacher follows."""
+        """Update the teacher."""
         follow(network, cast(nn.ModuleDict, network["teacher"]), rising(self.momentum, progress))
 
 

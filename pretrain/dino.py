@@ -1,4 +1,4 @@
-"""DINO (Caron et al. 2021): match the sharpened, centred code that a slow copy gives to the other view."""
+"""DINO (Caron et al. 2021): match the sharpened, centred code of a slow copy for the other view."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .base import Loss, dim_of, follow, rising, two_views
 class DINO:
     """Cross-entropy between the codes of teacher and student for two views; section 3.1, algorithm 1 of the paper.
 
-    The encoder that is handed on is the teacher's, the better one (section 5.2). Two views of the full size, no
+    The result is the teacher's encoder, the better one (section 5.2). Two views of the full size, no
     small ones: the paper's multi-crop wants images larger than those here.
 
     codes         paper: 65536 (appendix C); fewer for small pools
@@ -34,7 +34,7 @@ class DINO:
     temperatures  student 0.1, teacher 0.04 throughout (the code's default; the paper warms up to 0.07)
     centering     decay of the running mean of the teacher's outputs, 0.9 as published
     momentum      start of the teacher's; paper: 0.996 over 125,000 steps; a stage 0 here has hundreds: 0.99
-    frozen        epochs in which the last layer of the head stays as it is; 1 as in the paper's code
+    frozen        epochs in which the last layer of the head is not trained; 1 as in the paper's code
     """
 
     epochs: Count = 8
@@ -81,10 +81,10 @@ class DINO:
             center.update(codes)
         logs = (student["head"](student["encoder"](pair)) / self.student_temperature).log_softmax(dim=1)
         costs = -(torch.cat([second, first]) * logs).sum(dim=1)
-        each = costs.view(2, -1).mean(dim=0)
-        return Loss(each.mean(), each.detach())
+        per_sample = costs.view(2, -1).mean(dim=0)
+        return Loss(per_sample.mean(), per_sample.detach())
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """The teacher follows."""
+        """Update the teacher."""
         student, momentum = cast(nn.ModuleDict, network["student"]), rising(self.momentum, progress)
         follow(student, nn.ModuleDict({name: network[name] for name in student}), momentum)

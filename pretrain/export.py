@@ -1,4 +1,4 @@
-"""What stage 0 hands on: `encoder.safetensors` and memory-mapped embeddings, each saying what it was made from."""
+"""Results of stage 0: `encoder.safetensors` and memory-mapped embeddings, each with a note of its origin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = 512
 def export(
     encoder: Encoder, store: ImageStore, manifest: str, folder: Path, device: torch.device, *, cache: Path
 ) -> Embeddings:
-    """Write the encoder's weights, and the set `plain` by it, into a stage-0 folder."""
+    """Write the encoder's weights and its embeddings, the set `plain`, into a stage-0 folder."""
     digest = digest_of(encoder)
     save_weights(folder / "encoder.safetensors", encoder.state_dict(), {"digest": digest})
     return embed_all(encoder, digest, store, manifest, folder / "embeddings" / f"{PLAIN}.npy", device, cache=cache)
@@ -43,8 +43,8 @@ def embed_all(
 ) -> Embeddings:
     """Write the raw embeddings of every sample (N, D) as one memory-mapped set.
 
-    Images that `cache` has embeddings of, by this encoder, are not embedded again; a damaged part of it is, and said.
-    The JSON beside the embeddings is written last: its presence says that the set is whole.
+    Images whose embeddings by this encoder are in `cache` are not embedded again, except from damaged shards, with a
+    line to stderr. The JSON beside the embeddings is written last: its presence means that the set is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
@@ -56,21 +56,21 @@ def embed_all(
         array: FloatArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         return array
 
-    known = RowCache(cache / "embeddings" / digest[:32])
-    known.fill(store.keys, compute, memmap)
-    for shard in known.damaged:
+    row_cache = RowCache(cache / "embeddings" / digest[:32])
+    row_cache.fill(store.keys, compute, memmap)
+    for shard in row_cache.damaged:
         print(f"{shard}: damaged; its images were embedded again", file=sys.stderr)
     shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    made = {"manifest": manifest, "encoder": digest, "shape": list(shape), "sha256": sha256_of(path)}
-    write_json(path.with_suffix(".json"), made)
+    note = {"manifest": manifest, "encoder": digest, "shape": list(shape), "sha256": sha256_of(path)}
+    write_json(path.with_suffix(".json"), note)
     return Embeddings.load(path, manifest=manifest, encoder=digest)
 
 
 def damaged(folder: Path) -> list[Path]:
-    """Sets of embeddings in a folder that are not, byte for byte, what was written; older ones do not say."""
-    found = []
+    """Sets of embeddings in a folder whose bytes have changed; older sets, without a hash, are left out."""
+    paths = []
     for note in sorted(folder.glob("*.json")):
-        wanted, path = json.loads(note.read_text(encoding="utf-8")).get("sha256"), note.with_suffix(".npy")
-        if wanted is not None and not (path.is_file() and sha256_of(path) == wanted):
-            found.append(path)
-    return found
+        digest, path = json.loads(note.read_text(encoding="utf-8")).get("sha256"), note.with_suffix(".npy")
+        if digest is not None and not (path.is_file() and sha256_of(path) == digest):
+            paths.append(path)
+    return paths

@@ -1,4 +1,4 @@
-"""What a training reads, part by part: rows in the order of a schedule, and their images, loaded ahead for a GPU."""
+"""Input of a training, chunk by chunk: rows in the order of a schedule, and their images, loaded ahead for a GPU."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ from .base import Method
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the pool is cut up: an epoch is `per_epoch` steps of `batch` images, a step is `parts` parts.
+    """Division of the pool: an epoch is `per_epoch` steps of `batch` images, a step is `chunks` chunks.
 
-    The images that do not fill a batch are left out, others in each epoch. All processes share each part evenly.
+    The images that do not fill a batch are left out, different ones in each epoch. The processes share each chunk
+    evenly.
     """
 
     batch: int
     per_epoch: int
     epochs: int
-    parts: int
+    chunks: int
     world: int
 
     @classmethod
     def of(cls, method: Method, pool: int, world: int = 1) -> Schedule:
-        """The schedule of a method for a pool of so many images; a smaller pool is one batch, as far as it divides.
+        """The schedule of a method for `pool` images; a pool smaller than a batch is one batch, as far as it divides.
 
-        Errors: a batch that does not divide, fewer than two images a process and part.
+        Errors: a batch that does not divide, fewer than two images a process and chunk.
         """
         shares = world * method.accumulate
-        named = f"{world} processes x accumulate={method.accumulate}"
+        divisor = f"{world} processes x accumulate={method.accumulate}"
         if method.batch % shares:
-            raise InputError("pretrain.batch", f"a multiple of {named}", str(method.batch))
+            raise InputError("pretrain.batch", f"a multiple of {divisor}", str(method.batch))
         batch = min(method.batch, pool // shares * shares)
         if batch < 2 * shares:
-            expected = "at least two images a process and part, for batch norm and contrast need others"
-            come = f"a pool of {pool}" if pool < method.batch else f"a batch of {method.batch}"
-            raise InputError("pretrain.batch", expected, f"{come}, {named}")
+            expected = "at least two images a process and chunk, for batch norm and contrast need others"
+            came = f"a pool of {pool}" if pool < method.batch else f"a batch of {method.batch}"
+            raise InputError("pretrain.batch", expected, f"{came}, {divisor}")
         return cls(batch, pool // batch, method.epochs, method.accumulate, world)
 
     @property
@@ -53,33 +54,33 @@ class Schedule:
         return self.per_epoch * self.epochs
 
     def rows(self, pool: IntArray, seed: int, start: int) -> Iterator[IntArray]:
-        """The rows of every part from step `start` on, those of all processes."""
+        """The rows of every chunk from step `start` on, for all processes."""
         order: IntArray = pool
         for step in range(start, self.total):
             epoch, i = divmod(step, self.per_epoch)
             if i == 0 or step == start:
                 order = derive(seed, "pretrain-order", epoch).permutation(pool)
-            yield from np.split(order[i * self.batch : (i + 1) * self.batch], self.parts)
+            yield from np.split(order[i * self.batch : (i + 1) * self.batch], self.chunks)
 
     def share(self, rows: IntArray, rank: int) -> IntArray:
-        """The rows of one process of those of a part."""
-        mine: IntArray = np.split(rows, self.world)[rank]
-        return mine
+        """The rows of one process among those of a chunk."""
+        share: IntArray = np.split(rows, self.world)[rank]
+        return share
 
 
 def feed(
-    parts: Iterable[IntArray], load: Callable[[IntArray], Tensor], *, ahead: int
+    chunks: Iterable[IntArray], load: Callable[[IntArray], Tensor], *, ahead: int
 ) -> Iterator[tuple[IntArray, Tensor]]:
-    """(rows, load(rows)) of each part; `ahead` parts are loaded by a thread while the last one is worked on."""
+    """(rows, load(rows)) of each chunk; a thread loads `ahead` chunks while the last one is in use."""
     if not ahead:
-        yield from ((rows, load(rows)) for rows in parts)
+        yield from ((rows, load(rows)) for rows in chunks)
         return
     with ThreadPoolExecutor(1) as thread:
-        coming: deque[tuple[IntArray, Future[Tensor]]] = deque()
-        for rows in parts:
-            coming.append((rows, thread.submit(load, rows)))
-            if len(coming) > ahead:
-                first, images = coming.popleft()
+        queue: deque[tuple[IntArray, Future[Tensor]]] = deque()
+        for rows in chunks:
+            queue.append((rows, thread.submit(load, rows)))
+            if len(queue) > ahead:
+                first, images = queue.popleft()
                 yield first, images.result()
-        for rows, images in coming:
+        for rows, images in queue:
             yield rows, images.result()

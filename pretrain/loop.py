@@ -1,7 +1,7 @@
 """The one training loop of stage 0: epochs over the pool, checkpointed, the same whether or not it was interrupted.
 
-It is also the same, up to rounding, in one process and in several (torchrun): they share each batch, and losses over
-a batch reach over all processes. Batch norm does so on GPUs only.
+It is also the same, up to rounding, in one process and in several (torchrun): they share each batch, and losses that
+compare images do so over all processes. Batch norm does so on GPUs only.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, message) -> None."""
 
 CHECKPOINT_SECONDS = 60.0
-AHEAD = 2  # parts that are loaded while a GPU works
+AHEAD = 2  # chunks that are loaded while a GPU works
 
 
 @dataclass(frozen=True)
 class Job:
-    """One pretraining: what is trained on what, and where its checkpoint lies (`resume`, deleted by the caller).
+    """One pretraining: method, encoder and data, and the path of its checkpoint (`resume`, deleted by the caller).
 
-    `records` is where the numbers per sample go, if they are wanted and the method has any.
+    `records`: path of the numbers per sample, where the method has any; None: they are not written.
     """
 
     method: Method
@@ -64,7 +64,7 @@ class Job:
 
 @dataclass
 class _State:
-    """All that a step changes; torch's global generator is set anew before each."""
+    """All that a step changes; torch's global generator is seeded before each step."""
 
     network: nn.ModuleDict
     optimizer: torch.optim.Optimizer
@@ -74,7 +74,7 @@ class _State:
     step: int = 0
 
 
-class _Whole(nn.Module):
+class _LossModule(nn.Module):
     """A method's loss as the forward pass of its network: what Fabric wraps."""
 
     def __init__(self, job: Job, network: nn.ModuleDict) -> None:
@@ -91,47 +91,47 @@ class _Whole(nn.Module):
 
 @dataclass
 class _Training:
-    """What stays the same over the steps of this process."""
+    """All that is fixed over the steps of this process."""
 
     job: Job
     fabric: Fabric
     schedule: Schedule
     state: _State
-    whole: nn.Module
+    loss_module: nn.Module
     optimizer: torch.optim.Optimizer  # that of the state, wrapped
     rates: LambdaLR
 
     def load(self, rows: IntArray) -> Tensor:
-        """This process's images of a part, ready to be copied to its device."""
+        """This process's images of a chunk, ready to be copied to its device."""
         images = self.job.store.batch(self.schedule.share(rows, self.fabric.global_rank))
         return images.pin_memory() if self.fabric.device.type == "cuda" else images
 
 
 @dataclass
 class _Meter:
-    """How fast an epoch goes, as far as this process has run it."""
+    """Speed of an epoch, over the steps that this process ran."""
 
-    began: float = field(default_factory=time.perf_counter)
+    start: float = field(default_factory=time.perf_counter)
     images: int = 0
-    waited: float = 0.0
+    waiting: float = 0.0
 
     def numbers(self) -> dict[str, float]:
-        """Images of all processes a second, and the share of the time that went into waiting for them, in [0, 1]."""
-        seconds = max(time.perf_counter() - self.began, 1e-9)
-        return {"stage0/images_per_second": self.images / seconds, "stage0/data_share": self.waited / seconds}
+        """Images a second of all processes, and the share of time spent on waiting for them, in [0, 1]."""
+        seconds = max(time.perf_counter() - self.start, 1e-9)
+        return {"stage0/images_per_second": self.images / seconds, "stage0/data_share": self.waiting / seconds}
 
 
 def pretrain(job: Job, *, log: Log, progress: Progress) -> None:
     """Train `job.encoder` in place; deterministic on CPU given the seed, also across a kill and a resume.
 
     Under torchrun every process calls this; process 0 writes the files, and its encoder counts. Logged after each
-    epoch: `stage0/loss`, its mean, and how fast it went.
+    epoch: the mean of `stage0/loss`, and the speed.
     """
     fabric = processes.fabric(job.device)
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
         training = _begin(job, fabric)
         state, schedule = training.state, training.schedule
-        parts = feed(
+        chunks = feed(
             schedule.rows(job.pool, job.seed, state.step),
             training.load,
             ahead=AHEAD if fabric.device.type == "cuda" else 0,
@@ -140,21 +140,21 @@ def pretrain(job: Job, *, log: Log, progress: Progress) -> None:
         while state.step < schedule.total:
             if state.step % schedule.per_epoch == 0:
                 state.views, state.losses, meter = _views(job, fabric, state.step // schedule.per_epoch), [], _Meter()
-            _step(training, parts, meter)
-            _say(schedule, state, meter, progress)
+            _step(training, chunks, meter)
+            _report(schedule, state, meter, progress)
             if len(state.losses) == schedule.per_epoch:
                 log({"stage0/loss": sum(state.losses) / schedule.per_epoch, **meter.numbers()}, state.step)
             if fabric.is_global_zero and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(job.resume, state, schedule)
                 saved = time.monotonic()
     job.encoder.requires_grad_(True)
-    found = state.records.arrays()
-    if found and job.records is not None and fabric.is_global_zero:
-        write_arrays(job.records, found)
+    arrays = state.records.arrays()
+    if arrays and job.records is not None and fabric.is_global_zero:
+        write_arrays(job.records, arrays)
 
 
 def _begin(job: Job, fabric: Fabric) -> _Training:
-    """Where the checkpoint says, or at the start."""
+    """The training at its checkpoint, or at its start."""
     schedule = Schedule.of(job.method, len(job.pool), fabric.world_size)
     torch.manual_seed(derive_seed(job.seed, "pretrain-head"))
     job.encoder.to(fabric.device)
@@ -166,34 +166,34 @@ def _begin(job: Job, fabric: Fabric) -> _Training:
     state = _State(network, optimizer, Records(len(job.store)), _views(job, fabric, 0))
     _restore(job.resume, state, schedule)
     rates = LambdaLR(optimizer, lambda step: _warm_cosine(step, schedule.total), last_epoch=state.step - 1)
-    whole, wrapped = fabric.setup(_Whole(job, network), optimizer)
-    return _Training(job, fabric, schedule, state, whole, wrapped, rates)
+    loss_module, fabric_optimizer = fabric.setup(_LossModule(job, network), optimizer)
+    return _Training(job, fabric, schedule, state, loss_module, fabric_optimizer, rates)
 
 
 def _views(job: Job, fabric: Fabric, epoch: int) -> torch.Generator:
-    """Where the views of an epoch come from: for each process those of its images."""
+    """Generator of the views of an epoch, for the images of this process."""
     return draws.generator(derive_seed(job.seed, "pretrain-views", epoch), fabric.global_rank, fabric.world_size)
 
 
-def _step(training: _Training, parts: Iterator[tuple[IntArray, Tensor]], meter: _Meter) -> None:
-    """One batch, in views that depend on the seed and the place in the training alone."""
+def _step(training: _Training, chunks: Iterator[tuple[IntArray, Tensor]], meter: _Meter) -> None:
+    """One step on a batch, in views that depend on seed and step alone."""
     job, fabric, state = training.job, training.fabric, training.state
-    count, total = training.schedule.parts, training.schedule.total
-    done = state.step / total
+    count, total = training.schedule.chunks, training.schedule.total
+    progress = state.step / total
     torch.manual_seed(derive_seed(job.seed, f"pretrain-dropout/{fabric.global_rank}", state.step))
     training.optimizer.zero_grad(set_to_none=True)
     losses = []
     for i in range(count):
-        asked = time.perf_counter()
-        rows, images = next(parts)
+        start = time.perf_counter()
+        rows, images = next(chunks)
         images = images.to(fabric.device, non_blocking=True)
-        meter.waited += time.perf_counter() - asked
-        with fabric.no_backward_sync(training.whole, enabled=i < count - 1):  # type: ignore[arg-type]
-            total_loss, per_sample, confidence = training.whole(images, state.views, done)
+        meter.waiting += time.perf_counter() - start
+        with fabric.no_backward_sync(training.loss_module, enabled=i < count - 1):  # type: ignore[arg-type]
+            total_loss, per_sample, confidence = training.loss_module(images, state.views, progress)
             fabric.backward(total_loss / count)
         mean = of_all(total_loss.detach().view(1)).mean()
-        each, sure = (None if x is None else of_all(x) for x in (per_sample, confidence))
-        state.records.add(rows, Loss(mean, each, sure))
+        per_sample, confidence = (None if x is None else of_all(x) for x in (per_sample, confidence))
+        state.records.add(rows, Loss(mean, per_sample, confidence))
         losses.append(mean.item())
         meter.images += len(rows)
     value = sum(losses) / count
@@ -202,12 +202,12 @@ def _step(training: _Training, parts: Iterator[tuple[IntArray, Tensor]], meter: 
         raise HybridALError(f"pretraining step {state.step}: the loss is {value} at learning rate {rate:.2e}")
     training.optimizer.step()
     training.rates.step()
-    job.method.after_step(state.network, done)
+    job.method.after_step(state.network, progress)
     state.losses.append(value)
     state.step += 1
 
 
-def _say(schedule: Schedule, state: _State, meter: _Meter, progress: Progress) -> None:
+def _report(schedule: Schedule, state: _State, meter: _Meter, progress: Progress) -> None:
     epoch, speed = (state.step - 1) // schedule.per_epoch + 1, meter.numbers()
     message = f"epoch {epoch}/{schedule.epochs}, loss {state.losses[-1]:.3f}"
     message += f", {speed['stage0/images_per_second']:.0f} images/s, {speed['stage0/data_share']:.0%} waiting for data"
@@ -223,8 +223,8 @@ def _warm_cosine(step: int, total: int) -> float:
 
 
 def _save(path: Path, state: _State, schedule: Schedule) -> None:
-    """Write all of the state, also in the middle of an epoch."""
-    whole = {
+    """Write the whole state, which may be in the middle of an epoch."""
+    checkpoint = {
         "network": state.network.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "records": state.records.state(),
@@ -234,19 +234,19 @@ def _save(path: Path, state: _State, schedule: Schedule) -> None:
         "batch": schedule.batch,
     }
     temporary = path.with_suffix(".tmp")
-    torch.save(whole, temporary)
+    torch.save(checkpoint, temporary)
     temporary.replace(path)
 
 
 def _restore(path: Path, state: _State, schedule: Schedule) -> None:
-    """Take over a checkpoint where there is one, made by however many processes."""
+    """Load a checkpoint where there is one, of any number of processes."""
     if not path.is_file():
         return
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    if found.get("batch", schedule.batch) != schedule.batch:
-        raise InputError(path, f"a training in batches of {schedule.batch}", str(found["batch"]))
-    load_into(state.network, found["network"], path)
-    state.optimizer.load_state_dict(found["optimizer"])
-    state.records.restore(found["records"])
-    state.views.set_state(found["views"])
-    state.losses, state.step = found["losses"], found["step"]
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if checkpoint.get("batch", schedule.batch) != schedule.batch:
+        raise InputError(path, f"a training in batches of {schedule.batch}", str(checkpoint["batch"]))
+    load_into(state.network, checkpoint["network"], path)
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    state.records.restore(checkpoint["records"])
+    state.views.set_state(checkpoint["views"])
+    state.losses, state.step = checkpoint["losses"], checkpoint["step"]

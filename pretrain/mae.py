@@ -1,4 +1,4 @@
-"""Masked autoencoder (He et al. 2022): a vision transformer sees few of the patches, a decoder paints the others."""
+"""Masked autoencoder (He et al. 2022): a vision transformer sees a few patches, a decoder predicts the others."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class MAE:
     normalize         targets are the pixels of a patch less their mean, over their deviation; section 4.1
     views             crops, flips and rotations alone, no colour: the paper needs no more (table 1e)
     lr, weight_decay  paper: 1.5e-4 a batch of 256 over 800 epochs, and 0.05 (table 8); higher for fewer steps
-    encoder           starts as it was built, positions included, so that weights given to it stay; the paper's
-                      own start is fixed sine-cosine positions
+    encoder           keeps its weights and positions at the start, so that pretrained ones are used; the paper starts
+                      from fixed sine-cosine positions
     """
 
     epochs: Count = 40
@@ -54,7 +54,7 @@ class MAE:
             expected = "a vision transformer for mae (vit_tiny_patch16_224 with encoder.options={patch_size: 4}, say)"
             raise InputError("encoder.name", expected, type(vit).__name__)
         patches, side = int(vit.patch_embed.num_patches), int(vit.patch_embed.patch_size[0])
-        if not 0 < self._seen(patches) < patches:
+        if not 0 < self._visible(patches) < patches:
             expected = f"patches to see and to mask at mask={self.mask}; encoder.options={{patch_size: 4}} makes more"
             raise InputError("pretrain (mae)", expected, f"{patches} in all")
         masked = MaskedVisionTransformerTIMM(vit, weight_initialization="skip", pos_embed_initialization="skip")
@@ -72,7 +72,7 @@ class MAE:
             }
         )
 
-    def _seen(self, patches: int) -> int:
+    def _visible(self, patches: int) -> int:
         return int(patches * (1 - self.mask))
 
     def loss(
@@ -88,19 +88,21 @@ class MAE:
         images = encoder.normalize(geometry(images, generator))
         patches, prefix = decoder.num_patches, decoder.num_prefix_tokens
         order = rand((len(images), patches), generator).argsort(dim=1).to(images.device) + prefix
-        seen, hidden = order.tensor_split([self._seen(patches)], dim=1)
-        always = torch.arange(prefix, device=images.device).expand(len(images), -1)
-        seen = torch.cat([always, seen], dim=1)
+        visible, hidden = order.tensor_split([self._visible(patches)], dim=1)
+        prefix_tokens = torch.arange(prefix, device=images.device).expand(len(images), -1)
+        visible = torch.cat([prefix_tokens, visible], dim=1)
 
-        tokens = network["into"](masked.encode(images, idx_keep=seen))
+        tokens = network["into"](masked.encode(images, idx_keep=visible))
         blank = repeat_token(decoder.mask_token, (len(images), patches + prefix))
-        painted = network["paint"](get_at_index(decoder(set_at_index(blank, seen, tokens.to(blank.dtype))), hidden))
+        prediction = network["paint"](
+            get_at_index(decoder(set_at_index(blank, visible, tokens.to(blank.dtype))), hidden)
+        )
         side = int(cast(VisionTransformer, encoder.backbone).patch_embed.patch_size[0])
         target = get_at_index(patchify(images, side), hidden - prefix)
         if self.normalize:
             target = normalize_mean_var(target)
-        each = (painted - target).square().mean(dim=(1, 2))
-        return Loss(each.mean(), each.detach())
+        per_sample = (prediction - target).square().mean(dim=(1, 2))
+        return Loss(per_sample.mean(), per_sample.detach())
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """Nothing."""
+        """No updates."""

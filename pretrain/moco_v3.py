@@ -1,4 +1,4 @@
-"""MoCo v3 (Chen, Xie, He 2021): name the slow copy's vector of the same image among those of the batch."""
+"""MoCo v3 (Chen, Xie, He 2021): find the slow copy's vector of the same image among those of the batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybrid_al.core.registry import Amount, Count, Positive, Share, hyperparamet
 from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
-from .base import Loss, dim_of, follow, of_all, own_rows, rising, teacher_of, two_views
+from .base import Loss, dim_of, follow, local_rows, of_all, rising, teacher_of, two_views
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class MoCoV3:
     ) -> Loss:
         """See `Method.loss`; an image's share is the sum of its two directions, each times 2 temperature.
 
-        The confidence is the mean over both of the softmax probability of the image's own key.
+        The confidence is the softmax probability of the image's own key, the mean of both directions.
         """
         pair = two_views(images, views, generator)
         queries = normalize(network["predict"](network["head"](network["encoder"](pair))), dim=1)
@@ -60,11 +60,11 @@ class MoCoV3:
             first, second = normalize(teacher["head"](teacher["encoder"](pair)), dim=1).chunk(2)
         keys = of_all(second), of_all(first)
         logits = torch.stack([q @ k.T for q, k in zip(queries.chunk(2), keys, strict=True)])
-        own = own_rows(images).repeat(2)
-        costs = cross_entropy(logits.flatten(0, 1) / self.temperature, own, reduction="none").view(2, -1)
-        each = 2 * self.temperature * costs.sum(dim=0)
-        return Loss(each.mean(), each.detach(), costs.detach().neg().exp().mean(dim=0))
+        targets = local_rows(images).repeat(2)
+        costs = cross_entropy(logits.flatten(0, 1) / self.temperature, targets, reduction="none").view(2, -1)
+        per_sample = 2 * self.temperature * costs.sum(dim=0)
+        return Loss(per_sample.mean(), per_sample.detach(), costs.detach().neg().exp().mean(dim=0))
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """The teacher follows."""
+        """Update the teacher."""
         follow(network, cast(nn.ModuleDict, network["teacher"]), rising(self.momentum, progress))

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def world() -> int:
-    """How many processes torchrun started, on all machines; 1 without it."""
+    """Number of processes that torchrun started, on all machines; 1 without it."""
     return _number("WORLD_SIZE", 1)
 
 
 def rank() -> int:
-    """Which of them this one is. Process 0 writes and says everything, the others only train."""
+    """Rank of this process. Process 0 writes files and messages, the others only train."""
     return _number("RANK", 0)
 
 
@@ -38,13 +38,13 @@ def fabric(device: torch.device) -> Fabric:
     local = _number("LOCAL_WORLD_SIZE", 1)
     # a method may train a part of its network in some steps only, as DINO does with its last layer
     strategy = DDPStrategy(find_unused_parameters=True)
-    made = Fabric(
+    ddp = Fabric(
         accelerator=device.type, devices=local, num_nodes=world() // local, strategy=strategy, precision=precision
     )
-    made.launch()
-    return made
+    ddp.launch()
+    return ddp
 
 
 def _number(name: str, otherwise: int) -> int:
-    """What torchrun says; other launchers set variables of these names, too."""
+    """A number from torchrun; other launchers set variables of these names, too."""
     return int(os.environ[name]) if "TORCHELASTIC_RUN_ID" in os.environ else otherwise

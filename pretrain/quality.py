@@ -1,4 +1,4 @@
-"""How good embeddings are where nothing is labeled: what two views agree on, how far images lie apart, and collapse.
+"""Quality of embeddings without labels: agreement of two views, distances between images, and collapse.
 
 The caller samples the rows; nothing here holds an N x N matrix. None of these numbers can stand in for a probe.
 """
@@ -17,7 +17,7 @@ NEIGHBOURS = 20
 
 # Measured at 28 to 64 px on PneumoniaMNIST, malaria and ISIC 2017. Lowest of 56 encoders of real runs (SimCLR, random,
 # ImageNet) and of 20 random networks of five architectures: effective rank 5.1, spread 0.059. A ResNet-10 that was
-# trained to pull views together and nothing else went through 3.6 and 0.139 (loss -0.94) to 1.7 and 0.022 (-0.99); at a
+# trained only to pull views together went through 3.6 and 0.139 (loss -0.94) to 1.7 and 0.022 (-0.99); at a
 # larger rate it reached 1.0 and 0.000. The rank is the stricter of the two; the spread is for a cone of noise.
 LOWEST_RANK, LOWEST_SPREAD = 2.0, 0.02
 
@@ -25,8 +25,8 @@ LOWEST_RANK, LOWEST_SPREAD = 2.0, 0.02
 def quality(plain_ND: FloatArray, first_ND: FloatArray, second_ND: FloatArray) -> dict[str, float]:
     """`alignment`, `uniformity`, `effective_rank`, `spread` and `neighbour_stability` of at least two images.
 
-    plain_ND: raw embeddings of the images; first_ND and second_ND: of two random views of each, or of some, in the same
-    order. Neighbours are 20, or a tenth of the images that were viewed.
+    plain_ND: raw embeddings of the images; first_ND and second_ND: of two random views of all or some of them, in the
+    same order. Neighbours are 20, or a tenth of the images with views.
     """
     k = max(1, min(NEIGHBOURS, len(first_ND) // 10))
     return {
@@ -99,7 +99,7 @@ def spread(vectors_ND: FloatArray) -> float:
 def neighbour_stability(first_ND: FloatArray, second_ND: FloatArray, k: int) -> float:
     """Share of an image's k nearest others by cosine that two views agree on, 0 to 1; by chance it is k / (N - 1).
 
-    Images that coincide are ordered alike in both, so the number says nothing after a collapse.
+    Images that coincide have the same order in both, so the number means nothing after a collapse.
     """
     if first_ND.shape != second_ND.shape:
         raise InputError("neighbour_stability", f"two views of shape {first_ND.shape}", str(second_ND.shape))
@@ -110,9 +110,9 @@ def neighbour_stability(first_ND: FloatArray, second_ND: FloatArray, k: int) -> 
     return float(sum((first == second[:, [j]]).sum() for j in range(k)) / first.size)
 
 
-def collapse(found: Mapping[str, float]) -> str | None:
-    """One sentence where what `quality` found is a collapse: one point, or less than two directions in use."""
-    rank, width = found["effective_rank"], found["spread"]
+def collapse(metrics: Mapping[str, float]) -> str | None:
+    """A warning where the numbers of `quality` show a collapse: one point, or fewer than two directions in use."""
+    rank, width = metrics["effective_rank"], metrics["spread"]
     if rank >= LOWEST_RANK and width >= LOWEST_SPREAD:
         return None
     return (

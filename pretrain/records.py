@@ -1,4 +1,4 @@
-"""What a pretraining says of every sample: its loss, and how sure the network was of it over the epochs."""
+"""Numbers of a pretraining for every sample: its loss, and the network's confidence over the epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import Loss
 class Records:
     """Running sums over a training, for N samples; part of its checkpoint.
 
-    An epoch leaves out the images that do not fill a batch, others each time, so samples are seen unequally often.
+    An epoch leaves out the images that do not fill a batch, different ones each time, so visits are not equally many.
     """
 
     def __init__(self, n: int) -> None:
@@ -26,7 +26,7 @@ class Records:
         }
 
     def add(self, rows: IntArray, loss: Loss) -> None:
-        """Take in what one step said of the samples `rows` (B,), which are distinct."""
+        """Add the loss of one step for the samples `rows` (B,), which are distinct."""
         sums = self._sums
         sums["seen"][rows] += 1
         if loss.per_sample is not None:
@@ -37,7 +37,7 @@ class Records:
                 sums[name][rows] = np.nan_to_num(sums[name][rows]) + value
 
     def arrays(self) -> dict[str, FloatArray | IntArray]:
-        """What is written to `stage0/records.npz`; empty where the method has no number per sample.
+        """Contents of `stage0/records.npz`; empty where the method has no number per sample.
 
         pretext_loss  (N,) in the last epoch in which the sample was seen
         confidence    (N,) mean over the epochs: the first axis of a dataset map (Swayamdipta et al., EMNLP 2020, 2.1;
@@ -45,16 +45,16 @@ class Records:
         variability   (N,) standard deviation over the epochs, its second axis
         epochs_seen   (N,) integers
 
-        A number that there is not (samples outside the pool, never seen) is nan, and 0 in `epochs_seen`.
+        Samples without a number (outside the pool, never in a batch) have nan, and 0 in `epochs_seen`.
         """
-        seen, out = np.maximum(self._sums["seen"], 1), {}
+        visits, columns = np.maximum(self._sums["seen"], 1), {}
         if np.isfinite(self._sums["loss"]).any():
-            out["pretext_loss"] = self._sums["loss"]
+            columns["pretext_loss"] = self._sums["loss"]
         if np.isfinite(self._sums["confidence"]).any():
-            mean = self._sums["confidence"] / seen
-            out["confidence"] = mean
-            out["variability"] = np.sqrt(np.maximum(self._sums["squares"] / seen - mean**2, 0))
-        return {**out, "epochs_seen": self._sums["seen"]} if out else {}
+            mean = self._sums["confidence"] / visits
+            columns["confidence"] = mean
+            columns["variability"] = np.sqrt(np.maximum(self._sums["squares"] / visits - mean**2, 0))
+        return {**columns, "epochs_seen": self._sums["seen"]} if columns else {}
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint."""

@@ -1,4 +1,4 @@
-"""Rotation prediction (Gidaris et al. 2018): by how many quarter turns was the image rotated?"""
+"""Rotation prediction (Gidaris et al. 2018): the task is to tell by how many quarter turns an image is rotated"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rotation:
     """Cross-entropy over the four rotations of each image, all of them in every batch; section 2 of the paper.
 
     An image's loss is the pretext loss of PT4AL (Yi et al., ECCV 2022), whose 15 epochs are the default.
-    It says little of images without an upright position, such as cells.
+    It carries little information for images without an upright position, such as cells.
 
     views      without free rotation and vertical flip, which would change the answer
     optimiser  AdamW in the place of SGD with momentum
@@ -48,8 +48,8 @@ class Rotation:
         logits = network["head"](network["encoder"](turned.contiguous(memory_format=torch.channels_last)))
         turns = torch.arange(TURNS, device=images.device).repeat_interleave(len(images))
         costs = cross_entropy(logits, turns, reduction="none").view(TURNS, -1)
-        each = costs.detach()
-        return Loss(costs.mean(), each.mean(dim=0), each.neg().exp().mean(dim=0))
+        values = costs.detach()
+        return Loss(costs.mean(), values.mean(dim=0), values.neg().exp().mean(dim=0))
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """Nothing."""
+        """No updates."""

@@ -20,25 +20,25 @@ from .combine import SideBySide
 from .export import embed_all
 from .probe import cross_validated, groups_to_split
 
-MOST_PROBED = 5_000
-"""Labeled images that decide between sets; a random sample of more."""
+MOST_LABELS = 5_000
+"""Labeled images that a choice between sets uses; a random sample where there are more."""
 
 
 def make_sets(project: Project, plain: Embeddings) -> dict[str, float]:
-    """Embed the images by every set of the recipe, and write the one that strategies read where it is not `plain`.
+    """Embed the images by every set of the recipe, and write the set that strategies read, where it is not `plain`.
 
-    plain: what stage 0 gave. Returns `set/<name>` = cross-validated linear AUROC where a probe had to choose.
+    plain: the embeddings of stage 0. Returns `set/<name>` = cross-validated linear AUROC where a probe chose.
     """
     section = project.recipe.embeddings
     if section == EmbeddingsSection():
         return {}
-    found = {PLAIN: plain} | {name: _embedded(project, name) for name in section.sets}
-    chosen, scores = (section.use, {}) if section.use != (PROBE,) else _choose(project, found)
-    _write_used(project, {name: found[name] for name in chosen}, scores)
+    sets = {PLAIN: plain} | {name: _embed(project, name) for name in section.sets}
+    names, scores = (section.use, {}) if section.use != (PROBE,) else _choose(project, sets)
+    _write_used(project, {name: sets[name] for name in names}, scores)
     return {f"set/{name}": score for name, score in scores.items()}
 
 
-def _embedded(project: Project, name: str) -> Embeddings:
+def _embed(project: Project, name: str) -> Embeddings:
     spec, store = project.recipe.embeddings.sets[name], project.store()
     seed = derive_seed(project.recipe.seed, f"encoder {name}")
     encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
@@ -48,27 +48,27 @@ def _embedded(project: Project, name: str) -> Embeddings:
     )
 
 
-def _choose(project: Project, found: Mapping[str, Embeddings]) -> tuple[tuple[str, ...], dict[str, float]]:
-    """The sets of the best probe: each alone, and all side by side; the first of equals."""
+def _choose(project: Project, sets: Mapping[str, Embeddings]) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The sets with the best probe, of each alone and all side by side (the first of equals), and all scores."""
     rows, targets = _labels(project)
     groups = project.dataset.manifest.group_codes[rows]
     pool, classes = project.dataset.manifest.indices("pool"), len(project.dataset.classes)
-    options = [(name,) for name in found] + ([tuple(found)] if len(found) > 1 else [])
+    options = [(name,) for name in sets] + ([tuple(sets)] if len(sets) > 1 else [])
     scores = {}
     for names in options:
-        vectors = SideBySide({name: found[name].vectors for name in names}, pool).read(rows)
+        vectors = SideBySide({name: sets[name].vectors for name in names}, pool).read(rows)
         scores["+".join(names)] = cross_validated(vectors, targets, groups, classes, seed=project.recipe.seed)
     best = max(range(len(options)), key=lambda i: (list(scores.values())[i], -i))
     return options[best], scores
 
 
 def _labels(project: Project) -> tuple[IntArray, IntArray]:
-    """Rows and classes that a choice may look at: of val; without any, of the pool in a simulation; never of test."""
+    """Rows and classes that a choice may use: of val; without any, of the pool in a simulation; never of test."""
     manifest, truth = project.dataset.manifest, project.dataset.truth
     splits: tuple[Split, ...] = ("val", "pool") if project.setting.simulated else ("val",)
     for split in splits:
         rows = manifest.indices(split)
-        rows = derive(project.recipe.seed, "probed").permutation(rows[truth[rows] >= 0])[:MOST_PROBED]
+        rows = derive(project.recipe.seed, "probed").permutation(rows[truth[rows] >= 0])[:MOST_LABELS]
         if groups_to_split(truth[rows], manifest.group_codes[rows]) > 1:
             return rows, truth[rows]
     raise InputError(
@@ -76,14 +76,17 @@ def _labels(project: Project) -> tuple[IntArray, IntArray]:
     )
 
 
-def _write_used(project: Project, parts: Mapping[str, Embeddings], scores: Mapping[str, float]) -> None:
-    """`used.npy`, and a JSON beside it that says what it was made from; the JSON is written last."""
+def _write_used(project: Project, sets: Mapping[str, Embeddings], scores: Mapping[str, float]) -> None:
+    """Write `used.npy`, and after it a JSON with its origin."""
     pool, path = project.dataset.manifest.indices("pool"), project.embeddings(USED)
     path.with_suffix(".json").unlink(missing_ok=True)
-    joined = SideBySide({name: part.vectors for name, part in parts.items()}, pool)
+    joined = SideBySide({name: embeddings.vectors for name, embeddings in sets.items()}, pool)
     whiten = project.recipe.embeddings.whiten
     projection = None if whiten is None else joined.whitening(whiten)
-    note: dict[str, object] = {"sets": {name: part.encoder for name, part in parts.items()}, "scales": joined.scales}
+    note: dict[str, object] = {
+        "sets": {name: embeddings.encoder for name, embeddings in sets.items()},
+        "scales": joined.scales,
+    }
     if projection is not None:
         note["whitening"] = {
             "fitted_on": len(pool),
@@ -93,6 +96,6 @@ def _write_used(project: Project, parts: Mapping[str, Embeddings], scores: Mappi
         }
     digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
     shape = joined.write(path, projection)
-    made = {"manifest": project.dataset.manifest.fingerprint, "encoder": digest, "shape": list(shape), **note}
-    made["sha256"] = sha256_of(path)
-    write_json(path.with_suffix(".json"), {**made, "probed": dict(scores)})
+    content = {"manifest": project.dataset.manifest.fingerprint, "encoder": digest, "shape": list(shape), **note}
+    content["sha256"] = sha256_of(path)
+    write_json(path.with_suffix(".json"), {**content, "probed": dict(scores)})

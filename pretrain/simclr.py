@@ -51,8 +51,8 @@ class SimCLR:
         contrast = NTXentLoss(temperature=self.temperature, gather_distributed=True)
         contrast.cross_entropy.reduction = "none"
         costs = cast(Tensor, contrast(first, second)).view(2, -1)
-        each = costs.detach()
-        return Loss(costs.mean(), each.mean(dim=0), each.neg().exp().mean(dim=0))
+        values = costs.detach()
+        return Loss(costs.mean(), values.mean(dim=0), values.neg().exp().mean(dim=0))
 
     def after_step(self, network: nn.ModuleDict, progress: float) -> None:
-        """Nothing."""
+        """No updates."""

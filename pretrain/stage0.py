@@ -33,19 +33,19 @@ from .probe import probe
 from .quality import collapse, quality
 from .sets import make_sets
 
-RANKED, VIEWED = 4096, 1024  # images of which the embedding is at hand, and images that are embedded twice more
+RANKED, VIEWED = 4096, 1024  # images of a sample, and those of them that are embedded in two views more
 
 
 def check(recipe: Recipe) -> Method | None:
-    """The method of a recipe with its parameters, None for `none`; refuses what stage 0 would, before data is read.
+    """The method of a recipe with its parameters, None for `none`; raises the errors of stage 0 before data is read.
 
-    Errors: unknown names and keys, numbers that are none, an encoder that there is not, that cannot take such images
-    or that the method cannot use. Weights are looked at by `start`.
+    Errors: unknown names and keys, invalid numbers, an encoder that does not exist, that cannot take such images or
+    that the method cannot use. `start` checks the weights.
     """
     method = _method(recipe)
     if method is not None:
         Schedule.of(method, method.batch, processes.world())
-    size, channels = recipe.data.image_size, recipe.data.channels or 3  # any number will do; weights come later
+    size, channels = recipe.data.image_size, recipe.data.channels or 3  # any number will do, as weights come later
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = make_encoder(recipe.encoder, channels=channels, image_size=size, seed=0, weights=None)
         if method is not None:
@@ -54,13 +54,13 @@ def check(recipe: Recipe) -> Method | None:
 
 
 def start(project: Project) -> Encoder:
-    """The encoder as it is before stage 0; errors where its weights are others' or not to be had."""
+    """The encoder before stage 0; errors where its weights are of another network or not available."""
     spec, store, seed = project.recipe.encoder, project.store(), derive_seed(project.recipe.seed, "encoder")
     return make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
 
 
 def notes(project: Project) -> list[str]:
-    """What is to be said of a stage 0 before it runs, a line each; errors where the pool is too small for it."""
+    """Notes on a stage 0 before it runs, a line each; errors where the pool is too small for it."""
     method, pool = _method(project.recipe), len(project.dataset.manifest.indices("pool"))
     if method is None:
         return []
@@ -77,32 +77,36 @@ def _method(recipe: Recipe) -> Method | None:
 
 
 def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:
-    """Run stage 0 where the run directory does not hold it yet; its probe metrics.
+    """Run stage 0 where the run directory does not hold it yet; returns its probe metrics.
 
-    Embeddings that were damaged on disk since are made again by the encoder that is there, and said.
+    Embeddings that are damaged on disk are made again by the encoder in the directory, with a line to stderr.
     """
     folder = project.run.path / "stage0"
-    done = folder / "probe.json"
-    if not done.is_file():
-        encoder = _trained(project, tracker, progress)
+    marker = folder / "probe.json"
+    if not marker.is_file():
+        encoder = _train(project, tracker, progress)
         store = project.store()
         fingerprint = project.dataset.manifest.fingerprint
         embeddings = export(encoder, store, fingerprint, folder, project.device, cache=project.cache)
         sets = make_sets(project, embeddings)
         unlabeled, metrics = _quality(project, encoder, embeddings, folder), _probe(project, embeddings)
-        found = {**sets, **unlabeled, **metrics}
-        tracker.log({f"stage0/{name}": value for name, value in found.items()}, stage="stage0")
-        write_json(done, metrics)  # last: its presence says that stage 0 is over
+        results = {**sets, **unlabeled, **metrics}
+        tracker.log({f"stage0/{name}": value for name, value in results.items()}, stage="stage0")
+        write_json(marker, metrics)  # last: its presence means that stage 0 is over
         (folder / "resume.pt").unlink(missing_ok=True)
-    elif broken := damaged(folder / "embeddings"):
-        print("".join(f"{path}: damaged; the images are embedded again\n" for path in broken), end="", file=sys.stderr)
+    elif damaged_sets := damaged(folder / "embeddings"):
+        print(
+            "".join(f"{path}: damaged; the images are embedded again\n" for path in damaged_sets),
+            end="",
+            file=sys.stderr,
+        )
         _embed_again(project, folder)
-    probes: dict[str, float] = json.loads(done.read_text())
+    probes: dict[str, float] = json.loads(marker.read_text())
     return probes
 
 
 def _embed_again(project: Project, folder: Path) -> None:
-    """All sets of a stage 0, from its encoder; what the cache beside the runs has is not computed again."""
+    """Embed all sets of a stage 0 again by its encoder, but for embeddings in the cache beside the runs."""
     spec, store = project.recipe.encoder, project.store()
     weights = str(folder / "encoder.safetensors")
     encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=0, weights=weights)
@@ -113,12 +117,12 @@ def _embed_again(project: Project, folder: Path) -> None:
 
 
 def assist(project: Project) -> None:
-    """Stage 0 in a process of torchrun other than the first: it trains along, and keeps and says nothing."""
+    """Stage 0 in a process of torchrun other than the first: it trains, without files or messages."""
     if not (project.run.path / "stage0" / "probe.json").is_file():
-        _trained(project, Trackers(), lambda *_: None)
+        _train(project, Trackers(), lambda *_: None)
 
 
-def _trained(project: Project, tracker: Trackers, progress: Progress) -> Encoder:
+def _train(project: Project, tracker: Trackers, progress: Progress) -> Encoder:
     recipe, store = project.recipe, project.store()
     encoder, method = start(project), _method(recipe)
     if method is None:
@@ -144,33 +148,33 @@ def _trained(project: Project, tracker: Trackers, progress: Progress) -> Encoder
 
 
 def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder: Path) -> dict[str, float]:
-    """What can be said without labels, of a sample of the pool in two weak views; into quality.json, collapse aloud."""
+    """Quality without labels, of a sample of the pool in two weak views: to quality.json, a collapse to stderr."""
     pool, store = project.dataset.manifest.indices("pool"), project.store()
     if len(pool) < 2:
         return {}
     rows = derive(project.recipe.seed, "quality").permutation(pool)[:RANKED]
     generator, weak = seeded(derive_seed(project.recipe.seed, "quality-views")), project.views().weak
-    viewed = list(blocks(rows[:VIEWED], BATCH))
+    view_blocks = list(blocks(rows[:VIEWED], BATCH))
     first, second = (
-        np.concatenate([embed(encoder, weak(store.batch(b).to(project.device), generator)) for b in viewed])
+        np.concatenate([embed(encoder, weak(store.batch(b).to(project.device), generator)) for b in view_blocks])
         for _ in range(2)
     )
-    found = quality(embeddings.take(rows), first, second)
-    write_json(folder / "quality.json", found)
-    if said := collapse(found):
-        print(f"stage 0: {said}", file=sys.stderr)
-    return found
+    numbers = quality(embeddings.take(rows), first, second)
+    write_json(folder / "quality.json", numbers)
+    if warning := collapse(numbers):
+        print(f"stage 0: {warning}", file=sys.stderr)
+    return numbers
 
 
 def _probe(project: Project, embeddings: Embeddings) -> dict[str, float]:
-    """Probes need labels of the pool, so they exist in simulations only."""
+    """Metrics of the probes, which need labels of the pool: in simulations only."""
     if not project.setting.simulated:
         return {}
-    splits = {split: found for split in ("val", "test") if len((found := _labeled(project, split))[0])}
+    splits = {split: labels for split in ("val", "test") if len((labels := _labeled(project, split))[0])}
     return probe(embeddings, len(project.dataset.classes), _labeled(project, "pool"), splits)
 
 
 def _labeled(project: Project, split: Split) -> tuple[IntArray, IntArray]:
     truth, rows = project.dataset.truth, project.dataset.manifest.indices(split)
-    known = rows[truth[rows] >= 0]
-    return known, np.asarray(truth[known])
+    labeled = rows[truth[rows] >= 0]
+    return labeled, np.asarray(truth[labeled])

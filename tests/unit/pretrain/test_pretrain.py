@@ -52,8 +52,8 @@ def job(store: ImageStore, folder: Path, *, method: str = "simclr", epochs: int 
 def run(job: Job, *, stop_at: int | None = None) -> list[float]:
     losses: list[float] = []
 
-    def progress(done: int, total: int, message: str) -> None:
-        if done == stop_at:
+    def progress(step: int, total: int, message: str) -> None:
+        if step == stop_at:
             raise KeyboardInterrupt
 
     train(job, log=lambda values, step: losses.append(values["stage0/loss"]), progress=progress)
@@ -93,10 +93,10 @@ def test_exports_are_whole_and_know_their_origin(store: ImageStore, tmp_path: Pa
 def test_only_new_images_are_embedded(
     store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen: list[int] = []
+    counts: list[int] = []
 
     def counting(encoder: nn.Module, images: Tensor) -> FloatArray:
-        seen.append(len(images))
+        counts.append(len(images))
         return embed(encoder, images)
 
     monkeypatch.setattr("pretrain.export.embed", counting)
@@ -108,9 +108,9 @@ def test_only_new_images_are_embedded(
         return np.asarray(export(encoder, of, "m", place, torch.device("cpu"), cache=tmp_path / "cache").vectors)
 
     first = vectors(less, "a")
-    assert sum(seen) == len(less)
+    assert sum(counts) == len(less)
     grown = vectors(store, "b")
-    assert sum(seen) == len(store)
+    assert sum(counts) == len(store)
     assert np.array_equal(grown[5:], first)
     shard = next((tmp_path / "cache").rglob("*.npy"))
     shard.write_bytes(shard.read_bytes()[:-1])

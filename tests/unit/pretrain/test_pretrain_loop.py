@@ -77,7 +77,7 @@ def test_a_pool_smaller_than_the_batch_is_one_batch_as_far_as_it_divides(
 @pytest.mark.parametrize(
     ("method", "pool", "world", "message"),
     [
-        (SimCLR(batch=1), 100, 1, r"at least two images a process and part, .*, got a batch of 1, 1 processes x"),
+        (SimCLR(batch=1), 100, 1, r"at least two images a process and chunk, .*, got a batch of 1, 1 processes x"),
         (SimCLR(batch=8, accumulate=4), 100, 4, r"a multiple of 4 processes x accumulate=4, got 8"),
         (SimCLR(batch=16, accumulate=4), 100, 4, r"got a batch of 16, 4 processes x accumulate=4"),
         (SimCLR(batch=16), 1, 1, r"at least two images .*, got a pool of 1"),
@@ -106,19 +106,19 @@ def test_numbers_that_are_none_are_refused(kind: Callable[..., Method], wrong: d
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 9])
-def test_parts_come_in_order_with_their_own_images_however_far_ahead(ahead: int) -> None:
-    parts, asked = [np.asarray([i, i + 10]) for i in range(5)], list[int]()
+def test_chunks_come_in_order_with_their_own_images_however_far_ahead(ahead: int) -> None:
+    chunks, loads = [np.asarray([i, i + 10]) for i in range(5)], list[int]()
 
     def load(rows: IntArray) -> Tensor:
-        asked.append(int(rows[0]))
+        loads.append(int(rows[0]))
         return torch.from_numpy(rows) * 2
 
-    came = feed(iter(parts), load, ahead=ahead)
-    rows, images = next(came)
+    stream = feed(iter(chunks), load, ahead=ahead)
+    rows, images = next(stream)
     assert rows.tolist() == [0, 10] and images.tolist() == [0, 20]
-    assert len(asked) <= ahead + 1
-    assert [images.tolist() for _, images in came] == [[2 * i, 2 * i + 20] for i in range(1, 5)]
-    assert asked == [0, 1, 2, 3, 4]
+    assert len(loads) <= ahead + 1
+    assert [images.tolist() for _, images in stream] == [[2 * i, 2 * i + 20] for i in range(1, 5)]
+    assert loads == [0, 1, 2, 3, 4]
 
 
 def test_an_image_that_cannot_be_loaded_is_an_error_also_from_ahead() -> None:

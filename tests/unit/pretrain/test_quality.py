@@ -83,17 +83,17 @@ def test_stability_counts_the_neighbours_that_both_views_have() -> None:
 
 
 def test_stability_of_unrelated_views_is_chance() -> None:
-    found = neighbour_stability(cloud(800, 16), cloud(800, 16, seed=1), 20)
-    assert found == pytest.approx(20 / 799, abs=0.01)
+    numbers = neighbour_stability(cloud(800, 16), cloud(800, 16, seed=1), 20)
+    assert numbers == pytest.approx(20 / 799, abs=0.01)
 
 
 def test_all_numbers_together_and_scale_does_not_matter() -> None:
     plain, first, second = cloud(), cloud() + 0.1 * cloud(seed=1), cloud() + 0.1 * cloud(seed=2)
-    found = quality(plain, first, second)
-    assert list(found) == ["alignment", "uniformity", "effective_rank", "spread", "neighbour_stability"]
-    assert all(math.isfinite(v) for v in found.values())
-    assert quality(plain * 1e3, first * 1e3, second * 1e3) == pytest.approx(found, rel=1e-4)
-    assert found["alignment"] < 0.1 and found["neighbour_stability"] > 0.5 and collapse(found) is None
+    numbers = quality(plain, first, second)
+    assert list(numbers) == ["alignment", "uniformity", "effective_rank", "spread", "neighbour_stability"]
+    assert all(math.isfinite(v) for v in numbers.values())
+    assert quality(plain * 1e3, first * 1e3, second * 1e3) == pytest.approx(numbers, rel=1e-4)
+    assert numbers["alignment"] < 0.1 and numbers["neighbour_stability"] > 0.5 and collapse(numbers) is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -115,9 +115,11 @@ def test_one_point_one_line_and_a_narrow_cone_have_collapsed() -> None:
     noise, point = cloud(300, 32), np.full((300, 32), 2.0, dtype=np.float32)
     line = np.outer(np.where(np.arange(300) % 7, 1.0, -1.0), point[0])  # spread out, but on one line
     for vectors in (point, np.zeros_like(point), point + 0.01 * noise, line):
-        said = collapse(quality(vectors, vectors, vectors))
+        warning = collapse(quality(vectors, vectors, vectors))
         assert (
-            said is not None and said.startswith("the embeddings have collapsed: effective rank ") and "\n" not in said
+            warning is not None
+            and warning.startswith("the embeddings have collapsed: effective rank ")
+            and "\n" not in warning
         )
     assert quality(line, line, line)["spread"] > 0.5
     for vectors in (noise, noise + 2, np.abs(noise), np.eye(32).repeat(9, axis=0)):

@@ -32,35 +32,35 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(combine_module, "BLOCK", 7)
 
 
-def written(joined: SideBySide, path: Path, whiten: int | None = None) -> FloatArray:
+def write(joined: SideBySide, path: Path, whiten: int | None = None) -> FloatArray:
     shape = joined.write(path, None if whiten is None else joined.whitening(whiten))
-    found: FloatArray = np.load(path)
-    assert found.shape == shape and found.dtype == np.float32
-    return found
+    vectors: FloatArray = np.load(path)
+    assert vectors.shape == shape and vectors.dtype == np.float32
+    return vectors
 
 
 def test_one_set_stays_as_it_is(tmp_path: Path) -> None:
-    assert np.array_equal(written(SideBySide({"a": ONE}, POOL), tmp_path / "x.npy"), ONE.astype(np.float32))
+    assert np.array_equal(write(SideBySide({"a": ONE}, POOL), tmp_path / "x.npy"), ONE.astype(np.float32))
 
 
 def test_sets_side_by_side_weigh_alike_over_the_pool(tmp_path: Path) -> None:
     constant = np.full((50, 2), 3.0)
-    found = written(SideBySide({"a": ONE, "b": TWO, "c": constant}, POOL), tmp_path / "x.npy")
+    vectors = write(SideBySide({"a": ONE, "b": TWO, "c": constant}, POOL), tmp_path / "x.npy")
     scales = [1 / np.sqrt(part[POOL].astype(np.float64).var(axis=0).sum()) for part in (ONE, TWO)]
-    assert np.allclose(found, np.concatenate([ONE * scales[0], TWO * scales[1], constant], axis=1), rtol=1e-5)
-    blocks = found[POOL][:, :4], found[POOL][:, 4:7]
+    assert np.allclose(vectors, np.concatenate([ONE * scales[0], TWO * scales[1], constant], axis=1), rtol=1e-5)
+    blocks = vectors[POOL][:, :4], vectors[POOL][:, 4:7]
     distances = [np.square(block[:, None] - block[None]).sum(axis=2).mean() for block in blocks]
     assert distances == pytest.approx([2, 2], rel=1e-4)
 
 
 @pytest.mark.parametrize("directions", [1, 3, 4])
 def test_whitening_is_that_of_scikit_learn(tmp_path: Path, directions: int) -> None:
-    found = written(SideBySide({"a": ONE}, POOL), tmp_path / "x.npy", directions)
+    vectors = write(SideBySide({"a": ONE}, POOL), tmp_path / "x.npy", directions)
     reference = PCA(directions, whiten=True, svd_solver="full").fit(ONE[POOL])
     expected = reference.transform(ONE) * np.sqrt(40 / 39)  # of the pool itself, not of what it is a sample of
-    signs = np.sign((found * expected).sum(axis=0))
-    assert np.allclose(found, expected * signs, atol=1e-4)
-    assert np.allclose(np.cov(found[POOL], rowvar=False, bias=True), np.eye(directions), atol=1e-5)
+    signs = np.sign((vectors * expected).sum(axis=0))
+    assert np.allclose(vectors, expected * signs, atol=1e-4)
+    assert np.allclose(np.cov(vectors[POOL], rowvar=False, bias=True), np.eye(directions), atol=1e-5)
     explained = SideBySide({"a": ONE}, POOL).whitening(directions).explained
     assert explained == pytest.approx(reference.explained_variance_ratio_.sum())
 
@@ -78,7 +78,7 @@ def test_whitening_looks_at_the_pool_alone_and_repeats(tmp_path: Path) -> None:
 
 def test_directions_in_which_nothing_varies_are_left_out(tmp_path: Path) -> None:
     flat = np.concatenate([ONE[:, :2], ONE[:, :2] * 2], axis=1)
-    assert written(SideBySide({"a": flat}, POOL), tmp_path / "x.npy", 4).shape == (50, 2)
+    assert write(SideBySide({"a": flat}, POOL), tmp_path / "x.npy", 4).shape == (50, 2)
     with pytest.raises(InputError, match=r"embeddings\.whiten: .*vary over the pool, got the same for every image"):
         SideBySide({"a": np.ones((50, 3))}, POOL).whitening(2)
     broken = ONE.copy()
@@ -174,18 +174,18 @@ def test_without_a_section_strategies_read_plain_and_nothing_else_is_made(tmp_pa
 def test_a_probe_chooses_by_val_or_the_pool_and_never_by_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, val: bool
 ) -> None:
-    seen: list[IntArray] = []
+    groups_of_probes: list[IntArray] = []
 
-    def spied(vectors: FloatArray, targets: IntArray, groups: IntArray, classes: int, *, seed: int) -> float:
-        seen.append(np.asarray(groups))
+    def cross_validated(vectors: FloatArray, targets: IntArray, groups: IntArray, classes: int, *, seed: int) -> float:
+        groups_of_probes.append(np.asarray(groups))
         return float(vectors.shape[1] == 16)  # the set of the vision transformer
 
-    monkeypatch.setattr(sets_module, "cross_validated", spied)
+    monkeypatch.setattr(sets_module, "cross_validated", cross_validated)
     data = {**PLAIN_RECIPE["data"], "n_val": 60 if val else 0}  # type: ignore[dict-item]
     run = project(tmp_path / "run", data=data, embeddings={"sets": {"vit": VIT}, "use": "probe"})
     manifest = run.dataset.manifest
-    looked_at = manifest.group_codes[manifest.indices("val" if val else "pool")]
-    assert len(seen) == 3 and all(set(groups) <= set(looked_at) for groups in seen)
+    allowed = manifest.group_codes[manifest.indices("val" if val else "pool")]
+    assert len(groups_of_probes) == 3 and all(set(groups) <= set(allowed) for groups in groups_of_probes)
     used, note = read(run, "used")
     assert note["probed"] == {"plain": 0.0, "vit": 1.0, "plain+vit": 0.0}
     assert np.array_equal(used, read(run, "vit")[0])

@@ -1,4 +1,4 @@
-"""Stage 0 writes down and logs what can be said without labels, and says aloud where the embeddings collapsed."""
+"""Stage 0 writes and logs quality without labels, and warns where the embeddings have collapsed."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ def stage0(run: Path, **changes: object) -> tuple[dict[str, float], dict[str, ob
     ensure(project, tracker)
     tracker.close()
     logged = {k: v for row in read(run / "metrics.jsonl") for k, v in row.items() if k.startswith("stage0/")}
-    found: dict[str, float] = json.loads((run / "stage0" / "quality.json").read_text())
-    return found, logged
+    numbers: dict[str, float] = json.loads((run / "stage0" / "quality.json").read_text())
+    return numbers, logged
 
 
 def test_quality_is_written_and_logged_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.get_rng_state()
-    found, logged = stage0(tmp_path / "a")
+    numbers, logged = stage0(tmp_path / "a")
     assert torch.equal(torch.get_rng_state(), state)
-    assert set(found) == {"alignment", "uniformity", "effective_rank", "spread", "neighbour_stability"}
-    assert {f"stage0/{name}" for name in found} <= set(NAMES)
-    assert {name: logged[f"stage0/{name}"] for name in found} == found
-    assert not set(found) & set(json.loads((tmp_path / "a" / "stage0" / "probe.json").read_text()))
-    assert stage0(tmp_path / "b")[0] == found
+    assert set(numbers) == {"alignment", "uniformity", "effective_rank", "spread", "neighbour_stability"}
+    assert {f"stage0/{name}" for name in numbers} <= set(NAMES)
+    assert {name: logged[f"stage0/{name}"] for name in numbers} == numbers
+    assert not set(numbers) & set(json.loads((tmp_path / "a" / "stage0" / "probe.json").read_text()))
+    assert stage0(tmp_path / "b")[0] == numbers
     assert "collapsed" not in capsys.readouterr().err
 
 
 def test_an_annotator_without_labels_gets_it_too(tmp_path: Path) -> None:
-    found, logged = stage0(tmp_path / "a", oracle="worklist")
-    assert found["effective_rank"] > 1 and not any("auroc" in name for name in logged)
+    numbers, logged = stage0(tmp_path / "a", oracle="worklist")
+    assert numbers["effective_rank"] > 1 and not any("auroc" in name for name in logged)
 
 
 def test_a_collapse_is_one_line(
@@ -64,7 +64,7 @@ def test_a_collapse_is_one_line(
         return encoder
 
     monkeypatch.setattr(stage0_module, "make_encoder", dead)
-    found, _ = stage0(tmp_path / "a")
+    numbers, _ = stage0(tmp_path / "a")
     err = capsys.readouterr().err
-    assert found["effective_rank"] == 0
+    assert numbers["effective_rank"] == 0
     assert err.startswith("stage 0: the embeddings have collapsed: ") and err.count("\n") == 1
