@@ -1,4 +1,4 @@
-"""Learners by name: what is trained in a round, and what it says of samples; adding one = one file, one line here."""
+"""Learners by name: what is trained in a round, and predicts afterwards; adding one = one file, one line here."""
 
 from __future__ import annotations
 

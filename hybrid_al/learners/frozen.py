@@ -1,4 +1,4 @@
-"""Learner `frozen`: a head on cached embeddings of several views; the encoder never changes, a round takes seconds."""
+"""Learner `frozen`: a head on cached embeddings of several views; the encoder is fixed, so a round takes seconds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Frozen:
     frozen: ClassVar[bool] = True
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
-        """A learner over the embeddings; those of the views are made once and kept in `base.cache` by content."""
+        """A learner over embeddings; those of the views are computed once and cached in `base.cache`."""
         plain = np.asarray(base.embeddings.vectors, dtype=np.float32)
         weak = cached_views(base, base.views.weak, self.weak_views)
         strong = cached_views(base, base.views.strong, self.strong_views)

@@ -1,4 +1,4 @@
-"""What an objective sees and gives back: the only module that objectives share."""
+"""Input and output of an objective: the only module that objectives share."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Objective(Protocol):
 
     @property
     def uses_unlabeled(self) -> bool:
-        """Whether `step` wants unlabeled batches at all."""
+        """Whether `step` uses unlabeled batches."""
         ...
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:

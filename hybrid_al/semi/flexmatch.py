@@ -40,9 +40,9 @@ class FlexMatch:
         confidence, pseudo = weak.max(dim=1)
         mask = (confidence >= self._thresholds(models, unlabeled, weak)[pseudo]).float()
         loss_unlabeled = (F.cross_entropy(logits_strong, pseudo, reduction="none") * mask).mean()
-        sure = confidence >= self.threshold
-        rows = torch.from_numpy(unlabeled.indices).to(sure.device)
-        models.memory["won"][rows[sure]] = pseudo[sure]
+        confident = confidence >= self.threshold
+        rows = torch.from_numpy(unlabeled.indices).to(confident.device)
+        models.memory["won"][rows[confident]] = pseudo[confident]
 
         loss = loss_labeled + self.weight * loss_unlabeled
         logs = {

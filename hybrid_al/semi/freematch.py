@@ -58,7 +58,7 @@ class FreeMatch:
 
 
 def _fairness(strong: Tensor, mask: Tensor, expected: Tensor) -> Tensor:
-    """The paper's SAF: minus the cross-entropy of two vectors, each mean probability by class share, summing to one.
+    """The paper's SAF: minus the cross-entropy of two vectors, mean probability over class share, normalised.
 
     Only samples above the threshold and their strong-view classes take part; never above zero.
     """

@@ -34,16 +34,16 @@ class MixMatch:
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
-        """See `Objective.step`; guesses come from the student and carry no gradient; mixing draws from `models.rng`."""
+        """See `Objective.step`; targets come from the student and carry no gradient; mixing draws from `models.rng`."""
         if unlabeled is None:
             return cross_entropy_step(models, labeled)
         views = torch.cat([unlabeled.weak, unlabeled.strong])
         with torch.no_grad():
             weak, strong = models.student(views).softmax(dim=1).split(len(unlabeled.weak))
-        guess = ((weak + strong) / 2) ** (1 / self.temperature)
-        guess = guess / guess.sum(dim=1, keepdim=True)
+        target = ((weak + strong) / 2) ** (1 / self.temperature)
+        target = target / target.sum(dim=1, keepdim=True)
         x = torch.cat([labeled.x, views])
-        y = torch.cat([F.one_hot(labeled.y, weak.shape[1]).to(guess.dtype), guess, guess])
+        y = torch.cat([F.one_hot(labeled.y, weak.shape[1]).to(target.dtype), target, target])
 
         draws = models.rng.beta(self.alpha, self.alpha, len(x))
         share = torch.from_numpy(draws).to(x).maximum(1 - torch.from_numpy(draws).to(x))

@@ -95,7 +95,7 @@ def test_semi_supervised_training_beats_chance_from_one_label_a_class() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_unlabeled_pool_row_has_been_seen_twice_and_no_other_row(objective: str) -> None:
+def test_every_unlabeled_pool_row_has_two_visits_and_no_other_row_has_any(objective: str) -> None:
     store = labels([0, 1, 2, 3])
     consistency = learner(objective).fit(store, round=0, seed=0, log=no_log).consistency
     assert consistency is not None
@@ -193,7 +193,7 @@ def test_golden_losses_of_the_first_five_steps(objective: str) -> None:
 
 
 @pytest.mark.parametrize("objective", ["supervised", "fixmatch", "mean_teacher"])
-def test_the_record_is_that_of_every_step_written_down_at_once(objective: str) -> None:
+def test_the_record_in_bulk_equals_an_update_a_step(objective: str) -> None:
     """Evidence that is collected and written in bulk, over several passes of the pool, equals an update a step."""
     model = learner(objective)
     model.objective = watched = Watched(OBJECTIVES[objective]())
@@ -208,7 +208,7 @@ def test_the_record_is_that_of_every_step_written_down_at_once(objective: str) -
     assert result.recorder.seen.max() == (0 if objective == "supervised" else 10)  # 30 steps, 3 batches a pass
 
 
-def test_evidence_is_written_down_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_is_written_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "MOST", 7)
     recorder, sizes = ConsistencyRecorder(20), []
     monkeypatch.setattr(recorder, "update", lambda rows, weak, strong: sizes.append(len(rows)))
@@ -246,7 +246,7 @@ def test_probabilities_of_logits_are_their_softmax_over_the_classes(shape: tuple
         torch.testing.assert_close(probs, logits.float().softmax(dim=1))
 
 
-def test_a_fit_says_how_fast_it_went_and_how_long_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_reports_its_speed_and_its_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(now)))  # every look at the clock is a second
     metrics = fit(learner().make(0), FixMatch(), inputs(), sets(6), SCHEDULE, seed=0, log=no_log).metrics
@@ -367,7 +367,7 @@ def test_a_corrected_label_trains_as_if_it_had_always_been_so() -> None:
     assert record is not None and record.seen[0] >= 2 and (record.seen[[1, 2, 3]] == 0).all()
 
 
-def test_no_training_key_is_an_objective_s_too() -> None:
+def test_training_and_objectives_share_no_keys() -> None:
     """The `train` section of a recipe holds both, so the names must differ."""
     keys = {f.name for f in fields(Schedule)}
     for kind in OBJECTIVES.values():

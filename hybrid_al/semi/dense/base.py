@@ -1,4 +1,4 @@
-"""What objectives of segmentation share beside `semi.base`: batches and evidence of pixels, and the supervised loss."""
+"""Shared by objectives of segmentation, beside `semi.base`: batches and evidence of pixels, the supervised loss."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ class DenseObjective(Protocol):
 
     @property
     def uses_unlabeled(self) -> bool:
-        """Whether `step` wants unlabeled batches at all."""
+        """Whether `step` uses unlabeled batches."""
         ...
 
     @property
     def strong_views(self) -> int:
-        """Strong views that `step` wants of an unlabeled image."""
+        """Number of strong views of each unlabeled image that `step` uses."""
         ...
 
     @property
     def networks(self) -> int:
-        """Networks that are trained together; of more than one, student and teacher are each a `Committee`."""
+        """Number of networks that are trained together; with several, student and teacher are each a `Committee`."""
         ...
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:

@@ -34,7 +34,7 @@ def probs_of(committee: NetworkLearner, **passes: int) -> np.ndarray:
     return np.concatenate([batch.probs for batch in committee.predict(np.arange(N), **passes)])
 
 
-def test_members_are_trainings_of_their_own_and_the_first_is_that_without_a_committee() -> None:
+def test_each_member_is_trained_alone_and_the_first_as_without_a_committee() -> None:
     committee = fit_committee(members=3)
     alone = probs_of(fit_committee())
     probs = probs_of(committee)
@@ -89,7 +89,7 @@ def test_snapshots_are_the_teacher_at_the_ends_of_cycles(monkeypatch: pytest.Mon
         np.testing.assert_allclose(probs[:, member], expected, atol=1e-6)
 
 
-def test_the_members_answer_in_the_place_of_passes() -> None:
+def test_predictions_of_members_replace_passes() -> None:
     committee = fit_committee(members=2, cycles=2)
     probs = probs_of(committee)
     assert probs.shape == (N, 4, 3)
@@ -113,7 +113,7 @@ def test_a_committee_is_saved_and_read_back(settings: dict[str, int], tmp_path: 
         learner("supervised", members=9).load(tmp_path / "model.safetensors")
 
 
-def test_each_member_goes_on_from_its_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_member_starts_from_its_last_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"members": 2, "cycles": 2, "start": "last"}
     committee = fit_committee(**settings)
     committee.save(tmp_path / "model.safetensors")
@@ -131,7 +131,7 @@ def test_each_member_goes_on_from_its_own_weights(tmp_path: Path, monkeypatch: p
     np.testing.assert_allclose(np.stack(starts, axis=1), ends, atol=1e-6)
 
 
-def test_committees_that_no_training_can_make_are_refused() -> None:
+def test_impossible_committees_are_refused() -> None:
     for settings, words in (
         ({"members": 0}, r"Schedule\.members: expected a whole number of 1 or more"),
         ({"cycles": 0}, r"Schedule\.cycles: expected a whole number of 1 or more"),

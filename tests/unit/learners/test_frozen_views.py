@@ -1,4 +1,4 @@
-"""The frozen learner's cache of views: made once, shared, and made again where it was damaged on disk."""
+"""The frozen learner's cache of views: written once, shared, and written again after damage on disk."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_views_are_embedded_once_and_again_where_damaged(
 
 
 @pytest.mark.parametrize("name", ["tta_entropy", "tta_variance", "tta_jsd"])
-def test_queries_see_as_many_views_as_they_ask_for(name: str, tmp_path: Path) -> None:
+def test_queries_get_as_many_views_as_they_need(name: str, tmp_path: Path) -> None:
     base = foundation(tmp_path)
     schedule = Schedule(steps=20, min_steps=20, lr_head=0.05, ratio=1)
     learner = Frozen(strong_views=1).build(base, OBJECTIVES["supervised"](), schedule)

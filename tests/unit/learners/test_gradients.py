@@ -70,7 +70,7 @@ def test_gradients_equal_differences_of_a_slow_loss(name: str) -> None:
         np.testing.assert_allclose(gradients[:, k], (np.asarray(ends[0]) - ends[1]) / 2e-5, atol=1e-8)
 
 
-def test_of_a_committee_they_lie_side_by_side_and_the_networks_stay_as_they_are() -> None:
+def test_gradients_of_a_committee_lie_side_by_side_and_networks_do_not_change() -> None:
     nets = [network(seed=0), network(seed=1)]
     images, valid = torch.rand(2, 1, SIDE, SIDE, dtype=torch.float64), torch.ones(2, SIDE, SIDE, dtype=torch.bool)
     before = [{k: v.clone() for k, v in net.state_dict().items()} for net in nets]

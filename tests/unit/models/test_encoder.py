@@ -1,4 +1,4 @@
-"""Encoders: pretrained weights are the ones they claim to be, and what normalises the images travels with them."""
+"""Encoders: pretrained weights are the right ones, and the normalisation is saved with them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_encoder_and_head_are_all_that_learns() -> None:
 
 
 def test_the_features_are_those_of_the_encoder() -> None:
-    """The deepest map, averaged, is the embedding of stage 0: so normalisation and weights are in place."""
+    """The deepest map, averaged, is the embedding of stage 0, so normalisation and weights are right."""
     stage0, images = encoder().eval(), torch.rand(2, 1, 32, 32)
     built = build("unet").eval()
     with torch.no_grad():

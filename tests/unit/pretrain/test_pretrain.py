@@ -1,4 +1,4 @@
-"""Stage 0: the loss falls, an interrupted training ends in the same encoder, exports say what they are made from."""
+"""Stage 0: the loss falls, an interrupted training ends in the same encoder, exports note their origin."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def test_a_loss_that_is_not_finite_stops(store: ImageStore, tmp_path: Path) -> N
         run(replace(broken, pool=np.arange(1)))
 
 
-def test_exports_are_whole_and_know_their_origin(store: ImageStore, tmp_path: Path) -> None:
+def test_exports_are_complete_and_note_their_origin(store: ImageStore, tmp_path: Path) -> None:
     encoder = build_encoder("resnet10t", channels=3, image_size=16, seed=0)
-    found = export(encoder, store, "some manifest", tmp_path, torch.device("cpu"), cache=tmp_path / "cache")
-    assert found.vectors.shape == (len(store), 512) and isinstance(found.vectors, np.memmap)
+    embeddings = export(encoder, store, "some manifest", tmp_path, torch.device("cpu"), cache=tmp_path / "cache")
+    assert embeddings.vectors.shape == (len(store), 512) and isinstance(embeddings.vectors, np.memmap)
     with torch.no_grad():
-        assert np.allclose(found.vectors[3:5], encoder(store.batch(np.asarray([3, 4]))).numpy(), atol=1e-5)
+        assert np.allclose(embeddings.vectors[3:5], encoder(store.batch(np.asarray([3, 4]))).numpy(), atol=1e-5)
 
     again = build_encoder("resnet10t", channels=3, image_size=16, seed=9, weights=tmp_path / "encoder.safetensors")
-    assert digest_of(again) == digest_of(encoder) == found.encoder
+    assert digest_of(again) == digest_of(encoder) == embeddings.encoder
     path = tmp_path / "embeddings" / "plain.npy"
     with pytest.raises(InputError, match="embeddings of manifest"):
         Embeddings.load(path, manifest="another")
@@ -109,12 +109,12 @@ def test_only_new_images_are_embedded(
 
     first = vectors(less, "a")
     assert sum(counts) == len(less)
-    grown = vectors(store, "b")
+    all_vectors = vectors(store, "b")
     assert sum(counts) == len(store)
-    assert np.array_equal(grown[5:], first)
+    assert np.array_equal(all_vectors[5:], first)
     shard = next((tmp_path / "cache").rglob("*.npy"))
     shard.write_bytes(shard.read_bytes()[:-1])
-    assert np.allclose(vectors(store, "c"), grown, atol=1e-5)
+    assert np.allclose(vectors(store, "c"), all_vectors, atol=1e-5)
     assert f"{shard}: damaged" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""The loop of stage 0: how the pool is cut up, what is fed when, accumulation, mixed precision, and what is refused."""
+"""The loop of stage 0: division of the pool, loading ahead, accumulation, mixed precision, and errors."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ def vit(**options: float) -> Encoder:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
-    drawn = Phantom(n_pool=40, n_val=0, n_test=5, size=16).load()
-    return ImageStore.build(drawn, image_size=16, channels=1, cache=tmp_path_factory.mktemp("cache"))
+    data = Phantom(n_pool=40, n_val=0, n_test=5, size=16).load()
+    return ImageStore.build(data, image_size=16, channels=1, cache=tmp_path_factory.mktemp("cache"))
 
 
 def train(method: Method, store: ImageStore, folder: Path, views: ViewPolicy) -> tuple[list[dict[str, float]], Encoder]:
-    """What was logged, and the encoder."""
+    """The logged values, and the encoder."""
     logged: list[dict[str, float]] = []
     job = Job(method, vit(), store, np.arange(40), views, 0, torch.device("cpu"), folder / "resume.pt")
     pretrain(job, log=lambda values, step: logged.append(dict(values)), progress=lambda *_: None)
     return logged, job.encoder
 
 
-def test_an_epoch_is_full_batches_of_distinct_images_and_any_start_leads_to_the_same_rest() -> None:
+def test_an_epoch_is_full_batches_of_distinct_images_and_is_the_same_from_any_start() -> None:
     schedule, pool = Schedule.of(Rotation(epochs=3, batch=12, accumulate=2), 40, world=3), np.arange(100, 140)
     assert (schedule.per_epoch, schedule.total) == (3, 9)
-    parts = list(schedule.rows(pool, 7, 0))
-    assert [len(rows) for rows in parts] == [6] * 18
+    chunks = list(schedule.rows(pool, 7, 0))
+    assert [len(rows) for rows in chunks] == [6] * 18
     for epoch in range(3):
-        seen = np.concatenate(parts[6 * epoch : 6 * epoch + 6])
-        assert len(set(seen.tolist())) == 36 and set(seen.tolist()) <= set(pool.tolist())
-    assert not np.array_equal(parts[0], parts[6])
+        rows_of_epoch = np.concatenate(chunks[6 * epoch : 6 * epoch + 6])
+        assert len(set(rows_of_epoch.tolist())) == 36 and set(rows_of_epoch.tolist()) <= set(pool.tolist())
+    assert not np.array_equal(chunks[0], chunks[6])
     for start in (1, 3, 5):
-        assert np.array_equal(np.concatenate(list(schedule.rows(pool, 7, start))), np.concatenate(parts[2 * start :]))
-    shares = [schedule.share(parts[0], rank) for rank in range(3)]
-    assert np.array_equal(np.concatenate(shares), parts[0]) and [len(s) for s in shares] == [2, 2, 2]
+        assert np.array_equal(np.concatenate(list(schedule.rows(pool, 7, start))), np.concatenate(chunks[2 * start :]))
+    shares = [schedule.share(chunks[0], rank) for rank in range(3)]
+    assert np.array_equal(np.concatenate(shares), chunks[0]) and [len(s) for s in shares] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_batches_that_no_pool_fills_are_refused(method: Method, pool: int, world
         ({"weight_decay": -1.0}, r"weight_decay: expected a number of 0 or more, got -1\.0"),
     ],
 )
-def test_numbers_that_are_none_are_refused(kind: Callable[..., Method], wrong: dict[str, float], message: str) -> None:
+def test_invalid_numbers_are_refused(kind: Callable[..., Method], wrong: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         kind(**wrong)
 
@@ -142,7 +142,7 @@ def test_processes_draw_the_views_of_one() -> None:
     assert abs(float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])) < 0.2
 
 
-def test_parts_of_a_step_give_the_gradient_of_the_whole_where_images_do_not_meet(
+def test_chunks_of_a_step_give_the_gradient_of_the_batch_where_images_are_not_compared(
     store: ImageStore, tmp_path: Path
 ) -> None:
     whole, one = train(Rotation(epochs=2, batch=20), store, tmp_path, ViewPolicy())
@@ -152,7 +152,7 @@ def test_parts_of_a_step_give_the_gradient_of_the_whole_where_images_do_not_meet
         assert torch.allclose(a, b, atol=2e-4)
 
 
-def test_contrast_reaches_over_a_part_only(store: ImageStore, tmp_path: Path) -> None:
+def test_contrast_reaches_over_a_chunk_only(store: ImageStore, tmp_path: Path) -> None:
     views = VIEWS["microscopy"].pretrain
     whole, parts = (
         train(SimCLR(epochs=1, batch=20, accumulate=n), store, tmp_path, views)[0][0]["stage0/loss"] for n in (1, 5)
@@ -160,7 +160,7 @@ def test_contrast_reaches_over_a_part_only(store: ImageStore, tmp_path: Path) ->
     assert parts < whole - 1  # about log(7) against log(39)
 
 
-def test_an_epoch_says_how_fast_it_was(store: ImageStore, tmp_path: Path) -> None:
+def test_an_epoch_logs_its_speed(store: ImageStore, tmp_path: Path) -> None:
     logged, _ = train(Rotation(epochs=2, batch=20), store, tmp_path, ViewPolicy())
     assert len(logged) == 2
     for row in logged:
@@ -182,7 +182,7 @@ def test_mixed_precision_gives_the_loss_of_full_precision(name: str, store: Imag
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-def test_batch_norm_over_all_gpus_keeps_weights_names_and_what_the_encoder_says() -> None:
+def test_batch_norm_over_all_gpus_keeps_weights_names_and_embeddings() -> None:
     encoder = build_encoder("resnet10t", channels=1, image_size=16, seed=0)
     images = torch.rand(4, 1, 16, 16, generator=draws.generator(0))
     with torch.no_grad():
@@ -205,14 +205,14 @@ def test_batch_norm_over_all_gpus_keeps_weights_names_and_what_the_encoder_says(
         (["encoder.name=vit_tiny_patch16_224", "data.image_size=20"], r"data\.image_size: .* whole patches"),
     ],
 )
-def test_what_stage_0_would_refuse_is_refused_before_data_is_read(overrides: list[str], message: str) -> None:
+def test_errors_of_stage_0_come_before_data_is_read(overrides: list[str], message: str) -> None:
     state = torch.get_rng_state()
     with pytest.raises(InputError, match=message):
         stage0.check(load("quickstart", ["data={source: npz, root: nowhere.npz, group: none}", *overrides]))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_pool_smaller_than_the_batch_is_said(tmp_path: Path) -> None:
+def test_a_pool_smaller_than_the_batch_is_noted(tmp_path: Path) -> None:
     small = "data={source: phantom, n_pool: 40, n_val: 0, n_test: 20, size: 16, image_size: 16}"
     project = open_project(load("quickstart", [small]), run_dir=tmp_path)
     assert stage0.notes(project) == ["stage 0: batches of 40, for the pool has 40 images, not 256"]

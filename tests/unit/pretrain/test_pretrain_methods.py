@@ -41,7 +41,7 @@ def images(channels: int = 1, size: int = 16, count: int = B) -> Tensor:
 
 
 def network_of(method: Method, encoder: Encoder | None = None) -> nn.ModuleDict:
-    """The network with a teacher that is not its student, as after some steps."""
+    """The network with a teacher that differs from its student, as after a few steps."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = method.network(encoder or vit(), images(count=2)).train()
@@ -151,7 +151,7 @@ def test_dino_matches_the_centred_codes_of_the_teacher() -> None:
     assert float(value) == pytest.approx(sum(costs) / (2 * B), rel=1e-3)
 
 
-def test_dino_keeps_its_last_layer_in_the_first_epoch_and_hands_on_the_teacher() -> None:
+def test_dino_keeps_its_last_layer_in_the_first_epoch_and_returns_the_teacher() -> None:
     method, encoder = DINO(hidden=16, bottleneck=8, codes=12, epochs=4), vit()
     network = network_of(method, encoder)
     assert network["encoder"] is encoder

@@ -97,7 +97,7 @@ def test_all_numbers_together_and_scale_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_or_does_not_match_is_refused(bad: float) -> None:
+def test_vectors_that_are_not_finite_or_do_not_match_are_refused(bad: float) -> None:
     broken = cloud()
     broken[7, 2] = bad
     for measure in (uniformity, effective_rank, spread):

@@ -1,4 +1,4 @@
-"""Embedding sets: what strategies read is laid side by side and whitened as the recipe says, by the pool alone."""
+"""Embedding sets: joined and whitened for strategies as in the recipe, with statistics of the pool alone."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_directions_in_which_nothing_varies_are_left_out(tmp_path: Path) -> None
         SideBySide({"a": ONE, "b": TWO[1:]}, POOL)
 
 
-def test_no_more_than_blocks_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_holds_no_more_than_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(combine_module, "BLOCK", 256)
     rows = np.lib.format.open_memmap(tmp_path / "large.npy", mode="w+", dtype=np.float32, shape=(20_000, 64))
     for start in range(0, 20_000, 2_000):
@@ -108,7 +108,7 @@ def test_the_cross_validated_probe_never_splits_a_group() -> None:
     rng = np.random.default_rng(1)
     groups = np.arange(120) // 4
     targets = groups % 2
-    patient = rng.normal(size=(30, 64))[groups]  # says who it is, and nothing of the class
+    patient = rng.normal(size=(30, 64))[groups]  # tells the patient, not the class
     assert cross_validated(patient, targets, np.arange(120), 2, seed=0) > 0.9  # as if images were apart
     assert cross_validated(patient, targets, groups, 2, seed=0) < 0.75
     good = rng.normal(size=(120, 4)) + 2 * targets[:, None]
@@ -164,7 +164,7 @@ def test_strategies_read_the_sets_of_the_recipe(tmp_path: Path) -> None:
         experiment(run)
 
 
-def test_without_a_section_strategies_read_plain_and_nothing_else_is_made(tmp_path: Path) -> None:
+def test_without_a_section_strategies_read_plain_and_no_other_set_is_written(tmp_path: Path) -> None:
     run = project(tmp_path / "run")
     assert {p.name for p in run.embeddings("plain").parent.iterdir()} == {"plain.npy", "plain.json"}
     assert np.array_equal(experiment(run).embeddings.vectors, read(run, "plain")[0])

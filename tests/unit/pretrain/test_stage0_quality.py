@@ -25,7 +25,7 @@ RECIPE = {
 
 
 def stage0(run: Path, **changes: object) -> tuple[dict[str, float], dict[str, object]]:
-    """quality.json and what was logged."""
+    """The contents of quality.json, and the logged values."""
     run.mkdir(parents=True)
     project = open_project(parse({**RECIPE, **changes}, run / "recipe.yaml"), run_dir=run)
     tracker = Trackers(JsonlTracker(run / "metrics.jsonl"))
@@ -48,7 +48,7 @@ def test_quality_is_written_and_logged_and_repeats(tmp_path: Path, capsys: pytes
     assert "collapsed" not in capsys.readouterr().err
 
 
-def test_an_annotator_without_labels_gets_it_too(tmp_path: Path) -> None:
+def test_quality_is_there_without_labels_of_the_pool(tmp_path: Path) -> None:
     numbers, logged = stage0(tmp_path / "a", oracle="worklist")
     assert numbers["effective_rank"] > 1 and not any("auroc" in name for name in logged)
 

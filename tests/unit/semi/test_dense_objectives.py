@@ -281,18 +281,18 @@ def test_ua_mt_equals_the_slow_reference(progress: float) -> None:
     models, labeled, unlabeled = batch(scale=2.0)
     target, strong = probs(models.teacher, unlabeled.weak), probs(models.student, unlabeled.strong)
     ramp = math.exp(-5 * (1 - min(progress / 0.4, 1)) ** 2)
-    total, sure, count = 0.0, 0, 0
+    total, certain, count = 0.0, 0, 0
     for u, i, j in np.argwhere(unlabeled.valid.numpy()):
         p = target[u, :, i, j]
         count += 1
         if -(p * np.log(p)).sum() < (0.75 + 0.25 * ramp) * math.log(C):
-            sure += 1
+            certain += 1
             total += ((strong[u, :, i, j] - p) ** 2).sum()
     step = UncertaintyAwareMeanTeacher(noise=0.0, weight=2.0).step(models, labeled, unlabeled, progress)
-    assert step.logs["mask_rate"].item() == pytest.approx(sure / count)
-    assert step.logs["loss_unlabeled"].item() == pytest.approx(total / sure, rel=1e-5)
-    assert step.loss.item() == pytest.approx(step.logs["loss_labeled"].item() + 2 * ramp * total / sure, rel=1e-5)
-    assert (sure < count) == (progress < 1)
+    assert step.logs["mask_rate"].item() == pytest.approx(certain / count)
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(total / certain, rel=1e-5)
+    assert step.loss.item() == pytest.approx(step.logs["loss_labeled"].item() + 2 * ramp * total / certain, rel=1e-5)
+    assert (certain < count) == (progress < 1)
 
 
 def test_ua_mt_draws_noise_and_dropout_and_leaves_the_teacher_in_eval_mode() -> None:

@@ -138,7 +138,7 @@ def test_without_unlabeled_samples_an_objective_is_cross_entropy(name: str) -> N
 
 
 @pytest.mark.parametrize("name", SEMI)
-def test_evidence_is_of_the_given_rows_and_carries_no_gradient(name: str) -> None:
+def test_evidence_is_of_the_batch_and_carries_no_gradient(name: str) -> None:
     models, labeled, unlabeled = batch()
     evidence = OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5).evidence
     assert evidence is not None
@@ -295,14 +295,14 @@ def test_softmatch_equals_the_slow_reference_over_several_steps(classes: int) ->
     for labeled, unlabeled in batches:
         weak, strong = (softmax(logits(models.student, v)) for v in (unlabeled.weak, unlabeled.strong))
         shares = 0.6 * (shares if len(shares) else weak.mean(axis=0)) + 0.4 * weak.mean(axis=0)
-        sure = []
+        confidences = []
         for w in weak:
             scaled = [a / b for a, b in zip(w, shares, strict=True)]
-            sure.append(max(scaled) / sum(scaled))
-        mean = 0.6 * mean + 0.4 * sum(sure) / 8
-        variance = 0.6 * variance + 0.4 * sum((c - sum(sure) / 8) ** 2 for c in sure) / 7
+            confidences.append(max(scaled) / sum(scaled))
+        mean = 0.6 * mean + 0.4 * sum(confidences) / 8
+        variance = 0.6 * variance + 0.4 * sum((c - sum(confidences) / 8) ** 2 for c in confidences) / 7
         total = 0.0
-        for c, w, s in zip(sure, weak, strong, strict=True):
+        for c, w, s in zip(confidences, weak, strong, strict=True):
             total -= math.log(s[w.argmax()]) * (math.exp(-((c - mean) ** 2) * 4 / (2 * variance)) if c < mean else 1)
         step = SoftMatch(decay=0.6).step(models, labeled, unlabeled, 0.0)
         assert step.logs["loss_unlabeled"].item() == pytest.approx(total / 8, rel=1e-5)
@@ -379,7 +379,7 @@ def test_debiased_without_adjustment_and_margin_is_fixmatch() -> None:
     assert torch.equal(plain.loss, same.loss) and plain.logs["mask_rate"] > 0
 
 
-def test_a_margin_lowers_the_bar_for_the_class_that_is_rarely_answered() -> None:
+def test_a_margin_lowers_the_threshold_of_rarely_predicted_classes() -> None:
     models, labeled, unlabeled = batch(scale=0.0)  # every answer is even
     models.memory["mean"] = torch.tensor([0.8, 0.15, 0.05])
     step = Debiased(margin=1.0, decay=1.0, threshold=0.7).step(models, labeled, unlabeled, 0.0)
@@ -407,7 +407,7 @@ CLOSED: dict[str, tuple[Objective, Callable[[Models], None]]] = {
 }
 
 
-def test_every_objective_says_how_its_mask_closes_or_that_it_has_none() -> None:
+def test_every_objective_is_listed_with_its_closed_mask_or_as_without_one() -> None:
     assert set(CLOSED) | WITHOUT_MASK == set(SEMI) and not set(CLOSED) & WITHOUT_MASK
 
 
@@ -449,7 +449,7 @@ def test_odd_batches_give_finite_losses_and_gradients(name: str, classes: int, u
 
 
 @pytest.mark.parametrize("name", sorted(set(SEMI) - {"pi_model", "mixmatch"}))
-def test_no_gradient_goes_through_what_a_pseudo_label_is_read_from(name: str) -> None:
+def test_no_gradient_goes_through_a_pseudo_label(name: str) -> None:
     models, labeled, unlabeled = batch(scale=10.0)
     taught, source = (unlabeled.strong, unlabeled.weak)
     if name == "pseudo_label":  # it learns on the view that it reads

@@ -1,4 +1,4 @@
-"""Prior pseudo-labels: the solution against a dense one, what is drawn, and the corners."""
+"""Prior pseudo-labels: propagation against a dense solution, draws, and corner cases."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_one_label_a_cluster_is_enough_and_certainty_and_class_size_weigh() -> N
         assert weight == pytest.approx(expected[row], rel=1e-6)
 
 
-def test_what_is_mixed_in_comes_last_and_by_weight() -> None:
+def test_prior_samples_come_last_and_by_weight() -> None:
     prior = Prior(np.asarray([50, 60, 70]), np.asarray([2, 1, 0]), np.asarray([0.75, 0.25, 0.0]))
     labeled, targets, rng = np.arange(4), np.zeros(4, dtype=np.int64), np.random.default_rng(0)
     batches = [prior.mix_into(labeled, targets, 3, rng) for _ in range(400)]
@@ -76,7 +76,7 @@ def test_corners() -> None:
     assert (one.targets == 0).all()
     none = make_prior(clusters()[0][:3], np.asarray([0, 1, 2]), np.empty(0, np.int64), 3)
     assert not len(none.rows)
-    apart = make_prior(np.eye(4), np.asarray([0]), np.arange(3), 2)  # nothing is near anything
-    assert not len(apart.rows)
+    isolated = make_prior(np.eye(4), np.asarray([0]), np.arange(3), 2)  # no neighbour at any cosine above 0
+    assert not len(isolated.rows)
     with pytest.raises(InputError, match="1 to 3 labels"):
         propagate(np.eye(3), np.empty(0, np.int64), 2)

@@ -83,7 +83,7 @@ def test_flips_are_a_lower_bound_of_what_changed() -> None:
     assert 0 < recorder.record().flips[0] <= (maps[0] != maps[1]).mean()
 
 
-def test_other_evidence_is_refused_and_none_is_none() -> None:
+def test_other_evidence_is_refused_and_none_changes_nothing() -> None:
     recorder = MapRecorder(2, C, Mean(), Recording(decay=DECAY))
     recorder.add(None)
     assert recorder.seen.tolist() == [0, 0]
