@@ -106,7 +106,7 @@ def main() -> None:
                     stage = _stage0(grid, variant, seed, paths, "cpu")
                     base = make_stage0(stage)
                     recipe = grid.recipe(variant.name, (arm, seed), variant.pool)
-                    run = RunDir(paths.shared / "loops" / "record")
+                    run = RunDir(paths.work / "loops" / "record")
                     project = replace(base, recipe=recipe, run=run, base=stage.folder)
                     rows += play(replace(variant, project=project), objective, seed)
                     write(file, rows)

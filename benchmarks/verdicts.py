@@ -17,7 +17,7 @@ import numpy as np
 
 from hybrid_al.bench.publish import fill
 from hybrid_al.bench.results import Arm, Results, read
-from hybrid_al.bench.statistics import Comparison, call, holm, paired
+from hybrid_al.bench.statistics import Comparison, call, compare, holm
 from hybrid_al.bench.tables import Table, markdown
 from hybrid_al.core.types import FloatArray
 
@@ -115,7 +115,7 @@ def contrast(of: Side, against: Side) -> Comparison | None:
     if len(seeds) < 2:
         return None
     x, y = (np.asarray([areas[s] for s in seeds]) for areas in (a, b))
-    return paired(x, y)
+    return compare(x, y)
 
 
 def table(title: str, note: str, rows: Sequence[tuple[str, Side, Side]]) -> Table:

@@ -50,7 +50,7 @@ PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
 class Project:
     """A recipe with its data at hand: what every command starts from.
 
-    base    the run directory whose stage 0 and cache this run stands on, where they are not its own
+    base    the run directory that holds stage 0 and the cache, where this run has none of its own
     stores  the image stores that were opened, which checks every byte; copies of the project share them
     """
 
@@ -98,7 +98,7 @@ class Project:
         return setting_of(self.recipe)
 
     def materials(self) -> Materials:
-        """What a task is opened with; decodes the images where they are not."""
+        """What a task is opened with; decodes the images on first use."""
         return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
 
     def views(self) -> Views:
@@ -107,8 +107,8 @@ class Project:
         return views if self.dataset.stack == 1 else views.without_colour()
 
     def claim(self) -> None:
-        """Make the run directory this recipe's, or check that it is."""
-        resolved, identity = self.recipe.resolved(), self.recipe.identity()
+        """Write recipe and facts to the run directory, or check that it has the same ones."""
+        values, identity = self.recipe.plain(), self.recipe.identity()
         facts = {
             "name": self.recipe.name,
             "seed": self.recipe.seed,
@@ -123,12 +123,12 @@ class Project:
                 **{p: version(p) for p in PACKAGES},
             },
         }
-        self.run.claim(facts, yaml.safe_dump(resolved, sort_keys=False), self.dataset.manifest)
+        self.run.claim(facts, yaml.safe_dump(values, sort_keys=False), self.dataset.manifest)
 
     def trackers(self) -> Trackers:
         """metrics.jsonl, and the trackers of the recipe."""
         jsonl = JsonlTracker(self.run.path / "metrics.jsonl")
-        plain, digest = self.recipe.resolved(), _digest(self.recipe.identity())
+        plain, digest = self.recipe.plain(), _digest(self.recipe.identity())
         return Trackers(jsonl, *(t.open(self.run.path, plain, digest) for t in trackers_of(self.recipe)))
 
 
@@ -219,12 +219,12 @@ def experiment(project: Project) -> Experiment:
     recipe, dataset, setting, materials = project.recipe, project.dataset, project.setting, project.materials()
     task, oracle = project.task.open(setting, materials)
     learner, embeddings = _learner(project, setting, materials, task)
-    pictured = any(tracker.log_images for tracker in trackers_of(recipe))
+    logs_images = any(tracker.log_images for tracker in trackers_of(recipe))
     start, query = ((name, strategy) for _, name, strategy in setting.strategies)
     return Experiment(
         manifest=dataset.manifest,
         classes=dataset.classes,
-        embeddings=_used(project, embeddings),
+        embeddings=_strategy_embeddings(project, embeddings),
         cold_start=start,
         query=query,
         learner=learner,
@@ -234,7 +234,7 @@ def experiment(project: Project) -> Experiment:
         records=project.stage0 / "records.npz",
         costs=_costs(project, setting),
         tissue=_tissue(project, setting),
-        thumbnail=materials.store.thumbnail if pictured else None,
+        thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
     )
@@ -284,21 +284,21 @@ def check_components(recipe: Recipe) -> None:
 
 
 def training(recipe: Recipe) -> tuple[Any, Any]:
-    """Objective and schedule from the one `train` section: its keys are told apart by whose they are."""
+    """Objective and schedule of the `train` section, which holds the keys of both."""
     from .core.consistency import Recording
     from .train import Schedule
 
     objectives, base = task_of(recipe).objectives(setting_of(recipe))
     schedule_keys = {f.name for f in dataclasses.fields(Schedule)}
     params = recipe.train.params
-    own = {k: v for k, v in params.items() if k not in schedule_keys}
+    settings = {k: v for k, v in params.items() if k not in schedule_keys}
     kind = objectives.get(recipe.train.name)
     if kind is not None:
-        known = {f.name for f in dataclasses.fields(cast(Any, kind))} | schedule_keys
-        for key in own:
-            if key not in known:
-                raise UnknownName(f"train ({recipe.train.name})", key, known)
-    objective = component(objectives, "train", recipe.train.name, own)
+        keys = {f.name for f in dataclasses.fields(cast(Any, kind))} | schedule_keys
+        for key in settings:
+            if key not in keys:
+                raise UnknownName(f"train ({recipe.train.name})", key, keys)
+    objective = component(objectives, "train", recipe.train.name, settings)
     changes: dict[str, Any] = {k: v for k, v in params.items() if k in schedule_keys}
     record = changes.get("record", {})
     if not isinstance(record, dict):
@@ -309,7 +309,7 @@ def training(recipe: Recipe) -> tuple[Any, Any]:
 
 
 def make_encoder(spec: EncoderSection, *, channels: int, image_size: int, seed: int, weights: str | None) -> Encoder:
-    """The encoder of a recipe, or of one of its embedding sets, with the weights that are said here."""
+    """The encoder of a recipe, or of one of its embedding sets, with `weights` in the place of its own."""
     from .models.encoder import build_encoder
 
     return build_encoder(
@@ -324,7 +324,7 @@ def make_encoder(spec: EncoderSection, *, channels: int, image_size: int, seed: 
 
 
 def encoders(recipe: Recipe) -> dict[str, EncoderSection]:
-    """The encoders of a recipe by the key that says them."""
+    """The encoders of a recipe by their key in it."""
     return {"encoder": recipe.encoder} | {f"embeddings.sets.{k}": v for k, v in recipe.embeddings.sets.items()}
 
 
@@ -335,7 +335,7 @@ def _check_name(where: str, spec: EncoderSection) -> None:
 
 
 def _check_weights(recipe: Recipe) -> None:
-    """Files that stage 0 will start from are there."""
+    """Refuse weights files that do not exist."""
     from .models.pretrained import PRETRAINED
 
     for where, spec in encoders(recipe).items():
@@ -349,15 +349,15 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
     from .models.checkpoint import digest_of
 
     recipe, dataset, store = project.recipe, project.dataset, materials.store
-    saved = str(project.stage0 / "encoder.safetensors")
-    made = make_encoder(recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=saved)
-    made = made.to(project.device)
+    weights = str(project.stage0 / "encoder.safetensors")
+    encoder = make_encoder(recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=weights)
+    encoder = encoder.to(project.device)
     embeddings = Embeddings.load(
-        project.embeddings(PLAIN), manifest=dataset.manifest.fingerprint, encoder=digest_of(made)
+        project.embeddings(PLAIN), manifest=dataset.manifest.fingerprint, encoder=digest_of(encoder)
     )
     objective, schedule = training(recipe)
     foundation = Foundation(
-        encoder=made,
+        encoder=encoder,
         embeddings=embeddings,
         store=store,
         views=project.views(),
@@ -369,8 +369,8 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
     return project.task.learner(setting, materials, foundation, objective, schedule, task), embeddings
 
 
-def _used(project: Project, plain: Embeddings) -> Embeddings:
-    """What the strategies read."""
+def _strategy_embeddings(project: Project, plain: Embeddings) -> Embeddings:
+    """The embeddings that strategies read."""
     if project.recipe.embeddings == EmbeddingsSection():
         return plain
     return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
@@ -384,7 +384,7 @@ def _costs(project: Project, setting: Setting) -> FloatArray | None:
 
 
 def _tissue(project: Project, setting: Setting) -> FloatArray | None:
-    """How much of each image is tissue, where a strategy asks."""
+    """How much of each image is tissue; None where no strategy needs it."""
     from .data.tissue import WHITE, Background, tissue
 
     if not any("tissue" in strategy.needs for *_, strategy in setting.strategies):

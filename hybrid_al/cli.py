@@ -43,16 +43,16 @@ def recipes(
 ) -> None:
     """List the shipped recipes, or copy one."""
     from .errors import UnknownName
-    from .recipe import shipped
+    from .recipe import shipped_recipes
 
-    known = shipped()
+    texts = shipped_recipes()
     if name is None:
-        for key, text in known.items():
+        for key, text in texts.items():
             print(f"{key:14} {text.splitlines()[0].lstrip('# ')}")
         return
-    if name not in known:
-        raise UnknownName("recipes", name, known)
-    _write_new(out or Path(f"{name}.yaml"), known[name])
+    if name not in texts:
+        raise UnknownName("recipes", name, texts)
+    _write_new(out or Path(f"{name}.yaml"), texts[name])
 
 
 @app.command()
@@ -65,11 +65,11 @@ def init(
     from .data.views.policies import VIEWS
     from .recipe import draft
 
-    found = describe(data)
-    _write_new(out, draft(data.resolve().stem, found["data"], labeled=found["labeled"], modalities=VIEWS))
-    for note in found["notes"]:
+    description = describe(data)
+    _write_new(out, draft(data.resolve().stem, description["data"], labeled=description["labeled"], modalities=VIEWS))
+    for note in description["notes"]:
         print(f"  {note}")
-    if not found["labeled"]:
+    if not description["labeled"]:
         print("  name the classes that an annotator may give: data.classes=[first, second]")
     print(f"Next: hybrid-al check {out}")
 
@@ -89,12 +89,12 @@ def check(
     from .report.overview import draw_views, summary
     from .stage0 import notes, start
 
-    found = load_variants(recipe, overrides or [])
-    several = len(found) > 1
-    for name, one in found.items():
+    variants = load_variants(recipe, overrides or [])
+    several = len(variants) > 1
+    for name, variant in variants.items():
         if several and not quiet:
             print(f"Variant {name}", flush=True)
-        project = project_of(one, run_dir, device)
+        project = project_of(variant, run_dir, device)
         with console.progress(quiet) as progress:
             read_images(project, progress)
         lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
@@ -145,10 +145,10 @@ def select(
     project = _open(recipe, overrides, run_dir, device)
     with session(project) as tracker:
         _stage0(project, tracker, quiet)
-        setup, done = experiment(project), project.run.rounds()
-        if setup.over(done):
-            raise InputError(project.run.path, "a round left to play", f"all {len(done)} are done")
-        r = len(done)
+        setup, rounds = experiment(project), project.run.rounds()
+        if setup.over(rounds):
+            raise InputError(project.run.path, "a round left to play", f"all {len(rounds)} are done")
+        r = len(rounds)
         picks = loop.select(setup, project.run, r)
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
@@ -169,9 +169,9 @@ def labels(
     disk = RunDir(run)
     disk.facts()
     with disk.locked():
-        taken, missing = inbox(disk).take(file, annotator)
-    rest = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
-    print(f"{taken} answers taken, {rest}")
+        received, missing = inbox(disk).take(file, annotator)
+    outlook = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
+    print(f"{received} answers taken, {outlook}")
 
 
 @app.command()
@@ -194,8 +194,8 @@ def run(
         if not quiet:
             console.say_probe(metrics)
         setup = experiment(project)
-        for done in [] if quiet else project.run.rounds():
-            console.say_round(done)
+        for row in [] if quiet else project.run.rounds():
+            console.say_round(row)
         loop.run(setup, project.run, tracker, report=say)
         page = _report(project)
     if not quiet:
@@ -259,20 +259,20 @@ def bench(
     from .bench import grid, publish, runner
 
     split: Callable[[str], list[str]] = lambda text: [part.strip() for part in text.split(",") if part.strip()]  # noqa: E731
-    wanted = grid.load_grid(
+    plan = grid.load_grid(
         recipe, overrides or [], strategies=split(strategies), objectives=split(objectives), seeds=seeds
     )
-    paths = runner.Paths(out or work / wanted.own.name, work)
+    paths = runner.Paths(out or work / plan.bench_recipe.name, work)
     limit = None if time_limit is None else 60 * time_limit
     say: Callable[[str], None] = (lambda _: None) if quiet else (lambda line: print(line, flush=True))
-    failed = None
+    failure = None
     try:
-        runner.run(wanted, paths, jobs=jobs, device=device, time_limit=limit, say=say)
+        runner.run(plan, paths, jobs=jobs, device=device, time_limit=limit, say=say)
     except runner.CellsFailed as error:
-        failed = error
-    print(f"Results: {publish.publish(wanted, paths, into=into)}")
-    if failed is not None:
-        raise failed
+        failure = error
+    print(f"Results: {publish.publish(plan, paths, into=into)}")
+    if failure is not None:
+        raise failure
 
 
 @app.callback(invoke_without_command=True)

@@ -26,18 +26,18 @@ class InputError(HybridALError):
 
 
 class UnknownName(InputError):
-    """A name that no registry or key list has; names the nearest one that exists."""
+    """A name that is in no registry or list of keys; the line names the nearest one."""
 
-    def __init__(self, where: object, name: str, known: Iterable[str], *, listed: int = 60) -> None:
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        shown = ", ".join(names) if len(names) <= listed else f"{len(names)} names"
+    def __init__(self, where: object, name: str, names: Iterable[str], *, most: int = 60) -> None:
+        choices = sorted(names)
+        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+        listing = ", ".join(choices) if len(choices) <= most else f"{len(choices)} names"
         hint = f"{name!r}; did you mean {near[0]!r}?" if near else repr(name)
-        super().__init__(where, f"one of {shown or 'nothing'}", hint)
+        super().__init__(where, f"one of {listing or 'nothing'}", hint)
 
 
 class NonFiniteLoss(HybridALError):
-    """A training stopped at a loss that is not finite; nothing of the fit is kept, so the last good state stands."""
+    """A training stopped at a loss that is not finite; the fit is dropped and the last good state stays."""
 
     def __init__(
         self,
@@ -47,18 +47,18 @@ class NonFiniteLoss(HybridALError):
         rate: float,
         labeled: Sequence[object],
         unlabeled: Sequence[object],
-        shown: int = 8,
+        most: int = 8,
     ) -> None:
         self.loss, self.step, self.rate, self.labeled, self.unlabeled = loss, step, rate, labeled, unlabeled
         batch = {"labeled": labeled, "unlabeled": unlabeled}
-        said = [
-            f"{kind} {', '.join(map(str, rows[:shown]))}{f' and {len(rows) - shown} more' if len(rows) > shown else ''}"
+        batches = [
+            f"{kind} {', '.join(map(str, rows[:most]))}{f' and {len(rows) - most} more' if len(rows) > most else ''}"
             for kind, rows in batch.items()
             if rows
         ]
-        super().__init__(f"training step {step}: the loss is {loss} at learning rate {rate:.2e}; {'; '.join(said)}")
+        super().__init__(f"training step {step}: the loss is {loss} at learning rate {rate:.2e}; {'; '.join(batches)}")
 
-    def named(self, ids: Sequence[str]) -> NonFiniteLoss:
+    def with_ids(self, ids: Sequence[str]) -> NonFiniteLoss:
         """The same with the ids of the samples in the place of their positions."""
         labeled, unlabeled = ([ids[int(str(i))] for i in rows] for rows in (self.labeled, self.unlabeled))
         return NonFiniteLoss(self.loss, step=self.step, rate=self.rate, labeled=labeled, unlabeled=unlabeled)
@@ -67,11 +67,11 @@ class NonFiniteLoss(HybridALError):
 class UnreadableImages(HybridALError):
     """Images that cannot be read, all of them at once, so that a folder is repaired in one go."""
 
-    def __init__(self, problems: list[tuple[str, str]], *, shown: int = 20) -> None:
+    def __init__(self, problems: list[tuple[str, str]], *, most: int = 20) -> None:
         self.problems = problems
-        lines = [f"  {path}: {why}" for path, why in problems[:shown]]
-        if len(problems) > shown:
-            lines.append(f"  ... and {len(problems) - shown} more")
+        lines = [f"  {path}: {why}" for path, why in problems[:most]]
+        if len(problems) > most:
+            lines.append(f"  ... and {len(problems) - most} more")
         super().__init__(
             f"{len(problems)} image(s) cannot be read; data.on_error=skip would leave them out:\n" + "\n".join(lines)
         )

@@ -12,7 +12,7 @@ from .query.stopping import AGREEMENT, kappa, signals
 
 
 def calibration(experiment: Experiment, disk: RunDir, r: int, labels: LabelStore) -> Calibration | None:
-    """The scaling that the last fit needs, on disk too; None where none is wanted, or nothing can be held out."""
+    """The calibration of the last fit, written to disk too; None where none is asked for or nothing can be held out."""
     how, learner = experiment.calibrating, experiment.learner
     if how is None or (how.fit == "cross" and len(labels.labeled) < 2):
         return None
@@ -28,20 +28,20 @@ def calibration(experiment: Experiment, disk: RunDir, r: int, labels: LabelStore
 def metrics(
     experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, scaling: Calibration | None
 ) -> dict[str, float]:
-    """What the holdout and the stopping signals say of the last fit; reliability diagrams go to disk."""
-    on = experiment.calibrating.fit if experiment.calibrating else ""
-    measured = experiment.task.holdout.evaluate(experiment.learner, scaling, fitted_on=on)
-    if measured.reliability:
-        write_arrays(disk.round_path(r) / "reliability.npz", measured.reliability)
-    return measured.metrics | _stop_signals(experiment, disk, r, labels, scaling)
+    """Metrics of the last fit and its stopping signals; reliability diagrams go to disk."""
+    fitted_on = experiment.calibrating.fit if experiment.calibrating else ""
+    outcome = experiment.task.holdout.evaluate(experiment.learner, scaling, fitted_on=fitted_on)
+    if outcome.reliability:
+        write_arrays(disk.round_path(r) / "reliability.npz", outcome.reliability)
+    return outcome.metrics | _stop_signals(experiment, disk, r, labels, scaling)
 
 
 def _stop_signals(
     experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, scaling: Calibration | None
 ) -> dict[str, float]:
-    """How far the models of this round and the last agree, and what the next batch may bring; their answers on disk.
+    """Agreement of this round's model with the last one's, and the expected gain of the next batch.
 
-    What the next batch may bring is said where its number of labels is known.
+    The model's answers go to disk. The gain is left out where the next batch's number of labels is not fixed.
     """
     task = experiment.task
     probs = task.answers(experiment.learner, experiment.manifest.indices("pool"), experiment.seed)

@@ -36,18 +36,18 @@ class Example:
 
     index: int
     truth: LabelMap
-    predicted: LabelMap
+    prediction: LabelMap
     note: str
 
 
 @dataclass(frozen=True)
 class OpenTask:
-    """A task with its data at hand: all in which the loop of one differs from that of another.
+    """A task with its data: everything in which the loop of one task differs from that of another.
 
     The defaults are those of a task whose samples have one class each.
 
     holdout    measures a learner by the labels of val and test
-    regions    what a query asks about: whole samples, or parts of them
+    regions    what a query asks about: whole samples, or regions of them
     spending   how queries are paid for
     scoring    makes what scores samples that have no class probabilities of their own
     answers    (learner, pool, seed) -> probabilities (M, C) on which models of two rounds are compared, of the same
@@ -71,9 +71,9 @@ class OpenTask:
 class Experiment:
     """What the loop plays.
 
-    cold_start and query are pairs of (name, strategy); the first budget is spent by the cold start. `records` is where
-    pretraining wrote what it says of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how much of a
-    sample is tissue, for strategies that ask.
+    cold_start and query are pairs of (name, strategy); the first budget is spent by the cold start. `records` is the
+    file in which pretraining recorded values of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how
+    much of a sample is tissue; all three are for strategies that need them.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how probabilities are calibrated, `stopping` what counts as enough labels.
     """
@@ -95,14 +95,14 @@ class Experiment:
     stopping: Stopping = field(default_factory=Stopping)
 
     def __post_init__(self) -> None:
-        """Refuse budgets that the pool cannot pay for, as far as that is known before."""
+        """Refuse budgets that the pool surely cannot meet."""
         regions = self.task.regions
-        there, asked = len(regions.at(0).units), self.task.spending.sure(regions.fixed)
-        if asked > there:
-            raise InputError("loop.budgets", f"at most the pool's {there} {regions.name} in all", str(asked))
+        units, budget = len(regions.at(0).units), self.task.spending.sure(regions.fixed)
+        if budget > units:
+            raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
     def over(self, rounds: Sequence[Round]) -> bool:
-        """Whether the committed rounds are all there will be."""
+        """Whether no round follows the committed ones."""
         regions = self.task.regions
         if rounds and regions.fixed and rounds[-1].labeled >= len(regions.at(0).units):
             return True

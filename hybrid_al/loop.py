@@ -30,8 +30,8 @@ def run(
     experiment: Experiment, disk: RunDir, tracker: Trackers, *, report: Callable[[Round], None] = lambda _: None
 ) -> list[Round]:
     """Play every round that is not committed yet; `AwaitingLabels` where a person has to answer first."""
-    while not experiment.over(done := disk.rounds()):
-        play(experiment, disk, tracker, len(done))
+    while not experiment.over(rounds := disk.rounds()):
+        play(experiment, disk, tracker, len(rounds))
         report(disk.rounds()[-1])
     return disk.rounds()
 
@@ -39,24 +39,24 @@ def run(
 def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> None:
     """Play round r and commit it."""
     seconds: dict[str, float] = {}
-    with _timed(seconds, "query"):
+    with _timer(seconds, "query"):
         picks = select(experiment, disk, r)
     answers = experiment.oracle.annotate(picks, r)
     labels = disk.labels(len(experiment.manifest)).add(answers)
-    with _timed(seconds, "train"):
+    with _timer(seconds, "train"):
         fit = _fit(experiment, disk, tracker, r, labels)
-    with _timed(seconds, "calibrate"):
+    with _timer(seconds, "calibrate"):
         scaling = calibration(experiment, disk, r, labels)
-    with _timed(seconds, "evaluate"):
-        measured = metrics(experiment, disk, r, labels, scaling) | dict(fit.spent)
-    _commit(experiment, disk, tracker, r, picks, labels, fit, measured, seconds)
+    with _timer(seconds, "evaluate"):
+        values = metrics(experiment, disk, r, labels, scaling) | dict(fit.spent)
+    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
 
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked."""
-    committed = disk.picks(r, experiment.manifest)
-    if committed is not None:
-        return committed
+    picks = disk.picks(r, experiment.manifest)
+    if picks is not None:
+        return picks
     (_, strategy), spending, regions = experiment.strategy(r), experiment.task.spending, _regions(experiment, disk, r)
     state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
@@ -66,7 +66,7 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
 
 
 def _regions(experiment: Experiment, disk: RunDir, r: int) -> Regions | Whole:
-    """What round r may ask about; parts that follow the model are drawn by that of round r - 1 first."""
+    """What round r may ask about; regions that follow the model are proposed by the model of round r - 1 first."""
     regions, learner = experiment.task.regions, experiment.learner
 
     def predict(samples: IntArray) -> Iterator[PredictionBatch]:
@@ -84,7 +84,7 @@ def _fit(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, labels
     try:
         return experiment.learner.fit(labels, round=r, seed=experiment.seed, log=log, previous=previous)
     except NonFiniteLoss as error:
-        raise error.named(experiment.manifest.ids) from None
+        raise error.with_ids(experiment.manifest.ids) from None
 
 
 def _commit(
@@ -95,10 +95,10 @@ def _commit(
     picks: IntArray,
     labels: LabelStore,
     fit: FitResult,
-    measured: dict[str, float],
+    values: dict[str, float],
     seconds: dict[str, float],
 ) -> None:
-    """Write what the round leaves behind, `round.json` last; the trackers hear of it just before."""
+    """Write what the round leaves behind, `round.json` last; the trackers get them just before."""
     folder, regions, ids = disk.round_path(r), experiment.task.regions.at(r), experiment.manifest.ids
     samples = regions.samples(picks)
     experiment.learner.save(folder / "model.safetensors")
@@ -110,7 +110,7 @@ def _commit(
         budget=len(picks),
         query=tuple(ids[i] for i in samples.tolist()),
         labeled=len(regions.labels(labels).labeled),
-        metrics=measured,
+        metrics=values,
         seed=experiment.seed,
         seconds=seconds,
         digests={
@@ -127,7 +127,7 @@ def _commit(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+def _timer(seconds: dict[str, float], name: str) -> Iterator[None]:
     """Note how long a step takes."""
     began = time.perf_counter()
     yield

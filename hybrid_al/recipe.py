@@ -1,6 +1,6 @@
-"""Recipes: validated YAML. Nothing below `assemble.py` has heard of it.
+"""Recipes: validated YAML. No code of the loop reads one: `assemble.py` turns it into objects.
 
-A recipe says only what differs from the defaults; `identity` is what two runs must share to be the same run.
+A recipe holds only what differs from the defaults.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .core.embeddings import PLAIN, USED
 from .errors import InputError, UnknownName
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-PROBE = "probe"  # what embeddings.use says to let labels choose
+PROBE = "probe"  # the value of embeddings.use that lets labels choose
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
@@ -53,7 +53,7 @@ class Component(_Open):
     name: str
 
 
-Named = Annotated[Component, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)]
+ComponentOrName = Annotated[Component, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)]
 
 
 class Data(_Open):
@@ -81,7 +81,7 @@ class EncoderSection(_Section):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Options that are not used are not said: the studies in `benchmarks/` note recipes without them."""
+        """Options without a value are left out, as they are in the recipes that `benchmarks/` noted."""
         return {k: v for k, v in plain(self).items() if k not in ("options", "input_size") or v}
 
 
@@ -103,14 +103,14 @@ class EmbeddingsSection(_Section):
     whiten: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
-    def _known(self) -> EmbeddingsSection:
+    def _check_names(self) -> EmbeddingsSection:
         for name in self.sets:
             if name in (PLAIN, USED, PROBE):
                 raise ValueError(f"another name of a set than {name}, which is taken")
-        known = (PLAIN, *self.sets)
+        names = (PLAIN, *self.sets)
         for name in self.use if self.use != (PROBE,) else ():
-            if name not in known:
-                raise UnknownName("embeddings.use", name, (*known, PROBE))
+            if name not in names:
+                raise UnknownName("embeddings.use", name, (*names, PROBE))
         if len(set(self.use)) < len(self.use):
             raise ValueError("each set once")
         return self
@@ -126,7 +126,7 @@ class Stop(_Section):
 
 
 class CalibrationSection(_Section):
-    """How the classes' probabilities are calibrated (see `calibration.Calibrating`); none: as the network says them."""
+    """How class probabilities are calibrated (see `calibration.Calibrating`); `fit: none` leaves them as they are."""
 
     fit: Literal["none", "val", "cross"] = "none"
     method: Literal["temperature", "vector", "dirichlet"] = "vector"
@@ -153,10 +153,10 @@ class Report(_Section):
 
 
 class Arms(_Section):
-    """How a strategy of a bench is made of two: the cold start, and the query of the later rounds."""
+    """A strategy of a bench: its cold start, and its query in the later rounds."""
 
-    cold_start: Named = Component(name="random")
-    query: Named = Component(name="random")
+    cold_start: ComponentOrName = Component(name="random")
+    query: ComponentOrName = Component(name="random")
 
 
 class Bench(_Section):
@@ -169,7 +169,7 @@ class Bench(_Section):
     seeds        their number (from 0), or the seeds as in `60-79,100`
     encoders     stage 0 is run this many times and shared by the seeds: seed s uses encoder s mod `encoders`
     variants     name -> dotted keys to change; the key `recipe` names another recipe to start from
-    metrics      what of a loop is kept; the first decides
+    metrics      those that are kept of a loop; the first decides
     margin       difference of AUBC that does not matter
     full         also train on the whole pool, for the labels needed to come near it
     share        of the metric of full supervision that counts as near
@@ -192,40 +192,40 @@ class Recipe(_Section):
 
     name: str = Field(pattern=NAME)
     modality: str = "microscopy"
-    task: Named = Component(name="classification")
+    task: ComponentOrName = Component(name="classification")
     seed: int = Field(0, ge=0)
     data: Data = Data()
     encoder: EncoderSection = EncoderSection()
     embeddings: EmbeddingsSection = EmbeddingsSection()
-    pretrain: Named = Component(name="simclr")
-    learner: Named = Component(name="finetune")
-    cold_start: Named = Component(name="typiclust")
-    query: Named = Component(name="hybrid")
+    pretrain: ComponentOrName = Component(name="simclr")
+    learner: ComponentOrName = Component(name="finetune")
+    cold_start: ComponentOrName = Component(name="typiclust")
+    query: ComponentOrName = Component(name="hybrid")
     calibration: CalibrationSection = CalibrationSection()
-    train: Named = Component(name="mean_teacher")  # chosen on val: benchmarks/RESULTS.md
+    train: ComponentOrName = Component(name="mean_teacher")  # chosen on val: benchmarks/RESULTS.md
     loop: Loop = Loop()
-    oracle: Named = Component(name="simulated")
+    oracle: ComponentOrName = Component(name="simulated")
     track: dict[str, dict[str, Value]] = {"wandb": {}}  # tracker -> its settings; mirrors beside metrics.jsonl
     report: Report = Report()
     bench: Bench = Bench()
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Sections that change nothing are not said: the studies in `benchmarks/` note recipes without them."""
-        kept: dict[str, Any] = plain(self)
+        """Sections at their defaults are left out, as they are in the recipes that `benchmarks/` noted."""
+        values: dict[str, Any] = plain(self)
         if self.embeddings == EmbeddingsSection():
-            del kept["embeddings"]
+            del values["embeddings"]
         if self.calibration == CalibrationSection():
-            del kept["calibration"]
-        return kept
+            del values["calibration"]
+        return values
 
-    def resolved(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """All values, defaults included, as plain YAML types."""
         return self.model_dump(mode="json")
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run this run: not the trackers, nor where the data lies, nor how far the budget goes."""
-        plain = self.resolved()
+        """What two calls must share to go on with one run: not trackers, places of data, or budgets."""
+        plain = self.plain()
         unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
         plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak")}
@@ -253,22 +253,22 @@ def load_variants(file: Path | str, overrides: Sequence[str] = ()) -> dict[str, 
     A variant starts from the recipe that it names, or from this one; the keys of this one replace those of the
     other as a whole, the variant's own keys come next, the overrides last.
     """
-    own = load(file, overrides)
+    recipe = load(file, overrides)
     where, plain = _plain(file)
-    found = {}
-    for name, changes in (own.bench.variants or {own.name: {}}).items():
+    recipes = {}
+    for name, changes in (recipe.bench.variants or {recipe.name: {}}).items():
         place = f"{where}: bench.variants.{name}"
         if not re.fullmatch(NAME, name):
             raise InputError(place, f"a name like {NAME}", repr(name))
         base = _plain(str(changes["recipe"]))[1] if "recipe" in changes else {}
-        both = copy.deepcopy({**base, **plain})
+        merged = copy.deepcopy({**base, **plain})
         for key, value in changes.items():
             if key != "recipe":
-                _set(both, place, key, value)
+                _set(merged, place, key, value)
         for override in overrides:
-            _override(both, override)
-        found[name] = parse(both, place)
-    return found
+            _override(merged, override)
+        recipes[name] = parse(merged, place)
+    return recipes
 
 
 def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
@@ -279,7 +279,7 @@ def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
         raise _translate(error, where) from None
 
 
-def shipped() -> dict[str, str]:
+def shipped_recipes() -> dict[str, str]:
     """The shipped recipes: name -> YAML text."""
     files = resources.files("recipes").iterdir()
     return {f.name.removesuffix(".yaml"): f.read_text() for f in sorted(files, key=str) if f.name.endswith(".yaml")}
@@ -289,12 +289,12 @@ def draft(name: str, data: Mapping[str, object], *, labeled: bool, modalities: I
     """The text of a first recipe for some data; a person is the oracle where the data has no labels."""
     oracle = "simulated" if labeled else "worklist"
     plain = {"name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "mine", "modality": "microscopy"}
-    rest = {"learner": "frozen", "loop": {"budgets": [20, 20, 20, 40]}, "oracle": oracle}
+    settings = {"learner": "frozen", "loop": {"budgets": [20, 20, 20, 40]}, "oracle": oracle}
     return (
         f"# Written by `hybrid-al init`; look it over, then: hybrid-al check RECIPE --views views.png\n"
         f"# modality chooses the views ({', '.join(modalities)}); oracle: simulated answers with the labels of the\n"
         f"# data, worklist asks you. learner: frozen takes seconds a round, finetune trains the whole network.\n"
-        + yaml.safe_dump({**plain, "data": dict(data), **rest}, sort_keys=False)
+        + yaml.safe_dump({**plain, "data": dict(data), **settings}, sort_keys=False)
     )
 
 
@@ -313,12 +313,12 @@ def _text(file: Path | str) -> tuple[str, str]:
             return str(path), path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise InputError(path, "a YAML file in UTF-8", "another encoding") from None
-    known = shipped()
-    if str(file) in known:
-        return f"recipe {file}", known[str(file)]
+    recipes = shipped_recipes()
+    if str(file) in recipes:
+        return f"recipe {file}", recipes[str(file)]
     if path.suffix or path.parent != Path():
         raise InputError(path, "a recipe file", "no such file")
-    raise UnknownName("recipe", str(file), known)
+    raise UnknownName("recipe", str(file), recipes)
 
 
 def _yaml(where: str, text: str) -> Any:
@@ -349,7 +349,7 @@ def _set(plain: dict[str, Any], where: str, path: str, value: Any) -> None:
 
 
 def _default_component(key: str) -> dict[str, Any]:
-    """What a key that the recipe does not have stands for: `train.threshold=0.9` changes the default objective."""
+    """The default of a key that the recipe lacks: `train.threshold=0.9` changes the default objective."""
     field = Recipe.model_fields.get(key)
     return {"name": field.default.name} if field is not None and isinstance(field.default, Component) else {}
 

@@ -46,7 +46,7 @@ def start(project: Project) -> Encoder:
 
 
 def notes(project: Project) -> list[str]:
-    """What is to be said of a stage 0 before it runs, a line each."""
+    """Remarks on a stage 0 before it runs, a line each."""
     from pretrain import stage0
 
     return stage0.notes(project)
@@ -67,7 +67,7 @@ def assist(project: Project) -> None:
 
 
 def code(recipe: Recipe) -> list[str]:
-    """The modules that the stage 0 of a recipe runs, for what benches note of their code."""
+    """The modules that the stage 0 of a recipe runs, for the code digest of a bench."""
     from pretrain import METHODS
 
     method = METHODS.get(recipe.pretrain.name)

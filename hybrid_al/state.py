@@ -24,13 +24,13 @@ MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "
 def query_state(
     experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need], regions: Regions | Whole
 ) -> QueryState:
-    """The state of round r, with nothing in it that is not needed.
+    """The state of round r, with what the needs ask for and nothing else.
 
     Errors: a need that recipe, stage 0 or learner cannot meet.
     """
     labels = regions.labels(disk.labels(len(experiment.manifest)))
     candidates = np.setdiff1d(regions.units, labels.answered)
-    predictor, consistency, extras = None, None, _given(experiment, r, needs)
+    predictor, consistency, extras = None, None, _extras(experiment, r, needs)
     if r > 0:
         previous = disk.round_path(r - 1)
         if "history" in needs:
@@ -55,8 +55,8 @@ def query_state(
     )
 
 
-def _given(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str, FloatArray]:
-    """What there is before any model."""
+def _extras(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str, FloatArray]:
+    """Values of every sample that need no model, by name."""
     extras = _records(experiment) if "stage0" in needs else {}
     if "costs" in needs:
         if experiment.costs is None:
@@ -68,7 +68,7 @@ def _given(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str, 
 
 
 def _predictor(experiment: Experiment, file: Path) -> Predictor:
-    """What the learner says; calibrated where the recipe wants that and the round of the file was."""
+    """The learner's predictions, calibrated where the recipe asks for it and the file exists."""
     if experiment.calibrating is None or not experiment.calibrating.queries or not file.is_file():
         return experiment.learner.predict
     with np.load(file, allow_pickle=False) as archive:
@@ -95,7 +95,7 @@ def _records(experiment: Experiment) -> dict[str, FloatArray]:
 
 
 def _earlier(experiment: Experiment, disk: RunDir, r: int, candidates: IntArray) -> FloatArray:
-    """What the model of round r - 2 says of the candidates, in their rows of (N, C); (N, 0) where there is none."""
+    """Predictions of the model of round r - 2 in the candidates' rows of (N, C); (N, 0) before round 2."""
     n = len(experiment.manifest)
     if r < 2:
         return np.empty((n, 0))

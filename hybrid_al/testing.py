@@ -109,16 +109,16 @@ def unchanged_random_state() -> Iterator[None]:
     import torch
 
     def look() -> tuple[object, ...]:
-        name, keys, *rest = np.random.get_state()  # noqa: NPY002 (the global state is what is looked at)
-        return random.getstate(), name, np.asarray(keys).tobytes(), *rest, torch.get_rng_state().numpy().tobytes()
+        name, keys, *counters = np.random.get_state()  # noqa: NPY002 (the global state is what is looked at)
+        return random.getstate(), name, np.asarray(keys).tobytes(), *counters, torch.get_rng_state().numpy().tobytes()
 
-    saved = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.random(), np.random.random(), torch.rand(1)  # noqa: NPY002 (a step aside, or seeding anew could go unseen)
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.random(), np.random.random(), torch.rand(1)  # noqa: NPY002 (else seeding anew could go unseen)
     try:
         before = look()
         yield
         assert look() == before, "a global random state was touched; use the rng that is passed in"
     finally:
-        random.setstate(saved[0])
-        np.random.set_state(saved[1])  # noqa: NPY002
-        torch.set_rng_state(saved[2])
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])

@@ -100,25 +100,25 @@ def embed(
     from ..data.stores.images import ImageStore
     from ..learners.predict import embed as embed_batch
 
-    chosen, where = _network(encoder, image_size), device_of(device)
+    choice, where = _network(encoder, image_size), device_of(device)
     with tempfile.TemporaryDirectory() as name:
-        data = data_of(images, Path(name), chosen.image_size)
-        if chosen.window is not None:
-            data["window"] = chosen.window
+        data = data_of(images, Path(name), choice.image_size)
+        if choice.window is not None:
+            data["window"] = choice.window
         dataset = source(_recipe(data, {})).load()
-        store = ImageStore.build(dataset, image_size=chosen.image_size, channels=chosen.channels, cache=Path(name))
+        store = ImageStore.build(dataset, image_size=choice.image_size, channels=choice.channels, cache=Path(name))
         network = make_encoder(
-            chosen.spec, channels=store.channels, image_size=store.size, seed=seed, weights=chosen.weights
+            choice.spec, channels=store.channels, image_size=store.size, seed=seed, weights=choice.weights
         ).to(where)
         rows = np.arange(len(store), dtype=np.int64)
         return np.concatenate([embed_batch(network, store.batch(block).to(where)) for block in blocks(rows, BLOCK)])
 
 
 def _network(encoder: Run | Path | str | Mapping[str, object], image_size: int | None) -> _Network:
-    """The encoder that is meant."""
+    """The encoder that the argument names."""
     folder = _run_of(encoder)
     if folder is not None:
-        return _own(open(folder), image_size)
+        return _network_of_run(open(folder), image_size)
     if isinstance(encoder, Path) or (isinstance(encoder, str) and Path(encoder).exists()):
         expected = "a run directory or its stage0/encoder.safetensors; other weights as {name: ..., weights: PATH}"
         raise InputError("encoder", expected, str(encoder))
@@ -138,7 +138,7 @@ def _run_of(encoder: Run | Path | str | Mapping[str, object]) -> Path | None:
     return None
 
 
-def _own(run: Run, image_size: int | None) -> _Network:
+def _network_of_run(run: Run, image_size: int | None) -> _Network:
     """The encoder of a stage 0, with the channels that its weights have."""
     from ..models.checkpoint import load_weights
 

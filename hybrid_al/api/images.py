@@ -40,9 +40,9 @@ def data_of(images: Images, folder: Path, image_size: int) -> dict[str, object]:
     root = Path(os.path.commonpath([file.parent for file in files]))
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([["path"], *([file.relative_to(root)] for file in files)])
-    listed = folder / f"images-{_digest(table.getvalue().encode())}.csv"
-    write_atomic(listed, table.getvalue())
-    return {"source": "csv", "root": str(listed), "images": str(root), "columns": {"path": "path"}, **common}
+    file_list = folder / f"images-{_digest(table.getvalue().encode())}.csv"
+    write_atomic(file_list, table.getvalue())
+    return {"source": "csv", "root": str(file_list), "images": str(root), "columns": {"path": "path"}, **common}
 
 
 def _array(images: npt.NDArray[np.generic], folder: Path) -> Path:

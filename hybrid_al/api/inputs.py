@@ -21,12 +21,12 @@ NAMES = tuple(name for names in EXTRAS.values() for name in names)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is given of n rows; see `pick` for the arrays. classed: whether labeled rows have their classes."""
+    """Arrays of n rows; see `pick` for each. has_classes: whether labeled rows have their classes."""
 
     n: int
     embeddings: FloatArray | None
     labels: LabelStore
-    classed: bool
+    has_classes: bool
     probs: FloatArray | None
     features: FloatArray | None
     head: tuple[FloatArray, FloatArray] | None
@@ -53,39 +53,48 @@ class Inputs:
             if name not in NAMES:
                 raise UnknownName("extras", name, NAMES)
         vectors = None if embeddings is None else numbers("embeddings", embeddings, (2,), "(N, D)")
-        said = None if probs is None else numbers("probs", probs, (2, 3), "(N, C) or (N, S, C)")
-        seen = None if features is None else numbers("features", features, (2,), "(N, D)")
-        more = {name: numbers(f"extras: {name}", values, (1, 2), "(N,) or (N, K)") for name, values in extras.items()}
+        class_probs = None if probs is None else numbers("probs", probs, (2, 3), "(N, C) or (N, S, C)")
+        last_layer = None if features is None else numbers("features", features, (2,), "(N, D)")
+        more_arrays = {
+            name: numbers(f"extras: {name}", values, (1, 2), "(N,) or (N, K)") for name, values in extras.items()
+        }
         lengths = {
             name: len(values)
-            for name, values in (("embeddings", vectors), ("probs", said), ("features", seen), ("groups", groups))
+            for name, values in (
+                ("embeddings", vectors),
+                ("probs", class_probs),
+                ("features", last_layer),
+                ("groups", groups),
+            )
             if values is not None
         }
-        lengths |= {f"extras: {name}": len(values) for name, values in more.items()}
+        lengths |= {f"extras: {name}": len(values) for name, values in more_arrays.items()}
         if consistency is not None:
             lengths["consistency"] = len(consistency.seen)
         n = _rows(lengths)
-        store, classed = _labels(n, labeled, labels)
-        if said is not None and said.ndim == 2:
-            said = said[:, None, :]
+        store, has_classes = _labels(n, labeled, labels)
+        if class_probs is not None and class_probs.ndim == 2:
+            class_probs = class_probs[:, None, :]
         layer = None if head is None else (numbers("head", head[0], (2,), "(C, D)"), numbers("head", head[1], (1,), ""))
-        return cls(n, vectors, store, classed, said, seen, layer, _codes(n, groups), consistency, more)
+        return cls(
+            n, vectors, store, has_classes, class_probs, last_layer, layer, _codes(n, groups), consistency, more_arrays
+        )
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The needs that what was given can meet."""
-        met: set[Need] = {need for need, names in EXTRAS.items() if any(name in self.extras for name in names)}
+        """The needs that these arrays meet."""
+        needs: set[Need] = {need for need, names in EXTRAS.items() if any(name in self.extras for name in names)}
         if self.embeddings is not None:
-            met.add("embeddings")
+            needs.add("embeddings")
         if self.consistency is not None:
-            met.add("consistency")
+            needs.add("consistency")
         if self.probs is not None:
-            met.add("predictions")
+            needs.add("predictions")
             if self.probs.shape[1] > 1:
-                met |= {"samples", "views"}
+                needs |= {"samples", "views"}
             if self.features is not None:
-                met.add("features")
-        return frozenset(met)
+                needs.add("features")
+        return frozenset(needs)
 
     def state(self) -> QueryState:
         """What a strategy looks at: round 0 without labels, round 1 with some."""
@@ -119,7 +128,7 @@ def numbers(name: str, values: npt.ArrayLike, ndims: tuple[int, ...], shape: str
 
 
 def _rows(lengths: Mapping[str, int]) -> int:
-    """The number of rows, which is the same in all that was given."""
+    """The number of rows, the same in all arrays."""
     if not lengths:
         raise InputError("embeddings", "an array (N, D), or probs or groups of N rows", "none of them")
     first, n = next(iter(lengths.items()))
@@ -138,23 +147,23 @@ def _labels(
     if isinstance(labeled, Mapping):
         if labels is not None:
             raise InputError("labels", "nothing beside a mapping of labeled, which has the classes", "some")
-        positions, labels = whole("labeled", list(labeled), n), list(labeled.values())
+        positions, labels = whole_numbers("labeled", list(labeled), n), list(labeled.values())
     else:
-        positions = whole("labeled", [] if labeled is None else labeled, n)
+        positions = whole_numbers("labeled", [] if labeled is None else labeled, n)
     twice = len(positions) - len(np.unique(positions))
     if twice:
         raise InputError("labeled", "each position once", f"{twice} twice")
     classes: list[int] | list[None] = [None] * len(positions)
     if labels is not None:
-        given = whole("labels", labels, None)
-        if len(given) != len(positions):
-            raise InputError("labels", f"{len(positions)} classes, one for each labeled row", str(len(given)))
-        classes = given.tolist()
+        class_numbers = whole_numbers("labels", labels, None)
+        if len(class_numbers) != len(positions):
+            raise InputError("labels", f"{len(positions)} classes, one for each labeled row", str(len(class_numbers)))
+        classes = class_numbers.tolist()
     rows = zip(positions.tolist(), classes, strict=True)
     return LabelStore(n, tuple(Annotation(i, "class", c, "given", 0) for i, c in rows)), labels is not None
 
 
-def whole(name: str, values: npt.ArrayLike, below: int | None) -> IntArray:
+def whole_numbers(name: str, values: npt.ArrayLike, below: int | None) -> IntArray:
     """Whole numbers (K,) from 0, or a mask (`below`,) as positions; an InputError names the argument."""
     array = np.asarray(values)
     if array.size == 0:

@@ -31,7 +31,7 @@ class Model(Protocol):
 
 
 def check_model(model: object) -> None:
-    """Refuse what cannot be fitted or asked."""
+    """Refuse a model that cannot be fitted or cannot predict."""
     for method in ("fit", "predict_proba"):
         if not callable(getattr(model, method, None)):
             came = f"{type(model).__name__}, which has no {method}"
@@ -47,14 +47,14 @@ class ModelLearner:
 
     def __init__(self, model: Model, inputs: npt.NDArray[np.generic], classes: int) -> None:
         self.model, self.inputs, self.classes = model, inputs, classes
-        self._fitted: LabelStore | None = None
+        self._last_labels: LabelStore | None = None
         self._probs: FloatArray | None = None  # (N, S, C)
 
     def refit(self, labels: LabelStore) -> None:
-        """Fit the model to labels, unless it was in this process."""
-        if labels != self._fitted and len(np.unique(labels.class_targets())) > 1:
+        """Fit the model to labels, unless this process did so already."""
+        if labels != self._last_labels and len(np.unique(labels.class_targets())) > 1:
             self.model.fit(self.inputs[labels.labeled], labels.class_targets())
-        self._fitted = labels
+        self._last_labels = labels
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """See `Learner.fit`; seeds are the model's own."""
@@ -63,14 +63,14 @@ class ModelLearner:
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         self.refit(labels)
         if len(np.unique(targets)) > 1:
-            self._probs = self._checked(np.asarray(self.model.predict_proba(self.inputs), dtype=np.float64))
+            self._probs = self._check(np.asarray(self.model.predict_proba(self.inputs), dtype=np.float64))
         else:
             certain = np.eye(self.classes)[targets[:1]]
             self._probs = np.repeat(certain[None], len(self.inputs), axis=0)
         return FitResult({})
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
-        """See `Learner.predict`; the passes are those that the model gives, however many are asked for."""
+        """See `Learner.predict`; the passes are those of the model, whatever `samples` and `views` are."""
         if self._probs is None:
             raise InputError("predict", "a learner that was fitted or loaded", "neither")
         if samples > 1 and self._probs.shape[1] == 1:
@@ -92,13 +92,13 @@ class ModelLearner:
         """See `Learner.load`; the model itself stays as it is."""
         self._probs = load_file(path)["probs"]
 
-    def _checked(self, probs: FloatArray) -> FloatArray:
+    def _check(self, probs: FloatArray) -> FloatArray:
         """As (N, S, C); columns of classes that the model never saw are filled with zeros."""
         n, columns = len(self.inputs), self.classes
-        seen = np.asarray(getattr(self.model, "classes_", np.arange(columns)))
-        if probs.ndim in (2, 3) and len(probs) == n and probs.shape[-1] == len(seen) < columns:
+        model_classes = np.asarray(getattr(self.model, "classes_", np.arange(columns)))
+        if probs.ndim in (2, 3) and len(probs) == n and probs.shape[-1] == len(model_classes) < columns:
             full = np.zeros((*probs.shape[:-1], columns))
-            full[..., seen.astype(np.int64)] = probs
+            full[..., model_classes.astype(np.int64)] = probs
             probs = full
         if probs.ndim not in (2, 3) or len(probs) != n or probs.shape[-1] != columns:
             expected = f"({n}, {columns}) or ({n}, S, {columns})"

@@ -36,11 +36,11 @@ from .learner import Model, ModelLearner, check_model
 from .open_query import Label, OpenQuery, answer
 from .strategies import StrategyLike, strategy_of
 
-MET: frozenset[Need] = frozenset({"embeddings", "predictions", "samples", "history"})
-"""What a loop around an own model can give a strategy."""
+FEEDS: frozenset[Need] = frozenset({"embeddings", "predictions", "samples", "history"})
+"""The needs that a loop around the caller's model can meet."""
 
 QUERY: Mapping[str, object] = {"name": "hybrid", "score": {"entropy": 1.0}}
-"""The hybrid query without the consistency record, which only our own training writes."""
+"""The hybrid query without the consistency record, which only the toolkit's training writes."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Loop:
                 in `tell`. Then `open(run_dir).metrics` has `test/auroc`, `test/balanced_accuracy`, ...
     seed        of the picks; seeds of the model are its own
 
-    The picks are on disk before they are asked about, and labels before the model is fitted. Left between query and
-    `tell`, the loop asks the same again. `hybrid-al status` and `labels` and `open` read its directory too.
+    The picks are on disk before they are asked about, and labels before the model is fitted. A loop that stops between
+    query and `tell` asks the same again. `hybrid-al status` and `labels` and `open` read its directory too.
 
     Errors, each one line: a model without `fit` or `predict_proba`, arrays of unlike lengths, values that are not
     finite, budgets beyond the pool, strategies that need what such a loop cannot give, a run directory of other data
@@ -84,7 +84,7 @@ class Loop:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check all that can be checked before anything is picked."""
+        """Check everything before anything is picked."""
         check_model(self.model)
         if len(self._classes) < 2:
             raise InputError("classes", "at least two", str(len(self._classes)))
@@ -106,13 +106,13 @@ class Loop:
             disk.claim(self._facts(), yaml.safe_dump(self._recipe(), sort_keys=False), experiment.manifest)
             tracker = Trackers(JsonlTracker(disk.path / "metrics.jsonl"))
             try:
-                while not experiment.over(done := disk.rounds()):
+                while not experiment.over(rounds := disk.rounds()):
                     self._learner.refit(disk.labels(n))
-                    picks = loop.select(experiment, disk, len(done))
-                    if self._oracle.given(picks, len(done))[1]:
+                    picks = loop.select(experiment, disk, len(rounds))
+                    if self._oracle.given(picks, len(rounds))[1]:
                         ids = tuple(experiment.manifest.ids[i] for i in picks.tolist())
-                        yield OpenQuery(len(done), picks, ids, self._oracle)
-                    loop.play(experiment, disk, tracker, len(done))
+                        yield OpenQuery(len(rounds), picks, ids, self._oracle)
+                    loop.play(experiment, disk, tracker, len(rounds))
                 self._learner.refit(disk.labels(n))
             finally:
                 tracker.close()
@@ -143,10 +143,10 @@ class Loop:
             raise InputError("inputs", f"an array of {len(self._vectors)} rows, as embeddings has", came)
         if self.test is None:
             return inputs
-        held = np.asarray(self.test[0])
-        if held.dtype.hasobject or held.shape[1:] != inputs.shape[1:] or not held.ndim:
-            raise InputError("test", f"inputs (T, {', '.join(map(str, inputs.shape[1:]))})", str(held.shape))
-        return np.concatenate([inputs, held])
+        test_inputs = np.asarray(self.test[0])
+        if test_inputs.dtype.hasobject or test_inputs.shape[1:] != inputs.shape[1:] or not test_inputs.ndim:
+            raise InputError("test", f"inputs (T, {', '.join(map(str, inputs.shape[1:]))})", str(test_inputs.shape))
+        return np.concatenate([inputs, test_inputs])
 
     @cached_property
     def _truth(self) -> IntArray:
@@ -160,18 +160,18 @@ class Loop:
 
     @cached_property
     def _manifest(self) -> Manifest:
-        n, held = len(self._vectors), len(self._inputs) - len(self._vectors)
+        n, test_size = len(self._vectors), len(self._inputs) - len(self._vectors)
         ids = tuple(map(str, range(n) if self.ids is None else self.ids))
         groups = ids if self.groups is None else tuple(map(str, self.groups))
-        for name, given in (("ids", ids), ("groups", groups)):
-            if len(given) != n:
-                raise InputError(name, f"{n}, one for each row of embeddings", str(len(given)))
+        for name, values in (("ids", ids), ("groups", groups)):
+            if len(values) != n:
+                raise InputError(name, f"{n}, one for each row of embeddings", str(len(values)))
         content = [v.tobytes() + x.tobytes() for v, x in zip(self._vectors, self._inputs[:n], strict=True)]
         content += [x.tobytes() for x in self._inputs[n:]]
         digests = tuple(hashlib.sha256(row).hexdigest()[:32] for row in content)
-        own = tuple(f"test/{i}" for i in range(held))
-        splits: list[Split] = ["pool" if i < n else "test" for i in range(n + held)]
-        return Manifest(ids + own, ids + own, groups + own, tuple(splits), digests)
+        test_ids = tuple(f"test/{i}" for i in range(test_size))
+        splits: list[Split] = ["pool" if i < n else "test" for i in range(n + test_size)]
+        return Manifest(ids + test_ids, ids + test_ids, groups + test_ids, tuple(splits), digests)
 
     @cached_property
     def _oracle(self) -> WorklistOracle:
@@ -190,8 +190,8 @@ class Loop:
             manifest=manifest,
             classes=self._classes,
             embeddings=Embeddings(vectors, encoder="own", manifest=manifest.fingerprint),
-            cold_start=_met("cold_start", self.cold_start, COLD & MET),
-            query=_met("query", self.query, MET),
+            cold_start=_strategy("cold_start", self.cold_start, COLD & FEEDS),
+            query=_strategy("query", self.query, FEEDS),
             learner=self._learner,
             oracle=self._oracle,
             task=OpenTask(
@@ -203,7 +203,7 @@ class Loop:
         )
 
     def _recipe(self) -> dict[str, object]:
-        """What the run is, by the keys of a recipe, so that reports and `status` can read it."""
+        """The run in the keys of a recipe, so that reports and `status` can read it."""
         kind = type(self.model)
         return {
             "name": self._disk.path.name,
@@ -234,19 +234,21 @@ class Loop:
         }
 
 
-def _met(where: str, given: StrategyLike, met: frozenset[Need]) -> tuple[str, QueryStrategy]:
-    """Name and strategy, refused where it needs more than `met`."""
-    name, strategy = strategy_of(where, given)
-    for need in sorted(strategy.needs - met):
-        raise InputError(where, f"a strategy that needs {', '.join(sorted(met))} at most", f"{name}, that needs {need}")
+def _strategy(where: str, choice: StrategyLike, feeds: frozenset[Need]) -> tuple[str, QueryStrategy]:
+    """Name and strategy, refused where it needs more than `feeds`."""
+    name, strategy = strategy_of(where, choice)
+    for need in sorted(strategy.needs - feeds):
+        raise InputError(
+            where, f"a strategy that needs {', '.join(sorted(feeds))} at most", f"{name}, that needs {need}"
+        )
     return name, strategy
 
 
-def _plain(given: StrategyLike) -> dict[str, object]:
+def _plain(choice: StrategyLike) -> dict[str, object]:
     """A strategy as a recipe has it; an object by its class and how it prints."""
-    if isinstance(given, str):
-        return {"name": given}
-    if isinstance(given, Mapping):
-        plain: dict[str, object] = json.loads(json.dumps(dict(given), default=dict))
+    if isinstance(choice, str):
+        return {"name": choice}
+    if isinstance(choice, Mapping):
+        plain: dict[str, object] = json.loads(json.dumps(dict(choice), default=dict))
         return plain
-    return {"name": f"{type(given).__module__}:{type(given).__qualname__}", "settings": repr(given)}
+    return {"name": f"{type(choice).__module__}:{type(choice).__qualname__}", "settings": repr(choice)}

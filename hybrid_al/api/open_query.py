@@ -1,4 +1,4 @@
-"""An open query of a `Loop`: who is asked about, and how the answers come in."""
+"""An open query of a `Loop`: the samples that are asked about, and how answers come in."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class OpenQuery:
         The loop goes on when none is missing. Errors: a number of labels that is not k, an unknown class, a position
         that nobody asked about.
         """
-        given = labels if isinstance(labels, Mapping) else self._in_order(labels)
+        label_at = labels if isinstance(labels, Mapping) else self._in_order(labels)
         ids, classes = self.oracle.manifest.ids, self.oracle.classes
-        _, known = self.oracle.open_query("labels")
+        _, open_ids = self.oracle.open_query("labels")
         answers: dict[str, str] = {}
-        for index, label in given.items():
-            if not 0 <= index < len(ids) or ids[index] not in known:
+        for index, label in label_at.items():
+            if not 0 <= index < len(ids) or ids[index] not in open_ids:
                 raise InputError("tell", "positions of this query or of labeled samples", str(index))
             answers[ids[index]] = answer(f"label of sample {index}", label, classes)
         return self.oracle.store(self.round, answers, by)

@@ -75,17 +75,17 @@ def pick(
     Errors, each one line: values that are not finite, arrays of unlike lengths, more picks than rows without a label,
     an unknown strategy or parameter, a strategy that needs what was not given, with the argument that would give it.
     """
-    name, chosen = strategy_of("strategy", strategy)
+    name, picker = strategy_of("strategy", strategy)
     inputs = Inputs.of(
         embeddings, labeled, labels, probs=probs, features=features, head=head, groups=groups,
         consistency=consistency, extras=extras or {},
     )  # fmt: skip
-    _check_needs(name, chosen, inputs)
+    _check_needs(name, picker, inputs)
     state = inputs.state()
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(state.candidates):
         raise InputError("k", f"1 to {len(state.candidates)}, the rows without a label", repr(k))
     try:
-        query = check_query(chosen.select(state, int(k), derive(seed, "query", state.round)), state, int(k))
+        query = check_query(picker.select(state, int(k), derive(seed, "query", state.round)), state, int(k))
     except InputError as error:
         raise _by_argument(error, name, inputs) from error
     return Picks(query.indices, query.reasons or (name,) * len(query.indices), _scores(query))
@@ -100,8 +100,8 @@ def _check_needs(name: str, strategy: QueryStrategy, inputs: Inputs) -> None:
 
 
 def _by_argument(error: InputError, name: str, inputs: Inputs) -> InputError:
-    """The error, or where the strategy missed what is no need of its own, the one that names the argument."""
-    if not inputs.classed and error.where.startswith("label of sample"):
+    """The error, or one that names the argument of `pick` that the strategy lacked without declaring it as a need."""
+    if not inputs.has_classes and error.where.startswith("label of sample"):
         return InputError(f"strategy {name}", "labels (K,), the classes of the labeled rows", "none")
     if inputs.head is None and "last layer" in str(error):
         return InputError(f"strategy {name}", "head, weight (C, D) and bias (C,) of the last layer", "none")

@@ -96,7 +96,7 @@ class Run:
     def picks(self) -> Table:
         """The picks of every round, those of an open query too: round, rank, index, id, path, score, reason.
 
-        Where parts of images are asked about, also unit and region.
+        Where regions of images are asked about, also unit and region.
         """
         rows: list[dict[str, Cell]] = []
         while (file := self._disk.round_path(r := len({row["round"] for row in rows})) / "query.csv").is_file():

@@ -42,7 +42,7 @@ def session(project: Project) -> Iterator[Trackers]:
 
 def read_images(project: Project, progress: Progress = lambda *_: None) -> None:
     """Decode the images, or find them decoded."""
-    project.store(lambda done, total: progress(done, total, "reading images"))
+    project.store(lambda step, total: progress(step, total, "reading images"))
 
 
 def stage0_of(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:

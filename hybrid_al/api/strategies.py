@@ -13,24 +13,24 @@ StrategyLike = str | Mapping[str, object] | QueryStrategy
 """A name of the registry or `package.module:Class`; `{"name": ..., parameter: value}` as in a recipe; or an object."""
 
 
-def strategy_of(where: str, given: StrategyLike) -> tuple[str, QueryStrategy]:
+def strategy_of(where: str, choice: StrategyLike) -> tuple[str, QueryStrategy]:
     """Name and strategy; `where` is the argument that an error names.
 
     Errors: an unknown name or parameter (the nearest is named), a mapping without a name, an object that selects
     nothing.
     """
-    if isinstance(given, str):
-        return given, _checked(where, component(STRATEGIES, where, given, {}))
-    if isinstance(given, Mapping):
-        name = given.get("name")
+    if isinstance(choice, str):
+        return choice, _check(where, component(STRATEGIES, where, choice, {}))
+    if isinstance(choice, Mapping):
+        name = choice.get("name")
         if not isinstance(name, str):
             raise InputError(f"{where}.name", "the name of a strategy", repr(name))
-        params = {key: value for key, value in given.items() if key != "name"}
-        return name, _checked(where, component(STRATEGIES, where, name, params))
-    return type(given).__name__, _checked(where, given)
+        params = {key: value for key, value in choice.items() if key != "name"}
+        return name, _check(where, component(STRATEGIES, where, name, params))
+    return type(choice).__name__, _check(where, choice)
 
 
-def _checked(where: str, strategy: QueryStrategy) -> QueryStrategy:
+def _check(where: str, strategy: QueryStrategy) -> QueryStrategy:
     for attribute in ("needs", "select"):
         if not hasattr(strategy, attribute):
             raise InputError(where, "a strategy, which has needs and select", f"{strategy!r:.60}, without {attribute}")

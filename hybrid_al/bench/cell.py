@@ -31,8 +31,8 @@ class Stage0:
     device: str
 
     @property
-    def made(self) -> bool:
-        """Whether it is there already: its probes are written last."""
+    def exists(self) -> bool:
+        """Whether it is complete: its probes are written last."""
         return (self.folder / "stage0" / "probe.json").is_file()
 
 
@@ -41,7 +41,7 @@ class Loop:
     """A cell to play in `folder`, which is removed once its rows are safe.
 
     cheats   whether the cold start and the query read the truth
-    metrics  what of each round's evaluation is kept
+    metrics  those of each round that the bench keeps
     """
 
     variant: str
@@ -54,7 +54,7 @@ class Loop:
 
 
 def work(task: Stage0 | Loop) -> tuple[Row, ...]:
-    """Do a task; the rows of a cell, none for a stage 0. What a killed worker left is gone on with."""
+    """Do a task; the rows of a cell, none for a stage 0. The task of a killed worker goes on where it stopped."""
     if isinstance(task, Stage0):
         make_stage0(task)
         return ()
@@ -71,14 +71,14 @@ def make_stage0(task: Stage0) -> Project:
     return project
 
 
-_opened: dict[Path, Project] = {}  # of this worker: the data of a variant is read once
+_projects: dict[Path, Project] = {}  # of this worker: the data of a variant is read once
 
 
 def play(task: Loop) -> tuple[Row, ...]:
     """All rounds of a cell; its last row says how long they took, those of an interrupted start not counted."""
-    if (where := task.stage0.folder) not in _opened:
-        _opened[where] = make_stage0(task.stage0)
-    base = _opened[where]
+    if (where := task.stage0.folder) not in _projects:
+        _projects[where] = make_stage0(task.stage0)
+    base = _projects[where]
     project = replace(base, recipe=task.recipe, run=RunDir(task.folder), base=task.stage0.folder)
     with project.run.locked():
         project.claim()
@@ -90,7 +90,7 @@ def play(task: Loop) -> tuple[Row, ...]:
 
 
 def _cheat(setup: Experiment, cheats: tuple[bool, bool]) -> Experiment:
-    """Put the strategy that reads the truth, the pool's as the simulated oracle has it, where the grid asked for it."""
+    """Put the strategy that reads the simulated oracle's truth where the grid asks for it."""
     if not any(cheats):
         return setup
     assert isinstance(setup.oracle, SimulatedOracle)  # the grid was checked
@@ -103,9 +103,9 @@ def _cheat(setup: Experiment, cheats: tuple[bool, bool]) -> Experiment:
 
 
 def _rows(setup: Experiment, run: RunDir, metrics: tuple[str, ...]) -> list[Row]:
-    """The kept metrics of each round, how many images of each class were labeled by then, and the seconds.
+    """The metrics of each round that a bench keeps, the number of labeled images of each class, and the seconds.
 
-    Of several labels a sample each one that is there counts; masks have no class to count.
+    With several labels a sample each of them counts; masks are not counted.
     """
     counts = np.zeros(len(setup.classes), dtype=np.int64)
     targets = run.labels(len(setup.manifest)).current

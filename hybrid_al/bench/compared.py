@@ -11,7 +11,7 @@ import numpy as np
 from ..core.types import FloatArray
 from ..errors import InputError
 from .results import CHEATING, FULL, Arm, Curves, Results
-from .statistics import Comparison, paired
+from .statistics import Comparison, compare
 
 RANDOM = "random"
 """Strategy name of the baseline that every arm of its objective and learner is compared with."""
@@ -21,21 +21,21 @@ Who = TypeVar("Who")
 
 @dataclass(frozen=True)
 class Bench:
-    """What all tables of a page share: the metric, what arms are called, when two are a tie, what counts as reached."""
+    """What all tables of a page share: metric, names of the arms, margin of a tie, and the share that counts as reached."""
 
     metric: str
     names: Mapping[Arm, str]
     margin: float
     share: float
 
-    def those(self, arms: Iterable[Arm]) -> str:
+    def listing(self, arms: Iterable[Arm]) -> str:
         """Arms by name, in one line."""
         return ", ".join(self.names[arm] for arm in arms)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant, its numbers worked out: AUBC by arm and seed, differences to random, and the most complete block."""
+    """One variant in numbers: AUBC by arm and seed, differences to random, and the most complete block."""
 
     name: str
     results: Results
@@ -46,7 +46,7 @@ class Variant:
     joint: Curves | None
 
     @property
-    def kept(self) -> tuple[Arm, ...]:
+    def joint_arms(self) -> tuple[Arm, ...]:
         """The arms of the most complete block."""
         return self.joint.arms if self.joint else ()
 
@@ -56,13 +56,13 @@ class Variant:
 
 
 def names(variants: Mapping[str, Results]) -> dict[Arm, str]:
-    """What each arm is called: its strategy; objective and learner where the bench has several; cheating is said."""
+    """The name of each arm: its strategy, whether it cheats, and objective and learner where the bench has several."""
     arms = {arm for results in variants.values() for arm, _ in results.cells}
     objectives, learners = {arm.objective for arm in arms}, {arm.learner for arm in arms}
-    return {arm: _name(arm, len(objectives) > 1, len(learners) > 1) for arm in ordered(arms)}
+    return {arm: _name(arm, len(objectives) > 1, len(learners) > 1) for arm in in_order(arms)}
 
 
-def ordered(arms: Iterable[Arm]) -> tuple[Arm, ...]:
+def in_order(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     """Each arm once, in the order of every table: random first, cheating next, full supervision last."""
     return tuple(sorted(set(arms), key=_order))
 
@@ -89,40 +89,40 @@ def baseline(arm: Arm) -> Arm:
 
 def work_out(name: str, results: Results, metric: str) -> Variant:
     """Everything about one variant that its tables share; InputError where its arms have other numbers of labels."""
-    arms = ordered(results.arms)
+    arms = in_order(results.arms)
     curves = {arm: results.curves(metric, [arm]) for arm in arms}
-    for arm, own in curves.items():
-        if not np.array_equal(own.labels, curves[arms[0]].labels):
+    for arm, curve in curves.items():
+        if not np.array_equal(curve.labels, curves[arms[0]].labels):
             expected = f"labels {curves[arms[0]].labels.tolist()} as {arms[0]}"
-            raise InputError(f"{name}: {arm}", expected, str(own.labels.tolist()))
-    areas = {arm: dict(zip(own.seeds, own.areas()[0].tolist(), strict=True)) for arm, own in curves.items()}
+            raise InputError(f"{name}: {arm}", expected, str(curve.labels.tolist()))
+    areas = {arm: dict(zip(curve.seeds, curve.areas()[0].tolist(), strict=True)) for arm, curve in curves.items()}
     differences, comparisons = {}, {}
     for arm in arms:
         base = areas.get(baseline(arm), {})
         seeds = [seed for seed in areas[arm] if seed in base]
         if arm.strategy != RANDOM and seeds:
-            mine, other = (np.asarray([values[seed] for seed in seeds]) for values in (areas[arm], base))
-            differences[arm], comparisons[arm] = mine - other, paired(mine, other)
-    kept, _ = most_complete({arm: set(own.seeds) for arm, own in curves.items()})
-    joint = results.curves(metric, kept) if kept else None
+            areas_here, areas_random = (np.asarray([values[seed] for seed in seeds]) for values in (areas[arm], base))
+            differences[arm], comparisons[arm] = areas_here - areas_random, compare(areas_here, areas_random)
+    joint_arms, _ = most_complete({arm: set(curve.seeds) for arm, curve in curves.items()})
+    joint = results.curves(metric, joint_arms) if joint_arms else None
     return Variant(name, results, arms, areas, differences, comparisons, joint)
 
 
-def most_complete(found: Mapping[Who, Set[Key]]) -> tuple[tuple[Who, ...], frozenset[Key]]:
+def most_complete(keys: Mapping[Who, Set[Key]]) -> tuple[tuple[Who, ...], frozenset[Key]]:
     """The arms, and the keys (seeds) that all of these have, with the most cells: so one failed cell costs one seed.
 
-    Arms are given up one at a time, the one in whose absence the others share most.
+    Arms are dropped one at a time: always the one without which the others share most.
     """
-    arms = [arm for arm in found if found[arm]]
+    arms = [arm for arm in keys if keys[arm]]
     best: tuple[tuple[Who, ...], frozenset[Key]] = ((), frozenset())
     while arms:
-        shared = _shared(found, arms)
-        if len(arms) * len(shared) > len(best[0]) * len(best[1]):
-            best = tuple(arms), shared
-        without = {arm: len(_shared(found, [other for other in arms if other != arm])) for arm in arms}
-        arms.remove(max(reversed(arms), key=lambda arm: (without[arm], -len(found[arm]))))
+        common = _common(keys, arms)
+        if len(arms) * len(common) > len(best[0]) * len(best[1]):
+            best = tuple(arms), common
+        without = {arm: len(_common(keys, [other for other in arms if other != arm])) for arm in arms}
+        arms.remove(max(reversed(arms), key=lambda arm: (without[arm], -len(keys[arm]))))
     return best
 
 
-def _shared(found: Mapping[Who, Set[Key]], arms: Sequence[Who]) -> frozenset[Key]:
-    return frozenset.intersection(*(frozenset(found[arm]) for arm in arms)) if arms else frozenset()
+def _common(keys: Mapping[Who, Set[Key]], arms: Sequence[Who]) -> frozenset[Key]:
+    return frozenset.intersection(*(frozenset(keys[arm]) for arm in arms)) if arms else frozenset()

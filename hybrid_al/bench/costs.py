@@ -11,14 +11,14 @@ from ..core.types import FloatArray
 from ..errors import InputError
 from ..metrics.classification import aubc
 from ..report.figures import AXES
-from .compared import RANDOM, Bench, most_complete, names, ordered
+from .compared import RANDOM, Bench, in_order, most_complete, names
 from .results import Arm, Results, Row
-from .statistics import Comparison, holm, interval, paired
-from .tables import Table, counted, difference_cells, interval_text, spread_text
+from .statistics import Comparison, compare, holm, interval
+from .tables import Table, difference_cells, interval_text, plural, spread_text
 
 COST = "cost/"
 """How the metrics start that say what all labels up to a round cost."""
-SHOWN = 4  # costs of which a table gives the metric
+COLUMNS = 4  # costs of which a table gives the metric
 
 Spender = tuple[str, Arm]
 """A variant and an arm of it: what a table of costs compares."""
@@ -36,8 +36,8 @@ class CostCurve:
 
     def at(self, costs: FloatArray) -> FloatArray:
         """The metric (K,) at costs (K,) between those of the first and the last round."""
-        found: FloatArray = np.interp(costs, self.costs, self.values)
-        return found
+        values: FloatArray = np.interp(costs, self.costs, self.values)
+        return values
 
     def area(self, low: float, high: float) -> float:
         """Area under the metric over the costs from `low` to `high`, divided by this range."""
@@ -48,7 +48,7 @@ class CostCurve:
 
 @dataclass(frozen=True)
 class Block:
-    """The loops of K spenders over the S seeds that all of them have: loops[k][s]; others have too few of them."""
+    """The loops of K spenders over the S seeds that all of them have: loops[k][s]; `left_out` have too few."""
 
     cost: str
     spenders: tuple[Spender, ...]
@@ -57,21 +57,21 @@ class Block:
     left_out: tuple[Spender, ...]
 
     def range(self) -> tuple[float, float]:
-        """The costs that every loop has been at; the first is larger than the second where there are none."""
-        every = [loop for own in self.loops for loop in own]
-        return max(loop.costs[0] for loop in every), min(loop.costs[-1] for loop in every)
+        """The range of costs within which every loop lies; the first is larger than the second where it is empty."""
+        curves = [loop for row in self.loops for loop in row]
+        return max(loop.costs[0] for loop in curves), min(loop.costs[-1] for loop in curves)
 
-    def own(self, k: int) -> tuple[FloatArray, FloatArray]:
-        """What is drawn of a spender: all costs (R,) of its loops that each of them was at, and the metric (S, R)."""
+    def points(self, k: int) -> tuple[FloatArray, FloatArray]:
+        """The curve of a spender: all costs (R,) of its loops within the range of each, and the metric (S, R)."""
         low, high = max(loop.costs[0] for loop in self.loops[k]), min(loop.costs[-1] for loop in self.loops[k])
-        every = np.unique(np.concatenate([loop.costs for loop in self.loops[k]]))
-        costs = every[(every >= low) & (every <= high)]
+        costs_of_all = np.unique(np.concatenate([loop.costs for loop in self.loops[k]]))
+        costs = costs_of_all[(costs_of_all >= low) & (costs_of_all <= high)]
         return costs, np.stack([loop.at(costs) for loop in self.loops[k]])
 
-    def label(self, spender: Spender, called: Mapping[Arm, str]) -> str:
-        """What a spender is called: its arm, with its variant where there are several."""
+    def label(self, spender: Spender, labels: Mapping[Arm, str]) -> str:
+        """The name of a spender: its arm, with its variant where there are several."""
         variant, arm = spender
-        return f"{variant}: {called[arm]}" if len({v for v, _ in self.spenders + self.left_out}) > 1 else called[arm]
+        return f"{variant}: {labels[arm]}" if len({v for v, _ in self.spenders + self.left_out}) > 1 else labels[arm]
 
 
 def cost_curve(rows: Iterable[Row], metric: str, cost: str) -> CostCurve | None:
@@ -79,26 +79,26 @@ def cost_curve(rows: Iterable[Row], metric: str, cost: str) -> CostCurve | None:
 
     Of rounds that cost nothing the last counts. InputError for a cost that falls.
     """
-    found: dict[str, dict[int, float]] = {metric: {}, cost: {}}
+    columns: dict[str, dict[int, float]] = {metric: {}, cost: {}}
     for row in rows:
-        if row.metric in found:
-            found[row.metric][row.round] = row.value
-    if not found[metric] or found[metric].keys() != found[cost].keys():
+        if row.metric in columns:
+            columns[row.metric][row.round] = row.value
+    if not columns[metric] or columns[metric].keys() != columns[cost].keys():
         return None
     points: dict[float, float] = {}
-    for r in sorted(found[metric]):
-        paid = found[cost][r]
-        if points and paid < max(points):
+    for r in sorted(columns[metric]):
+        spent = columns[cost][r]
+        if points and spent < max(points):
             raise InputError(
-                f"bench: {cost}", f"a cost that never falls (round {r})", f"{max(points):g}, then {paid:g}"
+                f"bench: {cost}", f"a cost that never falls (round {r})", f"{max(points):g}, then {spent:g}"
             )
-        points[paid] = found[metric][r]
+        points[spent] = columns[metric][r]
     costs = np.asarray(list(points), dtype=np.float64)
     return CostCurve(costs, np.asarray(list(points.values()), dtype=np.float64))
 
 
 def blocks(variants: Mapping[str, Results], together: Sequence[Sequence[str]], metric: str) -> Iterator[Block]:
-    """For each lot of variants of the same images, and each cost that their cells hold, what can be compared.
+    """A block for each lot of variants of the same images and each cost that their cells hold.
 
     A cost that is the number of labels in every loop is left out: the other tables have it.
     """
@@ -113,16 +113,16 @@ def blocks(variants: Mapping[str, Results], together: Sequence[Sequence[str]], m
 
 
 def _block(variants: Mapping[str, Results], lot: Sequence[str], metric: str, cost: str) -> Block | None:
-    found: dict[Spender, dict[int, CostCurve]] = {}
+    curves_of: dict[Spender, dict[int, CostCurve]] = {}
     for variant in lot:
         results = variants[variant]
-        for arm in ordered(results.arms):
+        for arm in in_order(results.arms):
             curves = {seed: cost_curve(results.cells[arm, seed], metric, cost) for seed in results.seeds([arm])}
-            found[variant, arm] = {seed: loop for seed, loop in curves.items() if loop is not None}
-    kept, shared = most_complete({spender: set(own) for spender, own in found.items()})
-    seeds = tuple(sorted(shared))
-    loops = tuple(tuple(found[spender][seed] for seed in seeds) for spender in kept)
-    return Block(cost, kept, seeds, loops, tuple(s for s in found if s not in kept)) if kept else None
+            curves_of[variant, arm] = {seed: loop for seed, loop in curves.items() if loop is not None}
+    spenders, common = most_complete({spender: set(by_seed) for spender, by_seed in curves_of.items()})
+    seeds = tuple(sorted(common))
+    loops = tuple(tuple(curves_of[spender][seed] for seed in seeds) for spender in spenders)
+    return Block(cost, spenders, seeds, loops, tuple(s for s in curves_of if s not in spenders)) if spenders else None
 
 
 def cost_tables(
@@ -146,13 +146,13 @@ def _table(bench: Bench, block: Block) -> Table:
             title,
             f"No cost that all loops were at: one starts at {cost_text(low)} {unit}, one ends at {cost_text(high)}.",
         )
-    areas = np.asarray([[loop.area(low, high) for loop in own] for own in block.loops])
+    areas = np.asarray([[loop.area(low, high) for loop in row] for row in block.loops])
     base = next((k for k, (_, arm) in enumerate(block.spenders) if arm.strategy == RANDOM), None)
-    against = {} if base is None else {k: paired(own, areas[base]) for k, own in enumerate(areas) if k != base}
-    shown = np.unique(np.linspace(low, high, SHOWN))
+    against = {} if base is None else {k: compare(row, areas[base]) for k, row in enumerate(areas) if k != base}
+    columns = np.unique(np.linspace(low, high, COLUMNS))
     beside = RANDOM if base is None else block.label(block.spenders[base], bench.names)
-    headers = ("arm", "AUBC", f"minus {beside}", "wins", "p (Holm)", "call", *(f"at {cost_text(x)}" for x in shown))
-    return Table(title, _note(bench, block, unit), headers, _rows(bench, block, areas, against, shown))
+    headers = ("arm", "AUBC", f"minus {beside}", "wins", "p (Holm)", "call", *(f"at {cost_text(x)}" for x in columns))
+    return Table(title, _note(bench, block, unit), headers, _rows(bench, block, areas, against, columns))
 
 
 def cost_text(x: float) -> str:
@@ -165,21 +165,21 @@ def _note(bench: Bench, block: Block, unit: str) -> str:
     note = (
         f"Equal cost: {unit}. Mean ± standard deviation of {bench.metric} where the labels have cost as much, on "
         f"straight lines between rounds. AUBC is the area from {low} to {high}, the costs that every loop "
-        f"was at, divided by this range, in points. {counted(len(block.seeds), 'seed')} that "
-        f"{counted(len(block.spenders), 'arm')} share, paired."
+        f"was at, divided by this range, in points. {plural(len(block.seeds), 'seed')} that "
+        f"{plural(len(block.spenders), 'arm')} share, paired."
     )
     without = ", ".join(block.label(spender, bench.names) for spender in block.left_out)
     return f"{note} Left out, for want of seeds: {without}." if without else note
 
 
 def _rows(
-    bench: Bench, block: Block, areas: FloatArray, against: Mapping[int, Comparison], shown: FloatArray
+    bench: Bench, block: Block, areas: FloatArray, against: Mapping[int, Comparison], columns: FloatArray
 ) -> tuple[tuple[str, ...], ...]:
-    held = dict(zip(against, holm([c.p for c in against.values()]) if against else (), strict=True))
+    adjusted = dict(zip(against, holm([c.p for c in against.values()]) if against else (), strict=True))
     rows = []
-    for k, (spender, own) in enumerate(zip(block.spenders, block.loops, strict=True)):
-        values_SK = np.stack([loop.at(shown) for loop in own])
-        cells = difference_cells(bench, against.get(k), float(held.get(k, 1.0)))
+    for k, (spender, row) in enumerate(zip(block.spenders, block.loops, strict=True)):
+        values_SK = np.stack([loop.at(columns) for loop in row])
+        cells = difference_cells(bench, against.get(k), float(adjusted.get(k, 1.0)))
         area = interval_text(interval(areas[k]))
         rows.append((block.label(spender, bench.names), area, *cells, *(spread_text(column) for column in values_SK.T)))
     return tuple(rows)

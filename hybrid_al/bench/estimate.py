@@ -1,4 +1,4 @@
-"""What the missing cells of a bench will take: seconds from finished cells or a few steps timed here, and disk."""
+"""What the missing cells of a bench will take: seconds, from finished cells or a few timed steps, and disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Speed:
     train: float
 
 
-def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], found: Mapping[str, Results], jobs: int) -> Need:
+def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], results: Mapping[str, Results], jobs: int) -> Need:
     """What some loops and their missing stage 0 need.
 
     A cell takes what finished cells of its variant, objective and learner took; where there are none, a few training
@@ -56,14 +56,14 @@ def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], found: Mapp
             speed = speeds[key] if key in speeds else speeds.setdefault(key, _measure(project))
             kind = (task.variant, task.cell[0].objective, task.cell[0].strategy == FULL)
             if kind not in steps:
-                steps[kind] = _known(task.cell[0], found[task.variant]) or _loop(task, project, speed)
+                steps[kind] = _seconds_of_cells(task.cell[0], results[task.variant]) or _loop(task, project, speed)
             seconds += steps[kind]
             frozen = task.recipe.learner.name == "frozen"
             model = 8 * (speed.dim * 4 + (0 if frozen else speed.weights)) * len(task.recipe.loop.budgets)
             largest = max(largest, float(model))
             stages.setdefault(task.stage0.folder, task.stage0)
         for stage in stages.values():
-            if not stage.made:
+            if not stage.exists:
                 cost = _stage0(stage, projects[stage.variant], speeds[_network(projects[stage.variant])])
                 seconds, disk = seconds + cost.seconds, disk + cost.disk
     finally:
@@ -72,8 +72,8 @@ def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], found: Mapp
 
 
 def _network(project: Project) -> tuple[object, ...]:
-    own = project.recipe.encoder
-    return own.name, str(own.options), own.input_size, project.recipe.data.image_size, _channels(project)
+    spec = project.recipe.encoder
+    return spec.name, str(spec.options), spec.input_size, project.recipe.data.image_size, _channels(project)
 
 
 def _channels(project: Project) -> int:
@@ -98,16 +98,16 @@ def _measure(project: Project) -> _Speed:
 
 
 def _encoder(project: Project) -> Encoder:
-    own = project.recipe.encoder
+    spec = project.recipe.encoder
     size = project.recipe.data.image_size
-    return make_encoder(own, channels=_channels(project), image_size=size, seed=0, weights=None)
+    return make_encoder(spec, channels=_channels(project), image_size=size, seed=0, weights=None)
 
 
-def _known(arm: Arm, found: Results) -> float | None:
+def _seconds_of_cells(arm: Arm, results: Results) -> float | None:
     """Mean seconds of the finished cells that train like this one."""
-    same = [a for a in {a for a, _ in found.cells} if a.objective == arm.objective and a.learner == arm.learner]
-    spent = [v for a in same if (a.strategy == FULL) == (arm.strategy == FULL) for v in found.values(END, a)]
-    return float(np.mean(spent)) if spent else None
+    same = [a for a in {a for a, _ in results.cells} if a.objective == arm.objective and a.learner == arm.learner]
+    seconds = [v for a in same if (a.strategy == FULL) == (arm.strategy == FULL) for v in results.values(END, a)]
+    return float(np.mean(seconds)) if seconds else None
 
 
 def _loop(task: Loop, project: Project, speed: _Speed) -> float:

@@ -27,7 +27,7 @@ class Grid:
     numbers in every arm. `bench.full` adds one loop an objective and seed with the whole pool labeled.
     """
 
-    own: Recipe
+    bench_recipe: Recipe
     variants: Mapping[str, Recipe]
     strategies: Mapping[str, Arms]
     objectives: tuple[str, ...]
@@ -36,7 +36,7 @@ class Grid:
     @property
     def bench(self) -> Bench:
         """The section of the bench's own recipe, for what is not listed above."""
-        return self.own.bench
+        return self.bench_recipe.bench
 
     def arms(self, variant: str) -> list[Arm]:
         """The arms of a variant, full supervision last."""
@@ -45,7 +45,7 @@ class Grid:
         return [Arm(name, objective, learner) for objective in self.objectives for name in names]
 
     def cells(self, variant: str) -> list[Cell]:
-        """All loops of a variant, seed by seed, so that what is done can be compared at any time."""
+        """All loops of a variant, seed by seed, so that finished cells can be compared at any time."""
         return [(arm, seed) for seed in self.seeds for arm in self.arms(variant)]
 
     def recipe(self, variant: str, cell: Cell, pool: int) -> Recipe:
@@ -75,7 +75,7 @@ class Grid:
         return pair.cold_start.name == CHEATING, pair.query.name == CHEATING
 
     def encoder(self, variant: str, seed: int) -> int:
-        """The seed of the stage 0 that a loop starts from: shared by seeds, those from 100 up have others.
+        """The seed of the stage 0 of a loop: within each hundred of seeds, `bench.encoders` of them in turn.
 
         Weights that nothing trains further are the same for every seed.
         """
@@ -96,30 +96,30 @@ def load_grid(
     """The grid of a recipe's `bench` section; the arguments replace its lists."""
     recipe = load(file, overrides)
     bench = recipe.bench
-    named = bench.strategies if isinstance(bench.strategies, Mapping) else dict.fromkeys(bench.strategies)
-    wanted = objectives or bench.objectives or (recipe.train.name,)
-    _once("objectives", wanted)
-    known, _ = task_of(recipe).objectives(setting_of(recipe))
-    for name in wanted:
-        if name not in known and ":" not in name:
-            raise UnknownName("bench: objectives", name, known)
+    own_pairs = bench.strategies if isinstance(bench.strategies, Mapping) else dict.fromkeys(bench.strategies)
+    names = objectives or bench.objectives or (recipe.train.name,)
+    _once("objectives", names)
+    registry, _ = task_of(recipe).objectives(setting_of(recipe))
+    for name in names:
+        if name not in registry and ":" not in name:
+            raise UnknownName("bench: objectives", name, registry)
     variants = load_variants(file, overrides)
-    for label, other in variants.items():
-        if other.task.name != recipe.task.name:
-            raise InputError(f"bench: variant {label}: task", recipe.task.name, other.task.name)
+    for label, variant in variants.items():
+        if variant.task.name != recipe.task.name:
+            raise InputError(f"bench: variant {label}: task", recipe.task.name, variant.task.name)
     for label, changes in bench.variants.items():
-        if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in wanted:
-            raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(wanted)})", name)
-    arms = pairs(strategies or tuple(named), named, baselines(recipe))
+        if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in names:
+            raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(names)})", name)
+    arms = pairs(strategies or tuple(own_pairs), own_pairs, baselines(recipe))
     cheating = [label for label, pair in arms.items() if CHEATING in (pair.cold_start.name, pair.query.name)]
     if cheating and not task_of(recipe).strata:
         expected = f"no {CHEATING}, as samples of this task have no one class"
         raise InputError("bench: strategies", expected, cheating[0])
     return Grid(
-        own=recipe,
+        bench_recipe=recipe,
         variants=variants,
         strategies=arms,
-        objectives=tuple(wanted),
+        objectives=tuple(names),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
     )
 
@@ -130,28 +130,28 @@ def baselines(recipe: Recipe) -> tuple[str, ...]:
     return (*task.baselines, CHEATING) if recipe.bench.stratified and task.strata else task.baselines
 
 
-def pairs(chosen: Sequence[str], named: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:
+def pairs(strategies: Sequence[str], own_pairs: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:
     """Label -> (cold start, query), the baselines first; the same pair under two labels is an error."""
-    _once("strategies", chosen)
-    labels = dict.fromkeys([*baselines, *chosen])
-    found = {label: named.get(label) or parse_pair(label, named) for label in labels}
-    for i, (label, pair) in enumerate(found.items()):
+    _once("strategies", strategies)
+    labels = dict.fromkeys([*baselines, *strategies])
+    arms = {label: own_pairs.get(label) or parse_pair(label, own_pairs) for label in labels}
+    for i, (label, pair) in enumerate(arms.items()):
         if label == FULL:
             raise InputError("bench: strategies", f"another name than {FULL}, which is full supervision", label)
-        for other in list(found)[:i]:
-            if found[other] == pair:
-                raise InputError("bench: strategies", "each strategy once", f"{other} and {label}, which are the same")
-    return found
+        for twin in list(arms)[:i]:
+            if arms[twin] == pair:
+                raise InputError("bench: strategies", "each strategy once", f"{twin} and {label}, which are the same")
+    return arms
 
 
-def parse_pair(text: str, named: Mapping[str, object] = {}) -> Arms:
+def parse_pair(text: str, own_names: Mapping[str, object] = {}) -> Arms:
     """`A+B`: cold start A, then queries by B. `A` alone starts and queries where it can; else a random start."""
     parts = text.split("+")
     if len(parts) > 2:
         raise InputError("bench: strategies", "A or A+B", text)
     for part in parts:
         if part not in STRATEGIES and part != CHEATING and ":" not in part:
-            raise UnknownName("bench: strategies", part, {*STRATEGIES, CHEATING, *named} - {text})
+            raise UnknownName("bench: strategies", part, {*STRATEGIES, CHEATING, *own_names} - {text})
     if len(parts) == 2:
         return Arms(cold_start=Component(name=parts[0]), query=Component(name=parts[1]))
     alone = Component(name=text)
@@ -170,11 +170,11 @@ def random_for_cheating(spec: Component) -> Component:
     return Component(name="random") if spec.name == CHEATING else spec
 
 
-def training(own: Component, objective: str) -> Component:
+def training(section: Component, objective: str) -> Component:
     """The recipe's `train` section for an objective: its schedule stays, its other keys only for their objective."""
-    if own.name == objective:
-        return own
-    return Component(name=objective, **{k: v for k, v in own.params.items() if k in SCHEDULE_KEYS})
+    if section.name == objective:
+        return section
+    return Component(name=objective, **{k: v for k, v in section.params.items() if k in SCHEDULE_KEYS})
 
 
 def parse_seeds(spec: int | str) -> tuple[int, ...]:
@@ -184,19 +184,19 @@ def parse_seeds(spec: int | str) -> tuple[int, ...]:
         if count < 1:
             raise InputError("bench: seeds", "at least one", str(count))
         return tuple(range(count))
-    found: list[int] = []
+    seeds: list[int] = []
     for part in str(spec).split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
             raise InputError("bench: seeds", "a number of seeds, or seeds and ranges as in 60-79,100", str(spec))
-        found += range(int(first), int(last or first) + 1)
-    _once("seeds", found)
-    return tuple(found)
+        seeds += range(int(first), int(last or first) + 1)
+    _once("seeds", seeds)
+    return tuple(seeds)
 
 
-def _once(what: str, values: Iterable[object]) -> None:
-    seen: set[object] = set()
+def _once(name: str, values: Iterable[object]) -> None:
+    uniques: set[object] = set()
     for value in values:
-        if value in seen:
-            raise InputError(f"bench: {what}", "each once", f"{value} twice")
-        seen.add(value)
+        if value in uniques:
+            raise InputError(f"bench: {name}", "each once", f"{value} twice")
+        uniques.add(value)

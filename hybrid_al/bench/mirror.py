@@ -33,26 +33,26 @@ def mirror(
 
 def curve_points(variants: Mapping[str, Results], metric: str) -> list[CurvePoint]:
     """Mean and 95 % interval of each arm at each number of labels, over all seeds it has."""
-    called = names(variants)
+    arm_names = names(variants)
     points: list[CurvePoint] = []
     for variant, results in variants.items():
         for arm in results.arms:
             curves = results.curves(metric, [arm])
             for labels, values in zip(curves.labels.tolist(), curves.of(arm).T, strict=True):
                 x = interval(values)
-                points.append((variant, called[arm], labels, x.mean, x.low, x.high))
+                points.append((variant, arm_names[arm], labels, x.mean, x.low, x.high))
     return points
 
 
 def areas(variants: Mapping[str, Results], metric: str) -> dict[str, float]:
     """`<variant>/<arm>/aubc`, the mean over all seeds of the arm, and `.../aubc_minus_random` over paired ones."""
-    called = names(variants)
-    found: dict[str, float] = {}
+    arm_names = names(variants)
+    summary: dict[str, float] = {}
     for variant, results in variants.items():
-        worked = work_out(variant, results, metric)
-        for arm in worked.arms:
-            own = list(worked.areas[arm].values())
-            found[f"{variant}/{called[arm]}/aubc"] = sum(own) / len(own)
-            if arm in worked.comparisons:
-                found[f"{variant}/{called[arm]}/aubc_minus_random"] = worked.comparisons[arm].difference.mean
-    return found
+        view = work_out(variant, results, metric)
+        for arm in view.arms:
+            arm_areas = list(view.areas[arm].values())
+            summary[f"{variant}/{arm_names[arm]}/aubc"] = sum(arm_areas) / len(arm_areas)
+            if arm in view.comparisons:
+                summary[f"{variant}/{arm_names[arm]}/aubc_minus_random"] = view.comparisons[arm].difference.mean
+    return summary

@@ -12,7 +12,7 @@ from ..core.rundir import write_atomic
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from ..report import html as page
-from ..report.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escaped, short
+from ..report.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escape, short
 from .compared import RANDOM, baseline, names
 from .costs import Block, blocks
 from .results import CHEATING, FULL, Arm, Results
@@ -86,10 +86,10 @@ def write_page(
 def arm_looks(labels: Mapping[Arm, str]) -> dict[Arm, Look]:
     """A look for each arm: colour and marker say the strategy, the dash says objective and learner."""
     settings = list(dict.fromkeys((arm.objective, arm.learner) for arm in labels))
-    own = [arm.strategy for arm in labels if arm.strategy not in (RANDOM, FULL) and not _cheats(arm)]
-    order = {strategy: i for i, strategy in enumerate(dict.fromkeys(own))}
+    strategies = [arm.strategy for arm in labels if arm.strategy not in (RANDOM, FULL) and not _cheats(arm)]
+    order = {strategy: i for i, strategy in enumerate(dict.fromkeys(strategies))}
     return {
-        arm: _look(arm, escaped(label), order.get(arm.strategy, 0), settings.index((arm.objective, arm.learner)))
+        arm: _look(arm, escape(label), order.get(arm.strategy, 0), settings.index((arm.objective, arm.learner)))
         for arm, label in labels.items()
     }
 
@@ -127,15 +127,15 @@ def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, L
     """Mean and 95 % interval of each arm over all its seeds, full supervision across; and the same minus random."""
     if not results.arms:
         return None
-    drawn = [arm for arm in looks if arm in results.arms]
-    strength = 0.16 if len(drawn) <= MOST_BANDS else 0.09
+    arms = [arm for arm in looks if arm in results.arms]
+    strength = 0.16 if len(arms) <= MOST_BANDS else 0.09
     traces: list[Trace] = []
     ends: list[int] = []
-    for arm in drawn:
+    for arm in arms:
         curves = results.curves(metric, [arm])
         ends += curves.labels[[0, -1]].tolist()
         traces += _arm_traces(looks[arm], curves.labels, curves.of(arm), metric, strength)
-    for arm in drawn:
+    for arm in arms:
         if against := _pair(results, arm):
             curves = results.curves(metric, against)
             gain_SR = POINTS * (curves.values[0] - curves.values[1])
@@ -143,12 +143,12 @@ def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, L
     for arm in (arm for arm in looks if arm.strategy == FULL):
         if values := list(results.full(metric, arm.objective, arm.learner).values()):
             traces.append(_full_trace(looks[arm], (min(ends), max(ends)), interval(values), metric))
-    choices = [Choice(metric, "labels", escaped(metric))]
+    choices = [Choice(metric, "labels", escape(metric))]
     if any(trace["meta"] == AGAINST for trace in traces):
-        choices.append(Choice(AGAINST, "labels", f"{escaped(metric)}, {AGAINST}"))
+        choices.append(Choice(AGAINST, "labels", f"{escape(metric)}, {AGAINST}"))
     alt = f"Learning curves of {name}: {metric} against the number of labels, one line per arm."
     zero = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 2, "rangemode": "normal"}
-    layout = {"height": 440 + 9 * len(drawn), "showlegend": True, "yaxis": zero, "legend": LEGEND}
+    layout = {"height": 440 + 9 * len(arms), "showlegend": True, "yaxis": zero, "legend": LEGEND}
     return Figure("curves", tuple(traces), tuple(choices), alt, layout)
 
 
@@ -163,10 +163,10 @@ def cost_figure(
     choices: list[Choice] = []
     for block in blocks(variants, [lot], metric):
         name = f"{metric} by {block.cost.removeprefix('cost/')}"
-        choices.append(Choice(name, AXES.get(block.cost, block.cost), escaped(metric)))
+        choices.append(Choice(name, AXES.get(block.cost, block.cost), escape(metric)))
         strength = 0.16 if len(block.spenders) <= MOST_BANDS else 0.09
         for k in range(len(block.spenders)):
-            costs, values_SR = block.own(k)
+            costs, values_SR = block.points(k)
             if len(costs):
                 traces += _arm_traces(_spender_look(block, k, lot, looks), costs, values_SR, name, strength, "")
     if not traces:
@@ -180,7 +180,7 @@ def cost_figure(
 def _spender_look(block: Block, k: int, lot: Sequence[str], looks: Mapping[Arm, Look]) -> Look:
     variant, arm = block.spenders[k]
     look, place = looks[arm], list(lot).index(variant)
-    label = block.label((escaped(variant), arm), {arm: look.label})
+    label = block.label((escape(variant), arm), {arm: look.label})
     if not place:
         return replace(look, label=label)
     return replace(look, label=label, dash=DASHES[place % len(DASHES)], symbol=f"{look.symbol}-open")
@@ -228,12 +228,12 @@ def _full_trace(look: Look, ends: tuple[int, int], value: Interval, meta: str) -
 
 def forest_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]) -> Figure | None:
     """AUBC of each arm minus that of random under its objective and learner, paired by seed; none without pairs."""
-    found = {arm: _difference(results, metric, against) for arm in looks if (against := _pair(results, arm))}
-    if not found:
+    differences = {arm: _difference(results, metric, against) for arm in looks if (against := _pair(results, arm))}
+    if not differences:
         return None
-    order = sorted(found, key=lambda arm: found[arm].mean)
+    order = sorted(differences, key=lambda arm: differences[arm].mean)
     alt = f"Forest plot of {name}: AUBC of each arm minus that of {RANDOM}, with 95 % intervals."
-    ends = [end for d in found.values() for end in (d.mean, d.low, d.high, 0.0) if np.isfinite(end)]
+    ends = [end for d in differences.values() for end in (d.mean, d.low, d.high, 0.0) if np.isfinite(end)]
     pad = 0.06 * (max(ends) - min(ends)) or 1.0
     layout = {
         "height": 84 + 26 * len(order),
@@ -247,7 +247,7 @@ def forest_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, 
         },
     }
     axes = Choice("", f"AUBC {AGAINST}", "")
-    return Figure("forest", tuple(_forest_trace(looks[a], found[a]) for a in order), (axes,), alt, layout)
+    return Figure("forest", tuple(_forest_trace(looks[a], differences[a]) for a in order), (axes,), alt, layout)
 
 
 def _pair(results: Results, arm: Arm) -> tuple[Arm, Arm] | None:

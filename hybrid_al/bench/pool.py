@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Done(Generic[T, R]):
+class Outcome(Generic[T, R]):
     """A task with its result, or with why there is none."""
 
     task: T
@@ -29,7 +29,7 @@ class Done(Generic[T, R]):
 
 def run_all(
     work: Callable[[T], R], tasks: Iterable[T], jobs: int, *, go_on: Callable[[], bool] = lambda: True
-) -> Iterator[Done[T, R]]:
+) -> Iterator[Outcome[T, R]]:
     """Results in the order in which they come; `work` must be importable. No task starts once `go_on()` is false.
 
     Each worker computes with one thread, so that results do not depend on their number. Workers end with this
@@ -54,10 +54,10 @@ def run_all(
                 if isinstance(error, BrokenProcessPool):
                     worker.shutdown()
                     codes = re.search(r"{(.*)}", str(error))
-                    yield Done(task, None, f"its process died ({codes[1] if codes else _line(error)})")
+                    yield Outcome(task, None, f"its process died ({codes[1] if codes else _line(error)})")
                 else:
                     idle.append(worker)
-                    yield Done(task, *(future.result() if error is None else (None, _line(error))))
+                    yield Outcome(task, *(future.result() if error is None else (None, _line(error))))
     finally:
         for worker in [*idle, *(worker for worker, _ in busy.values())]:
             worker.shutdown(kill_workers=True)

@@ -33,16 +33,16 @@ def code_digest(roots: Iterable[str]) -> str:
     to move one changes nothing. Registries (`__init__`) are not followed, so a new strategy changes nothing for the
     others.
     """
-    seen: set[str] = set()
+    visited: set[str] = set()
     code: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            definitions, imported = _module(name)
+        if name not in visited:
+            visited.add(name)
+            definitions, imports = _module(name)
             code |= definitions
-            waiting += imported
+            waiting += imports
     return hashlib.sha256(json.dumps(sorted(code)).encode()).hexdigest()[:16]
 
 
@@ -52,7 +52,7 @@ def _module(name: str) -> tuple[frozenset[str], tuple[str, ...]]:
     spec = importlib.util.find_spec(name)
     assert spec is not None and spec.origin is not None, name
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    imported = tuple(sorted({m for node in ast.walk(tree) for m in _imports(node, name) if _followed(m)}))
+    imports = tuple(sorted({m for node in ast.walk(tree) for m in _imports(node, name) if _is_ours(m)}))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
@@ -60,7 +60,7 @@ def _module(name: str) -> tuple[frozenset[str], tuple[str, ...]]:
             node.body = [part for part in node.body if not isinstance(part, ast.Import | ast.ImportFrom)]
         if isinstance(node, ast.ClassDef):
             node.body = [part for part in node.body if not _is_about(part)]
-    return frozenset(hashlib.sha256(ast.dump(part).encode()).hexdigest() for part in tree.body), imported
+    return frozenset(hashlib.sha256(ast.dump(part).encode()).hexdigest() for part in tree.body), imports
 
 
 def _is_about(node: ast.stmt) -> bool:
@@ -77,7 +77,7 @@ def _imports(node: ast.AST, name: str) -> Iterator[str]:
         yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _followed(name: str) -> bool:
+def _is_ours(name: str) -> bool:
     if not name.startswith(tuple(f"{p}." for p in PACKAGES)) or name.startswith(APART):
         return False
     try:
@@ -88,43 +88,43 @@ def _followed(name: str) -> bool:
 
 
 def check(path: Path, facts: Mapping[str, object]) -> None:
-    """Refuse a file beside a CSV that says other things of its cells than these `facts`, as far as they go."""
+    """Refuse a file beside a CSV whose facts differ from these; keys that are not in `facts` are not compared."""
     _same(path, _read(path)["facts"], facts, "")
 
 
-def claim(path: Path, facts: Mapping[str, object], arms: Mapping[str, object], done: Iterable[str]) -> None:
+def claim(path: Path, facts: Mapping[str, object], arms: Mapping[str, object], complete: Iterable[str]) -> None:
     """Note what cells are made from, beside their CSV; refuse where finished ones were made from something else.
 
-    facts: what all cells of the file share; arms: what each arm is made from, by its name; done: arms with cells.
+    facts: what all cells of the file share; arms: what each arm is made from, by its name; complete: arms with cells.
     """
-    finished, old = set(done), _read(path)
-    if finished:
+    complete_arms, old = set(complete), _read(path)
+    if complete_arms:
         _same(path, old["facts"], facts, "")
-        for name in sorted(finished & set(arms)):
+        for name in sorted(complete_arms & set(arms)):
             _same(path, old["arms"].get(name, {}), arms[name], f"{name}: ")
-    kept = {name: made for name, made in old["arms"].items() if name in finished}
-    encoders = old["encoders"] if finished else {}
-    write_json(path, {"facts": dict(facts), "arms": {**kept, **arms}, "encoders": encoders})
+    old_arms = {name: origin for name, origin in old["arms"].items() if name in complete_arms}
+    encoders = old["encoders"] if complete_arms else {}
+    write_json(path, {"facts": dict(facts), "arms": {**old_arms, **arms}, "encoders": encoders})
 
 
-def claim_encoder(path: Path, seed: int, made: Mapping[str, object]) -> None:
+def claim_encoder(path: Path, seed: int, encoder: Mapping[str, object]) -> None:
     """Note the encoder of a stage-0 seed (its digest, its probes); refuse another one than is noted."""
     old = _read(path)
     if str(seed) in old["encoders"]:
-        _same(path, {"encoder": old["encoders"][str(seed)]}, {"encoder": dict(made)}, "")
+        _same(path, {"encoder": old["encoders"][str(seed)]}, {"encoder": dict(encoder)}, "")
     else:
-        encoders = {**old["encoders"], str(seed): dict(made)}
+        encoders = {**old["encoders"], str(seed): dict(encoder)}
         write_json(path, {**old, "encoders": dict(sorted(encoders.items(), key=lambda item: int(item[0])))})
 
 
 def encoders(path: Path) -> list[Mapping[str, object]]:
     """What `claim_encoder` noted."""
-    return [made for made in _read(path)["encoders"].values() if isinstance(made, Mapping)]
+    return [encoder for encoder in _read(path)["encoders"].values() if isinstance(encoder, Mapping)]
 
 
 def _read(path: Path) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {"facts": {}, "arms": {}, "encoders": {}}
-    return {**found, **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else found
+    empty: dict[str, dict[str, object]] = {"facts": {}, "arms": {}, "encoders": {}}
+    return {**empty, **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else empty
 
 
 def _same(path: Path, old: object, new: object, where: str) -> None:

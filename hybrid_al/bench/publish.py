@@ -29,37 +29,37 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
 
     Only times differ between two benches of the same cells, so they have a file of their own.
     """
-    bench, name = grid.bench, grid.own.name
-    found = {variant: results.read(paths.csv(variant)) for variant in grid.variants}
-    made, times = worked_out(grid, paths, found), timing(found)
-    write_atomic(paths.out / "tables.md", markdown(made))
+    bench, name = grid.bench, grid.bench_recipe.name
+    cells = {variant: results.read(paths.csv(variant)) for variant in grid.variants}
+    pages, times = result_tables(grid, paths, cells), timing(cells)
+    write_atomic(paths.out / "tables.md", markdown(pages))
     write_atomic(paths.out / "timing.md", markdown([times]))
     if into is not None:
-        fill(into, name, markdown([*made, times]))
-    wandb = next((t for t in trackers_of(grid.own) if isinstance(t, Wandb)), None)
+        fill(into, name, markdown([*pages, times]))
+    wandb = next((t for t in trackers_of(grid.bench_recipe) if isinstance(t, Wandb)), None)
     digest = hashlib.sha256(json.dumps({v: settings(grid, v) for v in grid.variants}, sort_keys=True).encode())
     if wandb is not None:
         mirror(
             paths.out,
             name,
-            found,
-            made,
+            cells,
+            pages,
             metric=bench.metrics[0],
             digest=digest.hexdigest(),
             mode=wandb.mode,
             project=wandb.project,
         )
     page = paths.out / "index.html"
-    return write_page(page, name, found, [*made, times], metric=bench.metrics[0], together=of_same_images(grid))
+    return write_page(page, name, cells, [*pages, times], metric=bench.metrics[0], together=of_same_images(grid))
 
 
-def worked_out(grid: Grid, paths: Paths, found: Mapping[str, Results]) -> list[Table]:
+def result_tables(grid: Grid, paths: Paths, cells: Mapping[str, Results]) -> list[Table]:
     """Every table but that of the times, from the cells of each variant."""
     bench = grid.bench
     beside = [metric for metric in bench.metrics[1:] if "hd95" in metric.split("/")]
-    made = tables(found, metric=bench.metrics[0], margin=bench.margin, share=bench.share, beside=beside)
-    made += cost_tables(found, of_same_images(grid), metric=bench.metrics[0], margin=bench.margin)
-    return made + ([probes] if (probes := stage0(grid, paths)) else [])
+    pages = tables(cells, metric=bench.metrics[0], margin=bench.margin, share=bench.share, beside=beside)
+    pages += cost_tables(cells, of_same_images(grid), metric=bench.metrics[0], margin=bench.margin)
+    return pages + ([probes] if (probes := stage0(grid, paths)) else [])
 
 
 def of_same_images(grid: Grid) -> list[list[str]]:
@@ -72,15 +72,17 @@ def of_same_images(grid: Grid) -> list[list[str]]:
 
 def stage0(grid: Grid, paths: Paths) -> Table | None:
     """The probes of the encoders of each variant; None where none were noted."""
-    found = {variant: provenance.encoders(paths.facts(variant)) for variant in grid.variants}
-    names = sorted({name for made in found.values() for one in made for name in one if name.endswith("_auroc")})
+    encoders = {variant: provenance.encoders(paths.facts(variant)) for variant in grid.variants}
+    names = sorted(
+        {name for group in encoders.values() for probes in group for name in probes if name.endswith("_auroc")}
+    )
     if not names:
         return None
     rows = []
-    for variant, made in found.items():
-        columns = [[value for one in made if isinstance(value := one.get(name), float)] for name in names]
+    for variant, group in encoders.items():
+        columns = [[value for probes in group if isinstance(value := probes.get(name), float)] for name in names]
         if any(columns):
-            rows.append((variant, str(len(made)), *(_spread(column) for column in columns)))
+            rows.append((variant, str(len(group)), *(_spread(column) for column in columns)))
     note = "kNN and linear probes of the encoders that the seeds share: mean, and standard deviation over encoders."
     return Table("Stage 0", note, ("variant", "encoders", *names), tuple(rows))
 
@@ -95,7 +97,7 @@ def fill(file: Path, name: str, text: str) -> None:
     """Replace what stands between `<!-- bench: NAME -->` and `<!-- end -->` in a Markdown file."""
     page = file.read_text(encoding="utf-8")
     pattern = rf"(<!-- bench: {re.escape(name)} -->\n).*?(<!-- end -->)"
-    changed, count = re.subn(pattern, lambda m: f"{m[1]}\n{text}{m[2]}", page, flags=re.DOTALL)
+    new_page, count = re.subn(pattern, lambda m: f"{m[1]}\n{text}{m[2]}", page, flags=re.DOTALL)
     if count != 1:
         raise InputError(file, f"one block `<!-- bench: {name} -->` ... `<!-- end -->`", str(count))
-    write_atomic(file, changed)
+    write_atomic(file, new_page)

@@ -86,31 +86,31 @@ class Results:
 
     def seeds(self, arms: Iterable[Arm]) -> tuple[int, ...]:
         """The seeds that every one of the arms has finished, ascending."""
-        found = [{seed for own, seed in self.cells if own == arm} for arm in arms]
-        return tuple(sorted(set.intersection(*found))) if found else ()
+        seed_sets = [{seed for a, seed in self.cells if a == arm} for arm in arms]
+        return tuple(sorted(set.intersection(*seed_sets))) if seed_sets else ()
 
     def curves(self, metric: str, arms: Sequence[Arm] | None = None) -> Curves:
         """The curves of a metric, over the seeds that all the arms share; errors name what is missing."""
-        chosen = tuple(self.arms if arms is None else arms)
-        seeds = self.seeds(chosen)
+        arms = tuple(self.arms if arms is None else arms)
+        seeds = self.seeds(arms)
         if not seeds:
-            raise InputError("bench", "a seed that every arm has finished", f"none for {len(chosen)} arms")
-        found = [[self._curve(arm, seed, metric) for seed in seeds] for arm in chosen]
-        labels = found[0][0][0]
-        for arm, curves in zip(chosen, found, strict=True):
-            for seed, (own, _) in zip(seeds, curves, strict=True):
-                if not np.array_equal(own, labels):
-                    raise InputError(f"{arm}, seed {seed}", f"labels {labels.tolist()}", str(own.tolist()))
-        return Curves(metric, chosen, seeds, labels, np.asarray([[y for _, y in curves] for curves in found]))
+            raise InputError("bench", "a seed that every arm has finished", f"none for {len(arms)} arms")
+        curves_by_arm = [[self._curve(arm, seed, metric) for seed in seeds] for arm in arms]
+        labels = curves_by_arm[0][0][0]
+        for arm, curves in zip(arms, curves_by_arm, strict=True):
+            for seed, (x, _) in zip(seeds, curves, strict=True):
+                if not np.array_equal(x, labels):
+                    raise InputError(f"{arm}, seed {seed}", f"labels {labels.tolist()}", str(x.tolist()))
+        return Curves(metric, arms, seeds, labels, np.asarray([[y for _, y in curves] for curves in curves_by_arm]))
 
     def full(self, metric: str, objective: str, learner: str) -> dict[int, float]:
         """Seed -> the metric with the whole pool labeled."""
-        wanted = Arm(FULL, objective, learner)
-        return {seed: self._curve(arm, seed, metric)[1][-1] for arm, seed in self.cells if arm == wanted}
+        full_arm = Arm(FULL, objective, learner)
+        return {seed: self._curve(arm, seed, metric)[1][-1] for arm, seed in self.cells if arm == full_arm}
 
     def values(self, metric: str, arm: Arm) -> list[float]:
         """Every value of a metric of an arm, all seeds and rounds."""
-        return [r.value for (own, _), rows in self.cells.items() if own == arm for r in rows if r.metric == metric]
+        return [r.value for (a, _), rows in self.cells.items() if a == arm for r in rows if r.metric == metric]
 
     def _curve(self, arm: Arm, seed: int, metric: str) -> tuple[IntArray, FloatArray]:
         points = {r.labels: r.value for r in self.cells[arm, seed] if r.metric == metric}
@@ -125,7 +125,7 @@ def read(path: Path) -> Results:
     if not path.is_file():
         return Results()
     blocks: dict[Cell, list[Row]] = {}
-    finished: set[Cell] = set()
+    complete: set[Cell] = set()
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(line for line in file if line.endswith("\n"))
         header = tuple(next(lines, ()))
@@ -135,8 +135,8 @@ def read(path: Path) -> Results:
             cell, row = _parse(path, number, line)
             blocks.setdefault(cell, []).append(row)
             if row.metric == END:
-                finished.add(cell)
-    return Results({cell: tuple(rows) for cell, rows in blocks.items() if cell in finished})
+                complete.add(cell)
+    return Results({cell: tuple(rows) for cell, rows in blocks.items() if cell in complete})
 
 
 def _parse(path: Path, number: int, line: list[str]) -> tuple[Cell, Row]:

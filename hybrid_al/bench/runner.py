@@ -39,12 +39,12 @@ class CellsFailed(HybridALError):
 class Paths:
     """Where a bench lives.
 
-    out    what it finds: a CSV and a JSON a variant, the tables, the page
-    shared what it works on: stage 0, caches, and loops in progress
+    out   results: a CSV and a JSON a variant, the tables, the page
+    work  stage 0, caches, and loops in progress
     """
 
     out: Path
-    shared: Path
+    work: Path
 
     def csv(self, variant: str) -> Path:
         """The cells of a variant."""
@@ -57,7 +57,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant with its data looked at: what every cell of it needs to know."""
+    """A variant with its data: what all of its cells need."""
 
     name: str
     project: Project
@@ -76,17 +76,17 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
     `open_variants` and `provenance.check`; a disk too small; `CellsFailed` once all others are done.
     """
     with RunDir(paths.out).locked():
-        found = {name: results.read(paths.csv(name)) for name in grid.variants}
-        if all(cell in found[name].cells for name in grid.variants for cell in grid.cells(name)):
+        cells_of = {name: results.read(paths.csv(name)) for name in grid.variants}
+        if all(cell in cells_of[name].cells for name in grid.variants for cell in grid.cells(name)):
             for name in grid.variants:
                 provenance.check(paths.facts(name), settings(grid, name))
             return
         variants = open_variants(grid, paths, device)
         for variant in variants:
-            _settle(grid, variant, paths, found[variant.name])
+            _settle(grid, variant, paths, cells_of[variant.name])
         stages = {(v.name, seed): _stage0(grid, v, seed, paths, device) for v in variants for seed in grid.seeds}
-        loops = list(_missing(grid, variants, stages, found, paths))
-        need = estimate(loops, {v.name: v.project for v in variants}, found, jobs)
+        loops = list(_missing_loops(grid, variants, stages, cells_of, paths))
+        need = estimate(loops, {v.name: v.project for v in variants}, cells_of, jobs)
         _promise(need, len(loops), paths, time_limit, say)
         failures = _play(loops, grid, paths, jobs, time_limit, say)
         for name in grid.variants:
@@ -114,7 +114,7 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
 
 
 def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> Variant:
-    project = open_project(recipe, run_dir=paths.shared / "stage0" / "none", device=device)  # nothing is made there
+    project = open_project(recipe, run_dir=paths.work / "stage0" / "none", device=device)  # nothing is made there
     manifest = project.dataset.manifest
     pool = manifest.indices("pool")
     task = task_of(recipe)
@@ -135,52 +135,52 @@ def _stage0_code(recipe: Recipe) -> str:
 
 def _stage0(grid: Grid, variant: Variant, seed: int, paths: Paths, device: str) -> Stage0:
     """The stage 0 of a seed, in a folder named by what it is made from."""
-    own = grid.variants[variant.name]
+    base = grid.variants[variant.name]
     recipe = Recipe(
         name="stage0",
-        modality=own.modality,
-        task=own.task,
+        modality=base.modality,
+        task=base.task,
         seed=grid.encoder(variant.name, seed),
-        data=own.data,
-        encoder=own.encoder,
-        embeddings=own.embeddings,
-        pretrain=own.pretrain,
+        data=base.data,
+        encoder=base.encoder,
+        embeddings=base.embeddings,
+        pretrain=base.pretrain,
     )
-    made_from = [recipe.identity(), variant.project.dataset.manifest.fingerprint, variant.code]
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    return Stage0(variant.name, recipe, paths.shared / "stage0" / digest, device)
+    origin = [recipe.identity(), variant.project.dataset.manifest.fingerprint, variant.code]
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
+    return Stage0(variant.name, recipe, paths.work / "stage0" / digest, device)
 
 
 def settings(grid: Grid, variant: str) -> dict[str, object]:
-    """What all cells of a variant share, as far as the recipe says it."""
+    """What the recipe says that all cells of a variant share."""
     recipe = grid.variants[variant]
-    shared = recipe.identity()
+    identity = recipe.identity()
     return {
         "budgets": list(recipe.loop.budgets),
         "encoders": grid.bench.encoders,
         "metrics": list(grid.bench.metrics),
-        "recipe": {k: v for k, v in shared.items() if k not in ("name", "seed", "cold_start", "query", "train")},
+        "recipe": {k: v for k, v in identity.items() if k not in ("name", "seed", "cold_start", "query", "train")},
     }
 
 
-def _settle(grid: Grid, variant: Variant, paths: Paths, found: Results) -> None:
+def _settle(grid: Grid, variant: Variant, paths: Paths, cells: Results) -> None:
     """Refuse to add to cells of another version; note the version; drop what was cut off."""
     versions = {
         "data": variant.project.dataset.manifest.fingerprint,
         "stage 0 code": variant.code,
         "libraries": provenance.versions(),
     }
-    arms = {str(arm): _made_from(grid, variant, arm) for arm in grid.arms(variant.name)}
+    arms = {str(arm): _origin(grid, variant, arm) for arm in grid.arms(variant.name)}
     file = paths.facts(variant.name)
-    provenance.claim(file, {**settings(grid, variant.name), **versions}, arms, {str(arm) for arm, _ in found.cells})
-    _order(grid, variant.name, paths, found)
+    provenance.claim(file, {**settings(grid, variant.name), **versions}, arms, {str(arm) for arm, _ in cells.cells})
+    _order(grid, variant.name, paths, cells)
 
 
-def _order(grid: Grid, variant: str, paths: Paths, found: Results) -> None:
-    results.write(paths.csv(variant), found, {cell: i for i, cell in enumerate(grid.cells(variant))})
+def _order(grid: Grid, variant: str, paths: Paths, cells: Results) -> None:
+    results.write(paths.csv(variant), cells, {cell: i for i, cell in enumerate(grid.cells(variant))})
 
 
-def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
+def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     """The components of an arm, and the code they run."""
     recipe = grid.recipe(variant.name, (arm, grid.seeds[0]), variant.pool)
     task, setting = task_of(recipe), setting_of(recipe)
@@ -188,28 +188,28 @@ def _made_from(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
     roots = [module for part in parts for module in modules_of(part)]
     roots += [_module_of(task.objectives(setting)[0], recipe.train.name), task.learner_code(setting), *provenance.LOOP]
-    named = {"strategy": parts, "objective": [recipe.train]}
-    made: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in named.items()}
-    return {**made, "code": provenance.code_digest(sorted(set(roots)))}
+    sections = {"strategy": parts, "objective": [recipe.train]}
+    origin: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in sections.items()}
+    return {**origin, "code": provenance.code_digest(sorted(set(roots)))}
 
 
 def modules_of(spec: Component) -> list[str]:
     """The modules of a strategy, and of all that it names: another strategy, batch makers, terms from outside."""
     if spec.name not in STRATEGIES and ":" not in spec.name:
         return [_module_of(STRATEGIES, spec.name)]
-    made = component(STRATEGIES, "strategy", spec.name, spec.params)
-    return [_module_of(STRATEGIES, spec.name), *_inner(made)]
+    strategy = component(STRATEGIES, "strategy", spec.name, spec.params)
+    return [_module_of(STRATEGIES, spec.name), *_inner(strategy)]
 
 
-def _inner(made: object) -> Iterator[str]:
+def _inner(instance: object) -> Iterator[str]:
     """The modules of the components that a component names in its settings."""
     registries: tuple[tuple[str, Mapping[str, type[Any]]], ...] = (("strategy", STRATEGIES), ("batch", BATCHES))
     for key, registry in registries:
-        if (spec := getattr(made, key, None)) is not None:
+        if (spec := getattr(instance, key, None)) is not None:
             name, params = named(spec)
             yield _module_of(registry, name)
             yield from _inner(component(registry, key, name, params))
-    yield from (term.partition(":")[0] for term in getattr(made, "score", ()) if ":" in term)
+    yield from (term.partition(":")[0] for term in getattr(instance, "score", ()) if ":" in term)
 
 
 def _module_of(registry: Mapping[str, type[Any]], name: str) -> str:
@@ -218,35 +218,35 @@ def _module_of(registry: Mapping[str, type[Any]], name: str) -> str:
     return registry[name].__module__ if name in registry else "hybrid_al.bench.stratified"
 
 
-def _missing(
+def _missing_loops(
     grid: Grid,
     variants: list[Variant],
     stages: Mapping[tuple[str, int], Stage0],
-    found: Mapping[str, Results],
+    cells_of: Mapping[str, Results],
     paths: Paths,
 ) -> Iterator[Loop]:
-    """The cells that no CSV has yet: seeds first, so that all arms and variants grow together."""
-    made = {(v.name, arm): _made_from(grid, v, arm) for v in variants for arm in grid.arms(v.name)}
+    """The cells that no CSV has yet, seed by seed, so that all arms and variants grow together."""
+    origins = {(v.name, arm): _origin(grid, v, arm) for v in variants for arm in grid.arms(v.name)}
     for seed in grid.seeds:
         for variant in variants:
             for arm in grid.arms(variant.name):
                 cell = (arm, seed)
-                if cell in found[variant.name].cells:
+                if cell in cells_of[variant.name].cells:
                     continue
-                who = [str(paths.out.resolve()), variant.name, str(arm), seed, made[variant.name, arm], variant.code]
+                who = [str(paths.out.resolve()), variant.name, str(arm), seed, origins[variant.name, arm], variant.code]
                 digest = hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()[:16]
                 recipe = grid.recipe(variant.name, cell, variant.pool)
-                folder = paths.shared / "loops" / digest
+                folder = paths.work / "loops" / digest
                 stage = stages[variant.name, seed]
                 yield Loop(variant.name, cell, recipe, grid.cheats(arm), stage, folder, grid.bench.metrics)
 
 
 def _promise(need: Need, cells: int, paths: Paths, time_limit: float | None, say: Say) -> None:
     """Say what the missing cells will take; refuse what the disk cannot hold."""
-    paths.shared.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(paths.shared).free
+    paths.work.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(paths.work).free
     if need.disk > free:
-        raise InputError(paths.shared, f"{need.disk / 2**20:.0f} MiB free for the bench", f"{free / 2**20:.0f} MiB")
+        raise InputError(paths.work, f"{need.disk / 2**20:.0f} MiB free for the bench", f"{free / 2**20:.0f} MiB")
     if cells:
         say(f"{cells} cells to play: about {span(need.seconds)}, {need.disk / 2**20:.0f} MiB of disk")
     if time_limit is not None and need.seconds > time_limit:
@@ -256,7 +256,7 @@ def _promise(need: Need, cells: int, paths: Paths, time_limit: float | None, say
 def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: float | None, say: Say) -> list[str]:
     """Play the loops, stage 0 before them; one line for each that failed."""
     began = time.monotonic()
-    stages = {t.stage0.folder: t.stage0 for t in loops if not t.stage0.made}
+    stages = {t.stage0.folder: t.stage0 for t in loops if not t.stage0.exists}
     in_time: Callable[[], bool] = lambda: time_limit is None or time.monotonic() - began < time_limit  # noqa: E731
     failures: list[str] = []
     for stage in run_all(work, list(stages.values()), jobs, go_on=in_time):
@@ -264,36 +264,36 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
         if stage.failure is not None:
             failures.append(f"  {where}: {stage.failure}")
         say(f"{where}: {stage.failure or 'done'}")
-    broken = {t.folder for t in stages.values() if not t.made}
+    broken = {t.folder for t in stages.values() if not t.exists}
     able = [t for t in loops if t.stage0.folder not in broken]
     for task in {(t.variant, t.stage0.recipe.seed): t for t in able}.values():
         provenance.claim_encoder(paths.facts(task.variant), task.stage0.recipe.seed, _encoder(task.stage0.folder))
-    played, started = 0, time.monotonic()
-    for done in run_all(work, able, jobs, go_on=in_time):
-        task, (arm, seed) = done.task, done.task.cell
-        played += 1
-        if done.result is None:
-            failures.append(f"  {task.variant}: {arm}, seed {seed}: {done.failure}")
+    count, start = 0, time.monotonic()
+    for outcome in run_all(work, able, jobs, go_on=in_time):
+        task, (arm, seed) = outcome.task, outcome.task.cell
+        count += 1
+        if outcome.result is None:
+            failures.append(f"  {task.variant}: {arm}, seed {seed}: {outcome.failure}")
             say(failures[-1].strip())
             continue
-        results.append(paths.csv(task.variant), task.cell, done.result)
+        results.append(paths.csv(task.variant), task.cell, outcome.result)
         discard(task)
-        left = (time.monotonic() - started) / played * (len(able) - played)
-        value = [r.value for r in done.result if r.metric == grid.bench.metrics[0]]
+        seconds_left = (time.monotonic() - start) / count * (len(able) - count)
+        value = [r.value for r in outcome.result if r.metric == grid.bench.metrics[0]]
         say(
             f"{task.variant}: {arm}, seed {seed}: {value[-1] if value else float('nan'):.3f} "
-            f"({played} of {len(able)}, about {span(left)} left)"
+            f"({count} of {len(able)}, about {span(seconds_left)} left)"
         )
     if not in_time():
-        say(f"time limit: {len(loops) - played} cells are left; the same command goes on")
+        say(f"time limit: {len(loops) - count} cells are left; the same command goes on")
     return failures
 
 
 def _encoder(folder: Path) -> dict[str, object]:
     """What a stage 0 left: the digest of its encoder, and its probes."""
-    made = json.loads((folder / "stage0" / "embeddings" / "plain.json").read_text(encoding="utf-8"))
+    embeddings = json.loads((folder / "stage0" / "embeddings" / "plain.json").read_text(encoding="utf-8"))
     probes = json.loads((folder / "stage0" / "probe.json").read_text(encoding="utf-8"))
-    return {"digest": made["encoder"], **probes}
+    return {"digest": embeddings["encoder"], **probes}
 
 
 def span(seconds: float) -> str:

@@ -100,12 +100,12 @@ def _student(x: FloatArray, level: float) -> tuple[float, float]:
 
 def _bca(x: FloatArray, level: float) -> tuple[float, float]:
     limits = stats.bootstrap(
-        (x,), np.mean, confidence_level=_widened(level, len(x)), n_resamples=RESAMPLES, method="BCa", rng=0
+        (x,), np.mean, confidence_level=_bootstrap_level(level, len(x)), n_resamples=RESAMPLES, method="BCa", rng=0
     ).confidence_interval
     return float(limits.low), float(limits.high)
 
 
-def _widened(level: float, n: int) -> float:
+def _bootstrap_level(level: float, n: int) -> float:
     """The level at which a bootstrap of n normal values is as wide as Student's t at `level`."""
     quantile = math.sqrt(n / (n - 1)) * float(stats.t.ppf((1 + level) / 2, n - 1))
     return 1 - 2 * float(stats.norm.sf(quantile))
@@ -124,7 +124,7 @@ def upper_bound(values: Numbers, *, level: float = 0.9) -> float:
     return interval(values, level=2 * level - 1).high
 
 
-def paired(a: Numbers, b: Numbers) -> Comparison:
+def compare(a: Numbers, b: Numbers) -> Comparison:
     """Compare arm a (S,) with arm b (S,), paired by position: a - b with its 95 % interval, p, and seeds won and lost.
 
     p is two-sided, of the sign-flip permutation test of the mean difference (Fisher 1935, section 21): the share of
@@ -133,16 +133,16 @@ def paired(a: Numbers, b: Numbers) -> Comparison:
     possible is 2^(1-S): fewer than 6 seeds can never reach 0.05, and after `holm` over m comparisons 2^(1-S) has to be
     below 0.05 / m. Equal arms give p = 1. Raises InputError on shapes that differ, no seeds, or values not finite.
     """
-    x, y = _array("paired", a, "S"), _array("paired", b, "S")
+    x, y = _array("compare", a, "S"), _array("compare", b, "S")
     if x.shape != y.shape:
-        raise InputError("paired", "as many seeds in both arms", f"{len(x)} and {len(y)}")
+        raise InputError("compare", "as many seeds in both arms", f"{len(x)} and {len(y)}")
     d = x - y
     return Comparison(interval(d), _sign_flip(d), int((d > 0).sum()), int((d < 0).sum()))
 
 
 def _sign_flip(d: FloatArray) -> float:
-    observed, slack = abs(float(d.sum())), ROUNDING * float(np.abs(d).sum())
-    if observed <= slack:
+    total, slack = abs(float(d.sum())), ROUNDING * float(np.abs(d).sum())
+    if total <= slack:
         return 1.0
     if len(d) > EXACT_SEEDS:
         test = stats.permutation_test(
@@ -152,7 +152,7 @@ def _sign_flip(d: FloatArray) -> float:
     # every sum is one sum of the first half plus one of the second: sort one side, look up the other
     half = len(d) // 2
     left, right = _signs(half) @ d[:half], np.sort(_signs(len(d) - half) @ d[half:])
-    beyond = len(right) - np.searchsorted(right, observed - slack - left)
+    beyond = len(right) - np.searchsorted(right, total - slack - left)
     return 2 * int(beyond.sum()) / int(2 ** len(d))
 
 
@@ -175,9 +175,9 @@ def holm(p_values: Numbers) -> FloatArray:
         raise InputError("holm", "p values in [0, 1]", f"{p.min()} to {p.max()}")
     # not statsmodels' multipletests: it collects garbage on every call, up to 250 ms in a process with torch loaded
     order = p.argsort()
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return adjusted
+    adjusted_p = np.empty_like(p)
+    adjusted_p[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted_p
 
 
 def call(comparison: Comparison, adjusted_p: float, *, margin: float, level: float = 0.05) -> Call:
@@ -244,7 +244,7 @@ def ranks(values_KS: FloatArray) -> list[Rank]:
     ranks_KS = stats.rankdata(-values, axis=0)
     counts_SB = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES).T.astype(float)
     if seeds > 1:
-        tail = (1 - _widened(0.95, seeds)) / 2
+        tail = (1 - _bootstrap_level(0.95, seeds)) / 2
         low_K, high_K = np.quantile(ranks_KS @ counts_SB / seeds, [tail, 1 - tail], axis=1)
     else:
         low_K, high_K = np.ones(arms), np.full(arms, float(arms))

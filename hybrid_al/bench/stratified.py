@@ -30,8 +30,8 @@ class ClassStratified:
     def __post_init__(self) -> None:
         """Refuse what is no class of each row."""
         if self.truth.ndim != 1 or not np.issubdtype(self.truth.dtype, np.integer) or (self.truth < -1).any():
-            shown = f"{self.truth.dtype} of shape {self.truth.shape}, least {self.truth.min(initial=0)}"
-            raise InputError("class_stratified.truth", "whole numbers (N,) of -1 or more", shown)
+            came = f"{self.truth.dtype} of shape {self.truth.shape}, least {self.truth.min(initial=0)}"
+            raise InputError("class_stratified.truth", "whole numbers (N,) of -1 or more", came)
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` distinct candidates; with the labels, the counts of the classes are as equal as the pool allows."""
@@ -39,11 +39,11 @@ class ClassStratified:
         if len(self.truth) != len(state.groups):
             raise InputError("class_stratified.truth", f"{len(state.groups)} rows", str(len(self.truth)))
         unknown = self.truth[state.candidates] < 0
-        known, rest = state.candidates[~unknown], rng.permutation(state.candidates[unknown])
-        if not len(known):
-            return Query(rest[:budget])
+        with_class, without_class = state.candidates[~unknown], rng.permutation(state.candidates[unknown])
+        if not len(with_class):
+            return Query(without_class[:budget])
         of_no_class = self.truth.max() + 1  # where labeled rows of unknown class are counted, which no candidate is in
         classes = np.where(self.truth < 0, of_no_class, self.truth)
-        even = replace(state, candidates=known, groups=classes)
-        picks = RandomPerGroup().select(even, min(budget, len(known)), rng).indices
-        return Query(np.concatenate([picks, rest[: budget - len(picks)]]))
+        even = replace(state, candidates=with_class, groups=classes)
+        picks = RandomPerGroup().select(even, min(budget, len(with_class)), rng).indices
+        return Query(np.concatenate([picks, without_class[: budget - len(picks)]]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.types import FloatArray
 from ..errors import InputError
-from .compared import RANDOM, Bench, Variant, baseline, most_complete, names, ordered, work_out
+from .compared import RANDOM, Bench, Variant, baseline, in_order, most_complete, names, work_out
 from .results import END, FULL, Arm, Curves, Results
 from .statistics import (
     Comparison,
@@ -68,10 +68,10 @@ def tables(
     if not set(metric.split("/")).isdisjoint(LOWER_IS_BETTER):
         raise InputError("bench tables", "a metric where higher is better", metric)
     bench = Bench(metric, names(variants), margin, share)
-    worked = [work_out(name, results, metric) for name, results in variants.items()]
-    pages = [table(bench, variant) for variant in worked for table in (_curves, _comparison)]
+    views = [work_out(name, results, metric) for name, results in variants.items()]
+    pages = [table(bench, variant) for variant in views for table in (_curves, _comparison)]
     pages += [_curves(replace(bench, metric=m), work_out(n, r, m)) for m in beside for n, r in variants.items()]
-    across = [table(bench, worked) for table in (_penalties, _worst, _power, _classes)]
+    across = [table(bench, views) for table in (_penalties, _worst, _power, _classes)]
     return [_reading(bench), *(table for table in (*pages, *across) if table)]
 
 
@@ -88,9 +88,9 @@ def _reading(bench: Bench) -> Table:
         "reaches that share of full supervision: the median over seeds, and how many of them reach it; of random's is "
         "its ratio to random's median. Arms marked (cheating) read the truth."
     )
-    objectives, learners = ({getattr(arm, what) for arm in bench.names} for what in ("objective", "learner"))
-    for what, found in (("Objective", objectives), ("Learner", learners)):
-        note += f" {what}: {', '.join(found)}." if len(found) == 1 else ""
+    objectives, learners = ({getattr(arm, attribute) for arm in bench.names} for attribute in ("objective", "learner"))
+    for attribute, values in (("Objective", objectives), ("Learner", learners)):
+        note += f" {attribute}: {', '.join(values)}." if len(values) == 1 else ""
     return Table("How to read the tables", note)
 
 
@@ -100,12 +100,12 @@ def _curves(bench: Bench, v: Variant) -> Table:
     if v.joint is None:
         return Table(title, "No arm has a finished cell.")
     rows = [
-        (bench.names[arm], *(spread_text(at_labels) for at_labels in own.T))
-        for arm, own in zip(v.joint.arms, v.joint.values, strict=True)
+        (bench.names[arm], *(spread_text(at_labels) for at_labels in values_SR.T))
+        for arm, values_SR in zip(v.joint.arms, v.joint.values, strict=True)
     ]
     blank = ("",) * (len(v.joint.labels) - 1)
-    for arm in ordered(arm for arm, _ in v.results.cells if arm.strategy == FULL):
-        pool = {max(r.labels for r in rows) for (own, _), rows in v.results.cells.items() if own == arm}
+    for arm in in_order(arm for arm, _ in v.results.cells if arm.strategy == FULL):
+        pool = {max(r.labels for r in rows) for (a, _), rows in v.results.cells.items() if a == arm}
         size = str(*pool) if len(pool) == 1 else f"{min(pool)} to {max(pool)}"
         rows.append((bench.names[arm], *blank, f"{spread_text(v.full(bench.metric, arm))} ({size} labels)"))
     headers = ("arm", *(f"{n} labels" for n in v.joint.labels))
@@ -113,14 +113,14 @@ def _curves(bench: Bench, v: Variant) -> Table:
 
 
 def _seeds(bench: Bench, v: Variant) -> str:
-    """How many seeds a variant's tables rest on, and which arms these leave out."""
-    parts = [f"{counted(len(v.joint.seeds), 'seed')} that {counted(len(v.kept), 'arm')} share." if v.joint else ""]
-    if short := [arm for arm in v.arms if arm not in v.kept]:
-        left = ", ".join(f"{bench.names[arm]} ({counted(len(v.areas[arm]), 'seed')})" for arm in short)
-        parts.append(f"Left out, for want of seeds: {left}.")
+    """How many seeds a variant's tables have, and which arms they leave out."""
+    parts = [f"{plural(len(v.joint.seeds), 'seed')} that {plural(len(v.joint_arms), 'arm')} share." if v.joint else ""]
+    if short := [arm for arm in v.arms if arm not in v.joint_arms]:
+        few = ", ".join(f"{bench.names[arm]} ({plural(len(v.areas[arm]), 'seed')})" for arm in short)
+        parts.append(f"Left out, for want of seeds: {few}.")
     learners = {arm.learner for arm in v.arms}
     if absent := [a for a in bench.names if a not in v.arms and a.strategy != FULL and a.learner in learners]:
-        parts.append(f"Without a finished cell: {bench.those(absent)}.")
+        parts.append(f"Without a finished cell: {bench.listing(absent)}.")
     return " ".join(parts)
 
 
@@ -130,18 +130,22 @@ def _comparison(bench: Bench, v: Variant) -> Table | None:
         return None
     target = f"labels to {_percent(bench.share)}"
     headers = ("arm", "AUBC", "AUBC log2", "minus random", "wins", "p (Holm)", "call", "rank", "first", target)
-    held = dict(zip(v.comparisons, holm([c.p for c in v.comparisons.values()]), strict=True)) if v.comparisons else {}
+    adjusted = (
+        dict(zip(v.comparisons, holm([c.p for c in v.comparisons.values()]), strict=True)) if v.comparisons else {}
+    )
     areas = v.joint.areas(), v.joint.areas(log2=True)
-    known = {arm: [interval_text(interval(own[k])) for own in areas] for k, arm in enumerate(v.kept)}
-    ranked = dict(zip(v.kept, ranks(areas[0]), strict=True))
-    reached = {arm: _reaching(bench, v, arm) for arm in v.kept}
+    area_cells = {
+        arm: [interval_text(interval(areas_KS[k])) for areas_KS in areas] for k, arm in enumerate(v.joint_arms)
+    }
+    rank_of = dict(zip(v.joint_arms, ranks(areas[0]), strict=True))
+    labels_of = {arm: _reaching(bench, v, arm) for arm in v.joint_arms}
     rows = tuple(
         (
             bench.names[arm],
-            *known.get(arm, ("", "")),
-            *difference_cells(bench, v.comparisons.get(arm), held.get(arm, 1.0)),
-            *_rank_cells(ranked.get(arm)),
-            *_label_cells(v.joint, reached.get(arm, []), reached.get(baseline(arm), [])),
+            *area_cells.get(arm, ("", "")),
+            *difference_cells(bench, v.comparisons.get(arm), adjusted.get(arm, 1.0)),
+            *_rank_cells(rank_of.get(arm)),
+            *_label_cells(v.joint, labels_of.get(arm, []), labels_of.get(baseline(arm), [])),
         )
         for arm in v.arms
     )
@@ -153,22 +157,22 @@ def _comparison_note(bench: Bench, v: Variant) -> str:
     parts = [_seeds(bench, v)]
     alone = [arm for arm in v.arms if arm.strategy != RANDOM and arm not in v.comparisons]
     if alone:
-        parts.append(f"No seed of random to compare with: {bench.those(alone)}.")
+        parts.append(f"No seed of random to compare with: {bench.listing(alone)}.")
     several = len({(arm.objective, arm.learner) for arm in bench.names}) > 1
-    for example in dict.fromkeys(baseline(arm) for arm in v.kept):
+    for example in dict.fromkeys(baseline(arm) for arm in v.joint_arms):
         of = f" of {example.objective} / {example.learner}" if several else ""
         full = v.full(bench.metric, example)
-        goal = f"{bench.share * np.mean(full):.3f} ({counted(len(full), 'seed')})" if full else "not run"
+        goal = f"{bench.share * np.mean(full):.3f} ({plural(len(full), 'seed')})" if full else "not run"
         parts.append(f"{_percent(bench.share)} of full supervision{of}: {goal}.")
     return " ".join(parts)
 
 
-def difference_cells(bench: Bench, c: Comparison | None, held: float) -> tuple[str, str, str, str]:
+def difference_cells(bench: Bench, c: Comparison | None, adjusted_p: float) -> tuple[str, str, str, str]:
     """Difference, wins, p with its adjusted value, and call; empty without a comparison."""
     if c is None:
         return "", "", "", ""
-    word = call(c, held, margin=bench.margin)
-    return interval_text(c.difference, sign="+"), f"{c.wins}/{c.difference.n}", f"{_p(c.p)} ({_p(held)})", word
+    word = call(c, adjusted_p, margin=bench.margin)
+    return interval_text(c.difference, sign="+"), f"{c.wins}/{c.difference.n}", f"{_p(c.p)} ({_p(adjusted_p)})", word
 
 
 def _rank_cells(rank: Rank | None) -> tuple[str, str]:
@@ -183,32 +187,32 @@ def _reaching(bench: Bench, v: Variant, arm: Arm) -> list[float]:
     return [labels_to(v.joint.labels, curve, bench.share * float(np.mean(full))) for curve in v.joint.of(arm)]
 
 
-def _label_cells(curves: Curves, own: Sequence[float], base: Sequence[float]) -> tuple[str, str]:
+def _label_cells(curves: Curves, needed: Sequence[float], base: Sequence[float]) -> tuple[str, str]:
     """The median over all seeds, those that never reach it counted as beyond the last number of labels."""
-    if not own:
+    if not needed:
         return "", ""
-    first, last, median = int(curves.labels[0]), int(curves.labels[-1]), plain.median(own)
-    reached = sum(map(math.isfinite, own))
-    if not reached:
+    first, last, median = int(curves.labels[0]), int(curves.labels[-1]), plain.median(needed)
+    reach_count = sum(map(math.isfinite, needed))
+    if not reach_count:
         return "not reached", ""
     where = f"> {last}" if median == math.inf else f"≤ {first}" if median <= first else f"{median:.0f}"
-    other = plain.median(base) if base else math.inf
-    comparable = math.isfinite(median) and math.isfinite(other) and max(median, other) > first
-    bound = "≤ " if median <= first else "≥ " if other <= first else ""
-    return f"{where} ({reached}/{len(own)})", f"{bound}{median / other:.2f}" if comparable else ""
+    base_median = plain.median(base) if base else math.inf
+    comparable = math.isfinite(median) and math.isfinite(base_median) and max(median, base_median) > first
+    bound = "≤ " if median <= first else "≥ " if base_median <= first else ""
+    return f"{where} ({reach_count}/{len(needed)})", f"{bound}{median / base_median:.2f}" if comparable else ""
 
 
-def _penalties(bench: Bench, worked: Sequence[Variant]) -> Table:
+def _penalties(bench: Bench, variants: Sequence[Variant]) -> Table:
     """How often each arm beats each other one, summed over variants."""
     title = "Pairwise penalty matrix"
-    blocks = {v.name: v.joint for v in worked if v.joint and len(v.joint.seeds) > 1}
-    every = [arm for arm in bench.names if any(arm in block.arms for block in blocks.values())]
-    found = {arm: {name for name, block in blocks.items() if arm in block.arms} for arm in every}
-    arms, where = most_complete(found)
+    blocks = {v.name: v.joint for v in variants if v.joint and len(v.joint.seeds) > 1}
+    arms_with_block = [arm for arm in bench.names if any(arm in block.arms for block in blocks.values())]
+    variants_of = {arm: {name for name, block in blocks.items() if arm in block.arms} for arm in arms_with_block}
+    arms, where = most_complete(variants_of)
     if len(arms) < 2:
         return Table(title, "No two arms share two seeds.")
-    used = [blocks[v.name] for v in worked if v.name in where]
-    total = np.sum([penalty_matrix(np.stack([block.of(arm) for arm in arms])) for block in used], axis=0)
+    joint = [blocks[v.name] for v in variants if v.name in where]
+    total = np.sum([penalty_matrix(np.stack([block.of(arm) for arm in arms])) for block in joint], axis=0)
     headers, legend = _numbered([bench.names[arm] for arm in arms])
     rows = [
         (
@@ -220,13 +224,13 @@ def _penalties(bench: Bench, worked: Sequence[Variant]) -> Table:
     rows.append(("mean of column", *(f"{x:.2f}" for x in total.sum(axis=0) / (len(arms) - 1))))
     note = (
         f"How often the arm of the row beats that of the column (paired t-test at 0.05 at each number of labels), as a "
-        f"share of the numbers of labels, summed over {counted(len(used), 'variant')}: the highest possible entry is "
-        f"{len(used)}. Last row: how often an arm is beaten, lower is better."
+        f"share of the numbers of labels, summed over {plural(len(joint), 'variant')}: the highest possible entry is "
+        f"{len(joint)}. Last row: how often an arm is beaten, lower is better."
     )
-    if dropped := [arm for arm in every if arm not in arms]:
-        note += f" Left out, not in all these variants: {bench.those(dropped)}."
-    if missing := [v.name for v in worked if v.name not in where]:
-        note += f" Variants left out, without two seeds of all these arms: {', '.join(missing)}."
+    if other_arms := [arm for arm in arms_with_block if arm not in arms]:
+        note += f" Left out, not in all these variants: {bench.listing(other_arms)}."
+    if other_variants := [v.name for v in variants if v.name not in where]:
+        note += f" Variants left out, without two seeds of all these arms: {', '.join(other_variants)}."
     return Table(title, note, ("", *headers), tuple(rows))
 
 
@@ -238,16 +242,16 @@ def _numbered(columns: Sequence[str]) -> tuple[tuple[str, ...], str]:
     return numbers, "; ".join(f"{k}: {column}" for k, column in zip(numbers, columns, strict=True))
 
 
-def _worst(bench: Bench, worked: Sequence[Variant]) -> Table | None:
+def _worst(bench: Bench, variants: Sequence[Variant]) -> Table | None:
     """Where each arm is farthest behind random."""
     rows = []
     for arm in bench.names:
-        found = {v.name: v.differences[arm] for v in worked if arm in v.differences}
-        if found:
-            worst = worst_deficit(found)
+        differences = {v.name: v.differences[arm] for v in variants if arm in v.differences}
+        if differences:
+            worst = worst_deficit(differences)
             upper = _points(worst.upper) if math.isfinite(worst.upper) else "one seed"
-            mean = _points(float(np.mean([d.mean() for d in found.values()])), "+")
-            rows.append((bench.names[arm], mean, str(len(found)), _points(worst.mean), upper, worst.where))
+            mean = _points(float(np.mean([d.mean() for d in differences.values()])), "+")
+            rows.append((bench.names[arm], mean, str(len(differences)), _points(worst.mean), upper, worst.where))
     if not rows:
         return None
     note = (
@@ -259,15 +263,15 @@ def _worst(bench: Bench, worked: Sequence[Variant]) -> Table | None:
     return Table("Worst case against random", note, headers, tuple(rows))
 
 
-def _power(bench: Bench, worked: Sequence[Variant]) -> Table | None:
-    """What the seeds of each variant could show: of the arm with the median spread, and of that with the largest."""
+def _power(bench: Bench, variants: Sequence[Variant]) -> Table | None:
+    """What the seeds of each variant could show, for the arms with the median and with the largest spread."""
     rows = []
-    for v in worked:
-        found = sorted((d for d in v.differences.values() if len(d) > 1), key=lambda d: float(d.std(ddof=1)))
-        if not found:
+    for v in variants:
+        differences = sorted((d for d in v.differences.values() if len(d) > 1), key=lambda d: float(d.std(ddof=1)))
+        if not differences:
             continue
-        pair = found[(len(found) - 1) // 2], found[-1]
-        seeds = sorted({len(d) for d in found})
+        pair = differences[(len(differences) - 1) // 2], differences[-1]
+        seeds = sorted({len(d) for d in differences})
         cells = [
             [_points(float(d.std(ddof=1))) for d in pair],
             [_points(detectable(d)) for d in pair],
@@ -286,14 +290,14 @@ def _power(bench: Bench, worked: Sequence[Variant]) -> Table | None:
     return Table("Power", note, headers, tuple(rows))
 
 
-def _classes(bench: Bench, worked: Sequence[Variant]) -> Table | None:
+def _classes(bench: Bench, variants: Sequence[Variant]) -> Table | None:
     """How much of the last labeled set is of the rarest class."""
-    columns = {v.name: shares for v in worked if v.joint and (shares := _rarest(bench, v, v.joint))}
+    columns = {v.name: shares for v in variants if v.joint and (shares := _rarest(bench, v, v.joint))}
     if not columns:
         return None
     headers, legend = _numbered([f"{name}: {rarest}" for name, (rarest, _) in columns.items()])
-    every = dict.fromkeys(name for name in (*bench.names.values(), POOL))
-    rows = [(name, *(shares.get(name, "") for _, shares in columns.values())) for name in every]
+    arm_names = dict.fromkeys(name for name in (*bench.names.values(), POOL))
+    rows = [(name, *(shares.get(name, "") for _, shares in columns.values())) for name in arm_names]
     note = (
         "Percent of the labels after the last round that are of the rarest class, mean over seeds. Rarest in the "
         "whole pool, or where full supervision was not run in the labels of all arms."
@@ -306,15 +310,15 @@ def _rarest(bench: Bench, v: Variant, joint: Curves) -> tuple[str, dict[str, str
     """The rarest class of a variant, and its percentage by name of the arm."""
     cells = {arm: [_class_shares(v.results, arm, seed) for seed in joint.seeds] for arm in joint.arms}
     full = [_class_shares(v.results, arm, seed) for arm, seed in sorted(v.results.cells) if arm.strategy == FULL]
-    known = full if any(full) else [shares for own in cells.values() for shares in own]
-    classes = sorted({name for shares in known for name in shares})
+    all_shares = full if any(full) else [shares for by_seed in cells.values() for shares in by_seed]
+    classes = sorted({name for shares in all_shares for name in shares})
     if not classes:
         return None
-    rarest = min(classes, key=lambda name: math.fsum(shares.get(name, 0.0) for shares in known))
+    rarest = min(classes, key=lambda name: math.fsum(shares.get(name, 0.0) for shares in all_shares))
     percent = {
-        bench.names[arm]: f"{100 * np.mean([shares.get(rarest, 0.0) for shares in own]):.1f}"
-        for arm, own in cells.items()
-        if all(own)
+        bench.names[arm]: f"{100 * np.mean([shares.get(rarest, 0.0) for shares in by_seed]):.1f}"
+        for arm, by_seed in cells.items()
+        if all(by_seed)
     }
     if any(full):
         percent[POOL] = f"{100 * np.mean([shares.get(rarest, 0.0) for shares in full]):.1f}"
@@ -336,7 +340,7 @@ def timing(variants: Mapping[str, Results]) -> Table:
             [x for results in variants.values() for x in results.values(metric, arm)]
             for metric in (END, "seconds/train", "seconds/query")
         ]
-        cells = [f"{_short(plain.median(own))} ({_short(max(own))})" if own else "" for own in seconds]
+        cells = [f"{_short(plain.median(values))} ({_short(max(values))})" if values else "" for values in seconds]
         rows.append((name, str(len(seconds[0])), *cells))
     note = (
         "Seconds, median (largest), over all variants, seeds and rounds, the cold start a query too; not the same on "
@@ -367,9 +371,9 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def counted(n: int, what: str) -> str:
+def plural(n: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
-    return f"{n} {what}{'s' * (n != 1)}"
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _percent(x: float) -> str:

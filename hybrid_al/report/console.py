@@ -25,10 +25,10 @@ def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", start=False, visible=False)
 
-        def show(done: int, total: int, message: str) -> None:
+        def show(step: int, total: int, message: str) -> None:
             if not bar.tasks[0].started:  # what an interrupted run had done says nothing of this one's speed
-                bar.reset(task, completed=done, total=total)
-            bar.update(task, completed=done, total=total, description=message, visible=True)
+                bar.reset(task, completed=step, total=total)
+            bar.update(task, completed=step, total=total, description=message, visible=True)
 
         yield show
 
@@ -41,20 +41,20 @@ def say_probe(metrics: dict[str, float]) -> None:
 
 def say_round(row: Round) -> None:
     """One line a round: who picked how many, and the numbers that matter."""
-    shown = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy", "/dice", "/hd95"))}
-    numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    headline = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy", "/dice", "/hd95"))}
+    numbers = ", ".join(f"{name} {value:.3f}" for name, value in headline.items())
     words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
-    numbers += "".join(f", {said} {row.metrics[k]:.3f}" for k, said in words.items() if k in row.metrics)
+    numbers += "".join(f", {label} {row.metrics[k]:.3f}" for k, label in words.items() if k in row.metrics)
     print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
 
 
 def say_enough(stopping: Stopping, rows: Sequence[Round]) -> None:
     """After which round the labels were enough, where they were."""
     if (r := stopping.enough_at(rows)) is not None:
-        said = (
+        effect = (
             "ended the loop (loop.stop.enforce)" if stopping.enforce else "loop.stop.enforce would have ended it there"
         )
-        print(f"Stopping signal: enough labels after round {r}; {said}")
+        print(f"Stopping signal: enough labels after round {r}; {effect}")
 
 
 def say_table(rows: Sequence[Round]) -> None:
@@ -62,8 +62,8 @@ def say_table(rows: Sequence[Round]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = ("test/auroc", "test/balanced_accuracy", "val/auroc", "test/dice", "test/hd95", "val/dice")
-    names = [n for n in shown if any(n in r.metrics for r in rows)]
+    metrics = ("test/auroc", "test/balanced_accuracy", "val/auroc", "test/dice", "test/hd95", "val/dice")
+    names = [n for n in metrics if any(n in r.metrics for r in rows)]
     headers = [name.replace("/", "\n").replace("balanced_accuracy", "bal. acc.") for name in names]
     table = Table("round", "strategy", "picked", "labels", *headers, "query\ns", "train\ns", box=None)
     for row in rows:

@@ -92,21 +92,21 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
     traces: list[Trace] = []
     costs = sorted(set.intersection(*(set(run.costs) for runs in groups.values() for run in runs)))
     first = [m for m in metrics if m.startswith("test/") and m.count("/") == 1]
-    choices = [Choice(m, "labels", escaped(m)) for m in metrics]
-    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), escaped(m)) for c in costs for m in first]
-    drawn = [(m, "") for m in metrics] + [(m, c) for c in costs for m in first]
-    for choice, (metric, cost) in zip(choices, drawn, strict=True):
+    choices = [Choice(m, "labels", escape(m)) for m in metrics]
+    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), escape(m)) for c in costs for m in first]
+    pairs = [(m, "") for m in metrics] + [(m, c) for c in costs for m in first]
+    for choice, (metric, cost) in zip(choices, pairs, strict=True):
         for i, (label, runs) in enumerate(groups.items()):
             curve = aggregate(runs, metric, cost)
             if curve is not None and len(curve.labels):
-                traces += _curve_traces(curve, escaped(label), choice.name, i, "labels" if not cost else "")
+                traces += _curve_traces(curve, escape(label), choice.name, i, "labels" if not cost else "")
     if not traces:
         return None
     alt = f"Learning curves of {', '.join(groups)}: test and validation metrics against the number of labels."
     return Figure("curve", tuple(traces), tuple(choices), alt, {"height": 420, "showlegend": len(groups) > 1})
 
 
-def _curve_traces(curve: Curve, label: str, metric: str, i: int, counted: str) -> list[Trace]:
+def _curve_traces(curve: Curve, label: str, metric: str, i: int, unit: str) -> list[Trace]:
     color = COLORS[i % len(COLORS)]
     x, mean, spread = curve.labels, curve.mean, curve.spread
     deviation = " ± %{customdata:.3f}" * (curve.n > 1)
@@ -121,7 +121,7 @@ def _curve_traces(curve: Curve, label: str, metric: str, i: int, counted: str) -
         "customdata": short(spread),
         "line": {"color": color, "width": 2.5},
         "marker": {"color": color, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
-        "hovertemplate": f"{label}<br>%{{x}} {counted}: %{{y:.3f}}{deviation}<extra></extra>",
+        "hovertemplate": f"{label}<br>%{{x}} {unit}: %{{y:.3f}}{deviation}<extra></extra>",
     }
     if curve.n == 1:
         return [line]
@@ -152,19 +152,19 @@ def balance_figure(run: RunView) -> Figure | None:
         return None
     order = [c for c in run.classes if c in total] + sorted(set(total) - set(run.classes))
     if len(order) > MOST_CLASSES:
-        kept = {c for c, _ in total.most_common(MOST_CLASSES - 1)}
-        order = [*(c for c in order if c in kept), "other"]
-        counts = [_fold(c, kept) for c in counts]
+        largest = {c for c, _ in total.most_common(MOST_CLASSES - 1)}
+        order = [*(c for c in order if c in largest), "other"]
+        counts = [_fold(c, largest) for c in counts]
     rounds = [f"round {r.index}" for r in run.rounds]
     traces: tuple[Trace, ...] = tuple(
         {
             "type": "bar",
-            "name": escaped(c),
+            "name": escape(c),
             "x": rounds,
             "y": [count[c] for count in counts],
             "customdata": [round(100 * count[c] / max(1, count.total())) for count in counts],
             "marker": _bar_marker(i, c),
-            "hovertemplate": f"{escaped(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
+            "hovertemplate": f"{escape(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
         }
         for i, c in enumerate(order)
     )
@@ -182,10 +182,10 @@ def _classes(run: RunView, pick: Pick) -> list[str]:
     return [label_text(answer.kind, answer.target, run.classes)]
 
 
-def _fold(count: Counter[str], kept: set[str]) -> Counter[str]:
-    folded = Counter({c: n for c, n in count.items() if c in kept})
-    folded["other"] = count.total() - folded.total()
-    return folded
+def _fold(count: Counter[str], largest: set[str]) -> Counter[str]:
+    counts = Counter({c: n for c, n in count.items() if c in largest})
+    counts["other"] = count.total() - counts.total()
+    return counts
 
 
 def _bar_marker(i: int, name: str) -> Trace:
@@ -206,8 +206,8 @@ def parts_figure(run: RunView) -> Figure | None:
             continue
         name = f"round {r.index}"
         choices.append(Choice(name, "", "value of the term"))
-        picked = np.isin(r.scores.indices, r.picked)
-        for who, rows, color in (("candidates", ~picked, NEUTRAL), ("picked", picked, ACCENT)):
+        is_pick = np.isin(r.scores.indices, r.units)
+        for who, rows, color in (("candidates", ~is_pick, NEUTRAL), ("picked", is_pick, ACCENT)):
             if rows.any():
                 traces.append(_boxes(who, {k: v[rows] for k, v in r.scores.parts.items()}, color, name))
     if not traces:
@@ -223,7 +223,7 @@ def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> 
         "type": "box",
         "name": who,
         "meta": meta,
-        "x": [escaped(p) for p in parts],
+        "x": [escape(p) for p in parts],
         **{name: short(row) for name, row in zip(names, quantiles, strict=True)},
         "line": {"color": color, "width": 1.6},
         "fillcolor": f"{color}/0.25",
@@ -231,12 +231,12 @@ def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> 
 
 
 def influence(r: RoundView) -> dict[str, float]:
-    """Mean percentile of a round's picks among its candidates, by term: 50 = it did not matter, 100 = it ruled."""
+    """Mean percentile of a round's picks among its candidates, by term: 50 = no influence, 100 = it decided alone."""
     if r.scores is None or not len(r.picks):
         return {}
-    picked = np.isin(r.scores.indices, r.picked)
+    is_pick = np.isin(r.scores.indices, r.units)
     terms = {**r.scores.parts, "score": r.scores.values}
-    return {name: float(100 * (rankdata(v)[picked].mean() - 0.5) / len(v)) for name, v in terms.items()}
+    return {name: float(100 * (rankdata(v)[is_pick].mean() - 0.5) / len(v)) for name, v in terms.items()}
 
 
 def map_figures(run: RunView) -> tuple[Figure, ...]:
@@ -271,14 +271,14 @@ def map_figures(run: RunView) -> tuple[Figure, ...]:
 def _map_rows(run: RunView, r: RoundView) -> tuple[IntArray, IntArray]:
     """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round.
 
-    Boxes that the model found are not in the record, which is of windows of a grid: none of them is shown.
+    Boxes that the model proposed are left out: the record is of the windows of a grid.
     """
     assert r.consistency is not None
     seen = r.consistency.seen > 0
-    each = len(seen) // len(run.manifest)
-    asked = [(o.index, p.unit) for o in run.rounds for p in o.picks if p.unit // each == p.index]
-    seen[[unit for o, unit in asked if o <= r.index]] = False
-    picks = np.asarray([unit for o, unit in asked if o == r.index + 1], dtype=np.int64)
+    parts = len(seen) // len(run.manifest)
+    queries = [(o.index, p.unit) for o in run.rounds for p in o.picks if p.unit // parts == p.index]
+    seen[[unit for o, unit in queries if o <= r.index]] = False
+    picks = np.asarray([unit for o, unit in queries if o == r.index + 1], dtype=np.int64)
     rows = np.setdiff1d(np.flatnonzero(seen), picks)
     return rows[:: -(-len(rows) // MOST_POINTS) or 1], picks[seen[picks]]
 
@@ -293,31 +293,31 @@ def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: Int
         "marker": {"color": NEUTRAL, "size": 5, "opacity": 0.45},
         "hoverinfo": "skip",
     }
-    picked: Trace = {
+    marks: Trace = {
         **common,
         "name": "picked next",
         "x": short(x[picks]),
         "y": short(y[picks]),
-        "text": [escaped(run.manifest.ids[i * len(run.manifest) // len(x)]) for i in picks],
+        "text": [escape(run.manifest.ids[i * len(run.manifest) // len(x)]) for i in picks],
         "marker": {"color": ACCENT, "size": 8, "line": {"color": "--card", "width": 1}},
         "hovertemplate": "%{text}<br>confidence %{x:.2f}, %{y:.2f}<extra></extra>",
     }
-    return [pool, picked] if len(picks) else [pool]
+    return [pool, marks] if len(picks) else [pool]
 
 
 def reliability_figure(run: RunView) -> Figure | None:
     """Accuracy against the largest probability, as the network says it and calibrated, one view per round and split."""
     traces: list[Trace] = []
     names: list[str] = []
-    what = "pixels" if run.drawable else "samples"
+    unit = "pixels" if run.drawable else "samples"
     for r in run.rounds[::-1]:
         for split in (s for s in ("test", "val") if s in r.reliability):
             names.append(f"round {r.index}, {split}")
-            traces.append(_reliability_trace("honest", names[-1], np.ones((3, 2)) * [0, 1], NEUTRAL, what))
+            traces.append(_reliability_trace("honest", names[-1], np.ones((3, 2)) * [0, 1], NEUTRAL, unit))
             for which, color in ((split, COLORS[0]), (f"{split}_calibrated", ACCENT)):
                 if which in r.reliability:
-                    said = "calibrated" if which != split else "as the network says"
-                    traces.append(_reliability_trace(said, names[-1], r.reliability[which], color, what))
+                    label = "calibrated" if which != split else "as the network says"
+                    traces.append(_reliability_trace(label, names[-1], r.reliability[which], color, unit))
     if not names:
         return None
     choices = tuple(Choice(name, "largest probability", "accuracy") for name in names)
@@ -325,7 +325,7 @@ def reliability_figure(run: RunView) -> Figure | None:
     return Figure("reliability", tuple(traces), choices, alt, {"height": 380})
 
 
-def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str, what: str) -> Trace:
+def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str, unit: str) -> Trace:
     count, confidence, accuracy = bins[:, bins[0] > 0] if name != "honest" else bins
     return {
         "type": "scatter",
@@ -336,7 +336,7 @@ def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str, what:
         "y": short(accuracy),
         "customdata": short(count),
         "line": {"color": color, "width": 2, "dash": "dot" if name == "honest" else "solid"},
-        "hovertemplate": f"probability %{{x:.2f}}, right %{{y:.2f}} (%{{customdata}} {what})<extra></extra>",
+        "hovertemplate": f"probability %{{x:.2f}}, right %{{y:.2f}} (%{{customdata}} {unit})<extra></extra>",
     }
 
 
@@ -361,7 +361,7 @@ def training_figure(run: RunView) -> Figure | None:
     order = sorted(
         series, key=lambda n: (n != "train/loss", n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n)
     )
-    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", escaped(n)) for n in order)
+    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", escape(n)) for n in order)
     alt = "Training curves: losses, mask rate and pseudo-label accuracy against the training step, one line per round."
     return Figure("training", tuple(traces), choices, alt, {"height": 380})
 
@@ -374,15 +374,15 @@ def _point(row: Mapping[str, object], value: float) -> tuple[object, tuple[float
 
 
 def _training_trace(name: str, round: object, points: Sequence[tuple[float, float]]) -> Trace:
-    thinned = np.asarray(points[:: -(-len(points) // MOST_STEPS)], dtype=float)
+    curve = np.asarray(points[:: -(-len(points) // MOST_STEPS)], dtype=float)
     i = round if isinstance(round, int) else 0
     return {
         "type": "scatter",
-        "mode": "lines+markers" if len(thinned) < 12 else "lines",
-        "name": f"round {round}" if isinstance(round, int) else escaped(name),
+        "mode": "lines+markers" if len(curve) < 12 else "lines",
+        "name": f"round {round}" if isinstance(round, int) else escape(name),
         "meta": name,
-        "x": short(thinned[:, 0]),
-        "y": short(thinned[:, 1]),
+        "x": short(curve[:, 0]),
+        "y": short(curve[:, 1]),
         "line": {"color": COLORS[i % len(COLORS)], "width": 2, "dash": "solid" if i < len(COLORS) else "dash"},
         "hovertemplate": "step %{x}: %{y:.4g}" if round != "rounds" else "round %{x}: %{y:.4g}",
     }
@@ -393,6 +393,6 @@ def short(values: FloatArray) -> list[float]:
     return [float(f"{v:.4g}") for v in values.tolist()]
 
 
-def escaped(value: str) -> str:
+def escape(value: str) -> str:
     """Plotly knows &lt; &gt; and &amp;, not &quot;."""
     return html.escape(value, quote=False)

@@ -1,4 +1,4 @@
-"""Pictures of the report: what was predicted and what is true drawn on an image, and images that a person picks."""
+"""Pictures of the report: prediction and truth drawn on an image, and thumbnails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MISSED, WRONG, RIGHT = (0, 220, 90), (255, 60, 200), (255, 220, 0)
 SIDE = 288  # pixels of the drawn picture at least
-DIMMED = 0.8  # of the image's light, so that outlines stand out from what is white
+BRIGHTNESS = 0.8  # of the image's light, so that outlines stand out from what is white
 TINT = 0.55
 DARK = 128  # of 255: images whose brightest percent is darker are brightened
 
@@ -34,25 +34,25 @@ class Overlay:
     note: str
 
 
-def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, predicted: LabelMap) -> bytes:
+def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, prediction: LabelMap) -> bytes:
     """JPEG of an image (S, S, C): what was missed is tinted green, what is wrong magenta, outlines of both yellow.
 
     Missed is a structure where the background was predicted, wrong any other structure than is there. Drawn on the
     enlarged image, so that an outline is thinner than a pixel of the network; the outlines of the truth alone are
-    green, those of the prediction alone magenta. Dark and pale images are stretched to the full range. Where nobody
-    knows the truth nothing is drawn.
+    green, those of the prediction alone magenta. Dark and pale images are stretched to the full range. Nothing is
+    drawn where the truth is unknown.
     """
     scale = max(1, -(-SIDE // max(truth.shape)))
     height, width = truth.shape
-    large = _image(_stretched(pixels)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
-    picture = DIMMED * np.asarray(large.convert("RGB"), dtype=np.float32)
-    shown = np.where(truth == IGNORE, IGNORE, predicted)
-    true, ours = (np.repeat(np.repeat(m, scale, axis=0), scale, axis=1) for m in (truth, shown))
-    differ = true != ours
-    for where, colour in ((differ & (ours == 0), MISSED), (differ & (ours > 0), WRONG)):
+    large = _image(_stretch(pixels)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    picture = BRIGHTNESS * np.asarray(large.convert("RGB"), dtype=np.float32)
+    visible = np.where(truth == IGNORE, IGNORE, prediction)
+    truth_map, labels = (np.repeat(np.repeat(m, scale, axis=0), scale, axis=1) for m in (truth, visible))
+    differ = truth_map != labels
+    for where, colour in ((differ & (labels == 0), MISSED), (differ & (labels > 0), WRONG)):
         picture[where] = (1 - TINT) * picture[where] + TINT * np.asarray(colour)
-    there, found = outlines(true), outlines(ours)
-    for where, colour in ((there, MISSED), (found, WRONG), (there & found, RIGHT)):
+    true_lines, predicted_lines = outlines(truth_map), outlines(labels)
+    for where, colour in ((true_lines, MISSED), (predicted_lines, WRONG), (true_lines & predicted_lines, RIGHT)):
         picture[where] = colour
     return _jpeg(Image.fromarray(picture.round().astype(np.uint8)))
 
@@ -60,7 +60,7 @@ def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, predicted: LabelMap) ->
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int = 64) -> bytes:
     """JPEG of an image (S, S, C), at most `side` pixels wide and high; a dark one is stretched to the full range."""
     dark = np.percentile(pixels, 99) < DARK
-    image = _image(_stretched(pixels) if dark else pixels)
+    image = _image(_stretch(pixels) if dark else pixels)
     image.thumbnail((side, side))
     return _jpeg(image)
 
@@ -75,15 +75,15 @@ def _jpeg(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _stretched(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _stretch(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The pixels with their percentiles 1 and 99 at 0 and 255; as they are where these are one."""
     low, high = np.percentile(pixels, (1, 99))
     if high <= low:
         return pixels
-    shown: npt.NDArray[np.uint8] = ((pixels - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
-    return shown
+    levels: npt.NDArray[np.uint8] = ((pixels - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+    return levels
 
 
 def overlays(examples: Iterable[Example], store: ImageStore, ids: Sequence[str]) -> list[Overlay]:
     """Predictions drawn on held-out images."""
-    return [Overlay(draw(store.picture(e.index), e.truth, e.predicted), ids[e.index], e.note) for e in examples]
+    return [Overlay(draw(store.picture(e.index), e.truth, e.prediction), ids[e.index], e.note) for e in examples]

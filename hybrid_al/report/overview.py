@@ -58,12 +58,12 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if leaks := manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
     lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
-    first, *others = recipe.loop.budgets
-    bought = f"{sum(recipe.loop.budgets)} labels"
+    first, *later = recipe.loop.budgets
+    spending = f"{sum(recipe.loop.budgets)} labels"
     if recipe.loop.unit != "labels":
-        bought = f"{first} labels, then {sum(others)} of {recipe.loop.unit}"
+        spending = f"{first} labels, then {sum(later)} of {recipe.loop.unit}"
     answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
-    lines.append(f"  {len(recipe.loop.budgets)} rounds, {bought}: {recipe.loop.budgets}")
+    lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
     lines.append(f"  answers by {recipe.oracle.name}{answers}")
     lines.append(
         f"  disk about {_disk(project, store, encoder) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB"
@@ -73,11 +73,11 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
 
 
 def _stacks(dataset: Dataset) -> str:
-    """What a stack of slices is, and in how many volumes it must repeat more than the ends."""
+    """How slices are stacked, and how many volumes are shorter than a stack."""
     slices, stack = Counter(dataset.manifest.paths), dataset.stack
     short = sum(n < stack for n in slices.values())
-    said = f"  each slice is seen with {stack // 2} before and {stack // 2} behind it; at the ends the last is repeated"
-    return f"{said}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else said
+    text = f"  each slice is seen with {stack // 2} before and {stack // 2} behind it; at the ends the last is repeated"
+    return f"{text}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else text
 
 
 def _disk(project: Project, store: ImageStore, encoder: Encoder) -> float:
@@ -97,7 +97,7 @@ def _memory(store: ImageStore) -> float:
     return 1.5 + 1e-9 * 512 * store.size**2 * 64 * 4
 
 
-def draw_views(project: Project, store: ImageStore, out: Path, *, shown: int = 8) -> None:
+def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> None:
     """A PNG sheet: a column an image; rows plain, then two views of each kind."""
     import torch
     from PIL import Image
@@ -106,7 +106,7 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, shown: int = 8
     from ..models.checkpoint import seeded
 
     pool = project.dataset.manifest.indices("pool")
-    picks = np.sort(derive(project.recipe.seed, "view-sheet").choice(pool, min(shown, len(pool)), replace=False))
+    picks = np.sort(derive(project.recipe.seed, "view-sheet").choice(pool, min(count, len(pool)), replace=False))
     images, generator = store.batch(picks), seeded(project.recipe.seed)
     policies = [getattr(project.views(), kind) for kind in VIEW_KINDS for _ in range(2)]
     rows = [images, *(policy(images, generator) for policy in policies)]
@@ -136,21 +136,21 @@ def standing(run: RunDir) -> list[str]:
     stopping = Stopping(**recipe["loop"].get("stop", {}))
     if stopping.enforce and stopping.enough(rounds):
         return [*lines, "  finished: the stopping signal says that these labels are enough (loop.stop)"]
-    asked = run.query_ids(len(rounds))
-    if asked is None:
-        pretrained = (run.path / "stage0" / "probe.json").is_file()
-        step = f"the query of round {len(rounds)}" if pretrained else "stage 0"
+    ids = run.query_ids(len(rounds))
+    if ids is None:
+        has_stage0 = (run.path / "stage0" / "probe.json").is_file()
+        step = f"the query of round {len(rounds)}" if has_stage0 else "stage 0"
         return [*lines, f"  next: {step}; go on with: hybrid-al run"]
-    answered = set()
+    answers = set()
     for file in sorted((run.round_path(len(rounds)) / "answers").glob("*.csv")):
-        with file.open(newline="", encoding="utf-8") as answers:
-            answered |= {row["id"] for row in csv.DictReader(answers)}
-    asked = tuple(dict.fromkeys(asked))  # several parts of an image are one answer
-    waiting = sum(i not in answered for i in asked)
+        with file.open(newline="", encoding="utf-8") as lines_of_file:
+            answers |= {row["id"] for row in csv.DictReader(lines_of_file)}
+    ids = tuple(dict.fromkeys(ids))  # several parts of an image are one answer
+    waiting = sum(i not in answers for i in ids)
     people = not component(ORACLES, "oracle", *named(recipe["oracle"])).holds_truth
     if waiting and people:
         query = run.round_path(len(rounds)) / "query.csv"
-        return [*lines, f"  waits for {waiting} of {len(asked)} labels in {query}: hybrid-al labels {run.path} FILE"]
+        return [*lines, f"  waits for {waiting} of {len(ids)} labels in {query}: hybrid-al labels {run.path} FILE"]
     return [*lines, f"  next: the training of round {len(rounds)}; go on with: hybrid-al run"]
 
 
@@ -184,7 +184,7 @@ def _project(run: Path) -> Project | None:
     from ..recipe import parse
 
     if layout_of(RunDir(run).facts()) != LAYOUT:
-        return None  # its recipe is in other words
+        return None  # its recipe has other keys
     recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text()), run / "recipe.yaml")
     if not recipe.report.images:
         return None
@@ -196,7 +196,7 @@ def _project(run: Path) -> Project | None:
 
 
 def _overlays(project: Project) -> list[Overlay]:
-    """What the last model says of some held-out images, where that can be drawn."""
+    """Predictions of the last model drawn on held-out images; none where the task cannot draw them."""
     rounds = project.run.rounds()
     if not project.task.drawable or not rounds:
         return []

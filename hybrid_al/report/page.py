@@ -82,13 +82,13 @@ def write_report(
     """
     if not runs:
         raise InputError("report", "at least one run", "none")
-    for name, given in (("thumbnail functions", thumbnails), ("lists of overlays", overlays)):
-        if given and len(given) != len(runs):
-            raise InputError("report", f"{len(runs)} {name}, one per run", str(len(given)))
+    for name, items in (("thumbnail functions", thumbnails), ("lists of overlays", overlays)):
+        if items and len(items) != len(runs):
+            raise InputError("report", f"{len(runs)} {name}, one per run", str(len(items)))
     groups = group_runs(runs)
     images = dict(zip(map(id, runs), thumbnails, strict=False))
-    drawn = dict(zip(map(id, runs), overlays, strict=False))
-    details = [_detail(m[0], images.get(id(m[0])), drawn.get(id(m[0]), ())) for m in groups.values()]
+    pictures = dict(zip(map(id, runs), overlays, strict=False))
+    details = [_detail(m[0], images.get(id(m[0])), pictures.get(id(m[0]), ())) for m in groups.values()]
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "curve.csv", curve_csv(runs))
     write_atomic(out / "index.html", _render(groups, details))
@@ -100,14 +100,14 @@ def group_runs(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
     by_method: dict[str, list[RunView]] = {}
     for run in runs:
         by_method.setdefault(run.method, []).append(run)
-    ordered = [sorted(members, key=lambda r: r.seed) for members in by_method.values()]
-    facets = [(m[0].name, m[0].strategy, m[0].component("train"), m[0].component("learner")) for m in ordered]
+    methods = [sorted(members, key=lambda r: r.seed) for members in by_method.values()]
+    facets = [(m[0].name, m[0].strategy, m[0].component("train"), m[0].component("learner")) for m in methods]
     differ = [k for k in range(4) if len({f[k] for f in facets}) > 1] or [0]
     labels = [" · ".join(f[k] for k in differ if f[k]) for f in facets]
     twice = {label for label in labels if labels.count(label) > 1}
     return {
         f"{label} #{i + 1}" if label in twice else label: members
-        for i, (label, members) in enumerate(zip(labels, ordered, strict=True))
+        for i, (label, members) in enumerate(zip(labels, methods, strict=True))
     }
 
 
@@ -118,12 +118,12 @@ def curve_csv(runs: Sequence[RunView]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["name", "strategy", "objective", "learner", "seed", "round", "labels", "cost", *metrics])
     for run in runs:
-        what = [run.name, run.strategy, run.component("train"), run.component("learner"), run.seed]
-        for r in run.done:
+        facts = [run.name, run.strategy, run.component("train"), run.component("learner"), run.seed]
+        for r in run.committed:
             assert r.round is not None
             cost = run.labels.as_of(r.index).spent
             values = [r.metrics.get(m, "") for m in metrics]
-            writer.writerow([*what, r.index, r.round.labeled, f"{cost:g}", *values])
+            writer.writerow([*facts, r.index, r.round.labeled, f"{cost:g}", *values])
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What the report knows of a run: a frozen value, read from the run directory and from nothing else."""
+"""What the report shows of a run: a frozen value, read from the run directory alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOT_THE_METHOD = ("seed", "track", "report")
 
 @dataclass(frozen=True)
 class Pick:
-    """One picked sample: its position, id and rank, and what is known of it; label None = not answered yet.
+    """A picked sample; label None = not answered yet.
 
     unit  the number of what was asked about: of the sample, or of a part of it
     """
@@ -46,7 +46,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class RoundView:
-    """One round; `round` is None while it waits for labels or trains; reliability (3, bins) as in `oracle.Measured`."""
+    """A round; `round` is None while it waits for labels or trains; reliability (3, bins) as in `holdout.Measured`."""
 
     index: int
     round: Round | None
@@ -61,7 +61,7 @@ class RoundView:
         return self.round.metrics if self.round else {}
 
     @property
-    def picked(self) -> IntArray:
+    def units(self) -> IntArray:
         """Units of the picks (K,): their positions, or those of parts of images."""
         return np.asarray([p.unit for p in self.picks], dtype=np.int64)
 
@@ -95,7 +95,7 @@ class RunView:
     def read(cls, run_dir: Path) -> RunView:
         """The run in `run_dir` as it stands; error where a file is missing or is not what it should be."""
         disk = RunDir(run_dir)
-        facts, manifest, done = disk.facts(), disk.manifest(), disk.rounds()
+        facts, manifest, commits = disk.facts(), disk.manifest(), disk.rounds()
         recipe = yaml.safe_load((run_dir / "recipe.yaml").read_text())
         if not isinstance(recipe, dict):
             raise InputError(run_dir / "recipe.yaml", "a mapping", type(recipe).__name__)
@@ -104,7 +104,7 @@ class RunView:
         rounds: list[RoundView] = []
         while (folder := disk.round_path(len(rounds))).joinpath("query.csv").is_file():
             r = len(rounds)
-            rounds.append(_round(folder, r, done[r] if r < len(done) else None, manifest, labels, classes))
+            rounds.append(_round(folder, r, commits[r] if r < len(commits) else None, manifest, labels, classes))
         return cls(
             name=str(facts["name"]),
             seed=int(str(facts["seed"])),
@@ -130,18 +130,18 @@ class RunView:
 
     @property
     def method(self) -> str:
-        """Same for runs that differ in nothing but the seed: these are averaged."""
+        """The recipe as text without what may differ between seeds; runs with equal text are averaged."""
         return json.dumps({k: v for k, v in self.recipe.items() if k not in _NOT_THE_METHOD}, sort_keys=True)
 
     @property
-    def done(self) -> tuple[RoundView, ...]:
+    def committed(self) -> tuple[RoundView, ...]:
         """The committed rounds."""
         return tuple(r for r in self.rounds if r.round)
 
     @property
     def labeled(self) -> int:
         """Labels that the committed rounds have: samples, or parts of images where those were asked about."""
-        return self.done[-1].round.labeled if self.done and self.done[-1].round else 0
+        return self.committed[-1].round.labeled if self.committed and self.committed[-1].round else 0
 
     @property
     def enough_at(self) -> int | None:
@@ -156,9 +156,9 @@ class RunView:
 
     @property
     def costs(self) -> tuple[str, ...]:
-        """Names of what the labels cost, in the units in which every committed round says it."""
-        said = [{n for n in r.metrics if n.startswith("cost/")} for r in self.done]
-        return tuple(sorted(set.intersection(*said))) if said else ()
+        """Names of the costs that every committed round has."""
+        names = [{n for n in r.metrics if n.startswith("cost/")} for r in self.committed]
+        return tuple(sorted(set.intersection(*names))) if names else ()
 
     def curve(self, metric: str, cost: str = "") -> tuple[FloatArray, FloatArray]:
         """Labels (R,), or their cost by its name, and metric (R,) of the committed rounds that have it."""
@@ -201,7 +201,7 @@ def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
 
 
 def _round(
-    folder: Path, index: int, done: Round | None, manifest: Manifest, labels: LabelStore, classes: tuple[str, ...]
+    folder: Path, index: int, commit: Round | None, manifest: Manifest, labels: LabelStore, classes: tuple[str, ...]
 ) -> RoundView:
     with folder.joinpath("query.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -218,11 +218,11 @@ def _round(
     consistency = folder / "consistency.npz"
     return RoundView(
         index=index,
-        round=done,
+        round=commit,
         picks=tuple(picks),
         scores=_scores(folder / "scores.npz"),
-        consistency=Consistency.load(consistency) if done and consistency.is_file() else None,
-        reliability=_arrays(folder / "reliability.npz") if done else {},
+        consistency=Consistency.load(consistency) if commit and consistency.is_file() else None,
+        reliability=_arrays(folder / "reliability.npz") if commit else {},
     )
 
 

@@ -30,7 +30,7 @@ LABELS = "labels"  # what budgets are of in every task
 
 @dataclass(frozen=True)
 class Setting:
-    """What a recipe chose beside the task, as far as tasks differ in it; no data is there yet.
+    """The choices of a recipe beside the task that tasks depend on; no data is read yet.
 
     learner      its name, and its settings
     objective    its name; `train` are all settings of the training, those of the objective among them
@@ -69,7 +69,7 @@ class Setting:
 
     @property
     def answer(self) -> str | None:
-        """What an answer looks like, where the recipe says it."""
+        """The kind of an answer, where the recipe names one."""
         return self.oracle[1].answer
 
     @property
@@ -104,7 +104,7 @@ class Task(Protocol):
 
     @property
     def strata(self) -> bool:
-        """Whether a sample has one class, by which a baseline of a bench may balance its picks."""
+        """Whether a sample has one class, so that a bench may have the class-stratified baseline."""
         ...
 
     @property
@@ -114,16 +114,16 @@ class Task(Protocol):
 
     @property
     def regional(self) -> bool:
-        """Whether a query asks about parts of images."""
+        """Whether a query asks about regions of images."""
         ...
 
     @property
     def drawable(self) -> bool:
-        """Whether what is predicted of a sample can be drawn on it (`OpenTask.examples`)."""
+        """Whether a prediction can be drawn on its image (`OpenTask.examples`)."""
         ...
 
     def check(self, setting: Setting) -> None:
-        """Refuse what the task has not. No data is read."""
+        """Refuse settings that do not fit the task; no data is read."""
         ...
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
@@ -131,7 +131,7 @@ class Task(Protocol):
         ...
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
-        """Refuse `<split>/<metric>` where the split has not the labels that it takes."""
+        """Refuse `<split>/<metric>` where the split lacks the labels for it."""
         ...
 
     def answered(self, dataset: Dataset) -> BoolArray:
@@ -139,15 +139,15 @@ class Task(Protocol):
         ...
 
     def objectives(self, setting: Setting) -> tuple[Mapping[str, type[Any]], Schedule]:
-        """The objectives that there are, by name, and the schedule that a recipe starts from."""
+        """The objectives of the task by name, and its default schedule."""
         ...
 
     def inbox(self, setting: Setting, dataset: Dataset) -> dict[str, object]:
-        """What takes answers of people in (`oracles.INBOXES`): its name and settings, as a run directory keeps them."""
+        """The inbox for answers of people (`oracles.INBOXES`): name and settings, as a run directory keeps them."""
         ...
 
     def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
-        """What the loop asks of the task, and who answers. Errors: too few classes, no truth to simulate with."""
+        """The task with its data, and the oracle. Errors: too few classes, no truth to simulate with."""
         ...
 
     def learner(
@@ -163,15 +163,15 @@ class Task(Protocol):
         ...
 
     def learner_code(self, setting: Setting) -> str:
-        """The module of the learner, for what benches note of their code."""
+        """The module of the learner, for the code digest of a bench."""
         ...
 
     def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
-        """What `check` says of the task beside what it says of all; a line each."""
+        """The lines that `hybrid-al check` adds for the task."""
         ...
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
-        """Train so many steps on noise of the shape of the data: how long that takes is what a bench wants to know."""
+        """Train for `steps` on noise of the data's shape; a bench times it."""
         ...
 
 

@@ -87,8 +87,8 @@ class Classification:
         task: OpenTask,
     ) -> Learner:
         """See `Task.learner`."""
-        made: Learner = setting.learner[1].build(base, objective, schedule)
-        return made
+        learner: Learner = setting.learner[1].build(base, objective, schedule)
+        return learner
 
     def learner_code(self, setting: Setting) -> str:
         """See `Task.learner_code`."""
@@ -105,7 +105,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What `oracles` ask of the task."""
+    """The task as oracles see it."""
 
     materials: Materials
 
@@ -147,6 +147,6 @@ def rehearse(
 
 
 def refuse_answer(setting: Setting) -> None:
-    """Refuse answers of another look in a task whose answers look one way."""
+    """Refuse `oracle.answer` in a task whose answers are names of classes."""
     if setting.answer is not None:
         raise InputError("oracle.answer", "nothing: answers are names of classes in this task", setting.answer)

@@ -1,4 +1,4 @@
-"""What a query of segmentation asks about: from the region of a recipe to the parts of the pool's images."""
+"""What a query of segmentation asks about: from `task.region` to the regions of the pool's images."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .base import Materials
 if TYPE_CHECKING:
     from ..data.stores.images import ImageStore
 
-IMAGE = "image"  # the region that is no part
+IMAGE = "image"  # the region that is the whole image
 
 
 def region_of(spec: Spec) -> Unit | BoxUnit:
-    """How images are taken apart: as they are, or as the model finds it."""
+    """The regions of images: fixed ones, or boxes that the model proposes."""
     regions: dict[str, type[Unit | BoxUnit]] = {**UNITS, **BOXES}
     return component(regions, "task.region", *named(spec))
 
 
 def check(spec: Spec, reduction: Spec, size: int) -> None:
-    """Refuse parts that images of `size` pixels have not, and reductions of which parts have none."""
-    region, (name, _), (reduced, _) = region_of(spec), named(spec), named(reduction)
-    if name != IMAGE and reduced != "mean":
-        raise InputError("task.reduction", "mean, where parts of images are asked about", reduced)
+    """Refuse regions that images of `size` pixels cannot hold, and reductions that regions do not have."""
+    region, (name, _), (reducer, _) = region_of(spec), named(spec), named(reduction)
+    if name != IMAGE and reducer != "mean":
+        raise InputError("task.reduction", "mean, where regions of images are asked about", reducer)
     if isinstance(region, Superpixels):
         check_skimage("task.region")
     side = region.side if isinstance(region, Windows) else region.largest if isinstance(region, BoxUnit) else 1
@@ -48,13 +48,13 @@ def check(spec: Spec, reduction: Spec, size: int) -> None:
 
 
 def check_skimage(where: str) -> None:
-    """Refuse what scikit-image makes, where it is not there."""
+    """Refuse what needs scikit-image where that is not installed."""
     if importlib.util.find_spec("skimage") is None:
         raise InputError(where, "scikit-image (pip install hybrid-al[superpixels])", "none")
 
 
 def in_words(spec: Spec, size: int) -> str:
-    """What is asked about, of images of `size` pixels."""
+    """What a query asks about, in words; images have `size` pixels a side."""
     region, (name, _) = region_of(spec), named(spec)
     if isinstance(region, Superpixels):
         return f"superpixels, about {region.count} an image"
@@ -73,7 +73,7 @@ def in_words(spec: Spec, size: int) -> str:
 
 
 def parts_of(spec: Spec, materials: Materials, sizes: IntArray) -> Parts | None:
-    """The parts of the pool's images of own sizes (N, 2), as the network sees them; None where images are no parts."""
+    """The regions of the pool's images, of own sizes (N, 2), as the network sees them; None for whole images."""
     region, store = region_of(spec), materials.store
     if named(spec)[0] == IMAGE:
         return None
@@ -87,19 +87,19 @@ def _cut(region: Unit, manifest: Manifest, sizes: IntArray, store: ImageStore, c
     pool = manifest.indices("pool")
 
     def read(i: int) -> LabelMap:
-        shown = inside(sizes[i : i + 1], store.size)[0]
-        parts = region.parts(store.picture(i), shown)
+        visible = inside(sizes[i : i + 1], store.size)[0]
+        parts = region.parts(store.picture(i), visible)
         if parts.max() >= MOST_PARTS:
             raise InputError("task.region", f"at most {MOST_PARTS} parts an image", str(int(parts.max()) + 1))
-        return np.where(shown, parts, IGNORE).astype(np.uint8)
+        return np.where(visible, parts, IGNORE).astype(np.uint8)
 
     keys = [f"{store.keys[i]} {sizes[i]} {region}" for i in pool.tolist()]
     names = [f"parts of {manifest.ids[i]}" for i in pool.tolist()]
     maps = MaskStore.build(pool, read, keys, names, size=store.size, cache=cache)
-    found = np.zeros((len(manifest), int(np.flatnonzero(maps.pixels[:IGNORE])[-1]) + 1), dtype=np.int64)
+    pixels = np.zeros((len(manifest), int(np.flatnonzero(maps.pixels[:IGNORE])[-1]) + 1), dtype=np.int64)
     for i, parts in zip(pool.tolist(), maps.maps, strict=True):
-        found[i] = np.bincount(parts.ravel(), minlength=IGNORE + 1)[: found.shape[1]]
-    return Regions(maps.batch, found)
+        pixels[i] = np.bincount(parts.ravel(), minlength=IGNORE + 1)[: pixels.shape[1]]
+    return Regions(maps.batch, pixels)
 
 
 def _frames(sizes: IntArray, size: int) -> IntArray:

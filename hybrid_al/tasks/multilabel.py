@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..train import Schedule
 
 OBJECTIVES = ("supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch")
-"""Those whose formula for two classes is the one for a label: threshold, sharpening and distance know no class."""
+"""Objectives that can take a label as two classes: threshold, sharpening and distance do not depend on the class."""
 
 SCORES = (
     scores.least_confidence,
@@ -45,10 +45,10 @@ SCORES = (
     scores.vote_entropy,
     scores.mean_std,
 )
-"""Each is taken of every label, a question of two classes; a sample's is the mean over its labels."""
+"""Scores that take a label as two classes; the score of a sample is the mean over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
-EXPECTED = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
+LABEL_SOURCES = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
 
 
 @dataclass(frozen=True)
@@ -78,25 +78,25 @@ class Multilabel:
             try_strategy(key, name, strategy, task="a multilabel task", scores=BY_NAME, views=True, answer=answer)
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
-        """See `Task.check_data`: samples must have labels of their own."""
+        """See `Task.check_data`: samples must have several labels."""
         labels_of(dataset)
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
-        """See `Task.check_metric`: some samples have the label (any, or the one that is named), some have it not."""
+        """See `Task.check_metric`: some samples must have the named label, or any label, and some not."""
         labels = labels_of(dataset)[split_of(name, dataset.manifest)]
         mixed = (labels == 0).any(axis=0) & (labels == 1).any(axis=0)
         by_name = dict(zip(dataset.classes, mixed.tolist(), strict=True))
-        _, _, of = name.partition("/")[2].partition("/")
-        if of and of not in by_name:
-            raise UnknownName(where, of, by_name)
-        if not (by_name[of] if of else any(by_name.values())):
-            expected = f"a metric of a split where some have {'the' if of else 'a'} label and some have it not"
+        _, _, label = name.partition("/")[2].partition("/")
+        if label and label not in by_name:
+            raise UnknownName(where, label, by_name)
+        if not (by_name[label] if label else any(by_name.values())):
+            expected = f"a metric of a split where some have {'the' if label else 'a'} label and some have it not"
             raise InputError(where, expected, name)
 
     def answered(self, dataset: Dataset) -> BoolArray:
         """See `Task.answered`: all labels of a sample."""
-        whole: BoolArray = np.logical_and.reduce(labels_of(dataset) >= 0, axis=1)
-        return whole
+        complete: BoolArray = np.logical_and.reduce(labels_of(dataset) >= 0, axis=1)
+        return complete
 
     def objectives(self, setting: Setting) -> tuple[Mapping[str, type[Objective]], Schedule]:
         """See `Task.objectives`."""
@@ -134,9 +134,9 @@ class Multilabel:
         schedule: Schedule,
         task: OpenTask,
     ) -> Learner:
-        """See `Task.learner`: that of classification, over L questions of two classes."""
-        made: Learner = setting.learner[1].build(replace(base, multilabel=True), objective, schedule)
-        return made
+        """See `Task.learner`: that of classification, with L labels of two classes each."""
+        learner: Learner = setting.learner[1].build(replace(base, multilabel=True), objective, schedule)
+        return learner
 
     def learner_code(self, setting: Setting) -> str:
         """See `Task.learner_code`."""
@@ -153,7 +153,7 @@ class Multilabel:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What `oracles` ask of the task."""
+    """The task as oracles see it."""
 
     materials: Materials
 
@@ -181,14 +181,14 @@ class _Answers:
 def labels_of(dataset: Dataset) -> IntArray:
     """The labels (N, L) of a dataset, which must have some."""
     if dataset.labels is None:
-        raise InputError("data", EXPECTED, "one class a sample" if dataset.masks is None else "masks")
+        raise InputError("data", LABEL_SOURCES, "one class a sample" if dataset.masks is None else "masks")
     return dataset.labels
 
 
 def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scorer:
-    """The mean over the labels of a score of each: of their entropies the binary entropy of the sample.
+    """Scores of samples, each the mean over its labels of the score of the label.
 
-    The mean, so that no label is worth more than another; a sum would say the same, as all samples have L labels.
+    A sum would rank alike, as all samples have L labels.
     """
 
     def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
@@ -198,7 +198,7 @@ def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scor
 
 
 def _check_names(classes: Sequence[str]) -> None:
-    """Refuse labels that a person cannot name in a list."""
+    """Refuse names of labels that a list of them in a file cannot hold."""
     for name in classes:
         if BETWEEN in name or name in (NONE, SKIP) or name != name.strip():
             expected = f"labels without {BETWEEN}, none named {NONE} or {SKIP} (worklist)"

@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 TOP_UP_LIMIT = 50_000
 MASK = "mask"  # the answer of an oracle that is not weakened
-WHERE = "masks (csv and nifti: columns.mask, folder: masks, phantom: masks=true)"
+MASK_SOURCES = "masks (csv and nifti: columns.mask, folder: masks, phantom: masks=true)"
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
     "record.within": "all",
     "prior": 0,
 }
-"""Settings of a training that segmentation has not yet or that speak of a sample's one class: what they must be."""
+"""Training settings that segmentation lacks or that assume one class a sample, with the value they must have."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Segmentation:
         from ..models.segmenter import check_network
 
         (network, _), (learner, settings) = named(self.network), setting.learner
-        self.reduced  # noqa: B018  (an unknown one is refused)
+        self.reducer  # noqa: B018  (an unknown one is refused)
         check_network(network)
         if not isinstance(settings, Finetune):
             raise InputError("learner", "finetune, which trains the whole network, in segmentation", learner)
@@ -105,7 +105,7 @@ class Segmentation:
         if answer not in ANSWERS:
             raise UnknownName("oracle.answer", answer, ANSWERS)
         if self.regional and answer != MASK:
-            raise InputError("oracle.answer", f"{MASK}, where parts of images are asked about", answer)
+            raise InputError("oracle.answer", f"{MASK}, where regions of images are asked about", answer)
         if answer == "scribbles" and setting.simulated:
             mask_regions.check_skimage("oracle.answer")
 
@@ -121,7 +121,7 @@ class Segmentation:
         return "hybrid_al.learners.segment"
 
     @property
-    def reduced(self) -> Reduction:
+    def reducer(self) -> Reduction:
         """How scores of pixels become that of an image."""
         from ..scores.pixels import REDUCTIONS
 
@@ -130,9 +130,9 @@ class Segmentation:
     # -- with data, nothing decoded -----------------------------------------------------------------------------------
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
-        """See `Task.check_data`: masks, and an encoder that fits the network. Where people answer no mask need be."""
+        """See `Task.check_data`: masks where the oracle is simulated, and an encoder that fits the network."""
         if setting.simulated and not masks_of(dataset).known.any():
-            raise InputError("data", WHERE, "none")
+            raise InputError("data", MASK_SOURCES, "none")
         masks_of(dataset)
         self._blank(setting, dataset)
 
@@ -151,10 +151,10 @@ class Segmentation:
         return inbox.spec_of(_inbox(setting, dataset))
 
     def _blank(self, setting: Setting, dataset: Dataset) -> Segmenter:
-        """The network with random weights everywhere, before stage 0 was run."""
-        return self.made(setting, setting.blank(setting.channels_of(dataset)), len(dataset.classes), seed=0)
+        """The network with random weights, before stage 0."""
+        return self.build(setting, setting.blank(setting.channels_of(dataset)), len(dataset.classes), seed=0)
 
-    def made(self, setting: Setting, encoder: Encoder, classes: int, *, seed: int) -> Segmenter:
+    def build(self, setting: Setting, encoder: Encoder, classes: int, *, seed: int) -> Segmenter:
         """The untrained network of a round around a copy of the encoder."""
         from ..models.segmenter import Setting as Option
         from ..models.segmenter import build_segmenter
@@ -173,7 +173,7 @@ class Segmentation:
         )
 
     def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
-        """See `Task.summary`: the network, the padding inside of it, the masks, the shares of the classes."""
+        """See `Task.summary`: the network and its padding, the masks, the shares of the classes."""
         from ..models.segmenter import padded_size
 
         store, network, size = mask_store(setting, dataset, cache), self._blank(setting, dataset), setting.image_size
@@ -182,10 +182,10 @@ class Segmentation:
         lines = [f"  network {named(self.network)[0]}, {weights:.1f} M weights; score of an image: {score}"]
         if self.regional:
             lines.append(f"  asks about {mask_regions.in_words(self.region, size)}")
-        padded = padded_size(network, size)
-        if padded != size:
-            inside = f"padded to {padded} px inside the network (stride {network.stride}), its answers cut back"
-            lines.append(f"  images of {size} px are {inside}")
+        inner_size = padded_size(network, size)
+        if inner_size != size:
+            note = f"padded to {inner_size} px inside the network (stride {network.stride}), its answers cut back"
+            lines.append(f"  images of {size} px are {note}")
         total = int(store.pixels[: len(dataset.classes)].sum())
         shares = [f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes) if total]
         count = f"  {int(masks_of(dataset).known.sum())} of {len(dataset.manifest)} samples have a mask"
@@ -198,7 +198,7 @@ class Segmentation:
 
         encoder, classes = setting.blank(setting.channels_of(dataset)), len(dataset.classes)
         network = network_or_committee(
-            lambda s: self.made(setting, encoder, classes, seed=s), objective.networks, seed=0
+            lambda s: self.build(setting, encoder, classes, seed=s), objective.networks, seed=0
         )
         rehearse_masks(network, setting.shape_of(dataset), objective, schedule, steps=steps)
 
@@ -220,7 +220,7 @@ class Segmentation:
 
         task = OpenTask(
             holdout,
-            _whole(setting, materials.pool, masks) if parts is None else parts,
+            _whole_images(setting, materials.pool, masks) if parts is None else parts,
             _spending(setting),
             scoring=_scorer,
             answers=pixel_answers,
@@ -249,11 +249,11 @@ class Segmentation:
         sizes, dataset = masks_of(materials.dataset).sizes, materials.dataset
         reads_record = any("consistency" in strategy.needs for key, _, strategy in setting.strategies if key == "query")
         return SegmentLearner(
-            lambda seed: self.made(setting, base.encoder, base.classes, seed=seed).to(base.device),
+            lambda seed: self.build(setting, base.encoder, base.classes, seed=seed).to(base.device),
             MaskInputs(base.store, pixel_views(base.views), sizes, base.device, recordable),
             objective,
             schedule,
-            self.reduced,
+            self.reducer,
             classes=base.classes,
             pool=base.pool,
             n=len(base.store),
@@ -267,7 +267,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What `oracles` ask of the task."""
+    """The task as oracles see it."""
 
     setting: Setting
     materials: Materials
@@ -292,7 +292,7 @@ class _Answers:
         return MaskHoldout(dataset.manifest, dataset.classes, masks.known, truth, spacing)
 
     def simulated(self) -> Oracle:
-        """See `Answers.simulated`: the masks of the pool, less than them, or parts of them."""
+        """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""
         masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
         answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
         answerable[self.materials.pool] = masks.known[self.materials.pool]
@@ -314,14 +314,14 @@ class _Answers:
 
 
 def masks_of(dataset: Dataset) -> Masks:
-    """What is known of the masks of a dataset, which must have a place for them."""
+    """The masks of a dataset, which must have a place for them."""
     if dataset.masks is None:
-        raise InputError("data", WHERE, "none")
+        raise InputError("data", MASK_SOURCES, "none")
     return dataset.masks
 
 
 def mask_store(setting: Setting, dataset: Dataset, cache: Path) -> MaskStore:
-    """The label maps of all samples that have one; every class is in them, where there are any."""
+    """The label maps of all samples that have one; a class that no map has is an error."""
     masks = masks_of(dataset)
     rows = np.flatnonzero(masks.known)
     store = MaskStore.build(
@@ -338,7 +338,7 @@ def mask_store(setting: Setting, dataset: Dataset, cache: Path) -> MaskStore:
 
 
 def answer_of(setting: Setting) -> str:
-    """What an answer looks like; masks where the recipe does not say."""
+    """The kind of an answer; masks where the recipe names none."""
     return MASK if setting.answer is None else setting.answer
 
 
@@ -351,7 +351,7 @@ def _inbox(setting: Setting, dataset: Dataset) -> inbox.Masks | inbox.Boxes:
 
 
 def _check_record(params: Mapping[str, object]) -> None:
-    """Refuse settings of a training that segmentation has not."""
+    """Refuse training settings of `NOT_OF_PIXELS`."""
     record = params.get("record", {})
     all_params = {**params, **({f"record.{k}": v for k, v in record.items()} if isinstance(record, Mapping) else {})}
     for key, only in NOT_OF_PIXELS.items():
@@ -375,8 +375,8 @@ def _spending(setting: Setting) -> Spending:
     return CostBudgets(setting.unit, setting.budgets, sized=answer_of(setting) == MASK)
 
 
-def _whole(setting: Setting, pool: IntArray, masks: Masks) -> Whole:
-    """Whole images as what is asked about, with the pixels that a mask of each has."""
+def _whole_images(setting: Setting, pool: IntArray, masks: Masks) -> Whole:
+    """Whole images as regions, with the pixels of each one's mask where budgets count what answers cost."""
     if setting.unit == LABELS or answer_of(setting) != MASK:
         return Whole(pool)
     boxes = [fitted(height, width, setting.image_size) for height, width in masks.sizes.tolist()]

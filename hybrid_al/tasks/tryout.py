@@ -1,4 +1,4 @@
-"""Before any data is read: whether a strategy can choose where samples have scores, but no class of their own."""
+"""A check before any data is read: can a strategy pick where samples have scores, but no class of their own."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def try_strategy(
     views: bool,
     answer: Annotation,
 ) -> None:
-    """Let it choose on a small synthetic state: what asks for classes of samples or their probabilities says so now.
+    """Let a strategy pick on a small synthetic state, which refuses to give classes of samples or their probabilities.
 
     scores   names of the functions of `scores` that the task has for a sample
-    vectors  those that are a vector of each, of a square number of entries
-    views    whether it has them of several views
-    answer   what a label looks like: its kind and target
+    vectors  names of those that give a sample a vector, whose length is a square
+    views    whether the task has scores of several views
+    answer   an example of an annotation: its kind and target
     """
 
-    def refused(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+    def refuse(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
         raise InputError(f"{key} ({name})", "a strategy that scores samples or reads no predictions", "another one")
 
-    def scorer(score: str, indices: IntArray, samples: int, asked: int) -> FloatArray:
-        if (asked > 1 and not views) or score not in {*scores, *vectors}:
+    def scorer(score: str, indices: IntArray, samples: int, view_count: int) -> FloatArray:
+        if (view_count > 1 and not views) or score not in {*scores, *vectors}:
             expected = f"{'' if views else 'one view and '}a score among {', '.join(scores)}"
-            came = f"{asked} views" if asked > 1 and not views else score
+            came = f"{view_count} views" if view_count > 1 and not views else score
             raise InputError(f"{key} ({name})", expected, came)
         values = np.linspace(0, 1, len(indices))
         return np.linspace(values, 1 - values, 4, axis=1) if score in vectors else values
@@ -50,15 +50,15 @@ def try_strategy(
     if beyond:
         raise InputError(f"{key} ({name})", f"a strategy that {task} can feed", f"it needs {sorted(beyond)[0]}")
     state = make_state(labeled=0 if key == "cold_start" else 6)
-    given = tuple(replace(a, kind=answer.kind, target=answer.target) for a in state.labels.annotations)
-    state = replace(restrict(state, strategy.needs), labels=LabelStore(state.labels.n, given))
-    state = replace(state, predictor=refused, scorer=scorer)
+    annotations = tuple(replace(a, kind=answer.kind, target=answer.target) for a in state.labels.annotations)
+    state = replace(restrict(state, strategy.needs), labels=LabelStore(state.labels.n, annotations))
+    state = replace(state, predictor=refuse, scorer=scorer)
     try:
         strategy.select(state, 3, np.random.default_rng(0))
     except InputError as error:
-        said = str(error)
+        message = str(error)
         raise (
             error
-            if said.startswith(f"{key} ({name})")
-            else InputError(f"{key} ({name})", f"a strategy for {task}", said)
+            if message.startswith(f"{key} ({name})")
+            else InputError(f"{key} ({name})", f"a strategy for {task}", message)
         ) from None

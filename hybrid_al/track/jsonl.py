@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from .base import Value
 
-WHERE = ("time", "stage", "round", "step")
+COLUMNS = ("time", "stage", "round", "step")
 
 
 class JsonlTracker:
@@ -29,9 +29,9 @@ class JsonlTracker:
         self, values: Mapping[str, Value], *, stage: str, round: int | None = None, step: int | None = None
     ) -> None:
         """One line; nan and infinities become null. Error where a value is named like a column."""
-        taken = sorted(set(values) & set(WHERE))
-        if taken:
-            raise InputError(self._path, f"metric names other than {', '.join(WHERE)}", taken[0])
+        clashes = sorted(set(values) & set(COLUMNS))
+        if clashes:
+            raise InputError(self._path, f"metric names other than {', '.join(COLUMNS)}", clashes[0])
         row: dict[str, object] = {"time": time.time(), "stage": stage, "round": round, "step": step}
         row |= {name: _plain(value) for name, value in values.items()}
         self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
@@ -62,8 +62,8 @@ def lines(path: Path) -> list[dict[str, object]]:
     """All whole lines as they were written, oldest first."""
     if not path.exists():
         return []
-    found = (_parse(line) for line in path.read_bytes().splitlines())
-    return [line for line in found if line is not None]
+    rows = (_parse(line) for line in path.read_bytes().splitlines())
+    return [line for line in rows if line is not None]
 
 
 def _parse(line: bytes) -> dict[str, object] | None:
@@ -71,7 +71,7 @@ def _parse(line: bytes) -> dict[str, object] | None:
         row = json.loads(line)
     except ValueError:  # torn: a JSON object cut short is never a JSON value
         return None
-    return row if isinstance(row, dict) and set(WHERE) <= set(row) else None
+    return row if isinstance(row, dict) and set(COLUMNS) <= set(row) else None
 
 
 def _is_torn(path: Path) -> bool:

@@ -31,8 +31,8 @@ def track_round(
     """
     values: dict[str, float] = {"query/seconds": row.seconds["query"]}
     if shares:
-        given = Counter(labels.current[i].target for i in samples.tolist())
-        values |= {f"picks/share/{name}": given[c] / len(samples) for c, name in enumerate(classes)}
+        counts = Counter(labels.current[i].target for i in samples.tolist())
+        values |= {f"picks/share/{name}": counts[c] / len(samples) for c, name in enumerate(classes)}
     tracker.log(values, stage="query", round=row.index)
     tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
     curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}

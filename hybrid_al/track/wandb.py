@@ -67,9 +67,9 @@ class WandbTracker:
     ) -> None:
         self._log_images = log_images
         self._axis = _TrainAxis()
-        logged = jsonl.lines(run_dir / "metrics.jsonl")
-        self._step = len(logged)
-        for line in logged:
+        lines = jsonl.lines(run_dir / "metrics.jsonl")
+        self._step = len(lines)
+        for line in lines:
             if line["stage"] == "train":
                 self._axis.at(line["round"], line["step"])
         config = {**shareable(recipe), "digest": digest}
@@ -108,12 +108,12 @@ class WandbTracker:
         import wandb
         from PIL import Image
 
-        shown = [
+        images = [
             wandb.Image(Image.open(io.BytesIO(jpeg)), caption=caption)
             for jpeg, caption in zip(jpegs, captions, strict=True)
         ]
         # no line in metrics.jsonl, so no step of its own: the images join the numbers that are logged next
-        self._run.log({key: shown}, step=self._step, commit=False)
+        self._run.log({key: images}, step=self._step, commit=False)
 
     def close(self) -> None:
         """Write out what is pending and end the run."""
@@ -166,14 +166,14 @@ def log_bench(
         shutil.rmtree(old)
     about = {"name": name, "job_type": "bench", "config": {"name": name, "digest": digest}}
     limits = [(*point[:4], *(end if np.isfinite(end) else None for end in point[4:])) for point in curves]
-    found: list[BenchTable] = [("curves", ("variant", "arm", "labels", "mean", "low", "high"), limits)]
-    found += [(f"tables/{_slug(title)}", headers, rows) for title, headers, rows in tables]
+    contents: list[BenchTable] = [("curves", ("variant", "arm", "labels", "mean", "low", "high"), limits)]
+    contents += [(f"tables/{_slug(title)}", headers, rows) for title, headers, rows in tables]
     with _init(folder, id, about, mode=mode, project=project) as run:
-        shown: dict[str, object] = {}
-        for key, headers, rows in found:
-            unique = f"{key}-{len(shown)}" if key in shown else key
-            shown[unique] = _table(run, unique, headers, rows)
-        run.summary.update({**{key: value for key, value in summary.items() if np.isfinite(value)}, **shown})
+        wandb_tables: dict[str, object] = {}
+        for key, headers, rows in contents:
+            unique = f"{key}-{len(wandb_tables)}" if key in wandb_tables else key
+            wandb_tables[unique] = _table(run, unique, headers, rows)
+        run.summary.update({**{key: value for key, value in summary.items() if np.isfinite(value)}, **wandb_tables})
 
 
 def _table(run: wandb.Run, key: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> wandb.Table:

@@ -31,7 +31,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def opened(name: str, run: Path) -> Tracker:
     recipe = parse(recipe_of("classification", track={name: {}}))
     (settings,) = trackers_of(recipe)
-    return settings.open(run, recipe.resolved(), "0" * 64)
+    return settings.open(run, recipe.plain(), "0" * 64)
 
 
 def say(tracker: Tracker, round: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_al.bench import provenance, results
 from hybrid_al.bench.grid import load_grid
-from hybrid_al.bench.publish import worked_out
+from hybrid_al.bench.publish import result_tables
 from hybrid_al.bench.runner import Paths, settings
 from hybrid_al.bench.tables import markdown, timing
 
@@ -29,7 +29,7 @@ def block(name: str) -> str:
 def test_the_tables_are_those_of_the_csvs(recipe: Path) -> None:
     grid, paths = load_grid(recipe), Paths(BENCHMARKS / recipe.stem, Path("unused"))
     found = {variant: results.read(paths.csv(variant)) for variant in grid.variants}
-    assert block(grid.own.name) == markdown([*worked_out(grid, paths, found), timing(found)])
+    assert block(grid.bench_recipe.name) == markdown([*result_tables(grid, paths, found), timing(found)])
 
 
 @pytest.mark.parametrize("recipe", REPORTED, ids=lambda path: path.stem)

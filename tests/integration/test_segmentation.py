@@ -106,12 +106,12 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
         assert set(archive.files) == {"val", "test"} and archive["test"][0].sum() == N_TEST * 16 * 16
     answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
     given = [np.asarray(Image.open(a)) for a in answers]  # in their own size, which is that of the network
-    counted: dict[str, Callable[[Any], Any]] = {
+    counts: dict[str, Callable[[Any], Any]] = {
         "clicks": clicks,
         "boundary": lambda labels: scores.outlines(labels).sum(),
         "foreground": np.count_nonzero,
     }
-    for name, count in counted.items():
+    for name, count in counts.items():
         assert rows[-1].metrics[f"cost/{name}"] == sum(count(g) for g in given) > 0
     assert len(answers) == 5
     assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)

@@ -73,7 +73,7 @@ def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monk
     assert any(name.startswith("test/auroc/") for name in metrics)
     record = Consistency.load(whole / "rounds" / "000" / "consistency.npz")
     pool = RunView.read(whole).manifest.indices("pool")
-    asked = RunView.read(whole).rounds[0].picked
+    asked = RunView.read(whole).rounds[0].units
     assert (record.seen[np.setdiff1d(pool, asked)] >= 2).all() and record.divergence.max() > 0
     page = (whole / "report" / "index.html").read_text()
     assert "average_precision" in page and "granular" in page and "Reliability" in page
@@ -298,6 +298,6 @@ def test_a_bench_counts_the_labels_that_are_there(tmp_path: Path) -> None:
         found = {r.metric: r.value for r in rows if r.round == (0 if arm.strategy == "full" else 1)}
         assert {"test/auroc", "test/balanced_accuracy", "test/ece", END} <= found.keys()
         if arm.strategy == "full":
-            counted = [found[f"labels/{name}"] for name in labels.classes]
-            assert counted == labels.labels[pool].sum(axis=0).tolist()
+            counts = [found[f"labels/{name}"] for name in labels.classes]
+            assert counts == labels.labels[pool].sum(axis=0).tolist()
     assert "Class balance" in (tmp_path / "work" / "tiny" / "tables.md").read_text()

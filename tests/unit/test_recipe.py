@@ -9,13 +9,13 @@ import yaml
 
 from hybrid_al.assemble import open_project
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.recipe import load, parse, shipped
+from hybrid_al.recipe import load, parse, shipped_recipes
 from pretrain import stage0
 
 
 def test_every_shipped_recipe_is_valid_and_says_its_command() -> None:
-    assert {"quickstart", "chest_xray", "blood_smear", "dermoscopy"} <= set(shipped())
-    for name, text in shipped().items():
+    assert {"quickstart", "chest_xray", "blood_smear", "dermoscopy"} <= set(shipped_recipes())
+    for name, text in shipped_recipes().items():
         recipe = load(name)
         assert recipe.name.replace("-", "_") == name
         verb = "bench" if recipe.bench.strategies != ("random",) else "run"
@@ -35,7 +35,7 @@ def test_overrides_are_yaml_and_reach_into_short_forms(tmp_path: Path) -> None:
 
 def test_a_resolved_recipe_is_the_same_recipe() -> None:
     recipe = load("quickstart", ["seed=5"])
-    assert parse(yaml.safe_load(yaml.safe_dump(recipe.resolved()))) == recipe
+    assert parse(yaml.safe_load(yaml.safe_dump(recipe.plain()))) == recipe
 
 
 def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_run() -> None:
@@ -151,17 +151,17 @@ def test_an_empty_recipe_and_one_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_options_of_an_encoder_make_another_run_and_their_absence_leaves_old_runs_as_they_are() -> None:
-    assert "options" not in parse({"name": "x"}).resolved()["encoder"]
+    assert "options" not in parse({"name": "x"}).plain()["encoder"]
     options = {"patch_size": 4, "global_pool": "avg", "qkv_bias": False}
     other = parse({"name": "x", "encoder": {"options": options}})
-    assert other.resolved()["encoder"]["options"] == options
+    assert other.plain()["encoder"]["options"] == options
     assert other.identity() != parse({"name": "x"}).identity()
-    assert parse(other.resolved()) == other
+    assert parse(other.plain()) == other
 
 
 def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> None:
     plain = parse({"name": "x"})
-    assert "calibration" not in plain.identity() and "calibration" not in plain.resolved()
+    assert "calibration" not in plain.identity() and "calibration" not in plain.plain()
     asked = parse({"name": "x", "calibration": {"fit": "cross", "method": "dirichlet", "queries": True}})
     assert asked.identity()["calibration"] == {"fit": "cross", "method": "dirichlet", "folds": 5, "queries": True}
     stopping = parse({"name": "x", "loop": {"stop": {"enforce": True, "gain": 0.01}}})
@@ -174,7 +174,7 @@ def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> 
 def test_a_stack_of_slices_makes_another_run() -> None:
     plain, three = (parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 3}))
     assert three.identity() != plain.identity() and three.identity()["data"]["stack"] == 3
-    assert parse(three.resolved()) == three
+    assert parse(three.plain()) == three
 
 
 def test_a_mapping_is_a_recipe_and_stays_as_it_was() -> None:

@@ -297,7 +297,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch() -> None:
     message = f"training step 2: the loss is nan at learning rate {rate:.2e}; labeled 1, 4; unlabeled "
     assert str(error.value).startswith(message) and str(error.value).endswith(" and 8 more")
     assert len(set(error.value.unlabeled)) == 16
-    text = str(error.value.named([f"img-{i}" for i in range(N)]))
+    text = str(error.value.with_ids([f"img-{i}" for i in range(N)]))
     assert "; labeled img-1, img-4; unlabeled img-" in text
     assert np.array_equal(probs(broken), before)  # the last good state is kept
 

@@ -16,11 +16,11 @@ from hybrid_al.bench.statistics import (
     Comparison,
     Interval,
     call,
+    compare,
     detectable,
     holm,
     interval,
     labels_to,
-    paired,
     penalty_matrix,
     ranks,
     seeds_needed,
@@ -98,7 +98,7 @@ def test_interval_of_equal_values_has_no_width(n: int) -> None:
 
 def test_interval_of_values_equal_up_to_rounding() -> None:
     x = np.linspace(0.7, 0.9, 20)
-    found = paired(x + 0.1, x).difference  # differences 0.1 +- 1e-17
+    found = compare(x + 0.1, x).difference  # differences 0.1 +- 1e-17
     assert (found.low, found.high) == pytest.approx((0.1, 0.1), abs=1e-12)
 
 
@@ -170,7 +170,7 @@ def test_upper_bound_is_one_sided() -> None:
     ],
 )
 def test_sign_flip_by_hand(d: list[float], p: float) -> None:
-    found = paired([0.5 + x for x in d], [0.5] * len(d))
+    found = compare([0.5 + x for x in d], [0.5] * len(d))
     assert found.p == pytest.approx(p)
 
 
@@ -178,7 +178,7 @@ def test_sign_flip_by_hand(d: list[float], p: float) -> None:
 def test_sign_flip_against_every_pattern_and_scipy(n: int) -> None:
     rng = np.random.default_rng(n)
     a, b = rng.normal(0.4, size=n), rng.normal(size=n).round(1)
-    found = paired(a, b)
+    found = compare(a, b)
     scipys = stats.permutation_test((a - b,), np.mean, permutation_type="samples", n_resamples=2**n)
     assert found.p == pytest.approx(flips(a - b))
     assert found.p == pytest.approx(float(scipys.pvalue))
@@ -187,17 +187,17 @@ def test_sign_flip_against_every_pattern_and_scipy(n: int) -> None:
 def test_sign_flip_of_many_seeds_is_drawn_and_never_zero() -> None:
     n = bench.EXACT_SEEDS + 1
     d = np.random.default_rng(0).normal(0.3, size=n)
-    found = paired(d, np.zeros(n))
+    found = compare(d, np.zeros(n))
     drawn = np.random.default_rng(1).choice([-1.0, 1.0], size=(100_000, n)) @ d
     assert found.p == pytest.approx(np.mean(np.abs(drawn) >= d.sum()), abs=0.01)
-    assert 0 < found.p == paired(d, np.zeros(n)).p
-    assert paired(np.ones(n), np.zeros(n)).p == pytest.approx(2 / 10_000)
-    assert paired(np.ones(n - 1), np.zeros(n - 1)).p == 2.0 ** (2 - n)
+    assert 0 < found.p == compare(d, np.zeros(n)).p
+    assert compare(np.ones(n), np.zeros(n)).p == pytest.approx(2 / 10_000)
+    assert compare(np.ones(n - 1), np.zeros(n - 1)).p == 2.0 ** (2 - n)
 
 
 def test_paired_counts_and_turns_round() -> None:
     a, b = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.8, 0.8, 0.8, 0.4])
-    found, other = paired(a, b), paired(b, a)
+    found, other = compare(a, b), compare(b, a)
     assert (found.wins, found.losses) == (2, 1) == (other.losses, other.wins)
     assert found.difference.mean == pytest.approx(0.05) == -other.difference.mean
     assert found.p == other.p
@@ -221,7 +221,7 @@ def test_false_calls_stay_within_the_level() -> None:
     rng, trials, least, adjusted = np.random.default_rng(0), 1500, [], []
     for _ in range(trials):
         base, arms = rng.normal(size=7), rng.normal(size=(3, 7))
-        p = [paired(arm, base).p for arm in arms]
+        p = [compare(arm, base).p for arm in arms]
         least.append(min(p))
         adjusted.append(holm(p).min())
     assert np.mean(np.array(least) < 0.05) > 0.08
@@ -229,7 +229,7 @@ def test_false_calls_stay_within_the_level() -> None:
 
 
 def compare_all(arms: FloatArray, base: FloatArray, margin: float) -> list[str]:
-    found = [paired(arm, base) for arm in arms]
+    found = [compare(arm, base) for arm in arms]
     adjusted = holm([comparison.p for comparison in found])
     return [call(comparison, float(p), margin=margin) for comparison, p in zip(found, adjusted, strict=True)]
 
@@ -243,7 +243,7 @@ def test_planted_calls_are_found() -> None:
     arms = seeds + noise + np.array([0.02, -0.02, 0.0, 0.012, 0.003])[:, None]
     assert compare_all(arms, seeds, margin=0.005) == ["better", "worse", "tie", "undecided", "tie"]
     assert stats.ttest_ind(arms[0], seeds).pvalue > 0.5
-    assert paired(arms[4], seeds).p < 0.005  # surely there, and surely too small to matter
+    assert compare(arms[4], seeds).p < 0.005  # surely there, and surely too small to matter
     assert compare_all(arms, seeds, margin=0.0)[4] == "better"
 
 
@@ -447,15 +447,15 @@ TWO = [0.1, 0.2]
         (lambda: interval(TWO, level=1.0), "interval: expected a level"),
         (lambda: interval(TWO, level=0.0), "interval: expected a level"),
         (lambda: upper_bound(TWO, level=0.5), "upper_bound: expected a level"),
-        (lambda: paired(TWO, [0.1]), "paired: expected as many seeds in both arms, got 2 and 1"),
-        (lambda: paired(NAN, NAN), "paired: expected finite"),
-        (lambda: paired([], []), "paired: .*empty"),
+        (lambda: compare(TWO, [0.1]), "compare: expected as many seeds in both arms, got 2 and 1"),
+        (lambda: compare(NAN, NAN), "compare: expected finite"),
+        (lambda: compare([], []), "compare: .*empty"),
         (lambda: holm([]), "holm: .*empty"),
         (lambda: holm([0.1, 1.1]), "holm: expected p values"),
         (lambda: holm([-0.1, 0.1]), "holm: expected p values"),
-        (lambda: call(paired(TWO, TWO), 1.0, margin=-0.1), "call: expected a margin"),
-        (lambda: call(paired(TWO, TWO), 1.0, margin=math.nan), "call: expected a margin"),
-        (lambda: call(paired(TWO, TWO), 1.5, margin=0.1), "call: expected a p"),
+        (lambda: call(compare(TWO, TWO), 1.0, margin=-0.1), "call: expected a margin"),
+        (lambda: call(compare(TWO, TWO), 1.0, margin=math.nan), "call: expected a margin"),
+        (lambda: call(compare(TWO, TWO), 1.5, margin=0.1), "call: expected a p"),
         (lambda: penalty_matrix(np.zeros((2, 3))), "penalty_matrix: .*K, S, R"),
         (lambda: penalty_matrix(np.zeros((2, 0, 3))), "penalty_matrix: .*empty"),
         (lambda: penalty_matrix(np.full((2, 3, 1), np.inf)), "penalty_matrix: expected finite values, got inf"),

@@ -211,7 +211,7 @@ def test_wrong_sections_are_named_before_anything_is_read(tmp_path: Path) -> Non
 
 
 def test_old_recipes_stay_the_runs_that_they_are() -> None:
-    assert "embeddings" not in parse(PLAIN_RECIPE).identity() and "embeddings" not in parse(PLAIN_RECIPE).resolved()
+    assert "embeddings" not in parse(PLAIN_RECIPE).identity() and "embeddings" not in parse(PLAIN_RECIPE).plain()
     section = {"sets": {"vit": VIT}, "use": ["plain", "vit"], "whiten": 8}
     recipe = parse({**PLAIN_RECIPE, "embeddings": section})
-    assert parse(recipe.resolved()) == recipe and recipe.identity()["embeddings"]["whiten"] == 8
+    assert parse(recipe.plain()) == recipe and recipe.identity()["embeddings"]["whiten"] == 8

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.report.overlay import DIMMED, MISSED, RIGHT, SIDE, TINT, WRONG, draw, thumbnail
+from hybrid_al.report.overlay import BRIGHTNESS, MISSED, RIGHT, SIDE, TINT, WRONG, draw, thumbnail
 
 
 def drawn(pixels: np.ndarray, truth: LabelMap, ours: LabelMap) -> np.ndarray:
@@ -20,7 +20,7 @@ def test_a_dark_image_is_stretched() -> None:
     pixels = np.linspace(4, 20, 32 * 32).reshape(32, 32, 1).round().astype(np.uint8)
     nothing = np.zeros((32, 32), dtype=np.uint8)
     picture = drawn(pixels, nothing, nothing)
-    assert picture[-8:].min() > DIMMED * 235 and picture[:4].max() < 15
+    assert picture[-8:].min() > BRIGHTNESS * 235 and picture[:4].max() < 15
 
 
 def test_what_is_missed_wrong_and_right_has_its_colour() -> None:
@@ -31,7 +31,7 @@ def test_what_is_missed_wrong_and_right_has_its_colour() -> None:
     picture = drawn(np.full((32, 16, 3), 90, dtype=np.uint8), truth, ours)
     scale = SIDE // 32
     assert picture.shape == (SIDE, SIDE // 2, 3)
-    plain = DIMMED * np.full(3, 90)
+    plain = BRIGHTNESS * np.full(3, 90)
     tinted = {colour: (1 - TINT) * plain + TINT * np.asarray(colour) for colour in (MISSED, WRONG)}
     middles = [picture[scale * (6 * row + 2) + 4, scale * 8] for row in range(5)]
     expected = [plain, tinted[MISSED], tinted[WRONG], tinted[WRONG], plain]

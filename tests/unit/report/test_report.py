@@ -190,7 +190,7 @@ def test_seeds_are_averaged_and_methods_compared(tmp_path: Path) -> None:
         "typiclust+random": [0, 1],
     }
     curve = figures.aggregate(groups["typiclust+hybrid"], "test/auroc")
-    values = [[r.metrics["test/auroc"] for r in run.done] for run in runs[:2]]
+    values = [[r.metrics["test/auroc"] for r in run.committed] for run in runs[:2]]
     assert curve is not None
     assert curve.labels.tolist() == [19, 38, 57, 96]
     np.testing.assert_allclose(curve.mean, np.mean(values, axis=0))
@@ -229,7 +229,7 @@ def test_curve_csv(tmp_path: Path) -> None:
     assert {(r["name"], r["strategy"], r["objective"], r["learner"], r["seed"]) for r in rows} == {
         ("chest-xray", "typiclust+hybrid", "fixmatch", "finetune", "4")
     }
-    assert [float(r["test/auroc"]) for r in rows] == [r.metrics["test/auroc"] for r in run.done]
+    assert [float(r["test/auroc"]) for r in rows] == [r.metrics["test/auroc"] for r in run.committed]
     _write([run], tmp_path / "report")
     assert (tmp_path / "report" / "curve.csv").read_text() == curve_csv([run])
 
@@ -267,7 +267,7 @@ def test_many_classes_are_folded(tmp_path: Path) -> None:
 def test_influence_is_the_percentile_of_the_picks(tmp_path: Path) -> None:
     r = _view(tmp_path / "run").rounds[1]
     assert r.scores is not None
-    share = [np.mean(r.scores.values < v) for v in r.scores.values[np.isin(r.scores.indices, r.picked)]]
+    share = [np.mean(r.scores.values < v) for v in r.scores.values[np.isin(r.scores.indices, r.units)]]
     assert figures.influence(r)["score"] == pytest.approx(100 * (np.mean(share) + 0.5 / len(r.scores.values)))
 
 
