@@ -21,7 +21,7 @@ Who = TypeVar("Who")
 
 @dataclass(frozen=True)
 class Bench:
-    """What all tables of a page share: metric, names of the arms, margin of a tie, and the share that counts as reached."""
+    """What all tables share: metric, names of the arms, margin of a tie, and the share that counts as reached."""
 
     metric: str
     names: Mapping[Arm, str]

@@ -69,8 +69,8 @@ def test_scores_count(name: str) -> None:
     """Of many draws those of large scores are asked more often than those of small ones."""
     state, maker = make_state(300), build_batch({"name": name})
     values = scores_of(len(state.candidates))["random"]
-    asked = [values[picks_of(maker, state, values, 9, seed)].mean() for seed in range(30)]
-    assert np.mean(asked) > values.mean()
+    means = [values[picks_of(maker, state, values, 9, seed)].mean() for seed in range(30)]
+    assert np.mean(means) > values.mean()
 
 
 @makers

@@ -52,7 +52,7 @@ MEMBERS = [(where, name) for where, registry in REGISTRIES.items() for name in r
 members = pytest.mark.parametrize(("where", "name"), MEMBERS)
 
 
-def refused(build: Callable[[], object], place: str) -> InputError:
+def error_of(build: Callable[[], object], place: str) -> InputError:
     with pytest.raises(InputError) as caught:
         build()
     assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
@@ -63,16 +63,16 @@ def refused(build: Callable[[], object], place: str) -> InputError:
 @members
 def test_built_by_name_it_is_what_is_built_by_hand(where: str, name: str) -> None:
     kind: Any = REGISTRIES[where][name]
-    made = component(REGISTRIES[where], where, name, {})
-    assert made == kind() and type(made) is kind
-    assert kind.__dataclass_params__.frozen and dataclasses.replace(made) == made
-    defaults = {f.name: getattr(made, f.name) for f in dataclasses.fields(kind)}
-    assert component(REGISTRIES[where], where, name, defaults) == made
+    instance = component(REGISTRIES[where], where, name, {})
+    assert instance == kind() and type(instance) is kind
+    assert kind.__dataclass_params__.frozen and dataclasses.replace(instance) == instance
+    defaults = {f.name: getattr(instance, f.name) for f in dataclasses.fields(kind)}
+    assert component(REGISTRIES[where], where, name, defaults) == instance
 
 
 @members
 def test_an_unknown_key_is_named_with_those_there_are(where: str, name: str) -> None:
-    error = refused(lambda: component(REGISTRIES[where], where, name, {"nokey": 1}), f"{where} ({name})")
+    error = error_of(lambda: component(REGISTRIES[where], where, name, {"nokey": 1}), f"{where} ({name})")
     assert isinstance(error, UnknownName) and all(
         f.name in str(error) for f in dataclasses.fields(REGISTRIES[where][name])
     )
@@ -83,23 +83,23 @@ def test_what_is_no_value_is_refused_by_hand_and_by_recipe(where: str, name: str
     kind: Any = REGISTRIES[where][name]
     for field in dataclasses.fields(kind):
         for wrong in (math.nan, math.inf, -math.inf, "much", object()):
-            refused(partial(kind, **{field.name: wrong}), f"{kind.__name__}.{field.name}")
-            refused(partial(component, REGISTRIES[where], where, name, {field.name: wrong}), f"{where}.{field.name}")
+            error_of(partial(kind, **{field.name: wrong}), f"{kind.__name__}.{field.name}")
+            error_of(partial(component, REGISTRIES[where], where, name, {field.name: wrong}), f"{where}.{field.name}")
 
 
 @members
 def test_a_number_out_of_its_range_is_refused_with_the_range(where: str, name: str) -> None:
     """Of every number: none may be negative, or so large that nothing could compute with it."""
     kind: Any = REGISTRIES[where][name]
-    hints, made = get_type_hints(kind), kind()
+    hints, instance = get_type_hints(kind), kind()
     for field in (f.name for f in dataclasses.fields(kind)):
         if not {int, float} & {hints[field], *_members(hints[field])}:
-            assert isinstance(getattr(made, field), bool) or not isinstance(getattr(made, field), int | float)
+            assert isinstance(getattr(instance, field), bool) or not isinstance(getattr(instance, field), int | float)
             continue
         for wrong in (-1, 10**400):
-            error = refused(partial(kind, **{field: wrong}), f"{kind.__name__}.{field}")
+            error = error_of(partial(kind, **{field: wrong}), f"{kind.__name__}.{field}")
             assert any(word in str(error) for word in ("or more", "above 0", "to", "at most"))
-            refused(partial(component, REGISTRIES[where], where, name, {field: wrong}), f"{where}.{field}")
+            error_of(partial(component, REGISTRIES[where], where, name, {field: wrong}), f"{where}.{field}")
 
 
 def _members(hint: object) -> tuple[object, ...]:
@@ -110,8 +110,8 @@ def _members(hint: object) -> tuple[object, ...]:
 @pytest.mark.parametrize("where", REGISTRIES)
 def test_each_takes_a_class_from_outside(where: str) -> None:
     name, settings = OUTSIDE[where]
-    made: Any = component(REGISTRIES[where], where, f"{HERE}:{name}", settings)
-    assert type(made).__name__ == name and settings.items() <= dataclasses.asdict(made).items()
+    instance: Any = component(REGISTRIES[where], where, f"{HERE}:{name}", settings)
+    assert type(instance).__name__ == name and settings.items() <= dataclasses.asdict(instance).items()
 
 
 @pytest.mark.parametrize("where", REGISTRIES)
@@ -127,12 +127,12 @@ def test_each_takes_a_class_from_outside(where: str) -> None:
     ],
 )
 def test_names_of_nothing_are_refused(where: str, name: str, words: str) -> None:
-    assert words in str(refused(lambda: component(REGISTRIES[where], where, name, {}), f"{where}.name"))
+    assert words in str(error_of(lambda: component(REGISTRIES[where], where, name, {}), f"{where}.name"))
 
 
 def test_the_import_rules_name_every_method_of_stage_0() -> None:
     """The modules beside them are shared, so the rule is a list."""
     rules = configparser.ConfigParser()
     rules.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
-    listed = rules["importlinter:contract:methods"]["modules"].split()
-    assert sorted(listed) == sorted({kind.__module__ for kind in METHODS.values()})
+    modules = rules["importlinter:contract:methods"]["modules"].split()
+    assert sorted(modules) == sorted({kind.__module__ for kind in METHODS.values()})

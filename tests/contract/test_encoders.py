@@ -27,7 +27,7 @@ SIZE = 32
 encoders = pytest.mark.parametrize("name", OPTIONS)
 
 
-def made(
+def make(
     name: str, *, channels: int = 1, seed: int = 0, weights: Path | None = None, size: int | None = None
 ) -> Encoder:
     return build_encoder(
@@ -43,7 +43,7 @@ def images(channels: int = 1, size: int = SIZE) -> Tensor:
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_an_image_gives_one_finite_vector(name: str, channels: int) -> None:
     with unchanged_random_state():
-        encoder = made(name, channels=channels)
+        encoder = make(name, channels=channels)
     assert not encoder.training
     with torch.no_grad():
         vectors = encoder(images(channels))
@@ -58,25 +58,25 @@ def test_an_image_gives_one_finite_vector(name: str, channels: int) -> None:
 @encoders
 def test_the_seed_alone_decides_its_weights(name: str) -> None:
     torch.manual_seed(5)
-    first = digest_of(made(name, seed=3))
+    first = digest_of(make(name, seed=3))
     torch.manual_seed(6)
-    assert digest_of(made(name, seed=3)) == first != digest_of(made(name, seed=4))
+    assert digest_of(make(name, seed=3)) == first != digest_of(make(name, seed=4))
 
 
 @encoders
 def test_saved_and_loaded_it_is_the_same(name: str, tmp_path: Path) -> None:
-    encoder, file = made(name, seed=3), tmp_path / "encoder.safetensors"
+    encoder, file = make(name, seed=3), tmp_path / "encoder.safetensors"
     save_weights(file, encoder.state_dict())
-    loaded = made(name, seed=8, weights=file)
-    assert digest_of(loaded) == digest_of(encoder)
+    copy = make(name, seed=8, weights=file)
+    assert digest_of(copy) == digest_of(encoder)
     with torch.no_grad():
-        assert torch.equal(loaded(images()), encoder(images()))
+        assert torch.equal(copy(images()), encoder(images()))
 
 
 @encoders
 def test_images_of_another_size_are_scaled_where_it_is_said(name: str) -> None:
-    encoder = made(name, size=48)
-    assert digest_of(encoder) != digest_of(made(name))
+    encoder = make(name, size=48)
+    assert digest_of(encoder) != digest_of(make(name))
     with torch.no_grad():
         assert encoder(images()).shape == encoder(images(size=48)).shape
 
@@ -109,11 +109,11 @@ def test_what_one_from_outside_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"encoder\.weights: expected null or a file"):
         build_encoder(OUTSIDE, channels=1, image_size=SIZE, seed=0, weights=PRETRAINED)
     file = tmp_path / "other.safetensors"
-    save_weights(file, made("test_resnet").state_dict())
+    save_weights(file, make("test_resnet").state_dict())
     with pytest.raises(InputError, match="the 4 tensors of Encoder"):
-        made(OUTSIDE, weights=file)
+        make(OUTSIDE, weights=file)
     with pytest.raises(InputError, match=r"encoder\.name: expected a network of timm, in segmentation"):
-        build_segmenter("unet", made(OUTSIDE), encoder_name=OUTSIDE, classes=2, image_size=SIZE, seed=0)
+        build_segmenter("unet", make(OUTSIDE), encoder_name=OUTSIDE, classes=2, image_size=SIZE, seed=0)
 
 
 @pytest.mark.parametrize("network", [*NETWORKS, f"{HERE}:network"])
@@ -139,17 +139,17 @@ def test_networks_of_segmentation(network: str, size: int) -> None:
     with unchanged_random_state():
         first, other = build(1), build(2)
     assert digest_of(build(1)) == digest_of(first) != digest_of(other)
-    shown = torch.from_numpy(derive(0, "images").random((2, 1, size, size))).float()
+    images = torch.from_numpy(derive(0, "images").random((2, 1, size, size))).float()
     with torch.no_grad():
-        logits = first(shown)
+        logits = first(images)
         assert logits.shape == (2, 3, size, size) and torch.isfinite(logits).all()
         other.load_state_dict(first.state_dict())
-        assert torch.equal(other(shown), logits) and torch.equal(first(shown), logits)
+        assert torch.equal(other(images), logits) and torch.equal(first(images), logits)
     assert padded_size(first, size) >= size  # type: ignore[arg-type]
 
 
 def test_networks_of_nothing_are_refused() -> None:
-    encoder = made("test_resnet")
+    encoder = make("test_resnet")
     for network, words in (("unnet", "did you mean 'unet'"), (f"{HERE}:nothing", "an importable package")):
         with pytest.raises(InputError, match=rf"task\.network\.name: .*{words}"):
             build_segmenter(network, encoder, encoder_name="test_resnet", classes=2, image_size=SIZE, seed=0)

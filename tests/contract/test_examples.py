@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.stem: path for path in sorted((ROOT / "docs" / "examples").glob("*.py"))}
 FAST = ("pick", "own_sklearn")
 IN_README = ("own_sklearn", "own_torch")
-PRINTED = {
+OUTPUT = {
     "pick": "strategy badge: expected probs (N, C) and features (N, D), got no features",
     "own_sklearn": "test/balanced_accuracy",
     "own_torch": "0.",
@@ -28,11 +28,11 @@ def test_it_runs_and_runs_again(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    printed = []
+    output = []
     for _ in range(2):  # the second time it finds what the first left on disk
         runpy.run_path(str(EXAMPLES[name]), run_name="__main__")
-        printed.append(capsys.readouterr().out)
-    assert PRINTED[name] in printed[0] and printed[0] == printed[1]
+        output.append(capsys.readouterr().out)
+    assert OUTPUT[name] in output[0] and output[0] == output[1]
 
 
 def code_of(name: str) -> str:
@@ -50,4 +50,4 @@ def test_the_readme_shows_it_in_ten_lines(name: str) -> None:
 def test_every_example_is_linked() -> None:
     text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
     assert all(f"(examples/{name}.py)" in text for name in EXAMPLES)
-    assert set(PRINTED) == set(EXAMPLES)
+    assert set(OUTPUT) == set(EXAMPLES)

@@ -18,8 +18,8 @@ PUBLIC = [name for name in hal.__all__ if name != "__version__"]
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return process.stdout.strip()
 
 
 def test_import_is_light() -> None:

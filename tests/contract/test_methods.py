@@ -113,8 +113,8 @@ def test_the_loss_falls_without_collapse_and_the_encoder_changes(name: str, stor
     assert all(p.requires_grad for p in run.job.encoder.parameters())
     assert not run.job.resume.exists()
 
-    found = vectors(run.job.encoder, store)[:64]
-    spectrum = np.linalg.svd(found - found.mean(axis=0), compute_uv=False)
+    embeddings = vectors(run.job.encoder, store)[:64]
+    spectrum = np.linalg.svd(embeddings - embeddings.mean(axis=0), compute_uv=False)
     shares = spectrum / spectrum.sum()
     assert np.exp(-(shares * np.log(shares + 1e-12)).sum()) > 2  # effective rank
 
@@ -122,18 +122,18 @@ def test_the_loss_falls_without_collapse_and_the_encoder_changes(name: str, stor
 @pytest.mark.parametrize("name", METHODS)
 def test_records_say_what_the_losses_say(name: str, store: ImageStore, tmp_path: Path) -> None:
     run = run_of(name, store, tmp_path, epochs=2).go()
-    found = run.records()
-    assert {len(values) for values in found.values()} <= {len(store)}
-    if not found:
+    records = run.records()
+    assert {len(values) for values in records.values()} <= {len(store)}
+    if not records:
         return
-    assert (found["epochs_seen"][:64] == 2).all() and (found["epochs_seen"][64:] == 0).all()
-    for values in (values for key, values in found.items() if key != "epochs_seen"):
+    assert (records["epochs_seen"][:64] == 2).all() and (records["epochs_seen"][64:] == 0).all()
+    for values in (values for key, values in records.items() if key != "epochs_seen"):
         assert np.isfinite(values[:64]).all() and np.isnan(values[64:]).all()
-    assert found["pretext_loss"][:64].mean() == pytest.approx(run.losses[-1], rel=1e-5)
-    if "confidence" in found:
+    assert records["pretext_loss"][:64].mean() == pytest.approx(run.losses[-1], rel=1e-5)
+    if "confidence" in records:
         for key in ("confidence", "variability"):
-            assert (found[key][:64] >= 0).all() and (found[key][:64] <= 1).all()
-            assert found[key][:64].std() > 0
+            assert (records[key][:64] >= 0).all() and (records[key][:64] <= 1).all()
+            assert records[key][:64].std() > 0
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def _kill_and_resume(
     again = run_of(name, store, folder / "killed", epochs=2, encoder=encoder).go()
     assert again.losses == whole.losses[-1:]
     assert digest_of(again.job.encoder) == digest_of(whole.job.encoder)
-    expected, found = whole.records(), again.records()
-    assert found.keys() == expected.keys()
-    assert all(np.array_equal(found[key], expected[key], equal_nan=True) for key in expected)
+    expected, records = whole.records(), again.records()
+    assert records.keys() == expected.keys()
+    assert all(np.array_equal(records[key], expected[key], equal_nan=True) for key in expected)
 
 
 @pytest.mark.parametrize("learner", ["frozen", "finetune"])
@@ -200,10 +200,10 @@ def test_both_learners_take_the_exported_encoder(
         device=device,
         cache=tmp_path / "cache",
     )
-    made = (Frozen() if learner == "frozen" else Finetune()).build(base, Supervised(), Schedule(steps=2, min_steps=2))
+    fitted = (Frozen() if learner == "frozen" else Finetune()).build(base, Supervised(), Schedule(steps=2, min_steps=2))
     labels = LabelStore(len(store)).add(Annotation(i, "class", int(dataset.truth[i]), "t", 0) for i in range(8))
-    made.fit(labels, round=0, seed=0, log=lambda *_: None)
-    probs = np.concatenate([batch.probs for batch in made.predict(np.arange(64, 84))])
+    fitted.fit(labels, round=0, seed=0, log=lambda *_: None)
+    probs = np.concatenate([batch.probs for batch in fitted.predict(np.arange(64, 84))])
     assert probs.shape == (20, 1, len(dataset.classes)) and np.isfinite(probs).all()
 
 

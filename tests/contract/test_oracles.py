@@ -52,14 +52,14 @@ def recipe(request: pytest.FixtureRequest, name: str) -> dict[str, Any]:
     return {**plain, "oracle": {**plain.get("oracle", {}), "name": name}}
 
 
-def opened(path: Path, plain: dict[str, Any]) -> tuple[Project, OpenTask, Oracle]:
+def open_all(path: Path, plain: dict[str, Any]) -> tuple[Project, OpenTask, Oracle]:
     project = open_project(parse(plain), run_dir=path)
     project.run.path.mkdir(parents=True, exist_ok=True)
     project.claim()
     return project, *project.task.open(project.setting, project.materials())
 
 
-def asked(project: Project, task: OpenTask) -> IntArray:
+def picks_for(project: Project, task: OpenTask) -> IntArray:
     """A committed query of the first round."""
     regions = task.regions.at(0)
     picks = regions.units[[1, 4, 6, 2]]
@@ -92,8 +92,8 @@ def _words(project: Project, folder: Path) -> Path:
 def _masks(project: Project, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for image in (project.run.round_path(0) / "images").glob("*.png"):
-        with Image.open(image) as shown:
-            mask = np.zeros(shown.size[::-1], dtype=np.uint8)
+        with Image.open(image) as picture:
+            mask = np.zeros(picture.size[::-1], dtype=np.uint8)
         mask[3:9, 3:9] = 1
         Image.fromarray(mask).save(folder / image.name)
     return folder
@@ -115,13 +115,13 @@ def test_people_are_played_in_every_way_that_there_is() -> None:
     assert set(PEOPLE) == set(INBOXES)
 
 
-def untimed(annotations: tuple[Annotation, ...]) -> list[Annotation]:
+def without_times(annotations: tuple[Annotation, ...]) -> list[Annotation]:
     return [dataclasses.replace(a, time=None) for a in annotations]
 
 
 def test_it_answers_about_all_that_was_asked_and_nothing_else(tmp_path: Path, recipe: dict[str, Any]) -> None:
-    project, task, oracle = opened(tmp_path / "run", recipe)
-    picks = asked(project, task)
+    project, task, oracle = open_all(tmp_path / "run", recipe)
+    picks = picks_for(project, task)
     annotations = answer(oracle, picks, project, tmp_path / "answers")
     samples = task.regions.at(0).samples(picks)
     assert sorted(a.index for a in annotations) == sorted(set(samples.tolist()))
@@ -129,33 +129,33 @@ def test_it_answers_about_all_that_was_asked_and_nothing_else(tmp_path: Path, re
     for a in annotations:
         if isinstance(a.target, str):
             assert (project.run.path / a.target).is_file()
-    predicted = np.zeros(len(samples), dtype=np.int64)
-    assert all(0 <= share <= 1 for share in oracle.score(samples, predicted).values())
+    pseudo_labels = np.zeros(len(samples), dtype=np.int64)
+    assert all(0 <= share <= 1 for share in oracle.score(samples, pseudo_labels).values())
 
 
 def test_called_again_it_answers_the_same(tmp_path: Path, recipe: dict[str, Any]) -> None:
-    project, task, oracle = opened(tmp_path / "run", recipe)
-    picks = asked(project, task)
+    project, task, oracle = open_all(tmp_path / "run", recipe)
+    picks = picks_for(project, task)
     first = answer(oracle, picks, project, tmp_path / "answers")
     assert oracle.annotate(picks, 0) == first
-    _, _, other = opened(tmp_path / "run", recipe)  # another process
+    _, _, other = open_all(tmp_path / "run", recipe)  # another process
     assert other.annotate(picks, 0) == first
 
 
 def test_killed_while_it_writes_it_answers_the_same(
     tmp_path: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, task, oracle = opened(tmp_path / "whole", recipe)
-    expected = answer(oracle, asked(project, task), project, tmp_path / "answers")
+    project, task, oracle = open_all(tmp_path / "whole", recipe)
+    expected = answer(oracle, picks_for(project, task), project, tmp_path / "answers")
     files = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole" / "rounds").rglob("*") if p.is_file())
     for count in range(4):
-        run, written = tmp_path / str(count), [0]
-        project, task, oracle = opened(run, recipe)
-        picks, sync = asked(project, task), os.fsync
+        run, calls = tmp_path / str(count), [0]
+        project, task, oracle = open_all(run, recipe)
+        picks, sync = picks_for(project, task), os.fsync
 
-        def dying(handle: int, written: list[int] = written, count: int = count, sync: Any = sync) -> None:
-            written[0] += 1
-            if written[0] > 2 * count:  # a file and its folder each time
+        def dying(handle: int, calls: list[int] = calls, count: int = count, sync: Any = sync) -> None:
+            calls[0] += 1
+            if calls[0] > 2 * count:  # a file and its folder each time
                 raise KeyboardInterrupt
             sync(handle)
 
@@ -163,13 +163,13 @@ def test_killed_while_it_writes_it_answers_the_same(
             patched.setattr(os, "fsync", dying)
             with contextlib.suppress(KeyboardInterrupt):
                 answer(oracle, picks, project, tmp_path / f"answers-{count}")
-        _, _, again = opened(run, recipe)
-        assert untimed(answer(again, picks, project, tmp_path / f"answers-{count}")) == untimed(expected)
+        _, _, again = open_all(run, recipe)
+        assert without_times(answer(again, picks, project, tmp_path / f"answers-{count}")) == without_times(expected)
         assert files == sorted(p.relative_to(run) for p in (run / "rounds").rglob("*") if p.is_file())
 
 
 def test_what_a_run_keeps_of_its_answers_is_plain(tmp_path: Path, recipe: dict[str, Any]) -> None:
-    project, _, _ = opened(tmp_path / "run", recipe)
+    project, _, _ = open_all(tmp_path / "run", recipe)
     assert json.loads((project.run.path / "run.json").read_text())["inbox"]["name"] in INBOXES
     assert callable(inbox(project.run).take)
 
@@ -191,12 +191,13 @@ class Grumpy(Simulated):
 
         class Skipping:
             def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-                given = inner.annotate(query, round)
+                response = inner.annotate(query, round)
                 return tuple(
-                    Annotation(a.index, "skip", None, "grumpy", round) if i % every else a for i, a in enumerate(given)
+                    Annotation(a.index, "skip", None, "grumpy", round) if i % every else a
+                    for i, a in enumerate(response)
                 )
 
-            def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
+            def score(self, indices: IntArray, pseudo_labels: IntArray) -> dict[int, float]:
                 return {}
 
         return Skipping()
@@ -207,8 +208,8 @@ def test_one_from_outside_is_named_by_its_module(tmp_path: Path, monkeypatch: py
     module.Grumpy = Grumpy  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "my_oracles", module)
     plain = recipe_of("classification", oracle={"name": "my_oracles:Grumpy", "every": 3})
-    project, task, oracle = opened(tmp_path / "run", plain)
-    kinds = [a.kind for a in oracle.annotate(asked(project, task), 0)]
+    project, task, oracle = open_all(tmp_path / "run", plain)
+    kinds = [a.kind for a in oracle.annotate(picks_for(project, task), 0)]
     assert kinds == ["class", "skip", "skip", "class"]
     with pytest.raises(InputError, match="oracle"):
         open_project(parse({**plain, "oracle": {"name": "my_oracles:Grumpy", "every": "no"}}), run_dir=tmp_path / "b")

@@ -26,15 +26,15 @@ def test_each_pixel_of_a_picture_is_in_one_part(name: str, channels: int, frame:
     unit = component(UNITS, "task.region", name, {})
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, channels)).astype(np.uint8)
     pixels = np.full_like(pixels, 7) if flat else pixels
-    shown = np.zeros((SIDE, SIDE), dtype=np.bool_)
-    shown[frame[0] : frame[2], frame[1] : frame[3]] = True
+    visible = np.zeros((SIDE, SIDE), dtype=np.bool_)
+    visible[frame[0] : frame[2], frame[1] : frame[3]] = True
     before = pixels.copy()
     with unchanged_random_state():
-        parts = unit.parts(pixels, shown)
+        parts = unit.parts(pixels, visible)
     np.testing.assert_array_equal(pixels, before)
-    assert parts.shape == shown.shape and np.issubdtype(parts.dtype, np.integer)
-    assert parts[shown].min() >= 0 and parts[shown].max() < MOST_PARTS
-    np.testing.assert_array_equal(unit.parts(pixels, shown), parts)
+    assert parts.shape == visible.shape and np.issubdtype(parts.dtype, np.integer)
+    assert parts[visible].min() >= 0 and parts[visible].max() < MOST_PARTS
+    np.testing.assert_array_equal(unit.parts(pixels, visible), parts)
 
 
 def predictions(kind: str) -> torch.Tensor:
@@ -49,25 +49,25 @@ def predictions(kind: str) -> torch.Tensor:
 def test_boxes_lie_in_the_picture_and_overlap_nothing(name: str, kind: str) -> None:
     unit = component(BOXES, "task.region", name, {})
     assert isinstance(unit, BoxUnit) and unit.most >= 1 and unit.largest >= 1
-    known = torch.zeros(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
-    known[0, 3:9, 3:9] = known[1, 10] = True
+    labeled = torch.zeros(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
+    labeled[0, 3:9, 3:9] = labeled[1, 10] = True
     with unchanged_random_state():
-        found = unit.boxes(predictions(kind), torch.from_numpy(FRAMES), known)
-    assert found.shape == (len(FRAMES), unit.most, 4)
-    for image, frame, taken in zip(found.tolist(), FRAMES.tolist(), known.clone().numpy(), strict=True):
+        proposals = unit.boxes(predictions(kind), torch.from_numpy(FRAMES), labeled)
+    assert proposals.shape == (len(FRAMES), unit.most, 4)
+    for image, frame, labeled_map in zip(proposals.tolist(), FRAMES.tolist(), labeled.clone().numpy(), strict=True):
         for top, left, bottom, right in image:
             if bottom <= top or right <= left:
                 continue  # there is none
             assert frame[0] <= top and frame[1] <= left and bottom <= frame[2] and right <= frame[3]
             assert max(bottom - top, right - left) <= unit.largest
-            assert not taken[top:bottom, left:right].any()
-            taken[top:bottom, left:right] = True
-    assert torch.equal(unit.boxes(predictions(kind), torch.from_numpy(FRAMES), known), found)
+            assert not labeled_map[top:bottom, left:right].any()
+            labeled_map[top:bottom, left:right] = True
+    assert torch.equal(unit.boxes(predictions(kind), torch.from_numpy(FRAMES), labeled), proposals)
 
 
 @boxes
 def test_where_all_is_known_there_is_no_box(name: str) -> None:
     unit = component(BOXES, "task.region", name, {})
-    known = torch.ones(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
-    found = unit.boxes(predictions("random"), torch.from_numpy(FRAMES), known)
-    assert ((found[..., 2:] - found[..., :2]).amin(dim=-1) <= 0).all()
+    labeled = torch.ones(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
+    proposals = unit.boxes(predictions("random"), torch.from_numpy(FRAMES), labeled)
+    assert ((proposals[..., 2:] - proposals[..., :2]).amin(dim=-1) <= 0).all()

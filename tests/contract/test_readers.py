@@ -57,7 +57,7 @@ def planes_of(name: str, most: int = 256, seed: int = 0) -> Planes:
     return np.random.default_rng(seed).integers(0, most, (FILES[name][1], 9, 7), dtype=np.uint8)
 
 
-def put(path: Path, name: str, planes: Planes) -> Path:
+def write(path: Path, name: str, planes: Planes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     FILES[name][0](path, planes)
     return path
@@ -80,7 +80,7 @@ def refuses(call: Callable[[], object]) -> None:
 
 def test_it_decodes_what_it_probes(tmp_path: Path, name: str) -> None:
     planes = planes_of(name)
-    reader, file = reader_of(name), put(tmp_path / "x", name, planes)
+    reader, file = reader_of(name), write(tmp_path / "x", name, planes)
     header = reader.probe(file)
     assert (header.planes or 1) == len(planes) and header.stack == 1
     for i, plane in enumerate(planes):
@@ -91,7 +91,7 @@ def test_it_decodes_what_it_probes(tmp_path: Path, name: str) -> None:
 
 
 def test_it_decodes_alike_in_any_order_whatever_became_of_the_pixels(tmp_path: Path, name: str) -> None:
-    reader, file = choose(name).members[name], put(tmp_path / "x", name, planes_of(name))
+    reader, file = choose(name).members[name], write(tmp_path / "x", name, planes_of(name))
     order = [*range(FILES[name][1]), *reversed(range(FILES[name][1]))]
     for take in (reader.decode, reader.values):
         first: dict[int, bytes] = {}
@@ -106,21 +106,21 @@ def test_another_file_in_its_place_is_read_anew(tmp_path: Path, name: str) -> No
     reader = reader_of(name)
     for seed in (0, 1):
         planes = planes_of(name, seed=seed)[:, : 9 - seed]
-        file = put(tmp_path / "x", name, planes)
+        file = write(tmp_path / "x", name, planes)
         assert reader.probe(file).height == 9 - seed
         np.testing.assert_array_equal(reader.values(file), planes[0])
         np.testing.assert_allclose(reader.decode(file)[:, :, 0], planes[0] / 255, atol=1e-6)
 
 
 def test_a_plane_that_it_has_not(tmp_path: Path, name: str) -> None:
-    reader, file = reader_of(name), put(tmp_path / "x", name, planes_of(name))
+    reader, file = reader_of(name), write(tmp_path / "x", name, planes_of(name))
     for plane in (-1, FILES[name][1]):
         refuses(lambda plane=plane: reader.decode(file, plane))  # type: ignore[misc]
         refuses(lambda plane=plane: reader.values(file, plane))  # type: ignore[misc]
 
 
 def test_truncated_files(tmp_path: Path, name: str) -> None:
-    reader, whole = reader_of(name), put(tmp_path / "x", name, planes_of(name)).read_bytes()
+    reader, whole = reader_of(name), write(tmp_path / "x", name, planes_of(name)).read_bytes()
     for length in sorted({0, 1, 4, *range(0, len(whole) * 3 // 4, max(1, len(whole) // 16))}):
         cut = tmp_path / f"cut{length}"
         cut.write_bytes(whole[:length])
@@ -130,7 +130,7 @@ def test_truncated_files(tmp_path: Path, name: str) -> None:
 
 def test_foreign_and_missing_files(tmp_path: Path, name: str) -> None:
     reader = reader_of(name)
-    files = [put(tmp_path / other, other, planes_of(other)) for other in sorted(FILES) if other != name]
+    files = [write(tmp_path / other, other, planes_of(other)) for other in sorted(FILES) if other != name]
     for content in (b"hello", bytes(4096), b"\x1f\x8b" + bytes(100), b"PK\x03\x04" + bytes(100)):
         files.append(tmp_path / f"foreign{len(files)}")
         files[-1].write_bytes(content)
@@ -140,7 +140,7 @@ def test_foreign_and_missing_files(tmp_path: Path, name: str) -> None:
 
 
 def test_its_files_are_told_by_their_content_and_else_by_their_suffix(tmp_path: Path, name: str) -> None:
-    file = put(tmp_path / "named.like_nothing", name, planes_of(name))
+    file = write(tmp_path / "named.like_nothing", name, planes_of(name))
     assert [k for k, kind in READERS.items() if kind.claims(file.read_bytes()[:4096])] == [name]
     assert choose().name(file) == name
     assert READERS[name].SUFFIXES
@@ -162,8 +162,8 @@ def dataset(root: Path, name: str, index: FileIndex | None = None) -> Dataset:
     """Two files of a reader with their masks."""
     if not root.exists():
         for i in range(2):
-            put(root / f"image{i}", name, planes_of(name, seed=i))
-            put(root / f"mask{i}", name, planes_of(name, 3, seed=i))
+            write(root / f"image{i}", name, planes_of(name, seed=i))
+            write(root / f"mask{i}", name, planes_of(name, 3, seed=i))
         (root / "t.csv").write_text("path,mask\nimage0,mask0\nimage1,mask1\n")
     return Csv(root / "t.csv", {"path": "path", "mask": "mask"}, group="none", classes=CLASSES).load(index)
 

@@ -22,9 +22,9 @@ IN_SCOPE = (dataclass, Query, QueryState, check_budget, best_first, typicality)
 
 def test_the_strategy_of_the_readme() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (shown,) = (block for block in blocks if "class LeastTypical" in block)
+    (example,) = (block for block in blocks if "class LeastTypical" in block)
     names: dict[str, object] = {"ClassVar": ClassVar, "Need": Need, "np": np, "__name__": __name__}
     names |= {thing.__name__: thing for thing in IN_SCOPE}
-    exec(compile(shown, str(README), "exec"), names)
+    exec(compile(example, str(README), "exec"), names)
     strategy: Callable[[], QueryStrategy] = names["LeastTypical"]  # type: ignore[assignment]
     check_strategy(strategy())

@@ -22,7 +22,7 @@ from hybrid_al.data.sources.mni152 import CLASSES
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.errors import UnreadableImages
 
-PATIENTS, EACH = 8, 3  # patients, and images or slices of one
+PATIENTS, PER_PATIENT = 8, 3  # patients, and images or slices of one
 
 
 class Case(NamedTuple):
@@ -35,8 +35,8 @@ class Case(NamedTuple):
 def images(root: Path) -> list[str]:
     """PNG files of some patients, no two alike."""
     rng, names = np.random.default_rng(0), []
-    for i in range(PATIENTS * EACH):
-        names.append(f"class{i % 2}/p{i // EACH}_{i % EACH}.png")
+    for i in range(PATIENTS * PER_PATIENT):
+        names.append(f"class{i % 2}/p{i // PER_PATIENT}_{i % PER_PATIENT}.png")
         (root / names[-1]).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(root / names[-1])
     return names
@@ -46,7 +46,7 @@ def volumes(root: Path, names: list[str], classes: int = 0) -> None:
     rng = np.random.default_rng(len(names))
     root.mkdir(parents=True, exist_ok=True)
     for name in names:
-        values = rng.integers(0, classes, (6, 5, EACH)) if classes else rng.random((6, 5, EACH))
+        values = rng.integers(0, classes, (6, 5, PER_PATIENT)) if classes else rng.random((6, 5, PER_PATIENT))
         nib.save(nib.Nifti1Image(values.astype(np.uint8 if classes else np.float32), np.eye(4)), root / name)
 
 
@@ -61,7 +61,7 @@ def spoiled(root: Path, first: str, second: str) -> Callable[[], tuple[str, str]
 
 def csv_case(root: Path) -> Case:
     names = images(root)
-    rows = [f"{name},{i % 2},p{i // EACH}" for i, name in enumerate(names)]
+    rows = [f"{name},{i % 2},p{i // PER_PATIENT}" for i, name in enumerate(names)]
     (root / "t.csv").write_text("\n".join(["file,dx,who", *rows]) + "\n")
     columns = {"path": "file", "label": "dx", "group": "who"}
     return Case({"root": root / "t.csv", "columns": columns}, spoiled(root, names[3], names[7]))
@@ -100,13 +100,13 @@ def write_arrays(file: Path, harm: dict[int, float], prefixes: tuple[str, ...] =
     """Images in [0, 1], and some with a value outside of it, which no image without a window has."""
     arrays: dict[str, np.ndarray] = {}
     for prefix in prefixes:
-        pixels = np.random.default_rng(len(prefix)).random((PATIENTS * EACH, 8, 8))
+        pixels = np.random.default_rng(len(prefix)).random((PATIENTS * PER_PATIENT, 8, 8))
         for row, value in harm.items():
             pixels[row, 0, 0] = value
         arrays |= {
             f"{prefix}images": pixels,
             f"{prefix}labels": np.arange(len(pixels)) % 2,
-            f"{prefix}patient": np.asarray([f"{prefix}p{i // EACH}" for i in range(len(pixels))]),
+            f"{prefix}patient": np.asarray([f"{prefix}p{i // PER_PATIENT}" for i in range(len(pixels))]),
         }
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -49,8 +49,8 @@ class Batch:
             torch.manual_seed(0)
             student = self.network()
             models = Models(student.train(), make_teacher(student), rng=np.random.default_rng(0))
-            given = self.unlabeled if unlabeled and self.objective.uses_unlabeled else None
-            return self.objective.step(models, self.labeled, given, progress), models
+            inputs = self.unlabeled if unlabeled and self.objective.uses_unlabeled else None
+            return self.objective.step(models, self.labeled, inputs, progress), models
 
 
 def batch(kind: str, name: str) -> Batch:
@@ -60,8 +60,8 @@ def batch(kind: str, name: str) -> Batch:
         x, weak = torch.randn(8, DIM, generator=generator), torch.randn(U, DIM, generator=generator)
         views = weak, weak + 0.1
         objective = component(OBJECTIVES, "train", name, {})
-        shown = Unlabeled(rows, *views, np.arange(20))
-        return Batch(objective, lambda: nn.Linear(DIM, C), Labeled(x, torch.arange(8) % C), shown)
+        unlabeled = Unlabeled(rows, *views, np.arange(20))
+        return Batch(objective, lambda: nn.Linear(DIM, C), Labeled(x, torch.arange(8) % C), unlabeled)
     dense = component(DENSE_OBJECTIVES, "train", name, {})
     x, weak = (torch.randn(n, 2, SIDE, SIDE, generator=generator) for n in (8, U))
     y = torch.randint(C, (8, SIDE, SIDE), generator=generator)
@@ -102,11 +102,11 @@ def test_a_step_has_a_finite_loss_that_moves_the_student_alone(kind: str, name: 
 
 @objectives
 def test_evidence_is_there_where_unlabeled_samples_are_used(kind: str, name: str) -> None:
-    given = batch(kind, name)
-    step, _ = given.step(0.5)
-    assert (step.evidence is not None) == given.objective.uses_unlabeled
+    inputs = batch(kind, name)
+    step, _ = inputs.step(0.5)
+    assert (step.evidence is not None) == inputs.objective.uses_unlabeled
     if step.evidence is not None:
-        assert step.evidence.indices.tolist() == given.unlabeled.indices.tolist()
+        assert step.evidence.indices.tolist() == inputs.unlabeled.indices.tolist()
         for probs in step.evidence.probs():
             assert probs.shape[:2] == (U, C) and not probs.requires_grad
             torch.testing.assert_close(probs.sum(dim=1), torch.ones_like(probs[:, 0]))
@@ -121,8 +121,8 @@ def test_without_unlabeled_samples_it_learns_from_labels(kind: str, name: str) -
 @objectives
 def test_the_same_step_twice_is_the_same(kind: str, name: str) -> None:
     """What is drawn comes from `models.rng` or, where dropout is meant, from the generator that the fit has seeded."""
-    given = batch(kind, name)
+    inputs = batch(kind, name)
     with unchanged_random_state():
-        first, second = given.step(0.5)[0], given.step(0.5)[0]
+        first, second = inputs.step(0.5)[0], inputs.step(0.5)[0]
     assert torch.equal(first.loss, second.loss)
     assert all(torch.equal(first.logs[key], second.logs[key]) for key in first.logs)

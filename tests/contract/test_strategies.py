@@ -55,13 +55,13 @@ def test_a_whole_pool_is_asked(name: str, n: int) -> None:
 @strategies
 def test_every_row_is_reached_those_of_a_rare_class_too(name: str) -> None:
     """Of 505 samples, three of the last class, nine tenths are asked, of other pools again, until each row once was."""
-    missed = np.arange(505)
+    unpicked = np.arange(505)
     for seed in range(20):
         state = make_state(505, labeled=0, held_out=0, rare=3, seed=seed)
-        missed = np.setdiff1d(missed, ask(lean(name), state, 450, seed))
-        if not missed.size:
+        unpicked = np.setdiff1d(unpicked, ask(lean(name), state, 450, seed))
+        if not unpicked.size:
             return
-    raise AssertionError(f"rows that are never asked: {missed.tolist()}")
+    raise AssertionError(f"rows that are never asked: {unpicked.tolist()}")
 
 
 @strategies
@@ -84,8 +84,8 @@ def test_embeddings_that_are_not_finite_are_refused(name: str, bad: float) -> No
     assert state.embeddings is not None
     vectors = state.embeddings.vectors.copy()
     vectors[state.candidates, 3] = bad
-    spoiled = replace(state, embeddings=replace(state.embeddings, vectors=vectors))
-    _refuses_where_it_reads(strategy, "embeddings", spoiled, "embedding of sample .*: expected finite numbers")
+    broken_state = replace(state, embeddings=replace(state.embeddings, vectors=vectors))
+    _refuses_where_it_reads(strategy, "embeddings", broken_state, "embedding of sample .*: expected finite numbers")
 
 
 @strategies
@@ -123,10 +123,10 @@ def test_records_that_are_not_finite_are_refused(name: str) -> None:
         k: v * np.nan if v.dtype.kind == "f" else v for k, v in state.consistency.arrays().items()
     }
     extras = {k: np.full_like(v, np.nan) for k, v in state.extras.items()}
-    spoiled = replace(state, consistency=replace(state.consistency, **record), extras=extras)
+    broken_state = replace(state, consistency=replace(state.consistency, **record), extras=extras)
     for need in strategy.needs:
         if need == "consistency" or need in EXTRAS:
-            _refuses(strategy, spoiled, 4, "expected (a )?finite numbers?")
+            _refuses(strategy, broken_state, 4, "expected (a )?finite numbers?")
 
 
 def _refuses_where_it_reads(strategy: QueryStrategy, need: Need, state: QueryState, words: str) -> None:

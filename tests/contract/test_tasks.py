@@ -27,10 +27,10 @@ def task(request: pytest.FixtureRequest) -> str:
 
 
 def test_it_is_a_frozen_dataclass_whose_defaults_are_enough(task: str) -> None:
-    made = TASKS[task]()
+    instance = TASKS[task]()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        made.strata = True  # type: ignore[misc]
-    assert set(made.baselines) <= set(STRATEGIES) and made.units[0] == "labels"
+        instance.strata = True  # type: ignore[misc]
+    assert set(instance.baselines) <= set(STRATEGIES) and instance.units[0] == "labels"
 
 
 def test_an_unknown_task_and_an_unknown_setting_of_one_are_refused(task: str, tmp_path: Path) -> None:
@@ -52,19 +52,19 @@ def test_data_of_another_task_is_refused(task: str, tmp_path: Path) -> None:
 
 def test_what_it_opens_fits_the_data(task: str, tmp_path: Path) -> None:
     project = open_project(parse(recipe_of(task)), run_dir=tmp_path / "run")
-    made, setting, dataset = project.task, project.setting, project.dataset
-    assert made.answered(dataset).shape == (len(dataset.manifest),) and made.answered(dataset).all()
-    known, schedule = made.objectives(setting)
-    assert "mean_teacher" in known and isinstance(schedule, Schedule)
-    assert json.loads(json.dumps(made.inbox(setting, dataset)))["name"] in INBOXES
-    importlib.import_module(made.learner_code(setting))
+    instance, setting, dataset = project.task, project.setting, project.dataset
+    assert instance.answered(dataset).shape == (len(dataset.manifest),) and instance.answered(dataset).all()
+    objectives, schedule = instance.objectives(setting)
+    assert "mean_teacher" in objectives and isinstance(schedule, Schedule)
+    assert json.loads(json.dumps(instance.inbox(setting, dataset)))["name"] in INBOXES
+    importlib.import_module(instance.learner_code(setting))
     with pytest.raises(InputError):
-        made.check_metric("here", "test/loudness", dataset) if task == "segmentation" else made.check_metric(
+        instance.check_metric("here", "test/loudness", dataset) if task == "segmentation" else instance.check_metric(
             "here", "train/auroc", dataset
         )
-    made.rehearse(setting, dataset, *training(project.recipe), steps=1)
-    opened, _ = made.open(setting, project.materials())
-    assert opened.regions.at(0).samples(opened.regions.at(0).units[:1]) in dataset.manifest.indices("pool")
+    instance.rehearse(setting, dataset, *training(project.recipe), steps=1)
+    open_task, _ = instance.open(setting, project.materials())
+    assert open_task.regions.at(0).samples(open_task.regions.at(0).units[:1]) in dataset.manifest.indices("pool")
 
 
 @pytest.mark.slow

@@ -22,8 +22,8 @@ terms = pytest.mark.parametrize("name", [*TERMS, OUTSIDE])
 
 def values_of(name: str, state: QueryState) -> FloatArray:
     """The term, by what it says that it reads."""
-    found = term(name)
-    return found.score(restrict(state, found.needs))
+    score_term = term(name)
+    return score_term.score(restrict(state, score_term.needs))
 
 
 @terms
@@ -50,8 +50,8 @@ def test_what_it_does_not_say_that_it_reads_changes_nothing(name: str) -> None:
 def test_a_candidate_has_its_value_whoever_else_may_be_asked_about(name: str) -> None:
     """But for terms of the pool as a whole, of which the labeled samples are a part: with them there it is the same."""
     state = make_state(60, labeled=6)
-    some = state.candidates[::3]
-    few = replace(state, candidates=some)
+    subset = state.candidates[::3]
+    few = replace(state, candidates=subset)
     whole, alone = values_of(name, state), values_of(name, few)
     if name == "density":  # of the whole pool: fewer neighbours, farther off
         assert (alone <= whole[::3] + 1e-6).all()

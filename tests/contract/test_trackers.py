@@ -28,7 +28,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def opened(name: str, run: Path) -> Tracker:
+def open_tracker(name: str, run: Path) -> Tracker:
     recipe = parse(recipe_of("classification", track={name: {}}))
     (settings,) = trackers_of(recipe)
     return settings.open(run, recipe.plain(), "0" * 64)
@@ -49,10 +49,10 @@ def say(tracker: Tracker, round: int) -> None:
 def test_it_takes_all_names_and_goes_on_after_a_restart(name: str, tmp_path: Path) -> None:
     folder = Path.cwd()
     for round in (0, 1):
-        jsonl, tracker = JsonlTracker(tmp_path / "metrics.jsonl"), opened(name, tmp_path)
-        for each in (jsonl, tracker):
-            say(each, round)
-            each.close()
+        jsonl, tracker = JsonlTracker(tmp_path / "metrics.jsonl"), open_tracker(name, tmp_path)
+        for mirror in (jsonl, tracker):
+            say(mirror, round)
+            mirror.close()
     assert {row["round"] for row in read(tmp_path / "metrics.jsonl")} == {0, 1}
     assert Path.cwd() == folder
 
@@ -63,7 +63,7 @@ def test_nothing_of_the_user_is_in_its_files(name: str, tmp_path: Path, monkeypa
     monkeypatch.setenv("LOGNAME", user)
     assert getpass.getuser() == user
     JsonlTracker(tmp_path / "metrics.jsonl").close()
-    tracker = opened(name, tmp_path)
+    tracker = open_tracker(name, tmp_path)
     say(tracker, 0)
     tracker.close()
     for file in tmp_path.rglob("*"):
@@ -81,7 +81,7 @@ def test_an_unknown_tracker_is_refused(tmp_path: Path) -> None:
         open_project(parse(recipe_of("classification", track={"wandbb": {}})), run_dir=tmp_path)
 
 
-class Kept:
+class Recorder:
     """Keeps what it is told."""
 
     rows: ClassVar[list[Mapping[str, Any]]] = []
@@ -103,7 +103,7 @@ class Mine:
     log_images: bool = False
 
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
-        return Kept()
+        return Recorder()
 
 
 def test_one_from_outside_is_named_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +114,6 @@ def test_one_from_outside_is_named_by_its_module(tmp_path: Path, monkeypatch: py
     tracker = project.trackers()
     tracker.log({"labels": 3.0}, stage="evaluate", round=0)
     tracker.close()
-    assert {"labels": 3.0} in Kept.rows
+    assert {"labels": 3.0} in Recorder.rows
     with pytest.raises(InputError, match="track"):
         open_project(parse(recipe_of("classification", track={"my_trackers:Nobody": {}})), run_dir=tmp_path)

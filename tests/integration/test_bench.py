@@ -111,8 +111,8 @@ def test_killed_at_any_moment_it_goes_on(recipe: Path, whole: Path, tmp_path: Pa
             for _ in range(lines):
                 process.stdout.readline()
             os.kill(process.pid, signal.SIGKILL)
-    done = len(read(tmp_path / "small" / "small.csv").cells)
-    assert 0 < done < 12
+    cell_count = len(read(tmp_path / "small" / "small.csv").cells)
+    assert 0 < cell_count < 12
     assert call("bench", recipe, "--run-dir", tmp_path) == 0
     same(tmp_path, whole)
 
@@ -159,17 +159,17 @@ def test_other_data_or_settings_are_refused(recipe: Path, whole: Path, capsys: p
 def test_a_failed_cell_does_not_stop_the_rest(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moody = "bench.strategies={random: null, moody: {query: '" + f"{__name__}:Moody" + "'}}"
     code = call("bench", recipe, moody, "--run-dir", tmp_path, "--seeds", 4)
-    failed = capsys.readouterr().err
+    errors = capsys.readouterr().err
     cells = read(tmp_path / "small" / "small.csv").cells
     assert code == 1
-    assert "not in the mood" in failed and "tries them again" in failed
+    assert "not in the mood" in errors and "tries them again" in errors
     assert sum(arm.strategy == "random" for arm, _ in cells) == 4
     assert sum(arm.strategy == "moody" for arm, _ in cells) < 4
     assert "moody" in (tmp_path / "small" / "tables.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["--strategies", "random,entropi"], "did you mean 'entropy'"),
         (["--seeds", "1,1"], "1 twice"),
@@ -181,11 +181,11 @@ def test_a_failed_cell_does_not_stop_the_rest(recipe: Path, tmp_path: Path, caps
     ],
 )
 def test_bad_input_is_one_line_before_anything_runs(
-    recipe: Path, tmp_path: Path, argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    recipe: Path, tmp_path: Path, argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("bench", recipe, *argv, "--run-dir", tmp_path) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not list(tmp_path.rglob("*.csv"))
 
 

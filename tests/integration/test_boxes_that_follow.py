@@ -30,7 +30,7 @@ from hybrid_al.scores import samples as scores
 from hybrid_al.semi.dense.base import labeled_loss
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
-from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, play, project
+from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, make_project, play
 
 RIPU = {**WINDOWS, "region": {"name": "ripu", "side": 6, "most": 3}}
 PEAKS = {**WINDOWS, "region": {"name": "peaks", "side": [3, 8], "most": 4}}
@@ -38,10 +38,10 @@ LOOP = {"budgets": [6, 5, 4]}
 
 
 def begun(path: Path, **changes: Any) -> tuple[Project, Experiment]:
-    opened = project(path, **changes)
-    ensure(opened, Trackers(), lambda *_: None)
-    opened.claim()
-    return opened, experiment(opened)
+    project = make_project(path, **changes)
+    ensure(project, Trackers(), lambda *_: None)
+    project.claim()
+    return project, experiment(project)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def begun(path: Path, **changes: Any) -> tuple[Project, Experiment]:
 def test_boxes_are_asked_about_once_and_nothing_else_is_known(
     tmp_path: Path, task: Any, start: str, query: Any
 ) -> None:
-    opened = play(tmp_path / "run", task=task, cold_start=start, query=query, loop=LOOP)
-    setup, run = experiment(opened), opened.run
+    project = play(tmp_path / "run", task=task, cold_start=start, query=query, loop=LOOP)
+    setup, run = experiment(project), project.run
     assert isinstance(setup.task.regions, Following) and isinstance(setup.learner, SegmentLearner)
     assert isinstance(setup.task.holdout, MaskHoldout)
     assert [r.labeled for r in run.rounds()] == [6, 11, 15]
-    known, paid = np.full((len(setup.manifest), 16, 16), IGNORE, dtype=np.uint8), 0
+    labeled, cost = np.full((len(setup.manifest), 16, 16), IGNORE, dtype=np.uint8), 0
     for r, row in enumerate(run.rounds()):
         regions, units = setup.task.regions.at(r), run.picks(r, run.manifest())
         assert units is not None and np.isin(units, regions.units).all()
@@ -73,41 +73,42 @@ def test_boxes_are_asked_about_once_and_nothing_else_is_known(
                 sample, part = divmod(unit, regions.parts)
                 assert (setup.manifest.ids[sample], int(line["region"])) == (line["id"], part)
                 where = regions.covered(sample, (part,))
-                assert (known[sample][where] == IGNORE).all()  # what is known is never asked about again
-                known[sample][where] = setup.task.holdout.truth(np.asarray([sample]))[0][where]
-                paid += int(where.sum())
-        assert row.metrics["cost/pixels"] == paid
+                assert (labeled[sample][where] == IGNORE).all()  # what is known is never asked about again
+                labeled[sample][where] = setup.task.holdout.truth(np.asarray([sample]))[0][where]
+                cost += int(where.sum())
+        assert row.metrics["cost/pixels"] == cost
     labels = run.labels(len(setup.manifest))
     masks = setup.learner.masks(labels)
-    np.testing.assert_array_equal(masks.maps, known[masks.samples])
-    assert (masks.maps != IGNORE).sum() == paid and np.isin(masks.samples, np.arange(N_POOL)).all()
+    np.testing.assert_array_equal(masks.maps, labeled[masks.samples])
+    assert (masks.maps != IGNORE).sum() == cost and np.isin(masks.samples, np.arange(N_POOL)).all()
     page = write_reports([run.path], None).read_text()
     assert "test/dice by pixels" in page
 
 
 def test_pixels_that_were_not_asked_about_send_exactly_no_gradient(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", task=PEAKS, query="entropy", loop=LOOP)
-    setup, labels = experiment(opened), opened.run.labels(len(opened.dataset.manifest))
+    project = play(tmp_path / "run", task=PEAKS, query="entropy", loop=LOOP)
+    setup, labels = experiment(project), project.run.labels(len(project.dataset.manifest))
     assert isinstance(setup.learner, SegmentLearner)
     masks = setup.learner.masks(labels)
-    shown = setup.learner.inputs.labeled(masks.samples, masks, torch.Generator().manual_seed(0), True)
-    logits = torch.randn(len(shown.y), 2, 16, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    labeled_loss(logits, shown).backward()  # type: ignore[no-untyped-call]
+    batch = setup.learner.inputs.labeled(masks.samples, masks, torch.Generator().manual_seed(0), True)
+    logits = torch.randn(len(batch.y), 2, 16, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    labeled_loss(logits, batch).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     moved = logits.grad.abs().sum(dim=1)
-    assert (moved[shown.y == IGNORE] == 0).all() and (moved[shown.y != IGNORE] > 0).all()
-    assert 0 < int((shown.y != IGNORE).sum()) < shown.y.numel() / 2
+    assert (moved[batch.y == IGNORE] == 0).all() and (moved[batch.y != IGNORE] > 0).all()
+    assert 0 < int((batch.y != IGNORE).sum()) < batch.y.numel() / 2
 
 
 def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", task=PEAKS, loop=LOOP)
-    setup = experiment(opened)
+    project = play(tmp_path / "run", task=PEAKS, loop=LOOP)
+    setup = experiment(project)
     assert isinstance(setup.learner, SegmentLearner) and not isinstance(setup.task.regions, Whole)
-    setup.learner.load(opened.run.round_path(0) / "model.safetensors")
+    setup.learner.load(project.run.round_path(0) / "model.safetensors")
     regions = setup.task.regions.at(1)
     units = np.random.default_rng(0).permutation(regions.units)[:9]
-    asked = regions.labels(opened.run.labels(len(setup.manifest)).as_of(0)).labeled[:2]  # windows of the round before
-    units = np.concatenate([units[:4], asked, units[4:]])
+    labels = project.run.labels(len(setup.manifest)).as_of(0)
+    windows = regions.labels(labels).labeled[:2]  # of the round before
+    units = np.concatenate([units[:4], windows, units[4:]])
     slow: dict[str, list[float]] = {"entropy": [], "ripu": []}
     for unit in units.tolist():
         sample, part = divmod(unit, regions.parts)
@@ -123,8 +124,8 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
 def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None:
     """Of each pixel the record of its window of the grid, which training saw twice at least; of a box their mean."""
     query = {"name": "hybrid", "score": {"consistency": 1.0}, "batch": {"name": "topk"}}
-    opened = play(tmp_path / "run", task=RIPU, query=query, loop=LOOP)
-    run, setup = opened.run, experiment(opened)
+    project = play(tmp_path / "run", task=RIPU, query=query, loop=LOOP)
+    run, setup = project.run, experiment(project)
     assert not isinstance(setup.task.regions, Whole)
     grid, regions, picks = setup.task.regions.at(0), setup.task.regions.at(1), run.picks(1, run.manifest())
     record = Consistency.load(run.round_path(0) / "consistency.npz")
@@ -143,10 +144,10 @@ def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None
 def test_budgets_are_spent_in_what_boxes_cost(tmp_path: Path, unit: str, query: str) -> None:
     price = {"pixels": 100, "boundary": 20, "clicks": 12}[unit]
     budgets = {"budgets": [5, price, price], "unit": unit}
-    opened = play(tmp_path / "run", task=PEAKS, query=query, loop=budgets)
-    rows = opened.run.rounds()
+    project = play(tmp_path / "run", task=PEAKS, query=query, loop=budgets)
+    rows = project.run.rounds()
     cost = [row.metrics[f"cost/{unit}"] for row in rows]
-    assert rows[0].labeled == 5 and experiment(opened).over(rows) and (np.diff(cost) >= 0).all()
+    assert rows[0].labeled == 5 and experiment(project).over(rows) and (np.diff(cost) >= 0).all()
     if unit == "pixels":  # known before, so never overspent
         assert 2 * price - 64 < cost[-1] - cost[0] <= 2 * price
 
@@ -161,16 +162,16 @@ def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
     changes: dict[str, Any] = {"task": RIPU, "query": "ripu", "loop": {"budgets": [6, 5]}}
     whole, (half, setup) = play(tmp_path / "whole", **changes).run, begun(tmp_path / "cut", **changes)
     loop.play(setup, half.run, Trackers(), 0)
-    commit, written = rundir.write_atomic, list[str]()
+    commit, writes = rundir.write_atomic, list[str]()
     for n in (1, 1, 2, 3):  # what was committed before is not committed again
 
         def dying(path: Path, data: bytes | str, n: int = n) -> None:
-            if len(written) == n - 1:
+            if len(writes) == n - 1:
                 raise Killed
             commit(path, data)
-            written.append(path.name)
+            writes.append(path.name)
 
-        written.clear()
+        writes.clear()
         with monkeypatch.context() as patched, pytest.raises(Killed):
             patched.setattr(rundir, "write_atomic", dying)
             again = experiment(half)
@@ -202,7 +203,7 @@ def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"region": {"name": "ripu", "side": 17}}, "region.side: expected at most the 16 pixels"),
         ({"region": {"name": "peaks", "side": [4, 17]}}, "region.side: expected at most the 16 pixels"),
@@ -216,13 +217,13 @@ def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Pa
         ({**RIPU, "reduction": "boundary"}, "task.reduction: expected mean"),
     ],
 )
-def test_boxes_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, change: Any, said: str) -> None:
-    with pytest.raises((InputError, UnknownName), match=said):
-        project(tmp_path / "run", task={**RIPU, **change})
+def test_boxes_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, change: Any, message: str) -> None:
+    with pytest.raises((InputError, UnknownName), match=message):
+        make_project(tmp_path / "run", task={**RIPU, **change})
 
 
 @pytest.mark.parametrize(
-    ("task", "said"),
+    ("task", "message"),
     [
         (
             RIPU,
@@ -235,11 +236,11 @@ def test_boxes_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, c
         (WINDOWS, "asks about windows of 8 x 8 px, 4 an image"),
     ],
 )
-def test_check_says_what_a_unit_is(tmp_path: Path, capsys: pytest.CaptureFixture[str], task: Any, said: str) -> None:
+def test_check_says_what_a_unit_is(tmp_path: Path, capsys: pytest.CaptureFixture[str], task: Any, message: str) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps({**TINY, "task": task}))
     with pytest.raises(SystemExit, match="0"):
         main(["check", str(file), "--run-dir", str(tmp_path / "run")])
     lines = [line for line in capsys.readouterr().out.splitlines() if "asks about" in line]
     assert len(lines) == 1
-    assert re.search(said, lines[0])
+    assert re.search(message, lines[0])

@@ -91,20 +91,20 @@ def test_check_of_a_bench_looks_at_every_variant(capsys: pytest.CaptureFixture[s
         "name: two\nbench:\n  variants:\n    small: {recipe: quickstart, data.n_pool: 60}\n"
         "    large: {recipe: quickstart, data.n_pool: 80}\n"
     )
-    rest = [text for text in TINY if "n_pool" not in text]
-    assert call("check", bench, *rest, "--views", tmp_path / "v.png", "--run-dir", tmp_path / "r") == 0
+    texts = [text for text in TINY if "n_pool" not in text]
+    assert call("check", bench, *texts, "--views", tmp_path / "v.png", "--run-dir", tmp_path / "r") == 0
     out = capsys.readouterr().out
     small, large = out.split("Variant large")
     assert "Variant small" in small and "60 images" in small and "80 images" in large and "80 images" not in small
     assert (tmp_path / "v-small.png").is_file() and (tmp_path / "v-large.png").is_file()
-    assert call("check", bench, *rest, "data.n_poll=3", "--run-dir", tmp_path / "r") == 2
+    assert call("check", bench, *texts, "data.n_poll=3", "--run-dir", tmp_path / "r") == 2
 
 
-def folder_of_images(root: Path, classes: tuple[str, ...], each: int = 12) -> Path:
+def folder_of_images(root: Path, classes: tuple[str, ...], count: int = 12) -> Path:
     rng = np.random.default_rng(0)
     for c, name in enumerate(classes):
         (root / name).mkdir(parents=True)
-        for i in range(each):
+        for i in range(count):
             pixels = rng.integers(0, 128, (20, 20), dtype=np.uint8) + np.uint8(100 * c)
             Image.fromarray(pixels).save(root / name / f"{i:02d}.png")
     return root

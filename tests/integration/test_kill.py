@@ -61,13 +61,13 @@ main(args)
 
 
 def outcome(run: Path) -> list[object]:
-    found: list[object] = []
+    parts: list[object] = []
     for folder in sorted((run / "rounds").iterdir()):
         row = json.loads((folder / "round.json").read_text())
         with np.load(folder / "consistency.npz") as archive:
             arrays = {name: archive[name].tolist() for name in archive.files}
-        found.append([row["query"], row["metrics"], row["digests"], arrays])
-    return found
+        parts.append([row["query"], row["metrics"], row["digests"], arrays])
+    return parts
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def test_killed_again_and_again(whole: list[object], tmp_path: Path, kind: str, 
     run, killed = tmp_path / "run", 0
     args = [*ARGS, "--run-dir", str(run)]
     for n in steps:
-        done = subprocess.run([sys.executable, "-c", KILLER, kind, str(n), *args], check=False)
-        killed += done.returncode == -9
+        process = subprocess.run([sys.executable, "-c", KILLER, kind, str(n), *args], check=False)
+        killed += process.returncode == -9
     assert killed >= len(steps) - 1
     subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args], check=True)
     assert outcome(run) == whole

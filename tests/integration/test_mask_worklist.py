@@ -72,11 +72,11 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def asked(run: Path, round: int) -> list[Path]:
+def images_of(run: Path, round: int) -> list[Path]:
     return sorted((run / "rounds" / f"{round:03d}" / "images").glob("*.png"))
 
 
-def drawn(out: Path, images: list[Path], mask: Callable[[int], np.ndarray] = truth) -> Path:
+def write_masks(out: Path, images: list[Path], mask: Callable[[int], np.ndarray] = truth) -> Path:
     """What a person makes of the images."""
     out.mkdir()
     for image in images:
@@ -89,35 +89,36 @@ def test_images_go_out_and_masks_come_back(tmp_path: Path, recipe: dict[str, Any
     run = tmp_path / "run"
     with pytest.raises(AwaitingLabels, match=r"round 0 waits for 3 of 3 masks.*0 background, 9 not known.*255 thing"):
         play(run, recipe)
-    images = asked(run, 0)
+    images = images_of(run, 0)
     assert len(images) == 3
     for image in images:  # in their own pixels
         original = tmp_path / "data" / f"{int(image.stem)}.png"
         np.testing.assert_array_equal(np.asarray(Image.open(image)), np.asarray(Image.open(original)))
     disk = open_project(parse(recipe), run_dir=run).run
     assert any("waits for 3 of 3" in line for line in standing(disk))
-    assert inbox(disk).take(drawn(tmp_path / "first", images[:1]), "ann") == (1, 2)
+    assert inbox(disk).take(write_masks(tmp_path / "first", images[:1]), "ann") == (1, 2)
     with pytest.raises(AwaitingLabels, match=f"waits for 2 of 3 masks, the first is {images[1].name}|{images[2].name}"):
         play(run, recipe)
     unknown = lambda i: np.full(SIZE, 9, dtype=np.uint8)  # noqa: E731
-    assert inbox(disk).take(drawn(tmp_path / "second", images[1:2]), "ann") == (1, 1)
-    assert inbox(disk).take(drawn(tmp_path / "third", images[2:], unknown), "bob") == (1, 0)  # who cannot say, skips
+    assert inbox(disk).take(write_masks(tmp_path / "second", images[1:2]), "ann") == (1, 1)
+    skips = write_masks(tmp_path / "third", images[2:], unknown)
+    assert inbox(disk).take(skips, "bob") == (1, 0)
     with pytest.raises(AwaitingLabels, match="round 1 waits for 2 of 2"):
         play(run, recipe)
     (first,) = disk.rounds()
     assert "test/dice" in first.metrics and first.labeled == 2
-    corrected = drawn(tmp_path / "fourth", [*asked(run, 1), images[0]], lambda i: 1 - truth(i))
+    corrected = write_masks(tmp_path / "fourth", [*images_of(run, 1), images[0]], lambda i: 1 - truth(i))
     assert inbox(disk).take(corrected, "ann") == (3, 0)
-    opened = play(run, recipe)
-    labels, learner = opened.run.labels(N), experiment(opened).learner
+    project = play(run, recipe)
+    labels, learner = project.run.labels(N), experiment(project).learner
     assert isinstance(learner, SegmentLearner)
     assert {a.kind for a in labels.annotations} == {"mask", "skip"}
     assert {a.annotator for a in labels.annotations} == {"ann", "bob"}
     masks = learner.masks(labels)
-    for row, found in zip(masks.samples.tolist(), masks.maps, strict=True):
+    for row, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         expected = truth(row) if row == int(images[1].stem) else 1 - truth(row)
-        kept = found[found != IGNORE]
-        assert len(kept) == 16 * 12 and abs(kept.mean() - expected.mean()) < 0.1
+        values = label_map[label_map != IGNORE]
+        assert len(values) == 16 * 12 and abs(values.mean() - expected.mean()) < 0.1
     assert "test/dice" in write_reports([run], None).read_text()
 
 
@@ -139,7 +140,7 @@ def test_a_mask_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recip
     run = tmp_path / "run"
     with pytest.raises(AwaitingLabels):
         play(run, recipe)
-    folder = drawn(tmp_path / "masks", asked(run, 0))
+    folder = write_masks(tmp_path / "masks", images_of(run, 0))
     spoil, why = BAD[kind]
     spoil(sorted(folder.iterdir())[1])
     disk = open_project(parse(recipe), run_dir=run).run
@@ -159,12 +160,12 @@ def test_folders_that_are_none(tmp_path: Path, recipe: dict[str, Any], capsys: p
     for name, why in (("empty", "at least one mask, got no image"), ("file", "got a file"), ("no", "nothing there")):
         with pytest.raises(InputError, match=why):
             inbox(disk).take(tmp_path / name, "ann")
-    twice = drawn(tmp_path / "twice", asked(run, 0)[:1])
-    Image.fromarray(255 * truth(0)).save(twice / f"{asked(run, 0)[0].stem}.bmp")
+    twice = write_masks(tmp_path / "twice", images_of(run, 0)[:1])
+    Image.fromarray(255 * truth(0)).save(twice / f"{images_of(run, 0)[0].stem}.bmp")
     with pytest.raises(InputError, match="a second mask of the same image"):
         inbox(disk).take(twice, "ann")
     with pytest.raises(SystemExit, match="0"):
-        main(["labels", str(run), str(drawn(tmp_path / "all", asked(run, 0)))])
+        main(["labels", str(run), str(write_masks(tmp_path / "all", images_of(run, 0)))])
     assert "3 answers taken, the round is complete" in capsys.readouterr().out
 
 
@@ -173,7 +174,7 @@ def test_select_lays_the_images_out(tmp_path: Path, recipe: dict[str, Any]) -> N
     file.write_text(yaml.safe_dump(recipe))
     with pytest.raises(SystemExit, match="0"):
         main(["select", str(file), "--run-dir", str(run), "--quiet"])
-    assert len(asked(run, 0)) == 3
+    assert len(images_of(run, 0)) == 3
 
 
 def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) -> None:
@@ -184,13 +185,13 @@ def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) ->
     with pytest.raises(AwaitingLabels):
         play(tmp_path / "run", plain)
     disk = open_project(parse(plain), run_dir=tmp_path / "run").run
-    assert inbox(disk).take(drawn(tmp_path / "masks", asked(tmp_path / "run", 0)), "ann") == (2, 0)
+    assert inbox(disk).take(write_masks(tmp_path / "masks", images_of(tmp_path / "run", 0)), "ann") == (2, 0)
     assert play(tmp_path / "run", plain).run.rounds()[0].labeled == 2
     with pytest.raises(InputError, match="data: expected masks"):
         open_project(parse({**plain, "oracle": "simulated"}), run_dir=tmp_path / "other")
 
 
-def boxed(out: Path, images: list[Path], *rows: str) -> Path:
+def write_boxes(out: Path, images: list[Path], *rows: str) -> Path:
     """A CSV with the box of each image's rectangle, and more rows."""
     lines = ["image,class,left,top,right,bottom", *rows]
     for image in images:
@@ -206,34 +207,34 @@ def test_boxes_come_in_as_a_csv(tmp_path: Path, recipe: dict[str, Any]) -> None:
     plain["loop"] = {"budgets": [4, 2]}
     with pytest.raises(AwaitingLabels, match=r"4 of 4 answers with boxes.*image, class, left, top.*thing, none"):
         play(run, plain)
-    one, two, empty, skipped = asked(run, 0)
+    one, two, empty, skipped = images_of(run, 0)
     disk = RunDir(run)
-    assert inbox(disk).take(boxed(tmp_path / "a.csv", [one]), "ann") == (1, 3)
-    rest = boxed(tmp_path / "b.csv", [two, two], f"{empty.name},none,,,,", f"{skipped.stem},skip,,,,")
-    assert inbox(disk).take(rest, "ann") == (3, 0)
+    assert inbox(disk).take(write_boxes(tmp_path / "a.csv", [one]), "ann") == (1, 3)
+    again_boxes = write_boxes(tmp_path / "b.csv", [two, two], f"{empty.name},none,,,,", f"{skipped.stem},skip,,,,")
+    assert inbox(disk).take(again_boxes, "ann") == (3, 0)
     with pytest.raises(AwaitingLabels, match="round 1 waits for 2 of 2 answers with boxes"):
         play(run, plain)
     moved = tmp_path / "c.csv"
     moved.write_text(f"image,class,left,top,right,bottom\n{one.name},thing,0,0,24,18\n")
-    assert inbox(disk).take(boxed(tmp_path / "d.csv", asked(run, 1)), "ann") == (2, 0)
+    assert inbox(disk).take(write_boxes(tmp_path / "d.csv", images_of(run, 1)), "ann") == (2, 0)
     assert inbox(disk).take(moved, "bob") == (1, 0)  # all boxes of an earlier answer are replaced
-    opened = play(run, plain)
-    labels = opened.run.labels(N)
-    said = {a.index: a for a in labels.annotations}
-    assert [said[int(p.stem)].kind for p in (one, two, empty, skipped)] == ["box", "box", "box", "skip"]
-    assert [said[int(p.stem)].cost for p in (one, two, empty)] == [2, 4, 1]
-    learner = experiment(opened).learner
+    project = play(run, plain)
+    labels = project.run.labels(N)
+    answers = {a.index: a for a in labels.annotations}
+    assert [answers[int(p.stem)].kind for p in (one, two, empty, skipped)] == ["box", "box", "box", "skip"]
+    assert [answers[int(p.stem)].cost for p in (one, two, empty)] == [2, 4, 1]
+    learner = experiment(project).learner
     assert isinstance(learner, SegmentLearner)
-    masks, found = learner.masks(labels), learner._boxes(labels)
+    masks, boxes = learner.masks(labels), learner._boxes(labels)
     maps = dict(zip(masks.samples.tolist(), masks.maps, strict=True))
-    assert found is not None and len(found[int(two.stem)]) == 2 and not len(found[int(empty.stem)])
+    assert boxes is not None and len(boxes[int(two.stem)]) == 2 and not len(boxes[int(empty.stem)])
     whole = resize_mask(np.zeros(SIZE, dtype=np.uint8), 16)
     np.testing.assert_array_equal(maps[int(empty.stem)], whole)
-    assert (maps[int(one.stem)] == IGNORE).all() and found[int(one.stem)].tolist() == [[1, 2, 0, 14, 16]]
-    seen = resize_mask(truth(int(two.stem)), 16)
-    np.testing.assert_array_equal(maps[int(two.stem)], np.where(seen == 0, 0, IGNORE))
-    rows, columns = np.nonzero(seen == 1)
-    assert found[int(two.stem)][0].tolist() == [1, rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+    assert (maps[int(one.stem)] == IGNORE).all() and boxes[int(one.stem)].tolist() == [[1, 2, 0, 14, 16]]
+    mask = resize_mask(truth(int(two.stem)), 16)
+    np.testing.assert_array_equal(maps[int(two.stem)], np.where(mask == 0, 0, IGNORE))
+    rows, columns = np.nonzero(mask == 1)
+    assert boxes[int(two.stem)][0].tolist() == [1, rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
 
 
 BAD_BOXES = {
@@ -254,8 +255,8 @@ def test_a_box_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe
     run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": "boxes"}}
     with pytest.raises(AwaitingLabels):
         play(run, plain)
-    first, second, _ = asked(run, 0)
-    file = boxed(tmp_path / "boxes.csv", [second], row.replace("NAME", first.name))
+    first, second, _ = images_of(run, 0)
+    file = write_boxes(tmp_path / "boxes.csv", [second], row.replace("NAME", first.name))
     with pytest.raises(InputError, match=BAD_BOXES[row]) as caught:
         inbox(RunDir(run)).take(file, "ann")
     assert str(caught.value).count("\n") == 1 and "nothing was taken" in str(caught.value)
@@ -275,24 +276,24 @@ def test_points_and_strokes_come_in_as_masks_of_little(tmp_path: Path, recipe: d
         play(run, plain)
 
     def mask(i: int) -> np.ndarray:
-        said = np.full(SIZE, 9, dtype=np.uint8)
+        answers = np.full(SIZE, 9, dtype=np.uint8)
         row, column = np.argwhere(truth(i) == 1)[0]
-        said[row, column : column + (1 if answer == "points" else 5)] = 255
-        said[0, 0] = 0
-        return said
+        answers[row, column : column + (1 if answer == "points" else 5)] = 255
+        answers[0, 0] = 0
+        return answers
 
-    assert inbox(RunDir(run)).take(drawn(tmp_path / "said", asked(run, 0), mask), "ann") == (3, 0)
-    opened = play(run, plain)
-    learner, labels = experiment(opened).learner, opened.run.labels(N)
+    assert inbox(RunDir(run)).take(write_masks(tmp_path / "said", images_of(run, 0), mask), "ann") == (3, 0)
+    project = play(run, plain)
+    learner, labels = experiment(project).learner, project.run.labels(N)
     assert isinstance(learner, SegmentLearner)
     assert {(a.kind, a.cost) for a in labels.annotations} == {(answer.removesuffix("s"), 2.0)}
     masks = learner.masks(labels)
-    for i, shown in zip(masks.samples.tolist(), masks.maps, strict=True):
+    for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         expected = np.full((16, 16), IGNORE)  # 24 columns become 16, 18 rows become 12 with 2 above and below
         for value in (0, 255):
             for row, column in np.argwhere(mask(i) == value).tolist():
                 expected[2 + row * 12 // 18, column * 16 // 24] = value == 255
-        np.testing.assert_array_equal(shown, expected)
+        np.testing.assert_array_equal(label_map, expected)
 
 
 UNITS = [{"name": "windows", "side": 6}, {"name": "ripu", "side": 5, "most": 3}, {"name": "peaks", "side": [3, 6]}]
@@ -307,7 +308,7 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
     run = tmp_path / "run"
     plain = {**recipe, "loop": {"budgets": [5, 4]}}
     plain["task"] = {**recipe["task"], "region": unit}
-    known = np.full((N, 16, 16), IGNORE, dtype=np.uint8)
+    labeled = np.full((N, 16, 16), IGNORE, dtype=np.uint8)
     for r, count in enumerate((5, 4)):
         with pytest.raises(AwaitingLabels, match=rf"round {r} waits for .* only what is white .*asked is read"):
             play(run, plain)
@@ -315,27 +316,27 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
         assert not isinstance(setup.task.regions, Whole)
         units, regions = RunDir(run).picks(r, RunDir(run).manifest()), setup.task.regions.at(r)
         assert units is not None and len(units) == count
-        given = regions.by_sample(units)
-        assert [int(image.stem) for image in asked(run, r)] == sorted(given)
+        by_sample = regions.by_sample(units)
+        assert [int(image.stem) for image in images_of(run, r)] == sorted(by_sample)
 
         def mask(i: int, r: int = r) -> np.ndarray:
             white = np.asarray(Image.open(run / "rounds" / f"{r:03d}" / "asked" / f"{i:06d}.png"))
             assert white.shape == SIZE and set(np.unique(white)) <= {0, 255} and white.any()
             return np.where((white > 0) | drawn_beyond, 255 * truth(i), 9).astype(np.uint8)
 
-        folder = drawn(tmp_path / f"masks-{r}", asked(run, r), mask)
-        assert inbox(RunDir(run)).take(folder, "ann") == (len(given), 0)
-        for i, parts in given.items():
+        folder = write_masks(tmp_path / f"masks-{r}", images_of(run, r), mask)
+        assert inbox(RunDir(run)).take(folder, "ann") == (len(by_sample), 0)
+        for i, parts in by_sample.items():
             where = regions.covered(i, parts)
-            assert (known[i][where] == IGNORE).all()
-            known[i][where] = resize_mask(truth(i), 16)[where]
-    opened = play(run, plain)
-    assert [row.labeled for row in opened.run.rounds()] == [5, 9]
-    learner, labels = experiment(opened).learner, opened.run.labels(N)
+            assert (labeled[i][where] == IGNORE).all()
+            labeled[i][where] = resize_mask(truth(i), 16)[where]
+    project = play(run, plain)
+    assert [row.labeled for row in project.run.rounds()] == [5, 9]
+    learner, labels = experiment(project).learner, project.run.labels(N)
     assert isinstance(learner, SegmentLearner)
     masks = learner.masks(labels)
-    np.testing.assert_array_equal(masks.maps, known[masks.samples])
-    assert (known[np.setdiff1d(np.arange(N), masks.samples)] == IGNORE).all()
+    np.testing.assert_array_equal(masks.maps, labeled[masks.samples])
+    assert (labeled[np.setdiff1d(np.arange(N), masks.samples)] == IGNORE).all()
 
 
 def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any]) -> None:
@@ -346,28 +347,28 @@ def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any])
     def answer(r: int, mask: Callable[[int], np.ndarray], more: tuple[int, ...] = ()) -> None:
         with pytest.raises(AwaitingLabels):
             play(run, plain)
-        images = [*asked(run, r), *(run / "rounds" / "000" / "images" / f"{i:06d}.png" for i in more)]
-        inbox(RunDir(run)).take(drawn(tmp_path / f"masks-{r}", list(dict.fromkeys(images)), mask), "ann")
+        images = [*images_of(run, r), *(run / "rounds" / "000" / "images" / f"{i:06d}.png" for i in more)]
+        inbox(RunDir(run)).take(write_masks(tmp_path / f"masks-{r}", list(dict.fromkeys(images)), mask), "ann")
 
     unknown = np.full(SIZE, 9, dtype=np.uint8)
     with pytest.raises(AwaitingLabels):
         play(run, plain)
-    first, *others = (int(image.stem) for image in asked(run, 0))
+    first, *others = (int(image.stem) for image in images_of(run, 0))
     answer(0, lambda i: unknown if i == first else truth(i))
     answer(1, truth)
-    again = [i for i in others if f"{i:06d}.png" not in {image.name for image in asked(run, 1)}][:1]
+    again = [i for i in others if f"{i:06d}.png" not in {image.name for image in images_of(run, 1)}][:1]
     answer(2, lambda i: 1 - truth(i) if i in again else truth(i), tuple(again))
-    opened = play(run, plain)
-    setup, labels = experiment(opened), opened.run.labels(N)
+    project = play(run, plain)
+    setup, labels = experiment(project), project.run.labels(N)
     assert isinstance(setup.learner, SegmentLearner) and not isinstance(setup.task.regions, Whole)
     masks, parts = setup.learner.masks(labels), setup.task.regions.asked(labels)
-    for i, found in zip(masks.samples.tolist(), masks.maps, strict=True):
+    for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         for part in parts(i):
-            said = resize_mask(1 - truth(i) if i in again else truth(i), 16)
-            first_one = i == first and (found[part] == IGNORE).all()  # skipped, then asked elsewhere
-            assert first_one or (found[part] == said[part]).all()
+            new_mask = resize_mask(1 - truth(i) if i in again else truth(i), 16)
+            first_one = i == first and (label_map[part] == IGNORE).all()  # skipped, then asked elsewhere
+            assert first_one or (label_map[part] == new_mask[part]).all()
     skipped = [a for a in labels.annotations if a.kind == "skip"]
     assert [a.index for a in skipped] == [first] and skipped[0].region
     corrected = [a for a in labels.annotations if a.index in again]
     assert [a.region == () for a in corrected] == [False, True]
-    assert opened.run.rounds()[-1].labeled == 8 - len(skipped[0].region)
+    assert project.run.rounds()[-1].labeled == 8 - len(skipped[0].region)

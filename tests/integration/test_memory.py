@@ -152,27 +152,27 @@ print(len(maps), 2 * n * 64 * 64 * 4 / 2**20, peak - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_pool_is_never_held(tmp_path: Path) -> None:
-    held, pixels = peaks(SCRIPT, tmp_path, 8_000, 20_000)  # both more than any block
-    assert held[20_000] < 200 < pixels
-    assert held[20_000] < held[8_000] + 40  # MiB; the other 12,000 are 141 as bytes and 562 as numbers
+    memory, pixels = peaks(SCRIPT, tmp_path, 8_000, 20_000)  # both more than any block
+    assert memory[20_000] < 200 < pixels
+    assert memory[20_000] < memory[8_000] + 40  # MiB; the other 12,000 are 141 as bytes and 562 as numbers
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_pixels_of_a_pool_are_never_held(tmp_path: Path) -> None:
-    held, probabilities = peaks(MASKS, tmp_path, 256, 1024)  # two blocks and eight
+    memory, probabilities = peaks(MASKS, tmp_path, 256, 1024)  # two blocks and eight
     assert probabilities == 32
-    assert held[1024] < held[256] + 8  # MiB; the other 768 images have 24 as probabilities, 12 as one map of scores
+    assert memory[1024] < memory[256] + 8  # MiB; the other 768 images have 24 as probabilities, 12 as one map of scores
 
 
 def peaks(script: str, folder: Path, *sizes: int) -> tuple[dict[int, float], float]:
     """MiB that a script held at most beyond what it began with, by the size of the pool; the MiB of the largest one."""
-    held, whole = {}, 0.0
+    memory, whole = {}, 0.0
     # freed memory goes back at once: what malloc keeps for later differs from run to run
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
     for n in sizes:
         command = [sys.executable, "-c", WATCH + script, str(folder / str(n)), str(n)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-        rows, whole, held[n] = map(float, done.stdout.split())
+        process = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+        rows, whole, memory[n] = map(float, process.stdout.split())
         assert rows == n
-    return held, whole
+    return memory, whole

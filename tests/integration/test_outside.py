@@ -35,7 +35,7 @@ MASKS: dict[str, Any] = {
 }
 
 
-def segmented(**settings: str) -> dict[str, Any]:
+def segmentation(**settings: str) -> dict[str, Any]:
     return {**MASKS, "task": {"name": "segmentation", "network": NETWORK, **settings}}
 
 
@@ -45,12 +45,12 @@ def segmented(**settings: str) -> dict[str, Any]:
     [
         {**CLASSES, "learner": "finetune"},
         {**CLASSES, "learner": "frozen"},
-        segmented(reduction=f"{HERE}:Reduction"),
-        segmented(region=f"{HERE}:Halves"),
-        segmented(region=f"{HERE}:Corner"),
+        segmentation(reduction=f"{HERE}:Reduction"),
+        segmentation(region=f"{HERE}:Halves"),
+        segmentation(region=f"{HERE}:Corner"),
     ],
     ids=["finetune", "frozen", "masks", "units", "boxes"],
 )
 def test_a_run_of_components_from_outside(changes: dict[str, Any], tmp_path: Path) -> None:
-    played = play(tmp_path / "run", {**COMMON, **changes})
-    assert [len(row.query) for row in played.run.rounds()] == [4, 2]
+    project = play(tmp_path / "run", {**COMMON, **changes})
+    assert [len(row.query) for row in project.run.rounds()] == [4, 2]

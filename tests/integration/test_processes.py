@@ -36,11 +36,11 @@ def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(str(SCRIPT), str(folder))
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads((folder / "came.json").read_text())
-    assert found["processes"] == 2
-    return found
+    process = torchrun(str(SCRIPT), str(folder))
+    assert process.returncode == 0, process.stderr
+    facts: dict[str, Any] = json.loads((folder / "came.json").read_text())
+    assert facts["processes"] == 2
+    return facts
 
 
 @pytest.mark.slow
@@ -66,9 +66,9 @@ def test_two_processes_killed_within_an_epoch_go_on_to_the_same_encoder(two: dic
 def test_the_command_runs_in_two_processes(tmp_path: Path) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(RECIPE)
-    done = torchrun("-m", "pretrain", str(recipe), "--run-dir", str(run))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Stage 0: ") == 2  # probes and place, said by one process
+    process = torchrun("-m", "pretrain", str(recipe), "--run-dir", str(run))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("Stage 0: ") == 2  # probes and place, said by one process
     assert (run / "stage0" / "probe.json").is_file() and not (run / "stage0" / "resume.pt").exists()
     losses = [row["step"] for row in read(run / "metrics.jsonl") if "stage0/loss" in row]
     assert losses == [2, 4] and RunDir(run).facts()["name"] == "tiny"

@@ -68,9 +68,11 @@ def test_no_strategy_holds_pairs() -> None:
     # freed memory goes back at once: what malloc keeps for later differs from run to run
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
     env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # each has buffers of its own
-    asked = json.dumps([(name, own) for name, own, _ in CEILINGS])
-    done = subprocess.run([sys.executable, "-c", SCRIPT, asked], capture_output=True, text=True, check=True, env=env)
-    found = json.loads(done.stdout)
-    peaks = [(name, own, round(peak - POOL)) for (name, own, _), peak in zip(CEILINGS, found, strict=True)]
-    assert len(found) == len(CEILINGS)
+    arguments = json.dumps([(name, mib) for name, mib, _ in CEILINGS])
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, arguments], capture_output=True, text=True, check=True, env=env
+    )
+    measures = json.loads(process.stdout)
+    peaks = [(name, mib, round(peak - POOL)) for (name, mib, _), peak in zip(CEILINGS, measures, strict=True)]
+    assert len(measures) == len(CEILINGS)
     assert all(peak < ceiling for (*_, peak), (*_, ceiling) in zip(peaks, CEILINGS, strict=True)), peaks

@@ -16,7 +16,7 @@ from hybrid_al.data.stores.images import ImageStore
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
-def needed(*parts: str) -> Path:
+def data_path(*parts: str) -> Path:
     path = DATA.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"{path} is not there: its PROVENANCE.md says where it comes from")
@@ -24,7 +24,7 @@ def needed(*parts: str) -> Path:
 
 
 def test_pneumoniamnist(tmp_path: Path) -> None:
-    data = Npz(needed("pneumoniamnist", "pneumoniamnist.npz"), group="none", classes=("normal", "pneumonia")).load()
+    data = Npz(data_path("pneumoniamnist", "pneumoniamnist.npz"), group="none", classes=("normal", "pneumonia")).load()
     assert Counter(data.manifest.splits) == {"pool": 4708, "val": 524, "test": 624}
     assert np.bincount(data.truth[data.manifest.indices("test")]).tolist() == [234, 390]
     leaks = data.manifest.leaks()
@@ -36,7 +36,7 @@ def test_pneumoniamnist(tmp_path: Path) -> None:
 
 def test_malaria(tmp_path: Path) -> None:
     data = Npz(
-        needed("malaria_cells_gray", "malaria.npz"), group="patient", classes=("uninfected", "parasitized")
+        data_path("malaria_cells_gray", "malaria.npz"), group="patient", classes=("uninfected", "parasitized")
     ).load()
     manifest = data.manifest
     assert Counter(manifest.splits) == {"pool": 7000, "val": 1000, "test": 2000}
@@ -46,7 +46,7 @@ def test_malaria(tmp_path: Path) -> None:
 
 
 def test_isic(tmp_path: Path) -> None:
-    table = needed("isic2017_melanoma", "labels.csv")
+    table = data_path("isic2017_melanoma", "labels.csv")
     columns = {"path": "file", "label": "label", "split": "split"}
     source = Csv(table, columns, group="none", classes=("other", "melanoma"), holdout={"test": 0.25}, seed=0)
     data = source.load()
@@ -63,5 +63,5 @@ def test_isic(tmp_path: Path) -> None:
     [("pneumoniamnist", "npz", "none"), ("malaria_cells_gray", "npz", "patient"), ("isic2017_melanoma", "csv", "none")],
 )
 def test_describe(name: str, source: str, group: str) -> None:
-    data = describe(needed(name))["data"]
+    data = describe(data_path(name))["data"]
     assert (data["source"], data["group"]) == (source, group)

@@ -15,24 +15,24 @@ from hybrid_al.bench.tables import markdown, timing
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PAGE = BENCHMARKS / "RESULTS.md"
-REPORTED = [path for path in sorted(BENCHMARKS.glob("*.yaml")) if f"<!-- bench: {path.stem} -->" in PAGE.read_text()]
+BENCHES = [path for path in sorted(BENCHMARKS.glob("*.yaml")) if f"<!-- bench: {path.stem} -->" in PAGE.read_text()]
 
 
 def block(name: str) -> str:
-    found = re.search(rf"<!-- bench: {name} -->\n\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
-    assert found is not None, name
-    return found[1]
+    match = re.search(rf"<!-- bench: {name} -->\n\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
+    assert match is not None, name
+    return match[1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", REPORTED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", BENCHES, ids=lambda path: path.stem)
 def test_the_tables_are_those_of_the_csvs(recipe: Path) -> None:
     grid, paths = load_grid(recipe), Paths(BENCHMARKS / recipe.stem, Path("unused"))
-    found = {variant: results.read(paths.csv(variant)) for variant in grid.variants}
-    assert block(grid.bench_recipe.name) == markdown([*result_tables(grid, paths, found), timing(found)])
+    cells = {variant: results.read(paths.csv(variant)) for variant in grid.variants}
+    assert block(grid.bench_recipe.name) == markdown([*result_tables(grid, paths, cells), timing(cells)])
 
 
-@pytest.mark.parametrize("recipe", REPORTED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", BENCHES, ids=lambda path: path.stem)
 def test_every_cell_of_a_study_is_there(recipe: Path) -> None:
     grid = load_grid(recipe)
     for variant in grid.variants:

@@ -23,18 +23,18 @@ def script(name: str) -> ModuleType:
 
 def test_the_tables_of_stage_0_are_those_of_the_csv() -> None:
     page = (BENCHMARKS / "PRETRAINING.md").read_text(encoding="utf-8")
-    found = re.search(r"<!-- pretrain_methods -->\n\n(.*?)\n*<!-- end -->", page, re.DOTALL)
-    assert found is not None
+    match = re.search(r"<!-- pretrain_methods -->\n\n(.*?)\n*<!-- end -->", page, re.DOTALL)
+    assert match is not None
     lines = list(script("pretrain_methods").tables(BENCHMARKS / "pretrain_methods" / "results.csv"))
-    assert found[1] == "\n".join(lines).rstrip()
+    assert match[1] == "\n".join(lines).rstrip()
 
 
 def test_the_tables_of_the_record_are_those_of_the_csv() -> None:
     page = (BENCHMARKS / "RESULTS.md").read_text(encoding="utf-8")
-    found = re.search(r"<!-- bench: record -->\n\n(.*?)<!-- end -->", page, re.DOTALL)
-    assert found is not None
+    match = re.search(r"<!-- bench: record -->\n\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert match is not None
     record = script("record")
-    assert found[1] == markdown(record.tables(record.read(BENCHMARKS / "record" / "record.csv")))
+    assert match[1] == markdown(record.tables(record.read(BENCHMARKS / "record" / "record.csv")))
 
 
 def test_the_picture_of_the_readme_is_that_of_the_csvs() -> None:
@@ -46,5 +46,5 @@ def test_the_picture_of_the_readme_is_that_of_the_csvs() -> None:
 def test_the_tables_of_masks_are_those_of_the_csvs() -> None:
     page = (BENCHMARKS / "SEGMENTATION.md").read_text(encoding="utf-8")
     masks = script("masks")
-    found = dict(re.findall(r"<!-- bench: (\w+) -->\n\n(.*?)<!-- end -->", page, re.DOTALL))
-    assert found == {name: markdown(block()) for name, block in masks.BLOCKS.items()}
+    blocks = dict(re.findall(r"<!-- bench: (\w+) -->\n\n(.*?)<!-- end -->", page, re.DOTALL))
+    assert blocks == {name: markdown(block()) for name, block in masks.BLOCKS.items()}

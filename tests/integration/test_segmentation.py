@@ -71,7 +71,7 @@ TINY: dict[str, Any] = {
 }
 
 
-def project(path: Path, **changes: Any) -> Project:
+def make_project(path: Path, **changes: Any) -> Project:
     return open_project(parse({**TINY, **changes}), run_dir=path)
 
 
@@ -105,24 +105,24 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
     with np.load(run.round_path(1) / "reliability.npz") as archive:
         assert set(archive.files) == {"val", "test"} and archive["test"][0].sum() == N_TEST * 16 * 16
     answers = sorted((run.path / "rounds").glob("*/answers/*.png"))
-    given = [np.asarray(Image.open(a)) for a in answers]  # in their own size, which is that of the network
+    masks = [np.asarray(Image.open(a)) for a in answers]  # in their own size, which is that of the network
     counts: dict[str, Callable[[Any], Any]] = {
         "clicks": clicks,
         "boundary": lambda labels: scores.outlines(labels).sum(),
         "foreground": np.count_nonzero,
     }
     for name, count in counts.items():
-        assert rows[-1].metrics[f"cost/{name}"] == sum(count(g) for g in given) > 0
+        assert rows[-1].metrics[f"cost/{name}"] == sum(count(g) for g in masks) > 0
     assert len(answers) == 5
     assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)
 
 
 @pytest.mark.parametrize("train", ["cps", "unimatch"])
 def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str) -> None:
-    opened = play(tmp_path / "run", train={"name": train, "steps": 3, "batch": 4}, query={"name": "hybrid"})
-    learner = experiment(opened).learner
-    assert isinstance(learner, SegmentLearner) and len(opened.run.rounds()) == 2
-    learner.load(opened.run.round_path(1) / "model.safetensors")
+    project = play(tmp_path / "run", train={"name": train, "steps": 3, "batch": 4}, query={"name": "hybrid"})
+    learner = experiment(project).learner
+    assert isinstance(learner, SegmentLearner) and len(project.run.rounds()) == 2
+    learner.load(project.run.round_path(1) / "model.safetensors")
     rows = np.asarray([7, 2])
     passes = {batch.probs.shape[1] for batch in learner.predict(rows, samples=3)}
     assert passes == ({2} if train == "cps" else {3})  # networks of a committee, else passes with dropout
@@ -141,55 +141,55 @@ def test_members_trained_apart_answer_in_the_place_of_passes(tmp_path: Path, nam
     train = {"name": name, "steps": 4, "min_steps": 4, "batch": 4}
     changes: dict[str, Any] = {"query": "bald", "task": {**TINY["task"], "reduction": "mean"}}
     alone = play(tmp_path / "alone", train=train, **changes)
-    opened = play(tmp_path / "run", train={**train, "members": 2}, **changes)
-    setup, model = experiment(opened), opened.run.round_path(0) / "model.safetensors"
+    project = play(tmp_path / "run", train={**train, "members": 2}, **changes)
+    setup, model = experiment(project), project.run.round_path(0) / "model.safetensors"
     assert isinstance(setup.learner, SegmentLearner)
-    said = answers(setup.learner, model)
-    assert said.shape == (6, 2 * networks, 2, 16, 16)
+    outputs = answers(setup.learner, model)
+    assert outputs.shape == (6, 2 * networks, 2, 16, 16)
     single = experiment(alone).learner
     assert isinstance(single, SegmentLearner)
     single.load(alone.run.round_path(0) / "model.safetensors")
     (first,) = single.predict(np.arange(6))
-    np.testing.assert_array_equal(said[:, :networks], first.probs)  # the first training is that without a committee
+    np.testing.assert_array_equal(outputs[:, :networks], first.probs)  # the first training is that without a committee
     for member in range(2 * networks):
-        assert not np.allclose(said[:, member], said[:, member - 1])
-    expected = scores.bald(said).mean(axis=(1, 2))
+        assert not np.allclose(outputs[:, member], outputs[:, member - 1])
+    expected = scores.bald(outputs).mean(axis=(1, 2))
     np.testing.assert_allclose(setup.learner.score("bald", np.arange(6)), expected, atol=1e-6)
     assert setup.learner.score("gradients", np.arange(6)).shape == (6, 2 * networks * 2 * 8 * 9)
-    assert [r.metrics["cost/images"] for r in opened.run.rounds()] == [3, 5]
+    assert [r.metrics["cost/images"] for r in project.run.rounds()] == [3, 5]
 
 
 def test_snapshots_of_masks_and_their_start_from_the_last_round(tmp_path: Path) -> None:
     train = {"name": "supervised", "steps": 6, "min_steps": 6, "batch": 4, "members": 2, "cycles": 2, "start": "last"}
-    opened = play(tmp_path / "run", train=train, query="vote_entropy")
-    learner = experiment(opened).learner
+    project = play(tmp_path / "run", train=train, query="vote_entropy")
+    learner = experiment(project).learner
     assert isinstance(learner, SegmentLearner)
-    said = [answers(learner, opened.run.round_path(r) / "model.safetensors") for r in (0, 1)]
-    assert [s.shape[1] for s in said] == [4, 4]
+    outputs = [answers(learner, project.run.round_path(r) / "model.safetensors") for r in (0, 1)]
+    assert [s.shape[1] for s in outputs] == [4, 4]
     learner.save(tmp_path / "again.safetensors")
-    np.testing.assert_array_equal(answers(learner, tmp_path / "again.safetensors"), said[1])
+    np.testing.assert_array_equal(answers(learner, tmp_path / "again.safetensors"), outputs[1])
     for member, network in ((0, 0), (1, 3)):  # the end of each training is what it goes on from
         fresh = learner._new_network(0)
-        warm_start(fresh, member, learner.schedule, opened.run.round_path(0))
+        warm_start(fresh, member, learner.schedule, project.run.round_path(0))
         images, _ = learner.inputs.plain(np.arange(6))
         with torch.no_grad():
-            np.testing.assert_allclose(fresh.eval()(images).softmax(dim=1).numpy(), said[0][:, network], atol=1e-6)
+            np.testing.assert_allclose(fresh.eval()(images).softmax(dim=1).numpy(), outputs[0][:, network], atol=1e-6)
 
 
 def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     """Against what both models say of the same pixels; the gain is told where budgets are of labels."""
     loops = {"budgets": [3, 2, 4], "stop": {"agreement": -1.0, "rounds": 1, "gain": 1.0, "enforce": True}}
-    opened = play(tmp_path / "run", loop=loops)
-    rounds, learner = opened.run.rounds(), experiment(opened).learner
+    project = play(tmp_path / "run", loop=loops)
+    rounds, learner = project.run.rounds(), experiment(project).learner
     assert len(rounds) == 2 and 0 <= rounds[1].metrics["stop/expected_gain"] <= 1  # enough, and the loop is over
-    rows, said = stop_set(opened.dataset.manifest.indices("pool"), 0), []
+    rows, outputs = stop_set(project.dataset.manifest.indices("pool"), 0), []
     for r in (0, 1):
-        learner.load(opened.run.round_path(r) / "model.safetensors")
+        learner.load(project.run.round_path(r) / "model.safetensors")
         pixels = [a_few(batch, np.zeros((len(batch.indices), 16, 16), np.uint8))[0] for batch in learner.predict(rows)]
-        said.append(np.concatenate(pixels))
-    assert said[0].shape == (N_POOL * FEW, 2)
-    before = said[0].argmax(axis=1)
-    expected = signals(before, said[1], (3, 5, 9))
+        outputs.append(np.concatenate(pixels))
+    assert outputs[0].shape == (N_POOL * FEW, 2)
+    before = outputs[0].argmax(axis=1)
+    expected = signals(before, outputs[1], (3, 5, 9))
     assert {name: rounds[1].metrics[name] for name in expected} == pytest.approx(expected)
 
 
@@ -203,53 +203,55 @@ def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     ],
 )
 def test_pixels_are_calibrated_by_those_that_no_training_saw(tmp_path: Path, fit: str, changes: Any) -> None:
-    parted = {**TINY["task"], "reduction": "mean", "region": {"name": "windows", "side": 8}}
-    changes = {"task": parted} if "unit" in changes else changes
-    opened = play(tmp_path / "run", calibration={"fit": fit, "folds": 2}, loop={"budgets": [4]}, **changes)
-    setup, store = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
+    task = {**TINY["task"], "reduction": "mean", "region": {"name": "windows", "side": 8}}
+    changes = {"task": task} if "unit" in changes else changes
+    project = play(tmp_path / "run", calibration={"fit": fit, "folds": 2}, loop={"budgets": [4]}, **changes)
+    setup, store = experiment(project), project.run.labels(N_POOL + N_VAL + N_TEST)
     learner = setup.learner
     assert isinstance(learner, SegmentLearner) and isinstance(setup.task.holdout, MaskHoldout)
-    before = answers(learner, opened.run.round_path(0) / "model.safetensors")
-    said, truth = setup.task.holdout.answers(learner, "val")
+    before = answers(learner, project.run.round_path(0) / "model.safetensors")
+    outputs, truth = setup.task.holdout.answers(learner, "val")
     if fit == "cross":
-        said, truth = learner.held_out(store, round=0, seed=0, folds=2)
+        outputs, truth = learner.held_out(store, round=0, seed=0, folds=2)
         np.testing.assert_array_equal(np.concatenate([b.probs for b in learner.predict(np.arange(6), 9)]), before)
     masks = learner.masks(store)
-    known = [int((shown != IGNORE).sum()) for shown in masks.maps] if fit == "cross" else [16 * 16] * N_VAL
-    assert said.shape == (len(truth), 2) and len(truth) == sum(min(count, FEW) for count in known)
-    with np.load(opened.run.round_path(0) / "calibration.npz") as archive:  # of so few images, a temperature
-        np.testing.assert_allclose(archive["scale"], calibrate(logs(said), truth, "temperature").scale)
+    labeled = [int((label_map != IGNORE).sum()) for label_map in masks.maps] if fit == "cross" else [16 * 16] * N_VAL
+    assert outputs.shape == (len(truth), 2) and len(truth) == sum(min(count, FEW) for count in labeled)
+    with np.load(project.run.round_path(0) / "calibration.npz") as archive:  # of so few images, a temperature
+        np.testing.assert_allclose(archive["scale"], calibrate(logs(outputs), truth, "temperature").scale)
         calibration = Calibration(archive["scale"], archive["bias"])
-    metrics = opened.run.rounds()[0].metrics
+    metrics = project.run.rounds()[0].metrics
     assert ("val/ece_calibrated" in metrics) == (fit == "cross")
-    rows = opened.dataset.manifest.indices("test")
+    rows = project.dataset.manifest.indices("test")
     probs = np.concatenate([np.moveaxis(b.probs[:, 0], 1, -1) for b in learner.predict(rows)]).reshape(-1, 2)
     maps = setup.task.holdout.truth(rows).ravel().astype(np.int64)
     for name, values in (("", probs), ("_calibrated", calibration.probs(logs(probs)))):
-        measured = classification(values, maps)
+        expected = classification(values, maps)
         for metric in ("nll", "ece", "classwise_ece", "brier"):
-            assert metrics[f"test/{metric}{name}"] == pytest.approx(measured[metric], rel=1e-4)
+            assert metrics[f"test/{metric}{name}"] == pytest.approx(expected[metric], rel=1e-4)
 
 
 def test_held_out_masks_are_answered_by_networks_that_never_saw_them(tmp_path: Path) -> None:
     """Against a slow refit without them, whose unlabeled images they are not among."""
-    opened = play(tmp_path / "run", loop={"budgets": [5]})
-    learner, store = experiment(opened).learner, opened.run.labels(N_POOL + N_VAL + N_TEST)
+    project = play(tmp_path / "run", loop={"budgets": [5]})
+    learner, store = experiment(project).learner, project.run.labels(N_POOL + N_VAL + N_TEST)
     assert isinstance(learner, SegmentLearner)
-    said, truth = learner.held_out(store, round=0, seed=0, folds=5)
+    outputs, truth = learner.held_out(store, round=0, seed=0, folds=5)
     seed, rows = derive_seed(0, "fit", 0), np.sort(store.labeled)
     order = derive(seed, "folds").permutation(5)
     for k in range(5):
         (out,) = (int(rows[i]) for place, i in enumerate(order) if place % 5 == k)
-        shown = LabelStore(store.n, tuple(a for a in store.annotations if a.index != out))
+        others = LabelStore(store.n, tuple(a for a in store.annotations if a.index != out))
         apart = copy.copy(learner)
         apart.pool = np.setdiff1d(learner.pool, [out])
-        masks = apart.masks(shown)
-        teacher, _ = apart._learn(shown, masks, apart._open(shown), None, derive_seed(seed, "fold", k), lambda *_: None)
+        masks = apart.masks(others)
+        teacher, _ = apart._learn(
+            others, masks, apart._open(others), None, derive_seed(seed, "fold", k), lambda *_: None
+        )
         assert apart.networks is not None and teacher is apart.networks.teacher
         (batch,) = apart.predict(np.asarray([out]))
         probs, classes = a_few(batch, learner.masks(store).batch(np.asarray([out])))
-        np.testing.assert_allclose(said[k * FEW : (k + 1) * FEW], probs, atol=1e-6)
+        np.testing.assert_allclose(outputs[k * FEW : (k + 1) * FEW], probs, atol=1e-6)
         np.testing.assert_array_equal(truth[k * FEW : (k + 1) * FEW], classes)
 
 
@@ -271,24 +273,24 @@ SUPERPIXELS = {**WINDOWS, "region": {"name": "superpixels", "count": 4}}
 )
 def test_regions_are_asked_about_and_nothing_else_is_known(tmp_path: Path, task: Any, start: str, query: Any) -> None:
     budgets = {"loop": {"budgets": [6, 5]}}
-    opened = play(tmp_path / "run", task=task, cold_start=start, query=query, **budgets)
-    setup, run = experiment(opened), opened.run
-    held = setup.task.holdout
+    project = play(tmp_path / "run", task=task, cold_start=start, query=query, **budgets)
+    setup, run = experiment(project), project.run
+    holdout = setup.task.holdout
     assert isinstance(setup.task.regions, Regions) and isinstance(setup.learner, SegmentLearner)
-    assert isinstance(held, MaskHoldout)
+    assert isinstance(holdout, MaskHoldout)
     assert [r.labeled for r in run.rounds()] == [6, 11]
     labels = run.labels(len(setup.manifest))
-    asked = setup.task.regions.labels(labels).labeled
+    units = setup.task.regions.labels(labels).labeled
     masks = setup.learner.masks(labels)
-    sizes = setup.task.regions.sizes.ravel()[asked]
+    sizes = setup.task.regions.sizes.ravel()[units]
     assert (masks.maps != IGNORE).sum() == sizes.sum() == run.rounds()[1].metrics["cost/pixels"]
-    for row, known in zip(masks.samples, masks.maps, strict=True):
-        whole = held.truth(np.asarray([row]))[0]
+    for row, labeled in zip(masks.samples, masks.maps, strict=True):
+        whole = holdout.truth(np.asarray([row]))[0]
         parts = setup.task.regions.maps(np.asarray([row]))[0]
-        mine = [unit % setup.task.regions.parts for unit in asked.tolist() if unit // setup.task.regions.parts == row]
-        np.testing.assert_array_equal(known, np.where(np.isin(parts, mine), whole, IGNORE))
-    shown = write_reports([run.path], None).read_text()
-    assert "test/dice by pixels" in shown
+        mine = [unit % setup.task.regions.parts for unit in units.tolist() if unit // setup.task.regions.parts == row]
+        np.testing.assert_array_equal(labeled, np.where(np.isin(parts, mine), whole, IGNORE))
+    page = write_reports([run.path], None).read_text()
+    assert "test/dice by pixels" in page
 
 
 @pytest.mark.parametrize(
@@ -303,8 +305,8 @@ def test_regions_are_asked_about_and_nothing_else_is_known(tmp_path: Path, task:
 def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, task: Any, query: Any) -> None:
     price = {"pixels": 320, "boundary": 24, "foreground": 150, "clicks": 15}[unit]  # of a few answers
     budgets = {"budgets": [3, price, price, 2 * price], "unit": unit}
-    opened = play(tmp_path / "run", task=task, query=query, loop=budgets)
-    rows, setup = opened.run.rounds(), experiment(opened)
+    project = play(tmp_path / "run", task=task, query=query, loop=budgets)
+    rows, setup = project.run.rounds(), experiment(project)
     cost = [r.metrics[f"cost/{unit}"] for r in rows]
     assert rows[0].labeled == 3 and all(r.budget == len(r.query) >= 1 for r in rows)
     assert setup.over(rows) and (len(rows) == 4 or cost[-1] - cost[0] >= 4 * price)
@@ -312,7 +314,7 @@ def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, task:
         assert [c - cost[0] for c in cost] == [0, 320, 640, 1280]
     for r in range(1, len(rows) - 1):
         assert cost[r] - cost[0] < 4 * price
-    assert "finished" in standing(opened.run)[-1]
+    assert "finished" in standing(project.run)[-1]
 
 
 def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> None:
@@ -321,11 +323,11 @@ def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> 
 
 
 def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", task=WINDOWS)
-    setup = experiment(opened)
+    project = play(tmp_path / "run", task=WINDOWS)
+    setup = experiment(project)
     learner, regions = setup.learner, setup.task.regions
     assert isinstance(learner, SegmentLearner) and isinstance(regions, Regions)
-    learner.load(opened.run.round_path(1) / "model.safetensors")
+    learner.load(project.run.round_path(1) / "model.safetensors")
     slow = []
     units = np.asarray([4 * 7 + 1, 4 * 2, 4 * 7 + 2, 4 * 11 + 3])
     for unit in units.tolist():
@@ -339,58 +341,58 @@ def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("train", ["supervised", "cps"])
 def test_boxes_are_all_that_is_known(tmp_path: Path, train: str) -> None:
     changes = {"oracle": {"name": "simulated", "answer": "boxes"}, "train": {"name": train, "steps": 3, "batch": 4}}
-    opened = play(tmp_path / "run", **changes)
-    setup, labels = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
+    project = play(tmp_path / "run", **changes)
+    setup, labels = experiment(project), project.run.labels(N_POOL + N_VAL + N_TEST)
     assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.task.holdout, MaskHoldout)
     masks = setup.learner.masks(labels)
     whole = setup.task.holdout.truth(masks.samples)
-    drawn = [boxes(m) for m in whole]
-    for known, truth, found, i in zip(masks.maps, whole, drawn, masks.samples.tolist(), strict=True):
-        assert not known[known != IGNORE].any() and (known[truth > 0] == IGNORE).all()
-        np.testing.assert_array_equal(read_boxes(opened.run.path / str(labels.current[i].target)), found)
+    box_lists = [boxes(m) for m in whole]
+    for labeled, truth, box_list, i in zip(masks.maps, whole, box_lists, masks.samples.tolist(), strict=True):
+        assert not labeled[labeled != IGNORE].any() and (labeled[truth > 0] == IGNORE).all()
+        np.testing.assert_array_equal(read_boxes(project.run.path / str(labels.current[i].target)), box_list)
     assert {a.kind for a in labels.annotations} == {"box"}
-    spent = opened.run.rounds()[-1].metrics
-    assert spent["cost/clicks"] == labels.spent == sum(max(2 * len(found), 1) for found in drawn)
-    assert spent["cost/foreground"] == spent["cost/boundary"] == 0
-    assert spent["cost/pixels"] == (masks.maps != IGNORE).sum()
+    metrics = project.run.rounds()[-1].metrics
+    assert metrics["cost/clicks"] == labels.spent == sum(max(2 * len(box_list), 1) for box_list in box_lists)
+    assert metrics["cost/foreground"] == metrics["cost/boundary"] == 0
+    assert metrics["cost/pixels"] == (masks.maps != IGNORE).sum()
 
 
 def test_a_batch_shows_the_boxes_of_its_images_where_its_views_show_them(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", oracle={"name": "simulated", "answer": "boxes"}, loop={"budgets": [6]})
-    learner, labels = experiment(opened).learner, opened.run.labels(N_POOL + N_VAL + N_TEST)
+    project = play(tmp_path / "run", oracle={"name": "simulated", "answer": "boxes"}, loop={"budgets": [6]})
+    learner, labels = experiment(project).learner, project.run.labels(N_POOL + N_VAL + N_TEST)
     assert isinstance(learner, SegmentLearner)
     masks = learner.masks(labels)
-    said = {i: read_boxes(opened.run.path / str(labels.current[i].target)) for i in masks.samples.tolist()}
-    shown, again = (
-        learner.inputs.labeled(masks.samples, masks, torch.Generator().manual_seed(0), False, some)
-        for some in (said, None)
+    box_lists = {i: read_boxes(project.run.path / str(labels.current[i].target)) for i in masks.samples.tolist()}
+    batch, again = (
+        learner.inputs.labeled(masks.samples, masks, torch.Generator().manual_seed(0), False, box_source)
+        for box_source in (box_lists, None)
     )
-    assert torch.equal(shown.x, again.x) and torch.equal(shown.y, again.y)
-    lines = shown.boxes
-    assert lines is not None and 0 < lines.count <= sum(int((b[:, 3:] - b[:, 1:3]).sum()) for b in said.values())
-    assert (shown.y.flatten(1)[lines.image, lines.pixel] == IGNORE).all()  # lines lie inside of boxes
+    assert torch.equal(batch.x, again.x) and torch.equal(batch.y, again.y)
+    lines = batch.boxes
+    assert lines is not None and 0 < lines.count <= sum(int((b[:, 3:] - b[:, 1:3]).sum()) for b in box_lists.values())
+    assert (batch.y.flatten(1)[lines.image, lines.pixel] == IGNORE).all()  # lines lie inside of boxes
 
 
 @pytest.mark.parametrize("answer", ["points", "scribbles"])
 def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str) -> None:
-    opened = play(tmp_path / "run", oracle={"name": "simulated", "answer": answer})
-    setup, labels = experiment(opened), opened.run.labels(N_POOL + N_VAL + N_TEST)
+    project = play(tmp_path / "run", oracle={"name": "simulated", "answer": answer})
+    setup, labels = experiment(project), project.run.labels(N_POOL + N_VAL + N_TEST)
     assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.task.holdout, MaskHoldout)
     masks = setup.learner.masks(labels)
     whole = setup.task.holdout.truth(masks.samples)
-    known = masks.maps != IGNORE
-    assert 0 < known.sum() < 0.3 * known.size and (masks.maps[known] == whole[known]).all()
+    labeled = masks.maps != IGNORE
+    assert 0 < labeled.sum() < 0.3 * labeled.size and (masks.maps[labeled] == whole[labeled]).all()
     assert {a.kind for a in labels.annotations} == {answer.removesuffix("s")}
-    spent = opened.run.rounds()[-1].metrics
-    assert spent["cost/clicks"] == labels.spent and spent["cost/pixels"] == known.sum()
+    metrics = project.run.rounds()[-1].metrics
+    assert metrics["cost/clicks"] == labels.spent and metrics["cost/pixels"] == labeled.sum()
     if answer == "points":
-        assert labels.spent == known.sum()  # a click each
+        assert labels.spent == labeled.sum()  # a click each
 
 
 def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"task": SUPERPIXELS, "query": "entropy"}
     whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
-    half = project(cut, **changes)
+    half = make_project(cut, **changes)
     ensure(half, Trackers(), lambda *_: None)
     half.claim()
     setup = experiment(half)
@@ -403,10 +405,10 @@ def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["entropy", "foreground"])
 def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, name: str) -> None:
-    opened = play(tmp_path / "run", task={**TINY["task"], "reduction": "sum"})
-    learner = experiment(opened).learner
+    project = play(tmp_path / "run", task={**TINY["task"], "reduction": "sum"})
+    learner = experiment(project).learner
     assert isinstance(learner, SegmentLearner)
-    learner.load(opened.run.round_path(1) / "model.safetensors")
+    learner.load(project.run.round_path(1) / "model.safetensors")
     rows = np.asarray([7, 2, 11])
     slow = []
     for batch in learner.predict(rows):
@@ -426,7 +428,7 @@ def test_missing_views_are_made_only_where_the_query_reads_the_record(tmp_path: 
 
 def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None:
     whole, cut = play(tmp_path / "whole").run, tmp_path / "cut"
-    half = project(cut)
+    half = make_project(cut)
     ensure(half, Trackers(), lambda *_: None)
     half.claim()
     setup = experiment(half)
@@ -439,7 +441,7 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"learner": "frozen"}, "learner: expected finetune"),
         (
@@ -485,10 +487,10 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
     ],
 )
 def test_what_segmentation_has_not_is_refused_before_anything_runs(
-    tmp_path: Path, change: dict[str, Any], said: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises((InputError, UnknownName), match=said):
-        project(tmp_path / "run", **change)
+    with pytest.raises((InputError, UnknownName), match=message):
+        make_project(tmp_path / "run", **change)
 
 
 def test_a_class_that_no_mask_shows_is_refused(tmp_path: Path) -> None:
@@ -499,15 +501,15 @@ def test_a_class_that_no_mask_shows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_class_that_no_labeled_mask_shows_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    opened = project(tmp_path / "run", train={"name": "mean_teacher", "steps": 2, "batch": 4})
-    ensure(opened, Trackers())
-    opened.claim()
-    setup = experiment(opened)
+    project = make_project(tmp_path / "run", train={"name": "mean_teacher", "steps": 2, "batch": 4})
+    ensure(project, Trackers())
+    project.claim()
+    setup = experiment(project)
     assert isinstance(setup.oracle, SimulatedMasks)
     empty = replace(setup.oracle, read=lambda i: np.zeros((16, 16), dtype=np.uint8))
-    loop.play(replace(setup, oracle=empty), opened.run, Trackers(), 0)
+    loop.play(replace(setup, oracle=empty), project.run, Trackers(), 0)
     assert "round 0: no labeled mask shows class 1 (cell)" in capsys.readouterr().err
-    assert opened.run.rounds()[0].metrics["test/dice"] >= 0
+    assert project.run.rounds()[0].metrics["test/dice"] >= 0
 
 
 def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -515,8 +517,8 @@ def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsy
     file.write_text(json.dumps(TINY))
     with pytest.raises(SystemExit, match="0"):
         main(["check", str(file), "--run-dir", str(tmp_path / "run")])
-    said = capsys.readouterr().out
-    assert "images of 16 px are padded to 32 px" in said and "25 of 25 samples have a mask" in said
+    text = capsys.readouterr().out
+    assert "images of 16 px are padded to 32 px" in text and "25 of 25 samples have a mask" in text
 
 
 @pytest.mark.slow
@@ -526,15 +528,17 @@ def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
     args = ["run", str(file), "--quiet", "--run-dir"]
     subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "whole")], check=True)
     for kind, n in (("log", 2), ("log", 3)):
-        done = subprocess.run([sys.executable, "-c", KILLER, kind, str(n), *args, str(tmp_path / "cut")], check=False)
-        assert done.returncode == -9
+        process = subprocess.run(
+            [sys.executable, "-c", KILLER, kind, str(n), *args, str(tmp_path / "cut")], check=False
+        )
+        assert process.returncode == -9
     subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "cut")], check=True)
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 
 def test_the_report_draws_what_is_predicted(tmp_path: Path) -> None:
-    opened = play(tmp_path / "run")
-    page = write_reports([opened.run.path], None).read_text()
+    project = play(tmp_path / "run")
+    page = write_reports([project.run.path], None).read_text()
     assert page.count('alt="Prediction and truth on test/') == N_TEST and "Dice: cell " in page
     assert "Class balance" not in page and 'id="r0-reliability"' in page
     assert "right %{y:.2f} (%{customdata} pixels)" in page and "samples)" not in page

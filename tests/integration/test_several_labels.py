@@ -73,8 +73,8 @@ def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monk
     assert any(name.startswith("test/auroc/") for name in metrics)
     record = Consistency.load(whole / "rounds" / "000" / "consistency.npz")
     pool = RunView.read(whole).manifest.indices("pool")
-    asked = RunView.read(whole).rounds[0].units
-    assert (record.seen[np.setdiff1d(pool, asked)] >= 2).all() and record.divergence.max() > 0
+    units = RunView.read(whole).rounds[0].units
+    assert (record.seen[np.setdiff1d(pool, units)] >= 2).all() and record.divergence.max() > 0
     page = (whole / "report" / "index.html").read_text()
     assert "average_precision" in page and "granular" in page and "Reliability" in page
 
@@ -97,34 +97,34 @@ def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monk
 @pytest.mark.slow
 @pytest.mark.parametrize("fit", ["val", "cross"])
 def test_labels_are_calibrated_and_queries_see_it(tmp_path: Path, fit: str) -> None:
-    asked = {"query": "least_confidence", "calibration": {"fit": fit, "folds": 2, "queries": True}}
-    opened = play(tmp_path / "run", **asked)
-    setup, store = experiment(opened), opened.run.labels(42).as_of(0)
-    setup.learner.load(opened.run.round_path(0) / "model.safetensors")
-    said, truth = setup.task.holdout.answers(setup.learner, "val")
+    settings = {"query": "least_confidence", "calibration": {"fit": fit, "folds": 2, "queries": True}}
+    project = play(tmp_path / "run", **settings)
+    setup, store = experiment(project), project.run.labels(42).as_of(0)
+    setup.learner.load(project.run.round_path(0) / "model.safetensors")
+    probs, truth = setup.task.holdout.answers(setup.learner, "val")
     if fit == "cross":
-        said, truth = setup.learner.held_out(store, round=0, seed=0, folds=2)
+        probs, truth = setup.learner.held_out(store, round=0, seed=0, folds=2)
         np.testing.assert_array_equal(truth, store.label_targets(4))
-    assert said.shape == (len(truth), 2, 4)
-    calibration = calibrate(logs(said), truth)
-    with np.load(opened.run.round_path(0) / "calibration.npz") as archive:
+    assert probs.shape == (len(truth), 2, 4)
+    calibration = calibrate(logs(probs), truth)
+    with np.load(project.run.round_path(0) / "calibration.npz") as archive:
         np.testing.assert_allclose(archive["scale"], calibration.scale)
-    rounds = opened.run.rounds()
+    rounds = project.run.rounds()
     assert ("val/ece_calibrated" in rounds[0].metrics) == (fit == "cross")
     assert {"test/ece_calibrated/granular", "test/brier_calibrated"} <= rounds[1].metrics.keys()
 
-    candidates = np.setdiff1d(opened.dataset.manifest.indices("pool"), store.answered)
+    candidates = np.setdiff1d(project.dataset.manifest.indices("pool"), store.answered)
     plain = np.concatenate([b.probs for b in setup.learner.predict(candidates)])
     yes = calibration.probs(logs(plain))[:, 0, 1]
-    with np.load(opened.run.round_path(1) / "scores.npz") as archive:
+    with np.load(project.run.round_path(1) / "scores.npz") as archive:
         np.testing.assert_array_equal(archive["indices"], candidates)
         np.testing.assert_allclose(archive["values"], np.minimum(yes, 1 - yes).mean(axis=1), rtol=1e-5)
 
 
 def test_a_calibration_on_val_wants_a_label_there(tmp_path: Path) -> None:
-    opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "a", "b"), "calibration": {"fit": "val"}}))
+    project = open_project(parse({**TINY, "data": make_unanswered(tmp_path, "a", "b"), "calibration": {"fit": "val"}}))
     with pytest.raises(InputError, match=r"calibration\.fit: expected a val split with labels"):
-        assemble._calibrating(opened)
+        assemble._calibrating(project)
 
 
 @pytest.mark.slow
@@ -142,8 +142,8 @@ def test_finetune_and_one_label_alone(tmp_path: Path, query: Any) -> None:
     )
     data = {"source": "npz", "root": str(tmp_path / "set.npz"), "multilabel": True, "group": "none", "image_size": 16}
     train = {"name": "mean_teacher", "steps": 40, "min_steps": 40, "batch": 4}
-    opened = play(tmp_path / "run", data=data, learner="finetune", train=train, query=query)
-    last = opened.run.rounds()[-1]
+    project = play(tmp_path / "run", data=data, learner="finetune", train=train, query=query)
+    last = project.run.rounds()[-1]
     assert last.labeled == 9 and last.metrics["test/auroc"] == last.metrics["test/auroc/0"] > 0.8
 
 
@@ -152,12 +152,12 @@ def test_check_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture
     recipe.write_text(yaml.safe_dump(TINY))
     with pytest.raises(SystemExit, match="0"):
         main(["check", str(recipe), "--run-dir", str(tmp_path / "run")])
-    said = capsys.readouterr().out
-    assert "24 images" in said and "lobed nucleus " in said and "no labels" not in said
+    text = capsys.readouterr().out
+    assert "24 images" in text and "lobed nucleus " in text and "no labels" not in text
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"train": "flexmatch"}, "train: expected an objective of several labels a sample \\(supervised, .*flexmatch"),
         ({"train": "fixmach"}, "fixmatch"),
@@ -172,8 +172,8 @@ def test_check_says_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"train": {"name": "fixmatch", "record": {"within": "class"}}}, "train.record.within: expected all"),
     ],
 )
-def test_what_several_labels_have_not_is_refused_before_data_is_read(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_several_labels_have_not_is_refused_before_data_is_read(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         check_components(parse({**TINY, **changes}))
 
 
@@ -204,7 +204,7 @@ def test_a_bench_has_the_baselines_of_the_task(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("bench.strategies=[class_stratified]", "bench: strategies: expected no class_stratified"),
         ("bench.strategies=[random+class_stratified]", "no class_stratified, .*got random.class_stratified"),
@@ -212,30 +212,30 @@ def test_a_bench_has_the_baselines_of_the_task(tmp_path: Path) -> None:
         ("bench.metrics=[tset/auroc]", "a split where some have a label and some have it not, got tset/auroc"),
     ],
 )
-def test_a_bench_that_cannot_be(tmp_path: Path, override: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_bench_that_cannot_be(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         bench(tmp_path, override)
 
 
 @pytest.mark.parametrize(
-    ("unknown", "said"),
+    ("unknown", "message"),
     [
         (-1, "bench: tiny: expected a pool whose images all have their labels, got 1 of 9 without"),
         (0, "metrics: expected a metric of a split where some have the label and some have it not, got test/auroc/b"),
     ],
 )
-def test_a_bench_of_data_that_does_not_do(tmp_path: Path, unknown: int, said: str) -> None:
+def test_a_bench_of_data_that_does_not_do(tmp_path: Path, unknown: int, message: str) -> None:
     labels = np.asarray([[1, 0], [0, 1], [0, 0]] * 3 + [[1, 0], [0, 0]])
     labels[0, 1] = unknown
     file, images = tmp_path / "set.npz", np.zeros((11, 8, 8), dtype=np.uint8)
     parts = {"train_images": images[:9], "train_labels": labels[:9], "test_images": images[9:]}
     np.savez(file, **parts, test_labels=labels[9:])  # type: ignore[arg-type]
     data = {"source": "npz", "root": str(file), "multilabel": True, "group": "none", "classes": ["a", "b"]}
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         bench(tmp_path, "bench.metrics=[test/auroc/b]", data=data)
 
 
-def unanswered(folder: Path, *names: str) -> dict[str, Any]:
+def make_unanswered(folder: Path, *names: str) -> dict[str, Any]:
     """Images of which nobody knows a label yet."""
     for i, pixels in enumerate(np.random.default_rng(0).integers(256, size=(12, 16, 16), dtype=np.uint8)):
         Image.fromarray(pixels).save(folder / f"{i}.png")
@@ -248,8 +248,8 @@ def unanswered(folder: Path, *names: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, run = tmp_path / "recipe.yaml", tmp_path / "run"
-    asked = {"data": unanswered(tmp_path, "mass", "oedema"), "oracle": "worklist", "loop": {"budgets": [4, 2]}}
-    file.write_text(yaml.safe_dump({**TINY, **asked}))
+    settings = {"data": make_unanswered(tmp_path, "mass", "oedema"), "oracle": "worklist", "loop": {"budgets": [4, 2]}}
+    file.write_text(yaml.safe_dump({**TINY, **settings}))
 
     def call(*argv: object) -> int:
         with pytest.raises(SystemExit) as end:
@@ -258,9 +258,9 @@ def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert call("run", file, "--run-dir", run, "--quiet") == 3
     query = run / "rounds" / "000" / "query.csv"
-    said = iter(["mass", "none", "oedema;mass", "skip"])
+    answers = iter(["mass", "none", "oedema;mass", "skip"])
     lines = query.read_text().splitlines()
-    (tmp_path / "filled.csv").write_text("\n".join([lines[0], *(line + next(said) for line in lines[1:])]))
+    (tmp_path / "filled.csv").write_text("\n".join([lines[0], *(line + next(answers) for line in lines[1:])]))
     capsys.readouterr()
     assert call("labels", run, tmp_path / "filled.csv") in (0, None)
     assert "4 answers taken, the round is complete" in capsys.readouterr().out
@@ -272,15 +272,15 @@ def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("name", ["a;b", "none", "skip"])
 def test_labels_that_no_list_can_name_are_refused(tmp_path: Path, name: str) -> None:
-    opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "mass", name), "oracle": "worklist"}))
+    project = open_project(parse({**TINY, "data": make_unanswered(tmp_path, "mass", name), "oracle": "worklist"}))
     with pytest.raises(InputError, match="labels without ;, none named none or skip"):
-        opened.task.open(opened.setting, opened.materials())
+        project.task.open(project.setting, project.materials())
 
 
 def test_nobody_answers_where_nothing_is_known(tmp_path: Path) -> None:
-    opened = open_project(parse({**TINY, "data": unanswered(tmp_path, "mass", "oedema")}))
+    project = open_project(parse({**TINY, "data": make_unanswered(tmp_path, "mass", "oedema")}))
     with pytest.raises(InputError, match=r"got none in the data; use oracle\.name=worklist"):
-        opened.task.open(opened.setting, opened.materials())
+        project.task.open(project.setting, project.materials())
 
 
 @pytest.mark.slow
@@ -295,9 +295,9 @@ def test_a_bench_counts_the_labels_that_are_there(tmp_path: Path) -> None:
     pool = labels.manifest.indices("pool")
     assert labels.labels is not None
     for (arm, _), rows in cells.items():
-        found = {r.metric: r.value for r in rows if r.round == (0 if arm.strategy == "full" else 1)}
-        assert {"test/auroc", "test/balanced_accuracy", "test/ece", END} <= found.keys()
+        values = {r.metric: r.value for r in rows if r.round == (0 if arm.strategy == "full" else 1)}
+        assert {"test/auroc", "test/balanced_accuracy", "test/ece", END} <= values.keys()
         if arm.strategy == "full":
-            counts = [found[f"labels/{name}"] for name in labels.classes]
+            counts = [values[f"labels/{name}"] for name in labels.classes]
             assert counts == labels.labels[pool].sum(axis=0).tolist()
     assert "Class balance" in (tmp_path / "work" / "tiny" / "tables.md").read_text()

@@ -29,9 +29,9 @@ def recipe(tmp_path: Path) -> str:
 
 
 def command(*arguments: str) -> int | str | None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(["pretrain", *arguments, "--quiet"])
-    return ended.value.code
+    return exit_info.value.code
 
 
 def files(run: Path) -> dict[str, bytes]:
@@ -44,9 +44,9 @@ def test_both_ways_to_call_it_leave_the_same_files(
 ) -> None:
     assert not command(recipe, "--run-dir", str(tmp_path / "a" / "run"))
     monkeypatch.setattr(sys, "argv", ["pretrain", recipe, "--run-dir", str(tmp_path / "b" / "run"), "--quiet"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         runpy.run_module("pretrain", run_name="__main__")
-    assert not ended.value.code
+    assert not exit_info.value.code
     first, second = files(tmp_path / "a" / "run"), files(tmp_path / "b" / "run")
     assert {"stage0/encoder.safetensors", "stage0/embeddings/plain.npy", "stage0/records.npz"} <= set(first)
     assert first == second
@@ -63,9 +63,9 @@ def test_a_checkpoint_of_another_network_is_refused_in_one_line(
     (run / "stage0" / "resume.pt").rename(other / "stage0" / "resume.pt")
     capsys.readouterr()
     assert command(recipe, "pretrain.out=64", "--run-dir", str(other)) == 2
-    said = capsys.readouterr().err
-    assert "resume.pt: expected the " in said and "of another shape: head.layers.3.weight (128, 512)" in said
-    assert said.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert "resume.pt: expected the " in errors and "of another shape: head.layers.3.weight (128, 512)" in errors
+    assert errors.count("\n") == 1
 
 
 def test_embeddings_damaged_on_disk_are_found_made_again_and_said(

@@ -59,18 +59,18 @@ def recipe(root: Path, **data: Any) -> dict[str, Any]:
     }
 
 
-def opened_with(plain: dict[str, Any], path: Path) -> Project:
-    opened = open_project(parse(plain), run_dir=path)
-    ensure(opened, Trackers())
-    return opened
+def open_with(plain: dict[str, Any], path: Path) -> Project:
+    project = open_project(parse(plain), run_dir=path)
+    ensure(project, Trackers())
+    return project
 
 
 def test_stacks_go_through_the_whole_loop(root: Path, tmp_path: Path) -> None:
-    opened = play(tmp_path / "run", recipe(root, stack=5))
-    store, setup = opened.store(), experiment(opened)
-    assert (store.channels, store.stack) == (5, 5) and len(opened.run.rounds()) == 2
+    project = play(tmp_path / "run", recipe(root, stack=5))
+    store, setup = project.store(), experiment(project)
+    assert (store.channels, store.stack) == (5, 5) and len(project.run.rounds()) == 2
     assert isinstance(setup.learner, SegmentLearner)
-    setup.learner.load(opened.run.round_path(1) / "model.safetensors")
+    setup.learner.load(project.run.round_path(1) / "model.safetensors")
     (batch,) = setup.learner.predict(np.asarray([1, 30]))
     assert batch.probs.shape == (2, 1, 2, SIDE, SIDE)
     spread = store.batch(np.arange(len(store)))
@@ -78,12 +78,12 @@ def test_stacks_go_through_the_whole_loop(root: Path, tmp_path: Path) -> None:
         for c in range(5):
             z = min(max(i % SLICES + c - 2, 0), SLICES - 1)
             assert (spread[i, c] == spread[i - i % SLICES + z, 2]).all()
-    labels = opened.run.labels(len(opened.dataset.manifest))
+    labels = project.run.labels(len(project.dataset.manifest))
     masks = setup.learner.masks(labels)
     assert masks.maps.shape == (6, SIDE, SIDE)
-    page = write_reports([opened.run.path], None).read_text()
+    page = write_reports([project.run.path], None).read_text()
     assert page.count('alt="Prediction and truth on') > 0
-    draw_views(opened, store, tmp_path / "views.png")
+    draw_views(project, store, tmp_path / "views.png")
     assert (tmp_path / "views.png").is_file()
 
 
@@ -93,14 +93,14 @@ def test_superpixels_are_those_of_the_middle_slice(root: Path, tmp_path: Path) -
         "network": {"name": "unet", "decoder_channels": [8] * 5},
         "region": {"name": "superpixels", "count": 4},
     }
-    found = []
+    maps = []
     for stack in (1, 5):
         plain = {**recipe(root, stack=stack), "pretrain": "none", "task": task}
-        opened = opened_with(plain, tmp_path / str(stack) / "run")
-        regions = experiment(opened).task.regions
+        project = open_with(plain, tmp_path / str(stack) / "run")
+        regions = experiment(project).task.regions
         assert isinstance(regions, Regions)
-        found.append(regions.maps(opened.dataset.manifest.indices("pool")))
-    np.testing.assert_array_equal(found[0], found[1])
+        maps.append(regions.maps(project.dataset.manifest.indices("pool")))
+    np.testing.assert_array_equal(maps[0], maps[1])
 
 
 @pytest.mark.parametrize("stack", [1, 3])
@@ -117,27 +117,27 @@ def test_a_cold_start_keeps_to_slices_that_show_tissue_and_to_few_of_a_volume(tm
             nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{kind}{i}.nii.gz")
         lines.append(f"{i},{'test' if i > 3 else 'train'}")
     (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
-    kept = {"name": "among", "strategy": {"name": "typiclust", "min_size": 1}, "tissue": 0.2, "most": 1}
+    strategy = {"name": "among", "strategy": {"name": "typiclust", "min_size": 1}, "tissue": 0.2, "most": 1}
     plain = {**recipe(tmp_path, stack=stack), "pretrain": "none", "loop": {"budgets": [4, 6]}}
     query = {"name": "among", "strategy": "foreground_random", "most": 2}
-    opened = play(tmp_path / "run", {**plain, "cold_start": kept, "query": query})
-    rounds, manifest = opened.run.rounds(), opened.dataset.manifest
-    asked = [[manifest.position[i] for i in row.query] for row in rounds]
-    assert all(abs(manifest.z[i] - 5) < 2.5 for picks in asked for i in picks)
-    assert len({manifest.groups[i] for i in asked[0]}) == 4  # a slice of each volume
-    assert max(Counter(manifest.groups[i] for i in asked[1]).values()) == 2
+    project = play(tmp_path / "run", {**plain, "cold_start": strategy, "query": query})
+    rounds, manifest = project.run.rounds(), project.dataset.manifest
+    positions = [[manifest.position[i] for i in row.query] for row in rounds]
+    assert all(abs(manifest.z[i] - 5) < 2.5 for picks in positions for i in picks)
+    assert len({manifest.groups[i] for i in positions[0]}) == 4  # a slice of each volume
+    assert max(Counter(manifest.groups[i] for i in positions[1]).values()) == 2
     assert [row.strategy for row in rounds] == ["among", "among"]
-    found = experiment(opened).tissue
-    assert found is not None
-    shown = np.asarray([abs(s - 5) < 2.5 for s in manifest.z])
+    tissue = experiment(project).tissue
+    assert tissue is not None
+    center = np.asarray([abs(s - 5) < 2.5 for s in manifest.z])
     pool = manifest.indices("pool")
-    np.testing.assert_allclose(found[pool], np.where(shown, head[:, :, 5].mean(), 0)[pool], atol=0.02)
-    assert experiment(opened_with(plain, tmp_path / "run2")).tissue is None  # nobody asks
+    np.testing.assert_allclose(tissue[pool], np.where(center, head[:, :, 5].mean(), 0)[pool], atol=0.02)
+    assert experiment(open_with(plain, tmp_path / "run2")).tissue is None  # nobody asks
 
 
-@pytest.mark.parametrize(("stack", "said"), [(3, False), (7, True)])
+@pytest.mark.parametrize(("stack", "repeats"), [(3, False), (7, True)])
 def test_check_says_what_a_stack_is(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stack: int, said: bool
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stack: int, repeats: bool
 ) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps(recipe(root, stack=stack)))
@@ -145,12 +145,12 @@ def test_check_says_what_a_stack_is(
         main(["check", str(file), "--run-dir", str(tmp_path / "run")])
     out = capsys.readouterr().out
     assert f"each slice is seen with {stack // 2} before and {stack // 2} behind it" in out
-    assert ("8 of 8 volumes have fewer than 7 slices" in out) == said
+    assert ("8 of 8 volumes have fewer than 7 slices" in out) == repeats
 
 
 def test_an_even_stack_and_channels_of_another_number_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.stack: expected an odd number of slices"):
         open_project(parse(recipe(root, stack=2)), run_dir=tmp_path / "run")
-    opened = open_project(parse(recipe(root, stack=5, channels=3)), run_dir=tmp_path / "run")
+    project = open_project(parse(recipe(root, stack=5, channels=3)), run_dir=tmp_path / "run")
     with pytest.raises(InputError, match=r"data\.channels: expected null"):
-        opened.store()
+        project.store()

@@ -20,17 +20,17 @@ RECIPE = {
 
 
 def test_the_images_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[int] = []
+    builds: list[int] = []
     inner = ImageStore.build
 
     def counting(*args: object, **kwargs: object) -> ImageStore:
-        built.append(1)
+        builds.append(1)
         return inner(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ImageStore, "build", counting)
     project = open_project(parse(RECIPE), run_dir=tmp_path / "a")
     first = project.store()
     cell = replace(project, run=RunDir(tmp_path / "b"), base=project.run.path)
-    assert project.store() is first and cell.store() is first and len(built) == 1
+    assert project.store() is first and cell.store() is first and len(builds) == 1
     smaller = replace(project, recipe=parse({**RECIPE, "data": {**RECIPE["data"], "image_size": 8}}))  # type: ignore[dict-item]
-    assert smaller.store().size == 8 and project.store() is first and len(built) == 2
+    assert smaller.store().size == 8 and project.store() is first and len(builds) == 2

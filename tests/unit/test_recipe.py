@@ -162,8 +162,8 @@ def test_options_of_an_encoder_make_another_run_and_their_absence_leaves_old_run
 def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> None:
     plain = parse({"name": "x"})
     assert "calibration" not in plain.identity() and "calibration" not in plain.plain()
-    asked = parse({"name": "x", "calibration": {"fit": "cross", "method": "dirichlet", "queries": True}})
-    assert asked.identity()["calibration"] == {"fit": "cross", "method": "dirichlet", "folds": 5, "queries": True}
+    calibrating = parse({"name": "x", "calibration": {"fit": "cross", "method": "dirichlet", "queries": True}})
+    assert calibrating.identity()["calibration"] == {"fit": "cross", "method": "dirichlet", "folds": 5, "queries": True}
     stopping = parse({"name": "x", "loop": {"stop": {"enforce": True, "gain": 0.01}}})
     assert stopping.identity() == plain.identity()  # as with the budgets: how far a run goes
     for bad in ({"calibration": {"fit": "test"}}, {"calibration": {"folds": 1}}, {"loop": {"stop": {"rounds": 0}}}):

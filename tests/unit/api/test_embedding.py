@@ -24,20 +24,20 @@ def files(folder: Path) -> list[Path]:
     return paths
 
 
-def made(run_dir: Path, images: Any = IMAGES, **changes: Any) -> hal.Run:
+def pretrained_run(run_dir: Path, images: Any = IMAGES, **changes: Any) -> hal.Run:
     return hal.pretrain(images, run_dir=run_dir, **{"method": "none", "image_size": 16, **changes})
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> hal.Run:
-    return made(tmp_path_factory.mktemp("stage0") / "run")
+    return pretrained_run(tmp_path_factory.mktemp("stage0") / "run")
 
 
 def test_an_array_paths_and_a_folder_are_the_same_images(tmp_path: Path, run: hal.Run) -> None:
     paths = files(tmp_path / "images")
     vectors: FloatArray = np.asarray(run.embeddings)
     assert vectors.shape[0] == 12 and np.isfinite(vectors).all() and len(np.unique(vectors, axis=0)) == 12
-    assert np.array_equal(made(tmp_path / "run", paths[::-1]).embeddings, vectors[::-1])
+    assert np.array_equal(pretrained_run(tmp_path / "run", paths[::-1]).embeddings, vectors[::-1])
     assert np.array_equal(hal.embed(paths[5:2:-1], encoder=run), vectors[5:2:-1])
     assert np.array_equal(hal.embed(tmp_path / "images", encoder=run), vectors)
 
@@ -57,18 +57,18 @@ def test_a_named_encoder_has_random_weights_of_its_seed(run: hal.Run) -> None:
 
 
 def test_a_finished_pretraining_is_read_and_other_images_are_refused(run: hal.Run) -> None:
-    written = run.encoder.stat().st_mtime_ns
-    assert made(run.path).encoder.stat().st_mtime_ns == written
+    mtime = run.encoder.stat().st_mtime_ns
+    assert pretrained_run(run.path).encoder.stat().st_mtime_ns == mtime
     with pytest.raises(InputError, match="other data"):
-        made(run.path, 255 - IMAGES)
+        pretrained_run(run.path, 255 - IMAGES)
     with pytest.raises(InputError, match="other values for data"):
-        made(run.path, image_size=24)
+        pretrained_run(run.path, image_size=24)
 
 
 @pytest.mark.slow
 def test_pretraining_trains(tmp_path: Path) -> None:
-    trained = made(tmp_path / "a", method={"name": "simclr", "epochs": 1})
-    assert not np.allclose(trained.embeddings, made(tmp_path / "b").embeddings)
+    trained = pretrained_run(tmp_path / "a", method={"name": "simclr", "epochs": 1})
+    assert not np.allclose(trained.embeddings, pretrained_run(tmp_path / "b").embeddings)
     assert np.array_equal(hal.embed(IMAGES, encoder=trained), trained.embeddings)
 
 
@@ -90,4 +90,4 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         with pytest.raises(kind, match=words):
             hal.embed(images, **{"encoder": "resnet10t", "image_size": 16, **changes})
     with pytest.raises(UnknownName, match="did you mean 'simclr'"):
-        made(tmp_path / "run", method="simcrl")
+        pretrained_run(tmp_path / "run", method="simcrl")

@@ -27,23 +27,23 @@ X = RNG.normal(size=(90, 5)) + 3 * np.eye(5)[Y]
 
 def loop(folder: Path, model: object = None, **changes: Any) -> hal.Loop:
     model = LogisticRegression() if model is None else model
-    given = {"classes": 3, "budgets": (9, 6, 6), "run_dir": folder, **changes}
-    return hal.Loop(model, X, **given)  # type: ignore[arg-type]
+    arguments = {"classes": 3, "budgets": (9, 6, 6), "run_dir": folder, **changes}
+    return hal.Loop(model, X, **arguments)  # type: ignore[arg-type]
 
 
 def play(folder: Path, **changes: Any) -> list[list[int]]:
-    asked = []
+    rounds = []
     for query in loop(folder, **changes):
         assert query.tell(Y[query.indices]) == 0
-        asked.append(query.indices.tolist())
-    return asked
+        rounds.append(query.indices.tolist())
+    return rounds
 
 
 def test_a_loop_asks_each_budget_once_and_leaves_a_fitted_model(tmp_path: Path) -> None:
     model = LogisticRegression()
-    asked = play(tmp_path / "run", model=model)
-    assert [len(picks) for picks in asked] == [9, 6, 6]
-    flat = [i for picks in asked for i in picks]
+    rounds = play(tmp_path / "run", model=model)
+    assert [len(picks) for picks in rounds] == [9, 6, 6]
+    flat = [i for picks in rounds for i in picks]
     assert len(set(flat)) == 21
     assert np.array_equal(model.predict_proba(X), LogisticRegression().fit(X[flat], Y[flat]).predict_proba(X))
     run = hal.open(tmp_path / "run")
@@ -52,24 +52,24 @@ def test_a_loop_asks_each_budget_once_and_leaves_a_fitted_model(tmp_path: Path) 
 
 
 def test_later_rounds_see_what_the_model_says(tmp_path: Path) -> None:
-    asked = play(tmp_path / "run", query="margin")
-    model = LogisticRegression().fit(X[asked[0]], Y[asked[0]])
+    rounds = play(tmp_path / "run", query="margin")
+    model = LogisticRegression().fit(X[rounds[0]], Y[rounds[0]])
     probs = np.sort(model.predict_proba(X), axis=1)
     gap = probs[:, -1] - probs[:, -2]
-    gap[asked[0]] = np.inf
-    assert set(asked[1]) == set(np.argsort(gap)[:6].tolist())
+    gap[rounds[0]] = np.inf
+    assert set(rounds[1]) == set(np.argsort(gap)[:6].tolist())
 
 
 def test_left_between_query_and_tell_it_asks_the_same_again(tmp_path: Path) -> None:
     whole = play(tmp_path / "whole")
-    asked: list[list[int]] = []
+    rounds: list[list[int]] = []
     for _ in range(4):  # each time one query further, then left with the query open
         for query in loop(tmp_path / "left"):
-            if len(asked) == 0 or query.indices.tolist() != asked[-1]:
-                asked.append(query.indices.tolist())
+            if len(rounds) == 0 or query.indices.tolist() != rounds[-1]:
+                rounds.append(query.indices.tolist())
                 break
             query.tell(Y[query.indices])
-    assert asked == whole
+    assert rounds == whole
     assert play(tmp_path / "left") == []
     assert hal.open(tmp_path / "left").metrics.columns == hal.open(tmp_path / "whole").metrics.columns
 
@@ -126,19 +126,19 @@ def test_it_is_locked_while_in_use(tmp_path: Path) -> None:
 
 
 def test_the_model_is_measured_on_test_and_never_sees_it(tmp_path: Path) -> None:
-    seen: list[int] = []
+    batch_sizes: list[int] = []
 
     class Counts(LogisticRegression):  # type: ignore[misc]
         def fit(self, inputs: npt.NDArray[np.floating], targets: object) -> object:
-            seen.append(len(inputs))
+            batch_sizes.append(len(inputs))
             return super().fit(inputs, targets)
 
-    held = RNG.normal(size=(20, 5)) + 3 * np.eye(5)[Y[:20]]
+    test_inputs = RNG.normal(size=(20, 5)) + 3 * np.eye(5)[Y[:20]]
     model = Counts()
-    asked = play(tmp_path / "run", model=model, test=(held, Y[:20]), ids=[f"scan {i}" for i in range(90)])
-    assert seen == [9, 15, 21] and all(i < 90 for picks in asked for i in picks)
+    rounds = play(tmp_path / "run", model=model, test=(test_inputs, Y[:20]), ids=[f"scan {i}" for i in range(90)])
+    assert batch_sizes == [9, 15, 21] and all(i < 90 for picks in rounds for i in picks)
     metrics = hal.open(tmp_path / "run").metrics
-    right = [(model.predict(held)[Y[:20] == c] == c).mean() for c in range(3)]
+    right = [(model.predict(test_inputs)[Y[:20] == c] == c).mean() for c in range(3)]
     assert metrics["test/balanced_accuracy"][-1] == pytest.approx(np.mean(right))
 
 
@@ -165,11 +165,11 @@ def test_classes_that_were_never_seen_have_probability_zero(tmp_path: Path) -> N
 
 
 def test_labels_of_one_class_are_no_dead_end(tmp_path: Path) -> None:
-    asked = []
+    rounds = []
     for query in loop(tmp_path / "run"):
         query.tell([1 if query.round == 0 else int(Y[i]) for i in query.indices])
-        asked.append(query.round)
-    assert asked == [0, 1, 2]
+        rounds.append(query.round)
+    assert rounds == [0, 1, 2]
 
 
 def test_other_data_or_settings_are_another_run(tmp_path: Path) -> None:
@@ -271,5 +271,5 @@ def test_killed_between_query_and_tell_it_asks_the_same_again(tmp_path: Path) ->
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL
-    asked = play(tmp_path / "run")
-    assert str(asked[0]) == killed.stdout.strip() and asked == play(tmp_path / "whole")[1:]
+    rounds = play(tmp_path / "run")
+    assert str(rounds[0]) == killed.stdout.strip() and rounds == play(tmp_path / "whole")[1:]

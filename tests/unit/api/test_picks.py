@@ -38,16 +38,18 @@ def arrays(state: QueryState) -> dict[str, Any]:
     }
 
 
-def reference(name: str, state: QueryState, given: dict[str, Any], k: int) -> Query:
+def reference(name: str, state: QueryState, arguments: dict[str, Any], k: int) -> Query:
     """What the loop's own call of a strategy picks of the same numbers."""
 
     def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
         for i in indices.tolist():
-            yield PredictionBatch(np.asarray([i]), given["probs"][[i]], given["features"][[i]], given["head"])
+            yield PredictionBatch(
+                np.asarray([i]), arguments["probs"][[i]], arguments["features"][[i]], arguments["head"]
+            )
 
     strategy = STRATEGIES[name]()
-    asked = restrict(replace(state, predictor=predict), strategy.needs | {"samples", "views"})
-    return strategy.select(asked, k, derive(3, "query", 1))
+    restricted = restrict(replace(state, predictor=predict), strategy.needs | {"samples", "views"})
+    return strategy.select(restricted, k, derive(3, "query", 1))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -55,9 +57,9 @@ def test_every_strategy_picks_as_in_the_loop(name: str) -> None:
     state = make_state(held_out=0)
     codes: dict[int, int] = {}
     state = replace(state, groups=np.asarray([codes.setdefault(g, len(codes)) for g in state.groups.tolist()]))
-    given = arrays(state)
-    picks = hal.pick(k=5, strategy=name, seed=3, **given)
-    query = reference(name, state, given, 5)
+    arguments = arrays(state)
+    picks = hal.pick(k=5, strategy=name, seed=3, **arguments)
+    query = reference(name, state, arguments, 5)
     assert picks.indices.tolist() == query.indices.tolist()
     assert len(picks.reasons) == 5 and all(picks.reasons)
     if query.scores is not None and picks.scores is not None:
@@ -83,30 +85,30 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_need_that_was_not_met_is_named_by_its_argument(name: str) -> None:
-    given = arrays(make_state(held_out=0))
+    arguments = arrays(make_state(held_out=0))
     for need in STRATEGIES[name]().needs:
         for argument in BY_ARGUMENT[need]:
-            less = {**given, argument: {} if argument == "extras" else None}
+            less = {**arguments, argument: {} if argument == "extras" else None}
             with pytest.raises(InputError, match=rf"strategy {name}: .*{argument}") as caught:
                 hal.pick(k=3, strategy=name, **less)
             assert "\n" not in str(caught.value)
 
 
 def test_one_pass_does_not_do_for_strategies_of_several() -> None:
-    given = arrays(make_state(held_out=0))
-    given["probs"] = given["probs"].mean(axis=1)
+    arguments = arrays(make_state(held_out=0))
+    arguments["probs"] = arguments["probs"].mean(axis=1)
     with pytest.raises(InputError, match=r"strategy bald: expected probs \(N, S, C\) .*, got \(N, C\)"):
-        hal.pick(k=3, strategy="bald", **given)
-    assert len(hal.pick(k=3, strategy="margin", **given).indices) == 3
+        hal.pick(k=3, strategy="bald", **arguments)
+    assert len(hal.pick(k=3, strategy="margin", **arguments).indices) == 3
 
 
 @pytest.mark.parametrize(
     ("name", "argument"), [("alfamix", "labels"), ("alfamix", "head"), ("learning_loss", "labels")]
 )
 def test_what_is_no_need_is_named_too(name: str, argument: str) -> None:
-    given = arrays(make_state(held_out=0))
+    arguments = arrays(make_state(held_out=0))
     with pytest.raises(InputError, match=rf"strategy {name}: expected {argument}\b.*, got none"):
-        hal.pick(k=3, strategy=name, **{**given, argument: None})
+        hal.pick(k=3, strategy=name, **{**arguments, argument: None})
 
 
 X = np.random.default_rng(0).normal(size=(30, 4))

@@ -34,8 +34,8 @@ def test_tables_hold_what_is_on_disk(tmp_path: Path) -> None:
     assert run.metrics["round"] == [r.index for r in rounds]
     for name in rounds[0].metrics:
         assert run.metrics[name] == [r.metrics.get(name) for r in rounds]
-    asked = [id for r in range(len(rounds)) for id in disk.query_ids(r) or ()]
-    assert run.picks["id"][: len(asked)] == asked
+    ids = [id for r in range(len(rounds)) for id in disk.query_ids(r) or ()]
+    assert run.picks["id"][: len(ids)] == ids
     assert [manifest.ids[int(str(i))] for i in run.picks["index"]] == run.picks["id"]
 
 
@@ -59,11 +59,11 @@ def test_a_directory_of_before_the_move_is_read_but_not_gone_on_with(tmp_path: P
     before = hal.open(path).metrics.columns
     facts_of(path, schema=None, versions={"hybrid-al": "0.0.9"})
     assert hal.open(path).metrics.columns == before
-    for refused in (lambda: inbox(RunDir(path)), lambda: fake_run(path)):
+    for reader in (lambda: inbox(RunDir(path)), lambda: fake_run(path)):
         with pytest.raises(
             InputError, match=r"layout 1, made by hybrid-al 0\.0\.9 .*, which goes on with it"
         ) as caught:
-            refused()
+            reader()
         assert "hybrid_al.open" in str(caught.value) and "\n" not in str(caught.value)
 
 

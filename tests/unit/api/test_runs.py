@@ -26,9 +26,9 @@ def test_with_a_person_it_stops_at_the_query_and_goes_on(tmp_path: Path) -> None
     lines = [f"{id},{run.classes[k % 2]}" for k, id in enumerate(run.picks["id"])]
     (tmp_path / "answers.csv").write_text("\n".join(["id,label", *lines]))
     inbox(RunDir(run.path)).take(tmp_path / "answers.csv", "reader")
-    done = play()
-    assert done.metrics["labels"] == [4] and isinstance(done.metrics["test/auroc"][0], float)
-    assert done.labels["annotator"] == ["reader"] * 4
+    result = play()
+    assert result.metrics["labels"] == [4] and isinstance(result.metrics["test/auroc"][0], float)
+    assert result.labels["annotator"] == ["reader"] * 4
 
 
 def test_an_unknown_key_or_recipe_names_the_nearest(tmp_path: Path) -> None:

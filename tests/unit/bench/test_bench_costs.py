@@ -49,8 +49,8 @@ CURVE: Points = ((100.0, 0.4), (250.0, 0.65), (300.0, 0.6), (900.0, 0.75))
 def test_interpolation_and_area_equal_the_slow_reference(low: float, high: float) -> None:
     found = cost_curve(loop(CURVE), METRIC, PIXELS)
     assert found is not None
-    wanted = np.linspace(low, high, 7)
-    np.testing.assert_allclose(found.at(wanted), [slow_at(CURVE, x) for x in wanted.tolist()], rtol=1e-12)
+    costs = np.linspace(low, high, 7)
+    np.testing.assert_allclose(found.at(costs), [slow_at(CURVE, x) for x in costs.tolist()], rtol=1e-12)
     assert found.area(low, high) == pytest.approx(slow_area(CURVE, low, high), abs=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_a_cost_that_falls_is_refused_and_one_that_is_missing_is_none() -> None:
     assert cost_curve([r for r in loop(CURVE) if (r.round, r.metric) != (2, PIXELS)], METRIC, PIXELS) is None
 
 
-def planted(shift: float, scale: float, start: float, seeds: int = 3) -> Results:
+def make_cells(shift: float, scale: float, start: float, seeds: int = 3) -> Results:
     """Two arms on the line value = cost / 1000 + shift, entropy a tenth above; the costs differ from seed to seed."""
     cells: dict[Cell, tuple[Row, ...]] = {}
     for seed in range(seeds):
@@ -84,7 +84,7 @@ def planted(shift: float, scale: float, start: float, seeds: int = 3) -> Results
 
 
 def test_variants_of_the_same_images_are_compared_at_equal_cost() -> None:
-    found = {"images": planted(0.0, 100, 100), "parts": planted(0.02, 70, 50), "other": planted(0, 20, 10)}
+    found = {"images": make_cells(0.0, 100, 100), "parts": make_cells(0.02, 70, 50), "other": make_cells(0, 20, 10)}
     tables = cost_tables(found, [["images", "parts"], ["other"]], metric=METRIC, margin=0.005)
     assert [t.title for t in tables] == ["images, parts: test/dice by cost/pixels", "other: test/dice by cost/pixels"]
     table = tables[0]
@@ -105,7 +105,7 @@ def test_variants_of_the_same_images_are_compared_at_equal_cost() -> None:
 
 
 def test_labels_are_no_cost_and_nothing_is_said_where_no_cost_is_kept() -> None:
-    found = {"images": planted(0.0, 100, 100)}
+    found = {"images": make_cells(0.0, 100, 100)}
     assert [block.cost for block in blocks(found, [["images"]], METRIC)] == [PIXELS]  # cost/images = the labels
     bare = Results({c: tuple(r for r in rows if r.metric != PIXELS) for c, rows in found["images"].cells.items()})
     assert cost_tables({"images": bare}, [["images"]], metric=METRIC, margin=0.005) == []
@@ -113,14 +113,14 @@ def test_labels_are_no_cost_and_nothing_is_said_where_no_cost_is_kept() -> None:
 
 
 def test_costs_that_no_two_share_are_said() -> None:
-    found = {"cheap": planted(0, 1, 10), "dear": planted(0, 100, 1000)}
+    found = {"cheap": make_cells(0, 1, 10), "dear": make_cells(0, 100, 1000)}
     (table,) = cost_tables(found, [["cheap", "dear"]], metric=METRIC, margin=0.005)
     assert table.rows == () and "No cost that all loops were at: one starts at 1,006" in table.note
     assert "one ends at 13" in table.note
 
 
 def test_a_seed_that_an_arm_lacks_is_left_out_and_order_changes_nothing() -> None:
-    whole = {"images": planted(0.0, 100, 100), "parts": planted(0.02, 70, 50)}
+    whole = {"images": make_cells(0.0, 100, 100), "parts": make_cells(0.02, 70, 50)}
     cells = [(c, rows) for c, rows in whole["parts"].cells.items() if c != (arm("entropy"), 1)]
     fewer = {**whole, "parts": Results(dict(cells))}
     shuffled = {**whole, "parts": Results(dict(reversed(cells)))}
@@ -131,6 +131,6 @@ def test_a_seed_that_an_arm_lacks_is_left_out_and_order_changes_nothing() -> Non
 
 
 def test_without_random_there_is_nothing_to_be_compared_with() -> None:
-    found = {"images": Results({c: rows for c, rows in planted(0, 100, 100).cells.items() if c[0] != arm("random")})}
+    found = {"images": Results({c: rows for c, rows in make_cells(0, 100, 100).cells.items() if c[0] != arm("random")})}
     (table,) = cost_tables(found, [["images"]], metric=METRIC, margin=0.005)
     assert [row[2:6] for row in table.rows] == [("", "", "", "")]

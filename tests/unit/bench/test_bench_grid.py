@@ -79,9 +79,9 @@ def test_an_unknown_strategy_names_the_nearest(recipe: Path) -> None:
 @pytest.mark.parametrize(
     "chosen", [["entropy", "entropy"], ["entropy", "random+entropy"], ["far", "random+kcenter", "far"]]
 )
-def test_a_strategy_given_twice_is_an_error(recipe: Path, chosen: list[str]) -> None:
+def test_a_strategy_given_twice_is_an_error(recipe: Path, strategies: list[str]) -> None:
     with pytest.raises(InputError, match=r"once|same"):
-        grid_of(recipe, strategies=chosen)
+        grid_of(recipe, strategies=strategies)
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_variants_start_from_a_recipe_and_overrides_come_last(tmp_path: Path) ->
     own: {data.image_size: 16}
 """
     )
-    found = load_variants(path, ["data.on_leak=error"])
-    assert (found["xray"].modality, found["own"].modality) == ("chest_xray", "microscopy")
-    assert found["xray"].data.params["root"] == "somewhere.npz"
-    assert (found["xray"].loop.budgets, found["own"].loop.budgets) == ((9,), (4, 4))
-    assert found["xray"].learner.name == "frozen"  # the bench's own key, not chest_xray's finetune
-    assert {r.data.on_leak for r in found.values()} == {"error"}
+    recipes = load_variants(path, ["data.on_leak=error"])
+    assert (recipes["xray"].modality, recipes["own"].modality) == ("chest_xray", "microscopy")
+    assert recipes["xray"].data.params["root"] == "somewhere.npz"
+    assert (recipes["xray"].loop.budgets, recipes["own"].loop.budgets) == ((9,), (4, 4))
+    assert recipes["xray"].learner.name == "frozen"  # the bench's own key, not chest_xray's finetune
+    assert {r.data.on_leak for r in recipes.values()} == {"error"}
 
 
 @pytest.mark.parametrize("line", ["'a/b': {data.image_size: 16}", "a: {lerner: frozen}", "a: {recipe: chest_ray}"])

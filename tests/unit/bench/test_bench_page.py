@@ -91,7 +91,7 @@ def _curves(results: Results) -> Figure:
     return figure
 
 
-def _named(figure: Figure, name: str, meta: str | None = METRIC) -> Trace:
+def _trace(figure: Figure, name: str, meta: str | None = METRIC) -> Trace:
     (trace,) = [t for t in figure.data if t.get("name") == name and t.get("meta") == meta]
     return trace
 
@@ -131,12 +131,12 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
 def test_the_curve_is_mean_and_interval_of_the_seeds() -> None:
     figure = _curves(USUAL)
     expected = [interval([_values(_arm("entropy"), seed)[r] for seed in range(4)]) for r in range(3)]
-    line, (band,) = _named(figure, "entropy"), _bands(figure, "entropy")
+    line, (band,) = _trace(figure, "entropy"), _bands(figure, "entropy")
     assert line["x"] == list(LABELS)
     np.testing.assert_allclose(cast(list[float], line["y"]), [e.mean for e in expected], atol=1e-4)
     ends = [*(e.high for e in expected), *(e.low for e in expected[::-1])]
     np.testing.assert_allclose(cast(list[float], band["y"]), ends, atol=1e-4)
-    full = _named(figure, "full supervision")
+    full = _trace(figure, "full supervision")
     assert (full["x"], full["y"]) == ([10, 40], [0.95, 0.95])
     assert cast(Trace, full["line"])["dash"] == "dot"
 
@@ -148,22 +148,22 @@ def test_the_second_view_is_the_paired_difference_to_random() -> None:
         [100 * (a - b) for a, b in zip(*(_values(_arm(s), k) for s in ("entropy", RANDOM)), strict=True)]
         for k in range(4)
     ]
-    drawn = cast(list[float], _named(figure, "entropy", AGAINST)["y"])
-    np.testing.assert_allclose(drawn, np.mean(gain, axis=0), rtol=1e-3)
+    values = cast(list[float], _trace(figure, "entropy", AGAINST)["y"])
+    np.testing.assert_allclose(values, np.mean(gain, axis=0), rtol=1e-3)
     assert RANDOM not in {t.get("name") for t in figure.data if t["meta"] == AGAINST}
 
 
 def test_baselines_stand_out_and_are_named() -> None:
     figure = _curves(USUAL)
-    assert cast(Trace, _named(figure, RANDOM)["line"]) == {"color": "--neutral", "width": 5, "dash": "solid"}
-    cheating = _named(figure, f"{CHEATING} (cheating)")
+    assert cast(Trace, _trace(figure, RANDOM)["line"]) == {"color": "--neutral", "width": 5, "dash": "solid"}
+    cheating = _trace(figure, f"{CHEATING} (cheating)")
     assert cast(Trace, cheating["line"])["dash"] == "dash"
 
 
 def test_one_seed_has_no_band() -> None:
     figure = _curves(Results({**USUAL.cells, (_arm("margin"), 0): _cell(_arm("margin"), 0)}))
     assert not _bands(figure, "margin")
-    assert cast(list[str], _named(figure, "margin")["customdata"])[0].endswith("1 seed")
+    assert cast(list[str], _trace(figure, "margin")["customdata"])[0].endswith("1 seed")
     forest = forest_figure(
         "v", _results(_arm("margin"), _arm(RANDOM), seeds=1), METRIC, arm_looks({_arm("margin"): "m"})
     )
@@ -173,7 +173,7 @@ def test_one_seed_has_no_band() -> None:
 
 
 def test_forest_is_sorted_and_filled_where_the_interval_leaves_out_zero() -> None:
-    better = {(_arm("sure"), s): tuple(_lifted(_cell(_arm(RANDOM), s), 0.1 + s / 1000)) for s in range(4)}
+    better = {(_arm("sure"), s): tuple(_lift(_cell(_arm(RANDOM), s), 0.1 + s / 1000)) for s in range(4)}
     results = Results({**better, **USUAL.cells})
     looks = arm_looks(names({"v": results}))
     forest = forest_figure("v", results, METRIC, looks)
@@ -188,7 +188,7 @@ def test_forest_is_sorted_and_filled_where_the_interval_leaves_out_zero() -> Non
     assert RANDOM not in symbols
 
 
-def _lifted(rows: Sequence[Row], by: float) -> list[Row]:
+def _lift(rows: Sequence[Row], by: float) -> list[Row]:
     return [replace(row, value=row.value + by) if row.metric == METRIC else row for row in rows]
 
 
@@ -210,9 +210,9 @@ def test_many_arms_look_different_and_the_same_in_every_variant(tmp_path: Path) 
     assert len({(look.color, look.symbol, look.dash) for look in looks.values()}) == 42
     _, page = _write(tmp_path, {"a": USUAL, "b": _results(_arm("margin"), _arm("entropy"), _arm(RANDOM))})
     specs = [json.loads(s) for s in page.scripts if s.startswith("{")]
-    looked = [t["line"] for spec in specs for t in spec["data"] if t.get("name") == "entropy"]
-    assert len(looked) == 4
-    assert all(look == looked[0] for look in looked)
+    lines = [t["line"] for spec in specs for t in spec["data"] if t.get("name") == "entropy"]
+    assert len(lines) == 4
+    assert all(look == lines[0] for look in lines)
 
 
 def test_plotly_accepts_the_figures() -> None:
@@ -232,15 +232,15 @@ def test_unfinished_benches_are_shown(tmp_path: Path) -> None:
     )
     assert text.count("No arm has a finished cell.") == 2
     assert text.count("No arm shares a seed with random") == 2
-    some = {cell: rows for cell, rows in USUAL.cells.items() if cell[0].strategy != "entropy" or cell[1] < 2}
-    assert "3 arms, 2 to 4 seeds an arm." in _write(tmp_path, {"some": Results(some)})[0]
+    results = {cell: rows for cell, rows in USUAL.cells.items() if cell[0].strategy != "entropy" or cell[1] < 2}
+    assert "3 arms, 2 to 4 seeds an arm." in _write(tmp_path, {"some": Results(results)})[0]
 
 
 def test_many_variants_are_folded_up_and_tables_shown(tmp_path: Path) -> None:
     tables = [Table("only words", "read this"), Table("t", "", ("arm", "AUBC", "call"), (("entropy", "70.1", "tie"),))]
     _, page = _write(tmp_path, {f"v{i}": USUAL for i in range(9)}, tables)
-    opened = ["open" in attrs for tag, attrs in page.elements if tag == "details"]
-    assert opened == [True, *[False] * 8, True, True]
+    is_open = ["open" in attrs for tag, attrs in page.elements if tag == "details"]
+    assert is_open == [True, *[False] * 8, True, True]
     heads = [attrs.get("class") for tag, attrs in page.elements if tag == "th" and attrs.get("scope") == "col"]
     assert heads == ["text", None, "text"]
     assert sum(tag == "table" for tag, _ in page.elements) == 1
@@ -259,15 +259,15 @@ def test_the_mirror_holds_the_numbers_of_the_page(tmp_path: Path) -> None:
     results = Results({**USUAL.cells, (_arm("margin"), 0): _cell(_arm("margin"), 0)})
     points = {(arm, labels): rest for _, arm, labels, *rest in curve_points({"v": results}, METRIC)}
     assert len(points) == 4 * 3
-    drawn = cast(list[float], _named(_curves(results), "entropy")["y"])
-    np.testing.assert_allclose([points["entropy", n][0] for n in LABELS], drawn, atol=1e-4)
+    values = cast(list[float], _trace(_curves(results), "entropy")["y"])
+    np.testing.assert_allclose([points["entropy", n][0] for n in LABELS], values, atol=1e-4)
     assert points["margin", 10][1:] == [-np.inf, np.inf]
-    found = areas({"v": results}, METRIC)
+    summary = areas({"v": results}, METRIC)
     mine, other = (results.curves(METRIC, [_arm(s)]).areas()[0] for s in ("entropy", RANDOM))
-    assert found["v/entropy/aubc"] == pytest.approx(mine.mean())
-    assert found["v/entropy/aubc_minus_random"] == pytest.approx((mine - other).mean())
-    assert "v/random/aubc_minus_random" not in found
-    assert f"v/{CHEATING} (cheating)/aubc" in found
+    assert summary["v/entropy/aubc"] == pytest.approx(mine.mean())
+    assert summary["v/entropy/aubc_minus_random"] == pytest.approx((mine - other).mean())
+    assert "v/random/aubc_minus_random" not in summary
+    assert f"v/{CHEATING} (cheating)/aubc" in summary
     mirror(tmp_path, "b", {"v": results}, (), metric=METRIC, digest="0" * 8, mode="off")
     assert not list(tmp_path.iterdir())
 
@@ -275,8 +275,8 @@ def test_the_mirror_holds_the_numbers_of_the_page(tmp_path: Path) -> None:
 def test_the_mirror_hands_tables_with_rows_over(tmp_path: Path) -> None:
     tables = [Table("only words", "read this"), Table("t", "", ("arm",), (("entropy",),))]
     mirror(tmp_path, "b", {"v": USUAL, "nothing": Results()}, tables, metric=METRIC, digest="0" * 8)
-    made = sorted(p.name.partition("_")[0] for p in tmp_path.rglob("*.table.json"))
-    assert made == ["curves", "t"]
+    kinds = sorted(p.name.partition("_")[0] for p in tmp_path.rglob("*.table.json"))
+    assert kinds == ["curves", "t"]
 
 
 def _costly(variant: int) -> Results:

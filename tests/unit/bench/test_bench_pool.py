@@ -17,17 +17,17 @@ from hybrid_al.bench.pool import run_all
 
 def work(task: str) -> str:
     """What the workers of these tests do."""
-    kind, _, rest = task.partition(":")
+    kind, _, argument = task.partition(":")
     if kind == "raise":
-        raise ValueError(f"no {rest}\nand more")
+        raise ValueError(f"no {argument}\nand more")
     if kind == "die":
         os.abort()
     if kind == "unsendable":
-        return (letter for letter in rest)  # type: ignore[return-value]
+        return (letter for letter in argument)  # type: ignore[return-value]
     if kind == "threads":
         return os.environ["OMP_NUM_THREADS"]
     if kind == "linger":
-        Path(rest).write_text(str(os.getpid()))
+        Path(argument).write_text(str(os.getpid()))
         time.sleep(60)
     return task.upper()
 
@@ -35,10 +35,10 @@ def work(task: str) -> str:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_failures_do_not_stop_the_rest(jobs: int) -> None:
     tasks = ["a", "raise:bread", "die:", "b", "die:", "threads:"]
-    done = list(run_all(work, tasks, jobs))
-    assert sorted(d.task for d in done) == sorted(tasks)
-    assert {d.task: d.result for d in done if d.failure is None} == {"a": "A", "b": "B", "threads:": "1"}
-    failures = sorted(d.failure for d in done if d.failure is not None)
+    outcomes = list(run_all(work, tasks, jobs))
+    assert sorted(d.task for d in outcomes) == sorted(tasks)
+    assert {d.task: d.result for d in outcomes if d.failure is None} == {"a": "A", "b": "B", "threads:": "1"}
+    failures = sorted(d.failure for d in outcomes if d.failure is not None)
     assert failures[0] == "ValueError: no bread and more"
     assert len(failures) == 3
     assert all("died" in f and "SIGABRT" in f for f in failures[1:])
@@ -50,22 +50,22 @@ def test_a_result_that_cannot_be_sent_is_its_failure_alone() -> None:
 
 
 def test_who_stops_listening_ends_the_workers(tmp_path: Path) -> None:
-    done, note = run_all(work, [f"linger:{tmp_path / 'pid'}", "a"], 2), tmp_path / "pid"
-    assert next(done).result == "A"
-    worker = _written(note)
-    done.close()  # type: ignore[attr-defined]
+    outcomes, note = run_all(work, [f"linger:{tmp_path / 'pid'}", "a"], 2), tmp_path / "pid"
+    assert next(outcomes).result == "A"
+    worker = _pid_in(note)
+    outcomes.close()  # type: ignore[attr-defined]
     assert not _alive(worker)
 
 
 def test_nothing_starts_once_told_to_stop() -> None:
-    asked: list[int] = []
+    checks: list[int] = []
 
     def go_on() -> bool:
-        asked.append(1)
-        return len(asked) <= 2
+        checks.append(1)
+        return len(checks) <= 2
 
-    done = [d.task for d in run_all(work, iter("abcdef"), 1, go_on=go_on)]
-    assert done == ["a", "b"]
+    outcomes = [d.task for d in run_all(work, iter("abcdef"), 1, go_on=go_on)]
+    assert outcomes == ["a", "b"]
 
 
 def test_no_tasks() -> None:
@@ -78,7 +78,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
     code += f"list(run_all(work, ['linger:{note}'], 1))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
-    worker, deadline = _written(note), time.monotonic() + 60
+    worker, deadline = _pid_in(note), time.monotonic() + 60
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     while _alive(worker):
@@ -93,13 +93,13 @@ def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, start_new_session=True, stderr=subprocess.PIPE
     )
-    worker = _written(note)
+    worker = _pid_in(note)
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: the whole group
     _, error = parent.communicate(timeout=20)
     assert b"KeyboardInterrupt" in error and not _alive(worker)
 
 
-def _written(note: Path) -> int:
+def _pid_in(note: Path) -> int:
     """The process id that a worker has written, once it has."""
     deadline = time.monotonic() + 60
     while not (note.is_file() and note.read_text()):

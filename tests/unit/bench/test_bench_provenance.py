@@ -29,8 +29,8 @@ FACTS = {"data": "abc", "recipe": {"learner": "frozen"}}
     ],
 )
 def test_what_a_strategy_names_is_code_of_an_arm_too(spec: dict[str, object], modules: set[str]) -> None:
-    found = modules_of(Component.model_validate(spec))
-    assert set(found) == {f"hybrid_al.query.{name}" for name in modules}
+    names = modules_of(Component.model_validate(spec))
+    assert set(names) == {f"hybrid_al.query.{name}" for name in modules}
 
 
 def test_the_first_cells_note_what_they_are_made_from(tmp_path: Path) -> None:
@@ -44,12 +44,12 @@ def test_the_first_cells_note_what_they_are_made_from(tmp_path: Path) -> None:
     ("facts", "code", "named"), [({**FACTS, "data": "other"}, "1", "one data"), (FACTS, "2", "random: .*one code")]
 )
 def test_another_version_is_refused_and_changes_nothing(
-    tmp_path: Path, facts: dict[str, object], code: str, named: str
+    tmp_path: Path, facts: dict[str, object], code: str, message: str
 ) -> None:
     path = tmp_path / "x.json"
     provenance.claim(path, FACTS, {"random": {"code": "1"}}, [])
     before = path.read_bytes()
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=message):
         provenance.claim(path, facts, {"random": {"code": code}}, ["random"])
     assert path.read_bytes() == before
 
@@ -67,7 +67,7 @@ def test_another_encoder_is_refused(tmp_path: Path) -> None:
     provenance.claim_encoder(path, 10, {"digest": "a", "test/knn_auroc": 0.5})
     provenance.claim_encoder(path, 2, {"digest": "b"})
     provenance.claim_encoder(path, 10, {"digest": "a", "test/knn_auroc": 0.5})
-    assert [made["digest"] for made in provenance.encoders(path)] == ["b", "a"]
+    assert [encoder["digest"] for encoder in provenance.encoders(path)] == ["b", "a"]
     with pytest.raises(InputError, match="one encoder"):
         provenance.claim_encoder(path, 2, {"digest": "c"})
     provenance.claim(path, FACTS, {}, ["random"])
@@ -139,17 +139,17 @@ def test_where_a_definition_stands_does_not_count(package: Path) -> None:
 
 
 def test_the_loop_depends_on_the_learner_and_not_on_the_report() -> None:
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = ["hybrid_al.loop", "hybrid_al.learners.frozen"]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in names:
+            names.add(name)
             waiting += provenance._module(name)[1]
     assert {
         "hybrid_al.train",
         "hybrid_al.query.base",
         "hybrid_al.core.consistency",
         "hybrid_al.data.views.policies",
-    } <= found
-    assert not [n for n in found if n.startswith(("hybrid_al.track", "hybrid_al.cli", "hybrid_al.bench"))]
+    } <= names
+    assert not [n for n in names if n.startswith(("hybrid_al.track", "hybrid_al.cli", "hybrid_al.bench"))]

@@ -26,11 +26,11 @@ def test_round_trip_in_the_order_of_the_grid(tmp_path: Path) -> None:
     order = {key: i for i, key in enumerate([(A, 0), (B, 0), (A, 1), (B, 1)])}
     write(path, RESULTS, order)
     assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
-    found = read(path)
-    assert found.cells == RESULTS.cells
-    assert list(found.cells) == list(order)
+    results = read(path)
+    assert results.cells == RESULTS.cells
+    assert list(results.cells) == list(order)
     before = path.read_bytes()
-    write(path, found, order)
+    write(path, results, order)
     assert path.read_bytes() == before
 
 
@@ -55,9 +55,9 @@ def test_wherever_the_file_is_cut_only_whole_cells_count(tmp_path: Path) -> None
     counts = set()
     for length in range(header, len(whole) + 1):
         path.write_bytes(whole[:length])
-        found = read(path).cells
-        counts.add(len(found))
-        assert all(RESULTS.cells[key] == rows for key, rows in found.items())
+        results = read(path).cells
+        counts.add(len(results))
+        assert all(RESULTS.cells[key] == rows for key, rows in results.items())
     assert counts == {0, 1, 2, 3, 4}
 
 

@@ -25,8 +25,8 @@ def cell(values: tuple[float, ...], *, labels: tuple[int, ...] = BUDGETS, rare: 
     rows = []
     for r, (n, value) in enumerate(zip(labels, values, strict=True)):
         counts = {"labels/rare": rare * n, "labels/common": (1 - rare) * n}
-        found = {METRIC: value, **counts, "seconds/query": 0.5 + r, "seconds/train": 2.0}
-        rows += [Row(r, n, name, x) for name, x in found.items()]
+        numbers = {METRIC: value, **counts, "seconds/query": 0.5 + r, "seconds/train": 2.0}
+        rows += [Row(r, n, name, x) for name, x in numbers.items()]
     return (*rows, Row(len(labels) - 1, labels[-1], END, 9.0))
 
 
@@ -49,8 +49,8 @@ def shifted(by: float, noise: float = 0.0) -> Curve:
     return curve
 
 
-def found(made: list[Table], title: str) -> Table:
-    (table,) = [t for t in made if title in t.title]
+def table_named(all_tables: list[Table], title: str) -> Table:
+    (table,) = [t for t in all_tables if title in t.title]
     return table
 
 
@@ -59,13 +59,13 @@ def column(table: Table, header: str) -> dict[str, str]:
     return {row[0]: row[k] for row in table.rows}
 
 
-def without(results: Results, *gone: Cell) -> Results:
-    return Results({key: rows for key, rows in results.cells.items() if key not in gone})
+def without(results: Results, *cells: Cell) -> Results:
+    return Results({key: rows for key, rows in results.cells.items() if key not in cells})
 
 
 def test_a_small_table_word_for_word() -> None:
-    made = tables({"set": planted({"random": shifted(0), "best": shifted(0.02)}, 6)}, metric=METRIC)
-    assert markdown([found(made, "by number"), found(made, "AUBC and")]) == (
+    all_tables = tables({"set": planted({"random": shifted(0), "best": shifted(0.02)}, 6)}, metric=METRIC)
+    assert markdown([table_named(all_tables, "by number"), table_named(all_tables, "AUBC and")]) == (
         "### set: test/auroc by number of labels\n\n"
         "Mean ± standard deviation over seeds. 6 seeds that 2 arms share.\n\n"
         "| arm | 10 labels | 20 labels | 40 labels |\n"
@@ -95,12 +95,12 @@ def test_the_planted_calls() -> None:
         "same": shifted(0, 0.002),
         "wild": lambda seed: shifted(float(wild[seed]))(seed),
     }
-    table = found(tables({"set": planted(curves, 20)}, metric=METRIC), "AUBC and")
+    table = table_named(tables({"set": planted(curves, 20)}, metric=METRIC), "AUBC and")
     calls = {"random": "", "loser": "worse", "same": "tie", "wild": "undecided", "winner": "better"}
     assert column(table, "call") == calls
     assert column(table, "wins")["winner"] == "20/20"
     assert column(table, "p (Holm)")["winner"] == "< 0.001 (< 0.001)"
-    wider = found(tables({"set": planted(curves, 20)}, metric=METRIC, margin=0.05), "AUBC and")
+    wider = table_named(tables({"set": planted(curves, 20)}, metric=METRIC, margin=0.05), "AUBC and")
     assert set(column(wider, "call").values()) == {"", "tie"}
 
 
@@ -114,17 +114,17 @@ def test_cheating_is_said_wherever_the_arm_stands() -> None:
 
 def test_one_missing_cell_costs_one_seed_and_pairs_keep_theirs() -> None:
     every = planted({"random": shifted(0), "a": shifted(0.02, 0.005), "b": shifted(0.01, 0.005)}, 10)
-    made = tables({"set": without(every, (arm("a"), 3))}, metric=METRIC)
-    table = found(made, "AUBC and")
+    all_tables = tables({"set": without(every, (arm("a"), 3))}, metric=METRIC)
+    table = table_named(all_tables, "AUBC and")
     assert "9 seeds that 3 arms share" in table.note
     assert column(table, "wins") == {"random": "", "a": "9/9", "b": "10/10"}
-    assert found(made, "Power").rows[0][1] == "9 to 10"
+    assert table_named(all_tables, "Power").rows[0][1] == "9 to 10"
 
 
 def test_an_arm_with_few_seeds_is_left_out_and_named_but_compared() -> None:
     every = planted({"random": shifted(0), "a": shifted(0.02), "late": shifted(0.01)}, 10)
-    made = tables({"set": without(every, *((arm("late"), seed) for seed in range(2, 10)))}, metric=METRIC)
-    curves, table = found(made, "by number"), found(made, "AUBC and")
+    all_tables = tables({"set": without(every, *((arm("late"), seed) for seed in range(2, 10)))}, metric=METRIC)
+    curves, table = table_named(all_tables, "by number"), table_named(all_tables, "AUBC and")
     assert [row[0] for row in curves.rows] == ["random", "a", "full supervision"]
     assert "10 seeds that 2 arms share. Left out, for want of seeds: late (2 seeds)." in curves.note
     assert column(table, "AUBC")["late"] == ""
@@ -134,40 +134,40 @@ def test_an_arm_with_few_seeds_is_left_out_and_named_but_compared() -> None:
 
 def test_an_arm_with_one_seed_has_no_interval() -> None:
     results = planted({"random": shifted(0), "a": shifted(0.02)}, 1)
-    made = tables({"set": results}, metric=METRIC)
-    table = found(made, "AUBC and")
+    all_tables = tables({"set": results}, metric=METRIC)
+    table = table_named(all_tables, "AUBC and")
     assert column(table, "minus random")["a"] == "+2.00 (one seed)"
     assert column(table, "call")["a"] == "undecided"
-    assert found(made, "by number").rows[0][1] == "0.600"
-    assert column(found(made, "Worst"), "upper 90 % bound") == {"a": "one seed"}
-    assert found(made, "penalty").note == "No two arms share two seeds."
-    assert not [t for t in made if t.title == "Power"]
+    assert table_named(all_tables, "by number").rows[0][1] == "0.600"
+    assert column(table_named(all_tables, "Worst"), "upper 90 % bound") == {"a": "one seed"}
+    assert table_named(all_tables, "penalty").note == "No two arms share two seeds."
+    assert not [t for t in all_tables if t.title == "Power"]
 
 
 def test_without_random_there_is_no_comparison() -> None:
-    made = tables({"set": planted({"a": shifted(0.02), "b": shifted(0)}, 6)}, metric=METRIC)
-    table = found(made, "AUBC and")
+    all_tables = tables({"set": planted({"a": shifted(0.02), "b": shifted(0)}, 6)}, metric=METRIC)
+    table = table_named(all_tables, "AUBC and")
     assert "No seed of random to compare with: a, b." in table.note
     for header in ("minus random", "wins", "p (Holm)", "call", "of random's"):
         assert set(column(table, header).values()) == {""}
     assert column(table, "AUBC")["a"] == "74.67 (73.73 to 75.61)"
-    assert not [t for t in made if t.title in ("Power", "Worst case against random")]
+    assert not [t for t in all_tables if t.title in ("Power", "Worst case against random")]
 
 
 def test_random_is_looked_for_under_the_same_objective() -> None:
     cells = {(arm("random"), seed): cell(shifted(0)(seed)) for seed in range(6)}
     cells |= {(arm("a", "fixmatch"), seed): cell(shifted(0.02)(seed)) for seed in range(6)}
-    table = found(tables({"set": Results(cells)}, metric=METRIC), "AUBC and")
+    table = table_named(tables({"set": Results(cells)}, metric=METRIC), "AUBC and")
     assert "No seed of random to compare with: a / fixmatch." in table.note
     assert column(table, "call") == {"random / supervised": "", "a / fixmatch": ""}
 
 
 def test_without_full_supervision_no_labels_are_saved() -> None:
-    made = tables({"set": planted({"random": shifted(0), "a": shifted(0.02)}, 6, full=None)}, metric=METRIC)
-    table = found(made, "AUBC and")
+    all_tables = tables({"set": planted({"random": shifted(0), "a": shifted(0.02)}, 6, full=None)}, metric=METRIC)
+    table = table_named(all_tables, "AUBC and")
     assert "95 % of full supervision: not run." in table.note
     assert set(column(table, "labels to 95 %").values()) == {""}
-    assert [row[0] for row in found(made, "by number").rows] == ["random", "a"]
+    assert [row[0] for row in table_named(all_tables, "by number").rows] == ["random", "a"]
 
 
 def test_labels_to_a_share_of_full_supervision() -> None:
@@ -180,7 +180,7 @@ def test_labels_to_a_share_of_full_supervision() -> None:
         "never": lambda seed: (0.5, 0.6, 0.6),
     }
     results = planted(curves, 5, full=1.0)
-    table = found(tables({"set": results}, metric=METRIC, share=0.7), "AUBC and")
+    table = table_named(tables({"set": results}, metric=METRIC, share=0.7), "AUBC and")
     assert column(table, "labels to 70 %") == {
         "random": "30 (5/5)",
         "quick": "15 (5/5)",
@@ -197,7 +197,7 @@ def test_penalties_are_summed_over_the_variants_that_share_arms() -> None:
     two = planted({"random": shifted(0), "a": shifted(0.02)}, 6)
     three = planted({"random": shifted(0), "a": shifted(0.02), "b": shifted(0.01)}, 6)
     empty = planted({"random": shifted(0), "a": shifted(0.02)}, 1)
-    table = found(tables({"x": two, "y": two, "z": three, "begun": empty}, metric=METRIC), "penalty")
+    table = table_named(tables({"x": two, "y": two, "z": three, "begun": empty}, metric=METRIC), "penalty")
     assert table.headers == ("", "random", "a")
     assert table.rows == (("random", "", "0.00"), ("a", "3.00", ""), ("mean of column", "3.00", "0.00"))
     assert "highest possible entry is 3." in table.note
@@ -207,8 +207,8 @@ def test_penalties_are_summed_over_the_variants_that_share_arms() -> None:
 
 def test_many_columns_are_numbered() -> None:
     results = planted({"random": shifted(0), **{f"s{k}": shifted(0.01 * k) for k in range(8)}}, 4)
-    made = tables({f"v{k}": results for k in range(9)}, metric=METRIC)
-    penalties, classes = found(made, "penalty"), found(made, "Class")
+    all_tables = tables({f"v{k}": results for k in range(9)}, metric=METRIC)
+    penalties, classes = table_named(all_tables, "penalty"), table_named(all_tables, "Class")
     assert penalties.headers == ("", *"123456789")
     assert [row[0] for row in penalties.rows][:2] == ["1 random", "2 s0"]
     assert classes.headers == ("arm", *"123456789")
@@ -218,13 +218,13 @@ def test_many_columns_are_numbered() -> None:
 def test_worst_case_names_the_variant() -> None:
     good = planted({"random": shifted(0), "a": shifted(0.03)}, 6)
     bad = planted({"random": shifted(0), "a": shifted(-0.01)}, 6)
-    table = found(tables({"good": good, "bad": bad}, metric=METRIC), "Worst")
+    table = table_named(tables({"good": good, "bad": bad}, metric=METRIC), "Worst")
     assert table.rows == (("a", "+1.00", "2", "1.00", "1.00", "bad"),)
 
 
 def test_power_is_of_the_median_and_the_widest_arm() -> None:
     curves = {"random": shifted(0), "a": shifted(0, 0.001), "b": shifted(0, 0.01), "c": shifted(0, 0.02)}
-    table = found(tables({"set": planted(curves, 20)}, metric=METRIC), "Power")
+    table = table_named(tables({"set": planted(curves, 20)}, metric=METRIC), "Power")
     assert table.rows[0][:3] == ("set", "20", "1.03 (2.05)")
     assert table.rows[0][4:] == ("36 (135)", "11 (36)")  # effects of 0.49 and 0.24; Cohen: 0.5 takes 34
 
@@ -233,10 +233,10 @@ def test_class_balance_is_of_the_class_rarest_in_the_pool() -> None:
     cells = {(arm("random"), seed): cell(shifted(0)(seed), rare=0.1) for seed in range(4)}
     cells |= {(arm("greedy"), seed): cell(shifted(0)(seed), rare=0.75) for seed in range(4)}
     pool: dict[Cell, tuple[Row, ...]] = {(arm(FULL), 0): cell((0.9,), labels=(1000,), rare=0.12)}
-    with_pool = found(tables({"set": Results(cells | pool)}, metric=METRIC), "Class")
+    with_pool = table_named(tables({"set": Results(cells | pool)}, metric=METRIC), "Class")
     assert with_pool.headers == ("arm", "set: rare")
     assert with_pool.rows == (("random", "10.0"), ("greedy", "75.0"), ("whole pool", "12.0"))
-    alone = found(tables({"set": Results(cells)}, metric=METRIC), "Class")
+    alone = table_named(tables({"set": Results(cells)}, metric=METRIC), "Class")
     assert alone.rows == (("random", "10.0"), ("greedy", "75.0"))
     bare = {key: tuple(r for r in rows if not r.metric.startswith("labels/")) for key, rows in cells.items()}
     assert not [t for t in tables({"set": Results(bare)}, metric=METRIC) if t.title == "Class balance"]
@@ -264,13 +264,13 @@ def test_order_changes_nothing() -> None:
     for _ in range(3):
         rng.shuffle(keys)
         shuffled = {key: tuple(rng.permutation(np.asarray(results.cells[key], dtype=object))) for key in keys}
-        made = tables({"set": Results(shuffled)}, metric=METRIC), timing({"set": Results(shuffled)})
-        assert made == (tables({"set": results}, metric=METRIC), timing({"set": results}))
+        all_tables = tables({"set": Results(shuffled)}, metric=METRIC), timing({"set": Results(shuffled)})
+        assert all_tables == (tables({"set": results}, metric=METRIC), timing({"set": results}))
 
 
 def test_one_round_is_its_own_area() -> None:
     cells = {(arm(name), s): cell((y,), labels=(10,)) for name, y in (("random", 0.7), ("a", 0.8)) for s in range(6)}
-    table = found(tables({"set": Results(cells)}, metric=METRIC), "AUBC and")
+    table = table_named(tables({"set": Results(cells)}, metric=METRIC), "AUBC and")
     assert column(table, "AUBC") == column(table, "AUBC log2")
     assert column(table, "AUBC")["a"] == "80.00 (80.00 to 80.00)"
     assert column(table, "minus random")["a"] == "+10.00 (+10.00 to +10.00)"
@@ -279,9 +279,9 @@ def test_one_round_is_its_own_area() -> None:
 def test_nothing_finished_is_said() -> None:
     full = Results({(arm(FULL), 0): cell((0.9,), labels=(1000,))})
     for results in (Results(), full):
-        made = tables({"set": results}, metric=METRIC)
-        assert [t.note for t in made if t.title.startswith("set")] == ["No arm has a finished cell."]
-        assert all(not t.rows for t in made)
+        all_tables = tables({"set": results}, metric=METRIC)
+        assert [t.note for t in all_tables if t.title.startswith("set")] == ["No arm has a finished cell."]
+        assert all(not t.rows for t in all_tables)
     assert markdown(tables({}, metric=METRIC)).startswith("### How to read the tables\n")
 
 
@@ -326,7 +326,7 @@ def test_numbers_beside_the_metric_are_shown_and_decide_nothing() -> None:
         for key, rows in results.cells.items()
     }
     plain = tables({"set": results}, metric=METRIC)
-    made = tables({"set": Results(far)}, metric=METRIC, beside=["test/hd95"])
-    assert [t for t in made if "hd95" not in t.title] == plain
-    table = found(made, "set: test/hd95 by number of labels")
+    all_tables = tables({"set": Results(far)}, metric=METRIC, beside=["test/hd95"])
+    assert [t for t in all_tables if "hd95" not in t.title] == plain
+    table = table_named(all_tables, "set: test/hd95 by number of labels")
     assert column(table, "10 labels") == {"random": "61.000 ± 1.000", "best": "63.000 ± 1.000", "full supervision": ""}

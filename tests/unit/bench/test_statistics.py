@@ -54,8 +54,8 @@ def bca(x: FloatArray, level: float) -> tuple[float, float]:
     quantile = math.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1)
     means = np.random.default_rng(5).choice(x, size=(200_000, n)).mean(axis=1)
     z0 = stats.norm.ppf((np.mean(means < x.mean()) + np.mean(means <= x.mean())) / 2)
-    left_out = np.array([np.delete(x, i).mean() for i in range(n)])
-    u = left_out.mean() - left_out
+    jackknife = np.array([np.delete(x, i).mean() for i in range(n)])
+    u = jackknife.mean() - jackknife
     a = (u**3).sum() / (6 * (u**2).sum() ** 1.5)
     shares = [stats.norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))) for z in (-quantile, quantile)]
     return float(np.quantile(means, shares[0])), float(np.quantile(means, shares[1]))
@@ -65,22 +65,22 @@ def bca(x: FloatArray, level: float) -> tuple[float, float]:
 
 
 def test_interval_of_few_values_is_students() -> None:
-    found = interval([1.0, 2.0, 3.0])  # sd 1, t(2) at 0.975 = 4.3027, half a width = 4.3027 / sqrt(3)
-    assert (found.mean, found.n) == (2.0, 3)
-    assert (found.low, found.high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
+    result = interval([1.0, 2.0, 3.0])  # sd 1, t(2) at 0.975 = 4.3027, half a width = 4.3027 / sqrt(3)
+    assert (result.mean, result.n) == (2.0, 3)
+    assert (result.low, result.high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
     assert interval(np.arange(7)).high == pytest.approx(stats.t.interval(0.95, 6, 3, stats.sem(np.arange(7)))[1])
 
 
 def test_interval_of_more_values_is_the_widened_bca() -> None:
     x = np.array([0.81, 0.92, 0.88, 0.93, 0.94, 0.90, 0.95, 0.62, 0.91, 0.93, 0.89, 0.94])
-    found = interval(x)
-    assert (found.low, found.high) == pytest.approx(bca(x, 0.95), abs=0.005)
+    result = interval(x)
+    assert (result.low, result.high) == pytest.approx(bca(x, 0.95), abs=0.005)
     n = len(x)
     wide = 2 * stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)) - 1
     scipys = stats.bootstrap((x,), np.mean, confidence_level=wide, method="BCa", rng=0).confidence_interval
-    assert (found.low, found.high) == pytest.approx((scipys.low, scipys.high), abs=1e-4)
-    assert found.mean - found.low > found.high - found.mean  # the long tail is below
-    assert found == interval(x)
+    assert (result.low, result.high) == pytest.approx((scipys.low, scipys.high), abs=1e-4)
+    assert result.mean - result.low > result.high - result.mean  # the long tail is below
+    assert result == interval(x)
 
 
 def test_interval_changes_method_at_the_threshold() -> None:
@@ -98,8 +98,8 @@ def test_interval_of_equal_values_has_no_width(n: int) -> None:
 
 def test_interval_of_values_equal_up_to_rounding() -> None:
     x = np.linspace(0.7, 0.9, 20)
-    found = compare(x + 0.1, x).difference  # differences 0.1 +- 1e-17
-    assert (found.low, found.high) == pytest.approx((0.1, 0.1), abs=1e-12)
+    result = compare(x + 0.1, x).difference  # differences 0.1 +- 1e-17
+    assert (result.low, result.high) == pytest.approx((0.1, 0.1), abs=1e-12)
 
 
 def test_interval_of_one_value_knows_nothing() -> None:
@@ -135,13 +135,13 @@ def test_coverage(kind: str, n: int) -> None:
     draw, mean = KINDS[kind]
     rng, trials = np.random.default_rng(n), 1000 if n < bench.SMALLEST_BOOTSTRAP else 400
     samples = [draw(rng, n) for _ in range(trials)]
-    found = [interval(x) for x in samples]
-    held = np.mean([i.low <= mean <= i.high for i in found])
+    result = [interval(x) for x in samples]
+    coverage = np.mean([i.low <= mean <= i.high for i in result])
     above = np.mean([mean <= upper_bound(x) for x in samples])
-    assert held >= LEAST[kind, n][0], held
+    assert coverage >= LEAST[kind, n][0], coverage
     assert above >= LEAST[kind, n][1], above
     if kind == "normal":  # neither too wide
-        assert held <= 0.985, held
+        assert coverage <= 0.985, coverage
         assert above <= 0.95, above
 
 
@@ -170,38 +170,38 @@ def test_upper_bound_is_one_sided() -> None:
     ],
 )
 def test_sign_flip_by_hand(d: list[float], p: float) -> None:
-    found = compare([0.5 + x for x in d], [0.5] * len(d))
-    assert found.p == pytest.approx(p)
+    result = compare([0.5 + x for x in d], [0.5] * len(d))
+    assert result.p == pytest.approx(p)
 
 
 @pytest.mark.parametrize("n", [2, 5, 10, 11])
 def test_sign_flip_against_every_pattern_and_scipy(n: int) -> None:
     rng = np.random.default_rng(n)
     a, b = rng.normal(0.4, size=n), rng.normal(size=n).round(1)
-    found = compare(a, b)
+    result = compare(a, b)
     scipys = stats.permutation_test((a - b,), np.mean, permutation_type="samples", n_resamples=2**n)
-    assert found.p == pytest.approx(flips(a - b))
-    assert found.p == pytest.approx(float(scipys.pvalue))
+    assert result.p == pytest.approx(flips(a - b))
+    assert result.p == pytest.approx(float(scipys.pvalue))
 
 
 def test_sign_flip_of_many_seeds_is_drawn_and_never_zero() -> None:
     n = bench.EXACT_SEEDS + 1
     d = np.random.default_rng(0).normal(0.3, size=n)
-    found = compare(d, np.zeros(n))
-    drawn = np.random.default_rng(1).choice([-1.0, 1.0], size=(100_000, n)) @ d
-    assert found.p == pytest.approx(np.mean(np.abs(drawn) >= d.sum()), abs=0.01)
-    assert 0 < found.p == compare(d, np.zeros(n)).p
+    result = compare(d, np.zeros(n))
+    sums = np.random.default_rng(1).choice([-1.0, 1.0], size=(100_000, n)) @ d
+    assert result.p == pytest.approx(np.mean(np.abs(sums) >= d.sum()), abs=0.01)
+    assert 0 < result.p == compare(d, np.zeros(n)).p
     assert compare(np.ones(n), np.zeros(n)).p == pytest.approx(2 / 10_000)
     assert compare(np.ones(n - 1), np.zeros(n - 1)).p == 2.0 ** (2 - n)
 
 
 def test_paired_counts_and_turns_round() -> None:
     a, b = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.8, 0.8, 0.8, 0.4])
-    found, other = compare(a, b), compare(b, a)
-    assert (found.wins, found.losses) == (2, 1) == (other.losses, other.wins)
-    assert found.difference.mean == pytest.approx(0.05) == -other.difference.mean
-    assert found.p == other.p
-    assert found.difference == interval(a - b)
+    result, other = compare(a, b), compare(b, a)
+    assert (result.wins, result.losses) == (2, 1) == (other.losses, other.wins)
+    assert result.difference.mean == pytest.approx(0.05) == -other.difference.mean
+    assert result.p == other.p
+    assert result.difference == interval(a - b)
 
 
 def test_holm_by_hand() -> None:
@@ -229,9 +229,9 @@ def test_false_calls_stay_within_the_level() -> None:
 
 
 def compare_all(arms: FloatArray, base: FloatArray, margin: float) -> list[str]:
-    found = [compare(arm, base) for arm in arms]
-    adjusted = holm([comparison.p for comparison in found])
-    return [call(comparison, float(p), margin=margin) for comparison, p in zip(found, adjusted, strict=True)]
+    result = [compare(arm, base) for arm in arms]
+    adjusted = holm([comparison.p for comparison in result])
+    return [call(comparison, float(p), margin=margin) for comparison, p in zip(result, adjusted, strict=True)]
 
 
 def test_planted_calls_are_found() -> None:
@@ -290,9 +290,9 @@ def test_penalty_matrix_against_scipy() -> None:
         if i != j:
             t = stats.ttest_rel(values[i, :, r], values[j, :, r])
             expected[i, j] += (t.pvalue < 0.05 and t.statistic > 0) / 9
-    found = penalty_matrix(values)
-    assert found == pytest.approx(expected)
-    assert 0 < found.sum() < 6
+    result = penalty_matrix(values)
+    assert result == pytest.approx(expected)
+    assert 0 < result.sum() < 6
 
 
 def test_ranks_by_hand() -> None:
@@ -308,10 +308,10 @@ def test_ranks_by_hand() -> None:
 
 def test_ranks_share_ties() -> None:
     x = np.random.default_rng(0).normal(size=10)
-    found = ranks(np.stack([x, x, x - 1]))
-    assert [rank.mean.mean for rank in found] == [1.5, 1.5, 3.0]
-    assert [rank.first for rank in found] == [0.5, 0.5, 0.0]
-    assert found[0].mean == Interval(1.5, 1.5, 1.5, 10)
+    result = ranks(np.stack([x, x, x - 1]))
+    assert [rank.mean.mean for rank in result] == [1.5, 1.5, 3.0]
+    assert [rank.first for rank in result] == [0.5, 0.5, 0.0]
+    assert result[0].mean == Interval(1.5, 1.5, 1.5, 10)
 
 
 def test_ranks_of_one_seed_know_nothing() -> None:
@@ -321,27 +321,27 @@ def test_ranks_of_one_seed_know_nothing() -> None:
 def test_ranks_against_a_slow_bootstrap() -> None:
     rng = np.random.default_rng(4)
     values = rng.normal(size=(3, 9)) + np.array([0.0, 0.3, 0.6])[:, None]
-    found = ranks(values)
+    result = ranks(values)
     places = np.array([[1 + sum(values[:, s] > values[k, s]) for s in range(9)] for k in range(3)])
     draws = rng.integers(9, size=(20_000, 9))
     tail = stats.norm.cdf(-math.sqrt(9 / 8) * stats.t.ppf(0.975, 8))
     largest = values[:, draws].mean(axis=2).argmax(axis=0)
     for k in range(3):
         low, high = np.quantile(places[k][draws].mean(axis=1), [tail, 1 - tail])
-        assert found[k].mean.mean == pytest.approx(places[k].mean())
-        assert (found[k].mean.low, found[k].mean.high) == pytest.approx((low, high), abs=0.12)  # a ninth is one place
-        assert found[k].first == pytest.approx(np.mean(largest == k), abs=0.02)
-    assert sum(rank.first for rank in found) == pytest.approx(1)
+        assert result[k].mean.mean == pytest.approx(places[k].mean())
+        assert (result[k].mean.low, result[k].mean.high) == pytest.approx((low, high), abs=0.12)  # a ninth is one place
+        assert result[k].first == pytest.approx(np.mean(largest == k), abs=0.02)
+    assert sum(rank.first for rank in result) == pytest.approx(1)
 
 
 def test_coverage_of_ranks() -> None:
     rng, shift = np.random.default_rng(0), np.array([0.0, 0.2, 0.2, 1.0])[:, None]
     truth = stats.rankdata(-(rng.normal(size=(4, 200_000)) + shift), axis=0).mean(axis=1)
-    held = [
+    coverage = [
         [rank.mean.low <= true <= rank.mean.high for rank, true in zip(ranks(x + shift), truth, strict=True)]
         for x in rng.normal(size=(300, 4, 10))
     ]
-    assert np.mean(held, axis=0).min() > 0.89  # measured 0.93 to 0.96; the plain percentile interval 0.87 to 0.91
+    assert np.mean(coverage, axis=0).min() > 0.89  # measured 0.93 to 0.96; the plain percentile interval 0.87 to 0.91
 
 
 # labels, deficits
@@ -370,10 +370,10 @@ def test_labels_to_of_one_round() -> None:
 
 def test_worst_deficit_by_hand() -> None:
     """Deficits: -2 +- none, 1 (sd 1), 0 (sd 4): the mean is worst in the second, the bound in the third."""
-    found = worst_deficit({"good": [2, 2, 2], "behind": [-2, -1, 0], "noisy": [-4, 0, 4]})
+    result = worst_deficit({"good": [2, 2, 2], "behind": [-2, -1, 0], "noisy": [-4, 0, 4]})
     t = 1.88562  # t(2) at 0.9
-    assert (found.where, found.mean) == ("behind", 1.0)
-    assert found.upper == pytest.approx(max(-2, 1 + t / math.sqrt(3), 4 * t / math.sqrt(3)), abs=1e-4)
+    assert (result.where, result.mean) == ("behind", 1.0)
+    assert result.upper == pytest.approx(max(-2, 1 + t / math.sqrt(3), 4 * t / math.sqrt(3)), abs=1e-4)
     assert worst_deficit({"behind": [-2, -1, 0]}).upper == pytest.approx(upper_bound([0, 1, 2]))
     assert worst_deficit({"good": [2, 2, 2], "one": [1.0]}).upper == math.inf
     assert worst_deficit({"a": [-1.0, -1.0], "b": [-1.0, -1.0]}).where == "a"
@@ -384,8 +384,8 @@ def test_coverage_of_the_worst_deficit() -> None:
     rng = np.random.default_rng(0)
     for true, most in ([0.0, -9.0, -9.0], 0.93), ([0.0, 0.0, 0.0], 1.0):
         draws = rng.normal(size=(1000, 3, 5)) - np.array(true)[:, None]
-        held = np.mean([worst_deficit(dict(zip("abc", draw, strict=True))).upper >= 0 for draw in draws])
-        assert 0.87 <= held <= most, held
+        coverage = np.mean([worst_deficit(dict(zip("abc", draw, strict=True))).upper >= 0 for draw in draws])
+        assert 0.87 <= coverage <= most, coverage
 
 
 # power
@@ -411,9 +411,9 @@ def test_seeds_needed_by_the_table() -> None:
 def test_power_is_as_promised(effect: float) -> None:
     n = seeds_needed(scaled(2.0), 2.0 * effect)
     draws = np.random.default_rng(0).normal(effect, size=(20_000, n))
-    seen = np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05)
+    power = np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05)
     by_two_fewer = np.mean(stats.ttest_1samp(draws[:, :-2], 0, axis=1).pvalue < 0.05)
-    assert by_two_fewer < 0.795 < seen < 0.86
+    assert by_two_fewer < 0.795 < power < 0.86
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20, 200])

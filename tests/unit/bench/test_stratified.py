@@ -49,9 +49,9 @@ def test_a_rare_class_gets_half(budget: int) -> None:
 
 def test_every_prefix_is_as_even_as_it_can_be() -> None:
     truth = classes_of({0: 50, 1: 20, 2: 8})
-    chosen = truth[picks(truth, [], 24)]
+    classes = truth[picks(truth, [], 24)]
     for b in range(1, 25):
-        assert np.ptp(np.bincount(chosen[:b], minlength=3)) == (b % 3 > 0)
+        assert np.ptp(np.bincount(classes[:b], minlength=3)) == (b % 3 > 0)
 
 
 def test_labels_count() -> None:
@@ -70,8 +70,8 @@ def test_a_class_that_runs_out_leaves_its_turns_to_the_others() -> None:
 def test_rows_of_unknown_class_come_last() -> None:
     truth = classes_of({-1: 30, 0: 6, 1: 2})
     labeled = np.flatnonzero(truth == -1)[:4].tolist()
-    chosen = truth[picks(truth, labeled, 12)]
-    assert np.bincount(chosen[:8]).tolist() == [6, 2] and (chosen[8:] == -1).all()
+    classes = truth[picks(truth, labeled, 12)]
+    assert np.bincount(classes[:8]).tolist() == [6, 2] and (classes[8:] == -1).all()
     assert len(np.unique(picks(np.full(9, -1), [2], 8))) == 8
 
 

@@ -138,7 +138,7 @@ def test_all_sections_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", ["curve", "balance", "parts", "map", "training"])
 def test_plotly_accepts_the_figures(tmp_path: Path, which: str) -> None:
     run = _view(tmp_path / "run")
-    made: dict[str, Sequence[figures.Figure | None]] = {
+    figures_of: dict[str, Sequence[figures.Figure | None]] = {
         "curve": [figures.curve_figure(group_runs([run]), run.metrics)],
         "balance": [figures.balance_figure(run)],
         "parts": [figures.parts_figure(run)],
@@ -147,7 +147,7 @@ def test_plotly_accepts_the_figures(tmp_path: Path, which: str) -> None:
     }
     from plotly.graph_objects import Figure
 
-    for figure in made[which]:
+    for figure in figures_of[which]:
         assert figure is not None
         colors = re.sub(r'"--[a-z]+\d*(/[\d.]+)?"', '"#123456"', figure.to_json())
         spec = json.loads(colors)
@@ -206,8 +206,8 @@ def test_seeds_are_averaged_and_methods_compared(tmp_path: Path) -> None:
 
 def test_other_hyper_parameters_are_another_method(tmp_path: Path) -> None:
     run = _view(tmp_path / "run")
-    changed = dataclasses.replace(run, recipe={**run.recipe, "query": {"name": "hybrid", "shortlist": 9}})
-    assert list(group_runs([run, changed])) == ["chest-xray #1", "chest-xray #2"]
+    variation = dataclasses.replace(run, recipe={**run.recipe, "query": {"name": "hybrid", "shortlist": 9}})
+    assert list(group_runs([run, variation])) == ["chest-xray #1", "chest-xray #2"]
     assert list(group_runs([run, dataclasses.replace(run, seed=5)])) == ["chest-xray"]
 
 
@@ -274,10 +274,10 @@ def test_influence_is_the_percentile_of_the_picks(tmp_path: Path) -> None:
 def test_map_shows_all_next_picks_and_bounds_the_rest(tmp_path: Path) -> None:
     run = _view(tmp_path / "run", pool=6000)
     for figure in figures.map_figures(run):
-        pool, picked = (t for t in figure.data if t["meta"] == "after fit 0, picks of round 1")
+        pool, picks = (t for t in figure.data if t["meta"] == "after fit 0, picks of round 1")
         assert isinstance(pool["x"], list)
-        assert isinstance(picked["x"], list)
-        assert len(picked["x"]) == 20
+        assert isinstance(picks["x"], list)
+        assert len(picks["x"]) == 20
         assert 1000 < len(pool["x"]) <= figures.MOST_POINTS
         assert figure.choices[0].name == "after fit 2, picks of round 3"
 

@@ -18,8 +18,8 @@ OFF = ViewPolicy()
 def cell(modality: str, name: str) -> str:
     values = [getattr(getattr(VIEWS[modality], kind), name) for kind in KINDS]
     off = getattr(OFF, name)
-    shown = ["-" if value == off else "yes" if value is True else f"{value:g}" for value in values]
-    return "-" if set(shown) == {"-"} else " / ".join(shown)
+    cells = ["-" if value == off else "yes" if value is True else f"{value:g}" for value in values]
+    return "-" if set(cells) == {"-"} else " / ".join(cells)
 
 
 def table() -> str:
@@ -29,17 +29,17 @@ def table() -> str:
 
 
 def test_the_table_is_what_the_code_does() -> None:
-    found = PAGE.split("is stale -->\n")[1].split("<!-- end of table")[0]
-    assert found == table(), f"docs/views.md wants this table:\n{table()}"
+    page_table = PAGE.split("is stale -->\n")[1].split("<!-- end of table")[0]
+    assert page_table == table(), f"docs/views.md wants this table:\n{table()}"
 
 
 @pytest.mark.parametrize("modality", VIEWS)
 def test_the_page_says_why_each_operation_is_left_out(modality: str) -> None:
     section = re.split(r"^## ", PAGE.split(f"\n## {modality}\n")[1], flags=re.MULTILINE)[0]
     reasons = re.findall(r"^- ((?:`\w+`(?:, )?)+): \S", section, flags=re.MULTILINE)
-    named = [name for reason in reasons for name in re.findall(r"`(\w+)`", reason)]
-    assert len(named) == len(set(named))
-    assert set(named) == {f.name for f in fields(ViewPolicy) if cell(modality, f.name) == "-"}
+    reason_names = [name for reason in reasons for name in re.findall(r"`(\w+)`", reason)]
+    assert len(reason_names) == len(set(reason_names))
+    assert set(reason_names) == {f.name for f in fields(ViewPolicy) if cell(modality, f.name) == "-"}
 
 
 def test_the_page_has_no_modality_that_the_code_lacks() -> None:

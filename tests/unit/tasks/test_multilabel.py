@@ -131,8 +131,8 @@ def test_fixmatch_takes_sure_yes_and_sure_no_and_nothing_between() -> None:
     step = FixMatch(threshold=0.7).step(models, labeled, unlabeled, 0.0)
     assert step.logs["mask_rate"].item() == pytest.approx(mean([float(p >= 0.7 or p <= 0.3) for p in flat]))
     assert any(p <= 0.3 for p in flat) and any(p >= 0.7 for p in flat) and any(0.3 < p < 0.7 for p in flat)
-    closed = FixMatch(threshold=1.01).step(models, labeled, unlabeled, 0.0)
-    assert closed.logs["loss_unlabeled"].item() == 0
+    closed_gate = FixMatch(threshold=1.01).step(models, labeled, unlabeled, 0.0)
+    assert closed_gate.logs["loss_unlabeled"].item() == 0
 
 
 class TwoClasses(nn.Module):
@@ -228,36 +228,36 @@ def test_metrics_against_loops() -> None:
     probs, targets = np.round(rng.random((40, 3)), 2), rng.integers(2, size=(40, 3))
     targets[:, 2] = 0  # a label that nobody has
     targets[:7, 0] = -1
-    found = multilabel(probs, targets, NAMES)
+    metrics = multilabel(probs, targets, NAMES)
     areas, precisions, briers = {}, {}, []
     for k, name in enumerate(NAMES):
-        said = [(p, y) for p, y in zip(probs[:, k].tolist(), targets[:, k].tolist(), strict=True) if y >= 0]
-        briers.append(mean([2 * (p - y) ** 2 for p, y in said]))
-        positive, negative = [p for p, y in said if y], [p for p, y in said if not y]
+        pairs = [(p, y) for p, y in zip(probs[:, k].tolist(), targets[:, k].tolist(), strict=True) if y >= 0]
+        briers.append(mean([2 * (p - y) ** 2 for p, y in pairs]))
+        positive, negative = [p for p, y in pairs if y], [p for p, y in pairs if not y]
         if positive:
             areas[name] = mean([(p > q) + 0.5 * (p == q) for p in positive for q in negative])
-            cuts = [1.1, *sorted({p for p, _ in said}, reverse=True)]
+            cuts = [1.1, *sorted({p for p, _ in pairs}, reverse=True)]
             share = [sum(p >= c for p in positive) / len(positive) for c in cuts]
-            right = [sum(p >= c for p in positive) / max(1, sum(p >= c for p, _ in said)) for c in cuts]
+            right = [sum(p >= c for p in positive) / max(1, sum(p >= c for p, _ in pairs)) for c in cuts]
             precisions[name] = sum((b - a) * r for (a, b), r in zip(pairwise(share), right[1:], strict=True))
-    assert {n for n in found if n.startswith("auroc/")} == {"auroc/a", "auroc/b"}
+    assert {n for n in metrics if n.startswith("auroc/")} == {"auroc/a", "auroc/b"}
     for name, area in areas.items():
-        assert found[f"auroc/{name}"] == pytest.approx(area)
-        assert found[f"average_precision/{name}"] == pytest.approx(precisions[name])
-    assert found["auroc"] == pytest.approx(mean(list(areas.values())))
-    assert found["average_precision"] == pytest.approx(mean(list(precisions.values())))
-    assert found["brier"] == pytest.approx(mean(briers))
+        assert metrics[f"auroc/{name}"] == pytest.approx(area)
+        assert metrics[f"average_precision/{name}"] == pytest.approx(precisions[name])
+    assert metrics["auroc"] == pytest.approx(mean(list(areas.values())))
+    assert metrics["average_precision"] == pytest.approx(mean(list(precisions.values())))
+    assert metrics["brier"] == pytest.approx(mean(briers))
 
 
 def test_one_label_is_measured_as_two_classes() -> None:
     rng = np.random.default_rng(1)
     p, y = rng.random(30), rng.integers(2, size=30)
-    found, expected = multilabel(p[:, None], y[:, None], ("a",)), classification(np.stack([1 - p, p], axis=1), y)
-    assert {name: found[name] for name in expected} == expected
+    metrics, expected = multilabel(p[:, None], y[:, None], ("a",)), classification(np.stack([1 - p, p], axis=1), y)
+    assert {name: metrics[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
-    ("probs", "targets", "said"),
+    ("probs", "targets", "message"),
     [
         (np.full((2, 1), 0.5), np.full((2, 1), 2), "labels 0, 1 or -1"),
         (np.full((2, 1), 0.5), np.full((2, 1), -1), "a known label"),
@@ -265,8 +265,8 @@ def test_one_label_is_measured_as_two_classes() -> None:
         (np.full((2, 1), 0.5), np.zeros(2, dtype=np.int64), "\\(N, L\\)"),
     ],
 )
-def test_what_is_no_label_cannot_be_measured(probs: np.ndarray, targets: np.ndarray, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_is_no_label_cannot_be_measured(probs: np.ndarray, targets: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         multilabel(probs, targets, ("a",))
 
 
@@ -289,10 +289,10 @@ def test_the_holdout_counts_known_labels_alone() -> None:
     truth = np.asarray([[1, 1], [1, -1], [0, 1], [-1, -1]])
     yes = np.asarray([[0.1, 0.1], [0.8, 0.0], [0.3, 0.6], [0.5, 0.5]])
     holdout = LabelHoldout(manifest, ("a", "b"), truth)
-    found = holdout.evaluate(Says(np.stack([1 - yes, yes], axis=1)[:, None]))  # type: ignore[arg-type]
-    assert found.metrics["test/auroc/a"] == found.metrics["test/auroc"] == 1
-    assert found.metrics["test/brier"] == pytest.approx(mean([(0.2**2 + 0.3**2), 2 * 0.4**2]))
-    assert found.reliability["test"][0].sum() == 3 and not any(name.startswith("val/") for name in found.metrics)
+    outcome = holdout.evaluate(Says(np.stack([1 - yes, yes], axis=1)[:, None]))  # type: ignore[arg-type]
+    assert outcome.metrics["test/auroc/a"] == outcome.metrics["test/auroc"] == 1
+    assert outcome.metrics["test/brier"] == pytest.approx(mean([(0.2**2 + 0.3**2), 2 * 0.4**2]))
+    assert outcome.reliability["test"][0].sum() == 3 and not any(name.startswith("val/") for name in outcome.metrics)
 
 
 def test_the_holdout_measures_calibrated_labels_too_but_not_where_they_were_fitted() -> None:
@@ -301,23 +301,25 @@ def test_the_holdout_measures_calibrated_labels_too_but_not_where_they_were_fitt
     holdout = LabelHoldout(Manifest(ids, ids, ids, splits, ids), ("a", "b/c"), rng.integers(-1, 2, size=(61, 2)))
     yes = rng.random((61, 2))
     says: Any = Says(np.stack([1 - yes, yes], axis=1)[:, None])
-    said, truth = holdout.answers(says, "val")
-    calibration = calibrate(logs(said), truth)
-    plain, found = holdout.evaluate(says), holdout.evaluate(says, calibration, fitted_on="val")
-    assert plain.metrics.items() <= found.metrics.items()
-    assert found.reliability.keys() == {"val", "test", "test_calibrated"}
-    said, truth = holdout.answers(says, "test")
-    mended = calibration.probs(logs(said))
+    probs, truth = holdout.answers(says, "val")
+    calibration = calibrate(logs(probs), truth)
+    plain, outcome = holdout.evaluate(says), holdout.evaluate(says, calibration, fitted_on="val")
+    assert plain.metrics.items() <= outcome.metrics.items()
+    assert outcome.reliability.keys() == {"val", "test", "test_calibrated"}
+    probs, truth = holdout.answers(says, "test")
+    calibrated = calibration.probs(logs(probs))
     slow = []
     for k, name in enumerate(("a", "b/c")):
-        known = truth[:, k] >= 0
-        slow.append(classification(mended[known, :, k], truth[known, k]))
+        labeled = truth[:, k] >= 0
+        slow.append(classification(calibrated[labeled, :, k], truth[labeled, k]))
         for metric in ("ece", "brier"):
-            assert found.metrics[f"test/{metric}_calibrated/{name}"] == pytest.approx(slow[-1][metric])
-            assert f"test/{metric}/{name}" in found.metrics and f"val/{metric}/{name}" in found.metrics
+            assert outcome.metrics[f"test/{metric}_calibrated/{name}"] == pytest.approx(slow[-1][metric])
+            assert f"test/{metric}/{name}" in outcome.metrics and f"val/{metric}/{name}" in outcome.metrics
     for metric in ("nll", "ece", "classwise_ece", "brier"):
-        assert found.metrics[f"test/{metric}_calibrated"] == pytest.approx(mean([each[metric] for each in slow]))
-    assert {name.split("/")[0] for name in found.metrics if "_calibrated" in name} == {"test"}
+        assert outcome.metrics[f"test/{metric}_calibrated"] == pytest.approx(
+            mean([label_metrics[metric] for label_metrics in slow])
+        )
+    assert {name.split("/")[0] for name in outcome.metrics if "_calibrated" in name} == {"test"}
     everywhere = holdout.evaluate(says, calibration, fitted_on="cross")
     assert "val/ece_calibrated/a" in everywhere.metrics and "test/auroc_calibrated" not in everywhere.metrics
 
@@ -326,8 +328,8 @@ def test_balanced_batches_give_each_label_and_none_the_same_share() -> None:
     targets = np.zeros((20, 2), dtype=np.int64)
     targets[0, 0] = targets[1:5, 1] = 1
     rows = np.concatenate(list(islice(labeled_batches(targets, 6, np.random.default_rng(0), balanced=True), 50)))
-    drawn = Counter("none" if not any(targets[i]) else "ab"[int(targets[i].argmax())] for i in rows)
-    assert drawn == {"a": 100, "b": 100, "none": 100}
+    counts = Counter("none" if not any(targets[i]) else "ab"[int(targets[i].argmax())] for i in rows)
+    assert counts == {"a": 100, "b": 100, "none": 100}
 
 
 def npz(tmp_path: Path, labels: np.ndarray, **settings: Any) -> Npz:
@@ -345,7 +347,7 @@ def test_npz_with_labels_as_chestmnist_has_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "settings", "said"),
+    ("labels", "settings", "message"),
     [
         ([[0, 2], [1, 0]], {}, "train_labels of image 0: expected 0, 1 or -1 for each label .*, got \\[0, 2\\]"),
         ([[0, 1], [1, 1]], {}, "without the label 1, got none"),
@@ -355,8 +357,8 @@ def test_npz_with_labels_as_chestmnist_has_them(tmp_path: Path) -> None:
         ([0, 1], {"classes": 3}, "expected shape \\(2, 3\\)"),
     ],
 )
-def test_npz_labels_that_are_none(tmp_path: Path, labels: Any, settings: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_npz_labels_that_are_none(tmp_path: Path, labels: Any, settings: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         npz(tmp_path, np.asarray(labels), multilabel=True, **settings).load()
 
 
@@ -385,7 +387,7 @@ class TestCsv:
         np.testing.assert_array_equal(dataset.labels, [[-1, -1], [-1, -1]])
 
     @pytest.mark.parametrize(
-        ("rows", "changes", "said"),
+        ("rows", "changes", "message"),
         [
             (("0,1", "1,yes"), {}, "line 3, column mass: expected 0 or 1, or an empty cell, got 'yes'"),
             (("0,1", "1,2"), {}, "column mass: expected 0 or 1"),
@@ -397,8 +399,8 @@ class TestCsv:
             (("0,1", "1,0"), {"classes": 2}, "no classes, beside labels"),
         ],
     )
-    def test_columns_that_are_none(self, tmp_path: Path, rows: Any, changes: Any, said: str) -> None:
-        with pytest.raises(InputError, match=said):
+    def test_columns_that_are_none(self, tmp_path: Path, rows: Any, changes: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
             self.load(tmp_path, *rows, **changes)
 
 

@@ -156,5 +156,5 @@ def test_imports_stay_light() -> None:
         "import sys, hybrid_al.track.base, hybrid_al.track.jsonl, hybrid_al.track.wandb, hybrid_al.report.page\n"
         "print([m for m in ('torch', 'wandb', 'plotly', 'pandas', 'jinja2') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

@@ -111,10 +111,10 @@ def _family(root: int) -> set[int]:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue  # ended meanwhile
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    processes = {root}
+    while more := {pid for pid, parent in parents.items() if parent in processes} - processes:
+        processes |= more
+    return processes
 
 
 def _inet_sockets(root: int) -> set[str]:
@@ -135,11 +135,11 @@ def _inet_sockets(root: int) -> set[str]:
 
 
 def _watch(child: subprocess.Popen[str]) -> set[str]:
-    seen: set[str] = set()
+    sockets: set[str] = set()
     while child.poll() is None:
-        seen |= _inet_sockets(child.pid)
+        sockets |= _inet_sockets(child.pid)
         time.sleep(0.005)
-    return seen
+    return sockets
 
 
 linux = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the socket tables of Linux")
@@ -157,12 +157,12 @@ def test_the_watch_sees_a_connection() -> None:
 @linux
 def test_offline_opens_no_internet_socket(tmp_path: Path) -> None:
     child = _start(tmp_path)
-    seen: set[str] = set()
-    watcher = threading.Thread(target=lambda: seen.update(_watch(child)))
+    sockets: set[str] = set()
+    watcher = threading.Thread(target=lambda: sockets.update(_watch(child)))
     watcher.start()
     families = json.loads(_finish(child))
     watcher.join()
-    assert not seen
+    assert not sockets
     assert set(families) <= {"AF_UNIX"}
     assert "AF_UNIX" in families  # else the spy saw nothing at all
 
@@ -236,14 +236,14 @@ def test_nothing_about_the_machine_is_recorded(written: tuple[Path, list[list[ob
     for file in files:
         data = file.read_bytes()
         assert not [s for s in secrets if s.encode() in data]
-    uploaded = [p for p in (run / "wandb").glob("offline-run-*/files/**/*") if p.is_file()]
-    assert not uploaded  # no requirements, code, console or images
+    uploads = [p for p in (run / "wandb").glob("offline-run-*/files/**/*") if p.is_file()]
+    assert not uploads  # no requirements, code, console or images
 
 
 def test_images_only_where_asked_for(tmp_path: Path) -> None:
     _finish(_start(tmp_path, log_images=True))
-    shown = list((tmp_path / "wandb").glob("offline-run-*/files/media/**/*.*"))
-    assert len(shown) == 2
+    contents = list((tmp_path / "wandb").glob("offline-run-*/files/media/**/*.*"))
+    assert len(contents) == 2
 
 
 def test_off_tracks_nothing_and_imports_nothing(tmp_path: Path) -> None:
@@ -297,8 +297,8 @@ def test_a_bench_is_one_run_with_all_in_its_summary(bench: tuple[Path, list[obje
         "v0.5/a.b/aubc": 0.25,
     }
     files = folder / "wandb" / next((folder / "wandb").glob("offline-run-*")).name / "files"
-    shown = {k: json.loads((files / v["path"]).read_text()) for k, v in summary.items() if isinstance(v, dict)}
-    assert shown == {
+    contents = {k: json.loads((files / v["path"]).read_text()) for k, v in summary.items() if isinstance(v, dict)}
+    assert contents == {
         "curves": {
             "columns": ["variant", "arm", "labels", "mean", "low", "high"],
             "data": [["malaria", "random", 10, 0.7, 0.6, 0.8], ["malaria", "entropy", 10, 0.75, None, None]],
@@ -307,9 +307,9 @@ def test_a_bench_is_one_run_with_all_in_its_summary(bench: tuple[Path, list[obje
         "tables/malaria-AUBC-log2-2": {"columns": ["arm"], "data": []},
         "tables/..-..-..-escape": {"columns": ["arm"], "data": [["random"]]},
     }
-    sent = {file.path for part in _kinds(records, "files") for file in part.files}  # type: ignore[attr-defined]
-    assert sent == {str(p.relative_to(files)) for p in files.rglob("*") if p.is_file()}
-    assert len(sent) == 4
+    paths = {file.path for part in _kinds(records, "files") for file in part.files}  # type: ignore[attr-defined]
+    assert paths == {str(p.relative_to(files)) for p in files.rglob("*") if p.is_file()}
+    assert len(paths) == 4
 
 
 def test_a_bench_says_nothing_about_the_machine(bench: tuple[Path, list[object]]) -> None:
