@@ -91,7 +91,10 @@ def _select(strategy: QueryStrategy, state: QueryState, budget: int) -> Query:
 def _check_repeatable(strategy: QueryStrategy) -> None:
     state = restrict(make_state(60, labeled=0), strategy.needs)
     picks = [_select(strategy, state, 12).indices.tolist() for _ in range(2)]
-    assert picks[0] == picks[1], f"unlike picks for the same seed: {picks[0]} and {picks[1]}"
+    assert picks[0] == picks[1], (
+        f"unlike picks for the same seed: {picks[0]} and {picks[1]}; is anything drawn from elsewhere than the rng, as "
+        "the weights of torch's layers are?"
+    )
 
 
 def _check_missing_needs(strategy: QueryStrategy) -> None:

@@ -20,7 +20,6 @@ from ..core.rundir import RunDir
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
 from ..query.stopping import Stopping
-from ..tasks import TASKS
 from ..track import jsonl
 from ..track.base import shareable
 
@@ -87,6 +86,8 @@ class RunView:
     @property
     def drawable(self) -> bool:
         """Whether answers are drawn on images: then picks have no class, and reliability is of pixels."""
+        from ..tasks import TASKS  # which load torch
+
         spec = self.recipe.get("task", "classification")
         name, settings = named(spec if isinstance(spec, Mapping) else str(spec))
         return component(TASKS, "task", name, settings).drawable

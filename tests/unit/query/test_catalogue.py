@@ -56,7 +56,8 @@ def test_papers_have_a_row_for_each_and_for_nothing_else() -> None:
         section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
         rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
         found = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-        assert sorted(found) == sorted(names)
+        lacks, beyond = names - set(found), set(found) - names
+        assert sorted(found) == sorted(names), f"docs/papers.md, {heading}: rows missing {lacks}, too many {beyond}"
 
 
 def test_settings_are_written_with_their_defaults() -> None:
