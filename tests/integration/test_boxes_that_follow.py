@@ -44,6 +44,7 @@ def begun(path: Path, **changes: Any) -> tuple[Project, Experiment]:
     return project, experiment(project)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "start", "query"),
     [
@@ -85,6 +86,7 @@ def test_boxes_are_asked_about_once_and_nothing_else_is_known(
     assert "test/dice by pixels" in page
 
 
+@pytest.mark.slow
 def test_pixels_that_were_not_asked_about_send_exactly_no_gradient(tmp_path: Path) -> None:
     project = play(tmp_path / "run", task=PEAKS, query="entropy", loop=LOOP)
     setup, labels = experiment(project), project.run.labels(len(project.dataset.manifest))
@@ -99,6 +101,7 @@ def test_pixels_that_were_not_asked_about_send_exactly_no_gradient(tmp_path: Pat
     assert 0 < int((batch.y != IGNORE).sum()) < batch.y.numel() / 2
 
 
+@pytest.mark.slow
 def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
     project = play(tmp_path / "run", task=PEAKS, loop=LOOP)
     setup = experiment(project)
@@ -121,6 +124,7 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
         np.testing.assert_allclose(setup.learner.score(name, units, regions=regions), expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None:
     """Of each pixel the record of its window of the grid, which training saw twice at least; of a box their mean."""
     query = {"name": "hybrid", "score": {"consistency": 1.0}, "batch": {"name": "topk"}}
@@ -140,6 +144,7 @@ def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None
     assert len(set(means.values())) > N_POOL  # not one value an image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unit", "query"), [("pixels", "ripu"), ("boundary", "entropy"), ("clicks", "random")])
 def test_budgets_are_spent_in_what_boxes_cost(tmp_path: Path, unit: str, query: str) -> None:
     price = {"pixels": 100, "boundary": 20, "clicks": 12}[unit]
@@ -156,6 +161,7 @@ class Killed(BaseException):
     """As SIGKILL: nothing of the loop may catch it."""
 
 
+@pytest.mark.slow
 def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +189,7 @@ def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
     ]
 
 
+@pytest.mark.slow
 def test_boxes_that_were_committed_are_never_drawn_again(tmp_path: Path) -> None:
     half, setup = begun(tmp_path / "run", task=RIPU, query="entropy", loop=LOOP)
     loop.play(setup, half.run, Trackers(), 0)
@@ -195,6 +202,7 @@ def test_boxes_that_were_committed_are_never_drawn_again(tmp_path: Path) -> None
     assert last.metrics["cost/pixels"] - half.run.rounds()[0].metrics["cost/pixels"] == 5 * 6
 
 
+@pytest.mark.slow
 def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"budget of round 1: expected at most \d+ candidates left, got 99"):
         play(tmp_path / "run", task=RIPU, loop={"budgets": [6, 99]})

@@ -60,6 +60,7 @@ def test_recipes_are_listed_and_copied(capsys: pytest.CaptureFixture[str], tmp_p
     assert "a new file, got one that exists" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_wrong_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for argv in (
         ["run", "nowhere.yaml"],
@@ -124,6 +125,7 @@ def test_all_unreadable_images_are_listed_at_once(capsys: pytest.CaptureFixture[
     assert "left out (on_error=skip): a/01.png" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_without_classes_says_so_and_stage_0_needs_none(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def write_masks(out: Path, images: list[Path], mask: Callable[[int], np.ndarray]
     return out
 
 
+@pytest.mark.slow
 def test_images_go_out_and_masks_come_back(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run = tmp_path / "run"
     with pytest.raises(AwaitingLabels, match=r"round 0 waits for 3 of 3 masks.*0 background, 9 not known.*255 thing"):
@@ -135,6 +136,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD)
 def test_a_mask_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe: dict[str, Any], kind: str) -> None:
     run = tmp_path / "run"
@@ -150,6 +152,7 @@ def test_a_mask_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recip
     assert not list((run / "rounds" / "000" / "answers").glob("*"))
 
 
+@pytest.mark.slow
 def test_folders_that_are_none(tmp_path: Path, recipe: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     disk = open_project(parse(recipe), run_dir=run).run
@@ -177,6 +180,7 @@ def test_select_lays_the_images_out(tmp_path: Path, recipe: dict[str, Any]) -> N
     assert len(images_of(run, 0)) == 3
 
 
+@pytest.mark.slow
 def test_no_mask_need_be_there_at_all(tmp_path: Path, recipe: dict[str, Any]) -> None:
     table = tmp_path / "data" / "index.csv"
     table.write_text("file,mask\n" + "".join(f"{i}.png,\n" for i in range(N)))
@@ -202,6 +206,7 @@ def write_boxes(out: Path, images: list[Path], *rows: str) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_boxes_come_in_as_a_csv(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": "boxes"}}
     plain["loop"] = {"budgets": [4, 2]}
@@ -250,6 +255,7 @@ BAD_BOXES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", BAD_BOXES)
 def test_a_box_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe: dict[str, Any], row: str) -> None:
     run, plain = tmp_path / "run", {**recipe, "oracle": {"name": "worklist", "answer": "boxes"}}
@@ -267,6 +273,7 @@ def test_a_box_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe
             inbox(RunDir(run)).take(file, "ann")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["points", "scribbles"])
 def test_points_and_strokes_come_in_as_masks_of_little(tmp_path: Path, recipe: dict[str, Any], answer: str) -> None:
     """Single pixels of an image are still there in the smaller one that the network sees."""
@@ -299,6 +306,7 @@ def test_points_and_strokes_come_in_as_masks_of_little(tmp_path: Path, recipe: d
 UNITS = [{"name": "windows", "side": 6}, {"name": "ripu", "side": 5, "most": 3}, {"name": "peaks", "side": [3, 6]}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit["name"])
 @pytest.mark.parametrize("drawn_beyond", [False, True])
 def test_of_a_mask_only_the_parts_that_were_asked_are_read(
@@ -339,6 +347,7 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
     assert (labeled[np.setdiff1d(np.arange(N), masks.samples)] == IGNORE).all()
 
 
+@pytest.mark.slow
 def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run = tmp_path / "run"
     plain = {**recipe, "loop": {"budgets": [4, 2, 2]}}

@@ -74,6 +74,7 @@ def test_the_command_runs_in_two_processes(tmp_path: Path) -> None:
     assert losses == [2, 4] and RunDir(run).facts()["name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_commands_that_several_processes_cannot_share_say_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

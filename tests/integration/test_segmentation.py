@@ -79,6 +79,7 @@ def play(path: Path, **changes: Any) -> Project:
     return play_recipe(path, {**TINY, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -117,6 +118,7 @@ def test_a_run_measures_structures_and_asks_for_masks(tmp_path: Path, query: Any
     assert all(set(np.unique(np.asarray(Image.open(a)))) <= {0, 1} for a in answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", ["cps", "unimatch"])
 def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str) -> None:
     project = play(tmp_path / "run", train={"name": train, "steps": 3, "batch": 4}, query={"name": "hybrid"})
@@ -136,6 +138,7 @@ def answers(learner: SegmentLearner, model: Path) -> Any:
     return np.concatenate([batch.probs for batch in learner.predict(np.arange(6), samples=9)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "networks"), [("mean_teacher", 1), ("cps", 2)])
 def test_members_trained_apart_answer_in_the_place_of_passes(tmp_path: Path, name: str, networks: int) -> None:
     train = {"name": name, "steps": 4, "min_steps": 4, "batch": 4}
@@ -159,6 +162,7 @@ def test_members_trained_apart_answer_in_the_place_of_passes(tmp_path: Path, nam
     assert [r.metrics["cost/images"] for r in project.run.rounds()] == [3, 5]
 
 
+@pytest.mark.slow
 def test_snapshots_of_masks_and_their_start_from_the_last_round(tmp_path: Path) -> None:
     train = {"name": "supervised", "steps": 6, "min_steps": 6, "batch": 4, "members": 2, "cycles": 2, "start": "last"}
     project = play(tmp_path / "run", train=train, query="vote_entropy")
@@ -176,6 +180,7 @@ def test_snapshots_of_masks_and_their_start_from_the_last_round(tmp_path: Path) 
             np.testing.assert_allclose(fresh.eval()(images).softmax(dim=1).numpy(), outputs[0][:, network], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     """Against what both models say of the same pixels; the gain is told where budgets are of labels."""
     loops = {"budgets": [3, 2, 4], "stop": {"agreement": -1.0, "rounds": 1, "gain": 1.0, "enforce": True}}
@@ -193,6 +198,7 @@ def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     assert {name: rounds[1].metrics[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "changes"),
     [
@@ -231,6 +237,7 @@ def test_pixels_are_calibrated_by_those_that_no_training_saw(tmp_path: Path, fit
             assert metrics[f"test/{metric}{name}"] == pytest.approx(expected[metric], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_held_out_masks_are_answered_by_networks_that_never_saw_them(tmp_path: Path) -> None:
     """Against a slow refit without them, whose unlabeled images they are not among."""
     project = play(tmp_path / "run", loop={"budgets": [5]})
@@ -259,6 +266,7 @@ WINDOWS = {**TINY["task"], "reduction": "mean", "region": {"name": "windows", "s
 SUPERPIXELS = {**WINDOWS, "region": {"name": "superpixels", "count": 4}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "start", "query"),
     [
@@ -293,6 +301,7 @@ def test_regions_are_asked_about_and_nothing_else_is_known(tmp_path: Path, task:
     assert "test/dice by pixels" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unit", "task", "query"),
     [
@@ -317,11 +326,13 @@ def test_budgets_are_spent_in_what_answers_cost(tmp_path: Path, unit: str, task:
     assert "finished" in standing(project.run)[-1]
 
 
+@pytest.mark.slow
 def test_more_parts_than_a_map_of_bytes_can_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"task\.region: expected at most 254 parts an image, got 256"):
         play(tmp_path / "run", task={**WINDOWS, "region": {"name": "windows", "side": 1}})
 
 
+@pytest.mark.slow
 def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
     project = play(tmp_path / "run", task=WINDOWS)
     setup = experiment(project)
@@ -338,6 +349,7 @@ def test_a_window_is_scored_by_its_pixels(tmp_path: Path) -> None:
     np.testing.assert_allclose(learner.score("entropy", units, regions=regions), slow, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", ["supervised", "cps"])
 def test_boxes_are_all_that_is_known(tmp_path: Path, train: str) -> None:
     changes = {"oracle": {"name": "simulated", "answer": "boxes"}, "train": {"name": train, "steps": 3, "batch": 4}}
@@ -357,6 +369,7 @@ def test_boxes_are_all_that_is_known(tmp_path: Path, train: str) -> None:
     assert metrics["cost/pixels"] == (masks.maps != IGNORE).sum()
 
 
+@pytest.mark.slow
 def test_a_batch_shows_the_boxes_of_its_images_where_its_views_show_them(tmp_path: Path) -> None:
     project = play(tmp_path / "run", oracle={"name": "simulated", "answer": "boxes"}, loop={"budgets": [6]})
     learner, labels = experiment(project).learner, project.run.labels(N_POOL + N_VAL + N_TEST)
@@ -373,6 +386,7 @@ def test_a_batch_shows_the_boxes_of_its_images_where_its_views_show_them(tmp_pat
     assert (batch.y.flatten(1)[lines.image, lines.pixel] == IGNORE).all()  # lines lie inside of boxes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["points", "scribbles"])
 def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str) -> None:
     project = play(tmp_path / "run", oracle={"name": "simulated", "answer": answer})
@@ -389,6 +403,7 @@ def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str)
         assert labels.spent == labeled.sum()  # a click each
 
 
+@pytest.mark.slow
 def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"task": SUPERPIXELS, "query": "entropy"}
     whole, cut = play(tmp_path / "whole", **changes).run, tmp_path / "cut"
@@ -403,6 +418,7 @@ def test_regions_killed_before_the_commit_end_the_same(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["entropy", "foreground"])
 def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, name: str) -> None:
     project = play(tmp_path / "run", task={**TINY["task"], "reduction": "sum"})
@@ -418,6 +434,7 @@ def test_the_score_of_a_sample_is_that_of_its_pixels_reduced(tmp_path: Path, nam
     np.testing.assert_allclose(learner.score(name, rows), slow, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["random", {"name": "hybrid"}])
 def test_missing_views_are_made_only_where_the_query_reads_the_record(tmp_path: Path, query: Any) -> None:
     run = play(tmp_path / "run", query=query, loop={"budgets": [3]}).run
@@ -426,6 +443,7 @@ def test_missing_views_are_made_only_where_the_query_reads_the_record(tmp_path: 
         assert (record["seen"][rows] >= 2).all() == (query != "random")
 
 
+@pytest.mark.slow
 def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None:
     whole, cut = play(tmp_path / "whole").run, tmp_path / "cut"
     half = make_project(cut)
@@ -536,6 +554,7 @@ def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_report_draws_what_is_predicted(tmp_path: Path) -> None:
     project = play(tmp_path / "run")
     page = write_reports([project.run.path], None).read_text()

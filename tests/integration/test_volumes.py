@@ -65,6 +65,7 @@ def open_with(plain: dict[str, Any], path: Path) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_stacks_go_through_the_whole_loop(root: Path, tmp_path: Path) -> None:
     project = play(tmp_path / "run", recipe(root, stack=5))
     store, setup = project.store(), experiment(project)
@@ -103,6 +104,7 @@ def test_superpixels_are_those_of_the_middle_slice(root: Path, tmp_path: Path) -
     np.testing.assert_array_equal(maps[0], maps[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", [1, 3])
 def test_a_cold_start_keeps_to_slices_that_show_tissue_and_to_few_of_a_volume(tmp_path: Path, stack: int) -> None:
     """Heads in noisy air: five of their ten slices show nothing; plain random asks about some, `among` about none."""
