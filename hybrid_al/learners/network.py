@@ -136,7 +136,7 @@ class NetworkLearner:
         fold = dealt(targets, folds, derive(seed, "folds"))
         answers: dict[int, FloatArray] = {}
         for k in range(fold.max() + 1):
-            learner = copy.copy(self)  # the networks of the last fit stay where they are
+            learner = copy.copy(self)  # self keeps the networks of the last fit
             learner._learn(self._sets(labels, fold != k), derive_seed(seed, "fold", k), lambda *_: None)
             for batch in learner.predict(labels.labeled[fold == k]):
                 answers |= dict(zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True))

@@ -254,10 +254,7 @@ class SegmentLearner:
         masks, boxes, seed = self.masks(labels), self._boxes(labels), derive_seed(seed, "fit", round)
         fold, samples = dealt(np.zeros(len(masks), dtype=np.int64), folds, derive(seed, "folds")), []
         for k in range(fold.max() + 1):
-            learner, held_out = (
-                copy.copy(self),
-                masks.samples[fold == k],
-            )  # the networks of the last fit stay where they are
+            learner, held_out = copy.copy(self), masks.samples[fold == k]  # self keeps the networks of the last fit
             training = replace(masks, samples=masks.samples[fold != k], maps=masks.maps[fold != k])
             unlabeled = np.setdiff1d(self._open(labels), held_out)
             learner._learn(labels, training, unlabeled, boxes, derive_seed(seed, "fold", k), lambda *_: None)
