@@ -1,4 +1,4 @@
-"""What a query strategy sees and gives back: the only module that strategies share."""
+"""What a query strategy gets and returns: the only module that all strategies share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..regions.base import Regions, Whole
 
 COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
-"""What there is before any model: a strategy that needs no more can start cold."""
+"""Needs that are met before there is a model: a strategy that needs no more can start cold."""
 
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "stage0": ("pretext_loss", "confidence", "variability"),
@@ -27,31 +27,35 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
-pretext_loss, confidence, variability (N,) as pretraining recorded them (`stage0/records.npz`); nan where it never saw a
-sample. previous_probs (N, C): what the model of the round before the last says now; (N, 0) where there was none.
-cost (N,): what an answer costs, as the recipe has it (`oracle.costs`).
-tissue (N,): the share of an image that is body or tissue (`data.tissue`).
+pretext_loss, confidence, variability  (N,) as pretraining recorded them (`stage0/records.npz`); nan where pretraining
+                never saw the sample
+previous_probs  (N, C) class probabilities by the model of the round before the last; (N, 0) where there is none
+cost            (N,) of an answer, from the recipe (`oracle.costs`)
+tissue          (N,) share of an image that is body or tissue (`data.tissue`)
 """
 
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
-"""(indices, samples, views) -> batches in the order of the indices."""
+"""(indices, samples, views) -> prediction batches, in the order of the indices."""
 
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
 Scoring = Callable[[Learner, Predictor, Regions | Whole], Scorer]
-"""(name of a function of `scores`, indices, samples, views) -> its value of each sample (K,) or (K, D), reduced from
-its pixels or its labels; `types.GRADIENTS` where samples have pixels."""
+"""A `Scorer`: (name of a function of `scores`, indices, samples, views) -> its value for each sample (K,) or (K, D),
+reduced over pixels or labels. The name may be `types.GRADIENTS` where samples have pixels."""
 
 
 @dataclass(frozen=True)
 class QueryState:
-    """All that a strategy may look at; no model, no path, no config.
+    """All that a strategy may read; no model, no path, no config.
 
-    candidates (M,) positions that may be asked about, ascending; groups (N,) group code of each manifest row; where
-    parts of images are asked about, positions and rows are those of units (`regions.py`); extras: arrays (N,) or (N, K)
-    that only stage 0, the learner or the recipe can give, by name (see `EXTRAS`).
-    recorded: where the consistency record is of other rows: a value of each of them, candidates -> their values (M,).
-    scorer: where pixels have classes, or samples several labels; a sample then has no class probabilities of its own,
-    but it has scores.
+    Where regions are asked about, positions and rows are those of regions (`regions/base.py`).
+
+    candidates  (M,) positions that may be asked about, ascending
+    groups      (N,) group code of each manifest row
+    scorer      where pixels have classes, or samples several labels: a sample then has scores, but no class
+                probabilities of its own
+    recorded    where the rows of the consistency record are not those of the manifest: (a value of each row of the
+                record, candidates) -> values of the candidates (M,)
+    extras      arrays (N,) or (N, K) by name, from stage 0, the learner or the recipe (see `EXTRAS`)
     """
 
     round: int
@@ -66,38 +70,38 @@ class QueryState:
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def predictions(self, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
-        """Predictions for the candidates, in their order, streamed; costs `samples * views` passes."""
+        """Predictions for the candidates, in their order, as a stream; costs `samples * views` passes."""
         if self.predictor is None:
             raise InputError(f"round {self.round}", "a trained model (predictions)", "none yet")
         return self.predictor(self.candidates, samples, views)
 
     def probs(self, samples: int = 1, views: int = 1) -> FloatArray:
-        """All candidates' class probabilities (M, S, C), checked to be finite, not negative and to sum to one."""
+        """Class probabilities (M, S, C) of all candidates; InputError where one is negative or they do not sum to 1."""
         if self.scorer is not None:
             raise InputError(f"query of round {self.round}", "a strategy that scores samples", "one that needs classes")
         batches = list(self.predictions(samples, views))
         if not np.array_equal(np.concatenate([b.indices for b in batches]), self.candidates):
             raise InputError(f"predictions of round {self.round}", "the candidates in their order", "another order")
         probs = np.concatenate([b.probs for b in batches])
-        fair = (probs >= 0).all(axis=2) & (abs(probs.sum(axis=2) - 1) <= 1e-3)  # False for what is not finite
-        bad = np.flatnonzero(~fair.all(axis=1))
+        valid = (probs >= 0).all(axis=2) & (abs(probs.sum(axis=2) - 1) <= 1e-3)  # False for what is not finite
+        bad = np.flatnonzero(~valid.all(axis=1))
         if bad.size:
             where = f"predictions of round {self.round}, sample {self.candidates[bad[0]]}"
             raise InputError(where, "probabilities that sum to one", str(probs[bad[0]].tolist())[:60])
         return probs
 
     def scored(self, score: Callable[[FloatArray], FloatArray], samples: int = 1, views: int = 1) -> FloatArray:
-        """A function of `scores` of each candidate (M,): of its probabilities, or its pixels' or labels', reduced."""
+        """A function of `scores` for each candidate (M,), reduced over pixels or labels where it has such."""
         if self.scorer is None:
             return score(self.probs(samples, views))
         return self.scorer(score.__name__, self.candidates, samples, views)
 
     def extra(self, name: str, indices: IntArray) -> FloatArray:
-        """Rows (K,) or (K, ...) of an array of `extras` in float64, checked to be finite."""
+        """Rows (K,) or (K, ...) of an array of `extras` in float64; InputError where one is not finite."""
         if name not in self.extras:
             need = next((need for need, names in EXTRAS.items() if name in names), name)
-            there = ", ".join(sorted(self.extras)) or "nothing"
-            raise InputError(f"round {self.round}", f"{name} of every sample (need {need!r})", there)
+            available = ", ".join(sorted(self.extras)) or "nothing"
+            raise InputError(f"round {self.round}", f"{name} of every sample (need {need!r})", available)
         rows = np.asarray(self.extras[name][indices], dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
         if bad.size:
@@ -105,14 +109,14 @@ class QueryState:
         return rows
 
     def record(self, name: str, indices: IntArray) -> FloatArray:
-        """Rows (K,) of a record of stage 0; samples that pretraining never saw (nan) take the median of the others."""
+        """Rows (K,) of a record of stage 0; a sample that pretraining never saw (nan) gets the median of the others."""
         if name not in self.extras:
             self.extra(name, indices)
         values = np.asarray(self.extras[name][indices], dtype=np.float64)
-        seen = np.isfinite(values)
-        if not seen.any():
+        finite = np.isfinite(values)
+        if not finite.any():
             raise InputError(f"round {self.round}: {name}", "a finite number of one sample at least", "none")
-        return np.where(seen, values, np.median(values[seen]))
+        return np.where(finite, values, np.median(values[finite]))
 
     def vectors(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
         """Embeddings of some samples (K, D) float32."""
@@ -127,13 +131,15 @@ class QueryState:
 
 @dataclass(frozen=True)
 class About:
-    """What a registered strategy or batch maker declares as its class variable `about`; `catalogue.py` prints it.
+    """The class variable `about` of a registered strategy or batch maker; `catalogue.py` prints it.
+
+    time and memory are up to a factor, in N samples of the pool, M candidates, L labels, b budget, D dimensions,
+    C classes, S passes, and hyper-parameters by name.
 
     paper   the work that it follows, with its section
-    passes  passes of the model over the M candidates, each one forward
-    time    of choosing, without the passes, up to a factor: in N samples of the pool, M candidates, L labels, b budget,
-            D dimensions, C classes, S passes, and own parameters by their name
-    memory  numbers held at a time beyond embeddings and probabilities that exist anyway, up to a factor
+    passes  forward passes of the model over the M candidates
+    time    of the choice, without the passes
+    memory  numbers held at a time, without embeddings and probabilities, which exist anyway
     """
 
     paper: str
@@ -147,7 +153,7 @@ class QueryStrategy(Protocol):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What of the state `select` reads; the loop computes nothing that is not asked for."""
+        """What `select` reads of the state; the loop computes nothing else."""
         ...
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
@@ -156,7 +162,7 @@ class QueryStrategy(Protocol):
 
 
 def check_query(query: Query, state: QueryState, budget: int) -> Query:
-    """The query itself, once it is the right count of distinct candidates; the loop calls this on every strategy."""
+    """The query, if it is `budget` distinct candidates, else InputError; the loop checks every strategy by this."""
     picks = query.indices
     if picks.shape != (budget,):
         raise InputError("query", f"{budget} picks", str(picks.shape))
@@ -168,6 +174,6 @@ def check_query(query: Query, state: QueryState, budget: int) -> Query:
 
 
 def check_budget(state: QueryState, budget: int) -> None:
-    """Error where the budget is not between 1 and the number of candidates."""
+    """InputError where the budget is not between 1 and the number of candidates."""
     if not 1 <= budget <= len(state.candidates):
         raise InputError(f"budget of round {state.round}", f"1 to {len(state.candidates)} candidates", str(budget))

@@ -1,4 +1,4 @@
-"""The tables of docs/strategies.md, from what strategies declare of themselves: python -m hybrid_al.query.catalogue."""
+"""The tables of docs/strategies.md, from the code of the strategies: python -m hybrid_al.query.catalogue."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ NEEDS: Mapping[Need, str] = {
 
 
 def about(kind: type) -> About:
-    """What a registered class declares of itself; error where it does not."""
-    found = getattr(kind, "about", None)
-    if not isinstance(found, About):
-        raise InputError(kind.__name__, "a class variable `about`", repr(found))
-    return found
+    """The `about` of a registered class; InputError where it has none."""
+    entry = getattr(kind, "about", None)
+    if not isinstance(entry, About):
+        raise InputError(kind.__name__, "a class variable `about`", repr(entry))
+    return entry
 
 
 def settings(kind: type) -> str:
     """The hyper-parameters with their defaults, `samples=25, metric=cosine`; a dash where there are none."""
     if not dataclasses.is_dataclass(kind):
         raise InputError(kind.__name__, "a dataclass", "another class")
-    made = kind()
-    return ", ".join(f"{f.name}={_plain(getattr(made, f.name))}" for f in dataclasses.fields(kind)) or "-"
+    defaults = kind()
+    return ", ".join(f"{f.name}={_plain(getattr(defaults, f.name))}" for f in dataclasses.fields(kind)) or "-"
 
 
 def needs(kind: type) -> str:
-    """What it reads with its defaults; a dash for nothing."""
+    """What a class with its defaults reads; a dash for nothing."""
     return ", ".join(sorted(kind().needs)) or "-"
 
 
 def page() -> str:
     """All of docs/strategies.md."""
-    parts = [
+    sections = [
         HEAD,
         "## Needs\n",
         _table(("need", "is"), (tuple(row) for row in NEEDS.items())),
@@ -81,15 +81,15 @@ def page() -> str:
         "## Terms of a fused score\n",
         _table(("name", "needs"), ((f"`{name}`", ", ".join(sorted(term.needs))) for name, term in TERMS.items())),
     ]
-    return "\n".join(parts)
+    return "\n".join(sections)
 
 
 COLUMNS = ("name", "settings", "needs", "passes", "time", "memory", "paper")
 
 
 def _row(name: str, kind: type) -> tuple[str, ...]:
-    said = about(kind)
-    return f"`{name}`", settings(kind), needs(kind), said.passes, said.time, said.memory, said.paper
+    entry = about(kind)
+    return f"`{name}`", settings(kind), needs(kind), entry.passes, entry.time, entry.memory, entry.paper
 
 
 def _plain(value: object) -> str:

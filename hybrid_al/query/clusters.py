@@ -1,4 +1,4 @@
-"""Clusters of the pool, and the order in which cluster-based strategies ask them: fewest labels first."""
+"""Clusters of the pool, and the order in which strategies pick from them: fewest labels first."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from .base import QueryState
 
 @dataclass(frozen=True)
 class Clusters:
-    """k-means clusters of the pool's P samples, candidates and labeled ones together; no other sample takes part.
+    """k-means clusters of the pool's P samples: candidates and labeled ones together, no others.
 
-    samples (P,) positions in the manifest; embed: vectors of such positions; cluster (P,) in 0..K-1;
-    centroids (K, D); labeled and candidate (P,) flags.
+    samples    (P,) positions in the manifest
+    embed      positions -> their vectors
+    cluster    (P,) in 0..K-1
+    centroids  (K, D)
+    labeled, candidate  (P,) flags
     """
 
     samples: IntArray
@@ -32,31 +35,31 @@ class Clusters:
 
     @property
     def vectors(self) -> FloatArray:
-        """A copy of the vectors of all samples (P, D); see `vectors_of` for what a large pool can afford."""
+        """A copy of the vectors of all samples (P, D); for a large pool see `vectors_of`."""
         return self.embed(self.samples)
 
     def vectors_of(self, rows: IntArray) -> FloatArray:
-        """A copy of the vectors of some samples, given by row (K, D)."""
+        """A copy of the vectors (K, D) of some rows."""
         return self.embed(self.samples[rows])
 
 
 @dataclass(frozen=True)
 class ClusterPick:
-    """A row of `Clusters`, with the size of its cluster and the labels and picks that this had before."""
+    """A row of `Clusters`, the size of its cluster, and how many `labels` and earlier picks the cluster has."""
 
     row: int
     size: int
-    taken: int
+    labels: int
 
     @property
     def cluster(self) -> str:
         """The cluster in words."""
-        taken = f"{self.taken} labeled or picked" if self.taken else "no label yet"
-        return f"a cluster of {self.size} with {taken}"
+        labels = f"{self.labels} labeled or picked" if self.labels else "no label yet"
+        return f"a cluster of {self.size} with {labels}"
 
 
 def cluster_pool(state: QueryState, k: int, metric: Metric, rng: np.random.Generator) -> Clusters:
-    """The pool in at most k clusters, none of them empty. Memory: one copy of the pool's vectors, while it runs."""
+    """The pool in at most k clusters, none empty. Memory: one copy of the pool's vectors, while it runs."""
     labeled = state.labels.labeled
     samples = np.union1d(state.candidates, labeled)
     embed = partial(state.vectors, metric=metric)
@@ -67,23 +70,23 @@ def cluster_pool(state: QueryState, k: int, metric: Metric, rng: np.random.Gener
 def fewest_labels_first(
     clusters: Clusters, budget: int, best_first: Callable[[IntArray], IntArray], *, min_size: int = 1
 ) -> list[ClusterPick]:
-    """`budget` candidates: always the next best of the cluster with the fewest labels and picks, the largest first.
+    """`budget` candidates, one by one: each the best left in the cluster with the fewest labels and picks.
 
-    `best_first` sorts the candidate rows of one cluster. Clusters below `min_size` are asked only when the others
-    have no candidate left, so the budget is always met.
+    Of clusters with equally few, the largest comes first. `best_first` sorts the candidate rows of one cluster.
+    Clusters below `min_size` are asked only when the others have no candidate left, so the budget is always met.
     """
     sizes = np.bincount(clusters.cluster)
-    taken = np.bincount(clusters.cluster[clusters.labeled], minlength=len(sizes))
+    counts = np.bincount(clusters.cluster[clusters.labeled], minlength=len(sizes))
     members = np.split(np.argsort(clusters.cluster, kind="stable"), sizes.cumsum()[:-1])
-    queue = [(size < min_size, int(taken[c]), -int(size), c) for c, size in enumerate(sizes)]
+    queue = [(size < min_size, int(counts[c]), -int(size), c) for c, size in enumerate(sizes)]
     heapq.heapify(queue)
     waiting: dict[int, Iterator[int]] = {}
     picks: list[ClusterPick] = []
     while len(picks) < budget:
         small, count, negative_size, c = heapq.heappop(queue)
         if c not in waiting:
-            left = members[c][clusters.candidate[members[c]]]
-            waiting[c] = iter(best_first(left).tolist() if len(left) else [])
+            rows = members[c][clusters.candidate[members[c]]]
+            waiting[c] = iter(best_first(rows).tolist() if len(rows) else [])
         row = next(waiting[c], None)
         if row is not None:
             picks.append(ClusterPick(row, -negative_size, count))

@@ -1,4 +1,4 @@
-"""What strategies on embeddings share: shuffled candidates, the rows that are to be covered, the scale of distances."""
+"""What strategies on embeddings share: shuffled candidates, the rows to cover, the scale of distances."""
 
 from __future__ import annotations
 
@@ -23,35 +23,40 @@ Neighbours = Annotated[int, Field(ge=1, le=MOST)]
 
 
 @dataclass(frozen=True)
-class Ground:
-    """candidates (M,) positions, shuffled so that ties fall at random, and their vectors (M, D).
+class CoverProblem:
+    """The vectors that a batch is to cover, and those that it may be made of.
 
-    base (B, D): vectors of the pool's samples that are to be covered, labeled ones among them; start (S, D): of the
-    labeled ones, which cover already.
+    candidates  (M,) positions, shuffled so that ties fall at random
+    vectors     (M, D) of the candidates
+    pool        (B, D) of the samples to cover, labeled ones among them
+    labeled     (S, D) of the labeled samples, which cover from the start
     """
 
     candidates: IntArray
     vectors: FloatArray
-    base: FloatArray
-    start: FloatArray
+    pool: FloatArray
+    labeled: FloatArray
 
 
-def ground(state: QueryState, metric: Metric, rows: int, rng: np.random.Generator) -> Ground:
-    """The whole pool to be covered, or a random sample of `rows` where it is larger."""
+def cover_problem(state: QueryState, metric: Metric, rows: int, rng: np.random.Generator) -> CoverProblem:
+    """The problem of covering the whole pool, or a random sample of `rows` where it is larger."""
     candidates = rng.permutation(state.candidates)
     pool = np.union1d(state.candidates, state.labels.labeled)
     if len(pool) > rows:
         pool = np.sort(rng.choice(pool, rows, replace=False))
-    start = state.vectors(state.labels.labeled, metric)
-    return Ground(candidates, state.vectors(candidates, metric), state.vectors(pool, metric), start)
+    labeled = state.vectors(state.labels.labeled, metric)
+    return CoverProblem(candidates, state.vectors(candidates, metric), state.vectors(pool, metric), labeled)
 
 
 @dataclass(frozen=True)
-class Web:
-    """The whole pool on a graph: samples (P,) positions, shuffled so that ties fall at random.
+class PoolGraph:
+    """The whole pool as a graph of neighbours.
 
-    squared and rows (P, m): squared distances to about the m nearest of the samples, and which; candidate (P,) flags;
-    to_labeled (P,) squared distance to the nearest labeled sample, inf where there is none.
+    samples     (P,) positions, shuffled so that ties fall at random
+    squared     (P, m) squared distances to about the m nearest samples
+    rows        (P, m) rows of these neighbours
+    candidate   (P,) flags
+    to_labeled  (P,) squared distance to the nearest labeled sample, inf where there is none
     """
 
     samples: IntArray
@@ -61,15 +66,15 @@ class Web:
     to_labeled: FloatArray
 
 
-def web(state: QueryState, metric: Metric, m: int, rng: np.random.Generator) -> Web:
-    """The graph of m neighbours, or of all of a pool of fewer. Memory: a copy of the pool's vectors, and P m."""
+def pool_graph(state: QueryState, metric: Metric, m: int, rng: np.random.Generator) -> PoolGraph:
+    """The graph of m neighbours, or of all where the pool has fewer. Memory: a copy of the pool's vectors, and P m."""
     labeled = state.labels.labeled
     samples = rng.permutation(np.union1d(state.candidates, labeled))
     vectors, to_labeled = state.vectors(samples, metric), np.full(len(samples), np.inf, dtype=np.float32)
     if len(labeled):
         to_labeled = nearest(vectors, state.vectors(labeled, metric), 1)[0][:, 0]
     squared, rows = neighbours(vectors, min(m, len(samples)), rng)
-    return Web(samples, squared, rows, np.isin(samples, state.candidates), to_labeled)
+    return PoolGraph(samples, squared, rows, np.isin(samples, state.candidates), to_labeled)
 
 
 def is_large(state: QueryState, rows: int) -> bool:
@@ -78,14 +83,14 @@ def is_large(state: QueryState, rows: int) -> bool:
 
 
 def cosine(squared: torch.Tensor) -> torch.Tensor:
-    """(1 + cos) / 2 of unit vectors: the shift keeps the order of covers and makes nothing served worth 0."""
+    """(1 + cos) / 2 of unit vectors: the shift keeps the order of covers, and an empty cover is worth 0."""
     return squared.div_(-4).add_(1).clip_(0)
 
 
 def pair_distances(vectors_ND: FloatArray, rng: np.random.Generator, rows: int = 1000) -> FloatArray:
     """Distances between all pairs of a random sample of the rows; of a single row, [0]."""
-    drawn = vectors_ND[rng.permutation(len(vectors_ND))[:rows]].astype(np.float64)
-    return pdist(drawn) if len(drawn) > 1 else np.zeros(1)
+    sample = vectors_ND[rng.permutation(len(vectors_ND))[:rows]].astype(np.float64)
+    return pdist(sample) if len(sample) > 1 else np.zeros(1)
 
 
 def coverage(state: QueryState, share: float, metric: Metric, rng: np.random.Generator) -> float:

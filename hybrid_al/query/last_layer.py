@@ -1,4 +1,4 @@
-"""What the strategies share that read the model's last layer: features, head and probabilities of one pass."""
+"""The model's last layer, for the strategies that read it: features, head and probabilities of one pass."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from ..core.types import FloatArray
 from ..errors import InputError
 from .base import QueryState
-from .terms import predicted_once
+from .terms import with_cache
 
 
 def probs_and_features(state: QueryState) -> tuple[FloatArray, FloatArray]:
     """Class probabilities (M, C) in float64 and finite features (M, D) of the candidates, by one pass."""
-    once = predicted_once(state)
+    once = with_cache(state)
     probs = once.probs().mean(axis=1, dtype=np.float64)
-    found = [batch.features for batch in once.predictions() if batch.features is not None]
-    features = np.concatenate(found) if found else np.empty((0, 0))
+    blocks = [batch.features for batch in once.predictions() if batch.features is not None]
+    features = np.concatenate(blocks) if blocks else np.empty((0, 0))
     if len(features) != len(probs) or not np.isfinite(features).all():
         raise InputError(f"predictions of round {state.round}", "finite features of every candidate", "others")
     return probs, features
@@ -23,7 +23,7 @@ def probs_and_features(state: QueryState) -> tuple[FloatArray, FloatArray]:
 
 def features_and_head(state: QueryState) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Features (M, D) of the candidates, weight (C, D) and bias (C,) of the last layer in float64, by one pass."""
-    once = predicted_once(state)
+    once = with_cache(state)
     _, features = probs_and_features(once)
     head = next(iter(once.predictions())).head
     if head is None or not all(np.isfinite(part).all() for part in head):

@@ -1,4 +1,4 @@
-"""What a linear head on frozen embeddings says of labeled samples that it was not fitted on."""
+"""A linear head on frozen embeddings: its probabilities of labeled samples that it was not fitted on."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ def scaled_embeddings(state: QueryState, indices: IntArray) -> FloatArray:
     return scaled
 
 
-def cross_fitted(
+def held_out_probs(
     vectors_LD: FloatArray, targets_L: IntArray, folds: int, strength: float, rng: np.random.Generator
 ) -> FloatArray:
     """Class probabilities (L, K) of each sample by a logistic regression that was fitted without its fold.
 
-    It has a vector of weights and a bias for each class; the sum of the cross-entropies is minimised, plus the squares
-    of the weights divided by 2 strength. targets_L: 0 to K - 1, each of which occurs. For folds see `dealt`. A class
-    that occurs in no other fold has probability 0.
+    The head has a vector of weights and a bias for each class. It minimises the sum of the cross-entropies plus the
+    squares of the weights, divided by 2 strength. targets_L: 0 to K - 1, each of which occurs. For folds see `dealt`.
+    A class that occurs in no other fold has probability 0.
     """
     from sklearn.linear_model import LogisticRegression
 
     fold = dealt(targets_L, folds, rng)
     probs = np.zeros((len(targets_L), int(targets_L.max()) + 1))
-    for out in (fold == f for f in np.unique(fold)):
-        rest, classes = targets_L[~out], np.unique(targets_L[~out])
+    for held_out in (fold == f for f in np.unique(fold)):
+        targets, classes = targets_L[~held_out], np.unique(targets_L[~held_out])
         if len(classes) == 1:
-            probs[out, classes[0]] = 1
+            probs[held_out, classes[0]] = 1
             continue
-        # of two classes scikit-learn fits one vector, the difference of theirs: its square is twice theirs together
+        # for two classes scikit-learn fits one vector, their difference, whose square is twice the sum of their squares
         weight = strength * (2 if len(classes) == 2 else 1)
-        head = LogisticRegression(C=weight, tol=1e-6, max_iter=15_000).fit(vectors_LD[~out].astype(np.float64), rest)
-        probs[np.ix_(out, classes)] = head.predict_proba(vectors_LD[out].astype(np.float64))
+        head = LogisticRegression(C=weight, tol=1e-6, max_iter=15_000)
+        head.fit(vectors_LD[~held_out].astype(np.float64), targets)
+        probs[np.ix_(held_out, classes)] = head.predict_proba(vectors_LD[held_out].astype(np.float64))
     return probs

@@ -1,4 +1,4 @@
-"""Budgets, in labels or in what answers cost: how far down its order of preference a query is asked."""
+"""Budgets in labels or in costs: how many picks of a strategy, best first, a round may ask."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from ..core.types import FloatArray, IntArray, Need, Query, Round
 from ..errors import InputError
 from .base import QueryState, QueryStrategy, check_query
 
-ASKS = 8  # times that a strategy is asked for a batch of another size, at most
+ASKS = 8  # the most batch sizes that a strategy is asked for in one round
 
 
 Draw = Callable[[], np.random.Generator]
-"""A generator of random numbers, each time from the same state."""
+"""Gives a random generator, each time in the same state."""
 
 
 class Spending(Protocol):
-    """How queries are paid for, round by round; the first round's budget is always a number of labels."""
+    """How queries are paid for, round by round; the budget of the first round is always a number of labels."""
 
     def needs(self, round: int) -> frozenset[Need]:
-        """What it reads of the state of a round."""
+        """What `query` reads of the state of a round."""
         ...
 
     def query(
         self, strategy: QueryStrategy, state: QueryState, rounds: Sequence[Round], sizes: IntArray | None, rng: Draw
     ) -> Query:
-        """The picks of a strategy that the round may pay for; `sizes` are the pixels of all that may be asked about."""
+        """The picks of a strategy that the round can pay; `sizes` (N,): pixels of each sample or region."""
         ...
 
     def over(self, rounds: Sequence[Round]) -> bool:
-        """Whether the committed rounds have spent all there was."""
+        """Whether the committed rounds have spent the whole budget."""
         ...
 
     def sure(self, fixed: bool) -> int:
-        """How many picks there will be in any case, where the pool is the same in all rounds (`fixed`) or not."""
+        """The least number of picks of a run; `fixed`: the pool is the same in all rounds."""
         ...
 
     def ahead(self, round: int) -> int | None:
-        """How many labels the round after some round buys; None where that is not known."""
+        """Labels that the round after this one buys; None where that is not known."""
         ...
 
 
@@ -60,7 +60,7 @@ class LabelBudgets:
         self, strategy: QueryStrategy, state: QueryState, rounds: Sequence[Round], sizes: IntArray | None, rng: Draw
     ) -> Query:
         """See `Spending.query`."""
-        return _picked(strategy, state, self.budgets[state.round], rng)
+        return _pick(strategy, state, self.budgets[state.round], rng)
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """See `Spending.over`."""
@@ -77,14 +77,14 @@ class LabelBudgets:
 
 @dataclass(frozen=True)
 class CostBudgets:
-    """Budgets of all rounds but the first are in `unit`, as `cost/<unit>` of the rounds counts it.
+    """Budgets of all rounds but the first are in `unit`, counted as the metric `cost/<unit>` of the rounds.
 
-    A query has to be priced before it is answered, so picks are paid with estimates: of pixels, their number; else half
-    of what the last model predicts of the sample or part, half of what a label has cost so far; never below 1. What was
-    answered is counted, and the difference is what a later round may spend more, or less. The first round has no model
-    and no price, so its budget is a number of labels.
+    A query is priced before it is answered, so picks are paid at estimates, never below 1. Pixels are priced at their
+    number; other units at the mean of the cost that the last model predicts and the mean cost of a label so far. After
+    the answers their true cost is counted, and later rounds may spend the difference more, or less. The first round
+    has no model and no price, so its budget is a number of labels.
 
-    sized  whether an answer is about all pixels of what is asked; else it is less, and is estimated as a label so far
+    sized  whether an answer is about all pixels of a sample or region; else each costs as a label on average so far
     """
 
     unit: str
@@ -92,16 +92,16 @@ class CostBudgets:
     sized: bool = True
 
     def needs(self, round: int) -> frozenset[Need]:
-        """See `Spending.needs`: what an estimate reads."""
-        read = round > 0 and self.unit != "pixels" and self.sized
-        return frozenset({"predictions"}) if read else frozenset()
+        """See `Spending.needs`: predictions, where an estimate reads them."""
+        predicts = round > 0 and self.unit != "pixels" and self.sized
+        return frozenset({"predictions"}) if predicts else frozenset()
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """See `Spending.over`."""
         return len(rounds) >= len(self.budgets) or spent_out(self.unit, self.budgets, rounds)
 
     def sure(self, fixed: bool) -> int:
-        """See `Spending.sure`: what later rounds cost is not known before."""
+        """See `Spending.sure`: those of the first round, as later costs are not known before."""
         return self.budgets[0]
 
     def ahead(self, round: int) -> int | None:
@@ -109,12 +109,12 @@ class CostBudgets:
         return None
 
     def left(self, rounds: Sequence[Round]) -> float:
-        """What the round after some may spend; below 0 where they overspent."""
+        """What the round after these may spend; below 0 where they overspent."""
         return sum(self.budgets[1 : len(rounds) + 1]) - spent(self.unit, rounds)
 
     def prices(self, state: QueryState, last: Round, sizes: IntArray | None) -> FloatArray:
-        """What an answer about each candidate may cost (M,), 1 or more; `sizes` (N,) are the pixels of each."""
-        mean = _counted(self.unit, last) / max(last.labeled, 1)
+        """Estimated cost of an answer about each candidate (M,), 1 or more; `sizes` (N,): see `Spending.query`."""
+        mean = _cost(self.unit, last) / max(last.labeled, 1)
         if not self.sized or sizes is None:
             return np.full(len(state.candidates), max(mean, 1.0))
         pixels = sizes[state.candidates].astype(np.float64)
@@ -126,8 +126,8 @@ class CostBudgets:
         if self.unit == "foreground":
             predicted = predicted * pixels
         elif self.unit == "clicks":
-            outline = _counted("boundary", last)
-            predicted = predicted * _counted("clicks", last) / outline if outline else np.full(len(pixels), mean)
+            outline = _cost("boundary", last)
+            predicted = predicted * _cost("clicks", last) / outline if outline else np.full(len(pixels), mean)
         return np.maximum((predicted + mean) / 2, 1)
 
     def query(
@@ -135,25 +135,25 @@ class CostBudgets:
     ) -> Query:
         """See `Spending.query`; one pick at least.
 
-        A strategy is asked for a number of picks, so for larger ones until they cost enough, from the same random
-        state; the rest is cut off.
+        A strategy is asked for a number of picks, and for larger numbers until they use up the budget, always from the
+        same random state. Picks beyond the budget are cut off.
         """
         if state.round == 0:
-            return _picked(strategy, state, self.budgets[0], rng)
-        prices, left, most = self.prices(state, rounds[-1], sizes), self.left(rounds), len(state.candidates)
-        count, state = int(np.clip(left / prices.mean(), 1, most)), _remembering(state)
+            return _pick(strategy, state, self.budgets[0], rng)
+        prices, budget, limit = self.prices(state, rounds[-1], sizes), self.left(rounds), len(state.candidates)
+        count, state = int(np.clip(budget / prices.mean(), 1, limit)), _with_cache(state)
         for _ in range(ASKS):
-            query = _picked(strategy, state, count, rng)
-            paid = np.cumsum(prices[np.searchsorted(state.candidates, query.indices)])
-            if paid[-1] >= left or count == most:
+            query = _pick(strategy, state, count, rng)
+            totals = np.cumsum(prices[np.searchsorted(state.candidates, query.indices)])
+            if totals[-1] >= budget or count == limit:
                 break
-            count = min(most, max(count + 1, math.ceil(count * left / paid[-1])))
-        kept = max(int(np.searchsorted(paid, left, side="right")), 1)
-        return query.only(np.arange(kept))
+            count = min(limit, max(count + 1, math.ceil(count * budget / totals[-1])))
+        affordable = max(int(np.searchsorted(totals, budget, side="right")), 1)
+        return query.only(np.arange(affordable))
 
 
-def _picked(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) -> Query:
-    """What a strategy picks, checked."""
+def _pick(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) -> Query:
+    """The picks of a strategy, checked."""
     if budget > len(state.candidates):
         where = f"budget of round {state.round}"
         raise InputError(where, f"at most {len(state.candidates)} candidates left", str(budget))
@@ -161,32 +161,32 @@ def _picked(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) 
 
 
 def spent(unit: str, rounds: Sequence[Round]) -> float:
-    """What all rounds but the first have cost."""
-    return _counted(unit, rounds[-1]) - _counted(unit, rounds[0])
+    """The cost of all rounds but the first."""
+    return _cost(unit, rounds[-1]) - _cost(unit, rounds[0])
 
 
 def spent_out(unit: str, budgets: Sequence[int], rounds: Sequence[Round]) -> bool:
-    """Whether nothing of the budgets in a unit is left; budgets of labels never are before their last round."""
+    """Whether the budgets in a unit are used up; budgets of labels never are before their last round."""
     return unit != "labels" and len(rounds) > 1 and spent(unit, rounds) >= sum(budgets[1:])
 
 
-def _counted(unit: str, row: Round) -> float:
+def _cost(unit: str, row: Round) -> float:
     if (name := f"cost/{unit}") not in row.metrics:
         raise InputError(f"round {row.index}", f"what its labels cost ({name})", "nothing of it")
     return row.metrics[name]
 
 
-def _remembering(state: QueryState) -> QueryState:
-    """The same state, whose scorer makes each score of all candidates once."""
-    if (ask := state.scorer) is None:
+def _with_cache(state: QueryState) -> QueryState:
+    """The same state, whose scorer computes each score of all candidates once."""
+    if (uncached := state.scorer) is None:
         return state
-    known: dict[tuple[str, int, int], FloatArray] = {}
+    cache: dict[tuple[str, int, int], FloatArray] = {}
 
     def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
         if not np.array_equal(indices, state.candidates):
-            return ask(name, indices, samples, views)
-        if (name, samples, views) not in known:
-            known[name, samples, views] = ask(name, indices, samples, views)
-        return known[name, samples, views]
+            return uncached(name, indices, samples, views)
+        if (name, samples, views) not in cache:
+            cache[name, samples, views] = uncached(name, indices, samples, views)
+        return cache[name, samples, views]
 
     return replace(state, scorer=scorer)

@@ -1,4 +1,4 @@
-"""A synthetic state in which every need of a strategy is met: to try one out before any data is read, and in tests."""
+"""A synthetic state that meets every need of a strategy: for tests, and to try a strategy before any data is read."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ def make_state(
     certain: bool = False,
     rare: int | None = None,
 ) -> QueryState:
-    """A state in which every need is met: a pool of n samples, of which `labeled` have a label.
+    """A state that meets every need: a pool of n samples, of which `labeled` have a label. Arrays are read-only.
 
-    The manifest has `held_out` more rows strewn in between, which are neither candidates nor labeled and whose
-    embeddings are nan: reading them is an error. `one_class`: all labels are class 0; `constant`: all embeddings
-    are equal; `certain`: all probabilities are 0 or 1; `rare`: so many samples of the pool are of the last class, the
-    others share the rest. Extras of rows outside the pool are nan too. Arrays are read-only.
+    The manifest has `held_out` more rows in between. They are neither candidates nor labeled, and their embeddings and
+    extras are nan: reading them is an error.
+
+    one_class  all labels are class 0
+    constant   all embeddings are equal
+    certain    all probabilities are 0 or 1
+    rare       number of samples of the last class in the pool; the other classes share the others
     """
     if not 0 <= labeled < n:
         raise InputError("make_state", f"0 to {n - 1} labeled", str(labeled))
@@ -50,13 +53,13 @@ def make_state(
     if rare is not None:
         truth %= classes - 1
         truth[rng.permutation(pool)[:rare]] = classes - 1
-    known = rng.permutation(pool)[:labeled]
+    labeled_indices = rng.permutation(pool)[:labeled]
     vectors = np.full((total, dim), np.nan, dtype=np.float32)
     vectors[pool] = 1 if constant else 3 * rng.normal(size=(classes, dim))[truth[pool]] + rng.normal(size=(n, dim))
     state = QueryState(
         round=round,
-        labels=_labels(total, known, np.zeros_like(truth) if one_class else truth),
-        candidates=np.setdiff1d(pool, known),
+        labels=_labels(total, labeled_indices, np.zeros_like(truth) if one_class else truth),
+        candidates=np.setdiff1d(pool, labeled_indices),
         groups=rng.integers(max(n // 4, 1), size=total),
         embeddings=Embeddings(vectors, encoder="synthetic", manifest="synthetic"),
         predictor=_predictor(2 * np.eye(classes)[truth], dim, seed, certain),
@@ -82,12 +85,12 @@ def _extras(total: int, pool: IntArray, classes: int, rng: np.random.Generator) 
     return extras
 
 
-def _labels(total: int, known: IntArray, truth: IntArray) -> LabelStore:
-    return LabelStore(total, tuple(Annotation(int(i), "class", int(truth[i]), "synthetic", 0) for i in known))
+def _labels(total: int, indices: IntArray, truth: IntArray) -> LabelStore:
+    return LabelStore(total, tuple(Annotation(int(i), "class", int(truth[i]), "synthetic", 0) for i in indices))
 
 
 def _predictor(logits_NC: FloatArray, dim: int, seed: int, certain: bool) -> Predictor:
-    """A model whose passes differ per sample and pass, and depend on nothing else."""
+    """A model whose predictions depend on the sample and the pass alone."""
     sharpness = 1e4 if certain else 1.0
     classes = logits_NC.shape[1]
     weight = np.random.default_rng(seed).normal(size=(classes, dim))
@@ -104,21 +107,21 @@ def _predictor(logits_NC: FloatArray, dim: int, seed: int, certain: bool) -> Pre
 
 def _consistency(total: int, pool: IntArray, classes: int, rng: np.random.Generator) -> Consistency:
     recorder = ConsistencyRecorder(total)
-    for visited in (pool, rng.permutation(pool)[: len(pool) // 2 + 1], rng.permutation(pool)[: len(pool) // 2 + 1]):
-        weak, strong = rng.dirichlet(np.ones(classes), size=(2, len(visited)))
-        recorder.update(visited, weak, strong)
+    for rows in (pool, rng.permutation(pool)[: len(pool) // 2 + 1], rng.permutation(pool)[: len(pool) // 2 + 1]):
+        weak, strong = rng.dirichlet(np.ones(classes), size=(2, len(rows)))
+        recorder.update(rows, weak, strong)
     return recorder.record()
 
 
 def restrict(state: QueryState, needs: frozenset[Need]) -> QueryState:
-    """The state as a strategy with these needs gets it from the loop: nothing that was not asked for."""
-    hidden = {name for need, names in EXTRAS.items() if need not in needs for name in names}
+    """The state as the loop gives it to a strategy with these needs: nothing else is in it."""
+    unread = {name for need, names in EXTRAS.items() if need not in needs for name in names}
     return replace(
         state,
         embeddings=state.embeddings if "embeddings" in needs else None,
         consistency=state.consistency if "consistency" in needs else None,
         predictor=_restricted(state.predictor, needs) if state.predictor and needs & PREDICTING else None,
-        extras={name: values for name, values in state.extras.items() if name not in hidden},
+        extras={name: values for name, values in state.extras.items() if name not in unread},
     )
 
 

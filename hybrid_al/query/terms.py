@@ -20,7 +20,7 @@ from .base import QueryState
 
 @dataclass(frozen=True)
 class Term:
-    """What a term reads of the state, and its value for each candidate (M,), larger = ask first."""
+    """A score term: what it reads of the state, and its value for each candidate (M,), larger = ask first."""
 
     needs: frozenset[Need]
     score: Callable[[QueryState], FloatArray]
@@ -47,7 +47,7 @@ def _ripu(state: QueryState) -> FloatArray:
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
-    """The hybrid link: how unsteady the last training found the pseudo-labels; no pass over the pool."""
+    """The hybrid link: how unsteady the pseudo-labels were in the last training; no pass over the pool."""
     if state.consistency is None:
         raise InputError(f"round {state.round}", "the consistency record of the last training", "none")
     values = state.consistency.uncertainty(parts)
@@ -74,19 +74,19 @@ TERMS: dict[str, Term] = {
 
 
 Weights = Mapping[str, Amount]
-"""Weights of terms, by their names in `TERMS` or as `package.module:term`: a `Term` from outside."""
+"""Weights of terms by name: one of `TERMS`, or `package.module:term` for a `Term` from outside."""
 
 
 def term(name: str, where: str = "term") -> Term:
-    """The term of a name, or a `Term` from outside: `package.module:term`."""
-    found = member(TERMS, where, name)
-    if not isinstance(found, Term):
-        raise InputError(where, "a Term (needs and score)", f"{name}, {type(found).__name__}")
-    return found
+    """The term of this name, or a `Term` from outside: `package.module:term`."""
+    value = member(TERMS, where, name)
+    if not isinstance(value, Term):
+        raise InputError(where, "a Term (needs and score)", f"{name}, {type(value).__name__}")
+    return value
 
 
 def check_terms(where: str, weights: Weights) -> None:
-    """Refuse unknown terms, and weights that say nothing."""
+    """Refuse unknown terms, and weights that are all 0."""
     for name in weights:
         term(name, where)
     if not any(weights.values()):
@@ -94,57 +94,57 @@ def check_terms(where: str, weights: Weights) -> None:
 
 
 def term_needs(weights: Weights) -> frozenset[Need]:
-    """What the terms read that count; a weight of zero leaves its term out, and its cost."""
+    """What the terms of a weight above 0 read; the others are never computed."""
     return frozenset[Need]().union(*(term(name).needs for name, weight in weights.items() if weight > 0))
 
 
 def fused_terms(
     state: QueryState, weights: Weights, fusion: scores.Fusion = "mean"
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """The fused score of the candidates (M,), and each counting term's mid-rank (M,)."""
-    counting = {name: weight for name, weight in weights.items() if weight > 0}
-    terms = {name: term(name).score(state) for name in counting}
-    return scores.fuse(terms, counting, fusion), {name: scores.mid_ranks(values) for name, values in terms.items()}
+    """The fused score of the candidates (M,), and the mid-ranks (M,) of each term of a weight above 0."""
+    positive = {name: weight for name, weight in weights.items() if weight > 0}
+    terms = {name: term(name).score(state) for name in positive}
+    return scores.fuse(terms, positive, fusion), {name: scores.mid_ranks(values) for name, values in terms.items()}
 
 
-def predicted_once(state: QueryState) -> QueryState:
-    """The same state with each kind of prediction computed at most once, for scores of several terms.
+def with_cache(state: QueryState) -> QueryState:
+    """The same state, with each kind of prediction computed at most once, for scores of several terms.
 
-    Parts of the candidates are answered from it too; other samples are asked of the model anew.
+    Some of the candidates are looked up too; predictions for other samples are computed each time.
     """
     if state.predictor is None:
         return state
-    ask, own = state.predictor, state.candidates
+    uncached, candidates = state.predictor, state.candidates
 
     @cache
     def batches(samples: int, views: int) -> tuple[PredictionBatch, ...]:
-        return tuple(ask(own, samples, views))
+        return tuple(uncached(candidates, samples, views))
 
     def predictor(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
-        if np.array_equal(indices, own):
+        if np.array_equal(indices, candidates):
             return iter(batches(samples, views))
-        if np.isin(indices, own).all():
-            return iter([_rows(batches(samples, views), indices)])
-        return ask(indices, samples, views)
+        if np.isin(indices, candidates).all():
+            return iter([_select(batches(samples, views), indices)])
+        return uncached(indices, samples, views)
 
     return replace(state, predictor=predictor)
 
 
-def _rows(batches: tuple[PredictionBatch, ...], indices: IntArray) -> PredictionBatch:
-    """What the batches say of some of their samples."""
-    known = np.concatenate([batch.indices for batch in batches])
-    order = np.argsort(known)
-    place = order[np.searchsorted(known, indices, sorter=order)]
+def _select(batches: tuple[PredictionBatch, ...], indices: IntArray) -> PredictionBatch:
+    """The predictions for some samples of the batches, as one batch."""
+    candidates = np.concatenate([batch.indices for batch in batches])
+    order = np.argsort(candidates)
+    rows = order[np.searchsorted(candidates, indices, sorter=order)]
     features = [batch.features for batch in batches if batch.features is not None]
     return PredictionBatch(
         indices,
-        np.concatenate([batch.probs for batch in batches])[place],
-        np.concatenate(features)[place] if len(features) == len(batches) else None,
+        np.concatenate([batch.probs for batch in batches])[rows],
+        np.concatenate(features)[rows] if len(features) == len(batches) else None,
         batches[0].head,
     )
 
 
 def standing(ranks: Mapping[str, FloatArray], position: int) -> str:
-    """In words, how high a candidate stands in each term: "entropy in the top 3 %"."""
+    """How high a candidate stands in each term, in words: "entropy in the top 3 %"."""
     shares = {name: max(math.ceil(100 * (1 - rank[position])), 1) for name, rank in ranks.items()}
     return ", ".join(f"{name.replace('_', ' ')} in the top {share} %" for name, share in shares.items())

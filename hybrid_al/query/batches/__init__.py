@@ -1,4 +1,4 @@
-"""Batch makers: how the scores of all candidates become one query that does not ask the same thing twice."""
+"""Batch makers: from the scores of all candidates to one query that does not ask the same thing twice."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ BATCHES: dict[str, type[BatchMaker]] = {
 
 
 def build_batch(params: BatchParams, where: str = "batch") -> BatchMaker:
-    """The batch maker of `{name: kmeans, shortlist: 5}`; what is wrong with it is said of `where`."""
+    """The batch maker of `{name: kmeans, shortlist: 5}`; errors name `where`."""
     return from_spec(BATCHES, where, params)

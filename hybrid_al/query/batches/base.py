@@ -1,4 +1,4 @@
-"""What batch makers share: their protocol, the order of scores, and checks of settings."""
+"""The protocol of batch makers, and what they share: the order of scores, and checks of settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BatchParams = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Batch:
-    """Places of the picks among the candidates (b,), in order of preference, and what to say of all of them."""
+    """Places of the picks (b,) among the candidates, best first, and a note for the reason of each."""
 
     picks: IntArray
     note: str = ""
@@ -29,11 +29,11 @@ class BatchMaker(Protocol):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What of the state `make` reads."""
+        """What `make` reads of the state."""
         ...
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """`budget` of the M candidates, given a score for each, larger = ask first."""
+        """`budget` of the M candidates by their scores (M,), larger = ask first."""
         ...
 
 
@@ -43,21 +43,21 @@ def best_first(values_M: FloatArray, rng: np.random.Generator) -> IntArray:
 
 
 def place_in_group(groups: IntArray) -> IntArray:
-    """The place of each in its group (b,), in the order in which they stand; the first is 0."""
+    """The place (b,) of each row within its group, in their order; the first is 0."""
     order = np.argsort(groups, kind="stable")
     place = np.empty(len(groups), dtype=np.int64)
     place[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
     return place
 
 
-def rest_by_score(values_M: FloatArray, picks: IntArray, budget: int, rng: np.random.Generator) -> IntArray:
-    """The picks and, where they are fewer than the budget, the best-scored of the others behind them."""
+def fill_by_score(values_M: FloatArray, picks: IntArray, budget: int, rng: np.random.Generator) -> IntArray:
+    """The picks, followed by the best-scored of the others up to the budget."""
     others = best_first(values_M, rng)
     return np.concatenate([picks, others[~np.isin(others, picks)][: budget - len(picks)]]).astype(np.int64)
 
 
 def weights_of(name: str, values_M: FloatArray) -> FloatArray:
-    """The scores as weights, for what multiplies them: refuses negative ones; all equal where all are 0."""
+    """The scores (M,) as weights, all 1 where all are 0; InputError where one is negative or not finite."""
     bad = np.flatnonzero(~(np.isfinite(values_M) & (values_M >= 0)))
     if bad.size:
         raise InputError(f"scores for batch {name}", "finite numbers of 0 or more", str(values_M[bad[0]]))

@@ -1,4 +1,4 @@
-"""Cluster-Margin: the best-scored, taken in turns from the clusters that they form, the smallest cluster first."""
+"""Cluster-Margin: the best-scored candidates, in turns from the clusters that they form, the smallest first."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class ClusterMarginBatch:
         cluster = np.zeros(len(shortlist), dtype=np.int64)
         if len(shortlist) > 1:
             vectors = state.vectors(state.candidates[shortlist], self.metric).astype(np.float64)
-            found = fcluster(linkage(vectors, "average"), -(-len(shortlist) // self.size), "maxclust")
-            cluster = found.astype(np.int64) - 1
+            numbers = fcluster(linkage(vectors, "average"), -(-len(shortlist) // self.size), "maxclust")
+            cluster = numbers.astype(np.int64) - 1
         sizes = np.bincount(cluster)
         order = np.lexsort((cluster, sizes[cluster], place_in_group(cluster)))
         return Batch(shortlist[order[:budget]], f"in turns from {len(sizes)} clusters")

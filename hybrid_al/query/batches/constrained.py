@@ -20,11 +20,11 @@ Solver = Literal["program", "greedy"]
 @dataclass(frozen=True)
 @hyperparameters
 class ClassBalancedBatch:
-    """Best-scored, with classes even among labels and picks as far as the predictions say.
+    """Best-scored, with classes even among labels and picks, by the predicted classes.
 
-    The most of the sum of scores - strength * sum over classes |expected picks of the class - those it is short of|,
-    where a class is short of (labels + budget) / C - its labels, if that is above 0. `program` solves it as a linear
-    program, of which all but C + 1 entries are whole, and adds those greedily; `greedy` adds all of them so.
+    The batch of the largest sum of scores - strength * sum over classes |expected picks - deficit|. The deficit of a
+    class is (labels + budget) / C - its labels, 0 at least. `program` solves the linear program, in which all but
+    C + 1 entries are whole, and adds those greedily; `greedy` adds all picks greedily.
     """
 
     strength: Positive = 0.6
@@ -45,65 +45,65 @@ class ClassBalancedBatch:
         classes = max(probs.shape[1], int(targets.max(initial=-1)) + 1)
         probs = np.pad(probs, ((0, 0), (0, classes - probs.shape[1])))
         labels = np.bincount(targets, minlength=classes)
-        short = ((len(targets) + budget) / classes - labels).clip(0)
-        order = rng.permutation(len(values_M))  # the first of equals is a random one
+        deficit = ((len(targets) + budget) / classes - labels).clip(0)
+        order = rng.permutation(len(values_M))  # so that ties fall at random
         values, probs = values_M[order].astype(np.float64), probs[order]
-        taken, open_ = np.zeros(len(order), dtype=bool), np.ones(len(order), dtype=bool)
+        whole, fractional = np.zeros(len(order), dtype=bool), np.ones(len(order), dtype=bool)
         if self.solver == "program":
-            taken, open_ = _relaxed(values, probs, short, self.strength, budget)
-        picks = order[_filled_up(values, probs, short, self.strength, budget, taken, open_)]
+            whole, fractional = _relaxation(values, probs, deficit, self.strength, budget)
+        picks = order[_fill_up(values, probs, deficit, self.strength, budget, whole, fractional)]
         return Batch(picks[best_first(values_M[picks], rng)], "for even classes")
 
 
-def _relaxed(
-    values_M: FloatArray, probs_MC: FloatArray, short_C: FloatArray, strength: float, budget: int
+def _relaxation(
+    values_M: FloatArray, probs_MC: FloatArray, deficit_C: FloatArray, strength: float, budget: int
 ) -> tuple[BoolArray, BoolArray]:
-    """A vertex of the program without whole numbers: what it takes as a whole (M,), and in part (M,)."""
+    """A vertex of the program without whole numbers: candidates that it takes whole (M,), and in part (M,)."""
     m, classes = probs_MC.shape
     slack = np.eye(classes)
-    found = scipy.optimize.linprog(
+    solution = scipy.optimize.linprog(
         np.concatenate([-values_M, np.full(classes, strength)]),
         A_ub=np.block([[probs_MC.T, -slack], [-probs_MC.T, -slack]]),
-        b_ub=np.concatenate([short_C, -short_C]),
+        b_ub=np.concatenate([deficit_C, -deficit_C]),
         A_eq=np.concatenate([np.ones(m), np.zeros(classes)])[None],
         b_eq=[budget],
         bounds=[(0, 1)] * m + [(0, None)] * classes,
         method="highs-ds",
     )
-    if found.x is None:  # the solver gave up: all of it greedily
+    if solution.x is None:  # the solver gave up: all picks greedily
         return np.zeros(m, dtype=bool), np.ones(m, dtype=bool)
-    share = found.x[:m]
+    share = solution.x[:m]
     return share > 1 - 1e-7, (share > 1e-7) & (share <= 1 - 1e-7)
 
 
-def _filled_up(
+def _fill_up(
     values_M: FloatArray,
     probs_MC: FloatArray,
-    short_C: FloatArray,
+    deficit_C: FloatArray,
     strength: float,
     budget: int,
-    taken_M: BoolArray,
-    open_M: BoolArray,
+    whole_M: BoolArray,
+    fractional_M: BoolArray,
 ) -> IntArray:
-    """What is taken, and always what raises the objective most of what is open, up to the budget."""
-    picks = np.flatnonzero(taken_M).tolist()[:budget]
+    """The whole candidates, then greedily the fractional one that raises the sum most, up to the budget (b,)."""
+    picks = np.flatnonzero(whole_M).tolist()[:budget]
     expected = probs_MC[picks].sum(axis=0)
-    left = open_M & ~taken_M
+    available = fractional_M & ~whole_M
     while len(picks) < budget:
-        gain = values_M - strength * np.abs(expected + probs_MC - short_C).sum(axis=1)
-        gain[~left] = -np.inf
+        gain = values_M - strength * np.abs(expected + probs_MC - deficit_C).sum(axis=1)
+        gain[~available] = -np.inf
         picks.append(int(gain.argmax()))
         expected += probs_MC[picks[-1]]
-        left[picks[-1]] = False
+        available[picks[-1]] = False
     return np.asarray(picks, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class KnapsackBatch:
-    """`budget` candidates of the largest sum of scores whose answers cost no more than a limit together.
+    """The `budget` candidates of the largest sum of scores whose answers together cost no more than a limit.
 
-    spend  the limit: this share of what as many candidates cost on average; where even the cheapest cost more, these
+    spend  the limit, as a share of the mean cost of `budget` candidates; where even the cheapest cost more, these
     """
 
     spend: Positive = 1.0
@@ -130,11 +130,11 @@ class KnapsackBatch:
 
 
 def knapsack(values_M: FloatArray, costs_M: FloatArray, limit: float, budget: int) -> IntArray:
-    """`budget` places of large value that cost at most `limit` together, or the cheapest where there are none.
+    """`budget` places of large value that together cost at most `limit`; the cheapest where there are none.
 
-    By the best price: each place counts its value less price times cost, and the price is the lowest at which the
-    best of them keep to the limit. The optimum of the program without whole numbers differs in two places at most, so
-    the loss against the whole one is less than one place's value (but for ties at that price).
+    Each place counts its value less price times cost; the price is the lowest at which the best places keep to the
+    limit. The optimum of the program without whole numbers differs in two places at most, so the loss against the
+    optimum in whole numbers is less than the value of one place (but for ties at that price).
     """
 
     def best(price: float) -> IntArray:
@@ -143,9 +143,9 @@ def knapsack(values_M: FloatArray, costs_M: FloatArray, limit: float, budget: in
     cheapest = np.argsort(costs_M, kind="stable")[:budget]
     if costs_M[cheapest].sum() >= limit:
         return cheapest
-    if costs_M[(free := best(0.0))].sum() <= limit:
-        return free
-    low, high, found = 0.0, 1.0, cheapest
+    if costs_M[(unlimited := best(0.0))].sum() <= limit:
+        return unlimited
+    low, high, feasible = 0.0, 1.0, cheapest
     for _ in range(200):
         if costs_M[best(high)].sum() <= limit:
             break
@@ -154,7 +154,7 @@ def knapsack(values_M: FloatArray, costs_M: FloatArray, limit: float, budget: in
         price = (low + high) / 2
         picks = best(price)
         if costs_M[picks].sum() <= limit:
-            high, found = price, picks
+            high, feasible = price, picks
         else:
             low = price
-    return found
+    return feasible

@@ -1,4 +1,4 @@
-"""Batch makers that leave out some candidates, then let another batch maker choose."""
+"""Batch makers that leave out some candidates before another batch maker chooses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ...core.registry import Count, Decay, hyperparameters
 from ...core.types import FloatArray, Need
 from ...scores.samples import Fusion
 from ..base import About, QueryState
-from ..terms import Weights, check_terms, fused_terms, predicted_once, term_needs
-from .base import Batch, BatchMaker, BatchParams, best_first, place_in_group, rest_by_score
+from ..terms import Weights, check_terms, fused_terms, term_needs, with_cache
+from .base import Batch, BatchMaker, BatchParams, best_first, fill_by_score, place_in_group
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class PerGroupBatch:
-    """At most `most` images of a group (patient, volume, slide): the best-scored of each, then another batch maker.
+    """The `most` best-scored images of each group (patient, volume, slide), then another batch maker.
 
-    Where the groups hold fewer than the budget in all, the best of the rest fill up. Cost: a sort, and that of `batch`.
+    Where these are fewer than the budget, the best of the others fill up. Cost: a sort, and that of `batch`.
     """
 
     most: Count = 1
@@ -35,32 +35,32 @@ class PerGroupBatch:
 
     def __post_init__(self) -> None:
         """Refuse unknown batch makers."""
-        _inside(self)
+        _inner(self)
 
     @property
     def needs(self) -> frozenset[Need]:
         """What the batch maker inside reads."""
-        return _inside(self).needs
+        return _inner(self).needs
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the batch maker inside."""
         order = best_first(values_M, rng)
         group = state.groups[state.candidates[order]]
-        kept = np.sort(order[place_in_group(group) < self.most])
-        inside = replace(state, candidates=state.candidates[kept])
-        made = _inside(self).make(inside, values_M[kept], min(budget, len(kept)), rng)
-        note = "; ".join(filter(None, (made.note, f"at most {self.most} of a group")))
-        return Batch(rest_by_score(values_M, kept[made.picks], budget, rng), note)
+        subset = np.sort(order[place_in_group(group) < self.most])
+        inner_state = replace(state, candidates=state.candidates[subset])
+        batch = _inner(self).make(inner_state, values_M[subset], min(budget, len(subset)), rng)
+        note = "; ".join(filter(None, (batch.note, f"at most {self.most} of a group")))
+        return Batch(fill_by_score(values_M, subset[batch.picks], budget, rng), note)
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class TwoStageBatch:
-    """The `keep` * budget best-scored, ranked anew by other terms, then another batch maker.
+    """The `keep` * budget best-scored candidates, scored anew by other terms, then another batch maker.
 
-    Suggestive annotation, EADA and DUC filter so. Cost: that of the terms and of `batch`.
+    As suggestive annotation, EADA and DUC filter. Cost: that of the terms and of `batch`.
 
-    score   weight of each term (see `terms.TERMS`), fused by mid-ranks among those kept
+    score   weight of each term (see `terms.TERMS`), fused by mid-ranks among these candidates
     fusion  mean | product | max, see `scores.fuse`
     """
 
@@ -79,33 +79,34 @@ class TwoStageBatch:
     def __post_init__(self) -> None:
         """Refuse unknown terms and batch makers."""
         check_terms("TwoStageBatch.score", self.score)
-        _inside(self)
+        _inner(self)
 
     @property
     def needs(self) -> frozenset[Need]:
         """What the terms and the batch maker inside read."""
-        return _inside(self).needs | term_needs(self.score)
+        return _inner(self).needs | term_needs(self.score)
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the batch maker inside."""
-        kept = np.sort(best_first(values_M, rng)[: self.keep * budget])
-        inside = predicted_once(replace(state, candidates=state.candidates[kept]))
-        values, _ = fused_terms(inside, self.score, self.fusion)
-        made = _inside(self).make(inside, values, budget, rng)
-        note = f"of the {len(kept)} best by {' and '.join(self.score).replace('_', ' ')}"
-        return Batch(kept[made.picks], "; ".join(filter(None, (made.note, note))))
+        subset = np.sort(best_first(values_M, rng)[: self.keep * budget])
+        inner_state = with_cache(replace(state, candidates=state.candidates[subset]))
+        values, _ = fused_terms(inner_state, self.score, self.fusion)
+        batch = _inner(self).make(inner_state, values, budget, rng)
+        note = f"of the {len(subset)} best by {' and '.join(self.score).replace('_', ' ')}"
+        return Batch(subset[batch.picks], "; ".join(filter(None, (batch.note, note))))
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class WithoutOutliersBatch:
-    """Leave out the candidates that pretraining never came to know, then another batch maker.
+    """Leave out the candidates that pretraining never learned, then another batch maker.
 
-    Karamcheti et al., Mind Your Outliers! (ACL 2021), section 5: collectively hard samples lie low in confidence and
-    in variability of a dataset map; here that of stage 0, as no labels of the candidates are known. Left out are those
-    of the lowest product of the two; where too few remain, fewer. Cost: a sort, and that of `batch`.
+    Karamcheti et al., Mind Your Outliers! (ACL 2021), section 5: collectively hard samples are low in confidence and
+    in variability on a dataset map; here on that of stage 0, as the candidates have no labels. The candidates of the
+    lowest product of the two are left out, but never so many that fewer than the budget remain. Cost: a sort, and
+    that of `batch`.
 
-    share  of the candidates that is left out (the paper tries 0.1 to 0.5)
+    share  of the candidates to leave out (the paper tries 0.1 to 0.5)
     """
 
     share: Decay = 0.1
@@ -121,25 +122,25 @@ class WithoutOutliersBatch:
 
     def __post_init__(self) -> None:
         """Refuse unknown batch makers."""
-        _inside(self)
+        _inner(self)
 
     @property
     def needs(self) -> frozenset[Need]:
         """The records of stage 0, and what the batch maker inside reads."""
-        return _inside(self).needs | {"stage0"}
+        return _inner(self).needs | {"stage0"}
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the batch maker inside."""
-        known = state.record("confidence", state.candidates) * state.record("variability", state.candidates)
-        out = min(int(self.share * len(known)), len(known) - budget)
-        kept = np.sort(best_first(known, rng)[: len(known) - out])
-        inside = replace(state, candidates=state.candidates[kept])
-        made = _inside(self).make(inside, values_M[kept], budget, rng)
-        return Batch(kept[made.picks], "; ".join(filter(None, (made.note, f"{out} outliers left out"))))
+        familiarity = state.record("confidence", state.candidates) * state.record("variability", state.candidates)
+        outliers = min(int(self.share * len(familiarity)), len(familiarity) - budget)
+        subset = np.sort(best_first(familiarity, rng)[: len(familiarity) - outliers])
+        inner_state = replace(state, candidates=state.candidates[subset])
+        batch = _inner(self).make(inner_state, values_M[subset], budget, rng)
+        return Batch(subset[batch.picks], "; ".join(filter(None, (batch.note, f"{outliers} outliers left out"))))
 
 
-def _inside(maker: PerGroupBatch | TwoStageBatch | WithoutOutliersBatch) -> BatchMaker:
-    """The batch maker that chooses from what is left; the registry names this module too, so it is read late."""
+def _inner(maker: PerGroupBatch | TwoStageBatch | WithoutOutliersBatch) -> BatchMaker:
+    """The batch maker that chooses; imported here, as the registry imports this module."""
     from . import build_batch
 
     return build_batch(maker.batch, f"{type(maker).__name__}.batch")

@@ -1,4 +1,4 @@
-"""Batch makers over a shortlist: the best-scored candidates, thinned out."""
+"""Batch makers over a shortlist of the best-scored candidates."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ class KMeansBatch:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """Best-scored first; where rows repeat and clusters are too few, the best of the rest fill up."""
+        """Best-scored first; where rows repeat and clusters are too few, the best of the others fill up."""
         shortlist = best_first(values_M, rng)[: self.shortlist * budget]
         _, cluster = k_means(state.vectors(state.candidates[shortlist], self.metric), budget, rng)
-        found, leaders = np.unique(cluster, return_index=True)  # the first of a cluster is its best-scored
-        rest = np.setdiff1d(np.arange(len(shortlist)), leaders)[: budget - len(leaders)]
-        return Batch(shortlist[np.sort(np.concatenate([leaders, rest]))], f"one of {len(found)} clusters")
+        clusters, leaders = np.unique(cluster, return_index=True)  # the first of a cluster is its best-scored
+        others = np.setdiff1d(np.arange(len(shortlist)), leaders)[: budget - len(leaders)]
+        return Batch(shortlist[np.sort(np.concatenate([leaders, others]))], f"one of {len(clusters)} clusters")
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class KCenterBatch:
-    """From the shortlist (the best shortlist * budget candidates) always the one farthest from all labeled and picked.
+    """From the shortlist (the best shortlist * budget candidates), each time the one farthest from labels and picks.
 
     The first pick is the best-scored.
     """
@@ -78,7 +78,7 @@ class KCenterBatch:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were found."""
+        """In the order in which they were picked."""
         shortlist = best_first(values_M, rng)[: self.shortlist * budget]
         samples = np.concatenate([state.candidates[shortlist], state.labels.labeled])
         covered = np.arange(len(shortlist), len(samples))

@@ -14,8 +14,8 @@ from ...core.types import FloatArray, IntArray, Need
 from ...kernels.distances import closest, draw, nearest, squared_to
 from ...kernels.similarity import similarity_cover
 from ..base import About, QueryState
-from ..cover import cosine, ground
-from .base import Batch, best_first, rest_by_score, weights_of
+from ..cover import cosine, cover_problem
+from .base import Batch, best_first, fill_by_score, weights_of
 
 EMBEDDED: frozenset[Need] = frozenset({"embeddings"})
 
@@ -23,9 +23,9 @@ EMBEDDED: frozenset[Need] = frozenset({"embeddings"})
 @dataclass(frozen=True)
 @hyperparameters
 class KMeansPlusPlusBatch:
-    """Draw in proportion to score x squared distance to the nearest labeled or picked; the best-scored first.
+    """Draw in proportion to score x squared distance to the nearest label or pick; the first is the best-scored.
 
-    As BADGE draws, with the score in the place of the gradient's length. O(M (labels + budget) D) time.
+    As BADGE draws, with the score in place of the gradient's length. O(M (labels + budget) D) time.
     """
 
     metric: Metric = "cosine"
@@ -39,7 +39,7 @@ class KMeansPlusPlusBatch:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were drawn; the best of the rest where no other place is left."""
+        """In the order of the draws; the best of the others fill up where no draw is possible any more."""
         vectors, labeled = state.vectors(state.candidates, self.metric), state.labels.labeled
         weights = weights_of("kmeanspp", values_M)
         reach = np.full(len(weights), np.inf)
@@ -52,13 +52,13 @@ class KMeansPlusPlusBatch:
             if not (mass := weights * reach).any():
                 break
             picks.append(draw(mass, rng))
-        return Batch(rest_by_score(values_M, np.asarray(picks), budget, rng), "drawn by score and distance")
+        return Batch(fill_by_score(values_M, np.asarray(picks), budget, rng), "drawn by score and distance")
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class WeightedKMeansBatch:
-    """k-means of the candidates with the scores as weights; the candidate nearest to each centre.
+    """The candidate nearest to each centre of a k-means of the candidates, weighted by their scores.
 
     CLUE: Prabhu et al., Active Domain Adaptation via Clustering Uncertainty-Weighted Embeddings (ICCV 2021), section
     3.2. O(iterations M budget D) time.
@@ -84,18 +84,18 @@ class WeightedKMeansBatch:
         sums = np.bincount(cluster, weights, minlength=len(centres))
         picks = list[int]()
         for centre in centres[np.argsort(-sums, kind="stable")]:
-            away = squared_to(vectors, centre)
-            away[picks] = np.inf
-            picks.append(int(away.argmin()))
-        return Batch(rest_by_score(values_M, np.asarray(picks), budget, rng), f"one of {len(centres)} clusters")
+            squared = squared_to(vectors, centre)
+            squared[picks] = np.inf
+            picks.append(int(squared.argmin()))
+        return Batch(fill_by_score(values_M, np.asarray(picks), budget, rng), f"one of {len(centres)} clusters")
 
 
 def weighted_k_means(
     vectors_MD: FloatArray, weights_M: FloatArray, k: int, rng: np.random.Generator, iterations: int
 ) -> tuple[FloatArray, IntArray]:
-    """Lloyd's k-means of weighted rows from k-means++ seeds: centres (K <= k, D), the nearest to each row (M,).
+    """Centres (K <= k, D) and the nearest centre of each row (M,): Lloyd's k-means of weighted rows, k-means++ seeds.
 
-    Fewer than k centres where fewer distinct rows have a weight.
+    There are fewer than k centres where fewer distinct rows have a weight.
     """
     seeds, reach = list[int](), np.ones(len(vectors_MD))
     while len(seeds) < k and (mass := weights_M * reach).any():
@@ -122,10 +122,10 @@ def weighted_k_means(
 @dataclass(frozen=True)
 @hyperparameters
 class CoverBatch:
-    """Of the shortlist (the best shortlist * budget candidates) those that, with the labels, best represent the pool.
+    """From the shortlist (the best shortlist * budget candidates), those that, with the labels, best cover the pool.
 
-    Yang et al., Suggestive Annotation (MICCAI 2017), section 2.3: greedy maximum cover by cosine similarity, twice the
-    budget on the list. O(shortlist budget B D) time with B = min(pool, rows).
+    Yang et al., Suggestive Annotation (MICCAI 2017), section 2.3: greedy maximum cover by cosine similarity; their
+    shortlist has twice the budget. O(shortlist budget B D) time with B = min(pool, rows).
     """
 
     shortlist: Count = 2
@@ -140,21 +140,21 @@ class CoverBatch:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were found."""
+        """In the order in which they were picked."""
         shortlist = best_first(values_M, rng)[: self.shortlist * budget]
-        area = ground(state, "cosine", self.rows, rng)
-        listed = state.vectors(state.candidates[shortlist], "cosine")
-        picks, _ = similarity_cover(listed, area.base, area.start, cosine, budget)
+        problem = cover_problem(state, "cosine", self.rows, rng)
+        vectors = state.vectors(state.candidates[shortlist], "cosine")
+        picks, _ = similarity_cover(vectors, problem.pool, problem.labeled, cosine, budget)
         return Batch(shortlist[picks], "represents the pool")
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class DPPBatch:
-    """Of the shortlist (the best shortlist * budget candidates) a likely draw of a determinantal point process.
+    """A likely draw of a determinantal point process on the shortlist (the best shortlist * budget candidates).
 
     Biyik et al., Batch Active Learning Using Determinantal Point Processes (2019), section 4: kernel
-    q_i exp(-|x_i - x_j|^2 / sigma^2) q_j with q = score^gamma; greedily the largest determinant, by Chen, Zhang and
+    q_i exp(-|x_i - x_j|^2 / sigma^2) q_j with q = score^gamma. The largest determinant, greedily: Chen, Zhang and
     Zhou, Fast Greedy MAP Inference for Determinantal Point Process (NeurIPS 2018), algorithm 1. O(shortlist budget^2
     (budget + D)) time, O(shortlist budget^2) bytes.
     """
@@ -174,21 +174,22 @@ class DPPBatch:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were found; the best of the rest where the shortlist repeats itself."""
+        """In the order in which they were picked; the best of the others fill up where the shortlist repeats itself."""
         shortlist = best_first(values_M, rng)[: self.shortlist * budget]
         quality = weights_of("dpp", values_M)[shortlist] ** self.gamma
         vectors = state.vectors(state.candidates[shortlist], self.metric)
-        left, factors = np.ones(len(shortlist)), np.empty((budget, len(shortlist)))  # of the kernel without qualities
+        # of the kernel without qualities
+        residual, factors = np.ones(len(shortlist)), np.empty((budget, len(shortlist)))
         picks = list[int]()
         while len(picks) < budget:
-            pick = int((quality**2 * left).argmax())
-            if left[pick] <= 1e-10 or not quality[pick]:
+            pick = int((quality**2 * residual).argmax())
+            if residual[pick] <= 1e-10 or not quality[pick]:
                 break
-            alike = np.exp(-squared_to(vectors, vectors[pick]).astype(np.float64) / self.sigma**2)
-            done = factors[: len(picks)]
-            factors[len(picks)] = (alike - done[:, pick] @ done) / np.sqrt(left[pick])
-            left = (left - factors[len(picks)] ** 2).clip(0)
-            left[pick] = 0
+            similarity = np.exp(-squared_to(vectors, vectors[pick]).astype(np.float64) / self.sigma**2)
+            rows = factors[: len(picks)]
+            factors[len(picks)] = (similarity - rows[:, pick] @ rows) / np.sqrt(residual[pick])
+            residual = (residual - factors[len(picks)] ** 2).clip(0)
+            residual[pick] = 0
             picks.append(pick)
-        found = shortlist[np.asarray(picks, dtype=np.int64)]
-        return Batch(rest_by_score(values_M, found, budget, rng), "unlike the others of the batch")
+        chosen = shortlist[np.asarray(picks, dtype=np.int64)]
+        return Batch(fill_by_score(values_M, chosen, budget, rng), "unlike the others of the batch")

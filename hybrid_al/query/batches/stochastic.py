@@ -1,4 +1,4 @@
-"""Batch makers that draw by the scores: redundant candidates seldom come together, and no embedding is needed."""
+"""Batch makers that draw at random by the scores: few redundant picks, and no embeddings needed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class PowerBatch:
     about: ClassVar[About] = KIRSCH
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were drawn."""
+        """In the order of the draws."""
         weights = weights_of("power", values_M)
         logs = np.log(weights, where=weights > 0, out=np.full(len(weights), -np.inf))
-        return _drawn(self.beta * logs, budget, rng)
+        return _draw(self.beta * logs, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class SoftmaxBatch:
     about: ClassVar[About] = KIRSCH
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were drawn."""
-        return _drawn(self.beta * values_M.astype(np.float64), budget, rng)
+        """In the order of the draws."""
+        return _draw(self.beta * values_M.astype(np.float64), budget, rng)
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ class SoftRankBatch:
     about: ClassVar[About] = KIRSCH
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """In the order in which they were drawn."""
+        """In the order of the draws."""
         ranks = np.empty(len(values_M))
         ranks[best_first(values_M, rng)] = np.arange(1, len(values_M) + 1)
-        return _drawn(-self.beta * np.log(ranks), budget, rng)
+        return _draw(-self.beta * np.log(ranks), budget, rng)
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class StochasticBatches:
-    """Cut the candidates at random into batches of the budget's size; the batch of the largest mean score.
+    """The batch of the largest mean score, of random cuts of the candidates into batches of the budget's size.
 
     Gaillochet, Desrosiers and Lombaert, Active Learning for Medical Image Segmentation with Stochastic Batches (Medical
     Image Analysis 2023), section 3. Cost: `cuts` permutations.
@@ -100,13 +100,13 @@ class StochasticBatches:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """Best-scored first, of the best of all batches of all cuts; what is over in a cut is left out."""
+        """Best-scored first, in the best batch of all cuts; what does not fill a batch is left out of its cut."""
         whole = len(values_M) // budget * budget
         batches = np.concatenate([rng.permutation(len(values_M))[:whole].reshape(-1, budget) for _ in range(self.cuts)])
         best = batches[values_M[batches].mean(axis=1).argmax()]
         return Batch(best[best_first(values_M[best], rng)], f"the best of {len(batches)} random batches")
 
 
-def _drawn(logs_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-    """Draws without replacement in proportion to the exponentials of the logs: the top of logs + Gumbel noise."""
+def _draw(logs_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+    """Draw without replacement in proportion to the exponentials of the logs: the top of logs + Gumbel noise."""
     return Batch(best_first(logs_M + rng.gumbel(size=len(logs_M)), rng)[:budget], "drawn by score")

@@ -37,7 +37,7 @@ class ActiveFT:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates, the nearest to each prototype that is not taken, those with the largest share first."""
+        """`budget` candidates: to each prototype the nearest unpicked one, prototypes of the largest share first."""
         check_budget(state, budget)
         pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "cosine")
         candidates = state.vectors(state.candidates, "cosine")
@@ -45,52 +45,52 @@ class ActiveFT:
         free = candidates[rng.permutation(len(candidates))[:budget]]
         mean, square = np.zeros_like(free), np.zeros_like(free)
         for turn in range(1, self.iterations + 1):
-            _, gradient, _ = objective(pool, free, fixed, self.temperature)
+            _, gradient, _ = prototype_loss(pool, free, fixed, self.temperature)
             mean += 0.1 * (gradient - mean)
             square += 0.001 * (np.square(gradient) - square)
             free = free - self.rate * mean / (1 - 0.9**turn) / (np.sqrt(square / (1 - 0.999**turn)) + 1e-8)
-        _, _, served = objective(pool, free, fixed, self.temperature)
+        _, _, counts = prototype_loss(pool, free, fixed, self.temperature)
         picks = list[int]()
-        for prototype in np.argsort(-served, kind="stable"):
+        for prototype in np.argsort(-counts, kind="stable"):
             near = candidates @ _unit(free[prototype])
             near[picks] = -np.inf
             picks.append(int(near.argmax()))
-        shares = np.sort(served)[::-1] / len(pool)
+        shares = np.sort(counts)[::-1] / len(pool)
         return Query(
             state.candidates[picks],
             reasons=tuple(f"nearest to a prototype of {100 * share:.2g} % of the pool" for share in shares),
         )
 
 
-def objective(
+def prototype_loss(
     pool_PD: FloatArray, free_KD: FloatArray, fixed_FD: FloatArray, temperature: float
 ) -> tuple[float, FloatArray, FloatArray]:
-    """The loss, its gradient in the free prototypes (K, D), and how many of the pool each serves (K,).
+    """The loss, its gradient in the free prototypes (K, D), and how many of the pool are nearest to each (K,).
 
-    Prototypes may have any length but 0; their direction counts. `pool` and `fixed` are unit vectors.
+    Only the direction of a prototype counts; its length may be any but 0. `pool` and `fixed` are unit vectors.
     """
     unit = np.concatenate([_unit(free_KD), fixed_FD])
     push = np.exp(unit @ unit.T / temperature)
     np.fill_diagonal(push, 0)
-    pushed = push.sum(axis=1)
-    loss, served = 0.0, np.zeros(len(unit))
-    pulled, weight = np.zeros_like(unit), np.zeros(len(unit))  # of each prototype: sums over those it serves
+    push_sums = push.sum(axis=1)
+    loss, counts = 0.0, np.zeros(len(unit))
+    pull_sums, weight = np.zeros_like(unit), np.zeros(len(unit))  # sums over the rows nearest to each
     for start in range(0, len(pool_PD), BLOCK):
         rows = pool_PD[start : start + BLOCK]
         near = rows @ unit.T / temperature
         k = near.argmax(axis=1)
         pull = np.exp(near[np.arange(len(rows)), k])
-        loss += float(np.log1p(pushed[k] / pull).sum())
-        shares = -pushed[k] / (pull + pushed[k]) / temperature
-        np.add.at(pulled, k, shares[:, None] * rows)
-        weight += np.bincount(k, 1 / (pull + pushed[k]), minlength=len(unit))
-        served += np.bincount(k, minlength=len(unit))
-    both = weight[:, None] * push
-    gradient = (pulled + (both + both.T) @ unit / temperature)[: len(free_KD)] / len(pool_PD)
+        loss += float(np.log1p(push_sums[k] / pull).sum())
+        shares = -push_sums[k] / (pull + push_sums[k]) / temperature
+        np.add.at(pull_sums, k, shares[:, None] * rows)
+        weight += np.bincount(k, 1 / (pull + push_sums[k]), minlength=len(unit))
+        counts += np.bincount(k, minlength=len(unit))
+    weighted = weight[:, None] * push
+    gradient = (pull_sums + (weighted + weighted.T) @ unit / temperature)[: len(free_KD)] / len(pool_PD)
     along = (gradient * unit[: len(free_KD)]).sum(axis=1, keepdims=True) * unit[: len(free_KD)]
     length = np.linalg.norm(free_KD, axis=1, keepdims=True)
     inward: FloatArray = ((gradient - along) / np.maximum(length, 1e-12)).astype(free_KD.dtype)
-    return loss / len(pool_PD), inward, served[: len(free_KD)]
+    return loss / len(pool_PD), inward, counts[: len(free_KD)]
 
 
 def _unit(rows: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""ALFA-Mix: candidates whose predicted class changes when a little of the labeled features is mixed into theirs."""
+"""ALFA-Mix: candidates whose predicted class changes when a few labeled features are mixed into theirs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..last_layer import features_and_head
 class AlfaMix:
     """Parvaneh et al., Active Learning by Feature Mixing (CVPR 2022), section 3, with the closed form of alpha.
 
-    The share of the anchor is raised step by step until more candidates than the budget change class; these are
-    clustered, and the one nearest to each centre is asked. An anchor is the mean of a class's labeled features.
+    An anchor is the mean of the labeled features of a class. Its share of the mix is raised step by step until more
+    candidates than the budget change class. These are clustered, and the one nearest to each centre is asked.
 
-    step  by which the share grows (1/32 in the published code), divided by the root of the dimension as there
+    step  of the share (1/32 in the published code), divided by the root of the dimension as there
     """
 
     step: Part = 0.03125
@@ -48,22 +48,22 @@ class AlfaMix:
         turn = np.floor(share / step) + 1  # the first share that flips lies above, as equal scores do not
         turns = np.sort(turn[turn <= np.floor(1 / self.step + 1e-9)])
         cap = turns[min(budget, len(turns) - 1)] if len(turns) else 0
-        changed = np.flatnonzero(turn <= cap)
+        flips = np.flatnonzero(turn <= cap)
         picks, reasons = np.empty(0, dtype=np.int64), list[str]()
-        if len(changed):
-            unit = _unit(features[changed]).astype(np.float32)
-            centres, cluster = k_means(unit, min(budget, len(changed)), rng)
-            away = squared_to(unit, centres[cluster])
+        if len(flips):
+            unit = _unit(features[flips]).astype(np.float32)
+            centres, cluster = k_means(unit, min(budget, len(flips)), rng)
+            squared = squared_to(unit, centres[cluster])
             order = np.argsort(-np.bincount(cluster), kind="stable")
-            picks = changed[[np.flatnonzero(cluster == c)[away[cluster == c].argmin()] for c in order]]
+            picks = flips[[np.flatnonzero(cluster == c)[squared[cluster == c].argmin()] for c in order]]
             reasons = [f"changes class at {share[p]:.2g} of the way to an anchor" for p in picks]
-        rest = rng.permutation(np.setdiff1d(np.arange(len(features)), picks))[: budget - len(picks)]
-        filled = ["a random one: too few change class"] * len(rest)
-        return Query(state.candidates[np.concatenate([picks, rest])], reasons=(*reasons, *filled))
+        others = rng.permutation(np.setdiff1d(np.arange(len(features)), picks))[: budget - len(picks)]
+        fill_reasons = ["a random one: too few change class"] * len(others)
+        return Query(state.candidates[np.concatenate([picks, others])], reasons=(*reasons, *fill_reasons))
 
 
 def _anchors(state: QueryState, classes: int) -> FloatArray:
-    """Mean labeled features of each class that has labels (A, D), and of all where a class has none."""
+    """Anchors (A, D): mean features of each class that has labels, and of all labels where a class has none."""
     labeled, targets = state.labels.labeled, state.labels.class_targets()
     features, _, _ = features_and_head(replace(state, candidates=labeled))
     anchors = [features[targets == c].mean(axis=0) for c in np.unique(targets)]
@@ -75,21 +75,21 @@ def flipping_share(
 ) -> FloatArray:
     """The share of an anchor beyond which a candidate's predicted class changes (M,); inf where it never does.
 
-    Equation 5 of the paper: alpha = share |anchor - z| / |g| g / (anchor - z), elementwise, with g the gradient of the
-    loss of the predicted class in z. It is what raises the loss most, to first order, among the alpha for which
-    |alpha (anchor - z)| = share |anchor - z|. The mixed features are z + alpha (anchor - z), in which the division
-    cancels: z + share |anchor - z| g / |g|. So an anchor counts by its distance alone, and the farthest flips first.
-    Along g / |g| the scores change linearly, which gives the share in closed form.
+    Equation 5 of the paper: alpha = share |anchor - z| / |g| g / (anchor - z), elementwise, with g the gradient in z of
+    the loss of the predicted class. To first order this alpha raises the loss most, of all for which
+    |alpha (anchor - z)| = share |anchor - z|. In the mixed features z + alpha (anchor - z) the division cancels:
+    z + share |anchor - z| g / |g|. So only the distance of an anchor counts, and the farthest flips first. Along
+    g / |g| the scores change linearly, which gives the share in closed form.
     """
     logits = features_MD @ weight_CD.T + bias_C
     rows, predicted = np.arange(len(logits)), logits.argmax(axis=1)
     errors = scipy.special.softmax(logits, axis=1)
     errors[rows, predicted] -= 1
     along = _unit(errors @ weight_CD) @ weight_CD.T
-    faster = along - along[rows, predicted][:, None]  # how fast each class gains on the predicted one
-    behind = logits[rows, predicted][:, None] - logits
+    gains = along - along[rows, predicted][:, None]  # how fast each class gains on the predicted one
+    gaps = logits[rows, predicted][:, None] - logits
     length = np.full(logits.shape, np.inf)
-    np.divide(behind, faster, out=length, where=faster > 0)
+    np.divide(gaps, gains, out=length, where=gains > 0)
     farthest = np.max([np.sqrt(squared_to(features_MD, anchor)) for anchor in anchors_AD], axis=0)
     share = np.full(len(logits), np.inf)
     np.divide(length.min(axis=1), farthest, out=share, where=farthest > 0)

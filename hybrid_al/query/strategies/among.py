@@ -1,4 +1,4 @@
-"""Another strategy that is kept to some of the candidates: those that show tissue, and few of a patient or volume."""
+"""Any strategy, limited to images that show tissue, and to few images of a patient or volume."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..batches.base import place_in_group
 @dataclass(frozen=True)
 @hyperparameters
 class Among:
-    """Let `strategy` choose, but not among images of air or glass, and not too many of one volume.
+    """Let `strategy` choose, but no images of air or glass, and not too many of one volume.
 
-    A cold start knows no structures; a cheap foreground it may know. Any strategy can be kept so, random too.
+    A cold start knows no structures, but it can tell tissue from background. Any strategy can be limited so.
 
     strategy  name, or name and settings, of the strategy that chooses
     tissue    least share of an image that is tissue (see `data.tissue`); 0: any. Where fewer images than the budget
-              show so much, those that show the most of it are the candidates
-    most      of the picks in one group (patient, volume, slide); None: any number. The strategy is asked for more until
-              enough of its picks, in its order, keep to that; where the groups hold too few, its others fill up
+              have so much, the candidates are those with the most
+    most      picks in one group (patient, volume, slide) at most; None: any number. The strategy is asked for more
+              picks until enough keep to that, in its order; where the groups are too small, its other picks fill up
     """
 
     strategy: str | Mapping[str, object] = field(default_factory=lambda: {"name": "typiclust"})
@@ -41,7 +41,7 @@ class Among:
 
     def __post_init__(self) -> None:
         """Refuse unknown strategies."""
-        self.inner  # noqa: B018 (built to be checked)
+        self.inner  # noqa: B018 (building it checks it)
 
     @property
     def inner(self) -> QueryStrategy:
@@ -58,29 +58,29 @@ class Among:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order of the strategy."""
         check_budget(state, budget)
-        inside = replace(state, candidates=self._shown(state, budget))
-        return (
-            self.inner.select(inside, budget, rng) if self.most is None else self._few(inside, self.most, budget, rng)
-        )
+        eligible = replace(state, candidates=self._with_tissue(state, budget))
+        if self.most is None:
+            return self.inner.select(eligible, budget, rng)
+        return self._few_per_group(eligible, self.most, budget, rng)
 
-    def _shown(self, state: QueryState, budget: int) -> IntArray:
-        """The candidates that show enough tissue, `budget` of them at least."""
+    def _with_tissue(self, state: QueryState, budget: int) -> IntArray:
+        """The candidates with enough tissue, at least `budget` of them."""
         if self.tissue == 0:
             return state.candidates
         shares = state.extra("tissue", state.candidates)
-        shown: IntArray = state.candidates[shares >= min(self.tissue, np.sort(shares)[-budget])]
-        return shown
+        candidates: IntArray = state.candidates[shares >= min(self.tissue, np.sort(shares)[-budget])]
+        return candidates
 
-    def _few(self, state: QueryState, most: int, budget: int, rng: np.random.Generator) -> Query:
-        """At most so many picks of a group; more are asked for while too few keep to that."""
+    def _few_per_group(self, state: QueryState, most: int, budget: int, rng: np.random.Generator) -> Query:
+        """At most `most` picks of a group; the strategy is asked for more picks while too few keep to that."""
         groups = np.unique(state.groups[state.candidates], return_counts=True)[1]
-        wanted, asked, more = min(budget, int(groups.clip(max=most).sum())), budget, 1
+        target, size, increment = min(budget, int(groups.clip(max=most).sum())), budget, 1
         while True:
-            query = self.inner.select(state, asked, rng)
-            kept = np.flatnonzero(place_in_group(state.groups[query.indices]) < most)[:wanted]
-            if len(kept) == wanted:
+            query = self.inner.select(state, size, rng)
+            picks = np.flatnonzero(place_in_group(state.groups[query.indices]) < most)[:target]
+            if len(picks) == target:
                 break
-            more *= 2
-            asked = min(asked + max(wanted - len(kept), more), len(state.candidates))
-        others = np.setdiff1d(np.arange(asked), kept)[: budget - wanted]
-        return query.only(np.concatenate([kept, others]))
+            increment *= 2
+            size = min(size + max(target - len(picks), increment), len(state.candidates))
+        others = np.setdiff1d(np.arange(size), picks)[: budget - target]
+        return query.only(np.concatenate([picks, others]))

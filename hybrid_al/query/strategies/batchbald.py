@@ -21,7 +21,7 @@ class BatchBald:
     Unlike BALD it does not ask the same thing twice. Random where the learner has no dropout: then all passes agree.
 
     samples         passes with dropout
-    configurations  joint labels of a batch that are kept: exact up to so many, drawn from then on
+    configurations  the most joint labels of a batch: exact up to so many, a random draw beyond
     """
 
     samples: Several = 25
@@ -37,9 +37,9 @@ class BatchBald:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found, ties in random order."""
+        """`budget` candidates in the order in which they were picked, ties in random order."""
         check_budget(state, budget)
-        order = rng.permutation(len(state.candidates))  # the first of equals is a random one
+        order = rng.permutation(len(state.candidates))  # so that ties fall at random
         picks, gains = batch_bald(state.probs(self.samples)[order], budget, rng, configurations=self.configurations)
         return Query(
             state.candidates[order[picks]],

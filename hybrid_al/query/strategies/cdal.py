@@ -1,4 +1,4 @@
-"""CDAL: a core-set of images whose classes are taken for unlike mixtures of classes."""
+"""CDAL: a core-set of images in which the model confuses classes in different ways."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ...core.types import FloatArray, IntArray, Need, Query
 from ...scores.samples import contexts
 from ..base import About, QueryState, check_budget
 
-SMALLEST = 1e-12  # of a probability in a logarithm
+SMALLEST = 1e-12  # least probability in a logarithm
 
 
 @dataclass(frozen=True)
 class ContextualDiversity:
-    """Always the candidate farthest from all labeled or picked, by how unlike the model's confusions are in them.
+    """Each time the candidate farthest from all labels and picks, by how much the model's confusions differ in them.
 
     Agarwal et al., Contextual Diversity for Active Learning (ECCV 2020), section 3.1, and the core-set choice of its
-    section 3.2 (CDAL-CS). The distance of two samples is the sum, over the classes that are predicted somewhere in
-    both, of half the Kullback-Leibler divergence either way between their `scores.contexts`; so it is 0 where they
+    section 3.2 (CDAL-CS). The distance of two samples is a sum over the classes that are predicted somewhere in both:
+    half the Kullback-Leibler divergence between their `scores.contexts`, in both directions. So it is 0 where they
     share no class. Without labels the first pick is random.
     """
 
@@ -33,24 +33,24 @@ class ContextualDiversity:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found, of equals the first of a random order."""
+        """`budget` candidates in the order in which they were picked, ties in random order."""
         check_budget(state, budget)
         labeled = np.setdiff1d(state.labels.labeled, state.candidates)
-        both = replace(state, candidates=np.concatenate([labeled, state.candidates])).scored(contexts)
-        rows = both.reshape(len(both), -1).astype(np.float64)
-        known, open_ = rows[: len(labeled)], rows[len(labeled) :]
-        order = rng.permutation(len(open_))
-        picks, reach = _farthest(open_[order], known, budget)
+        values = replace(state, candidates=np.concatenate([labeled, state.candidates])).scored(contexts)
+        rows = values.reshape(len(values), -1).astype(np.float64)
+        labeled_rows, candidate_rows = rows[: len(labeled)], rows[len(labeled) :]
+        order = rng.permutation(len(candidate_rows))
+        picks, reach = _farthest(candidate_rows[order], labeled_rows, budget)
         reasons = [f"contexts {distance:.3g} from all labeled and picked" for distance in reach]
         if not len(labeled):
             reasons[0] = "a random start"
         return Query(state.candidates[order[picks]], reasons=tuple(reasons))
 
 
-def _farthest(rows_MK: FloatArray, known_LK: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
-    """Greedily the farthest row from all known and taken (budget,), and its distance then; the first of equals."""
+def _farthest(rows_MK: FloatArray, labeled_LK: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
+    """Greedily the row farthest from labels and picks (budget,), and its distance; of equals the first."""
     reach = np.full(len(rows_MK), np.inf)
-    for row in known_LK:
+    for row in labeled_LK:
         reach = np.minimum(reach, context_distance(rows_MK, row))
     picks, distance = np.empty(budget, dtype=np.int64), np.empty(budget)
     for i in range(budget):
@@ -62,13 +62,13 @@ def _farthest(rows_MK: FloatArray, known_LK: FloatArray, budget: int) -> tuple[I
 
 
 def context_distance(rows_MK: FloatArray, row_K: FloatArray) -> FloatArray:
-    """Contextual diversity of samples and one (M,), 0 or more: `scores.contexts`, the C x C numbers of each in a row.
+    """Contextual diversity (M,), 0 or more, between samples and one other; rows are C x C `scores.contexts`, flattened.
 
     Half of sum (p - q) (log p - log q) over the classes that both have.
     """
     classes = round(len(row_K) ** 0.5)
     p, q = rows_MK.reshape(-1, classes, classes), row_K.reshape(classes, classes)
-    apart = (p - q) * (np.log(np.maximum(p, SMALLEST)) - np.log(np.maximum(q, SMALLEST)))
+    divergences = (p - q) * (np.log(np.maximum(p, SMALLEST)) - np.log(np.maximum(q, SMALLEST)))
     shared = (p.sum(axis=2) > 0) & (q.sum(axis=1) > 0)
-    distance: FloatArray = (apart.sum(axis=2) * shared).sum(axis=1) / 2
+    distance: FloatArray = (divergences.sum(axis=2) * shared).sum(axis=1) / 2
     return distance

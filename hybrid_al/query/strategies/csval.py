@@ -1,4 +1,4 @@
-"""CSVAL: from every cluster the candidates that contrastive pretraining found hard to tell from others."""
+"""CSVAL: from every cluster the candidates that were hard to tell from others in contrastive pretraining."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ By = Literal["both", "confidence", "variability"]
 @dataclass(frozen=True)
 @hyperparameters
 class CSVAL:
-    """Cluster-balanced and hard to contrast: of each cluster the candidate that stage 0 was least sure of, all along.
+    """Cluster-balanced and hard to contrast: of each cluster the candidate that stage 0 was least sure of.
 
-    The axes are those of a dataset map: mean and spread over the epochs of the probability that pretraining gave to the
-    right answer. Clusters and their order as in TypiClust.
+    The axes are those of a dataset map: mean (confidence) and spread (variability), over the epochs of pretraining, of
+    the probability of the right answer. Clusters and their order as in TypiClust.
 
-    by        what is low in the hardest: confidence, variability, or both (the mean of their mid-ranks in the pool)
+    by        what is low for the hardest: confidence, variability, or both (the mean of their mid-ranks in the pool)
     clusters  number of clusters; None: labels + budget
     """
 
@@ -45,18 +45,18 @@ class CSVAL:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first, ties in random order."""
         check_budget(state, budget)
-        found = cluster_pool(state, self.clusters or len(state.labels.labeled) + budget, self.metric, rng)
+        clusters = cluster_pool(state, self.clusters or len(state.labels.labeled) + budget, self.metric, rng)
         axes = ("confidence", "variability") if self.by == "both" else (self.by,)
-        ease = sum((mid_ranks(state.record(axis, found.samples)) for axis in axes), start=np.zeros(1))
-        order = np.lexsort((rng.random(len(found.samples)), ease))
+        ease = sum((mid_ranks(state.record(axis, clusters.samples)) for axis in axes), start=np.zeros(1))
+        order = np.lexsort((rng.random(len(clusters.samples)), ease))
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order))
 
         def hardest_first(members: IntArray) -> IntArray:
             return members[np.argsort(place[members])]
 
-        picks = fewest_labels_first(found, budget, hardest_first)
+        picks = fewest_labels_first(clusters, budget, hardest_first)
         return Query(
-            found.samples[[p.row for p in picks]],
+            clusters.samples[[p.row for p in picks]],
             reasons=tuple(f"hardest to contrast ({' and '.join(axes)}) of {p.cluster}" for p in picks),
         )

@@ -28,10 +28,10 @@ class DensityPeaks:
     """Rodriguez and Laio, Clustering by Fast Search and Find of Density Peaks (Science 2014), for one-shot annotation.
 
     Largest density x distance first, as in Jin et al., Density-Based One-Shot Active Learning (2023). The density is
-    the sum of exp(-(distance / cutoff)^2) to the other P - 1 samples of the pool; the distance is that to the nearest
-    denser sample or, if that is nearer, to the nearest labeled one. Exact: O(P^2 D) time, O(P D) bytes.
+    the sum of exp(-(distance / cutoff)^2) over the other P - 1 samples of the pool. The distance is that to the nearest
+    denser or labeled sample, whichever is nearer. Exact: O(P^2 D) time, O(P D) bytes.
 
-    share  the cutoff is this quantile of the distances between samples (1 to 2 % in the paper)
+    share  quantile of the distances between samples that is the cutoff (1 to 2 % in the paper)
     """
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.02
@@ -60,12 +60,17 @@ class DensityPeaks:
 
         density = similarity_sums(vectors, vectors, gaussian) - 1
         rank = np.empty(len(pool), dtype=np.int64)
-        rank[best_first(-density, rng)] = np.arange(len(pool))  # of equals one counts as denser
-        away = nearest_where(vectors, rank, operator.lt)
-        away[rank.argmax()] = np.sqrt(squared_to(vectors, vectors[rank.argmax()]).max())  # nothing is denser
+        rank[best_first(-density, rng)] = np.arange(len(pool))  # of equals one counts as the denser
+        distances = nearest_where(vectors, rank, operator.lt)
+        distances[rank.argmax()] = np.sqrt(squared_to(vectors, vectors[rank.argmax()]).max())  # nothing is denser
         if len(labeled):
-            away = np.minimum(away, np.sqrt(nearest(vectors, state.vectors(labeled, self.metric), 1)[0][:, 0]))
+            squared, _ = nearest(vectors, state.vectors(labeled, self.metric), 1)
+            distances = np.minimum(distances, np.sqrt(squared[:, 0]))
         place = np.searchsorted(pool, state.candidates)
-        picks = best_first(density[place] * away[place], rng)[:budget]
-        reasons = (f"density {density[p]:.3g}, {away[p]:.3g} from anything denser or labeled" for p in place[picks])
-        return Query(state.candidates[picks], reasons=tuple(reasons))
+        picks = best_first(density[place] * distances[place], rng)[:budget]
+        return Query(
+            state.candidates[picks],
+            reasons=tuple(
+                f"density {density[p]:.3g}, {distances[p]:.3g} from anything denser or labeled" for p in place[picks]
+            ),
+        )

@@ -1,4 +1,4 @@
-"""Disagreement: the candidates that a committee, or the model on several views of an image, cannot agree about."""
+"""Disagreement: the candidates about which a committee, or the model on several views of an image, disagrees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...core.registry import Several, hyperparameters
 from ...core.types import Need, Query
 from ...scores.samples import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
 from ..base import About, QueryState
-from ..scored import top_scored
+from ..ranking import best_by_score
 
 GAL = About(
     paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
@@ -43,7 +43,7 @@ class VariationRatio:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("variation_ratio", variation_ratio, state, budget, rng, samples=self.samples)
+        return best_by_score("variation_ratio", variation_ratio, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class MeanSTD:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("mean_std", mean_std, state, budget, rng, samples=self.samples)
+        return best_by_score("mean_std", mean_std, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class VoteEntropy:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("vote_entropy", vote_entropy, state, budget, rng, samples=self.samples)
+        return best_by_score("vote_entropy", vote_entropy, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class TTAEntropy:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("tta_entropy", entropy, state, budget, rng, views=self.views)
+        return best_by_score("tta_entropy", entropy, state, budget, rng, views=self.views)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TTAVariance:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("tta_variance", summed_variance, state, budget, rng, views=self.views)
+        return best_by_score("tta_variance", summed_variance, state, budget, rng, views=self.views)
 
 
 @dataclass(frozen=True)
@@ -147,4 +147,4 @@ class TTAJensenShannon:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("tta_jsd", bald, state, budget, rng, views=self.views)
+        return best_by_score("tta_jsd", bald, state, budget, rng, views=self.views)

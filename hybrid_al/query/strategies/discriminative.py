@@ -19,13 +19,13 @@ from ..batches.base import best_first
 class Discriminative:
     """Gissin and Shalev-Shwartz, Discriminative Active Learning (2019), section 3.
 
-    The budget is bought in mini-queries: each fits a logistic regression, labeled and picked against the pool, and
-    takes the candidates that look least labeled. Without labels the first mini-query is random. With R = min(pool,
+    The budget is split into mini-queries. Each fits a logistic regression that tells labels and picks from the pool,
+    and picks the candidates that look least labeled. Without labels the first mini-query is random. With R = min(pool,
     rows): `queries` fits of O(steps R D) time, O(queries M D) to score, O(M D) bytes.
 
     queries   number of mini-queries
     strength  inverse weight of the L2 penalty on the weights, features scaled to unit variance
-    rows      of a larger pool a random sample of so many is told apart
+    rows      a larger pool is represented by a random sample of so many
     """
 
     queries: Count = 10
@@ -42,7 +42,7 @@ class Discriminative:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates, mini-query by mini-query, within each the one that looks least labeled first."""
+        """`budget` candidates, mini-query by mini-query; within each, the one that looks least labeled first."""
         check_budget(state, budget)
         vectors = state.vectors(state.candidates, self.metric)
         scale = np.maximum(vectors.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
@@ -50,23 +50,27 @@ class Discriminative:
         labeled = state.vectors(state.labels.labeled, self.metric) / scale
         free, picks, reasons = np.ones(len(vectors), dtype=bool), list[int](), list[str]()
         for size in (len(part) for part in np.array_split(np.arange(budget), self.queries)):
-            taken = np.concatenate([labeled, vectors[picks]])
-            left = np.flatnonzero(free)
-            pool = vectors[left if len(left) <= self.rows else rng.choice(left, self.rows, replace=False)]
-            score = unlike(taken, pool, vectors[left], self.strength) if len(taken) and size else np.zeros(len(left))
-            chosen = best_first(score, rng)[:size]
-            reasons += [f"unlike what is labeled, log odds {score[c]:.3g}" if len(taken) else "random" for c in chosen]
-            picks += left[chosen].tolist()
+            reference = np.concatenate([labeled, vectors[picks]])
+            unpicked = np.flatnonzero(free)
+            pool = vectors[unpicked if len(unpicked) <= self.rows else rng.choice(unpicked, self.rows, replace=False)]
+            odds: FloatArray = np.zeros(len(unpicked))
+            if len(reference) and size:
+                odds = pool_log_odds(reference, pool, vectors[unpicked], self.strength)
+            best = best_first(odds, rng)[:size]
+            reasons += [f"unlike what is labeled, log odds {odds[c]:.3g}" if len(reference) else "random" for c in best]
+            picks += unpicked[best].tolist()
             free[picks] = False
         return Query(state.candidates[picks], reasons=tuple(reasons))
 
 
-def unlike(taken_TD: FloatArray, pool_RD: FloatArray, asked_MD: FloatArray, strength: float) -> FloatArray:
-    """Log odds (M,) of being of the pool rather than taken, by a logistic regression in which both weigh the same."""
+def pool_log_odds(
+    labeled_TD: FloatArray, pool_RD: FloatArray, candidates_MD: FloatArray, strength: float
+) -> FloatArray:
+    """Log odds (M,) that a candidate is of the pool, not labeled; both sides weigh the same in the regression."""
     from sklearn.linear_model import LogisticRegression
 
-    rows = np.concatenate([taken_TD, pool_RD]).astype(np.float64)
-    side = np.repeat([0, 1], [len(taken_TD), len(pool_RD)])
+    rows = np.concatenate([labeled_TD, pool_RD]).astype(np.float64)
+    side = np.repeat([0, 1], [len(labeled_TD), len(pool_RD)])
     model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-6, max_iter=15_000).fit(rows, side)
-    odds: FloatArray = model.decision_function(asked_MD.astype(np.float64))
+    odds: FloatArray = model.decision_function(candidates_MD.astype(np.float64))
     return odds

@@ -1,4 +1,4 @@
-"""Expected gradient length: the candidates whose label would move the last layer most, whichever it is."""
+"""Expected gradient length: the candidates whose label is expected to move the last layer most."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
 from ..last_layer import probs_and_features
-from ..scored import best_scored
+from ..ranking import best_by_value
 
 
 @dataclass(frozen=True)
 class ExpectedGradientLength:
     """Settles, Craven and Ray, Multiple-Instance Active Learning (NeurIPS 2007), section 3; of the last layer.
 
-    The gradient in its weights for class c is (p - onehot(c)) x features, so the expected length is known in closed
-    form. Cost: one pass over the M candidates, O(M (C + D)) time and bytes.
+    The gradient in its weights for class c is (p - onehot(c)) x features, so the expected length has a closed form.
+    Cost: one pass over the M candidates, O(M (C + D)) time and bytes.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
@@ -34,7 +34,7 @@ class ExpectedGradientLength:
         check_budget(state, budget)
         probs, features = probs_and_features(state)
         values = expected_gradient_length(probs, features)
-        return best_scored("egl", values, state, budget, rng)
+        return best_by_value("egl", values, state, budget, rng)
 
 
 def expected_gradient_length(probs_MC: FloatArray, features_MD: FloatArray) -> FloatArray:

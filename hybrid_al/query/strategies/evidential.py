@@ -1,4 +1,4 @@
-"""Queries by evidence: what the logits, read as a Dirichlet distribution over class probabilities, do not know."""
+"""Queries by evidence: the uncertainty of logits, read as a Dirichlet distribution over class probabilities."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ...scores.samples import dirichlet_data, dirichlet_information, dissonance,
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..last_layer import features_and_head
-from ..scored import best_scored
+from ..ranking import best_by_value
 from ..terms import standing
 
-LARGEST = 50.0  # of a logit: its exponential is more evidence than any training gives
+LARGEST = 50.0  # largest logit: its exponential is more evidence than any training gives
 EVIDENCE: Mapping[str, Callable[[FloatArray], FloatArray]] = {
     "vacuity": vacuity,
     "dissonance": dissonance,
@@ -33,8 +33,8 @@ class Evidential:
 
     The logits are those of one pass; the objective `evidential` trains them to be evidence.
 
-    score  vacuity (little evidence), dissonance (evidence for several classes), information (what the label would say
-           of the class probabilities), or data (what it would leave open); see `scores`
+    score  vacuity (little evidence), dissonance (evidence for several classes), information (on the class
+           probabilities, from the label), or data (uncertainty that the label would leave); see `scores`
     """
 
     score: Literal["vacuity", "dissonance", "information", "data"] = "vacuity"
@@ -52,15 +52,15 @@ class Evidential:
         """The `budget` best-scored candidates, ties in random order."""
         check_budget(state, budget)
         values = EVIDENCE[self.score](dirichlet(state))
-        return best_scored(str(self.score), values, state, budget, rng)
+        return best_by_value(str(self.score), values, state, budget, rng)
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class DUC:
-    """Xie et al., DUC (ICLR 2023), section 3.3: the most of distribution uncertainty, and of those of data uncertainty.
+    """Largest data uncertainty among the largest distribution uncertainties. Xie et al., DUC (ICLR 2023), section 3.3.
 
-    keep  so many times the budget pass the first round (the paper: 10 in its scripts, 2 by their default)
+    keep  size of the first selection, in budgets (the paper: 10 in its scripts, 2 by their default)
     """
 
     keep: Count = 10
@@ -75,12 +75,12 @@ class DUC:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """The `budget` of the largest data uncertainty among those kept, ties in random order."""
+        """The `budget` candidates of the largest data uncertainty in the first selection, ties in random order."""
         check_budget(state, budget)
         alpha = dirichlet(state)
         first, second = dirichlet_information(alpha), dirichlet_data(alpha)
-        kept = best_first(first, rng)[: self.keep * budget]
-        picks = kept[best_first(second[kept], rng)[:budget]]
+        shortlist = best_first(first, rng)[: self.keep * budget]
+        picks = shortlist[best_first(second[shortlist], rng)[:budget]]
         ranks = {"distribution uncertainty": mid_ranks(first), "data uncertainty": mid_ranks(second)}
         return Query(
             state.candidates[picks],

@@ -1,4 +1,4 @@
-"""Facility location and MaxHerding: the pool's samples are served by the most similar pick; serve them all well."""
+"""Facility location and MaxHerding: picks such that every sample of the pool has a similar one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...core.types import FloatArray, IntArray, Need, Query
 from ...kernels.neighbours import graph_similarity_cover
 from ...kernels.similarity import Similarity, similarity_cover
 from ..base import About, QueryState, check_budget
-from ..cover import Neighbours, cosine, ground, is_large, web
+from ..cover import Neighbours, cosine, cover_problem, is_large, pool_graph
 
 if TYPE_CHECKING:
     import torch
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 @hyperparameters
 class FacilityLocation:
-    """Greedy maximum cover by cosine similarity, over the whole pool and in the light of the labels.
+    """Greedy maximum cover of the whole pool by cosine similarity, to labels and picks.
 
-    The second step of Yang et al., Suggestive Annotation (MICCAI 2017), section 2.3, and what representative
-    annotation (Zheng et al., AAAI 2019) does in its clusters. With B = min(pool, rows) samples to serve: O(M B D) time
-    at the first pick and about O(64 B D) at each other, O(P D) bytes.
+    The second step of Yang et al., Suggestive Annotation (MICCAI 2017), section 2.3; representative annotation (Zheng
+    et al., AAAI 2019) does it within clusters. With B = min(pool, rows) samples to cover: O(M B D) time at the first
+    pick and about O(64 B D) at each other, O(P D) bytes.
 
-    rows  of a larger pool, a random sample of so many is served
-    neighbours  m up to 64: a larger pool is served whole instead, where a candidate serves only samples that have it
-          among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
+    rows        a larger pool is represented by a random sample of so many
+    neighbours  m up to 64: a larger pool is covered whole instead. A candidate then covers only samples that have it
+                among their m nearest; the search finds most of these (`neighbours.neighbours`); O(P m) bytes
     """
 
     rows: Count = 20_000
@@ -46,14 +46,14 @@ class FacilityLocation:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found, so that each prefix serves well."""
+        """`budget` candidates in the order in which they were picked, so that each prefix covers well."""
         if self.neighbours is None or not is_large(state, self.rows):
             return _serve(state, budget, rng, cosine, "cosine", self.rows)
         check_budget(state, budget)
-        pool = web(state, "cosine", self.neighbours, rng)
-        served = (1 - pool.to_labeled / 4).clip(0)
-        picks, gains = graph_similarity_cover(pool.squared, pool.rows, pool.candidate, served, cosine, budget)
-        return _query(pool.samples[picks], gains / len(pool.samples))
+        graph = pool_graph(state, "cosine", self.neighbours, rng)
+        coverage = (1 - graph.to_labeled / 4).clip(0)
+        picks, gains = graph_similarity_cover(graph.squared, graph.rows, graph.candidate, coverage, cosine, budget)
+        return _query(graph.samples[picks], gains / len(graph.samples))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class MaxHerding:
     As facility location, by the similarity exp(-|x - y|^2 / sigma^2): a ball cover with soft edges. Cost: the same.
 
     sigma  width of the kernel (1 on unit vectors, as published)
-    rows   a larger pool is served as a random sample of so many
+    rows   a larger pool is represented by a random sample of so many
     """
 
     sigma: Width = 1.0
@@ -81,7 +81,7 @@ class MaxHerding:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found, so that each prefix serves well."""
+        """`budget` candidates in the order in which they were picked, so that each prefix covers well."""
 
         def gaussian(squared: torch.Tensor) -> torch.Tensor:
             return squared.div_(-(self.sigma**2)).exp_()
@@ -93,9 +93,9 @@ def _serve(
     state: QueryState, budget: int, rng: np.random.Generator, similarity: Similarity, metric: Metric, rows: int
 ) -> Query:
     check_budget(state, budget)
-    area = ground(state, metric, rows, rng)
-    picks, gains = similarity_cover(area.vectors, area.base, area.start, similarity, budget)
-    return _query(area.candidates[picks], gains / len(area.base))
+    problem = cover_problem(state, metric, rows, rng)
+    picks, gains = similarity_cover(problem.vectors, problem.pool, problem.labeled, similarity, budget)
+    return _query(problem.candidates[picks], gains / len(problem.pool))
 
 
 def _query(indices: IntArray, gains: FloatArray) -> Query:

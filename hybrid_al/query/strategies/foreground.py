@@ -17,10 +17,10 @@ from ..base import About, QueryState, check_budget
 @dataclass(frozen=True)
 @hyperparameters
 class ForegroundRandom:
-    """Random, but for a `share` of the picks that comes from samples in which the model sees a structure.
+    """Random, but a `share` of the picks comes from samples in which the model predicts a structure.
 
-    Where too few samples show one, the rest fill up. A structure is a pixel whose largest probability is no
-    background's; of a sample with one class, that class.
+    Where too few samples have one, others fill up. A sample has a structure where the predicted class of a pixel is
+    not the background; a sample that has one class, where that class is not.
     """
 
     share: Share = 2 / 3
@@ -36,8 +36,8 @@ class ForegroundRandom:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` distinct candidates in random order."""
         check_budget(state, budget)
-        shown = state.scored(scores.foreground) > 0
-        mixed = rng.permutation(len(state.candidates))
-        first = mixed[shown[mixed]][: math.ceil(self.share * budget)]
-        picks = np.concatenate([first, mixed[~np.isin(mixed, first)]])[:budget]
+        has_structure = state.scored(scores.foreground) > 0
+        order = rng.permutation(len(state.candidates))
+        structures = order[has_structure[order]][: math.ceil(self.share * budget)]
+        picks = np.concatenate([structures, order[~np.isin(order, structures)]])[:budget]
         return Query(state.candidates[rng.permutation(picks)])

@@ -1,4 +1,4 @@
-"""The composite strategy: a rank-fused score of named terms, spread out by a batch maker. The hybrid link ends here."""
+"""The hybrid strategy: a rank-fused score of named terms, and a batch maker. The hybrid link ends here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...scores.samples import Fusion
 from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
-from ..terms import Weights, check_terms, fused_terms, predicted_once, standing, term_needs
+from ..terms import Weights, check_terms, fused_terms, standing, term_needs, with_cache
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Hybrid:
     )
 
     def __post_init__(self) -> None:
-        """Refuse unknown terms, weights that say nothing, and unknown batch makers."""
+        """Refuse unknown terms, weights that are all 0, and unknown batch makers."""
         check_terms("Hybrid.score", self.score)
         build_batch(self.batch, "Hybrid.batch")
 
@@ -50,7 +50,7 @@ class Hybrid:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the batch maker's order; scores hold the fused value and each term's mid-rank."""
         check_budget(state, budget)
-        state = predicted_once(state)
+        state = with_cache(state)
         values, ranks = fused_terms(state, self.score, self.fusion)
         batch = build_batch(self.batch).make(state, values, budget, rng)
         return Query(

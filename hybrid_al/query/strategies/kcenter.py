@@ -1,4 +1,4 @@
-"""k-center (core-set): always the candidate farthest from everything labeled or picked so far."""
+"""k-center (core-set): each time the candidate farthest from all labels and picks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class KCenter:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found, so that each prefix covers well."""
+        """`budget` candidates in the order in which they were picked, so that each prefix covers well."""
         check_budget(state, budget)
         labeled = np.setdiff1d(state.labels.labeled, state.candidates)
         samples = np.concatenate([state.candidates, labeled])

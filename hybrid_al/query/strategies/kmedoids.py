@@ -1,4 +1,4 @@
-"""k-medoids: the candidates that, beside the labeled samples, have the pool nearest to them."""
+"""k-medoids: the candidates that bring the pool nearest to labels and picks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..base import About, QueryState, check_budget
 @dataclass(frozen=True)
 @hyperparameters
 class KMedoids:
-    """Park and Jun, A Simple and Fast Algorithm for K-Medoids Clustering (2009), with the labeled samples as given.
+    """Park and Jun, A Simple and Fast Algorithm for K-Medoids Clustering (2009), with labeled samples as fixed medoids.
 
-    A least sum of distances of the pool to labels and picks, by alternation from k-means++ seeds. See
-    `covers.k_medoids` for the cost: O(P (labels + budget) D) and the sum of the squared cluster sizes times D, each
-    of at most `iterations` turns; O(P D) bytes.
+    A least sum of distances from the pool to labels and picks, by alternation from k-means++ seeds. Each of at most
+    `iterations` turns takes O(P (labels + budget) D) and the sum of the squared cluster sizes times D; O(P D) bytes
+    (see `covers.k_medoids`).
     """
 
     iterations: Count = 50
@@ -47,7 +47,7 @@ class KMedoids:
             state.vectors(samples, self.metric), fixed, free, budget, rng, iterations=self.iterations
         )
         order = np.argsort(-sizes, kind="stable")
-        rest = rng.permutation(np.setdiff1d(np.flatnonzero(free), medoids))[: budget - len(medoids)]
+        others = rng.permutation(np.setdiff1d(np.flatnonzero(free), medoids))[: budget - len(medoids)]
         reasons = [f"in the middle of {sizes[c]} samples" for c in order]
-        filled = ["a random one: the others are like samples labeled or picked"] * len(rest)
-        return Query(samples[np.concatenate([medoids[order], rest])], reasons=(*reasons, *filled))
+        fill_reasons = ["a random one: the others are like samples labeled or picked"] * len(others)
+        return Query(samples[np.concatenate([medoids[order], others])], reasons=(*reasons, *fill_reasons))

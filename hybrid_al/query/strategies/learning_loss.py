@@ -1,4 +1,4 @@
-"""Learning loss: a small network learns from the labeled set which samples a head gets wrong, and asks about such."""
+"""Learning loss: a small network learns from the labeled set which samples a head gets wrong, and scores candidates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from ...core.registry import Count, Positive, Several, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
-from ..linear_head import cross_fitted, scaled_embeddings
-from ..scored import best_scored
+from ..linear_head import held_out_probs, scaled_embeddings
+from ..ranking import best_by_value
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class LearningLoss:
     """Largest predicted loss. Yoo and Kweon, Learning Loss for Active Learning (CVPR 2019), section 3.
 
-    A linear head on frozen embeddings is fitted without each sample of the labeled set in turn (`folds` folds), which
-    gives its loss there; a network of one hidden layer learns to put pairs of samples in the order of these losses, by
-    their ranking loss. Random where that gives no two losses that differ.
+    A linear head on frozen embeddings gives the loss of each labeled sample, by `folds`-fold cross-fitting. A network
+    of one hidden layer learns, with the paper's ranking loss, to put pairs of samples in the order of these losses.
+    Random where all losses are equal.
 
-    width, margin  hidden units, and by how much a pair is to be told apart (Yoo and Kweon: 128 and 1)
+    width, margin  hidden units, and margin of the ranking loss (Yoo and Kweon: 128 and 1)
     steps, rate    of Adam, with weight decay 0.01; each step takes all pairs of up to 128 labeled samples
-    folds          of the losses
+    folds          of the cross-fitting
     strength       inverse weight of the L2 penalty on the head, features scaled to unit variance
     """
 
@@ -56,23 +56,23 @@ class LearningLoss:
         if len(labeled) > 1:
             losses = self.losses(rows[: len(labeled)], state, rng)
             if np.ptp(losses) > 0:
-                values = self.learned(rows[: len(labeled)], losses, rows[len(labeled) :], rng)
-        return best_scored("predicted loss", values, state, budget, rng)
+                values = self.predicted_losses(rows[: len(labeled)], losses, rows[len(labeled) :], rng)
+        return best_by_value("predicted loss", values, state, budget, rng)
 
     def losses(self, rows_LD: FloatArray, state: QueryState, rng: np.random.Generator) -> FloatArray:
         """Cross-entropy (L,) of each labeled sample by a head that was fitted without it."""
         _, targets = np.unique(state.labels.class_targets(), return_inverse=True)
-        probs = cross_fitted(rows_LD, targets, self.folds, self.strength, rng)
+        probs = held_out_probs(rows_LD, targets, self.folds, self.strength, rng)
         losses: FloatArray = -np.log(np.maximum(probs[np.arange(len(targets)), targets], 1e-12))
         return losses
 
-    def learned(
-        self, rows_LD: FloatArray, losses_L: FloatArray, asked_MD: FloatArray, rng: np.random.Generator
+    def predicted_losses(
+        self, rows_LD: FloatArray, losses_L: FloatArray, candidates_MD: FloatArray, rng: np.random.Generator
     ) -> FloatArray:
-        """Predicted losses (M,) of the rows asked about, up to a scale, by a network trained on the labeled ones."""
+        """Predicted losses (M,) of the candidates, up to a scale, by a network trained on the labeled rows."""
         import torch
 
-        rows, losses, asked = (torch.from_numpy(a.astype(np.float32)) for a in (rows_LD, losses_L, asked_MD))
+        rows, losses, candidates = (torch.from_numpy(a.astype(np.float32)) for a in (rows_LD, losses_L, candidates_MD))
         shapes = ((rows.shape[1], self.width), (self.width,), (self.width, 1), (1,))
         bounds = (rows.shape[1] ** -0.5, rows.shape[1] ** -0.5, self.width**-0.5, self.width**-0.5)
         weights = [
@@ -80,22 +80,22 @@ class LearningLoss:
             for shape, bound in zip(shapes, bounds, strict=True)
         ]
 
-        def said(x: torch.Tensor) -> torch.Tensor:
+        def network(x: torch.Tensor) -> torch.Tensor:
             return ((x @ weights[0] + weights[1]).relu() @ weights[2] + weights[3])[:, 0]
 
         optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=0.01)
         for _ in range(self.steps):
             batch = torch.from_numpy(rng.permutation(len(rows))[:128])
             optimizer.zero_grad()
-            ranking_loss(said(rows[batch]), losses[batch], self.margin).backward()  # type: ignore[no-untyped-call]
+            ranking_loss(network(rows[batch]), losses[batch], self.margin).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            values: FloatArray = said(asked).numpy().astype(np.float64)
+            values: FloatArray = network(candidates).numpy().astype(np.float64)
         return values
 
 
-def ranking_loss(said_B: torch.Tensor, losses_B: torch.Tensor, margin: float) -> torch.Tensor:
-    """Mean over the pairs of different losses of max(0, margin - (said_i - said_j) sign(losses_i - losses_j))."""
+def ranking_loss(outputs_B: torch.Tensor, losses_B: torch.Tensor, margin: float) -> torch.Tensor:
+    """Mean over the pairs of different losses of max(0, margin - (outputs_i - outputs_j) sign(losses_i - losses_j))."""
     order = (losses_B[:, None] - losses_B[None]).sign()
-    gaps = (margin - order * (said_B[:, None] - said_B[None])).clamp_min(0)
+    gaps = (margin - order * (outputs_B[:, None] - outputs_B[None])).clamp_min(0)
     return (gaps * order.abs()).sum() / order.abs().sum().clamp_min(1)

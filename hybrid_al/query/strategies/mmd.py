@@ -13,7 +13,7 @@ from ...core.types import Need, Query
 from ...kernels.distances import squared_to
 from ...kernels.similarity import similarity_sums
 from ..base import About, QueryState, check_budget
-from ..cover import ground, pair_distances
+from ..cover import cover_problem, pair_distances
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 @hyperparameters
 class MMD:
-    """Greedy least maximum mean discrepancy between labels with picks, and pool: kernel herding in the light of labels.
+    """Greedy least maximum mean discrepancy between the pool and labels with picks: kernel herding from the labels on.
 
     Chen, Welling and Smola, Super-Samples from Kernel Herding (UAI 2010), section 3; as a query Hwang et al., LAMDA
     (ECCV 2022), section 3.1. Kernel exp(-|x - y|^2 / sigma^2). With B = min(pool, rows): O(M (B + S) D) time and
@@ -46,21 +46,21 @@ class MMD:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found, so that each prefix is like the pool."""
+        """`budget` candidates in the order in which they were picked, so that each prefix is like the pool."""
         check_budget(state, budget)
-        area = ground(state, self.metric, self.rows, rng)
-        sigma = self.sigma or float(np.median(pair_distances(area.base, rng))) or 1.0
+        problem = cover_problem(state, self.metric, self.rows, rng)
+        sigma = self.sigma or float(np.median(pair_distances(problem.pool, rng))) or 1.0
 
         def gaussian(squared: torch.Tensor) -> torch.Tensor:
             return squared.div_(-(sigma**2)).exp_()
 
-        to_pool = similarity_sums(area.vectors, area.base, gaussian) / len(area.base)
-        to_taken = similarity_sums(area.vectors, area.start, gaussian)
+        to_pool = similarity_sums(problem.vectors, problem.pool, gaussian) / len(problem.pool)
+        to_labels = similarity_sums(problem.vectors, problem.labeled, gaussian)
         picks = list[int]()
-        for taken in range(len(area.start) + 1, len(area.start) + budget + 1):
-            gain = to_pool - to_taken / taken
+        for size in range(len(problem.labeled) + 1, len(problem.labeled) + budget + 1):
+            gain = to_pool - to_labels / size
             gain[picks] = -np.inf
             picks.append(int(gain.argmax()))
-            to_taken += np.exp(-squared_to(area.vectors, area.vectors[picks[-1]]).astype(np.float64) / sigma**2)
+            to_labels += np.exp(-squared_to(problem.vectors, problem.vectors[picks[-1]]).astype(np.float64) / sigma**2)
         reasons = tuple(f"mean similarity to the pool {to_pool[p]:.3g}, unlike labels and earlier picks" for p in picks)
-        return Query(area.candidates[picks], reasons=reasons)
+        return Query(problem.candidates[picks], reasons=reasons)

@@ -1,4 +1,4 @@
-"""ProbCover: the candidates whose balls hold the most samples that no ball holds yet."""
+"""ProbCover: the candidates whose balls hold the most samples that no other ball holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...kernels.neighbours import graph_ball_cover
 from ...kernels.radius import ball_cover
 from ...kernels.similarity import nearest_where
 from ..base import About, QueryState, check_budget
-from ..cover import Neighbours, ground, is_large, web
+from ..cover import Neighbours, cover_problem, is_large, pool_graph
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ from ..cover import Neighbours, ground, is_large, web
 class ProbCover:
     """Yehuda, Dekel, Hacohen and Weinshall, Active Learning Through a Covering Lens (NeurIPS 2022), algorithm 1.
 
-    Open balls of one radius around labeled and picked samples cover the pool; always the candidate that covers most of
-    what is left. Deviations are listed in docs/papers.md. With P samples in the pool, B = min(P, rows) of them to
+    Open balls of one radius around labels and picks cover the pool; each pick covers the most samples that are not
+    covered yet. Deviations are listed in docs/papers.md. With P samples in the pool, B = min(P, rows) of them to
     cover, S labeled and M candidates: O((M + B) B D) time, O(P D) bytes and at most 128 MiB of edges.
 
-    delta    the radius; None: the largest at which a share `purity` of the balls hold samples of a single cluster
-    classes  number of those clusters; None: of the classes seen among the labels, at least 2
-    rows     of a larger pool, a random sample of so many is covered, and sets the radius
-    neighbours  m up to 64: a larger pool is covered whole instead, where a candidate covers only samples that have it
-             among their m nearest, most of which are found (`neighbours.neighbours`); O(P m) bytes
+    delta       the radius; None: the largest at which a share `purity` of the balls hold samples of a single cluster
+    classes     number of those clusters; None: number of classes that have labels, at least 2
+    rows        a larger pool is represented by a random sample of so many, which also sets the radius
+    neighbours  m up to 64: a larger pool is covered whole instead. A candidate then covers only samples that have it
+                among their m nearest; the search finds most of these (`neighbours.neighbours`); O(P m) bytes
     """
 
     delta: Positive | None = None
@@ -51,38 +51,43 @@ class ProbCover:
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found; where all is covered, others at random."""
+        """`budget` candidates in the order in which they were picked; random ones once all is covered."""
         check_budget(state, budget)
         classes = self.classes or max(len(np.unique(state.labels.class_targets())), 2)
         if self.neighbours is not None and is_large(state, self.rows):
             return self._on_graph(state, self.neighbours, classes, budget, rng)
-        area = ground(state, self.metric, self.rows, rng)
-        delta = self.delta or pure_radius(area.base, classes, self.purity, rng)
-        picks, gains = ball_cover(area.vectors, area.base, area.start, delta, budget)
-        rest = np.setdiff1d(np.arange(len(area.candidates)), picks)[: budget - len(picks)]  # shuffled: at random
-        return _query(area.candidates[np.concatenate([picks, rest])], gains, delta, len(area.base))
+        problem = cover_problem(state, self.metric, self.rows, rng)
+        delta = self.delta or pure_radius(problem.pool, classes, self.purity, rng)
+        picks, gains = ball_cover(problem.vectors, problem.pool, problem.labeled, delta, budget)
+        others = np.setdiff1d(np.arange(len(problem.candidates)), picks)[
+            : budget - len(picks)
+        ]  # random: they are shuffled
+        return _query(problem.candidates[np.concatenate([picks, others])], gains, delta, len(problem.pool))
 
     def _on_graph(self, state: QueryState, m: int, classes: int, budget: int, rng: np.random.Generator) -> Query:
-        delta = self.delta or pure_radius(ground(state, self.metric, self.rows, rng).base, classes, self.purity, rng)
-        pool = web(state, self.metric, m, rng)
-        left = pool.to_labeled >= delta**2
-        picks, gains = graph_ball_cover(pool.squared, pool.rows, pool.candidate, left, delta, budget)
-        rest = np.setdiff1d(np.flatnonzero(pool.candidate), picks)[: budget - len(picks)]
-        return _query(pool.samples[np.concatenate([picks, rest])], gains, delta, len(pool.samples))
+        delta = self.delta
+        if not delta:
+            sample = cover_problem(state, self.metric, self.rows, rng).pool
+            delta = pure_radius(sample, classes, self.purity, rng)
+        graph = pool_graph(state, self.metric, m, rng)
+        uncovered = graph.to_labeled >= delta**2
+        picks, gains = graph_ball_cover(graph.squared, graph.rows, graph.candidate, uncovered, delta, budget)
+        others = np.setdiff1d(np.flatnonzero(graph.candidate), picks)[: budget - len(picks)]
+        return _query(graph.samples[np.concatenate([picks, others])], gains, delta, len(graph.samples))
 
 
 def _query(indices: IntArray, gains: IntArray, delta: float, count: int) -> Query:
     reasons = [f"within {delta:.3g}: {gain} of {count} that no other covers" for gain in gains]
-    filled = ["a random one: everything is covered"] * (len(indices) - len(gains))
-    return Query(indices, reasons=(*reasons, *filled))
+    fill_reasons = ["a random one: everything is covered"] * (len(indices) - len(gains))
+    return Query(indices, reasons=(*reasons, *fill_reasons))
 
 
 def pure_radius(vectors_ND: FloatArray, clusters: int, purity: float, rng: np.random.Generator) -> float:
     """The largest radius at which a share `purity` of the open balls around rows hold rows of one k-means cluster.
 
     A ball is pure up to the distance to the nearest row of another cluster, so this is a quantile of those distances,
-    not a search; inf where there is but one cluster. A share of 1e-9 is taken off it, so that no rounding lets in the
-    row that sets it. Section 4.2 of the paper.
+    without a search; inf where there is only one cluster. It is made smaller by a share of 1e-9, so that rounding does
+    not let in the row that sets it. Section 4.2 of the paper.
     """
     _, cluster = k_means(vectors_ND, clusters, rng)
     pure_up_to = np.sort(nearest_where(vectors_ND, cluster, operator.ne))

@@ -1,4 +1,4 @@
-"""PT4AL: the pool cut into batches by the loss of the pretext task, the hardest first, one batch a round."""
+"""PT4AL: the pool in batches by the loss of the pretext task, the hardest first, one batch a round."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAPER = "Yi et al.: *PT4AL: Using Self-Supervised Pretext Tasks for Active Learn
 class PT4ALStart:
     """The cold start of PT4AL: uniform over the batch of largest pretext loss.
 
-    batches  as many as rounds, published 10; with fewer rounds the easiest are never asked
+    batches  as many as rounds (10 in the paper); with fewer rounds the easiest are never asked
     """
 
     batches: Count = 10
@@ -41,11 +41,11 @@ class PT4ALStart:
 @dataclass(frozen=True)
 @hyperparameters
 class PT4AL:
-    """Round r asks the least confident of batch r, the batches ordered by falling pretext loss.
+    """Round r asks the least confident of batch r; batches are in the order of falling pretext loss.
 
-    Rounds count from 0, the cold start (`pt4al_start`); past the last batch they begin again with the first.
+    Rounds count from 0, the cold start (`pt4al_start`); after the last batch comes the first again.
 
-    batches  as many as rounds, published 10; the same as those of the cold start
+    batches  as many as rounds (10 in the paper); the same as in the cold start
     """
 
     batches: Count = 10
@@ -68,9 +68,9 @@ class PT4AL:
 
 
 def pretext_batches(state: QueryState, batches: int, rng: np.random.Generator) -> IntArray:
-    """The batch (0-based) of each candidate (M,): the pool by falling pretext loss, in parts of even size.
+    """The batch (0-based) of each candidate (M,): the pool by falling pretext loss, in batches of even size.
 
-    The pool holds answered samples too, so a batch stays what it is from round to round; ties fall at random.
+    The pool includes answered samples, so a batch stays the same from round to round; ties fall at random.
     """
     pool = np.union1d(state.candidates, state.labels.answered)
     order = np.lexsort((rng.random(len(pool)), -state.record("pretext_loss", pool)))

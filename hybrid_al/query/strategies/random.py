@@ -1,4 +1,4 @@
-"""Random sampling: the baseline that every other strategy has to beat, plain and spread over groups."""
+"""Random sampling, the baseline that every other strategy has to beat: plain, or even over groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From representativeness to uncertainty: the more of the pool the labels cover, the more the model has a say."""
+"""From representativeness to uncertainty: the more of the pool has labels near it, the more uncertainty counts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
 from ..cover import coverage
-from ..terms import Weights, check_terms, fused_terms, predicted_once, standing, term_needs
+from ..terms import Weights, check_terms, fused_terms, standing, term_needs, with_cache
 
 
 @dataclass(frozen=True)
 @hyperparameters
 class Schedule:
-    """`hybrid` of two fused scores, weighted 1 - coverage and coverage. As D2ADA and others go over in time; ours.
+    """`hybrid` with two fused scores, weighted 1 - coverage and coverage: ours, as D2ADA and others shift over time.
 
-    The coverage is the share of the pool's samples that have a label within a radius: the quantile `share` of the
-    distances between samples, so that one label covers about as much of the pool.
+    The coverage is the share of the pool's samples that have a label within a radius. The radius is the quantile
+    `share` of the distances between samples, so one label covers about that share of the pool.
 
     early, late  weights of terms (see `terms.TERMS`), each fused by mid-ranks
     batch        name and parameters of the batch maker (see `batch.BATCHES`)
@@ -57,13 +57,13 @@ class Schedule:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the batch maker's order; scores hold the value and each term's mid-rank."""
         check_budget(state, budget)
-        state = predicted_once(state)
-        covered = coverage(state, self.share, self.metric, rng)
+        state = with_cache(state)
+        labeled_share = coverage(state, self.share, self.metric, rng)
         early, ranks = fused_terms(state, self.early)
-        late, more = fused_terms(state, self.late)
-        values, ranks = (1 - covered) * early + covered * late, {**ranks, **more}
+        late, late_ranks = fused_terms(state, self.late)
+        values, ranks = (1 - labeled_share) * early + labeled_share * late, {**ranks, **late_ranks}
         batch = build_batch(self.batch).make(state, values, budget, rng)
-        words = f"labels cover {100 * covered:.0f} %"
+        words = f"labels cover {100 * labeled_share:.0f} %"
         return Query(
             state.candidates[batch.picks],
             scores=Scores(state.candidates, values, ranks),

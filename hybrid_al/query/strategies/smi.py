@@ -1,4 +1,4 @@
-"""Submodular mutual information: candidates like the exemplars of rare classes, and unlike each other."""
+"""Submodular mutual information: candidates that are like the exemplars of rare classes, and unlike each other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ...core.types import FloatArray, IntArray, Need, Query
 from ...errors import InputError
 from ...kernels.greedy import lazy_greedy
 from ..base import About, QueryState, check_budget
-from ..cover import Ground, ground
+from ..cover import CoverProblem, cover_problem
 
 Measure = Literal["flqmi", "flvmi", "gcmi", "logdetmi"]
-CELLS = 2**22  # numbers that are in work at a time
+CELLS = 2**22  # similarities computed at a time
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ CELLS = 2**22  # numbers that are in work at a time
 class SubmodularMutualInformation:
     """SIMILAR (Kothawade et al., NeurIPS 2021), section 3, for rare classes; CLINICAL is the same on medical images.
 
-    Greedily the batch A of largest mutual information with the exemplars Q, the labeled samples of some classes, by
-    s = (1 + cosine) / 2 between embeddings:
+    Greedily the batch A of largest mutual information with the exemplars Q, the labeled samples of some classes. The
+    similarity s is (1 + cosine) / 2 between embeddings.
 
     flqmi     sum over Q of the largest s to A, and eta times the sum over A of the largest s to Q
     flvmi     sum over the pool of the smaller of the largest s to A and eta times the largest s to Q
     gcmi      2 eta times the sum of s between A and Q: no diversity
     logdetmi  log det S(A) - log det(S(A) - eta^2 S(A, Q) S(Q)^-1 S(Q, A)), with `noise` on the diagonal of S
 
-    classes  whose samples are exemplars; None: the class seen with the fewest labels, all of them where several tie
-    rows     for flvmi a larger pool is represented by a random sample of so many
+    classes  whose samples are exemplars; None: the class with the fewest labels (1 or more), or all such in a tie
+    rows     for flvmi, a larger pool is represented by a random sample of so many
     """
 
     measure: Measure = "flqmi"
@@ -51,55 +51,55 @@ class SubmodularMutualInformation:
     )
 
     def __post_init__(self) -> None:
-        """Refuse weights that make no information."""
+        """Refuse an `eta` for which logdetmi is no information."""
         if self.measure == "logdetmi" and self.eta > 1:
             raise InputError("SubmodularMutualInformation.eta", "at most 1 for logdetmi", str(self.eta))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-        """`budget` candidates in the order in which they were found; random where no exemplar is labeled yet."""
+        """`budget` candidates in the order in which they were picked; random where no exemplar is labeled yet."""
         check_budget(state, budget)
-        named, exemplars = _exemplars(state, self.classes)
+        classes, exemplars = _exemplars(state, self.classes)
         if not len(exemplars):
-            why = "a random one: no exemplar of a wanted class is labeled yet"
-            return Query(rng.permutation(state.candidates)[:budget], reasons=(why,) * budget)
-        area, query = ground(state, "cosine", self.rows, rng), state.vectors(exemplars, "cosine")
-        picks, gains = self._greedy(area, query, budget)
-        words = f"to what the batch shares with {len(query)} of class {', '.join(map(str, named))}"
-        return Query(area.candidates[picks], reasons=tuple(f"adds {gain:.3g} {words}" for gain in gains))
+            reason = "a random one: no exemplar of a wanted class is labeled yet"
+            return Query(rng.permutation(state.candidates)[:budget], reasons=(reason,) * budget)
+        problem, query = cover_problem(state, "cosine", self.rows, rng), state.vectors(exemplars, "cosine")
+        picks, gains = self._greedy(problem, query, budget)
+        words = f"to what the batch shares with {len(query)} of class {', '.join(map(str, classes))}"
+        return Query(problem.candidates[picks], reasons=tuple(f"adds {gain:.3g} {words}" for gain in gains))
 
-    def _greedy(self, area: Ground, query_QD: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
+    def _greedy(self, problem: CoverProblem, query_QD: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
         match self.measure:
             case "flqmi":
-                return flqmi(area.vectors, query_QD, self.eta, budget)
+                return flqmi(problem.vectors, query_QD, self.eta, budget)
             case "flvmi":
-                return flvmi(area.vectors, query_QD, area.base, self.eta, budget)
+                return flvmi(problem.vectors, query_QD, problem.pool, self.eta, budget)
             case "gcmi":
-                return gcmi(area.vectors, query_QD, self.eta, budget)
+                return gcmi(problem.vectors, query_QD, self.eta, budget)
             case "logdetmi":
-                return logdetmi(area.vectors, query_QD, self.eta, self.noise, budget)
+                return logdetmi(problem.vectors, query_QD, self.eta, self.noise, budget)
 
 
 def _exemplars(state: QueryState, classes: tuple[int, ...] | None) -> tuple[list[int], IntArray]:
-    """The classes wanted and their labeled samples."""
+    """The classes of the exemplars, and the exemplars: their labeled samples."""
     targets = state.labels.class_targets()
     if classes is None:
-        seen, counts = np.unique(targets, return_counts=True)
-        classes = tuple(seen[counts == counts.min(initial=len(targets))].tolist())
+        present, counts = np.unique(targets, return_counts=True)
+        classes = tuple(present[counts == counts.min(initial=len(targets))].tolist())
     return list(classes), state.labels.labeled[np.isin(targets, classes)]
 
 
 def similarity(rows_KD: FloatArray, others_OD: FloatArray) -> FloatArray:
     """(1 + cosine) / 2 of unit vectors (K, O), in [0, 1]."""
-    alike: FloatArray = (1 + rows_KD @ others_OD.T) / 2
-    return alike.clip(0, 1)
+    similarities: FloatArray = (1 + rows_KD @ others_OD.T) / 2
+    return similarities.clip(0, 1)
 
 
 def flqmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: int) -> tuple[IntArray, FloatArray]:
     """See the class: picks (budget,) and what each adds."""
     nearest = np.zeros(len(query_QD))  # of each exemplar: largest similarity to the batch
 
-    def gain(alike: FloatArray) -> FloatArray:
-        added: FloatArray = (alike - nearest).clip(0).sum(axis=1) + eta * alike.max(axis=1)
+    def gain(similarities: FloatArray) -> FloatArray:
+        added: FloatArray = (similarities - nearest).clip(0).sum(axis=1) + eta * similarities.max(axis=1)
         return added
 
     def take(place: int) -> None:
@@ -117,8 +117,8 @@ def flvmi(
     )
     shared = np.zeros(len(pool_PD))
 
-    def gain(alike: FloatArray) -> FloatArray:
-        added: FloatArray = (np.minimum(alike, cap) - shared).clip(0).sum(axis=1)
+    def gain(similarities: FloatArray) -> FloatArray:
+        added: FloatArray = (np.minimum(similarities, cap) - shared).clip(0).sum(axis=1)
         return added
 
     def take(place: int) -> None:
@@ -137,37 +137,38 @@ def gcmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: in
 def logdetmi(
     candidates_MD: FloatArray, query_QD: FloatArray, eta: float, noise: float, budget: int
 ) -> tuple[IntArray, FloatArray]:
-    """See the class: picks (budget,) and what each adds, by two Cholesky factors that grow by a row a pick."""
-    alike = similarity(query_QD, query_QD).astype(np.float64) + noise * np.eye(len(query_QD))
-    half = np.linalg.solve(np.linalg.cholesky(alike), similarity(query_QD, candidates_MD).astype(np.float64))
-    own = similarity_to_self(candidates_MD) + noise
-    left = np.stack([own, own - eta**2 * np.square(half).sum(axis=0)])  # variance alone, and given the exemplars
-    factors = np.empty((2, budget, len(own)))
-    picks, gained = np.empty(budget, dtype=np.int64), np.empty(budget)
+    """See the class: picks (budget,) and what each adds, by two Cholesky factors that each pick extends by a row."""
+    similarities = similarity(query_QD, query_QD).astype(np.float64) + noise * np.eye(len(query_QD))
+    half = np.linalg.solve(np.linalg.cholesky(similarities), similarity(query_QD, candidates_MD).astype(np.float64))
+    diagonal = similarity_to_self(candidates_MD) + noise
+    # without the exemplars, and given them
+    variances = np.stack([diagonal, diagonal - eta**2 * np.square(half).sum(axis=0)])
+    factors = np.empty((2, budget, len(diagonal)))
+    picks, gains = np.empty(budget, dtype=np.int64), np.empty(budget)
     for i in range(budget):
-        gain = np.log(left[0]) - np.log(left[1])
+        gain = np.log(variances[0]) - np.log(variances[1])
         gain[picks[:i]] = -np.inf
         picks[i] = p = int(gain.argmax())
-        gained[i] = gain[p]
+        gains[i] = gain[p]
         row = similarity(candidates_MD[[p]], candidates_MD)[0].astype(np.float64)
-        for k, part in enumerate((row, row - eta**2 * half[:, p] @ half)):
-            done = factors[k, :i]
-            part[p] += noise
-            factors[k, i] = (part - done[:, p] @ done) / np.sqrt(left[k, p])
-            left[k] = np.maximum(left[k] - factors[k, i] ** 2, noise)
-    return picks, gained
+        for k, kernel_row in enumerate((row, row - eta**2 * half[:, p] @ half)):
+            previous = factors[k, :i]
+            kernel_row[p] += noise
+            factors[k, i] = (kernel_row - previous[:, p] @ previous) / np.sqrt(variances[k, p])
+            variances[k] = np.maximum(variances[k] - factors[k, i] ** 2, noise)
+    return picks, gains
 
 
 def similarity_to_self(rows_KD: FloatArray) -> FloatArray:
     """Diagonal of `similarity` (K,): 1, but 1/2 of zero rows."""
-    own: FloatArray = (1 + np.square(rows_KD.astype(np.float64)).sum(axis=1)) / 2
-    return own
+    diagonal: FloatArray = (1 + np.square(rows_KD.astype(np.float64)).sum(axis=1)) / 2
+    return diagonal
 
 
 def _blocked(
     candidates_MD: FloatArray, others_OD: FloatArray, gain: Callable[[FloatArray], FloatArray]
 ) -> Callable[[IntArray], FloatArray]:
-    """What places would add (K,), from their similarities (k, O), some at a time."""
+    """Places (K,) -> what each would add (K,), from its similarities to the others, in blocks of about `CELLS`."""
     size = max(CELLS // len(others_OD), 1)
 
     def gains(places: IntArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""TOD: the candidates of which this round's model says something else than the model of the round before."""
+"""TOD: the candidates on which this model and the model of the round before differ most."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from ...core.types import Need, Query
 from ...errors import InputError
 from ..base import About, QueryState, check_budget
-from ..scored import best_scored
+from ..ranking import best_by_value
 
 
 @dataclass(frozen=True)
 class TOD:
-    """Largest half squared distance of the probabilities to those of the model before.
+    """Largest half squared distance between the probabilities of this model and of the one before.
 
-    In the first round with a model there is none before it: then random.
+    Random in the first round with a model, as there is none before it.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions", "history"})
@@ -31,12 +31,12 @@ class TOD:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest discrepancy, ties in random order."""
         check_budget(state, budget)
-        before = state.extra("previous_probs", state.candidates)
-        if before.shape[1:] == (0,):
-            why = "a random one: there is no model before this one to compare with"
-            return Query(rng.permutation(state.candidates)[:budget], reasons=(why,) * budget)
-        now = state.probs().mean(axis=1, dtype=np.float64)
-        if before.shape != now.shape:
-            raise InputError("previous_probs", f"shape {now.shape}", str(before.shape))
-        values = np.square(now - before).sum(axis=1) / 2
-        return best_scored("tod", values, state, budget, rng)
+        previous = state.extra("previous_probs", state.candidates)
+        if previous.shape[1:] == (0,):
+            reason = "a random one: there is no model before this one to compare with"
+            return Query(rng.permutation(state.candidates)[:budget], reasons=(reason,) * budget)
+        probs = state.probs().mean(axis=1, dtype=np.float64)
+        if previous.shape != probs.shape:
+            raise InputError("previous_probs", f"shape {probs.shape}", str(previous.shape))
+        values = np.square(probs - previous).sum(axis=1) / 2
+        return best_by_value("tod", values, state, budget, rng)

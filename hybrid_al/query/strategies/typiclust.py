@@ -25,7 +25,7 @@ class TypiClust:
     cluster are nearest. Deviations are listed in docs/papers.md.
 
     max_clusters  upper bound of the number of clusters (500 in the paper)
-    min_size      smaller clusters are asked last (6: the paper's code drops clusters of 5 and fewer)
+    min_size      smaller clusters come last (6: the paper's code drops clusters of 5 and fewer)
     neighbours    at most so many neighbours count, and at most half of the cluster (20 in the paper)
     """
 
@@ -46,8 +46,8 @@ class TypiClust:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first."""
         check_budget(state, budget)
-        wanted = len(state.labels.labeled) + budget
-        clusters = cluster_pool(state, min(wanted, self.max_clusters), self.metric, rng)
+        count = len(state.labels.labeled) + budget
+        clusters = cluster_pool(state, min(count, self.max_clusters), self.metric, rng)
 
         def most_typical_first(members: IntArray) -> IntArray:
             neighbours = min(self.neighbours, max(len(members) // 2, 1))

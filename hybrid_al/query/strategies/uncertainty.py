@@ -1,4 +1,4 @@
-"""Uncertainty sampling: the best-scored candidates by what one pass, or many passes with dropout, say of them."""
+"""Uncertainty sampling: the best-scored candidates by one pass of the model, or by many with dropout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...core.registry import Several, hyperparameters
 from ...core.types import Need, Query
 from ...scores.samples import bald, entropy, expected_dice, least_confidence, margin, ratio, ripu
 from ..base import About, QueryState
-from ..scored import top_scored
+from ..ranking import best_by_score
 
 SETTLES = About(
     paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
@@ -30,7 +30,7 @@ class Entropy:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return top_scored("entropy", entropy, state, budget, rng)
+        return best_by_score("entropy", entropy, state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Margin:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return top_scored("margin", margin, state, budget, rng)
+        return best_by_score("margin", margin, state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LeastConfidence:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return top_scored("least_confidence", least_confidence, state, budget, rng)
+        return best_by_score("least_confidence", least_confidence, state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Ratio:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return top_scored("ratio", ratio, state, budget, rng)
+        return best_by_score("ratio", ratio, state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class MCDropoutEntropy:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return top_scored("mc_dropout_entropy", entropy, state, budget, rng, samples=self.samples)
+        return best_by_score("mc_dropout_entropy", entropy, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Bald:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates that the passes disagree about most, ties in random order."""
-        return top_scored("bald", bald, state, budget, rng, samples=self.samples)
+        return best_by_score("bald", bald, state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,15 @@ class ExpectedDice:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the smallest expected Dice, ties in random order."""
-        return top_scored("expected_dice", expected_dice, state, budget, rng)
+        return best_by_score("expected_dice", expected_dice, state, budget, rng)
 
 
 @dataclass(frozen=True)
 class Ripu:
-    """Largest impurity x entropy, see `scores.ripu`; for parts of masks (`segmentation.unit`).
+    """Largest impurity x entropy, see `scores.ripu`; for regions of masks (`task.region`).
 
     Xie et al. (CVPR 2022), section 3.2, score the square around every pixel and drop those that overlap a better one:
-    that is `segmentation.unit: ripu`. Here regions are the recipe's units, which do not overlap.
+    that is `task.region: ripu`. Here the regions are those of the recipe, which do not overlap.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
@@ -159,4 +159,4 @@ class Ripu:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return top_scored("ripu", ripu, state, budget, rng)
+        return best_by_score("ripu", ripu, state, budget, rng)

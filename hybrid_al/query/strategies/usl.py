@@ -20,10 +20,10 @@ from ..clusters import Clusters, cluster_pool, fewest_labels_first
 class USL:
     """Wang, Lian and Yu, Unsupervised Selective Labeling (ECCV 2022), section 3: without training.
 
-    Clusters and their order as in TypiClust; of each the candidate of largest inverse mean distance to its neighbours
-    in the pool, less `weight` times a running mean, over a few turns, of the sum of 1 / distance^(2 alpha) to the
-    choices of other clusters and the labeled samples there. O(P^2 D + iterations P (labels + budget) D) time, O(P D)
-    bytes, with P samples in the pool.
+    Clusters and their order are as in TypiClust; of each cluster the candidate of the largest score. The score is the
+    inverse mean distance to the neighbours in the pool, less `weight` times the crowding: a running mean, over
+    `iterations` turns, of the sum of 1 / distance^(2 alpha) to the picks and labels of other clusters. O(P^2 D +
+    iterations P (labels + budget) D) time, O(P D) bytes, with P samples in the pool.
     """
 
     neighbours: Count = 400
@@ -57,19 +57,19 @@ class USL:
 
             picks = fewest_labels_first(clusters, budget, best_first)
             if turn + 1 < self.iterations:
-                chosen = np.concatenate([[p.row for p in picks], labeled])
-                crowding = self.momentum * crowding + (1 - self.momentum) * crowd(clusters, chosen, self.alpha)
+                choices = np.concatenate([[p.row for p in picks], labeled])
+                crowding = self.momentum * crowding + (1 - self.momentum) * crowd(clusters, choices, self.alpha)
         return Query(
             clusters.samples[[p.row for p in picks]],
             reasons=tuple(f"dense, away from other choices, of {p.cluster}" for p in picks),
         )
 
 
-def crowd(clusters: Clusters, chosen: IntArray, alpha: float) -> FloatArray:
-    """Sum of 1 / distance^(2 alpha) from each row (P,) to the chosen rows of other clusters."""
+def crowd(clusters: Clusters, choices: IntArray, alpha: float) -> FloatArray:
+    """Sum of 1 / distance^(2 alpha) from each row (P,) to the choices in other clusters."""
     vectors = clusters.vectors
     total = np.zeros(len(vectors))
-    for row in chosen.tolist():
+    for row in choices.tolist():
         squared = squared_to(vectors, vectors[row]).astype(np.float64)
         total += (clusters.cluster != clusters.cluster[row]) / np.maximum(squared, 1e-12) ** alpha
     return total

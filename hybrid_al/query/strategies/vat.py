@@ -1,4 +1,4 @@
-"""Virtual adversarial divergence: candidates whose prediction the worst small change of their features moves most."""
+"""Virtual adversarial divergence: candidates whose prediction changes most under a small change of the features."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...core.registry import Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
 from ..last_layer import features_and_head
-from ..scored import best_scored
+from ..ranking import best_by_value
 
-CELLS = 2**22  # numbers that are in work at a time
+CELLS = 2**22  # numbers computed at a time
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class VirtualAdversarial:
     """Zhang et al., BoostMIS (CVPR 2022), the unstable samples of section 3.3: largest divergence under perturbation.
 
     The perturbation is that of Miyato et al., Virtual Adversarial Training (TPAMI 2019), section 3.3, on the features
-    of the last layer; there its direction is an eigenvector, found exactly.
+    of the last layer, where its direction is an exact eigenvector.
 
     radius  length of the perturbation, relative to the mean length of the candidates' features; ours
     """
@@ -45,19 +45,19 @@ class VirtualAdversarial:
         features, weight, bias = features_and_head(state)
         length = self.radius * np.linalg.norm(features, axis=1).mean()
         values = adversarial_divergence(features, weight, bias, float(length))
-        return best_scored("vat", values, state, budget, rng)
+        return best_by_value("vat", values, state, budget, rng)
 
 
 def adversarial_divergence(
     features_MD: FloatArray, weight_CD: FloatArray, bias_C: FloatArray, length: float
 ) -> FloatArray:
-    """KL(p(z) || p(z + r)) in nats (M,), larger of both signs of r: the direction in which it grows fastest, `length`.
+    """KL(p(z) || p(z + r)) in nats (M,), r of `length` in the direction of fastest growth, the larger of both signs.
 
     To second order the divergence is r' W' F W r / 2 with F = diag(p) - p p' = B B', B = diag(sqrt p) - p sqrt(p)', so
     the largest eigenvector of W' F W is W' B v, with v that of the C x C matrix B' W W' B.
     """
-    found, size = np.empty(len(features_MD)), max(CELLS // len(bias_C) ** 2, 1)
-    for start in range(0, len(found), size):
+    divergence, size = np.empty(len(features_MD)), max(CELLS // len(bias_C) ** 2, 1)
+    for start in range(0, len(divergence), size):
         logits = features_MD[start : start + size] @ weight_CD.T + bias_C
         log_p = scipy.special.log_softmax(logits, axis=1)
         p, root = np.exp(log_p), np.exp(log_p / 2)
@@ -65,7 +65,9 @@ def adversarial_divergence(
         _, vectors = np.linalg.eigh(b.transpose(0, 2, 1) @ (weight_CD @ weight_CD.T) @ b)
         direction = (b @ vectors[:, :, -1:])[:, :, 0] @ weight_CD
         norm = np.linalg.norm(direction, axis=1, keepdims=True)
-        moved = length * np.divide(direction, norm, out=np.zeros_like(direction), where=norm > 0) @ weight_CD.T
-        both = [(p * (log_p - scipy.special.log_softmax(logits + s * moved, axis=1))).sum(axis=1) for s in (1, -1)]
-        found[start : start + size] = np.maximum(*both).clip(0)
-    return found
+        shift = length * np.divide(direction, norm, out=np.zeros_like(direction), where=norm > 0) @ weight_CD.T
+        plus, minus = (
+            (p * (log_p - scipy.special.log_softmax(logits + s * shift, axis=1))).sum(axis=1) for s in (1, -1)
+        )
+        divergence[start : start + size] = np.maximum(plus, minus).clip(0)
+    return divergence

@@ -16,7 +16,7 @@ from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.clusters import cluster_pool
 from hybrid_al.query.cover import pair_distances
 from hybrid_al.query.strategies import MMD, USL, ActiveFT, DensityPeaks
-from hybrid_al.query.strategies.activeft import objective
+from hybrid_al.query.strategies.activeft import prototype_loss
 from hybrid_al.query.synthetic import make_state
 
 
@@ -124,7 +124,7 @@ def test_the_loss_and_gradient_of_activeft(fixed: int, temperature: float, monke
     expected = torch.stack(losses).mean()
     value = expected.item()
     expected.backward()  # type: ignore[no-untyped-call]
-    loss, gradient, served = objective(pool, free, held, temperature)
+    loss, gradient, served = prototype_loss(pool, free, held, temperature)
     assert loss == pytest.approx(value)
     assert raw.grad is not None
     np.testing.assert_allclose(gradient, raw.grad.numpy(), rtol=1e-6, atol=1e-9)
@@ -138,7 +138,7 @@ def test_activeft_spreads_over_blobs() -> None:
     free = pool[:4].copy()
     losses = list[float]()
     for _ in range(60):
-        loss, gradient, _ = objective(pool, free, np.empty((0, 6)), 0.07)
+        loss, gradient, _ = prototype_loss(pool, free, np.empty((0, 6)), 0.07)
         losses.append(loss)
         free -= 0.05 * gradient / np.abs(gradient).max()
     assert losses[-1] < 0.8 * losses[0]

@@ -15,7 +15,7 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.linear_head import cross_fitted, scaled_embeddings
+from hybrid_al.query.linear_head import held_out_probs, scaled_embeddings
 from hybrid_al.query.strategies import LearningLoss
 from hybrid_al.query.strategies.learning_loss import ranking_loss
 from hybrid_al.query.synthetic import make_state
@@ -73,7 +73,7 @@ def test_a_sample_is_answered_by_a_head_that_did_not_see_it(classes: int, streng
     rng = np.random.default_rng(classes)
     targets = np.arange(12) % classes
     rows = rng.normal(size=(12, 3)) + 2 * rng.normal(size=(classes, 3))[targets]
-    probs = cross_fitted(rows.astype(np.float32), targets, 20, strength, rng)
+    probs = held_out_probs(rows.astype(np.float32), targets, 20, strength, rng)
     for i in range(12):
         others = np.arange(12) != i
         weight, bias = slow_head(rows[others], targets[others], classes, strength)
@@ -82,10 +82,10 @@ def test_a_sample_is_answered_by_a_head_that_did_not_see_it(classes: int, streng
 
 def test_a_class_that_no_other_sample_has_gets_nothing() -> None:
     rows, rng = np.random.default_rng(0).normal(size=(5, 3)), np.random.default_rng(0)
-    probs = cross_fitted(rows, np.asarray([0, 0, 1, 1, 2]), 5, 1.0, rng)
+    probs = held_out_probs(rows, np.asarray([0, 0, 1, 1, 2]), 5, 1.0, rng)
     assert probs[4, 2] == 0 and (probs[:4] > 0).all()
     np.testing.assert_allclose(probs.sum(axis=1), 1)
-    alone = cross_fitted(rows[:3], np.asarray([0, 0, 1]), 3, 1.0, rng)
+    alone = held_out_probs(rows[:3], np.asarray([0, 0, 1]), 3, 1.0, rng)
     np.testing.assert_array_equal(alone[2], [1, 0])
 
 
@@ -99,7 +99,7 @@ def test_losses_are_those_of_heads_that_did_not_see_the_sample() -> None:
     )
     targets = state.labels.class_targets()
     losses = strategy.losses(rows, state, np.random.default_rng(0))
-    probs = cross_fitted(rows, targets, 20, 0.01, np.random.default_rng(0))
+    probs = held_out_probs(rows, targets, 20, 0.01, np.random.default_rng(0))
     np.testing.assert_allclose(losses, [-np.log(p[t]) for p, t in zip(probs, targets, strict=True)])
 
 

@@ -34,7 +34,7 @@ from hybrid_al.query.strategies import (
     VoteEntropy,
 )
 from hybrid_al.query.synthetic import make_state, restrict
-from hybrid_al.query.terms import TERMS, predicted_once, standing
+from hybrid_al.query.terms import TERMS, standing, with_cache
 from hybrid_al.scores import samples as scores
 
 
@@ -339,7 +339,7 @@ def test_what_was_predicted_serves_parts_of_the_candidates() -> None:
         calls.append(indices)
         return inner(indices, samples, views)
 
-    once = predicted_once(replace(state, predictor=counted))
+    once = with_cache(replace(state, predictor=counted))
     whole, some = once.probs(), np.array([20, 3, 11])
     part = replace(once, candidates=state.candidates[some])
     np.testing.assert_array_equal(part.probs(), whole[some])

@@ -1,4 +1,4 @@
-"""What the strategies share that ask for the best-scored candidates, redundant or not."""
+"""Queries by score alone: the best candidates, redundant or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .batches.base import best_first
 from .terms import standing
 
 
-def top_scored(
+def best_by_score(
     name: str,
     score: Callable[[FloatArray], FloatArray],
     state: QueryState,
@@ -23,16 +23,16 @@ def top_scored(
     samples: int = 1,
     views: int = 1,
 ) -> Query:
-    """The candidates whose probabilities (M, S, C) score highest, ties in random order; `score` gives (M,).
+    """The candidates of the highest `score`, probabilities (M, S, C) -> (M,); ties in random order.
 
     Cost: samples * views passes over the M candidates, O(M S C) time and bytes, a sort.
     """
     check_budget(state, budget)
-    return best_scored(name, state.scored(score, samples, views), state, budget, rng)
+    return best_by_value(name, state.scored(score, samples, views), state, budget, rng)
 
 
-def best_scored(name: str, values_M: FloatArray, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
-    """The candidates of the largest values (M,), ties in random order; reasons and scores go by `name`."""
+def best_by_value(name: str, values_M: FloatArray, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+    """The candidates of the largest values (M,), ties in random order; scores and reasons have `name`."""
     ranks = {name: mid_ranks(values_M)}
     picks = best_first(values_M, rng)[:budget]
     return Query(
