@@ -26,14 +26,14 @@ def test_the_page_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("kind", REGISTERED.values(), ids=REGISTERED)
 def test_everything_registered_says_what_it_is(kind: type) -> None:
-    said = catalogue.about(kind)
-    assert said.paper and said.passes and said.time and said.memory
+    entry = catalogue.about(kind)
+    assert entry.paper and entry.passes and entry.time and entry.memory
     assert "about" in vars(kind)  # its own, not that of a class above it
-    known = {"N", "M", "L", "b", "D", "C", "S", "B", "K"} | set(getattr(kind, "__dataclass_fields__", ()))
-    if "terms" not in said.time and "batch" not in said.time:
-        formulas = (said.time + " " + said.memory).replace("k-means", "").replace(" a ", " ")
+    symbols_allowed = {"N", "M", "L", "b", "D", "C", "S", "B", "K"} | set(getattr(kind, "__dataclass_fields__", ()))
+    if "terms" not in entry.time and "batch" not in entry.time:
+        formulas = (entry.time + " " + entry.memory).replace("k-means", "").replace(" a ", " ")
         symbols = set(re.findall(r"\b[A-Za-z]\b", formulas))
-        assert symbols <= known, symbols
+        assert symbols <= symbols_allowed, symbols
 
 
 @pytest.mark.parametrize("name", ["bald", "mean_std", "batchbald", "tta_jsd"])
@@ -55,9 +55,9 @@ def test_papers_have_a_row_for_each_and_for_nothing_else() -> None:
     ):
         section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
         rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
-        found = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-        lacks, beyond = names - set(found), set(found) - names
-        assert sorted(found) == sorted(names), f"docs/papers.md, {heading}: rows missing {lacks}, too many {beyond}"
+        row_names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+        lacks, beyond = names - set(row_names), set(row_names) - names
+        assert sorted(row_names) == sorted(names), f"docs/papers.md, {heading}: rows missing {lacks}, too many {beyond}"
 
 
 def test_settings_are_written_with_their_defaults() -> None:

@@ -25,19 +25,19 @@ def picks(strategy: Among, state: QueryState, budget: int, seed: int = 0) -> Int
 
 
 def shares(state: QueryState) -> FloatArray:
-    found: FloatArray = state.extras["tissue"]
-    return found
+    tissue: FloatArray = state.extras["tissue"]
+    return tissue
 
 
 @pytest.mark.parametrize("chooser", CHOOSERS)
 def test_only_what_shows_tissue_is_chosen_and_the_strategy_chooses_it(chooser: Any) -> None:
     state = make_state(60)
     strategy = Among(chooser, tissue=0.4)
-    found = picks(strategy, state, 9)
-    assert (shares(state)[found] >= 0.4).all()
+    indices = picks(strategy, state, 9)
+    assert (shares(state)[indices] >= 0.4).all()
     few = replace(state, candidates=state.candidates[shares(state)[state.candidates] >= 0.4])
-    rest = restrict(few, strategy.inner.needs)
-    np.testing.assert_array_equal(found, strategy.inner.select(rest, 9, np.random.default_rng(0)).indices)
+    read = restrict(few, strategy.inner.needs)
+    np.testing.assert_array_equal(indices, strategy.inner.select(read, 9, np.random.default_rng(0)).indices)
 
 
 def test_where_too_few_show_it_those_that_show_most_are_all_there_is() -> None:
@@ -52,14 +52,14 @@ def test_where_too_few_show_it_those_that_show_most_are_all_there_is() -> None:
 
 def slow_few(order: list[int], groups: IntArray, most: int, budget: int) -> list[int]:
     """The first picks of an order that keep to the cap, then the others."""
-    taken: Counter[int] = Counter()
-    kept: list[int] = []
+    counts: Counter[int] = Counter()
+    within_cap: list[int] = []
     others: list[int] = []
     for i in order:
-        full = taken[int(groups[i])] >= most
-        (others if full else kept).append(i)
-        taken[int(groups[i])] += not full
-    return (kept + others)[:budget]
+        full = counts[int(groups[i])] >= most
+        (others if full else within_cap).append(i)
+        counts[int(groups[i])] += not full
+    return (within_cap + others)[:budget]
 
 
 @pytest.mark.parametrize(("groups", "most", "budget"), [(20, 1, 12), (4, 2, 6), (4, 2, 11), (1, 3, 9), (60, 1, 54)])
@@ -67,8 +67,8 @@ def test_few_of_a_group(groups: int, most: int, budget: int) -> None:
     state = make_state(60)
     state = replace(state, groups=np.random.default_rng(3).integers(groups, size=state.labels.n))
     for chooser in CHOOSERS:
-        found = picks(Among(chooser, tissue=0, most=most), state, budget)
-        count = Counter(state.groups[found].tolist())
+        indices = picks(Among(chooser, tissue=0, most=most), state, budget)
+        count = Counter(state.groups[indices].tolist())
         room = sum(min(most, c) for c in Counter(state.groups[state.candidates].tolist()).values())
         if budget <= room:
             assert max(count.values()) <= most
@@ -88,16 +88,16 @@ def test_the_order_is_that_of_the_strategy(most: int) -> None:
         whole = inner.select(state, len(state.candidates), np.random.default_rng(0))
         assert query.indices.tolist() == slow_few(whole.indices.tolist(), state.groups, most, budget)
         assert whole.reasons is not None and query.reasons is not None
-        said = dict(zip(whole.indices.tolist(), whole.reasons, strict=True))
-        assert list(query.reasons) == [said[i] for i in query.indices.tolist()]
+        reasons = dict(zip(whole.indices.tolist(), whole.reasons, strict=True))
+        assert list(query.reasons) == [reasons[i] for i in query.indices.tolist()]
 
 
 def test_tissue_goes_before_the_cap() -> None:
     state = make_state(60)
     state = replace(state, groups=state.groups % 3)
-    found = picks(Among("random", tissue=0.5, most=1), state, 8)
-    assert (shares(state)[found] >= 0.5).all()
-    assert len(set(state.groups[found[:3]].tolist())) == 3
+    indices = picks(Among("random", tissue=0.5, most=1), state, 8)
+    assert (shares(state)[indices] >= 0.5).all()
+    assert len(set(state.groups[indices[:3]].tolist())) == 3
 
 
 def test_what_it_needs_is_what_the_strategy_needs_and_tissue() -> None:

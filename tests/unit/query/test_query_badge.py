@@ -90,8 +90,8 @@ def test_where_gradients_repeat_random_others_fill_up() -> None:
     probs, features = (values[which] for values in outputs(4, 3))
     queries = [select(predicted(state, probs, features), 9, seed) for seed in range(5)]
     for query in queries:
-        drawn = which[np.searchsorted(state.candidates, query.indices)]
-        assert sorted(drawn[:4].tolist()) == [0, 1, 2, 3]
+        kinds = which[np.searchsorted(state.candidates, query.indices)]
+        assert sorted(kinds[:4].tolist()) == [0, 1, 2, 3]
         assert len(set(query.indices.tolist())) == 9
         assert query.reasons is not None
         assert [r.startswith("a random one") for r in query.reasons] == [False] * 4 + [True] * 5

@@ -46,10 +46,10 @@ def full(a: FloatArray, b: FloatArray) -> FloatArray:
 )
 def test_draws_are_in_proportion(params: BatchParams, weights: list[float]) -> None:
     state, values = make_state(4, labeled=0), np.array([0.5, 0.25, 0.25, 0])
-    drawn = np.array([picks_of(params, state, values, 2, seed) for seed in range(1500)])
+    batches = np.array([picks_of(params, state, values, 2, seed) for seed in range(1500)])
     p = np.asarray(weights) / np.sum(weights)
-    np.testing.assert_allclose(np.bincount(drawn[:, 0], minlength=4) / 1500, p, atol=0.04)
-    after_first = np.bincount(drawn[drawn[:, 0] == 0, 1], minlength=4)
+    np.testing.assert_allclose(np.bincount(batches[:, 0], minlength=4) / 1500, p, atol=0.04)
+    after_first = np.bincount(batches[batches[:, 0] == 0, 1], minlength=4)
     if params["name"] != "softrank":  # the second of equals has no rank of its own
         np.testing.assert_allclose(after_first[1:] / after_first.sum(), p[1:] / p[1:].sum(), atol=0.07)
 
@@ -75,8 +75,8 @@ def test_kmeanspp(labeled: int, seed: int) -> None:
     vectors = state.vectors(state.candidates, "cosine").astype(np.float64)
     expected = [int(values.argmax())]
     while len(expected) < 10:
-        known = np.concatenate([vectors[expected], state.vectors(state.labels.labeled, "cosine")])
-        mass = values * full(vectors, known).min(axis=1) ** 2
+        centres = np.concatenate([vectors[expected], state.vectors(state.labels.labeled, "cosine")])
+        mass = values * full(vectors, centres).min(axis=1) ** 2
         mass[expected] = 0
         expected.append(int(rng.choice(len(mass), p=mass / mass.sum())))
     assert picks_of({"name": "kmeanspp"}, state, values, 10, seed).tolist() == expected
@@ -131,8 +131,8 @@ def test_dpp_raises_the_determinant_most(gamma: float, sigma: float) -> None:
     kernel = np.exp(-((full(vectors, vectors) / sigma) ** 2)) * np.outer(values**gamma, values**gamma)
     expected = list[int]()
     for _ in range(5):
-        left = [i for i in shortlist if i not in expected]
-        expected.append(max(left, key=lambda i: float(np.linalg.det(kernel[np.ix_([*expected, i], [*expected, i])]))))
+        others = [i for i in shortlist if i not in expected]
+        expected.append(max(others, key=lambda i: float(np.linalg.det(kernel[np.ix_([*expected, i], [*expected, i])]))))
     params: BatchParams = {"name": "dpp", "shortlist": 4, "gamma": gamma, "sigma": sigma}
     assert picks_of(params, state, values, 5).tolist() == expected
 
@@ -226,12 +226,12 @@ def test_cluster_margin_goes_round_from_the_smallest_cluster(size: int) -> None:
 
 def test_two_stages_rank_the_best_anew() -> None:
     state, values = make_state(80), values_of(make_state(80))
-    kept = np.argsort(-values)[:15]
+    shortlist = np.argsort(-values)[:15]
     margins = scores.margin(state.probs())
     picks = picks_of({"name": "two_stage", "keep": 3}, state, values, 5)
-    assert picks.tolist() == sorted(kept, key=lambda i: -margins[i])[:5]
+    assert picks.tolist() == sorted(shortlist, key=lambda i: -margins[i])[:5]
     both: BatchParams = {"name": "two_stage", "keep": 3, "score": {"consistency": 1}, "batch": {"name": "kmeans"}}
-    assert set(picks_of(both, state, values, 5).tolist()) <= set(kept.tolist())
+    assert set(picks_of(both, state, values, 5).tolist()) <= set(shortlist.tolist())
     assert build_batch(both).needs == {"consistency", "embeddings"}
 
 
@@ -252,10 +252,10 @@ def test_a_second_stage_costs_no_second_pass() -> None:
 
 def test_outliers_are_left_out() -> None:
     state, values = make_state(60), values_of(make_state(60))
-    known = state.record("confidence", state.candidates) * state.record("variability", state.candidates)
-    kept = np.argsort(known)[27:]  # half of 54
+    familiarity = state.record("confidence", state.candidates) * state.record("variability", state.candidates)
+    shortlist = np.argsort(familiarity)[27:]  # half of 54
     picks = picks_of({"name": "without_outliers", "share": 0.5}, state, values, 6)
-    assert picks.tolist() == sorted(kept, key=lambda i: -values[i])[:6]
+    assert picks.tolist() == sorted(shortlist, key=lambda i: -values[i])[:6]
     everything = picks_of({"name": "without_outliers", "share": 0.9}, state, values, 50)
     assert len(everything) == 50
 

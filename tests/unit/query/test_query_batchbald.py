@@ -28,17 +28,17 @@ def information(probs_MSC: FloatArray, batch: list[int]) -> float:
     """Joint mutual information in nats, configuration by configuration."""
     joint = 0.0
     for labels in itertools.product(range(probs_MSC.shape[2]), repeat=len(batch)):
-        each = np.prod([probs_MSC[i, :, y] for i, y in zip(batch, labels, strict=True)], axis=0)
-        joint += float(scipy.special.entr(each.mean()))
+        joint_probs = np.prod([probs_MSC[i, :, y] for i, y in zip(batch, labels, strict=True)], axis=0)
+        joint += float(scipy.special.entr(joint_probs.mean()))
     return joint - float(sum(scipy.special.entr(probs_MSC[i]).sum(axis=1).mean() for i in batch))
 
 
 def slow(probs_MSC: FloatArray, budget: int) -> tuple[list[int], list[float]]:
     picks, gains, before = list[int](), list[float](), 0.0
     for _ in range(budget):
-        left = [i for i in range(len(probs_MSC)) if i not in picks]
-        values = [information(probs_MSC, [*picks, i]) for i in left]
-        picks.append(left[int(np.argmax(values))])
+        others = [i for i in range(len(probs_MSC)) if i not in picks]
+        values = [information(probs_MSC, [*picks, i]) for i in others]
+        picks.append(others[int(np.argmax(values))])
         gains.append(max(values) - before)
         before = max(values)
     return picks, gains
@@ -115,25 +115,25 @@ def test_groups_leave_few_gains_to_compute(monkeypatch: pytest.MonkeyPatch) -> N
 def test_draws_come_near_the_enumeration() -> None:
     probs = passes(40, 6, 3, spread=1.5)
     exact = batch_bald(probs, 5, np.random.default_rng(0))
-    drawn = [batch_bald(probs, 5, np.random.default_rng(seed), configurations=60) for seed in range(5)]
-    for picks, gains in drawn:
+    draws = [batch_bald(probs, 5, np.random.default_rng(seed), configurations=60) for seed in range(5)]
+    for picks, gains in draws:
         assert picks[:4].tolist() == exact[0][:4].tolist()  # 27 configurations hold three of them
         np.testing.assert_allclose(gains[:4], exact[1][:4], atol=1e-12)
         assert information(probs, picks.tolist()) > 0.98 * exact[1].sum()
-    assert any(picks.tolist() != drawn[0][0].tolist() or (gains != drawn[0][1]).any() for picks, gains in drawn)
+    assert any(picks.tolist() != draws[0][0].tolist() or (gains != draws[0][1]).any() for picks, gains in draws)
     fine = batch_bald(probs, 6, np.random.default_rng(0), configurations=700)
     np.testing.assert_allclose(fine[1], batch_bald(probs, 6, np.random.default_rng(0))[1], atol=0.01)
 
 
 def test_a_drawn_class_is_another_in_each_configuration() -> None:
     probs = passes(50, 8, 5)
-    known = scipy.special.entr(probs).sum(axis=2).mean(axis=1)
+    entropies = scipy.special.entr(probs).sum(axis=2).mean(axis=1)
     for seed in range(3):
         picks, gains = batch_bald(probs, 8, np.random.default_rng(seed), configurations=1000)
         products = np.ones((1, 8))
         for i in picks:
             products = (products[:, None] * probs[i].T).reshape(-1, 8)
-        exact = float(scipy.special.entr(products.mean(axis=1)).sum() - known[picks].sum())
+        exact = float(scipy.special.entr(products.mean(axis=1)).sum() - entropies[picks].sum())
         assert abs(gains.sum() / exact - 1) < 0.015
 
 

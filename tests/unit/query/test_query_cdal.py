@@ -50,11 +50,13 @@ def test_picks_are_the_farthest_from_all_labeled_and_picked(labeled: int) -> Non
         return rows[indices]
 
     query = ContextualDiversity().select(replace(state, scorer=scorer), 9, np.random.default_rng(0))
-    taken = state.labels.labeled.tolist()
+    reference = state.labels.labeled.tolist()
     for pick in query.indices.tolist():
-        reach = {i: min((slow_distance(rows[i], rows[j]) for j in taken), default=0) for i in state.candidates.tolist()}
-        assert reach[pick] == pytest.approx(max(reach.values())) and pick not in taken
-        taken.append(pick)
+        reach = {
+            i: min((slow_distance(rows[i], rows[j]) for j in reference), default=0) for i in state.candidates.tolist()
+        }
+        assert reach[pick] == pytest.approx(max(reach.values())) and pick not in reference
+        reference.append(pick)
     assert query.reasons is not None and query.reasons[0].startswith("contexts" if labeled else "a random start")
 
 

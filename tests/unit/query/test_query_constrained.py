@@ -51,8 +51,8 @@ def test_class_balance_comes_near_the_best_batch(seed: int, solver: str, loss: f
     short = shortage(state, 4, 3)
     every = [list(batch) for batch in itertools.combinations(range(14), 4)]
     best = max(objective(values, probs, short, batch, 0.6) for batch in every)
-    made = build_batch({"name": "class_balanced", "solver": solver}).make(predicted(state, probs), values, 4, rng)
-    picks = made.picks.tolist()
+    batch = build_batch({"name": "class_balanced", "solver": solver}).make(predicted(state, probs), values, 4, rng)
+    picks = batch.picks.tolist()
     assert objective(values, probs, short, picks, 0.6) > best - loss
     assert picks == sorted(picks, key=lambda i: -values[i])
     middle = np.median([objective(values, probs, short, batch, 0.6) for batch in every])
@@ -75,10 +75,10 @@ def test_the_program_takes_what_it_can_as_a_whole() -> None:
     ).fun
     found = {}
     for solver in ("program", "greedy"):
-        made = build_batch({"name": "class_balanced", "solver": solver}).make(
+        batch = build_batch({"name": "class_balanced", "solver": solver}).make(
             predicted(state, probs), values, budget, rng
         )
-        found[solver] = objective(values, probs, short, made.picks.tolist(), 0.6)
+        found[solver] = objective(values, probs, short, batch.picks.tolist(), 0.6)
     assert bound is not None
     assert -bound >= found["program"] > -bound - 0.5
     assert found["program"] >= found["greedy"] - 0.3 > -bound - 2
@@ -93,8 +93,8 @@ def test_rare_classes_are_reached_in_a_long_tailed_pool() -> None:
     values[40:45] = 0.45
     rng = np.random.default_rng(0)
     for solver in ("program", "greedy"):
-        made = build_batch({"name": "class_balanced", "solver": solver, "strength": 1.0})
-        assert set(range(40, 45)) <= set(made.make(predicted(state, probs), values, 10, rng).picks.tolist())
+        batch = build_batch({"name": "class_balanced", "solver": solver, "strength": 1.0})
+        assert set(range(40, 45)) <= set(batch.make(predicted(state, probs), values, 10, rng).picks.tolist())
     assert not set(range(40, 45)) & set(build_batch({"name": "topk"}).make(state, values, 10, rng).picks.tolist())
 
 
@@ -132,9 +132,9 @@ def test_the_batch_says_what_it_costs_and_refuses_free_answers() -> None:
     state = make_state()
     values = np.random.default_rng(0).random(len(state.candidates))
     maker = build_batch({"name": "knapsack", "spend": 0.8})
-    made = maker.make(state, values, 5, np.random.default_rng(0))
+    batch = maker.make(state, values, 5, np.random.default_rng(0))
     cost = state.extra("cost", state.candidates)
-    assert made.note == f"cost {cost[made.picks].sum():.3g} of {0.8 * 5 * cost.mean():.3g} together"
+    assert batch.note == f"cost {cost[batch.picks].sum():.3g} of {0.8 * 5 * cost.mean():.3g} together"
     costs = np.asarray(state.extras["cost"]).copy()
     costs[state.candidates[3]] = 0
     with pytest.raises(InputError, match=f"cost of sample {state.candidates[3]}: expected a number above 0"):

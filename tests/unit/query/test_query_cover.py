@@ -58,8 +58,8 @@ def test_covers(strategy: QueryStrategy, worth: Callable[[FloatArray], FloatArra
     state = make_state(60, labeled=labeled, seed=seed)
     query = strategy.select(state, 12, np.random.default_rng(seed))
     assert query.reasons is not None
-    found = sum(not r.startswith("a random") for r in query.reasons)
-    assert query.indices[:found].tolist() == slow_cover(state, found, np.random.default_rng(seed), worth)
+    count = sum(not r.startswith("a random") for r in query.reasons)
+    assert query.indices[:count].tolist() == slow_cover(state, count, np.random.default_rng(seed), worth)
 
 
 def test_probcover_fills_up_at_random_once_all_is_covered() -> None:
@@ -89,9 +89,12 @@ def test_the_radius_is_the_largest_at_which_enough_balls_are_pure(purity: float,
 def test_probcover_counts_the_classes_that_are_known() -> None:
     state = make_state(60, labeled=20, classes=4)
     assert len(np.unique(state.labels.class_targets())) == 4
-    told, found = (p.select(state, 9, np.random.default_rng(0)) for p in (ProbCover(classes=4), ProbCover()))
-    assert told == replace(found, indices=told.indices) and told.indices.tolist() == found.indices.tolist()
-    assert told.reasons != ProbCover(classes=2).select(state, 9, np.random.default_rng(0)).reasons
+    by_setting, by_labels = (p.select(state, 9, np.random.default_rng(0)) for p in (ProbCover(classes=4), ProbCover()))
+    assert (
+        by_setting == replace(by_labels, indices=by_setting.indices)
+        and by_setting.indices.tolist() == by_labels.indices.tolist()
+    )
+    assert by_setting.reasons != ProbCover(classes=2).select(state, 9, np.random.default_rng(0)).reasons
 
 
 @pytest.mark.parametrize("strategy", [ProbCover(rows=25), FacilityLocation(rows=25), MaxHerding(rows=25)])
@@ -106,12 +109,12 @@ def test_kmedoids_leaves_the_pool_nearer_than_chance() -> None:
     pool = np.union1d(state.candidates, state.labels.labeled)
 
     def cost(picks: IntArray) -> float:
-        known = np.concatenate([picks, state.labels.labeled])
-        return float(distances(unit(state, pool), unit(state, known)).min(axis=1).sum())
+        medoids = np.concatenate([picks, state.labels.labeled])
+        return float(distances(unit(state, pool), unit(state, medoids)).min(axis=1).sum())
 
-    chosen = [cost(KMedoids().select(state, 8, np.random.default_rng(s)).indices) for s in range(10)]
-    drawn = [cost(np.random.default_rng(s).permutation(state.candidates)[:8]) for s in range(200)]
-    assert max(chosen) < np.quantile(drawn, 0.05)
+    costs = [cost(KMedoids().select(state, 8, np.random.default_rng(s)).indices) for s in range(10)]
+    random_costs = [cost(np.random.default_rng(s).permutation(state.candidates)[:8]) for s in range(200)]
+    assert max(costs) < np.quantile(random_costs, 0.05)
 
 
 @pytest.mark.parametrize(

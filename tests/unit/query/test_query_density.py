@@ -58,9 +58,9 @@ def test_density_peaks(labeled: int, seed: int) -> None:
 def slow_mmd(state: QueryState, sigma: float, picks: list[int]) -> float:
     """Squared discrepancy between labels with picks, and pool: all terms."""
     _, vectors = pool_of(state)
-    known = np.concatenate([state.labels.labeled, picks]).astype(np.int64)
-    chosen = state.vectors(known, "cosine").astype(np.float64)
-    means = [np.exp(-((full(a, b) / sigma) ** 2)).mean() for a, b in ((chosen, chosen), (chosen, vectors))]
+    indices = np.concatenate([state.labels.labeled, picks]).astype(np.int64)
+    batch = state.vectors(indices, "cosine").astype(np.float64)
+    means = [np.exp(-((full(a, b) / sigma) ** 2)).mean() for a, b in ((batch, batch), (batch, vectors))]
     return float(means[0] - 2 * means[1])
 
 
@@ -81,14 +81,14 @@ def slow_usl(state: QueryState, strategy: USL, budget: int, seed: int) -> set[in
     density = [1 / (np.sort(row)[1 : strategy.neighbours + 1].mean() + 1e-5) for row in distance]
     held = set(clusters.cluster[clusters.labeled].tolist())
     sizes = np.bincount(clusters.cluster)
-    asked = sorted(set(clusters.cluster.tolist()) - held, key=lambda c: -sizes[c])[:budget]
-    crowding, known = np.zeros(len(density)), np.flatnonzero(clusters.labeled).tolist()
+    order = sorted(set(clusters.cluster.tolist()) - held, key=lambda c: -sizes[c])[:budget]
+    crowding, labeled = np.zeros(len(density)), np.flatnonzero(clusters.labeled).tolist()
     for _ in range(strategy.iterations):
         score = [d - strategy.weight * r for d, r in zip(density, crowding, strict=True)]
-        members = [np.flatnonzero(clusters.cluster == c).tolist() for c in asked]
+        members = [np.flatnonzero(clusters.cluster == c).tolist() for c in order]
         best = [max(rows, key=score.__getitem__) for rows in members]
         for i in range(len(density)):
-            others = [j for j in [*best, *known] if clusters.cluster[j] != clusters.cluster[i]]
+            others = [j for j in [*best, *labeled] if clusters.cluster[j] != clusters.cluster[i]]
             new = sum(float(distance[i, j]) ** (-2 * strategy.alpha) for j in others)
             crowding[i] = strategy.momentum * crowding[i] + (1 - strategy.momentum) * new
     return {int(clusters.samples[i]) for i in best}

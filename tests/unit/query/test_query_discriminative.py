@@ -14,18 +14,18 @@ from hybrid_al.query.strategies.egl import expected_gradient_length
 from hybrid_al.query.synthetic import make_state
 
 
-def slow_unlike(taken: FloatArray, pool: FloatArray, strength: float) -> FloatArray:
+def slow_log_odds(reference: FloatArray, pool: FloatArray, strength: float) -> FloatArray:
     """Log odds of the pool's rows by a minimum of the balanced loss, found by a general optimiser."""
-    rows = np.concatenate([taken, pool]).astype(np.float64)
-    sign = np.repeat([-1.0, 1.0], [len(taken), len(pool)])
-    weight = len(rows) / 2 / np.repeat([len(taken), len(pool)], [len(taken), len(pool)])
+    rows = np.concatenate([reference, pool]).astype(np.float64)
+    sign = np.repeat([-1.0, 1.0], [len(reference), len(pool)])
+    weight = len(rows) / 2 / np.repeat([len(reference), len(pool)], [len(reference), len(pool)])
 
     def loss(x: FloatArray) -> float:
         odds = rows @ x[:-1] + x[-1]
         return float((weight * np.logaddexp(0, -sign * odds)).sum() + x[:-1] @ x[:-1] / 2 / strength)
 
-    found = scipy.optimize.minimize(loss, np.zeros(rows.shape[1] + 1), method="BFGS", options={"gtol": 1e-4})
-    odds: FloatArray = pool @ found.x[:-1] + found.x[-1]
+    fit = scipy.optimize.minimize(loss, np.zeros(rows.shape[1] + 1), method="BFGS", options={"gtol": 1e-4})
+    odds: FloatArray = pool @ fit.x[:-1] + fit.x[-1]
     return odds
 
 
@@ -38,9 +38,9 @@ def test_discriminative(queries: int, seed: int) -> None:
     scale = vectors.std(axis=0)
     labeled, picks = state.vectors(state.labels.labeled, "cosine") / scale, list[int]()
     for size in {1: [7], 3: [3, 2, 2]}[queries]:
-        left = [i for i in range(len(vectors)) if i not in picks]
-        odds = slow_unlike(np.concatenate([labeled, vectors[picks] / scale]), vectors[left] / scale, 1.0)
-        picks += [left[i] for i in np.argsort(-odds)[:size]]
+        others = [i for i in range(len(vectors)) if i not in picks]
+        odds = slow_log_odds(np.concatenate([labeled, vectors[picks] / scale]), vectors[others] / scale, 1.0)
+        picks += [others[i] for i in np.argsort(-odds)[:size]]
     assert query.indices.tolist() == state.candidates[picks].tolist()
 
 

@@ -23,10 +23,10 @@ ALPHA = np.array([[1.0, 1, 1], [5, 2, 0.5], [30, 30, 30], [200, 1, 1], [0.2, 0.1
 def test_data_and_information_are_those_of_many_members(classes: int) -> None:
     rng = np.random.default_rng(0)
     for alpha in ALPHA[:, :classes]:
-        drawn = rng.dirichlet(alpha, size=200_000)[None]  # a committee whose members are draws
-        mean_entropy = entropy(drawn[0][:, None]).mean()
+        draws = rng.dirichlet(alpha, size=200_000)[None]  # a committee whose members are draws
+        mean_entropy = entropy(draws[0][:, None]).mean()
         assert dirichlet_data(alpha[None])[0] == pytest.approx(mean_entropy, abs=0.005)
-        assert dirichlet_information(alpha[None])[0] == pytest.approx(bald(drawn)[0], abs=0.005)
+        assert dirichlet_information(alpha[None])[0] == pytest.approx(bald(draws)[0], abs=0.005)
 
 
 def test_vacuity_is_the_lack_of_evidence() -> None:
@@ -101,8 +101,8 @@ def test_duc_keeps_by_distribution_and_picks_by_data() -> None:
     state = make_state()
     logits = np.random.default_rng(4).normal(size=(45, 3), scale=2)
     alpha = np.exp(logits[state.candidates] + 0.5)
-    kept = np.argsort(-dirichlet_information(alpha))[:8]
-    best = kept[np.argsort(-dirichlet_data(alpha)[kept])[:4]]
+    shortlist = np.argsort(-dirichlet_information(alpha))[:8]
+    best = shortlist[np.argsort(-dirichlet_data(alpha)[shortlist])[:4]]
     query = DUC(keep=2).select(with_logits(state, logits), 4, np.random.default_rng(0))
     assert query.indices.tolist() == state.candidates[best].tolist()
 

@@ -79,8 +79,8 @@ def test_pt4al_starts_at_random_in_the_hardest_batch() -> None:
     state = make_state(43, labeled=0, round=0)
     batch = batches_of(state, 4)
     hardest = {i for i, b in batch.items() if b == 0}
-    drawn = [set(PT4ALStart(batches=4).select(state, 5, rng(s)).indices.tolist()) for s in range(30)]
-    assert all(picks < hardest for picks in drawn) and set.union(*drawn) == hardest
+    draws = [set(PT4ALStart(batches=4).select(state, 5, rng(s)).indices.tolist()) for s in range(30)]
+    assert all(picks < hardest for picks in draws) and set.union(*draws) == hardest
     beyond = PT4ALStart(batches=4).select(state, 15, rng()).indices.tolist()
     assert hardest < set(beyond) and all(batch[i] <= 1 for i in beyond)
 

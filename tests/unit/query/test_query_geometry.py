@@ -35,7 +35,7 @@ def brute_clusters(state: QueryState, budget: int, rng: np.random.Generator, sco
     samples, vectors = pool_of(state, "cosine")
     k = len(state.labels.labeled) + budget
     centroids, cluster = k_means(state.vectors(samples, "cosine"), k, rng)
-    taken = Counter(int(c) for c, s in zip(cluster, samples, strict=True) if s in state.labels.labeled)
+    counts = Counter(int(c) for c, s in zip(cluster, samples, strict=True) if s in state.labels.labeled)
     size = Counter(cluster.tolist())
     value: dict[int, float] = {}
     for c in size:
@@ -48,10 +48,10 @@ def brute_clusters(state: QueryState, budget: int, rng: np.random.Generator, sco
             value |= {i: -float(np.linalg.norm(vectors[i] - centroids[c])) for i in members}
     picks: list[int] = []
     for _ in range(budget):
-        left = [i for i in value if i not in picks]
-        clusters = sorted({int(cluster[i]) for i in left}, key=lambda c: (size[c] < min_size, taken[c], -size[c], c))
-        best = max((i for i in left if cluster[i] == clusters[0]), key=lambda i: value[i])
-        taken[clusters[0]] += 1
+        others = [i for i in value if i not in picks]
+        clusters = sorted({int(cluster[i]) for i in others}, key=lambda c: (size[c] < min_size, counts[c], -size[c], c))
+        best = max((i for i in others if cluster[i] == clusters[0]), key=lambda i: value[i])
+        counts[clusters[0]] += 1
         picks.append(best)
     return [int(samples[i]) for i in picks]
 

@@ -164,8 +164,10 @@ def test_vat_ranks_by_the_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
     base = make_state()
     features, weight, bias = linear(3, 4, len(base.groups))
     features = features.astype(np.float32).astype(np.float64)
-    own = features[base.candidates]
-    expected = adversarial_divergence(own, weight, bias, 0.3 * float(np.linalg.norm(own, axis=1).mean()))
+    candidate_features = features[base.candidates]
+    expected = adversarial_divergence(
+        candidate_features, weight, bias, 0.3 * float(np.linalg.norm(candidate_features, axis=1).mean())
+    )
     monkeypatch.setattr("hybrid_al.query.strategies.vat.CELLS", 45)
     query = VirtualAdversarial(radius=0.3).select(modelled(base, features, weight, bias), 5, np.random.default_rng(0))
     assert query.scores is not None

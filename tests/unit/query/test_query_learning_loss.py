@@ -21,24 +21,24 @@ from hybrid_al.query.strategies.learning_loss import ranking_loss
 from hybrid_al.query.synthetic import make_state
 
 
-def slow(said: list[float], losses: list[float], margin: float) -> float:
+def slow(outputs: list[float], losses: list[float], margin: float) -> float:
     total, pairs = 0.0, 0
-    for i in range(len(said)):
+    for i in range(len(outputs)):
         for j in range(i):
             if losses[i] != losses[j]:
                 sign = 1 if losses[i] > losses[j] else -1
-                total += max(0.0, margin - sign * (said[i] - said[j]))
+                total += max(0.0, margin - sign * (outputs[i] - outputs[j]))
                 pairs += 1
     return total / max(pairs, 1)
 
 
 def test_the_ranking_loss_is_that_of_all_pairs() -> None:
     rng = np.random.default_rng(0)
-    said, losses = rng.normal(size=9), rng.integers(4, size=9).astype(float)
+    outputs, losses = rng.normal(size=9), rng.integers(4, size=9).astype(float)
     for margin in (0.3, 1.0):
-        value = ranking_loss(torch.from_numpy(said), torch.from_numpy(losses), margin).item()
-        assert value == pytest.approx(slow(said.tolist(), losses.tolist(), margin))
-    assert ranking_loss(torch.from_numpy(said), torch.zeros(9), 1.0).item() == 0
+        value = ranking_loss(torch.from_numpy(outputs), torch.from_numpy(losses), margin).item()
+        assert value == pytest.approx(slow(outputs.tolist(), losses.tolist(), margin))
+    assert ranking_loss(torch.from_numpy(outputs), torch.zeros(9), 1.0).item() == 0
     assert ranking_loss(torch.tensor([0.0, 2, 5]), torch.tensor([1.0, 2, 3]), 1.0).item() == 0  # in order, and apart
 
 
@@ -50,8 +50,8 @@ def noisy(labeled: int, n: int = 100) -> QueryState:
     vectors[:, 0] += np.where(side, 2, -2)
     target = np.where(vectors[:, 1] > 0.7, rng.integers(2, size=n), side)
     state = make_state(n, labeled=labeled, held_out=0)
-    given = (Annotation(i, "class", int(target[i]), "t", 0) for i in state.labels.labeled.tolist())
-    return replace(state, embeddings=Embeddings(vectors, "e", "m"), labels=LabelStore(n, tuple(given)))
+    annotations = (Annotation(i, "class", int(target[i]), "t", 0) for i in state.labels.labeled.tolist())
+    return replace(state, embeddings=Embeddings(vectors, "e", "m"), labels=LabelStore(n, tuple(annotations)))
 
 
 def slow_head(rows: FloatArray, targets: IntArray, classes: int, strength: float) -> tuple[FloatArray, FloatArray]:
@@ -63,8 +63,8 @@ def slow_head(rows: FloatArray, targets: IntArray, classes: int, strength: float
         return float(-log_probs[np.arange(len(rows)), targets].sum() + np.square(weight).sum() / (2 * strength))
 
     start = np.zeros(classes * (rows.shape[1] + 1))
-    found = scipy.optimize.minimize(loss, start, method="BFGS", options={"gtol": 1e-5})
-    return found.x[:-classes].reshape(classes, -1), found.x[-classes:]
+    fit = scipy.optimize.minimize(loss, start, method="BFGS", options={"gtol": 1e-5})
+    return fit.x[:-classes].reshape(classes, -1), fit.x[-classes:]
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -320,12 +320,12 @@ def test_fusions(fusion: scores.Fusion) -> None:
     query = Hybrid(fusion=fusion, batch={"name": "topk"}).select(make_state(), 3, np.random.default_rng(0))
     state = make_state()
     assert state.consistency is not None
-    own = {
+    terms = {
         "entropy": scores.entropy(state.probs()),
         "consistency": state.consistency.uncertainty()[state.candidates].astype(np.float64),
     }
     assert query.scores is not None
-    np.testing.assert_allclose(query.scores.values, scores.fuse(own, {"entropy": 1.0, "consistency": 1.0}, fusion))
+    np.testing.assert_allclose(query.scores.values, scores.fuse(terms, {"entropy": 1.0, "consistency": 1.0}, fusion))
     with pytest.raises(InputError, match="did you mean 'product'"):
         Hybrid(fusion="produkt")  # type: ignore[arg-type]
 
@@ -340,14 +340,14 @@ def test_what_was_predicted_serves_parts_of_the_candidates() -> None:
         return inner(indices, samples, views)
 
     once = with_cache(replace(state, predictor=counted))
-    whole, some = once.probs(), np.array([20, 3, 11])
-    part = replace(once, candidates=state.candidates[some])
-    np.testing.assert_array_equal(part.probs(), whole[some])
+    whole, subset = once.probs(), np.array([20, 3, 11])
+    part = replace(once, candidates=state.candidates[subset])
+    np.testing.assert_array_equal(part.probs(), whole[subset])
     features = [b.features for b in once.predictions()]
     assert all(f is not None for f in features)
     (batch,) = part.predictions()
     assert batch.features is not None and batch.head is not None
-    np.testing.assert_array_equal(batch.features, np.concatenate([f for f in features if f is not None])[some])
+    np.testing.assert_array_equal(batch.features, np.concatenate([f for f in features if f is not None])[subset])
     assert len(calls) == 1
     replace(once, candidates=state.labels.labeled).probs()
     assert calls[1].tolist() == state.labels.labeled.tolist()
@@ -356,11 +356,11 @@ def test_what_was_predicted_serves_parts_of_the_candidates() -> None:
 def test_coverage_is_the_share_of_the_pool_near_a_label() -> None:
     state = make_state(50, labeled=6)
     pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "l2").astype(np.float64)
-    known = state.vectors(state.labels.labeled, "l2").astype(np.float64)
+    labeled = state.vectors(state.labels.labeled, "l2").astype(np.float64)
     for share in (0.05, 0.3, 0.9):
         pairs = [float(np.linalg.norm(a - b)) for i, a in enumerate(pool) for b in pool[:i]]
         radius = np.quantile(pairs, share)
-        near = [min(np.linalg.norm(a - b) for b in known) <= radius for a in pool]
+        near = [min(np.linalg.norm(a - b) for b in labeled) <= radius for a in pool]
         assert coverage(state, share, "l2", np.random.default_rng(0)) == pytest.approx(np.mean(near))
     assert coverage(make_state(labeled=0), 0.5, "l2", np.random.default_rng(0)) == 0
     assert coverage(make_state(constant=True), 0.5, "l2", np.random.default_rng(0)) == 1
@@ -379,10 +379,10 @@ def test_the_schedule_goes_from_density_to_uncertainty() -> None:
     half = make_state(60, labeled=8)
     weight = coverage(half, 0.1, "cosine", np.random.default_rng(0))
     assert 0 < weight < 1
-    found = Schedule(batch=plain, share=0.1).select(half, 4, np.random.default_rng(0)).scores
+    fused = Schedule(batch=plain, share=0.1).select(half, 4, np.random.default_rng(0)).scores
     values = [hybrid.select(half, 4, np.random.default_rng(0)).scores for hybrid in (early, late)]
-    assert found is not None and values[0] is not None and values[1] is not None
-    np.testing.assert_allclose(found.values, (1 - weight) * values[0].values + weight * values[1].values)
+    assert fused is not None and values[0] is not None and values[1] is not None
+    np.testing.assert_allclose(fused.values, (1 - weight) * values[0].values + weight * values[1].values)
     for wrong in ({"share": 0}, {"early": {"densty": 1}}, {"batch": {"name": "no"}}):
         with pytest.raises(InputError):
             component(STRATEGIES, "query", "schedule", wrong)

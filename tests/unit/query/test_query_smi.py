@@ -36,9 +36,12 @@ def information(measure: str, batch: FloatArray, query: FloatArray, pool: FloatA
         return float(np.minimum(kernel(batch, pool).max(axis=0), eta * kernel(query, pool).max(axis=0)).sum())
     if measure == "gcmi":
         return float(2 * eta * kernel(batch, query).sum())
-    alone, given = kernel(batch, batch) + 0.01 * np.eye(len(batch)), kernel(query, query) + 0.01 * np.eye(len(query))
+    alone, exemplars = (
+        kernel(batch, batch) + 0.01 * np.eye(len(batch)),
+        kernel(query, query) + 0.01 * np.eye(len(query)),
+    )
     across = kernel(batch, query)
-    less = alone - eta**2 * across @ np.linalg.inv(given) @ across.T
+    less = alone - eta**2 * across @ np.linalg.inv(exemplars) @ across.T
     return float(np.linalg.slogdet(alone)[1] - np.linalg.slogdet(less)[1])
 
 
@@ -54,15 +57,15 @@ def test_each_pick_adds_most(measure: Measure, eta: float) -> None:
     state = make_state(50, labeled=9)
     query = state.vectors(np.asarray(rare(state)), "cosine")
     pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "cosine")
-    found = SubmodularMutualInformation(measure, eta=eta).select(state, 7, np.random.default_rng(0))
+    result = SubmodularMutualInformation(measure, eta=eta).select(state, 7, np.random.default_rng(0))
     batch, before = list[int](), 0.0
-    assert found.reasons is not None
-    for pick, reason in zip(found.indices.tolist(), found.reasons, strict=True):
-        left = [i for i in state.candidates.tolist() if i not in batch]
+    assert result.reasons is not None
+    for pick, reason in zip(result.indices.tolist(), result.reasons, strict=True):
+        others = [i for i in state.candidates.tolist() if i not in batch]
         values = [
-            information(measure, state.vectors(np.asarray([*batch, i]), "cosine"), query, pool, eta) for i in left
+            information(measure, state.vectors(np.asarray([*batch, i]), "cosine"), query, pool, eta) for i in others
         ]
-        assert values[left.index(pick)] == pytest.approx(max(values), abs=1e-4)
+        assert values[others.index(pick)] == pytest.approx(max(values), abs=1e-4)
         assert float(reason.split()[1]) == pytest.approx(max(values) - before, rel=0.01, abs=1e-3)
         batch.append(pick)
         before = max(values)
