@@ -97,14 +97,14 @@ class Experiment:
     def __post_init__(self) -> None:
         """Refuse budgets that the pool surely cannot meet."""
         regions = self.task.regions
-        units, budget = len(regions.at(0).units), self.task.spending.sure(regions.fixed)
+        units, budget = len(regions.at(0).indices), self.task.spending.sure(regions.fixed)
         if budget > units:
             raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """Whether no round follows the committed ones."""
         regions = self.task.regions
-        if rounds and regions.fixed and rounds[-1].labeled >= len(regions.at(0).units):
+        if rounds and regions.fixed and rounds[-1].labeled >= len(regions.at(0).indices):
             return True
         return self.task.spending.over(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
 

@@ -29,7 +29,7 @@ def query_state(
     Errors: a need that recipe, stage 0 or learner cannot meet.
     """
     labels = regions.labels(disk.labels(len(experiment.manifest)))
-    candidates = np.setdiff1d(regions.units, labels.answered)
+    candidates = np.setdiff1d(regions.indices, labels.answered)
     predictor, consistency, extras = None, None, _extras(experiment, r, needs)
     if r > 0:
         previous = disk.round_path(r - 1)
@@ -50,7 +50,7 @@ def query_state(
         predictor=predictor,
         scorer=None if predictor is None or scoring is None else scoring(experiment.learner, predictor, regions),
         consistency=consistency,
-        recorded=regions.recorded,
+        from_record=regions.from_record,
         extras={name: np.repeat(values, regions.parts, axis=0) for name, values in extras.items()},
     )
 

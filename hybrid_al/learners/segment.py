@@ -215,7 +215,7 @@ class SegmentLearner:
             rows, place = np.unique(regions.samples(indices), return_inverse=True)
             part = regions.places(indices)
             if (earlier := part < 0).any():  # boxes of an earlier round, for comparison
-                earlier_regions, units = regions.older(indices[earlier])
+                earlier_regions, units = regions.in_previous_round(indices[earlier])
                 return _merge(
                     earlier,
                     self.score(name, units, samples, views, regions=earlier_regions),

@@ -88,7 +88,7 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
     Where `parts` of images are asked about they are drawn one by one: no outline goes on in the next part.
     """
     pixels, length, clicked = masks.pixels[:classes], 0, 0.0
-    asked = None if parts is None else parts.asked(labels)
+    asked = None if parts is None else parts.query_masks(labels)
     for i, known in zip(masks.samples.tolist(), masks.maps, strict=True):
         answer = labels.current[i]
         clicked += 0 if answer.kind == "mask" else answer.cost

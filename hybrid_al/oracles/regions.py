@@ -47,7 +47,7 @@ class RegionWorklist:
         run = self.people.run
         regions, labels = self.parts.at(round), run.labels(len(self.sizes))
         asked = regions.by_sample(query)
-        where = {i: regions.covered(i, parts) for i, parts in asked.items()}
+        where = {i: regions.mask(i, parts) for i, parts in asked.items()}
         for i, pixels in where.items():
             file = run.round_path(round) / ASKED / file_name(i)
             if not file.is_file():
@@ -57,7 +57,7 @@ class RegionWorklist:
         except AwaitingLabels as error:
             folder = run.round_path(round) / ASKED
             raise AwaitingLabels(f"{error}; only what is white in its image in {folder} is read of a mask") from None
-        before = self.parts.asked(labels)
+        before = self.parts.query_masks(labels)
         return tuple(
             self._known(a, where[a.index], asked[a.index], labels)
             if a.index in asked

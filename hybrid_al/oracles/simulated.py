@@ -143,7 +143,7 @@ class SimulatedRegions:
         return {}
 
     def _answer(self, regions: Regions, index: int, parts: tuple[int, ...], round: int) -> Annotation:
-        asked = regions.covered(index, parts)
+        asked = regions.mask(index, parts)
         shown = np.full(asked.shape, IGNORE, dtype=np.uint8)
         if self.known[index]:
             earlier = [file for r in range(round) if (file := answer_file(self.run, r, index)).is_file()]

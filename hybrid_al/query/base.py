@@ -53,7 +53,7 @@ class QueryState:
     groups      (N,) group code of each manifest row
     scorer      where pixels have classes, or samples several labels: a sample then has scores, but no class
                 probabilities of its own
-    recorded    where the rows of the consistency record are not those of the manifest: (a value of each row of the
+    from_record  where the rows of the consistency record are not those of the state: (a value of each row of the
                 record, candidates) -> values of the candidates (M,)
     extras      arrays (N,) or (N, K) by name, from stage 0, the learner or the recipe (see `EXTRAS`)
     """
@@ -66,7 +66,7 @@ class QueryState:
     predictor: Predictor | None = None
     scorer: Scorer | None = None
     consistency: Consistency | None = None
-    recorded: Callable[[FloatArray, IntArray], FloatArray] | None = None
+    from_record: Callable[[FloatArray, IntArray], FloatArray] | None = None
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def predictions(self, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:

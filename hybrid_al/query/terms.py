@@ -51,7 +51,7 @@ def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArra
     if state.consistency is None:
         raise InputError(f"round {state.round}", "the consistency record of the last training", "none")
     values = state.consistency.uncertainty(parts)
-    return values[state.candidates] if state.recorded is None else state.recorded(values, state.candidates)
+    return values[state.candidates] if state.from_record is None else state.from_record(values, state.candidates)
 
 
 def _density(state: QueryState) -> FloatArray:

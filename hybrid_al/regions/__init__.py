@@ -1,1 +1,1 @@
-"""Regions: the parts of images that a query may ask about."""
+"""Regions: the parts of images that a query asks about."""

@@ -1,4 +1,4 @@
-"""Parts of images as what a query asks about: units, which number the parts of all samples through the manifest."""
+"""Regions: the parts of images that a query asks about, with one number for each through the whole manifest."""
 
 from __future__ import annotations
 
@@ -12,94 +12,94 @@ from ..core.labels import LabelStore
 from ..core.types import BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 
 REGIONS, SAMPLES = "regions", "samples"  # what is asked about, in words
-MOST_PARTS = 254  # a part's number is a byte of a label map, as a class is
+MOST_PARTS = 254  # the number of a part is a byte of a label map, like a class
 
 Predict = Callable[[IntArray], Iterator[PredictionBatch]]
-"""What the model of the last round says of samples, in batches; it is loaded when it is called."""
+"""Samples -> predictions of the last round's model, in batches; the model is loaded at the call."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What a round may ask about: unit = sample * parts + part.
+    """The regions that a round may ask about. The index of a region is sample * parts + part.
 
-    maps   samples of the pool (B,) -> the part of each of their pixels (B, S, S), counted from the first that may be
-           asked about; `IGNORE` in padding and where there is none
-    sizes  (N, P) pixels of each of these parts; 0 where there is no such part
-    first  number of the first; before it come those of earlier rounds
-    before where there are such: what the round before may ask about
-    recorded  where training cannot record these parts: a value of each part that it does record, and units -> the
-              values of the units
+    maps         samples of the pool (B,) -> the part of each of their pixels (B, S, S), counted from `first`; `IGNORE`
+                 in padding and where there is no part
+    sizes        (N, P) pixels of each part from `first` on; 0 where there is no such part
+    first        number of the first part that may be asked about; parts of earlier rounds have the numbers below
+    previous     the regions of the round before, where parts of earlier rounds have numbers of their own
+    from_record  where training cannot record these regions: (a value of each region of the record, indices of these
+                 regions) -> their values
     """
 
     maps: Callable[[IntArray], LabelMap]
     sizes: IntArray
     first: int = 0
-    before: Callable[[], Regions] | None = None
-    recorded: Callable[[FloatArray, IntArray], FloatArray] | None = None
+    previous: Callable[[], Regions] | None = None
+    from_record: Callable[[FloatArray, IntArray], FloatArray] | None = None
 
     fixed: ClassVar[bool] = True
     name: ClassVar[str] = REGIONS
 
     @property
     def parts(self) -> int:
-        """The most that a sample has by now."""
+        """Parts that a sample has at most, with those of earlier rounds."""
         return self.first + self.count
 
     @property
     def count(self) -> int:
-        """The most that may be asked about, of a sample."""
+        """Parts of a sample that may be asked about, at most."""
         return int(self.sizes.shape[1])
 
     @property
-    def units(self) -> IntArray:
-        """All units that may be asked about, ascending."""
+    def indices(self) -> IntArray:
+        """All regions that may be asked about, ascending."""
         return np.flatnonzero(self.pixels)
 
     @property
     def pixels(self) -> IntArray:
-        """Pixels of each unit (N * parts,)."""
+        """Pixels of each region (N * parts,)."""
         return np.pad(self.sizes, ((0, 0), (self.first, 0))).ravel()
 
-    def samples(self, units: IntArray) -> IntArray:
-        """The sample of each unit."""
-        return units // self.parts
+    def samples(self, indices: IntArray) -> IntArray:
+        """The sample of each region."""
+        return indices // self.parts
 
-    def places(self, units: IntArray) -> IntArray:
-        """The number that each unit's part has in the map of its sample; below 0 for a part of an earlier round."""
-        return units % self.parts - self.first
+    def places(self, indices: IntArray) -> IntArray:
+        """The number of each region in the map of its sample; below 0 for a region of an earlier round."""
+        return indices % self.parts - self.first
 
-    def older(self, units: IntArray) -> tuple[Regions, IntArray]:
-        """What the round before may ask about, and the numbers that units of earlier rounds have there."""
-        assert self.before is not None
-        before = self.before()
-        return before, self.samples(units) * before.parts + units % self.parts
+    def in_previous_round(self, indices: IntArray) -> tuple[Regions, IntArray]:
+        """The regions of the round before, and the indices there of regions of earlier rounds."""
+        assert self.previous is not None
+        previous = self.previous()
+        return previous, self.samples(indices) * previous.parts + indices % self.parts
 
-    def by_sample(self, units: IntArray) -> dict[int, tuple[int, ...]]:
-        """Sample -> its parts among some units, in the order of the units."""
-        found: dict[int, tuple[int, ...]] = {}
-        for unit in units.tolist():
-            sample, part = divmod(unit, self.parts)
-            found[sample] = (*found.get(sample, ()), part)
-        return found
+    def by_sample(self, indices: IntArray) -> dict[int, tuple[int, ...]]:
+        """Sample -> its parts among these regions, in their order."""
+        parts: dict[int, tuple[int, ...]] = {}
+        for index in indices.tolist():
+            sample, part = divmod(index, self.parts)
+            parts[sample] = (*parts.get(sample, ()), part)
+        return parts
 
-    def covered(self, sample: int, parts: Iterable[int]) -> BoolArray:
-        """Which pixels (S, S) of a sample lie in some parts that may be asked about."""
+    def mask(self, sample: int, parts: Iterable[int]) -> BoolArray:
+        """Mask (S, S) of the pixels of a sample that lie in these parts, which may be asked about."""
         return np.isin(self.maps(np.asarray([sample]))[0], np.asarray(list(parts)) - self.first)
 
     def labels(self, labels: LabelStore) -> LabelStore:
-        """Annotations of units, from those of samples, which name the parts that they are about."""
-        given = [
+        """Annotations of regions, from those of samples, each of which names its parts."""
+        annotations = [
             replace(a, index=a.index * self.parts + part, region=None, supersedes=None, cost=1.0)
             for a in labels.annotations
             for part in a.region or ()
         ]
-        return LabelStore(labels.n * self.parts, tuple(given))
+        return LabelStore(labels.n * self.parts, tuple(annotations))
 
-    # -- the same parts in every round: what `Parts` asks ------------------------------------------------------------
+    # -- the protocol `Parts`, for the same parts in every round -----------------------------------------------------
 
     @property
-    def recordable(self) -> Regions:
-        """See `Parts.recordable`."""
+    def record_regions(self) -> Regions:
+        """See `Parts.record_regions`."""
         return self
 
     def at(self, round: int) -> Regions:
@@ -111,34 +111,34 @@ class Regions:
 
     def open(self, labels: LabelStore) -> IntArray:
         """See `Parts.open`."""
-        return np.unique(self.samples(np.setdiff1d(self.units, self.labels(labels).labeled)))
+        return np.unique(self.samples(np.setdiff1d(self.indices, self.labels(labels).labeled)))
 
-    def asked(self, labels: LabelStore) -> Callable[[int], list[BoolArray]]:
-        """See `Parts.asked`."""
+    def query_masks(self, labels: LabelStore) -> Callable[[int], list[BoolArray]]:
+        """See `Parts.query_masks`."""
         parts = self.by_sample(self.labels(labels).answered)
 
         def of(sample: int) -> list[BoolArray]:
-            where = self.maps(np.asarray([sample]))[0]
-            return [where == part for part in parts.get(sample, ())]
+            part_map = self.maps(np.asarray([sample]))[0]
+            return [part_map == part for part in parts.get(sample, ())]
 
         return of
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole samples as what a query asks about: the unit of a sample is its position.
+    """Whole samples in the place of regions: the index of a sample is its position.
 
-    units   (P,) samples of the pool
-    pixels  (N,) of what an answer about a sample says, where that is the same for all answers
+    indices  (P,) samples of the pool
+    pixels   (N,) that an answer about a sample labels, where all answers label the same
     """
 
-    units: IntArray
+    indices: IntArray
     pixels: IntArray | None = None
 
     fixed: ClassVar[bool] = True
     name: ClassVar[str] = SAMPLES
     parts: ClassVar[int] = 1
-    recorded: ClassVar[None] = None
+    from_record: ClassVar[None] = None
 
     def at(self, round: int) -> Whole:
         """See `Parts.at`."""
@@ -147,9 +147,9 @@ class Whole:
     def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:
         """See `Parts.draw`: there is nothing to draw."""
 
-    def samples(self, units: IntArray) -> IntArray:
+    def samples(self, indices: IntArray) -> IntArray:
         """See `Regions.samples`."""
-        return units
+        return indices
 
     def labels(self, labels: LabelStore) -> LabelStore:
         """See `Regions.labels`."""
@@ -157,38 +157,38 @@ class Whole:
 
 
 class Parts(Protocol):
-    """How images are asked about in parts: the same in every round (`Regions`), or such as follow the model.
+    """The parts of images, round by round: the same in every round (`Regions`), or boxes of the model (`ModelBoxes`).
 
-    A part keeps its number, which annotations name (`Annotation.region`); the number of a unit is that of its round.
+    A part keeps its number, which annotations name (`Annotation.region`); the index of a region differs by round.
     """
 
     @property
     def fixed(self) -> bool:
-        """Whether all rounds ask about the same parts."""
+        """Whether all rounds have the same parts."""
         ...
 
     @property
     def name(self) -> str:
-        """What is asked about, in words."""
+        """Name of what is asked about."""
         ...
 
     @property
-    def recordable(self) -> Regions:
-        """Parts that are known before a training, which so can record how consistent it is on them."""
+    def record_regions(self) -> Regions:
+        """Regions that exist before a training, so that it can record its consistency on them."""
         ...
 
     def draw(self, round: int, labels: LabelStore, predict: Predict) -> None:
-        """Commit to disk what a round may ask about, where that is not there yet; `labels` are those before it."""
+        """Write the parts of a round to disk, where they are not there yet; `labels` are those before the round."""
         ...
 
     def at(self, round: int) -> Regions:
-        """What a round may ask about."""
+        """The regions that a round may ask about."""
         ...
 
     def open(self, labels: LabelStore) -> IntArray:
-        """Samples of the pool that have a pixel without a label, ascending."""
+        """Samples of the pool with pixels that have no label, ascending."""
         ...
 
-    def asked(self, labels: LabelStore) -> Callable[[int], list[BoolArray]]:
-        """Sample -> the pixels (S, S) of each of its parts that was asked about."""
+    def query_masks(self, labels: LabelStore) -> Callable[[int], list[BoolArray]]:
+        """Sample -> masks (S, S) of its parts that were asked about."""
         ...

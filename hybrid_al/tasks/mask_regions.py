@@ -16,9 +16,9 @@ from ..data.pixels import fitted
 from ..data.stores.masks import MaskStore
 from ..errors import InputError
 from ..regions.base import MOST_PARTS, Parts, Regions
-from ..regions.fixed import UNITS, Superpixels, Unit, Windows
-from ..regions.proposals import BOXES, BoxUnit, Peaks, Ripu
-from ..regions.proposed import Following
+from ..regions.fixed import PARTITIONS, Partition, Superpixels, Windows
+from ..regions.model_boxes import ModelBoxes
+from ..regions.proposals import BOXES, BoxProposer, Peaks, Ripu
 from .base import Materials
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 IMAGE = "image"  # the region that is the whole image
 
 
-def region_of(spec: Spec) -> Unit | BoxUnit:
+def region_of(spec: Spec) -> Partition | BoxProposer:
     """The regions of images: fixed ones, or boxes that the model proposes."""
-    regions: dict[str, type[Unit | BoxUnit]] = {**UNITS, **BOXES}
+    regions: dict[str, type[Partition | BoxProposer]] = {**PARTITIONS, **BOXES}
     return component(regions, "task.region", *named(spec))
 
 
@@ -40,10 +40,10 @@ def check(spec: Spec, reduction: Spec, size: int) -> None:
         raise InputError("task.reduction", "mean, where regions of images are asked about", reducer)
     if isinstance(region, Superpixels):
         check_skimage("task.region")
-    side = region.side if isinstance(region, Windows) else region.largest if isinstance(region, BoxUnit) else 1
+    side = region.side if isinstance(region, Windows) else region.largest if isinstance(region, BoxProposer) else 1
     if side > size:
         raise InputError("task.region.side", f"at most the {size} pixels of an image", str(side))
-    if isinstance(region, BoxUnit) and (windows := (-(-size // side)) ** 2) > MOST_PARTS:
+    if isinstance(region, BoxProposer) and (windows := (-(-size // side)) ** 2) > MOST_PARTS:
         raise InputError("task.region.side", f"at most {MOST_PARTS} windows of it in an image", str(windows))
 
 
@@ -60,7 +60,7 @@ def in_words(spec: Spec, size: int) -> str:
         return f"superpixels, about {region.count} an image"
     if isinstance(region, Windows):
         return f"windows of {region.side} x {region.side} px, {(-(-size // region.side)) ** 2} an image"
-    if not isinstance(region, BoxUnit):
+    if not isinstance(region, BoxProposer):
         return name
     grid = f"the cold start about the {(-(-size // region.largest)) ** 2} windows of a grid of {region.largest} px"
     words = name
@@ -77,13 +77,13 @@ def parts_of(spec: Spec, materials: Materials, sizes: IntArray) -> Parts | None:
     region, store = region_of(spec), materials.store
     if named(spec)[0] == IMAGE:
         return None
-    if isinstance(region, BoxUnit):
+    if isinstance(region, BoxProposer):
         frames = _frames(sizes, store.size)
-        return Following(region, materials.pool, frames, store.size, materials.run, materials.device)
+        return ModelBoxes(region, materials.pool, frames, store.size, materials.run, materials.device)
     return _cut(region, materials.dataset.manifest, sizes, store, materials.cache)
 
 
-def _cut(region: Unit, manifest: Manifest, sizes: IntArray, store: ImageStore, cache: Path) -> Regions:
+def _cut(region: Partition, manifest: Manifest, sizes: IntArray, store: ImageStore, cache: Path) -> Regions:
     pool = manifest.indices("pool")
 
     def read(i: int) -> LabelMap:

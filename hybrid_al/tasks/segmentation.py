@@ -245,7 +245,7 @@ class Segmentation:
         from ..learners.segment import SegmentLearner
 
         parts = None if isinstance(task.regions, Whole) else task.regions
-        recordable = None if parts is None else parts.recordable
+        recordable = None if parts is None else parts.record_regions
         sizes, dataset = masks_of(materials.dataset).sizes, materials.dataset
         reads_record = any("consistency" in strategy.needs for key, _, strategy in setting.strategies if key == "query")
         return SegmentLearner(

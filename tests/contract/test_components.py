@@ -19,7 +19,7 @@ from hybrid_al.learners.finetune import Finetune
 from hybrid_al.learners.frozen import Frozen
 from hybrid_al.query.batches import BATCHES
 from hybrid_al.query.strategies import STRATEGIES
-from hybrid_al.regions.fixed import UNITS
+from hybrid_al.regions.fixed import PARTITIONS
 from hybrid_al.regions.proposals import BOXES
 from hybrid_al.scores.pixels import REDUCTIONS
 from hybrid_al.semi import OBJECTIVES
@@ -32,7 +32,7 @@ REGISTRIES: dict[str, Mapping[str, type[Any]]] = {
     "query": STRATEGIES,
     "query.batch": BATCHES,
     "task.reduction": REDUCTIONS,
-    "task.region": {**UNITS, **BOXES},
+    "task.region": {**PARTITIONS, **BOXES},
     "pretrain": METHODS,
     "train": {**OBJECTIVES, "schedule": Schedule},
     "train (segmentation)": DENSE_OBJECTIVES,

@@ -62,7 +62,7 @@ def open_all(path: Path, plain: dict[str, Any]) -> tuple[Project, OpenTask, Orac
 def picks_for(project: Project, task: OpenTask) -> IntArray:
     """A committed query of the first round."""
     regions = task.regions.at(0)
-    picks = regions.units[[1, 4, 6, 2]]
+    picks = regions.indices[[1, 4, 6, 2]]
     project.run.commit_query(0, Query(picks), project.dataset.manifest, regions.parts)
     return picks
 

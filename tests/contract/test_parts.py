@@ -8,8 +8,8 @@ import torch
 
 from hybrid_al.core.registry import component
 from hybrid_al.regions.base import MOST_PARTS
-from hybrid_al.regions.fixed import UNITS
-from hybrid_al.regions.proposals import BOXES, BoxUnit
+from hybrid_al.regions.fixed import PARTITIONS
+from hybrid_al.regions.proposals import BOXES, BoxProposer
 from hybrid_al.testing import unchanged_random_state
 from tests.helpers.outside import HERE
 
@@ -18,12 +18,12 @@ FRAMES = np.asarray([[0, 0, SIDE, SIDE], [4, 0, 20, SIDE], [0, 7, SIDE, 13], [5,
 boxes = pytest.mark.parametrize("name", [*BOXES, f"{HERE}:Corner"])
 
 
-@pytest.mark.parametrize("name", [*UNITS, f"{HERE}:Halves"])
+@pytest.mark.parametrize("name", [*PARTITIONS, f"{HERE}:Halves"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("frame", FRAMES[:3].tolist(), ids=str)
 @pytest.mark.parametrize("flat", [False, True])
 def test_each_pixel_of_a_picture_is_in_one_part(name: str, channels: int, frame: list[int], flat: bool) -> None:
-    unit = component(UNITS, "task.region", name, {})
+    unit = component(PARTITIONS, "task.region", name, {})
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, channels)).astype(np.uint8)
     pixels = np.full_like(pixels, 7) if flat else pixels
     visible = np.zeros((SIDE, SIDE), dtype=np.bool_)
@@ -48,7 +48,7 @@ def predictions(kind: str) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["random", "equal", "sure"])
 def test_boxes_lie_in_the_picture_and_overlap_nothing(name: str, kind: str) -> None:
     unit = component(BOXES, "task.region", name, {})
-    assert isinstance(unit, BoxUnit) and unit.most >= 1 and unit.largest >= 1
+    assert isinstance(unit, BoxProposer) and unit.most >= 1 and unit.largest >= 1
     labeled = torch.zeros(len(FRAMES), SIDE, SIDE, dtype=torch.bool)
     labeled[0, 3:9, 3:9] = labeled[1, 10] = True
     with unchanged_random_state():

@@ -64,7 +64,7 @@ def test_what_it_opens_fits_the_data(task: str, tmp_path: Path) -> None:
         )
     instance.rehearse(setting, dataset, *training(project.recipe), steps=1)
     open_task, _ = instance.open(setting, project.materials())
-    assert open_task.regions.at(0).samples(open_task.regions.at(0).units[:1]) in dataset.manifest.indices("pool")
+    assert open_task.regions.at(0).samples(open_task.regions.at(0).indices[:1]) in dataset.manifest.indices("pool")
 
 
 @pytest.mark.slow

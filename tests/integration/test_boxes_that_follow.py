@@ -24,7 +24,7 @@ from hybrid_al.experiment import Experiment
 from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.holdout import MaskHoldout
 from hybrid_al.regions.base import Whole
-from hybrid_al.regions.proposed import Following
+from hybrid_al.regions.model_boxes import ModelBoxes
 from hybrid_al.report.overview import write_reports
 from hybrid_al.scores import samples as scores
 from hybrid_al.semi.dense.base import labeled_loss
@@ -62,18 +62,18 @@ def test_boxes_are_asked_about_once_and_nothing_else_is_known(
 ) -> None:
     project = play(tmp_path / "run", task=task, cold_start=start, query=query, loop=LOOP)
     setup, run = experiment(project), project.run
-    assert isinstance(setup.task.regions, Following) and isinstance(setup.learner, SegmentLearner)
+    assert isinstance(setup.task.regions, ModelBoxes) and isinstance(setup.learner, SegmentLearner)
     assert isinstance(setup.task.holdout, MaskHoldout)
     assert [r.labeled for r in run.rounds()] == [6, 11, 15]
     labeled, cost = np.full((len(setup.manifest), 16, 16), IGNORE, dtype=np.uint8), 0
     for r, row in enumerate(run.rounds()):
         regions, units = setup.task.regions.at(r), run.picks(r, run.manifest())
-        assert units is not None and np.isin(units, regions.units).all()
+        assert units is not None and np.isin(units, regions.indices).all()
         with (run.round_path(r) / "query.csv").open(newline="") as file:
             for unit, line in zip(units.tolist(), csv.DictReader(file), strict=True):
                 sample, part = divmod(unit, regions.parts)
                 assert (setup.manifest.ids[sample], int(line["region"])) == (line["id"], part)
-                where = regions.covered(sample, (part,))
+                where = regions.mask(sample, (part,))
                 assert (labeled[sample][where] == IGNORE).all()  # what is known is never asked about again
                 labeled[sample][where] = setup.task.holdout.truth(np.asarray([sample]))[0][where]
                 cost += int(where.sum())
@@ -108,7 +108,7 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
     assert isinstance(setup.learner, SegmentLearner) and not isinstance(setup.task.regions, Whole)
     setup.learner.load(project.run.round_path(0) / "model.safetensors")
     regions = setup.task.regions.at(1)
-    units = np.random.default_rng(0).permutation(regions.units)[:9]
+    units = np.random.default_rng(0).permutation(regions.indices)[:9]
     labels = project.run.labels(len(setup.manifest)).as_of(0)
     windows = regions.labels(labels).labeled[:2]  # of the round before
     units = np.concatenate([units[:4], windows, units[4:]])
@@ -117,7 +117,7 @@ def test_a_box_is_scored_by_its_pixels(tmp_path: Path) -> None:
         sample, part = divmod(unit, regions.parts)
         (batch,) = setup.learner.predict(np.asarray([sample]))
         owner = regions if part >= regions.first else setup.task.regions.at(0)
-        inside = batch.probs[0, :, :, owner.covered(sample, (part,))].astype(np.float64)  # (pixels, S, C)
+        inside = batch.probs[0, :, :, owner.mask(sample, (part,))].astype(np.float64)  # (pixels, S, C)
         slow["entropy"].append(scores.entropy(inside).mean())
         slow["ripu"].append(float(scores.ripu(np.moveaxis(inside, 0, -1)[None])[0]))
     for name, expected in slow.items():
@@ -133,11 +133,11 @@ def test_a_hybrid_reads_the_record_of_what_a_box_lies_on(tmp_path: Path) -> None
     assert not isinstance(setup.task.regions, Whole)
     grid, regions, picks = setup.task.regions.at(0), setup.task.regions.at(1), run.picks(1, run.manifest())
     record = Consistency.load(run.round_path(0) / "consistency.npz")
-    assert len(record.seen) == len(setup.manifest) * 9 and (record.seen[grid.units] >= 2).all() and picks is not None
+    assert len(record.seen) == len(setup.manifest) * 9 and (record.seen[grid.indices] >= 2).all() and picks is not None
     unsteady, means = record.uncertainty(), {}
-    for unit in regions.units.tolist():
+    for unit in regions.indices.tolist():
         sample, part = divmod(unit, regions.parts)
-        windows = grid.maps(np.asarray([sample]))[0][regions.covered(sample, (part,))]
+        windows = grid.maps(np.asarray([sample]))[0][regions.mask(sample, (part,))]
         means[unit] = float(np.mean([unsteady[sample * 9 + w] for w in windows.tolist()]))
     order = sorted(means.values(), reverse=True)
     assert [means[u] for u in picks.tolist()] == pytest.approx(order[:5]) and order[0] > order[5]

@@ -335,7 +335,7 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
         folder = write_masks(tmp_path / f"masks-{r}", images_of(run, r), mask)
         assert inbox(RunDir(run)).take(folder, "ann") == (len(by_sample), 0)
         for i, parts in by_sample.items():
-            where = regions.covered(i, parts)
+            where = regions.mask(i, parts)
             assert (labeled[i][where] == IGNORE).all()
             labeled[i][where] = resize_mask(truth(i), 16)[where]
     project = play(run, plain)
@@ -370,7 +370,7 @@ def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any])
     project = play(run, plain)
     setup, labels = experiment(project), project.run.labels(N)
     assert isinstance(setup.learner, SegmentLearner) and not isinstance(setup.task.regions, Whole)
-    masks, parts = setup.learner.masks(labels), setup.task.regions.asked(labels)
+    masks, parts = setup.learner.masks(labels), setup.task.regions.query_masks(labels)
     for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         for part in parts(i):
             new_mask = resize_mask(1 - truth(i) if i in again else truth(i), 16)

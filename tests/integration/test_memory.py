@@ -83,7 +83,7 @@ from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.data.views.pixels import pixel_views
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.policies import VIEWS
-from hybrid_al.regions.proposed import Following
+from hybrid_al.regions.model_boxes import ModelBoxes
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
@@ -129,11 +129,11 @@ def over_pool(learner, rows):
     for unit in (Ripu(8, 4), Peaks((4, 12), 4)):
         run = RunDir(folder / f"{type(unit).__name__}-{len(rows)}")
         frames = np.tile([0, 0, 64, 64], (len(rows), 1))
-        boxes = Following(unit, rows, frames, 64, run, torch.device("cpu"))
+        boxes = ModelBoxes(unit, rows, frames, 64, run, torch.device("cpu"))
         boxes.draw(1, LabelStore(len(rows)), learner.predict)
         regions = boxes.at(1)
-        assert len(regions.units) > len(rows)
-        learner.score("ripu", regions.units, regions=regions)
+        assert len(regions.indices) > len(rows)
+        learner.score("ripu", regions.indices, regions=regions)
     learner._top_up(learner.networks.teacher, MapRecorder(len(rows), 2, Boundary(), Recording()), rows, 0)
 
 store = ImageStore.build(dataset, image_size=64, channels=None, cache=folder / "cache")

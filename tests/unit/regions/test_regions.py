@@ -1,4 +1,4 @@
-"""Parts of images: windows and superpixels, the units that number them, and answers that hold what was asked."""
+"""Parts of images: windows and superpixels, their numbers, and answers that hold what was asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybrid_al.data.answers import read_answer
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.simulated import SimulatedRegions
 from hybrid_al.regions.base import Regions
-from hybrid_al.regions.fixed import UNITS, Superpixels, Windows
+from hybrid_al.regions.fixed import PARTITIONS, Superpixels, Windows
 from hybrid_al.scores.pixels import Mean, by_part
 from hybrid_al.semi.dense.base import PixelEvidence
 from hybrid_al.semi.dense.record import MapRecorder
@@ -36,35 +36,35 @@ def picture(height: int = 20, width: int = 20, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("side", [1, 3, 4, 8])
 def test_windows_are_squares_that_cover_the_image(side: int) -> None:
-    found = Windows(side).parts(picture(8, 8), np.ones((8, 8), dtype=np.bool_))
+    parts = Windows(side).parts(picture(8, 8), np.ones((8, 8), dtype=np.bool_))
     across = -(-8 // side)
     for i in range(8):
         for j in range(8):
-            assert found[i, j] == (i // side) * across + j // side
-    assert set(found.ravel()) == set(range(across**2))
+            assert parts[i, j] == (i // side) * across + j // side
+    assert set(parts.ravel()) == set(range(across**2))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_superpixels_follow_what_is_seen_and_leave_padding_out(channels: int) -> None:
-    shown = np.zeros((20, 20), dtype=np.bool_)
-    shown[2:18] = True
+    valid = np.zeros((20, 20), dtype=np.bool_)
+    valid[2:18] = True
     pixels = picture(channels=channels)
-    found = Superpixels(count=6).parts(pixels, shown)
-    assert found.min() == 0 and 2 <= found[shown].max() + 1 <= 12
-    bright = {int(part) for part in found[4:12, 5:15].ravel()}
-    dark = {int(part) for part in found[shown & (pixels[..., 0] == 20)]}
+    parts = Superpixels(count=6).parts(pixels, valid)
+    assert parts.min() == 0 and 2 <= parts[valid].max() + 1 <= 12
+    bright = {int(part) for part in parts[4:12, 5:15].ravel()}
+    dark = {int(part) for part in parts[valid & (pixels[..., 0] == 20)]}
     assert not bright & dark  # no superpixel straddles the edge of the bright square
-    again = Superpixels(count=6).parts(pixels, shown)
-    np.testing.assert_array_equal(found, again)
+    again = Superpixels(count=6).parts(pixels, valid)
+    np.testing.assert_array_equal(parts, again)
     changed = pixels.copy()
-    changed[~shown] = 99
-    np.testing.assert_array_equal(Superpixels(count=6).parts(changed, shown), found)
+    changed[~valid] = 99
+    np.testing.assert_array_equal(Superpixels(count=6).parts(changed, valid), parts)
 
 
 @pytest.mark.parametrize("bad", [{"count": 0}, {"count": 255}, {"compactness": 0.0}, {"compactness": float("nan")}])
 def test_superpixels_refuse_what_cannot_be_made(bad: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"Superpixels.{next(iter(bad))}"):
-        UNITS["superpixels"](**bad)
+        PARTITIONS["superpixels"](**bad)
 
 
 def test_windows_of_nothing_are_refused() -> None:
@@ -73,7 +73,7 @@ def test_windows_of_nothing_are_refused() -> None:
 
 
 def test_units_number_the_parts_that_there_are() -> None:
-    assert REGIONS.units.tolist() == [0, 1, 2, 3, 4]
+    assert REGIONS.indices.tolist() == [0, 1, 2, 3, 4]
     assert REGIONS.samples(np.asarray([4, 2, 0])).tolist() == [1, 0, 0]
     assert REGIONS.by_sample(np.asarray([2, 4, 0])) == {0: (2, 0), 1: (1,)}
 
@@ -98,16 +98,16 @@ def oracle(run: Path, truth: LabelMap) -> SimulatedRegions:
 def test_an_answer_holds_exactly_the_pixels_that_were_asked_by_then(tmp_path: Path) -> None:
     truth: LabelMap = np.random.default_rng(0).integers(0, 3, (2, SIDE, SIDE)).astype(np.uint8)
     held = oracle(tmp_path, truth)
-    asked: dict[int, set[int]] = {0: set(), 1: set()}
-    for r, units in enumerate(([1, 4], [0, 3], [2])):
-        for a in held.annotate(np.asarray(units), r):
+    queried: dict[int, set[int]] = {0: set(), 1: set()}
+    for r, indices in enumerate(([1, 4], [0, 3], [2])):
+        for a in held.annotate(np.asarray(indices), r):
             assert a.kind == "mask" and a.cost == 1 and a.region is not None
-            asked[a.index] |= set(a.region)
-            known = read_answer(tmp_path / str(a.target))
+            queried[a.index] |= set(a.region)
+            label_map = read_answer(tmp_path / str(a.target))
             for i in range(SIDE):
                 for j in range(SIDE):
-                    expected = truth[a.index, i, j] if int(PARTS[a.index, i, j]) in asked[a.index] else IGNORE
-                    assert known[i, j] == expected
+                    expected = truth[a.index, i, j] if int(PARTS[a.index, i, j]) in queried[a.index] else IGNORE
+                    assert label_map[i, j] == expected
     again = held.annotate(np.asarray([0, 3]), 1)  # asked once more, as after a kill: what came later is not in it
     assert (read_answer(tmp_path / str(again[0].target))[3:, 2:] == IGNORE).all()
 
@@ -135,28 +135,28 @@ def test_the_record_of_parts_equals_the_slow_reference() -> None:
     recorder = MapRecorder(4, 2, Mean(), Recording(decay=1.0), parts=3)
     visits: dict[int, list[list[float]]] = {}
     for visit in range(2):
-        shown = PARTS.copy()
+        valid = PARTS.copy()
         if visit:
-            shown[0][shown[0] == 1] = IGNORE
+            valid[0][valid[0] == 1] = IGNORE
         weak, strong = (torch.randn(2, 2, SIDE, SIDE, generator=generator).mul(4).softmax(dim=1) for _ in range(2))
         rows = np.asarray([3, 1])
-        parts = torch.from_numpy(shown)
+        parts = torch.from_numpy(valid)
         recorder.add(PixelEvidence(rows, weak, strong, parts != IGNORE), parts)
         for b, row in enumerate(rows.tolist()):
             for part in range(3):
-                inside = np.argwhere(shown[b] == part)
+                inside = np.argwhere(valid[b] == part)
                 if len(inside):
                     w, s = (v[b].numpy()[:, inside[:, 0], inside[:, 1]].astype(np.float64) for v in (weak, strong))
                     m = (w + s) / 2
                     apart = sum((-q * np.log2(q)).sum(axis=0) * k for q, k in ((m, 1), (w, -0.5), (s, -0.5)))
-                    said = [(w.argmax(0) == s.argmax(0)), w.max(0), apart, w.max(0) >= THRESHOLD, w.argmax(0) == 1]
-                    visits.setdefault(row * 3 + part, []).append([float(np.mean(v)) for v in said])
+                    values = [(w.argmax(0) == s.argmax(0)), w.max(0), apart, w.max(0) >= THRESHOLD, w.argmax(0) == 1]
+                    visits.setdefault(row * 3 + part, []).append([float(np.mean(v)) for v in values])
     record = recorder.record()
     assert set(np.flatnonzero(record.seen)) == set(visits) and record.seen.shape == (12,)
-    for unit, seen in visits.items():
-        assert record.seen[unit] == len(seen) == (1 if unit == 10 else 2)
-        means = np.mean(seen, axis=0)
+    for region, rows_of in visits.items():
+        assert record.seen[region] == len(rows_of) == (1 if region == 10 else 2)
+        means = np.mean(rows_of, axis=0)
         for name, value in zip(("agreement", "confidence", "divergence", "above"), means[:4], strict=True):
-            assert getattr(record, name)[unit] == pytest.approx(value, abs=1e-5)
-        moved = abs(seen[1][4] - seen[0][4]) if len(seen) == 2 else 0
-        assert record.flips[unit] == pytest.approx(moved, abs=1e-5)
+            assert getattr(record, name)[region] == pytest.approx(value, abs=1e-5)
+        moved = abs(rows_of[1][4] - rows_of[0][4]) if len(rows_of) == 2 else 0
+        assert record.flips[region] == pytest.approx(moved, abs=1e-5)

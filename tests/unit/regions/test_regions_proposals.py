@@ -26,10 +26,10 @@ def predictions(seed: int = 0, samples: int = 1) -> torch.Tensor:
     return (fine + noise).softmax(dim=1).view(B, samples, C, H, W)
 
 
-def known_pixels() -> np.ndarray:
-    known = np.zeros((B, H, W), dtype=np.bool_)
-    known[0, 3:7, 2:6] = known[1, 5, 5] = True
-    return known
+def blocked_pixels() -> np.ndarray:
+    blocked = np.zeros((B, H, W), dtype=np.bool_)
+    blocked[0, 3:7, 2:6] = blocked[1, 5, 5] = True
+    return blocked
 
 
 def window(row: int, column: int, side: int, frame: np.ndarray) -> Box:
@@ -40,27 +40,27 @@ def window(row: int, column: int, side: int, frame: np.ndarray) -> Box:
 
 
 def slowly(
-    value: Callable[[int, int], float], frame: np.ndarray, known: np.ndarray, side: int, most: int, grow: Grow | None
+    value: Callable[[int, int], float], frame: np.ndarray, blocked: np.ndarray, side: int, most: int, grow: Grow | None
 ) -> list[Box]:
-    """The best window of all pixels that holds no known one, then all over again with its pixels known."""
-    found, known = list[Box](), known.copy()
+    """The best window without a blocked pixel, then again with the pixels of that window blocked."""
+    boxes, blocked = list[Box](), blocked.copy()
     for _ in range(most):
         best: tuple[float, Box] | None = None
         for row in range(int(frame[0]), int(frame[2])):
             for column in range(int(frame[1]), int(frame[3])):
                 top, left, bottom, right = box = window(row, column, side, frame)
-                if not known[top:bottom, left:right].any() and (best is None or value(row, column) > best[0]):
+                if not blocked[top:bottom, left:right].any() and (best is None or value(row, column) > best[0]):
                     best = value(row, column), box
         if best is None:
             break
-        top, left, bottom, right = box = best[1] if grow is None else grow(best[1], best[0], known)
-        assert not known[top:bottom, left:right].any()
-        known[top:bottom, left:right] = True
-        found.append(box)
-    return found
+        top, left, bottom, right = box = best[1] if grow is None else grow(best[1], best[0], blocked)
+        assert not blocked[top:bottom, left:right].any()
+        blocked[top:bottom, left:right] = True
+        boxes.append(box)
+    return boxes
 
 
-def grown_slowly(box: Box, free: np.ndarray, frame: np.ndarray, least: float, largest: int) -> Box:
+def grow_slowly(box: Box, free: np.ndarray, frame: np.ndarray, least: float, largest: int) -> Box:
     """One line more above, below, left and right in turn, until none is left that is uncertain enough."""
     edges, moved = list(box), True
     while moved:
@@ -87,16 +87,16 @@ def listed(boxes: torch.Tensor) -> list[Box]:
     return there
 
 
-def of(unit: Ripu | Peaks, probs: torch.Tensor, known: np.ndarray) -> torch.Tensor:
-    return unit.boxes(probs, torch.from_numpy(FRAMES), torch.from_numpy(known))
+def boxes_of(proposer: Ripu | Peaks, probs: torch.Tensor, blocked: np.ndarray) -> torch.Tensor:
+    return proposer.boxes(probs, torch.from_numpy(FRAMES), torch.from_numpy(blocked))
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 5, 13])
 @pytest.mark.parametrize("most", [3, 30])
 def test_windows_are_the_best_of_all_that_do_not_overlap(side: int, most: int) -> None:
-    probs, known = predictions(samples=2), known_pixels()
-    found = of(Ripu(side, most), probs, known)
-    assert found.shape == (B, most, 4)
+    probs, blocked = predictions(samples=2), blocked_pixels()
+    boxes = boxes_of(Ripu(side, most), probs, blocked)
+    assert boxes.shape == (B, most, 4)
     for b in range(B):
         pixels_SCHW = probs[b].double().numpy()
 
@@ -107,68 +107,72 @@ def test_windows_are_the_best_of_all_that_do_not_overlap(side: int, most: int) -
             uncertain = float(scores.entropy(np.moveaxis(inside[0], 2, 0)).mean())
             return score if score > 0 else uncertain - 2  # after all others, the most uncertain first
 
-        assert listed(found[b]) == slowly(value, FRAMES[b], known[b], side, most, None)
+        assert listed(boxes[b]) == slowly(value, FRAMES[b], blocked[b], side, most, None)
 
 
 @pytest.mark.parametrize("samples", [1, 2])
-@pytest.mark.parametrize("unit", [Peaks(4, 6), Peaks((2, 7), 8), Peaks((1, 5), 40, 0.8, 1), Peaks((3, 13), 5, 0.2, 4)])
-def test_boxes_grow_around_the_peaks(unit: Peaks, samples: int) -> None:
-    probs, known = predictions(1, samples), known_pixels()
-    found = of(unit, probs, known)
+@pytest.mark.parametrize(
+    "proposer", [Peaks(4, 6), Peaks((2, 7), 8), Peaks((1, 5), 40, 0.8, 1), Peaks((3, 13), 5, 0.2, 4)]
+)
+def test_boxes_grow_around_the_peaks(proposer: Peaks, samples: int) -> None:
+    probs, blocked = predictions(1, samples), blocked_pixels()
+    boxes = boxes_of(proposer, probs, blocked)
     for b in range(B):
         mean = probs[b].double().numpy().mean(axis=0)
         entropy = scores.entropy(np.moveaxis(mean, 0, 2).reshape(-1, 1, C)).reshape(H, W)
         smooth = np.full((H, W), np.nan)
         for row in range(int(FRAMES[b, 0]), int(FRAMES[b, 2])):
             for column in range(int(FRAMES[b, 1]), int(FRAMES[b, 3])):
-                top, left, bottom, right = window(row, column, unit.smooth, FRAMES[b])
+                top, left, bottom, right = window(row, column, proposer.smooth, FRAMES[b])
                 smooth[row, column] = entropy[top:bottom, left:right].mean()
 
-        def grow(box: Box, peak: float, taken: np.ndarray, smooth: np.ndarray = smooth, b: int = b) -> Box:
-            return grown_slowly(box, np.where(taken, -np.inf, smooth), FRAMES[b], unit.share * peak, unit.largest)
+        def grow(box: Box, peak: float, occupied: np.ndarray, smooth: np.ndarray = smooth, b: int = b) -> Box:
+            return grow_slowly(
+                box, np.where(occupied, -np.inf, smooth), FRAMES[b], proposer.share * peak, proposer.largest
+            )
 
         expected = slowly(
             lambda row, column, s=smooth: float(s[row, column]),  # type: ignore[misc]
             FRAMES[b],
-            known[b],
-            unit.smallest,
-            unit.most,
-            grow if unit.largest > unit.smallest else None,
+            blocked[b],
+            proposer.smallest,
+            proposer.most,
+            grow if proposer.largest > proposer.smallest else None,
         )
-        assert listed(found[b]) == expected
+        assert listed(boxes[b]) == expected
 
 
-@pytest.mark.parametrize("unit", [Ripu(3, 9), Peaks((2, 5), 9)])
-def test_where_all_is_known_there_is_no_box_and_where_nothing_is_known_there_are(unit: Ripu | Peaks) -> None:
-    known = np.zeros((B, H, W), dtype=np.bool_)
-    known[1] = True
-    found = of(unit, predictions(), known)
-    assert [len(listed(boxes)) for boxes in found][1] == 0 < min(len(listed(found[0])), len(listed(found[2])))
-    assert not found[1].any()
+@pytest.mark.parametrize("proposer", [Ripu(3, 9), Peaks((2, 5), 9)])
+def test_where_all_is_blocked_there_is_no_box_and_where_nothing_is_there_are(proposer: Ripu | Peaks) -> None:
+    blocked = np.zeros((B, H, W), dtype=np.bool_)
+    blocked[1] = True
+    boxes = boxes_of(proposer, predictions(), blocked)
+    assert [len(listed(rows)) for rows in boxes][1] == 0 < min(len(listed(boxes[0])), len(listed(boxes[2])))
+    assert not boxes[1].any()
 
 
 def test_where_one_class_is_predicted_the_most_uncertain_windows_are_taken() -> None:
     probs = torch.full((B, 1, 2, H, W), 0.01)
     probs[:, :, 0] = 0.99
     probs[:, :, :, 6, 7] = torch.tensor([0.6, 0.4]).view(1, 1, 2)
-    found = of(Ripu(3, 2), probs, np.zeros((B, H, W), dtype=np.bool_))
-    for top, left, bottom, right in found[:, 0].tolist():
+    boxes = boxes_of(Ripu(3, 2), probs, np.zeros((B, H, W), dtype=np.bool_))
+    for top, left, bottom, right in boxes[:, 0].tolist():
         assert top <= 6 < bottom and left <= 7 < right
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 9])
 def test_sums_over_windows_equal_the_slow_reference(side: int) -> None:
     values = torch.rand(2, 2, 6, 7, generator=torch.Generator().manual_seed(0))
-    found, frame = window_sums(values, side), np.asarray([0, 0, 6, 7])
+    sums, frame = window_sums(values, side), np.asarray([0, 0, 6, 7])
     for row in range(6):
         for column in range(7):
             top, left, bottom, right = window(row, column, side, frame)
             expected = values[:, :, top:bottom, left:right].sum(dim=(2, 3))
-            torch.testing.assert_close(found[:, :, row, column], expected)
+            torch.testing.assert_close(sums[:, :, row, column], expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "bad", "said"),
+    ("name", "bad", "expected"),
     [
         ("ripu", {"side": 0}, "side: expected a whole number of 1 or more, got 0"),
         ("ripu", {"most": 255}, "most: expected a whole number of 1 to 254, got 255"),
@@ -179,6 +183,6 @@ def test_sums_over_windows_equal_the_slow_reference(side: int) -> None:
         ("peaks", {"most": 0}, "most: expected a whole number of 1 to 254"),
     ],
 )
-def test_boxes_that_cannot_be_are_refused(name: str, bad: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=rf"{BOXES[name].__name__}\.{said}"):
+def test_boxes_that_cannot_be_are_refused(name: str, bad: dict[str, object], expected: str) -> None:
+    with pytest.raises(InputError, match=rf"{BOXES[name].__name__}\.{expected}"):
         BOXES[name](**bad)
