@@ -109,7 +109,7 @@ class Loop:
                 while not experiment.over(rounds := disk.rounds()):
                     self._learner.refit(disk.labels(n))
                     picks = loop.select(experiment, disk, len(rounds))
-                    if self._oracle.given(picks, len(rounds))[1]:
+                    if self._oracle.latest_answers(picks, len(rounds))[1]:
                         ids = tuple(experiment.manifest.ids[i] for i in picks.tolist())
                         yield OpenQuery(len(rounds), picks, ids, self._oracle)
                     loop.play(experiment, disk, tracker, len(rounds))

@@ -13,7 +13,7 @@ from ..core.embeddings import PLAIN, USED, Embeddings
 from ..core.rundir import RunDir
 from ..core.types import Annotation, FloatArray, Round
 from ..errors import InputError, UnknownName
-from ..oracles.base import BETWEEN
+from ..oracles.base import SEPARATOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +132,7 @@ class Run:
         if isinstance(a.target, int):
             label = self.classes[a.target]
         elif isinstance(a.target, tuple):
-            label = BETWEEN.join(self.classes[c] for c in a.target)
+            label = SEPARATOR.join(self.classes[c] for c in a.target)
         return {
             "index": a.index, "id": self.manifest.ids[a.index], "kind": a.kind, "label": label, "round": a.round,
             "annotator": a.annotator, "time": a.time, "cost": a.cost,

@@ -1,4 +1,4 @@
-"""Oracles by name: who answers queries, and how; adding one = one file, one line here."""
+"""Oracles by name; adding one = one file, one line here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import Answers, Oracle, OracleSettings
 
 @dataclass(frozen=True)
 class Simulated:
-    """The truth that came with the data answers at once; see `OracleSettings` for costs and answer."""
+    """Answers at once, from the labels that came with the data; see `OracleSettings` for costs and answer."""
 
     costs: str | None = None
     answer: str | None = None
@@ -24,7 +24,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Worklist:
-    """People answer, through files; see `OracleSettings` for costs and answer."""
+    """People who answer through files; see `OracleSettings` for costs and answer."""
 
     costs: str | None = None
     answer: str | None = None

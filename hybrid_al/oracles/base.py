@@ -1,4 +1,4 @@
-"""What an oracle is, how a recipe names one, and the words that stand for no class."""
+"""The protocols of oracles and their settings, and the words of an answer that name no class."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from typing import Protocol
 from ..core.rundir import RunDir
 from ..core.types import Annotation, IntArray
 
-SKIP, NONE, BETWEEN = "skip", "none", ";"
+SKIP, NONE, SEPARATOR = "skip", "none", ";"
 
 
 class Oracle(Protocol):
     """Answers queries."""
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-        """An annotation of every sample of the query; `AwaitingLabels` where a person has not answered yet."""
+        """An annotation of each sample of the query; AwaitingLabels where a person has not answered yet."""
         ...
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
-        """Share of right predictions in each predicted class, and overall under -1; empty for one that cannot know."""
+        """Share of right predictions by predicted class, and of all under -1; empty where the truth is not known."""
         ...
 
 
 class Answers(Protocol):
-    """What a task knows of its answers, for those who give them."""
+    """The oracles that a task offers to `OracleSettings.open`."""
 
     @property
     def run(self) -> RunDir:
-        """The run that asks."""
+        """The directory of the run."""
         ...
 
     def simulated(self) -> Oracle:
-        """One who answers at once from the truth that came with the data; InputError where none did."""
+        """Answers at once from the labels that came with the data; InputError where there are none."""
         ...
 
     def people(self) -> Oracle:
-        """People who answer through files of the run directory."""
+        """Answers of people, through files of the run directory."""
         ...
 
 
 class OracleSettings(Protocol):
-    """Who answers, as a recipe names it (`oracle: {name: ..., ...}`): a frozen dataclass."""
+    """The oracle of a recipe (`oracle: {name: ..., ...}`): a frozen dataclass."""
 
     @property
     def holds_truth(self) -> bool:
-        """Whether it knows the answers before anybody is asked."""
+        """Whether it has the answers before anybody is asked."""
         ...
 
     @property
     def costs(self) -> str | None:
-        """A CSV of id and cost: what an answer about each sample costs; None where all cost the same."""
+        """A CSV of id and cost of an answer about each sample; None where all cost the same."""
         ...
 
     @property
     def answer(self) -> str | None:
-        """What an answer looks like, where the task has several; None for its first."""
+        """The kind of answer, where the task has several; None for its first."""
         ...
 
     def open(self, answers: Answers) -> Oracle:
@@ -64,8 +64,8 @@ class OracleSettings(Protocol):
 
 
 class Inbox(Protocol):
-    """Takes answers of people in."""
+    """Takes in the answers of people."""
 
     def take(self, file: Path, annotator: str) -> tuple[int, int]:
-        """Take a file or folder in, whole or not at all; (answers taken, answers still missing)."""
+        """Take in a file or folder, whole or not at all; (number of its answers, answers still missing)."""
         ...

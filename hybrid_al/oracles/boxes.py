@@ -1,4 +1,4 @@
-"""Answers with boxes by people: the images of a query go out as PNG files, a CSV of boxes comes in."""
+"""Boxes by people: the images of a query go out as PNG files, a CSV of boxes comes in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..data.masks import blank
 from ..data.pixels import fitted
 from ..errors import InputError, UnknownName
 from .base import NONE, SKIP
-from .masks import IMAGES, Picture, given_images, open_images, refuse, size_given_out
+from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
 from .worklist import WorklistOracle, csv_rows
 
 EDGES = ("left", "top", "right", "bottom")
@@ -30,9 +30,9 @@ class BoxWorklist:
 
     A round writes its images as `MaskWorklist` does. Boxes come in as rows of a CSV: the name of the image, the class,
     and the edges in pixels of the image from its upper left corner, `right` and `bottom` up to its width and height. An
-    image without a structure is a row of class `none`, one that nobody can answer a row of class `skip`. What is known
-    of an image (the background around its boxes, and the boxes) is kept in the size of the network, beside each other
-    in the round's folder `answers`; a later answer about an image replaces all its boxes.
+    image without a structure has one row of class `none`, an image that nobody can answer one row of class `skip`.
+    The boxes and the background around them are stored in the size of the network, side by side in the round's folder
+    `answers`. A later answer about an image replaces all its boxes.
 
     size     of the network
     picture  see `MaskWorklist`
@@ -55,39 +55,39 @@ class BoxWorklist:
             f"{', '.join(self.lists.classes[1:])}, {NONE} in a row of its own for an image without any, {SKIP} to skip "
             f"it) and give it to: hybrid-al labels {self.run.path} FILE"
         )
-        given = given_images(self.lists, query, round, self.picture, "answers with boxes", how)
-        return tuple(map(self._priced, given))
+        answers = image_answers(self.lists, query, round, self.picture, "answers with boxes", how)
+        return tuple(map(self._with_cost, answers))
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
         return {}
 
     def take(self, file: Path, annotator: str) -> tuple[int, int]:
-        """Take a CSV of boxes in, whole or not at all; (images answered, images still missing).
+        """Take in a CSV of boxes, whole or not at all; (images answered, images still missing).
 
-        Errors: no open query, no CSV with the columns; and, a line for each row, a name that no image has, a class that
-        there is not, edges that are no numbers or no box of the image, boxes beside `none` or `skip`.
+        InputError: no open query; no CSV with the columns; and, with a line for each bad row, a name of no image, an
+        unknown class, edges that are no numbers or no box of the image, boxes beside `none` or `skip`.
         """
-        round, names = open_images(self.lists, "boxes")
-        found: dict[int, list[tuple[int, ...] | str]] = {}
+        round, names = answerable_images(self.lists, "boxes")
+        answers: dict[int, list[tuple[int, ...] | str]] = {}
         problems: list[str] = []
         for line, row in csv_rows(file, COLUMNS):
             try:
                 index = names.get(row["image"].removesuffix(".png"))
                 if index is None:
                     raise ValueError(f"no image of the open query or of an earlier one is named {row['image']!r}")
-                said = self._read(index, row)
-                before = found.setdefault(index, [])
-                if before and (isinstance(said, str) or isinstance(before[0], str)):
+                answer = self._read(index, row)
+                rows = answers.setdefault(index, [])
+                if rows and (isinstance(answer, str) or isinstance(rows[0], str)):
                     raise ValueError(f"{file_name(index)} has another row: {NONE} and {SKIP} stand alone")
-                before.append(said)
+                rows.append(answer)
             except ValueError as error:
                 problems.append(f"  line {line}: {error}")
         refuse(file, "a row for each box of the images that were given out", problems, "that are none")
-        if not found:
+        if not answers:
             raise InputError(file, "at least one row", "none")
-        said_of = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in found.items()}
-        return len(found), self.lists.store(round, said_of, annotator)
+        texts = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in answers.items()}
+        return len(answers), self.lists.store(round, texts, annotator)
 
     def _read(self, index: int, row: Mapping[str, str]) -> tuple[int, ...] | str:
         """(class, top, left, bottom, right) in the size of the network, `none` or `skip`; ValueError says why not."""
@@ -95,7 +95,7 @@ class BoxWorklist:
             return row["class"]
         if row["class"] not in self.lists.classes[1:]:
             raise ValueError(str(UnknownName("class", row["class"], (*self.lists.classes[1:], NONE, SKIP))))
-        height, width = size_given_out(self.run, index)
+        height, width = image_size(self.run, index)
         try:
             left, top, right, bottom = (float(row[edge]) for edge in EDGES)
         except ValueError:
@@ -110,21 +110,21 @@ class BoxWorklist:
         return (number, box.top + rows[0], box.left + columns[0], box.top + rows[1], box.left + columns[1])
 
     def _keep(self, round: int, index: int, answer: list[tuple[int, ...] | str]) -> str:
-        """Write what is known of an image; what the CSV of the round says of it."""
+        """Write the boxes of an image and the background around them; the text for the CSV of the round."""
         if answer == [SKIP]:
             return SKIP
         rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
-        shown = blank(np.asarray([size_given_out(self.run, index)]), self.size)[0]
-        return write_answer(self.run, round, index, background(shown, rows), boxes=rows)
+        valid = blank(np.asarray([image_size(self.run, index)]), self.size)[0]
+        return write_answer(self.run, round, index, background(valid, rows), boxes=rows)
 
-    def _priced(self, answer: Annotation) -> Annotation:
+    def _with_cost(self, answer: Annotation) -> Annotation:
         if answer.kind == "skip":
             return answer
         return replace(answer, cost=float(max(2 * len(read_boxes(self.run.path / str(answer.target))), 1)))
 
 
 def _pixels(begin: float, end: float, count: int) -> tuple[int, int]:
-    """The pixels whose middle lies between two edges, first and first beyond; the nearest where there is none."""
+    """The pixels whose middle lies between two edges, as (first, last + 1); the nearest one where there is none."""
     first, beyond = math.ceil(begin - 0.5), math.ceil(end - 0.5)
     if first >= beyond:
         first = min(int((begin + end) / 2), count - 1)

@@ -1,4 +1,4 @@
-"""What takes answers of people in: by name, as a run directory keeps it, so that no data need be read."""
+"""Inboxes for the answers of people, by name: a run directory stores the settings, so no data need be read."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from .worklist import WORDINGS, WorklistOracle, classes_of
 
 
 class InboxSettings(Protocol):
-    """What a run directory keeps of how its answers come in: a frozen dataclass."""
+    """Settings of an inbox, as a run directory stores them: a frozen dataclass."""
 
     def open(self, run: RunDir) -> Inbox:
-        """What takes the answers of a run in."""
+        """The inbox of a run."""
         ...
 
 
 @dataclass(frozen=True)
 class Words:
-    """Answers are words in a CSV of `id,label`; `kind` of annotation is one of `worklist.WORDINGS`."""
+    """Answers are words in a CSV of `id,label`; `kind`: of the annotations, one of `worklist.WORDINGS`."""
 
     kind: str
 
     def open(self, run: RunDir) -> WorklistOracle:
-        """The oracle of a run, which takes answers in too."""
+        """The oracle of a run, which is also its inbox."""
         return WorklistOracle(run, run.manifest(), classes_of(run), WORDINGS[self.kind])
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Answers are masks, or less: points or scribbles in files as masks are.
+    """Answers are mask files: whole masks, points or scribbles.
 
     answer  see `masks.KINDS`
     size    of the network, in pixels
@@ -48,14 +48,14 @@ class Masks:
     table: Mapping[int, int]
 
     def open(self, run: RunDir, picture: Picture | None = None) -> MaskWorklist:
-        """The oracle of a run, which takes answers in too; it gives images out where there is a `picture`."""
+        """The oracle of a run, which is also its inbox; it gives out images where there is a `picture`."""
         lists = WorklistOracle(run, run.manifest(), classes_of(run), wording(self.answer))
         return MaskWorklist(lists, self.table, self.size, picture)
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Answers are boxes, in a CSV; `size` of the network, in pixels."""
+    """Answers are boxes in a CSV; `size`: of the network, in pixels."""
 
     size: int
 
@@ -72,12 +72,12 @@ INBOXES: dict[str, type[InboxSettings]] = {
 
 
 def spec_of(settings: Words | Masks | Boxes) -> dict[str, object]:
-    """Name and settings of what takes answers in, as `run.json` keeps them."""
+    """Name and settings of an inbox, as `run.json` stores them."""
     return {"name": next(name for name, kind in INBOXES.items() if isinstance(settings, kind)), **asdict(settings)}
 
 
 def inbox(run: RunDir) -> Inbox:
-    """What takes the answers of a run in."""
+    """The inbox of a run, from its `run.json`; InputError where that names none."""
     spec = run.current().get("inbox")
     if not isinstance(spec, dict):
         raise InputError(run.path, "a run that says how its answers come in (inbox in run.json)", "none")

@@ -1,4 +1,4 @@
-"""Answers about parts of images by people: what is asked goes out as images, and only that is read of their masks."""
+"""Masks of regions by people: images of the regions go out too, and masks are read only there."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ KNOWN = "known"
 
 @dataclass(frozen=True)
 class RegionWorklist:
-    """A person who draws parts of masks, through folders.
+    """A person who draws masks of regions, through folders.
 
-    Beside an image in the round's folder `images` lies one of its name and size in `asked`, white where it is asked
-    about. Its mask has the image's size as ever; what it says elsewhere is not read. What is known of the image by
-    then is kept in the size of the network, in the round's folder `known`, which the annotation names.
+    For each image in the round's folder `images` there is one of the same name and size in `asked`, white where it is
+    asked about. The mask that comes in has the size of the image, and only its pixels there are read. All labels of
+    the image by then are stored in the size of the network, in the round's folder `known`; the annotation names that
+    file.
 
-    people  gives images out and takes masks in
+    people  gives out images and takes in masks
     sizes   (N, 2) height and width of the images in their own pixels
     size    of the network
     """
@@ -40,60 +41,63 @@ class RegionWorklist:
     size: int
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-        """See `Oracle.annotate`; the query is of units, an annotation of a sample with the parts that were asked.
+        """See `Oracle.annotate`; a query is of regions, an annotation of a sample with the parts asked about.
 
-        A mask of a sample of an earlier round corrects what was asked of it by then.
+        A mask of a sample of an earlier round corrects all of its parts that were asked about by then.
         """
         run = self.people.run
         regions, labels = self.parts.at(round), run.labels(len(self.sizes))
-        asked = regions.by_sample(query)
-        where = {i: regions.mask(i, parts) for i, parts in asked.items()}
-        for i, pixels in where.items():
+        parts_of = regions.by_sample(query)
+        masks = {i: regions.mask(i, parts) for i, parts in parts_of.items()}
+        for i, mask in masks.items():
             file = run.round_path(round) / ASKED / file_name(i)
             if not file.is_file():
-                write_atomic(file, to_png(255 * self._own(i, pixels).astype(np.uint8)))
+                write_atomic(file, to_png(255 * self._image_pixels(i, mask).astype(np.uint8)))
         try:
-            given = self.people.annotate(np.asarray(list(asked), dtype=np.int64), round)
+            answers = self.people.annotate(np.asarray(list(parts_of), dtype=np.int64), round)
         except AwaitingLabels as error:
             folder = run.round_path(round) / ASKED
             raise AwaitingLabels(f"{error}; only what is white in its image in {folder} is read of a mask") from None
-        before = self.parts.query_masks(labels)
+        masks_before = self.parts.query_masks(labels)
         return tuple(
-            self._known(a, where[a.index], asked[a.index], labels)
-            if a.index in asked
-            else self._known(a, np.any(before(a.index), axis=0), (), labels)
-            for a in given
+            self._merge(a, masks[a.index], parts_of[a.index], labels)
+            if a.index in parts_of
+            else self._merge(a, np.any(masks_before(a.index), axis=0), (), labels)
+            for a in answers
         )
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
         return {}
 
-    def _known(self, answer: Annotation, where: BoolArray, parts: tuple[int, ...], labels: LabelStore) -> Annotation:
-        """The annotation with all that is known of its sample by now: `where` the answer counts, else as before."""
-        run, last = self.people.run, labels.current.get(answer.index)
-        shown: LabelMap = np.full(where.shape, IGNORE, dtype=np.uint8)
-        if last is not None and last.kind == "mask":
-            shown = read_answer(run.path / str(last.target))
-        drawn: LabelMap = np.full(where.shape, IGNORE, dtype=np.uint8)
+    def _merge(self, answer: Annotation, mask: BoolArray, parts: tuple[int, ...], labels: LabelStore) -> Annotation:
+        """The annotation with all labels of its sample: those of the answer in `mask`, elsewhere those from before."""
+        run, earlier = self.people.run, labels.current.get(answer.index)
+        label_map: LabelMap = np.full(mask.shape, IGNORE, dtype=np.uint8)
+        if earlier is not None and earlier.kind == "mask":
+            label_map = read_answer(run.path / str(earlier.target))
+        answer_map: LabelMap = np.full(mask.shape, IGNORE, dtype=np.uint8)
         if answer.kind == "mask":
-            drawn = resize_mask(read_answer(run.path / str(answer.target)), self.size)
-        shown = np.where(where, drawn, shown)
+            answer_map = resize_mask(read_answer(run.path / str(answer.target)), self.size)
+        label_map = np.where(mask, answer_map, label_map)
         cost = float(len(parts))
-        if (shown == IGNORE).all():
+        if (label_map == IGNORE).all():
             return replace(answer, kind="skip", target=None, region=parts, cost=cost)
-        target = write_answer(run, answer.round, answer.index, shown, folder=KNOWN)
+        target = write_answer(run, answer.round, answer.index, label_map, folder=KNOWN)
         return replace(answer, kind="mask", target=target, region=parts, cost=cost)
 
-    def _own(self, index: int, where: BoolArray) -> BoolArray:
-        """Pixels of the network's size in the image's own (H, W): those that they cover, and those that are read."""
+    def _image_pixels(self, index: int, mask: BoolArray) -> BoolArray:
+        """A mask in the network's size as one in the image's own (H, W).
+
+        It has the pixels that the network's pixels cover, and those that the resized answer is read from.
+        """
         height, width = self.sizes[index].tolist()
         box = fitted(height, width, self.size)
-        within = where[box.rows, box.columns]
+        picture = mask[box.rows, box.columns]
         row = (np.arange(height) * box.height // height)[:, None]
         column = np.arange(width) * box.width // width
-        found: BoolArray = within[row, column]
+        pixels: BoolArray = picture[row, column]
         number = Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width))
-        read = np.asarray(number.resize((box.width, box.height), Image.Resampling.NEAREST))
-        found.flat[read[within]] = True
-        return found
+        sources = np.asarray(number.resize((box.width, box.height), Image.Resampling.NEAREST))
+        pixels.flat[sources[picture]] = True
+        return pixels

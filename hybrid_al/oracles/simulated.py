@@ -1,4 +1,4 @@
-"""Simulated oracles: they hold the truth that came with the data, and answer at once."""
+"""Simulated oracles: they hold the labels that came with the data, and answer at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .weak import points, scribbles, strokes
 
 @dataclass(frozen=True)
 class SimulatedOracle:
-    """Answers from the truth (N,) that came with the data; -1 is answered by skipping."""
+    """Answers with the class `truth` (N,) that came with the data; where it is -1, skips."""
 
     truth: IntArray
 
@@ -33,9 +33,9 @@ class SimulatedOracle:
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`; for the dashboard alone."""
-        known = self.truth[indices] >= 0
-        right = (predicted == self.truth[indices])[known]
-        predicted = predicted[known]
+        labeled = self.truth[indices] >= 0
+        right = (predicted == self.truth[indices])[labeled]
+        predicted = predicted[labeled]
         if not len(right):
             return {}
         return {-1: float(right.mean()), **{int(c): float(right[predicted == c].mean()) for c in np.unique(predicted)}}
@@ -69,14 +69,14 @@ class SimulatedLabels:
 class Answer:
     """How an annotator answers about an image.
 
-    kind   of the annotation
-    shown  label map -> the label map of what is said of single pixels, `IGNORE` elsewhere
-    cost   of the answer: label map and what is shown of it -> clicks, or strokes; an answer is at least 1
-    boxes  whether the boxes around structures are said, which a label map cannot hold
+    kind          of the annotation
+    pixel_labels  true label map -> label map of the answer, `IGNORE` where it says nothing
+    cost          (true label map, label map of the answer) -> clicks or strokes; an answer costs at least 1
+    boxes         whether the answer has boxes around structures, which no label map can hold
     """
 
     kind: AnnotationKind
-    shown: Callable[[LabelMap], LabelMap]
+    pixel_labels: Callable[[LabelMap], LabelMap]
     cost: Callable[[LabelMap, LabelMap], int]
     boxes: bool = False
 
@@ -91,13 +91,15 @@ ANSWERS: dict[str, Answer] = {
 
 @dataclass(frozen=True)
 class SimulatedMasks:
-    """Answers from the masks that came with the data, as PNG files in the run directory; else by skipping.
+    """Answers from the masks that came with the data, as PNG files in the run directory; skips where there is none.
 
-    known (N,) whether a sample has a mask that may be given; read  position -> LabelMap, in the image's own pixels for
-    an answer that is the whole mask, else in the size of the network. Boxes lie beside the PNG file (`read_boxes`).
+    Boxes lie beside the PNG file (`read_boxes`).
+
+    has_mask  (N,) whether a sample has a mask that may be given
+    read      position -> label map: in the image's own pixels for whole masks, else in the size of the network
     """
 
-    known: BoolArray
+    has_mask: BoolArray
     read: Callable[[int], LabelMap]
     run: RunDir
     answer: Answer = ANSWERS["mask"]
@@ -111,30 +113,31 @@ class SimulatedMasks:
         return {}
 
     def _answer(self, index: int, round: int) -> Annotation:
-        if not self.known[index]:
+        if not self.has_mask[index]:
             return Annotation(index, "skip", None, "simulated", round)
         labels = self.read(index)
-        shown = self.answer.shown(labels)
-        drawn = boxes(labels) if self.answer.boxes else None
-        target = write_answer(self.run, round, index, shown, boxes=drawn)
-        cost = max(self.answer.cost(labels, shown), 1)
+        pixel_labels = self.answer.pixel_labels(labels)
+        rows = boxes(labels) if self.answer.boxes else None
+        target = write_answer(self.run, round, index, pixel_labels, boxes=rows)
+        cost = max(self.answer.cost(labels, pixel_labels), 1)
         return Annotation(index, self.answer.kind, target, "simulated", round, cost=float(cost))
 
 
 @dataclass(frozen=True)
 class SimulatedRegions:
-    """Answers with parts of the masks, in the size of the network; the file of an answer holds the earlier ones too.
+    """Answers with regions of the masks, in the size of the network; a file holds the earlier answers of a sample too.
 
-    known (N,) whether a sample has a mask that may be given; truth  positions (B,) -> label maps (B, S, S).
+    has_mask  (N,) whether a sample has a mask that may be given
+    truth     positions (B,) -> label maps (B, S, S)
     """
 
-    known: BoolArray
+    has_mask: BoolArray
     truth: Callable[[IntArray], LabelMap]
     regions: Parts
     run: RunDir
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
-        """See `Oracle.annotate`; the query is of units, an annotation of a sample with the parts that were asked."""
+        """See `Oracle.annotate`; a query is of regions, an annotation of a sample with the parts asked about."""
         regions = self.regions.at(round)
         return tuple(self._answer(regions, i, parts, round) for i, parts in regions.by_sample(query).items())
 
@@ -143,13 +146,13 @@ class SimulatedRegions:
         return {}
 
     def _answer(self, regions: Regions, index: int, parts: tuple[int, ...], round: int) -> Annotation:
-        asked = regions.mask(index, parts)
-        shown = np.full(asked.shape, IGNORE, dtype=np.uint8)
-        if self.known[index]:
-            earlier = [file for r in range(round) if (file := answer_file(self.run, r, index)).is_file()]
-            before = read_answer(earlier[-1]) if earlier else shown
-            shown = np.where(asked, self.truth(np.asarray([index], dtype=np.int64))[0], before)
-        if (shown == IGNORE).all():
+        mask = regions.mask(index, parts)
+        label_map = np.full(mask.shape, IGNORE, dtype=np.uint8)
+        if self.has_mask[index]:
+            files = [file for r in range(round) if (file := answer_file(self.run, r, index)).is_file()]
+            earlier_map = read_answer(files[-1]) if files else label_map
+            label_map = np.where(mask, self.truth(np.asarray([index], dtype=np.int64))[0], earlier_map)
+        if (label_map == IGNORE).all():
             return Annotation(index, "skip", None, "simulated", round, region=parts)
-        target = write_answer(self.run, round, index, shown)
+        target = write_answer(self.run, round, index, label_map)
         return Annotation(index, "mask", target, "simulated", round, cost=float(len(parts)), region=parts)

@@ -1,4 +1,4 @@
-"""Points and scribbles in the place of a mask, as a simulated annotator would give them."""
+"""Points and scribbles from a mask, as a simulated annotator gives them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..data.boxes import TOUCHING
 
 
 def points(labels: LabelMap) -> LabelMap:
-    """A label map (H, W) of which single pixels are left: the deepest of each structure, and as many of the background.
+    """Label map (H, W) of points: the innermost pixel of each structure, and as many pixels of the background.
 
-    A structure is a connected piece of one class; each point of the background is the farthest from all that is no
-    background and from those before it. Bearman et al., What's the Point (ECCV 2016), ask for one point an object.
+    A structure is a connected piece of one class. Each point of the background is the farthest from all structures and
+    from the points before it. Bearman et al., What's the Point (ECCV 2016), ask for one point an object.
     """
     out: LabelMap = np.full(labels.shape, IGNORE, dtype=np.uint8)
     for c in np.unique(labels[(labels != 0) & (labels != IGNORE)]).tolist():
@@ -29,10 +29,10 @@ def points(labels: LabelMap) -> LabelMap:
 
 
 def scribbles(labels: LabelMap) -> LabelMap:
-    """A label map (H, W) of which the skeleton of each class is left, the background's too.
+    """Label map (H, W) of scribbles: the skeleton of each class, the background included.
 
-    As scribbles are simulated from masks by Valvano et al., Learning to Segment from Scribbles using Multi-scale
-    Adversarial Attention Gates (TMI 2021).
+    As Valvano et al. simulate scribbles, Learning to Segment from Scribbles using Multi-scale Adversarial Attention
+    Gates (TMI 2021).
     """
     from skimage.morphology import skeletonize
 
@@ -43,12 +43,12 @@ def scribbles(labels: LabelMap) -> LabelMap:
 
 
 def strokes(labels: LabelMap) -> int:
-    """Connected pieces of what is known in a label map (H, W), class by class: clicks, or strokes of a pen."""
+    """Number of connected pieces of the labeled pixels of a label map (H, W), class by class: clicks or strokes."""
     return sum(label(labels == c, TOUCHING)[1] for c in np.unique(labels[labels != IGNORE]).tolist())
 
 
 def _deepest(shape: BoolArray) -> tuple[int, int]:
-    """The pixel of a shape (H, W) farthest from all others, of equals the first; beyond the image is nothing."""
+    """The pixel of a shape (H, W) farthest from the pixels outside it, of equals the first; the image edge is none."""
     depth = distance_transform_edt(shape) if not shape.all() else np.ones(shape.shape)
     row, column = np.unravel_index(int(np.argmax(depth)), shape.shape)
     return int(row), int(column)

@@ -16,7 +16,7 @@ from ..data.base import Dataset
 from ..errors import InputError, UnknownName
 from ..experiment import OpenTask
 from ..metrics.holdout import LabelHoldout
-from ..oracles.base import BETWEEN, NONE, SKIP, Oracle
+from ..oracles.base import NONE, SEPARATOR, SKIP, Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedLabels
 from ..query.base import Predictor, Scorer
@@ -200,6 +200,6 @@ def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scor
 def _check_names(classes: Sequence[str]) -> None:
     """Refuse names of labels that a list of them in a file cannot hold."""
     for name in classes:
-        if BETWEEN in name or name in (NONE, SKIP) or name != name.strip():
-            expected = f"labels without {BETWEEN}, none named {NONE} or {SKIP} (worklist)"
+        if SEPARATOR in name or name in (NONE, SKIP) or name != name.strip():
+            expected = f"labels without {SEPARATOR}, none named {NONE} or {SKIP} (worklist)"
             raise InputError("data: labels", expected, repr(name))

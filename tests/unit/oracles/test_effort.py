@@ -10,7 +10,7 @@ from hybrid_al.oracles.effort import TOLERANCE, clicks
 from hybrid_al.scores.samples import outlines
 
 
-def drawn(*boxes: tuple[int, int, int, int, int]) -> LabelMap:
+def label_map(*boxes: tuple[int, int, int, int, int]) -> LabelMap:
     labels: LabelMap = np.zeros((16, 20), dtype=np.uint8)
     for c, top, left, bottom, right in boxes:
         labels[top:bottom, left:right] = c
@@ -24,15 +24,15 @@ def length_of(labels: LabelMap) -> int:
 @pytest.mark.parametrize(
     ("labels", "length", "number"),
     [
-        (drawn(), 0, 0),
-        (drawn((1, 2, 3, 8, 12)), 2 * (6 + 9) - 4, 4),
-        (drawn((1, 2, 3, 8, 12), (0, 4, 6, 6, 9)), 2 * (6 + 9) - 4 + 10, 8),  # a hole
-        (drawn((1, 2, 3, 8, 12), (1, 10, 14, 13, 18)), 26 + 10, 8),
-        (drawn((1, 2, 3, 8, 8), (2, 2, 8, 8, 13)), 2 * (2 * (6 + 5) - 4), 8),  # both outlines
-        (drawn((1, 0, 0, 16, 20)), 0, 0),  # nothing is left to be told apart
-        (drawn((1, 0, 0, 6, 20)), 20, 2),  # from one side of the image to the other
-        (drawn((1, 0, 5, 6, 12)), 2 * 6 + 7 - 2, 4),
-        (drawn((1, 5, 5, 6, 6)), 1, 3),
+        (label_map(), 0, 0),
+        (label_map((1, 2, 3, 8, 12)), 2 * (6 + 9) - 4, 4),
+        (label_map((1, 2, 3, 8, 12), (0, 4, 6, 6, 9)), 2 * (6 + 9) - 4 + 10, 8),  # a hole
+        (label_map((1, 2, 3, 8, 12), (1, 10, 14, 13, 18)), 26 + 10, 8),
+        (label_map((1, 2, 3, 8, 8), (2, 2, 8, 8, 13)), 2 * (2 * (6 + 5) - 4), 8),  # both outlines
+        (label_map((1, 0, 0, 16, 20)), 0, 0),  # nothing is left to be told apart
+        (label_map((1, 0, 0, 6, 20)), 20, 2),  # from one side of the image to the other
+        (label_map((1, 0, 5, 6, 12)), 2 * 6 + 7 - 2, 4),
+        (label_map((1, 5, 5, 6, 6)), 1, 3),
     ],
 )
 def test_rectangles_cost_their_corners(labels: LabelMap, length: int, number: int) -> None:
@@ -40,7 +40,7 @@ def test_rectangles_cost_their_corners(labels: LabelMap, length: int, number: in
 
 
 def test_what_is_unknown_is_not_outlined() -> None:
-    labels = drawn((1, 2, 3, 8, 12))
+    labels = label_map((1, 2, 3, 8, 12))
     labels[:, 8:] = IGNORE
     assert length_of(labels) == 5 + 5 + 4 and clicks(labels) == 4
     assert clicks(np.full((4, 4), IGNORE, dtype=np.uint8)) == 0
@@ -55,5 +55,5 @@ def test_a_disc_takes_few_clicks_and_all_its_outline_is_near_them() -> None:
 
 
 def test_pieces_that_touch_at_a_corner_are_all_outlined() -> None:
-    labels = drawn((1, 2, 3, 6, 8), (1, 6, 8, 10, 13))
+    labels = label_map((1, 2, 3, 6, 8), (1, 6, 8, 10, 13))
     assert length_of(labels) == 2 * (2 * (4 + 5) - 4) and 6 <= clicks(labels) <= 8

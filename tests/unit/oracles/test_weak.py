@@ -19,37 +19,37 @@ def shapes() -> LabelMap:
 
 
 def test_points_lie_deepest_in_each_structure_and_as_many_in_the_background() -> None:
-    labels, found = shapes(), points(shapes())
-    assert found[4, 4] == found[14, 6] == 1 and found[18, 10] == 2
-    assert [(found == c).sum() for c in (0, 1, 2)] == [3, 2, 1] and strokes(found) == 6
-    assert (found[found != IGNORE] == labels[found != IGNORE]).all()
+    labels, label_map = shapes(), points(shapes())
+    assert label_map[4, 4] == label_map[14, 6] == 1 and label_map[18, 10] == 2
+    assert [(label_map == c).sum() for c in (0, 1, 2)] == [3, 2, 1] and strokes(label_map) == 6
+    assert (label_map[label_map != IGNORE] == labels[label_map != IGNORE]).all()
     others = np.argwhere((labels != 0) & (labels != IGNORE) | (labels == IGNORE))
     depth = {(i, j): min(np.hypot(i - a, j - b) for a, b in others) for i, j in np.argwhere(labels == 0)}
-    assert max(depth, key=lambda place: depth[place]) in {(int(i), int(j)) for i, j in np.argwhere(found == 0)}
+    assert max(depth, key=lambda place: depth[place]) in {(int(i), int(j)) for i, j in np.argwhere(label_map == 0)}
 
 
 def test_an_image_of_background_alone_gets_one_point() -> None:
-    found = points(np.zeros((5, 5), dtype=np.uint8))
-    assert (found == 0).sum() == 1 and (found == IGNORE).sum() == 24
+    label_map = points(np.zeros((5, 5), dtype=np.uint8))
+    assert (label_map == 0).sum() == 1 and (label_map == IGNORE).sum() == 24
 
 
 def test_a_structure_that_fills_the_image_gets_one_point() -> None:
-    found = points(np.full((5, 5), 1, dtype=np.uint8))
-    assert (found == 1).sum() == 1 and (found == IGNORE).sum() == 24
+    label_map = points(np.full((5, 5), 1, dtype=np.uint8))
+    assert (label_map == 1).sum() == 1 and (label_map == IGNORE).sum() == 24
 
 
 def test_scribbles_are_thin_and_lie_in_every_structure() -> None:
-    labels, found = shapes(), scribbles(shapes())
-    known = found != IGNORE
-    assert (found[known] == labels[known]).all() and known.sum() < 0.25 * labels.size
+    labels, label_map = shapes(), scribbles(shapes())
+    labeled = label_map != IGNORE
+    assert (label_map[labeled] == labels[labeled]).all() and labeled.sum() < 0.25 * labels.size
     for box in (np.s_[2:7, 2:7], np.s_[12:17, 4:9], np.s_[17:20, 9:12]):
-        assert known[box].any() and not known[box].all()
-    assert (found == 0).any() and not known[:, 22:].any()
+        assert labeled[box].any() and not labeled[box].all()
+    assert (label_map == 0).any() and not labeled[:, 22:].any()
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_nobody_knows_stays_unknown(name: str) -> None:
-    assert (ANSWERS[name].shown(np.full((4, 4), IGNORE, dtype=np.uint8)) == IGNORE).all()
+    assert (ANSWERS[name].pixel_labels(np.full((4, 4), IGNORE, dtype=np.uint8)) == IGNORE).all()
 
 
 def test_strokes_are_the_pieces_of_each_class() -> None:
