@@ -24,7 +24,7 @@ from .data.index import FileIndex
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .experiment import Experiment, OpenTask
-from .metrics.calibration import Calibrating
+from .metrics.calibration import CalibrationSettings
 from .oracles import ORACLES
 from .query.base import COLD
 from .query.stopping import Stopping
@@ -240,13 +240,13 @@ def experiment(project: Project) -> Experiment:
     )
 
 
-def _calibrating(project: Project) -> Calibrating | None:
+def _calibrating(project: Project) -> CalibrationSettings | None:
     spec, dataset = project.recipe.calibration, project.dataset
     if spec.fit == "none":
         return None
     if spec.fit == "val" and not project.task.answered(dataset)[dataset.manifest.indices("val")].any():
         raise InputError("calibration.fit", "a val split with labels (val), or cross", "none in the data")
-    return Calibrating(fit=spec.fit, method=spec.method, folds=spec.folds, queries=spec.queries)
+    return CalibrationSettings(fit=spec.fit, method=spec.method, folds=spec.folds, queries=spec.queries)
 
 
 def _views(recipe: Recipe) -> Views:

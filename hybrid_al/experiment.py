@@ -13,7 +13,7 @@ from .core.learner import Learner
 from .core.manifest import Manifest
 from .core.types import FloatArray, IntArray, LabelMap, Round
 from .errors import InputError
-from .metrics.calibration import Calibrating
+from .metrics.calibration import CalibrationSettings
 from .metrics.holdout import Holdout
 from .oracles.base import Oracle
 from .query.base import QueryStrategy, Scoring
@@ -91,7 +91,7 @@ class Experiment:
     costs: FloatArray | None = None
     tissue: FloatArray | None = None
     thumbnail: Callable[[int], bytes] | None = None
-    calibrating: Calibrating | None = None
+    calibrating: CalibrationSettings | None = None
     stopping: Stopping = field(default_factory=Stopping)
 
     def __post_init__(self) -> None:

@@ -126,7 +126,7 @@ class Stop(_Section):
 
 
 class CalibrationSection(_Section):
-    """How class probabilities are calibrated (see `calibration.Calibrating`); `fit: none` leaves them as they are."""
+    """How class probabilities are calibrated (see `calibration.CalibrationSettings`); `fit: none`: not at all."""
 
     fit: Literal["none", "val", "cross"] = "none"
     method: Literal["temperature", "vector", "dirichlet"] = "vector"

@@ -23,7 +23,7 @@ from ..data.answers import read_answer, read_boxes
 from ..data.loaders import blocks, labeled_batches, unlabeled_batches
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
-from ..metrics.pixel_calibration import a_few
+from ..metrics.pixel_calibration import sample_pixels
 from ..models.checkpoint import seed_of, seeded
 from ..models.segmenter import Committee, Segmenter, network_or_committee
 from ..oracles.effort import costs
@@ -258,7 +258,7 @@ class SegmentLearner:
             training = replace(masks, samples=masks.samples[fold != k], maps=masks.maps[fold != k])
             unlabeled = np.setdiff1d(self._open(labels), held_out)
             learner._learn(labels, training, unlabeled, boxes, derive_seed(seed, "fold", k), lambda *_: None)
-            samples += [a_few(batch, masks.batch(batch.indices)) for batch in learner.predict(held_out)]
+            samples += [sample_pixels(batch, masks.batch(batch.indices)) for batch in learner.predict(held_out)]
         return np.concatenate([probs for probs, _ in samples]), np.concatenate([truth for _, truth in samples])
 
     def save(self, path: Path) -> None:

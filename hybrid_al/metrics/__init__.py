@@ -1,1 +1,1 @@
-"""Metrics: how good predictions are, and how honest; only here are they compared with the truth."""
+"""Metrics of predictions and of their calibration; only here are predictions compared with the truth."""

@@ -1,4 +1,4 @@
-"""Numbers by which a model and a whole run are judged: classification metrics and the area under the budget curve."""
+"""Metrics of a model's classes, and of a whole run: the area under the budget curve."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .calibration import brier, calibration_error, classwise_error
 def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float]:
     """Metrics of class probabilities (N, C) against classes (N,), each a share in [0, 1] except nll (nats) and brier.
 
-    auroc              two classes: of class 1; more: unweighted mean of one-versus-rest over the classes that have
-                       samples and leave some to the rest; left out where there is none
+    auroc              two classes: of class 1; more: unweighted mean of one-versus-rest over the classes that some,
+                       but not all, samples have; missing where there is none
     accuracy           share of correct argmax
     balanced_accuracy  mean recall over the classes present, which is macro recall
     macro_f1           mean F1 over the classes present
@@ -30,12 +30,12 @@ def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float
     _check(probs_NC, targets_N)
     predicted = probs_NC.argmax(axis=1)
     present = np.unique(targets_N)
-    own = np.take_along_axis(probs_NC, targets_N[:, None], axis=1)
+    true_probs = np.take_along_axis(probs_NC, targets_N[:, None], axis=1)
     metrics = {
         "accuracy": np.mean(predicted == targets_N),
         "balanced_accuracy": recall_score(targets_N, predicted, labels=present, average="macro"),
         "macro_f1": f1_score(targets_N, predicted, labels=present, average="macro", zero_division=0),
-        "nll": -np.log(np.maximum(own, 1e-12)).mean(),
+        "nll": -np.log(np.maximum(true_probs, 1e-12)).mean(),
         "ece": calibration_error(probs_NC, targets_N),
         "classwise_ece": classwise_error(probs_NC, targets_N),
         "brier": brier(probs_NC, targets_N),
@@ -49,36 +49,36 @@ BY_LABEL = ("auroc", "average_precision")
 def multilabel(
     probs_NL: FloatArray, targets_NL: IntArray, names: Sequence[str], *, by_label: Sequence[str] = BY_LABEL
 ) -> dict[str, float]:
-    """Metrics of label probabilities (N, L) against labels (N, L) in {0, 1}, -1 where unknown, which no metric counts.
+    """Metrics of label probabilities (N, L) against labels (N, L) in {0, 1}, or -1 for unknown, which does not count.
 
     Each label is a question of two classes, measured by `classification`: auroc, accuracy, balanced_accuracy, macro_f1
-    (of yes and no), nll, ece, classwise_ece and brier are means over the labels of which any are known (macro), and
-    one label alone measures as two classes do. auroc and average_precision (of yes; Everingham et al., VOC, IJCV 2010,
-    over all recalls) are means over the labels that some samples have and some do not, left out where there is none.
-    Metrics of `by_label` are given label by label too, as `auroc/<name>`.
+    (of yes and no), nll, ece, classwise_ece and brier are means (macro) over the labels that any sample has known. So
+    one label alone has the metrics of two classes. auroc and average_precision (of yes; Everingham et al., VOC, IJCV
+    2010, over all recalls) are means over the labels that some samples have and some do not; missing where there is
+    none. Metrics in `by_label` come label by label too, as `auroc/<name>`.
     """
     from sklearn.metrics import average_precision_score
 
     _check_labels(probs_NL, targets_NL)
-    found: dict[str, dict[str, float]] = {}
+    by_name: dict[str, dict[str, float]] = {}
     for name, probs, targets in zip(names, probs_NL.T, targets_NL.T, strict=True):
-        known = targets >= 0
-        if not known.any():
+        labeled = targets >= 0
+        if not labeled.any():
             continue
-        p, y = probs[known], targets[known]
-        found[name] = classification(np.stack([1 - p, p], axis=1), y)
+        p, y = probs[labeled], targets[labeled]
+        by_name[name] = classification(np.stack([1 - p, p], axis=1), y)
         if 0 < y.sum() < len(y):
-            found[name]["average_precision"] = float(average_precision_score(y, p))
-    metrics = list(dict.fromkeys(metric for each in found.values() for metric in each))
-    means = {metric: float(np.mean([f[metric] for f in found.values() if metric in f])) for metric in metrics}
-    return means | {f"{metric}/{name}": f[metric] for metric in by_label for name, f in found.items() if metric in f}
+            by_name[name]["average_precision"] = float(average_precision_score(y, p))
+    metrics = list(dict.fromkeys(metric for values in by_name.values() for metric in values))
+    means = {metric: float(np.mean([f[metric] for f in by_name.values() if metric in f])) for metric in metrics}
+    return means | {f"{metric}/{name}": f[metric] for metric in by_label for name, f in by_name.items() if metric in f}
 
 
 def as_questions(probs_NL: FloatArray, targets_NL: IntArray) -> tuple[FloatArray, IntArray]:
-    """The known of N * L labels as questions of two classes: their probabilities (K, 2) and classes (K,)."""
-    known = targets_NL >= 0
-    yes = probs_NL[known]
-    return np.stack([1 - yes, yes], axis=1), targets_NL[known]
+    """The K known ones of N * L labels as questions of two classes: probabilities (K, 2) and classes (K,)."""
+    labeled = targets_NL >= 0
+    yes = probs_NL[labeled]
+    return np.stack([1 - yes, yes], axis=1), targets_NL[labeled]
 
 
 def _check_labels(probs_NL: FloatArray, targets_NL: IntArray) -> None:
@@ -113,8 +113,8 @@ def _check(probs_NC: FloatArray, targets_N: IntArray) -> None:
 def aubc(labels: Sequence[float], values: Sequence[float], *, log2: bool = False) -> float:
     """Area under the budget curve: trapezoid of a metric over the number of labels, divided by the range.
 
-    The cold-start point belongs to it; one point gives its value. `log2` takes the area over log2(labels), where
-    each doubling counts the same. Lies between the smallest and the largest value. Zhan et al. (IJCAI 2021),
+    The cold start is a point of the curve; a single point gives its value. With `log2` the area is over log2(labels),
+    so each doubling counts the same. Lies between the smallest and the largest value. Zhan et al. (IJCAI 2021),
     section 4; Lueth et al., realistic-al (NeurIPS 2023).
     """
     x, y = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)

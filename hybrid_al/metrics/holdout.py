@@ -1,4 +1,4 @@
-"""Holdouts: what is known of val and test, which the learner never sees and is only measured by."""
+"""Holdouts: the labels of val and test, which only evaluate the learner and never train it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..core.manifest import Manifest, Split
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from .calibration import Calibration, logs, reliability
 from .classification import BY_LABEL, as_questions, classification, multilabel
-from .pixel_calibration import Honesty, a_few
-from .segmentation import averaged, structures
+from .pixel_calibration import PixelCalibration, sample_pixels
+from .segmentation import mean_structures, structures
 
 
 @dataclass(frozen=True)
-class Measured:
-    """`<split>/<metric>`, and a reliability diagram (3, bins) of each split (see `calibration.reliability`).
+class Evaluation:
+    """Metrics `<split>/<metric>`, and a reliability diagram (3, bins) of each split (see `calibration.reliability`).
 
-    Those of calibrated probabilities are named `<split>/<metric>_calibrated` and `<split>_calibrated`.
+    Calibrated probabilities have `<split>/<metric>_calibrated` and `<split>_calibrated`.
     """
 
     metrics: dict[str, float]
@@ -30,14 +30,14 @@ class Measured:
 
 
 class Holdout(Protocol):
-    """What is known of val and test: the learner never sees it, it is only measured by it."""
+    """The labels of val and test: they only evaluate the learner and never train it."""
 
     def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
-        """Probabilities and truth of what is known of a split, as `Learner.held_out` gives them of the pool."""
+        """Probabilities and truth where a split has labels, in the form of `Learner.held_out`."""
         ...
 
-    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """Every split of which something is known; calibrated as well, but for the one that was `fitted_on`."""
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Evaluation:
+        """The evaluation of each split that has labels; also calibrated, except for the split `fitted_on`."""
         ...
 
 
@@ -46,183 +46,192 @@ CALIBRATED = ("nll", "ece", "classwise_ece", "brier")
 
 @dataclass(frozen=True)
 class ClassHoldout:
-    """The val and test labels (N,), -1 where unknown: the learner never sees them, it is only measured by them."""
+    """The classes (N,) of val and test, -1 where unknown."""
 
     manifest: Manifest
     truth: IntArray
 
-    def known(self, split: Split) -> IntArray:
+    def samples(self, split: Split) -> IntArray:
         """Labeled samples of a split (K,)."""
         where = self.manifest.indices(split)
         return where[self.truth[where] >= 0]
 
     def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
         """Class probabilities (K, C) and classes (K,) of the labeled samples of a split."""
-        where = self.known(split)
+        where = self.samples(split)
         return np.concatenate([b.probs.mean(axis=1) for b in learner.predict(where)]), self.truth[where]
 
-    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """Every split that has labels; calibrated as well, but for the split that the calibration was fitted on."""
-        found = Measured({}, {})
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Evaluation:
+        """See `Holdout.evaluate`, with the metrics of `classification`."""
+        evaluation = Evaluation({}, {})
         for split in ("val", "test"):
-            if not len(self.known(split)):
+            if not len(self.samples(split)):
                 continue
             probs, truth = self.answers(learner, split)
-            found.metrics.update({f"{split}/{name}": value for name, value in classification(probs, truth).items()})
-            found.reliability[split] = reliability(probs, truth)
+            evaluation.metrics.update(
+                {f"{split}/{name}": value for name, value in classification(probs, truth).items()}
+            )
+            evaluation.reliability[split] = reliability(probs, truth)
             if calibration is not None and split != fitted_on:
-                mended = calibration.probs(logs(probs))
-                after = classification(mended, truth)
-                found.metrics.update({f"{split}/{name}_calibrated": after[name] for name in CALIBRATED})
-                found.reliability[f"{split}_calibrated"] = reliability(mended, truth)
-        return found
+                calibrated = calibration.probs(logs(probs))
+                metrics = classification(calibrated, truth)
+                evaluation.metrics.update({f"{split}/{name}_calibrated": metrics[name] for name in CALIBRATED})
+                evaluation.reliability[f"{split}_calibrated"] = reliability(calibrated, truth)
+        return evaluation
 
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 
 
-HONEST = ("ece", "brier")
+BY_LABEL_CALIBRATED = ("ece", "brier")
 
 
 @dataclass(frozen=True)
 class LabelHoldout:
-    """The labels (N, L) of val and test, -1 where unknown: the learner never sees them, it is only measured by them."""
+    """The labels (N, L) of val and test, -1 where unknown."""
 
     manifest: Manifest
     classes: tuple[str, ...]
     truth: IntArray
 
-    def known(self, split: Split) -> IntArray:
-        """Samples of a split of which a label is known (K,)."""
+    def samples(self, split: Split) -> IntArray:
+        """Samples (K,) of a split with at least one known label."""
         rows = self.manifest.indices(split)
         return rows[(self.truth[rows] >= 0).any(axis=1)]
 
     def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
-        """Probabilities of no and yes (K, 2, L) and labels (K, L) of the samples of a split of which one is known."""
-        rows = self.known(split)
+        """Probabilities of no and yes (K, 2, L) and labels (K, L) of the `samples` of a split."""
+        rows = self.samples(split)
         return np.concatenate([b.probs.mean(axis=1) for b in learner.predict(rows)]), self.truth[rows]
 
-    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """`<split>/<metric>` (see `metrics.multilabel`) of every split of which labels are known.
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Evaluation:
+        """See `Holdout.evaluate`, with the metrics of `multilabel`.
 
-        Calibrated as well, but for the split that the calibration was fitted on; then the ECE and the Brier score are
-        given label by label too. The reliability diagram is that of all known labels together, each a question of two
-        classes.
+        With a calibration, ECE and Brier score come label by label too. The reliability diagram is that of all known
+        labels together, each a question of two classes.
         """
-        found, shown = Measured({}, {}), BY_LABEL if calibration is None else (*BY_LABEL, *HONEST)
+        evaluation, by_label = (
+            Evaluation({}, {}),
+            BY_LABEL if calibration is None else (*BY_LABEL, *BY_LABEL_CALIBRATED),
+        )
         for split in SPLITS:
-            if not len(self.known(split)):
+            if not len(self.samples(split)):
                 continue
             probs, truth = self.answers(learner, split)
-            measured = multilabel(probs[:, 1], truth, self.classes, by_label=shown)
-            found.metrics.update({f"{split}/{name}": value for name, value in measured.items()})
-            found.reliability[split] = reliability(*as_questions(probs[:, 1], truth))
+            metrics = multilabel(probs[:, 1], truth, self.classes, by_label=by_label)
+            evaluation.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
+            evaluation.reliability[split] = reliability(*as_questions(probs[:, 1], truth))
             if calibration is not None and split != fitted_on:
-                mended = calibration.probs(logs(probs))[:, 1]
-                for name, value in multilabel(mended, truth, self.classes, by_label=HONEST).items():
+                calibrated = calibration.probs(logs(probs))[:, 1]
+                for name, value in multilabel(calibrated, truth, self.classes, by_label=BY_LABEL_CALIBRATED).items():
                     metric, slash, label = name.partition("/")
                     if metric in CALIBRATED:
-                        found.metrics[f"{split}/{metric}_calibrated{slash}{label}"] = value
-                found.reliability[f"{split}_calibrated"] = reliability(*as_questions(mended, truth))
-        return found
+                        evaluation.metrics[f"{split}/{metric}_calibrated{slash}{label}"] = value
+                evaluation.reliability[f"{split}_calibrated"] = reliability(*as_questions(calibrated, truth))
+        return evaluation
 
 
 @dataclass(frozen=True)
 class MaskHoldout:
-    """The masks of val and test: the learner never sees them, it is only measured by them.
+    """The masks of val and test.
 
-    classes  names, the background first
-    known    (N,) whether a sample has a mask
-    truth    positions (B,) -> label maps (B, S, S) in the size of the network, `IGNORE` where nobody knows
-    spacing  (N, 3) of that size: from slice to slice, row to row and column to column, in millimetres where the data
-             says it, else in the image's own pixels and slices
+    classes   names, the background first
+    has_mask  (N,) whether a sample has a mask
+    truth     positions (B,) -> label maps (B, S, S) in the size of the network, `IGNORE` where the class is not known
+    spacing   (N, 3) in that size, from slice to slice, row to row and column to column: in millimetres where the data
+              gives it, else in the image's own pixels and slices
     """
 
     manifest: Manifest
     classes: tuple[str, ...]
-    known: BoolArray
+    has_mask: BoolArray
     truth: Callable[[IntArray], LabelMap]
     spacing: FloatArray
 
     def samples(self, split: Split) -> IntArray:
-        """Samples of a split that have a mask, slices of a volume one after another (K,)."""
+        """Samples (K,) of a split that have a mask, slices of a volume one after another."""
         where = self.manifest.indices(split)
-        where = where[self.known[where]]
-        return np.asarray(sorted(where.tolist(), key=lambda i: (self._unit(i), self.manifest.z[i])), dtype=np.int64)
+        where = where[self.has_mask[where]]
+        return np.asarray(sorted(where.tolist(), key=lambda i: (self._image_of(i), self.manifest.z[i])), dtype=np.int64)
 
     def answers(self, learner: Learner, split: Split) -> tuple[FloatArray, IntArray]:
-        """Class probabilities (K, C) and classes (K,) of a few known pixels of each image of a split (`a_few`)."""
-        said = [a_few(batch, self.truth(batch.indices)) for batch in learner.predict(self.samples(split))]
-        return np.concatenate([probs for probs, _ in said]), np.concatenate([truth for _, truth in said])
+        """Class probabilities (K, C) and classes (K,) of a sample of each image's pixels (`sample_pixels`)."""
+        pixels = [sample_pixels(batch, self.truth(batch.indices)) for batch in learner.predict(self.samples(split))]
+        return np.concatenate([probs for probs, _ in pixels]), np.concatenate([truth for _, truth in pixels])
 
-    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Measured:
-        """`<split>/<metric>` of every split that has masks: `segmentation.averaged`, and `Honesty.metrics` of pixels.
+    def evaluate(self, learner: Learner, calibration: Calibration | None = None, *, fitted_on: str = "") -> Evaluation:
+        """See `Holdout.evaluate`, with `segmentation.mean_structures` and, of pixels, `PixelCalibration.metrics`.
 
-        Units are images, and whole volumes where samples are slices. One unit is held at a time. Pixels are measured
-        calibrated as well, but for those of the split that the calibration was fitted on.
+        Structures are measured in images, or in whole volumes where samples are slices, one of them held at a time.
+        Only the metrics of pixels have calibrated ones too.
         """
-        found = Measured({}, {})
+        evaluation = Evaluation({}, {})
         for split in ("val", "test"):
-            rows, ways = self.samples(split), dict[str, Calibration | None]({"": None})
+            rows, calibrations = self.samples(split), dict[str, Calibration | None]({"": None})
             if calibration is not None and split != fitted_on:
-                ways["_calibrated"] = calibration
+                calibrations["_calibrated"] = calibration
             if len(rows):
-                metrics, pixels = self._split(learner, rows, ways)
-                found.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
-                found.reliability.update({f"{split}{way}": total.reliability() for way, total in pixels.items()})
-        return found
+                metrics, pixels = self._split(learner, rows, calibrations)
+                evaluation.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
+                evaluation.reliability.update(
+                    {f"{split}{suffix}": total.reliability() for suffix, total in pixels.items()}
+                )
+        return evaluation
 
     def _split(
-        self, learner: Learner, rows: IntArray, ways: Mapping[str, Calibration | None]
-    ) -> tuple[dict[str, float], dict[str, Honesty]]:
-        """The metrics of a split, and how honest its pixels are, calibrated in each of the ways."""
-        pixels = {way: list[Honesty]() for way in ways}
+        self, learner: Learner, rows: IntArray, calibrations: Mapping[str, Calibration | None]
+    ) -> tuple[dict[str, float], dict[str, PixelCalibration]]:
+        """The metrics of a split, and the sums over its pixels by each calibration."""
+        pixels = {suffix: list[PixelCalibration]() for suffix in calibrations}
 
-        def look(probs: FloatArray, truth: LabelMap) -> None:
-            for way, calibration in ways.items():
-                pixels[way].append(Honesty.of_images(probs, truth, calibration))
+        def collect(probs: FloatArray, truth: LabelMap) -> None:
+            for suffix, calibration in calibrations.items():
+                pixels[suffix].append(PixelCalibration.of_images(probs, truth, calibration))
 
-        metrics = averaged([self._measured(*unit) for unit in self._units(learner, rows, look)], self.classes)
-        totals = {way: sum(each[1:], each[0]) for way, each in pixels.items()}
-        for way, total in totals.items():
-            metrics |= {f"{name}{way}": value for name, value in total.metrics().items()}
+        images = [self._structures(*image) for image in self._images(learner, rows, collect)]
+        metrics = mean_structures(images, self.classes)
+        totals = {suffix: sum(sums[1:], sums[0]) for suffix, sums in pixels.items()}
+        for suffix, total in totals.items():
+            metrics |= {f"{name}{suffix}": value for name, value in total.metrics().items()}
         return metrics, totals
 
-    def _unit(self, index: int) -> str:
+    def _image_of(self, index: int) -> str:
         return self.manifest.paths[index] if self.manifest.z[index] >= 0 else self.manifest.ids[index]
 
-    def _units(
-        self, learner: Learner, rows: IntArray, look: Callable[[FloatArray, LabelMap], None]
+    def _images(
+        self, learner: Learner, rows: IntArray, collect: Callable[[FloatArray, LabelMap], None]
     ) -> Iterator[tuple[list[int], list[LabelMap], list[LabelMap]]]:
-        """(samples, predicted and true label maps) of each image or volume; `look` is shown all probabilities."""
+        """(samples, predicted and true label maps) of each image or volume; `collect` gets all probabilities."""
 
         def streamed() -> Iterator[tuple[int, LabelMap, LabelMap]]:
             for batch in learner.predict(rows):
                 probs, truth = batch.probs.mean(axis=1), self.truth(batch.indices)
-                look(probs, truth)
+                collect(probs, truth)
                 labels = probs.argmax(axis=1).astype(np.uint8)
                 yield from zip(batch.indices.tolist(), labels, truth, strict=True)
 
-        for _, unit in groupby(streamed(), key=lambda one: self._unit(one[0])):
-            samples, predicted, truth = zip(*unit, strict=True)
+        for _, slices in groupby(streamed(), key=lambda slice_: self._image_of(slice_[0])):
+            samples, predicted, truth = zip(*slices, strict=True)
             yield list(samples), list(predicted), list(truth)
 
-    def _measured(self, samples: Sequence[int], predicted: Sequence[LabelMap], truth: Sequence[LabelMap]) -> FloatArray:
+    def _structures(
+        self, samples: Sequence[int], predicted: Sequence[LabelMap], truth: Sequence[LabelMap]
+    ) -> FloatArray:
         spacing = self.spacing[samples[0]]
         if self.manifest.z[samples[0]] < 0:
             return structures(predicted[0], truth[0], len(self.classes), spacing[1:].tolist())
         z = np.asarray([self.manifest.z[i] for i in samples])
         shape = (int(z[-1] - z[0]) + 1, *truth[0].shape)
-        ours, theirs = np.zeros(shape, dtype=np.uint8), np.full(shape, IGNORE, dtype=np.uint8)
-        ours[z - z[0]], theirs[z - z[0]] = np.stack(predicted), np.stack(truth)
-        return structures(ours, theirs, len(self.classes), spacing.tolist())
+        predicted_volume, true_volume = np.zeros(shape, dtype=np.uint8), np.full(shape, IGNORE, dtype=np.uint8)
+        predicted_volume[z - z[0]], true_volume[z - z[0]] = np.stack(predicted), np.stack(truth)
+        return structures(predicted_volume, true_volume, len(self.classes), spacing.tolist())
 
 
 def network_spacing(spacing: FloatArray, sizes: IntArray, size: int) -> FloatArray:
-    """Spacing (N, 3) of images of own height and width (N, 2) once their longer side is `size` pixels.
+    """Spacing (N, 3) of images of height and width `sizes` (N, 2), resized so that the longer side is `size` pixels.
 
-    What is unknown (nan) is counted in the image's own pixels, and in slices.
+    Where it is unknown (nan), the image's own pixels and slices are the unit of length.
     """
     scale = sizes.max(axis=1) / size
-    known = np.where(np.isfinite(spacing), spacing, 1.0)
-    return np.stack([known[:, 0], known[:, 1] * scale, known[:, 2] * scale], axis=1)
+    filled = np.where(np.isfinite(spacing), spacing, 1.0)
+    return np.stack([filled[:, 0], filled[:, 1] * scale, filled[:, 2] * scale], axis=1)

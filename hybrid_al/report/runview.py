@@ -45,7 +45,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class RoundView:
-    """A round; `round` is None while it waits for labels or trains; reliability (3, bins) as in `holdout.Measured`."""
+    """A round; `round` is None while it waits for labels or trains; reliability (3, bins): `holdout.Evaluation`."""
 
     index: int
     round: Round | None

@@ -22,7 +22,7 @@ from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..experiment import MANY, OpenTask
 from ..metrics.holdout import MaskHoldout, network_spacing
-from ..metrics.pixel_calibration import FEW, a_few
+from ..metrics.pixel_calibration import FEW, sample_pixels
 from ..oracles import inbox
 from ..oracles.base import Oracle
 from ..oracles.masks import MaskWorklist
@@ -216,7 +216,7 @@ class Segmentation:
 
         def pixel_answers(learner: Learner, pool: IntArray, seed: int) -> FloatArray:
             batches = learner.predict(stop_set(pool, seed, IMAGES))
-            return np.concatenate([a_few(b, blank(masks.sizes[b.indices], size))[0] for b in batches])
+            return np.concatenate([sample_pixels(b, blank(masks.sizes[b.indices], size))[0] for b in batches])
 
         task = OpenTask(
             holdout,

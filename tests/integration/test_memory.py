@@ -88,7 +88,7 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.encoder import build_encoder
 from hybrid_al.models.segmenter import build_segmenter
-from hybrid_al.metrics.pixel_calibration import FEW, Honesty, a_few
+from hybrid_al.metrics.pixel_calibration import FEW, PixelCalibration, sample_pixels
 from hybrid_al.semi.dense.record import MapRecorder
 from hybrid_al.scores.pixels import Boundary
 from hybrid_al.regions.proposals import Peaks, Ripu
@@ -124,8 +124,8 @@ def over_pool(learner, rows):
     for batch in learner.predict(rows):
         assert batch.probs.shape[1:] == (1, 2, 64, 64)
         known = np.zeros((len(batch.indices), 64, 64), dtype=np.uint8)
-        assert Honesty.of_images(batch.probs.mean(axis=1), known).pixels == known.size
-        assert len(a_few(batch, known)[0]) == len(known) * FEW
+        assert PixelCalibration.of_images(batch.probs.mean(axis=1), known).pixels == known.size
+        assert len(sample_pixels(batch, known)[0]) == len(known) * FEW
     for unit in (Ripu(8, 4), Peaks((4, 12), 4)):
         run = RunDir(folder / f"{type(unit).__name__}-{len(rows)}")
         frames = np.tile([0, 0, 64, 64], (len(rows), 1))

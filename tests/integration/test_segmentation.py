@@ -31,7 +31,7 @@ from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.calibration import Calibration, calibrate, logs
 from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import MaskHoldout
-from hybrid_al.metrics.pixel_calibration import FEW, a_few
+from hybrid_al.metrics.pixel_calibration import FEW, sample_pixels
 from hybrid_al.oracles.effort import clicks
 from hybrid_al.oracles.simulated import SimulatedMasks
 from hybrid_al.query.stopping import signals, stop_set
@@ -190,7 +190,9 @@ def test_rounds_agree_on_a_few_pixels_of_a_few_images(tmp_path: Path) -> None:
     rows, outputs = stop_set(project.dataset.manifest.indices("pool"), 0), []
     for r in (0, 1):
         learner.load(project.run.round_path(r) / "model.safetensors")
-        pixels = [a_few(batch, np.zeros((len(batch.indices), 16, 16), np.uint8))[0] for batch in learner.predict(rows)]
+        pixels = [
+            sample_pixels(batch, np.zeros((len(batch.indices), 16, 16), np.uint8))[0] for batch in learner.predict(rows)
+        ]
         outputs.append(np.concatenate(pixels))
     assert outputs[0].shape == (N_POOL * FEW, 2)
     before = outputs[0].argmax(axis=1)
@@ -257,7 +259,7 @@ def test_held_out_masks_are_answered_by_networks_that_never_saw_them(tmp_path: P
         )
         assert apart.networks is not None and teacher is apart.networks.teacher
         (batch,) = apart.predict(np.asarray([out]))
-        probs, classes = a_few(batch, learner.masks(store).batch(np.asarray([out])))
+        probs, classes = sample_pixels(batch, learner.masks(store).batch(np.asarray([out])))
         np.testing.assert_allclose(outputs[k * FEW : (k + 1) * FEW], probs, atol=1e-6)
         np.testing.assert_array_equal(truth[k * FEW : (k + 1) * FEW], classes)
 

@@ -11,8 +11,8 @@ import pytest
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.metrics.calibration import (
-    Calibrating,
     Calibration,
+    CalibrationSettings,
     Method,
     brier,
     calibrate,
@@ -45,17 +45,19 @@ def test_a_planted_temperature_is_found_and_undone(c: int, planted: float) -> No
     probs, targets = honest(20_000, c)
     shift = np.random.default_rng(1).normal(size=(20_000, 1))
     logits = np.log(probs) * planted + shift
-    found = temperature_scaling(logits, targets)
-    assert 1 / found.scale[0] == pytest.approx(planted, rel=0.04)
-    assert np.ptp(found.scale) == 0 and not found.bias.any()
+    calibration = temperature_scaling(logits, targets)
+    assert 1 / calibration.scale[0] == pytest.approx(planted, rel=0.04)
+    assert np.ptp(calibration.scale) == 0 and not calibration.bias.any()
     fresh, labels = honest(20_000, c, seed=2)
-    said = Calibration(np.ones(c), np.zeros(c)).probs(np.log(fresh) * planted)
-    mended = found.probs(np.log(fresh) * planted)
-    assert np.allclose(mended.sum(axis=1), 1) and np.array_equal(mended.argmax(axis=1), said.argmax(axis=1))
-    assert calibration_error(mended, labels) < 0.02 and classwise_error(mended, labels) < 0.015
+    raw_probs = Calibration(np.ones(c), np.zeros(c)).probs(np.log(fresh) * planted)
+    calibrated = calibration.probs(np.log(fresh) * planted)
+    assert np.allclose(calibrated.sum(axis=1), 1) and np.array_equal(
+        calibrated.argmax(axis=1), raw_probs.argmax(axis=1)
+    )
+    assert calibration_error(calibrated, labels) < 0.02 and classwise_error(calibrated, labels) < 0.015
     if planted != 1:
-        assert calibration_error(said, labels) > 0.07 and classwise_error(said, labels) > 0.02
-        assert brier(mended, labels) < brier(said, labels)
+        assert calibration_error(raw_probs, labels) > 0.07 and classwise_error(raw_probs, labels) > 0.02
+        assert brier(calibrated, labels) < brier(raw_probs, labels)
 
 
 @pytest.mark.parametrize("prior", [0.0, 1.0])
@@ -68,8 +70,8 @@ def test_temperature_equals_a_search_through_all(prior: float) -> None:
         scaled = np.exp(logits / t) / np.exp(logits / t).sum(axis=1, keepdims=True)
         losses[step / 100] = nll(scaled, targets) + prior * (step / 100) ** 2 / 120
     best = min(losses, key=lambda k: losses[k])
-    found = temperature_scaling(logits, targets, prior=prior)
-    assert -math.log(found.scale[0]) == pytest.approx(best, abs=0.0051)
+    calibration = temperature_scaling(logits, targets, prior=prior)
+    assert -math.log(calibration.scale[0]) == pytest.approx(best, abs=0.0051)
 
 
 def test_planted_scales_and_biases_are_found_where_a_temperature_cannot_help() -> None:
@@ -78,14 +80,14 @@ def test_planted_scales_and_biases_are_found_where_a_temperature_cannot_help() -
     truth = Calibration(scale, bias).probs(np.log(raw))
     rng = np.random.default_rng(3)
     targets = (rng.random((40_000, 1)) > truth.cumsum(axis=1)).sum(axis=1).clip(0, 2)
-    found = vector_scaling(np.log(raw)[:30_000], targets[:30_000])
-    np.testing.assert_allclose(found.scale, scale, atol=0.1)
-    np.testing.assert_allclose(found.bias - found.bias.mean(), bias - bias.mean(), atol=0.1)
+    calibration = vector_scaling(np.log(raw)[:30_000], targets[:30_000])
+    np.testing.assert_allclose(calibration.scale, scale, atol=0.1)
+    np.testing.assert_allclose(calibration.bias - calibration.bias.mean(), bias - bias.mean(), atol=0.1)
     one = temperature_scaling(np.log(raw)[:30_000], targets[:30_000])
     apart, labels = np.log(raw)[30_000:], targets[30_000:]
-    assert classwise_error(found.probs(apart), labels) < 0.02
+    assert classwise_error(calibration.probs(apart), labels) < 0.02
     assert classwise_error(one.probs(apart), labels) > 0.03
-    assert nll(found.probs(apart), labels) < nll(one.probs(apart), labels)
+    assert nll(calibration.probs(apart), labels) < nll(one.probs(apart), labels)
 
 
 def test_vector_scaling_is_at_a_minimum_and_knows_no_common_shift() -> None:
@@ -96,13 +98,13 @@ def test_vector_scaling_is_at_a_minimum_and_knows_no_common_shift() -> None:
         away = values - np.asarray([1, 1, 1, 0, 0, 0])
         return nll(Calibration(values[:3], values[3:]).probs(logits), targets) + float(away @ away) / 160
 
-    found = vector_scaling(logits, targets)
-    best = np.concatenate([found.scale, found.bias])
+    calibration = vector_scaling(logits, targets)
+    best = np.concatenate([calibration.scale, calibration.bias])
     for k in range(6):
         for step in (-0.01, 0.01):
             assert loss(best + step * np.eye(6)[k]) > loss(best)
     shifted = vector_scaling(logits + np.arange(80)[:, None], targets)
-    np.testing.assert_allclose(shifted.scale, found.scale, atol=1e-3)
+    np.testing.assert_allclose(shifted.scale, calibration.scale, atol=1e-3)
 
 
 def test_a_planted_mixture_of_classes_is_found_where_no_scale_and_bias_can_help() -> None:
@@ -114,10 +116,10 @@ def test_a_planted_mixture_of_classes_is_found_where_no_scale_and_bias_can_help(
         np.exp(np.log(raw[0]) @ matrix.T + bias) / np.exp(np.log(raw[0]) @ matrix.T + bias).sum()
     )
     targets = (np.random.default_rng(4).random((12_000, 1)) > truth.cumsum(axis=1)).sum(axis=1).clip(0, 2)
-    found = dirichlet_scaling(np.log(raw)[:10_000], targets[:10_000])
-    said, apart = found.probs(np.log(raw)[10_000:]), truth[10_000:]
+    calibration = dirichlet_scaling(np.log(raw)[:10_000], targets[:10_000])
+    raw_probs, apart = calibration.probs(np.log(raw)[10_000:]), truth[10_000:]
     diagonal = vector_scaling(np.log(raw)[:10_000], targets[:10_000]).probs(np.log(raw)[10_000:])
-    assert abs(said - apart).mean() < 0.01 and abs(diagonal - apart).mean() > 0.02
+    assert abs(raw_probs - apart).mean() < 0.01 and abs(diagonal - apart).mean() > 0.02
 
 
 def test_dirichlet_scaling_is_at_a_minimum_and_is_vector_scaling_on_the_diagonal() -> None:
@@ -130,8 +132,8 @@ def test_dirichlet_scaling_is_at_a_minimum_and_is_vector_scaling_on_the_diagonal
         calibrated = Calibration(values[:9].reshape(3, 3), values[9:]).probs(logits)
         return nll(calibrated, targets) + float(away @ away) / 160
 
-    found = dirichlet_scaling(logits, targets)
-    best = np.concatenate([found.scale.ravel(), found.bias])
+    calibration = dirichlet_scaling(logits, targets)
+    best = np.concatenate([calibration.scale.ravel(), calibration.bias])
     for k in range(12):
         for step in (-0.01, 0.01):
             assert loss(best + step * np.eye(12)[k]) > loss(best)
@@ -149,9 +151,9 @@ def test_few_labels_of_one_class_all_right_do_not_make_a_certainty(
 ) -> None:
     logits = np.zeros((n, c))
     logits[:, 0] = 2.0
-    found = scaling(logits, np.zeros(n, dtype=np.int64))
-    probs = found.probs(logits)
-    assert np.isfinite(found.scale).all() and np.isfinite(found.bias).all()
+    calibration = scaling(logits, np.zeros(n, dtype=np.int64))
+    probs = calibration.probs(logits)
+    assert np.isfinite(calibration.scale).all() and np.isfinite(calibration.bias).all()
     assert probs[0, 0] > np.exp(2) / (np.exp(2) + c - 1) and probs[0, 0] < 0.995
 
 
@@ -193,7 +195,7 @@ def test_the_reliability_diagram_holds_what_the_calibration_error_sums() -> None
 def test_logs_are_finite_and_folds_hold_something_out() -> None:
     assert logs(np.asarray([0.0, 1.0])).tolist() == [math.log(1e-12), 0.0]
     with pytest.raises(InputError, match=r"calibration\.folds: expected 2 or more, got 1"):
-        Calibrating(folds=1)
+        CalibrationSettings(folds=1)
 
 
 def test_classwise_error_and_brier_against_loops() -> None:
@@ -243,19 +245,19 @@ def test_each_of_several_labels_is_calibrated_alone(method: Method) -> None:
     targets = (rng.random((120, 4)) < yes**2).astype(np.int64)
     targets[:30, 1] = -1  # 90 are known: a temperature
     targets[:, 2] = -1
-    said = np.stack([1 - yes, yes], axis=1)
-    found = calibrate(logs(said), targets, method)
-    mended = found.probs(logs(said[:, None].repeat(3, axis=1)))  # every pass
-    assert mended.shape == (120, 3, 2, 4) and np.array_equal(mended[:, 0], mended[:, 2])
+    raw_probs = np.stack([1 - yes, yes], axis=1)
+    calibration = calibrate(logs(raw_probs), targets, method)
+    calibrated = calibration.probs(logs(raw_probs[:, None].repeat(3, axis=1)))  # every pass
+    assert calibrated.shape == (120, 3, 2, 4) and np.array_equal(calibrated[:, 0], calibrated[:, 2])
     for k in range(4):
-        known = targets[:, k] >= 0
-        expected = said[:, :, k]
+        labeled = targets[:, k] >= 0
+        expected = raw_probs[:, :, k]
         if k != 2:
-            alone = calibrate(logs(said[known, :, k]), targets[known, k], method)
-            expected = alone.probs(logs(said[:, :, k]))
+            alone = calibrate(logs(raw_probs[labeled, :, k]), targets[labeled, k], method)
+            expected = alone.probs(logs(raw_probs[:, :, k]))
             assert (alone.scale.ndim == 2) == (method == "dirichlet" and k != 1)
-            assert np.abs(expected - said[:, :, k]).max() > 1e-5
-        np.testing.assert_allclose(mended[:, 0, :, k], expected, rtol=1e-6)
+            assert np.abs(expected - raw_probs[:, :, k]).max() > 1e-5
+        np.testing.assert_allclose(calibrated[:, 0, :, k], expected, rtol=1e-6)
 
 
 def test_labels_of_another_shape_cannot_be_calibrated_by() -> None:

@@ -56,9 +56,9 @@ def test_rates_against_a_loop() -> None:
     recalls, f1 = [], []
     for c in (0, 1, 3):
         hit = sum(1 for t, p in zip(targets, predicted, strict=True) if t == p == c)
-        true, said = int((targets == c).sum()), int((predicted == c).sum())
+        true, predicted_count = int((targets == c).sum()), int((predicted == c).sum())
         recalls.append(hit / true)
-        f1.append(2 * hit / (true + said))
+        f1.append(2 * hit / (true + predicted_count))
     metrics = classification(probs, targets)
     assert metrics["accuracy"] == pytest.approx(np.mean(predicted == targets))
     assert metrics["balanced_accuracy"] == pytest.approx(np.mean(recalls))

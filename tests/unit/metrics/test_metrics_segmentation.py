@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError
-from hybrid_al.metrics.segmentation import averaged, dice, hd95, structures
+from hybrid_al.metrics.segmentation import dice, hd95, mean_structures, structures
 
 
 def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -23,15 +23,15 @@ def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def slow_surface(shape: np.ndarray) -> list[tuple[int, ...]]:
     """Pixels of a structure with a face on something else, or on the edge of the image."""
-    found = []
+    places = []
     for place in np.argwhere(shape):
         for axis, step in itertools.product(range(shape.ndim), (-1, 1)):
             beside = place.copy()
             beside[axis] += step
             if not 0 <= beside[axis] < shape.shape[axis] or not shape[tuple(beside)]:
-                found.append(tuple(place.tolist()))
+                places.append(tuple(place.tolist()))
                 break
-    return found
+    return places
 
 
 def slow_hd95(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> float:
@@ -85,18 +85,18 @@ def test_structures_equal_the_plain_calls(shape: tuple[int, ...]) -> None:
         predicted[predicted == 2], truth[truth == 3] = 0, 1  # 2 is missed, 3 is seen where there is none
         predicted[0], truth[0] = 1, 1
         truth[:, -1] = IGNORE
-        found = structures(predicted, truth, 5, spacing)
+        values = structures(predicted, truth, 5, spacing)
         ours, theirs = predicted.copy(), truth.copy()
         ours[:, -1] = theirs[:, -1] = 0
         expected = [[dice(ours == c, theirs == c), hd95(ours == c, theirs == c, spacing)] for c in range(1, 5)]
-        np.testing.assert_allclose(found, np.asarray(expected).T)
-        assert found[0, 1] == 0 < found[0, 0] and np.isnan(found[:, 3]).all()
+        np.testing.assert_allclose(values, np.asarray(expected).T)
+        assert values[0, 1] == 0 < values[0, 0] and np.isnan(values[:, 3]).all()
 
 
 def test_averages_are_over_the_units_that_have_a_structure() -> None:
     nan = math.nan
     rows = [np.asarray([[0.5, nan, nan], [2.0, nan, nan]]), np.asarray([[1.0, 0.2, nan], [4.0, 8.0, nan]])]
-    assert averaged(rows, ["background", "a", "b", "c"]) == pytest.approx(
+    assert mean_structures(rows, ["background", "a", "b", "c"]) == pytest.approx(
         {"dice": (0.75 + 0.2) / 2, "dice/a": 0.75, "dice/b": 0.2, "hd95": (3 + 8) / 2, "hd95/a": 3, "hd95/b": 8}
     )
-    assert averaged([], ["background", "a"]) == {}
+    assert mean_structures([], ["background", "a"]) == {}

@@ -20,7 +20,7 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query, Round
 from hybrid_al.errors import InputError, NonFiniteLoss
 from hybrid_al.experiment import Experiment, OpenTask
-from hybrid_al.metrics.calibration import Calibrating, calibrate, logs
+from hybrid_al.metrics.calibration import CalibrationSettings, calibrate, logs
 from hybrid_al.metrics.classification import classification
 from hybrid_al.metrics.holdout import ClassHoldout
 from hybrid_al.oracles.simulated import SimulatedOracle
@@ -104,7 +104,7 @@ def played(tmp_path: Path, learner: Sure, **changes: object) -> list[Round]:
 
 def test_a_calibration_by_cross_fitting_is_that_of_the_held_out_answers(tmp_path: Path) -> None:
     learner = Sure()
-    rounds = played(tmp_path, learner, calibrating=Calibrating("cross", folds=7))
+    rounds = played(tmp_path, learner, calibrating=CalibrationSettings("cross", folds=7))
     assert learner.held == [(r, 7) for r in range(4)]
     labeled = RunDir(tmp_path).labels(N).as_of(1).labeled
     expected = calibrate(logs(learner._probs(labeled)), TRUTH[labeled])
@@ -121,7 +121,7 @@ def test_a_calibration_by_cross_fitting_is_that_of_the_held_out_answers(tmp_path
 
 def test_a_calibration_on_val_is_not_measured_there_and_never_reads_test(tmp_path: Path) -> None:
     learner, seen = Sure(), list[FloatArray]()
-    how = Calibrating("val", queries=True)
+    how = CalibrationSettings("val", queries=True)
     rounds = played(tmp_path / "a", learner, calibrating=how, query=("looking", Looking(seen)))
     assert not learner.held
     names = {name for name in rounds[0].metrics if name.endswith("_calibrated")}
@@ -143,13 +143,13 @@ def test_a_calibration_on_val_is_not_measured_there_and_never_reads_test(tmp_pat
 
 def test_queries_see_what_the_network_says_unless_the_recipe_says_otherwise(tmp_path: Path) -> None:
     learner, seen = Sure(), list[FloatArray]()
-    played(tmp_path, learner, calibrating=Calibrating("val"), query=("looking", Looking(seen)))
+    played(tmp_path, learner, calibrating=CalibrationSettings("val"), query=("looking", Looking(seen)))
     assert set(seen[0].ravel().round(2).tolist()) == {0.02, 0.98}
 
 
 def test_every_round_leaves_its_reliability_diagrams(tmp_path: Path) -> None:
     played(tmp_path / "plain", Sure())
-    played(tmp_path / "mended", Sure(), calibrating=Calibrating("val"))
+    played(tmp_path / "mended", Sure(), calibrating=CalibrationSettings("val"))
     for run, names in (("plain", {"val", "test"}), ("mended", {"val", "test", "test_calibrated"})):
         for r in range(4):
             with np.load(RunDir(tmp_path / run).round_path(r) / "reliability.npz") as archive:
