@@ -55,7 +55,7 @@ def _stop_signals(
         return {}
     with np.load(before, allow_pickle=False) as archive:
         answers = archive["answers"]
-    past, ahead = disk.rounds()[-1].labeled, task.spending.ahead(r)
+    past, ahead = disk.rounds()[-1].labeled, task.spending.next_budget(r)
     labeled = len(task.regions.at(r).labels(labels).labeled)
     if ahead is None or not 0 < past < labeled:
         return {AGREEMENT: kappa(answers, probs.argmax(axis=1))}

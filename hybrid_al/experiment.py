@@ -97,7 +97,7 @@ class Experiment:
     def __post_init__(self) -> None:
         """Refuse budgets that the pool surely cannot meet."""
         regions = self.task.regions
-        units, budget = len(regions.at(0).indices), self.task.spending.sure(regions.fixed)
+        units, budget = len(regions.at(0).indices), self.task.spending.least_picks(regions.fixed)
         if budget > units:
             raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
@@ -106,7 +106,7 @@ class Experiment:
         regions = self.task.regions
         if rounds and regions.fixed and rounds[-1].labeled >= len(regions.at(0).indices):
             return True
-        return self.task.spending.over(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
+        return self.task.spending.is_spent(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
 
     def strategy(self, round: int) -> tuple[str, QueryStrategy]:
         """Name and strategy that pick in a round."""

@@ -90,7 +90,7 @@ class QueryState:
             raise InputError(where, "probabilities that sum to one", str(probs[bad[0]].tolist())[:60])
         return probs
 
-    def scored(self, score: Callable[[FloatArray], FloatArray], samples: int = 1, views: int = 1) -> FloatArray:
+    def score(self, score: Callable[[FloatArray], FloatArray], samples: int = 1, views: int = 1) -> FloatArray:
         """A function of `scores` for each candidate (M,), reduced over pixels or labels where it has such."""
         if self.scorer is None:
             return score(self.probs(samples, views))

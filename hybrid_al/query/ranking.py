@@ -28,7 +28,7 @@ def best_by_score(
     Cost: samples * views passes over the M candidates, O(M S C) time and bytes, a sort.
     """
     check_budget(state, budget)
-    return best_by_value(name, state.scored(score, samples, views), state, budget, rng)
+    return best_by_value(name, state.score(score, samples, views), state, budget, rng)
 
 
 def best_by_value(name: str, values_M: FloatArray, state: QueryState, budget: int, rng: np.random.Generator) -> Query:

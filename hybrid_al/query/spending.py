@@ -33,15 +33,15 @@ class Spending(Protocol):
         """The picks of a strategy that the round can pay; `sizes` (N,): pixels of each sample or region."""
         ...
 
-    def over(self, rounds: Sequence[Round]) -> bool:
+    def is_spent(self, rounds: Sequence[Round]) -> bool:
         """Whether the committed rounds have spent the whole budget."""
         ...
 
-    def sure(self, fixed: bool) -> int:
+    def least_picks(self, fixed: bool) -> int:
         """The least number of picks of a run; `fixed`: the pool is the same in all rounds."""
         ...
 
-    def ahead(self, round: int) -> int | None:
+    def next_budget(self, round: int) -> int | None:
         """Labels that the round after this one buys; None where that is not known."""
         ...
 
@@ -62,16 +62,16 @@ class LabelBudgets:
         """See `Spending.query`."""
         return _pick(strategy, state, self.budgets[state.round], rng)
 
-    def over(self, rounds: Sequence[Round]) -> bool:
-        """See `Spending.over`."""
+    def is_spent(self, rounds: Sequence[Round]) -> bool:
+        """See `Spending.is_spent`."""
         return len(rounds) >= len(self.budgets)
 
-    def sure(self, fixed: bool) -> int:
-        """See `Spending.sure`."""
+    def least_picks(self, fixed: bool) -> int:
+        """See `Spending.least_picks`."""
         return sum(self.budgets) if fixed else self.budgets[0]
 
-    def ahead(self, round: int) -> int | None:
-        """See `Spending.ahead`; None after the last."""
+    def next_budget(self, round: int) -> int | None:
+        """See `Spending.next_budget`; None after the last."""
         return next(iter(self.budgets[round + 1 : round + 2]), None)
 
 
@@ -96,19 +96,19 @@ class CostBudgets:
         predicts = round > 0 and self.unit != "pixels" and self.sized
         return frozenset({"predictions"}) if predicts else frozenset()
 
-    def over(self, rounds: Sequence[Round]) -> bool:
-        """See `Spending.over`."""
+    def is_spent(self, rounds: Sequence[Round]) -> bool:
+        """See `Spending.is_spent`."""
         return len(rounds) >= len(self.budgets) or spent_out(self.unit, self.budgets, rounds)
 
-    def sure(self, fixed: bool) -> int:
-        """See `Spending.sure`: those of the first round, as later costs are not known before."""
+    def least_picks(self, fixed: bool) -> int:
+        """See `Spending.least_picks`: those of the first round, as later costs are not known before."""
         return self.budgets[0]
 
-    def ahead(self, round: int) -> int | None:
-        """See `Spending.ahead`: never known."""
+    def next_budget(self, round: int) -> int | None:
+        """See `Spending.next_budget`: never known."""
         return None
 
-    def left(self, rounds: Sequence[Round]) -> float:
+    def remaining(self, rounds: Sequence[Round]) -> float:
         """What the round after these may spend; below 0 where they overspent."""
         return sum(self.budgets[1 : len(rounds) + 1]) - spent(self.unit, rounds)
 
@@ -140,7 +140,7 @@ class CostBudgets:
         """
         if state.round == 0:
             return _pick(strategy, state, self.budgets[0], rng)
-        prices, budget, limit = self.prices(state, rounds[-1], sizes), self.left(rounds), len(state.candidates)
+        prices, budget, limit = self.prices(state, rounds[-1], sizes), self.remaining(rounds), len(state.candidates)
         count, state = int(np.clip(budget / prices.mean(), 1, limit)), _with_cache(state)
         for _ in range(ASKS):
             query = _pick(strategy, state, count, rng)

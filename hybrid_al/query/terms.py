@@ -27,23 +27,23 @@ class Term:
 
 
 def _entropy(state: QueryState) -> FloatArray:
-    return state.scored(scores.entropy)
+    return state.score(scores.entropy)
 
 
 def _margin(state: QueryState) -> FloatArray:
-    return state.scored(scores.margin)
+    return state.score(scores.margin)
 
 
 def _least_confidence(state: QueryState) -> FloatArray:
-    return state.scored(scores.least_confidence)
+    return state.score(scores.least_confidence)
 
 
 def _expected_dice(state: QueryState) -> FloatArray:
-    return state.scored(scores.expected_dice)
+    return state.score(scores.expected_dice)
 
 
 def _ripu(state: QueryState) -> FloatArray:
-    return state.scored(scores.ripu)
+    return state.score(scores.ripu)
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:

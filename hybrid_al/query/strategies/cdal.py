@@ -36,7 +36,7 @@ class ContextualDiversity:
         """`budget` candidates in the order in which they were picked, ties in random order."""
         check_budget(state, budget)
         labeled = np.setdiff1d(state.labels.labeled, state.candidates)
-        values = replace(state, candidates=np.concatenate([labeled, state.candidates])).scored(contexts)
+        values = replace(state, candidates=np.concatenate([labeled, state.candidates])).score(contexts)
         rows = values.reshape(len(values), -1).astype(np.float64)
         labeled_rows, candidate_rows = rows[: len(labeled)], rows[len(labeled) :]
         order = rng.permutation(len(candidate_rows))

@@ -36,7 +36,7 @@ class ForegroundRandom:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` distinct candidates in random order."""
         check_budget(state, budget)
-        has_structure = state.scored(scores.foreground) > 0
+        has_structure = state.score(scores.foreground) > 0
         order = rng.permutation(len(state.candidates))
         structures = order[has_structure[order]][: math.ceil(self.share * budget)]
         picks = np.concatenate([structures, order[~np.isin(order, structures)]])[:budget]

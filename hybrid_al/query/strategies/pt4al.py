@@ -56,7 +56,7 @@ class PT4AL:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the least confident first; where the batch has fewer, those after it fill up."""
         check_budget(state, budget)
-        doubt = state.scored(least_confidence)
+        doubt = state.score(least_confidence)
         batch = pretext_batches(state, self.batches, rng)
         turn = (batch - state.round) % self.batches
         order = best_first(doubt, rng)

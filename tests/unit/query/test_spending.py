@@ -93,9 +93,9 @@ def test_a_query_is_asked_as_far_as_the_budget_goes(budget: int) -> None:
 def test_what_was_answered_is_counted_and_the_rest_is_carried_on() -> None:
     spending = CostBudgets("foreground", (6, 100, 50, 50))
     first, under = row(0, 6, foreground=40.0), row(1, 9, foreground=110.0)
-    assert spending.left([first]) == 100 and spending.left([first, under]) == 150 - 70
+    assert spending.remaining([first]) == 100 and spending.remaining([first, under]) == 150 - 70
     over, out = row(2, 12, foreground=239.0), row(2, 12, foreground=240.0)
-    assert spending.left([first, under, over]) == 1 and not spent_out(
+    assert spending.remaining([first, under, over]) == 1 and not spent_out(
         "foreground", spending.budgets, [first, under, over]
     )
     assert spent_out("foreground", spending.budgets, [first, under, out])
@@ -105,7 +105,7 @@ def test_what_was_answered_is_counted_and_the_rest_is_carried_on() -> None:
 def test_an_overspent_round_asks_one_more() -> None:
     spending, here = CostBudgets("pixels", (6, 10, 90)), state()
     rounds = [row(0, 6, pixels=120.0), row(1, 8, pixels=250.0)]
-    assert spending.left(rounds) == -30
+    assert spending.remaining(rounds) == -30
     assert (
         len(spending.query(Descending([]), here, rounds, np.full(N, 20), lambda: np.random.default_rng(0)).indices) == 1
     )
@@ -113,7 +113,7 @@ def test_an_overspent_round_asks_one_more() -> None:
 
 def test_rounds_that_count_nothing_are_refused() -> None:
     with pytest.raises(InputError, match=r"round 0: expected what its labels cost \(cost/pixels\)"):
-        CostBudgets("pixels", (6, 10)).left([row(0, 6)])
+        CostBudgets("pixels", (6, 10)).remaining([row(0, 6)])
 
 
 def test_a_recipe_without_a_unit_is_the_recipe_that_it_was() -> None:
@@ -127,10 +127,10 @@ def test_budgets_of_labels_are_spent_round_by_round() -> None:
     budgets, asked = LabelBudgets((6, 3, 2)), list[int]()
     query = budgets.query(Descending(asked), state(), [row(0, 6)], None, lambda: np.random.default_rng(0))
     assert len(query.indices) == 3 and asked == [3] and not budgets.needs(1)
-    assert [budgets.ahead(r) for r in range(3)] == [3, 2, None]
-    assert budgets.sure(True) == 11 and budgets.sure(False) == 6
-    assert not budgets.over([row(0, 6)]) and budgets.over([row(0, 6), row(1, 9), row(2, 11)])
+    assert [budgets.next_budget(r) for r in range(3)] == [3, 2, None]
+    assert budgets.least_picks(True) == 11 and budgets.least_picks(False) == 6
+    assert not budgets.is_spent([row(0, 6)]) and budgets.is_spent([row(0, 6), row(1, 9), row(2, 11)])
     costs = CostBudgets("pixels", (6, 3, 2))
-    assert costs.sure(True) == 6 and costs.ahead(1) is None
+    assert costs.least_picks(True) == 6 and costs.next_budget(1) is None
     with pytest.raises(InputError, match="budget of round 1: expected at most"):
         LabelBudgets((6, 10**6)).query(Descending([]), state(), [], None, lambda: np.random.default_rng(0))
