@@ -115,6 +115,7 @@ class Project:
             "task": self.recipe.task.name,
             "classes": list(self.dataset.classes),
             "inbox": self.task.inbox(self.setting, self.dataset),
+            "drawable": self.task.drawable,
             "recipe": identity,
             "recipe_digest": _digest(identity),
             "manifest": self.dataset.manifest.fingerprint,
@@ -137,10 +138,15 @@ def source(recipe: Recipe) -> Source:
     return component(SOURCES, "data", recipe.data.source, recipe.data.params)
 
 
-def open_project(recipe: Recipe, *, run_dir: Path | None = None, device: str = "cpu") -> Project:
-    """Check every component by name and parameters, then look at the data. Images are not decoded yet."""
+def open_project(
+    recipe: Recipe, *, run_dir: Path | None = None, device: str = "cpu", stage0_alone: bool = False
+) -> Project:
+    """Check every component by name and parameters, then look at the data. Images are not decoded yet.
+
+    `stage0_alone`: the recipe says nothing of the loop, whose components are not looked at.
+    """
     where = device_of(device)
-    check_components(recipe)
+    (_check_stage0 if stage0_alone else check_components)(recipe)
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
@@ -263,10 +269,7 @@ def _strategy(where: str, spec: Component) -> Any:
 
 def check_components(recipe: Recipe) -> None:
     """Build every component of a recipe once: unknown names, keys and values are errors before any data is read."""
-    source(recipe)
-    _views(recipe)
-    for where, spec in encoders(recipe).items():
-        _check_name(where, spec)
+    _check_stage0(recipe)
     trackers_of(recipe)
     task, setting = task_of(recipe), setting_of(recipe)
     cold, query = (strategy for *_, strategy in setting.strategies)
@@ -281,6 +284,14 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_stage0(recipe: Recipe) -> None:
+    """Those that stage 0 needs."""
+    source(recipe)
+    _views(recipe)
+    for where, spec in encoders(recipe).items():
+        _check_name(where, spec)
 
 
 def training(recipe: Recipe) -> tuple[Any, Any]:

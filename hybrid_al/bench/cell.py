@@ -63,7 +63,7 @@ def work(task: Stage0 | Loop) -> tuple[Row, ...]:
 
 def make_stage0(task: Stage0) -> Project:
     """The project of a stage 0, which is made by the first process that asks for it."""
-    project = open_project(task.recipe, run_dir=task.folder, device=task.device)
+    project = open_project(task.recipe, run_dir=task.folder, device=task.device, stage0_alone=True)
     project.run.path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(task.folder / ".bench.lock"):
         project.claim()

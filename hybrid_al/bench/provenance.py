@@ -17,7 +17,7 @@ from ..errors import InputError
 PACKAGES = ("hybrid_al", "pretrain")
 LOOP = ("hybrid_al.loop", "hybrid_al.metrics.holdout", "hybrid_al.oracles.simulated")
 # these decide no number of a loop, name everything there is, or hold values that are noted as such
-APART = tuple(f"hybrid_al.{name}" for name in ("assemble", "bench", "cli", "recipe", "report", "tasks", "track"))
+APART = tuple(f"hybrid_al.{name}" for name in ("assemble", "bench", "cli", "recipe", "report", "track"))
 LIBRARIES = ("numpy", "scikit-learn", "timm", "torch")
 
 

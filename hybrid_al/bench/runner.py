@@ -187,7 +187,8 @@ def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     pair = grid.strategies.get(arm.strategy)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
     roots = [module for part in parts for module in modules_of(part)]
-    roots += [_module_of(task.objectives(setting)[0], recipe.train.name), task.learner_code(setting), *provenance.LOOP]
+    roots += [_module_of(task.objectives(setting)[0], recipe.train.name), *provenance.LOOP]
+    roots += [type(part).__module__ for part in (task, setting.learner[1])]
     sections = {"strategy": parts, "objective": [recipe.train]}
     origin: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in sections.items()}
     return {**origin, "code": provenance.code_digest(sorted(set(roots)))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from ..core.registry import component
 from ..core.rundir import RunDir
@@ -71,9 +71,12 @@ INBOXES: dict[str, type[InboxSettings]] = {
 }
 
 
-def spec_of(settings: Words | Masks | Boxes) -> dict[str, object]:
-    """Name and settings of an inbox, as `run.json` stores them."""
-    return {"name": next(name for name, kind in INBOXES.items() if isinstance(settings, kind)), **asdict(settings)}
+def spec_of(settings: InboxSettings) -> dict[str, object]:
+    """Name and settings of an inbox, as `run.json` stores them; one from outside by its module and class."""
+    kind = type(settings)
+    own = f"{kind.__module__}:{kind.__qualname__}"
+    name = next((name for name, known in INBOXES.items() if kind is known), own)
+    return {"name": name, **asdict(cast(Any, settings))}
 
 
 def inbox(run: RunDir) -> Inbox:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,19 @@ def say_probe(metrics: dict[str, float]) -> None:
         print("Stage 0: " + ", ".join(f"{name} {value:.3f}" for name, value in sorted(metrics.items())))
 
 
+def headline(metrics: Mapping[str, float]) -> list[str]:
+    """The names of the few metrics that tell how good a model is: of test before val, the usual ones where they are."""
+    for split in ("test", "val"):
+        measured = [name for name in metrics if name.startswith(f"{split}/")]
+        usual = [f"{split}/{name}" for name in ("auroc", "balanced_accuracy", "dice", "hd95")]
+        if measured:
+            return [name for name in usual if name in measured] or sorted(measured)[:2]
+    return []
+
+
 def say_round(row: Round) -> None:
     """One line a round: who picked how many, and the numbers that matter."""
-    headline = {k: v for k, v in row.metrics.items() if k.endswith(("/auroc", "/balanced_accuracy", "/dice", "/hd95"))}
-    numbers = ", ".join(f"{name} {value:.3f}" for name, value in headline.items())
+    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in headline(row.metrics))
     words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
     numbers += "".join(f", {label} {row.metrics[k]:.3f}" for k, label in words.items() if k in row.metrics)
     print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
@@ -62,8 +71,7 @@ def say_table(rows: Sequence[Round]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    metrics = ("test/auroc", "test/balanced_accuracy", "val/auroc", "test/dice", "test/hd95", "val/dice")
-    names = [n for n in metrics if any(n in r.metrics for r in rows)]
+    names = list(dict.fromkeys(name for row in rows for name in headline(row.metrics)))
     headers = [name.replace("/", "\n").replace("balanced_accuracy", "bal. acc.") for name in names]
     table = Table("round", "strategy", "picked", "labels", *headers, "query\ns", "train\ns", box=None)
     for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..oracles import ORACLES
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
+from .console import headline
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -127,7 +128,8 @@ def standing(run: RunDir) -> list[str]:
     budgets = recipe["loop"]["budgets"]
     lines = [f"{facts['name']} (seed {facts['seed']}): {len(rounds)} of {len(budgets)} rounds done"]
     if rounds:
-        numbers = ", ".join(f"{k} {v:.3f}" for k, v in rounds[-1].metrics.items() if k.endswith(("/auroc", "/dice")))
+        last = rounds[-1].metrics
+        numbers = ", ".join(f"{name} {last[name]:.3f}" for name in headline(last))
         lines.append(f"  {rounds[-1].labeled} labels; {numbers or 'no test or val labels'}")
     if len(rounds) == len(budgets):
         return [*lines, "  finished"]
@@ -150,8 +152,15 @@ def standing(run: RunDir) -> list[str]:
     people = not component(ORACLES, "oracle", *named(recipe["oracle"])).holds_truth
     if waiting and people:
         query = run.round_path(len(rounds)) / "query.csv"
-        return [*lines, f"  waits for {waiting} of {len(ids)} labels in {query}: hybrid-al labels {run.path} FILE"]
+        how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}: hybrid-al run says how)"
+        return [*lines, f"  waits for {waiting} of {len(ids)} labels in {query}{how}: hybrid-al labels {run.path} FILE"]
     return [*lines, f"  next: the training of round {len(rounds)}; go on with: hybrid-al run"]
+
+
+def _inbox_name(facts: Mapping[str, object]) -> str:
+    """In what form answers come in: words, masks, boxes."""
+    inbox = facts.get("inbox")
+    return str(inbox.get("name")) if isinstance(inbox, Mapping) else "words"
 
 
 def write_reports(runs: Sequence[Path], out: Path | None) -> Path:

@@ -15,7 +15,6 @@ import yaml
 from ..core.consistency import Consistency
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
-from ..core.registry import component, named
 from ..core.rundir import RunDir
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
@@ -70,6 +69,7 @@ class RunView:
     """A run as the report draws it.
 
     recipe: as resolved, paths cut to their last part. log: rows of metrics.jsonl. labels: all annotations so far.
+    drawable: answers are drawn on images, so picks have no class, and reliability is of pixels.
     """
 
     name: str
@@ -82,15 +82,7 @@ class RunView:
     log: tuple[Mapping[str, object], ...]
     digest: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def drawable(self) -> bool:
-        """Whether answers are drawn on images: then picks have no class, and reliability is of pixels."""
-        from ..tasks import TASKS  # which load torch
-
-        spec = self.recipe.get("task", "classification")
-        name, settings = named(spec if isinstance(spec, Mapping) else str(spec))
-        return component(TASKS, "task", name, settings).drawable
+    drawable: bool = False
 
     @classmethod
     def read(cls, run_dir: Path) -> RunView:
@@ -116,6 +108,7 @@ class RunView:
             rounds=tuple(rounds),
             log=tuple(jsonl.read(run_dir / "metrics.jsonl")),
             digest=str(facts.get("recipe_digest", "")),
+            drawable=bool(facts.get("drawable", facts.get("task") == "segmentation")),  # layout 1 does not say it
             versions={k: str(v) for k, v in _mapping(facts.get("versions")).items()},
         )
 

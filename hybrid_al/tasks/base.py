@@ -162,10 +162,6 @@ class Task(Protocol):
         """What is trained in each round; `base.encoder` is copied, never changed."""
         ...
 
-    def learner_code(self, setting: Setting) -> str:
-        """The module of the learner, for the code digest of a bench."""
-        ...
-
     def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
         """The lines that `hybrid-al check` adds for the task."""
         ...

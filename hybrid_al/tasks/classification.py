@@ -90,10 +90,6 @@ class Classification:
         learner: Learner = setting.learner[1].build(base, objective, schedule)
         return learner
 
-    def learner_code(self, setting: Setting) -> str:
-        """See `Task.learner_code`."""
-        return type(setting.learner[1]).__module__
-
     def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
         """See `Task.summary`: nothing."""
         return []

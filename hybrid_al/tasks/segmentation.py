@@ -116,10 +116,6 @@ class Segmentation:
 
         return DENSE_OBJECTIVES, SCHEDULE
 
-    def learner_code(self, setting: Setting) -> str:
-        """See `Task.learner_code`."""
-        return "hybrid_al.learners.segment"
-
     @property
     def reducer(self) -> Reduction:
         """How scores of pixels become that of an image."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from hybrid_al.recipe import parse
 from hybrid_al.tasks import TASKS
 from hybrid_al.train import Schedule
 from tests.helpers.played import play
-from tests.helpers.tiny import recipe_of
+from tests.helpers.tiny import recipe_of, target_of
 
 
 @pytest.fixture(params=TASKS)
@@ -43,7 +42,7 @@ def test_an_unknown_task_and_an_unknown_setting_of_one_are_refused(task: str, tm
 def test_data_of_another_task_is_refused(task: str, tmp_path: Path) -> None:
     for other in TASKS:
         plain = {**recipe_of(task), "data": recipe_of(other)["data"]}
-        if other == task:
+        if target_of(other) == target_of(task):
             open_project(parse(plain), run_dir=tmp_path / other)
         else:
             with pytest.raises(InputError):
@@ -55,13 +54,10 @@ def test_what_it_opens_fits_the_data(task: str, tmp_path: Path) -> None:
     instance, setting, dataset = project.task, project.setting, project.dataset
     assert instance.answered(dataset).shape == (len(dataset.manifest),) and instance.answered(dataset).all()
     objectives, schedule = instance.objectives(setting)
-    assert "mean_teacher" in objectives and isinstance(schedule, Schedule)
+    assert project.recipe.train.name in objectives and isinstance(schedule, Schedule)
     assert json.loads(json.dumps(instance.inbox(setting, dataset)))["name"] in INBOXES
-    importlib.import_module(instance.learner_code(setting))
     with pytest.raises(InputError):
-        instance.check_metric("here", "test/loudness", dataset) if task == "segmentation" else instance.check_metric(
-            "here", "train/auroc", dataset
-        )
+        instance.check_metric("here", "train/auroc", dataset)  # of no split that is held out
     instance.rehearse(setting, dataset, *training(project.recipe), steps=1)
     open_task, _ = instance.open(setting, project.materials())
     assert open_task.regions.at(0).samples(open_task.regions.at(0).indices[:1]) in dataset.manifest.indices("pool")

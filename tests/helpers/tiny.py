@@ -18,9 +18,15 @@ _OF_TASK: dict[str, dict[str, Any]] = {
 }
 
 
+def target_of(task: str) -> str:
+    """What the drawn data of a task has for labels: those of several tasks may be the same."""
+    data = _OF_TASK[task]["data"]
+    return "masks" if data.get("masks") else "labels" if data.get("multilabel") else "classes"
+
+
 def recipe_of(task: str, **changes: Any) -> dict[str, Any]:
     """The recipe of a registered task; a task that has none here is an error, so that no contract passes it by."""
-    assert task in TASKS
+    assert task in TASKS and task in _OF_TASK, f"no tiny recipe of task {task}: add one to _OF_TASK in {__file__}"
     return {
         "name": "tiny",
         "task": task,
