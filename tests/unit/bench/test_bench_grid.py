@@ -77,7 +77,7 @@ def test_an_unknown_strategy_names_the_nearest(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [["entropy", "entropy"], ["entropy", "random+entropy"], ["far", "random+kcenter", "far"]]
+    "strategies", [["entropy", "entropy"], ["entropy", "random+entropy"], ["far", "random+kcenter", "far"]]
 )
 def test_a_strategy_given_twice_is_an_error(recipe: Path, strategies: list[str]) -> None:
     with pytest.raises(InputError, match=r"once|same"):

@@ -41,7 +41,7 @@ def test_the_first_cells_note_what_they_are_made_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "code", "named"), [({**FACTS, "data": "other"}, "1", "one data"), (FACTS, "2", "random: .*one code")]
+    ("facts", "code", "message"), [({**FACTS, "data": "other"}, "1", "one data"), (FACTS, "2", "random: .*one code")]
 )
 def test_another_version_is_refused_and_changes_nothing(
     tmp_path: Path, facts: dict[str, object], code: str, message: str
