@@ -205,7 +205,7 @@ def grouping(recipe: Mapping[str, object]) -> dict[str, object]:
     """Where a run stands on a dashboard: group (all seeds of one setting), job_type (learner) and tags."""
     cold, query, train, learner = (_name(recipe.get(k)) for k in ("cold_start", "query", "train", "learner"))
     parts = [str(recipe["name"]), f"{cold}+{query}", train]
-    tags = [str(recipe[key]) for key in ("modality", "task") if recipe.get(key)]
+    tags = [str(recipe.get("modality") or ""), _name(recipe.get("task"))]
     return {
         "group": " ".join(p for p in parts if p)[:128],
         "job_type": learner,

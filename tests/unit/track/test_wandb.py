@@ -24,7 +24,7 @@ RECIPE: dict[str, object] = {
     "name": "chest xray",
     "seed": 3,
     "modality": "chest_xray",
-    "task": "classification",
+    "task": {"name": "classification"},
     "learner": {"name": "finetune"},
     "data": {"source": "npz", "root": "/home/jane.doe/private/chest.npz"},
     "cold_start": {"name": "typiclust"},
