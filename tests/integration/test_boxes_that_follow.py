@@ -219,7 +219,7 @@ def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Pa
             {"region": {"name": "ripu", "side": 1}},
             "region.side: expected at most 254 windows of it in an image, got 256",
         ),
-        ({"region": {"name": "peaks", "side": [9, 4]}}, "unit.*side: expected a largest side of 9 or more"),
+        ({"region": {"name": "peaks", "side": [9, 4]}}, "region.*side: expected a largest side of 9 or more"),
         ({"region": {"name": "ripu", "sides": 4}}, "sides"),
         ({"region": {"name": "rippu"}}, "ripu"),
         ({**RIPU, "reduction": "boundary"}, "task.reduction: expected mean"),

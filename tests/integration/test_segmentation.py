@@ -466,7 +466,7 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"learner": "frozen"}, "learner: expected finetune"),
         (
             {"oracle": {"name": "worklist", "answer": "boxes"}, "task": WINDOWS},
-            "oracle.answer: expected mask, where parts",
+            "oracle.answer: expected mask, where regions",
         ),
         ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
         (
