@@ -1,4 +1,4 @@
-"""Embeddings of the samples, memory-mapped, with what they were made from beside them."""
+"""Embeddings of the samples, memory-mapped, with a JSON beside them that names their encoder and manifest."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..errors import InputError
 from .types import FloatArray, IntArray
 
 BLOCK = 4096  # rows at a time
-LARGE = 2**28  # bytes of a copy; of a smaller one the pages of the file stay at hand
+LARGE = 2**28  # bytes; after a copy of this size the pages of the file leave memory
 Metric = Literal["l2", "cosine"]
 PLAIN = "plain"
-"""The set by the encoder of stage 0."""
+"""Name of the set that the encoder of stage 0 gives."""
 USED = "used"
-"""The set that strategies read, where it is not `plain`: `stage0/embeddings/used.npy`."""
+"""Name of the set that strategies read, where it is not `plain`: `stage0/embeddings/used.npy`."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """vectors (N, D) float32, raw, one row per manifest row; digests of the encoder and of the manifest.
+    """Raw vectors (N, D) float32, one row per manifest row, with the digests of the encoder and the manifest.
 
-    parts  that each row stands for, where a query asks about parts of images (`regions.py`)
+    parts  how many parts of an image each row stands for, where a query asks about parts (`regions.py`)
     """
 
     vectors: FloatArray
@@ -42,11 +42,11 @@ class Embeddings:
     def take(self, indices: IntArray, metric: Metric = "l2") -> FloatArray:
         """A copy of rows in float32 (K, D); scaled to unit length for the cosine metric (zero rows stay zero).
 
-        Memory: the copy and a block of rows. The pages of a mapped file that a large copy came from are let go.
+        Memory: the copy and a block of rows. After a large copy the pages of the mapped file leave memory.
         """
         rows: FloatArray = np.asarray(self.vectors[indices // self.parts], dtype=np.float32)
         if rows.nbytes >= LARGE:
-            _let_go(self.vectors)
+            _release(self.vectors)
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
             bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
@@ -60,13 +60,13 @@ class Embeddings:
     def load(path: Path, *, manifest: str, encoder: str | None = None) -> Embeddings:
         """Memory-map `path` (.npy); error where the JSON beside it names another manifest or encoder.
 
-        A set that was made from others names them and their encoders: the same that lie beside it.
+        A set made from other sets names them and their encoders, which must be those of the sets beside it.
         """
         note = _note(path)
-        for name, made_by in note.get("sets", {}).items():
-            found = _note(path.with_name(f"{name}.npy"))["encoder"]
-            if found != made_by:
-                raise InputError(path, f"made from {name} by encoder {found[:12]}", f"by {made_by[:12]}")
+        for name, source_encoder in note.get("sets", {}).items():
+            current = _note(path.with_name(f"{name}.npy"))["encoder"]
+            if current != source_encoder:
+                raise InputError(path, f"made from {name} by encoder {current[:12]}", f"by {source_encoder[:12]}")
         if note["manifest"] != manifest:
             raise InputError(path, f"embeddings of manifest {manifest[:12]}", f"of {note['manifest'][:12]}")
         if encoder is not None and note["encoder"] != encoder:
@@ -77,13 +77,13 @@ class Embeddings:
         return Embeddings(vectors, note["encoder"], note["manifest"])
 
 
-def _let_go(vectors: FloatArray) -> None:
-    """Take the pages of a file that is mapped to be read out of the process's memory; another look brings them back."""
+def _release(vectors: FloatArray) -> None:
+    """Drop the pages of a read-only mapped file from the process's memory; the next access reads them again."""
     owner = vectors
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    pages, known = owner.base, hasattr(mmap, "MADV_DONTNEED")  # not on every system
-    if known and isinstance(owner, np.memmap) and owner.mode == "r" and isinstance(pages, mmap.mmap):
+    pages, has_advice = owner.base, hasattr(mmap, "MADV_DONTNEED")  # not on every system
+    if has_advice and isinstance(owner, np.memmap) and owner.mode == "r" and isinstance(pages, mmap.mmap):
         pages.madvise(mmap.MADV_DONTNEED)
 
 

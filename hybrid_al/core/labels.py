@@ -1,4 +1,4 @@
-"""The append-only record of what the oracle said, and the labeled set that follows from it."""
+"""The append-only record of the oracle's answers, and the labeled set that follows from it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from .types import Annotation, IntArray
 
 
 def dealt(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
-    """Which of `folds` parts each label is held out in (K,): each part has as much of each class as it can.
+    """Fold in which each label is held out (K,), 0 to `folds` - 1; classes are spread evenly over the folds.
 
-    Of several labels a sample (K, L) in {0, 1} the rarest that it has counts as its class, and having none as one more.
+    With several labels a sample, (K, L) in {0, 1}, the class of a sample is the rarest of its labels; samples without
+    any label are one class more.
     """
     if targets_K.ndim == 2:
         count = np.where(targets_K == 1, targets_K.sum(axis=0), len(targets_K) + 1)
@@ -36,7 +37,7 @@ class LabelStore:
     annotations: tuple[Annotation, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that every annotation is about a sample, and that none speaks twice without superseding."""
+        """Check that every annotation is about a sample, and that a second one about it supersedes the first."""
         current: dict[int, int] = {}
         for position, a in enumerate(self.annotations):
             if not 0 <= a.index < self.n:
@@ -52,24 +53,24 @@ class LabelStore:
     @cached_property
     def current(self) -> dict[int, Annotation]:
         """Sample -> its annotation in force, in the order in which the samples were first annotated."""
-        found: dict[int, Annotation] = {}
+        annotations: dict[int, Annotation] = {}
         for a in self.annotations:
-            found[a.index] = a
-        return found
+            annotations[a.index] = a
+        return annotations
 
     @cached_property
     def labeled(self) -> IntArray:
-        """Samples that have a label (K,), in the order of annotation; skipped ones are not among them."""
+        """Samples that have a label (K,), in the order of annotation, without those that were skipped."""
         return np.asarray([i for i, a in self.current.items() if a.kind != "skip"], dtype=np.int64)
 
     @cached_property
     def answered(self) -> IntArray:
-        """Samples that the oracle has answered about, with a label or by skipping (K,)."""
+        """Samples with an answer of the oracle, a label or a skip (K,)."""
         return np.asarray(list(self.current), dtype=np.int64)
 
     @property
     def unlabeled(self) -> IntArray:
-        """Samples without a label, ascending (n - K,); the ones that were skipped are among them."""
+        """Samples without a label, ascending (n - K,), with those that were skipped."""
         return np.setdiff1d(np.arange(self.n, dtype=np.int64), self.labeled)
 
     @property
@@ -78,7 +79,7 @@ class LabelStore:
         return float(sum(a.cost for a in self.annotations))
 
     def class_targets(self) -> IntArray:
-        """Class number of each labeled sample (K,), aligned with `labeled`; error where one is no class."""
+        """Class number of each labeled sample (K,), aligned with `labeled`; error for an annotation of another kind."""
         targets = []
         for i in self.labeled:
             a = self.current[int(i)]
@@ -98,13 +99,13 @@ class LabelStore:
         return targets
 
     def add(self, new: Iterable[Annotation]) -> LabelStore:
-        """A store with the new annotations behind the old ones; one about an annotated sample supersedes the old."""
+        """A store with the new annotations after the old ones; a second one about a sample supersedes the first."""
         position = {a.index: i for i, a in enumerate(self.annotations)}
-        added = []
+        additions = []
         for a in new:
-            added.append(replace(a, supersedes=position.get(a.index)))
-            position[a.index] = len(self.annotations) + len(added) - 1
-        return LabelStore(self.n, (*self.annotations, *added))
+            additions.append(replace(a, supersedes=position.get(a.index)))
+            position[a.index] = len(self.annotations) + len(additions) - 1
+        return LabelStore(self.n, (*self.annotations, *additions))
 
     def as_of(self, round: int) -> LabelStore:
         """The store as it was when `round` was committed."""

@@ -1,4 +1,4 @@
-"""What the loop asks of a learner: the only door between the decision plane and the learning plane."""
+"""The protocol of a learner: the only door between the decision plane and the learning plane."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .labels import LabelStore
 from .types import FloatArray, IntArray, PredictionBatch
 
 Log = Callable[[Mapping[str, float], int], None]
-"""(values by metric name, step) -> None; takes numbers out of a training to the trackers."""
+"""(values by metric name, step) -> None; hands the numbers of a training to the trackers."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit leaves behind besides the model: its last training metrics and the consistency it saw.
+    """Results of a fit besides the model: its last training metrics and its consistency record.
 
-    spent  what its labels cost in one unit or another, for the round's metrics: `cost/pixels`, ...
+    spent  cost of its labels by unit, for the round's metrics: `cost/pixels`, ...
     """
 
     metrics: Mapping[str, float]
@@ -33,23 +33,23 @@ class Learner(Protocol):
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
         """Train; deterministic on CPU given `seed`.
 
-        `previous` is the folder of the last committed round, for a learner that starts from its model or carries its
-        consistency on; None where there is none.
+        `previous` is the folder of the last committed round, None in the first: a learner may start from the model
+        there, or carry its consistency on.
         """
         ...
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """Predictions of the last fit, in the order of `indices`; S = samples * views passes.
 
-        Of a committee S = members * views, however many samples are asked for: its members are the passes.
+        A committee's passes are its members: S = members * views, whatever `samples` is.
         """
         ...
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """Class probabilities (K, C) of `labels.labeled`, each by a network trained without it, and the classes (K,).
 
-        Of several labels a sample (K, 2, L) and (K, L); of masks those of a few known pixels of each. The labels are
-        dealt into `folds` parts, class by class (a part each where there are fewer labels). The last fit stays.
+        With several labels a sample (K, 2, L) and (K, L); with masks those of a few labeled pixels of each. The labels
+        are split into `folds` folds, class by class (one label a fold where there are fewer). The last fit stays.
         """
         ...
 

@@ -29,7 +29,7 @@ class Manifest:
     paths    where the pixels are: a path relative to the data root, or `key#row` inside an array file
     groups   patient, volume or slide; a group never straddles splits
     splits   pool, val or test ("train" is read as pool by the sources)
-    digests  hash of the sample's content, so that other data under the same names is noticed
+    digests  hash of the sample's content: shows that data changed under the same name
     z        slice number inside the file, -1 for a whole image
     """
 
@@ -41,7 +41,7 @@ class Manifest:
     z: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the invariants that everything below relies on."""
+        """Check the invariants of a manifest."""
         n = len(self.ids)
         if not self.z:
             object.__setattr__(self, "z", (-1,) * n)
@@ -49,26 +49,28 @@ class Manifest:
             if len(getattr(self, name)) != n:
                 raise InputError(f"manifest.{name}", f"{n} entries", str(len(getattr(self, name))))
         if len(set(self.ids)) != n:
-            twice = [i for i, count in Counter(self.ids).items() if count > 1]
-            raise InputError("manifest.ids", "unique ids", f"{len(twice)} repeated, the first is {twice[0]!r}")
+            duplicates = [i for i, count in Counter(self.ids).items() if count > 1]
+            raise InputError(
+                "manifest.ids", "unique ids", f"{len(duplicates)} repeated, the first is {duplicates[0]!r}"
+            )
         for name in ("ids", "paths", "groups"):
             unprintable = [text for text in getattr(self, name) if any(ord(c) < 32 for c in text)]
             if unprintable:
                 raise InputError(f"manifest.{name}", "no control characters", repr(unprintable[0]))
-        wrong = set(self.splits) - set(SPLITS)
-        if wrong:
-            raise InputError("manifest.splits", "pool, val or test", repr(sorted(wrong)[0]))
+        unknown = set(self.splits) - set(SPLITS)
+        if unknown:
+            raise InputError("manifest.splits", "pool, val or test", repr(sorted(unknown)[0]))
         if "pool" not in self.splits:
             raise InputError("manifest", "at least one pool sample", f"{n} samples, none in the pool")
         self._check_groups()
 
     def _check_groups(self) -> None:
-        seen: dict[str, Split] = {}
+        split_of: dict[str, Split] = {}
         for sample, group, split in zip(self.ids, self.groups, self.splits, strict=True):
-            if seen.setdefault(group, split) != split:
+            if split_of.setdefault(group, split) != split:
                 raise InputError(
                     f"manifest.groups: group {group!r}",
-                    f"one split ({seen[group]})",
+                    f"one split ({split_of[group]})",
                     f"sample {sample!r} in {split}",
                 )
 
@@ -93,7 +95,7 @@ class Manifest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all rows; a chain, so a grown manifest extends the fingerprint of its prefix."""
+        """Hash of all rows; a chain: that of a longer manifest goes on from that of its first rows."""
         return self.fingerprint_of(len(self))
 
     def fingerprint_of(self, n: int) -> str:
@@ -113,8 +115,8 @@ class Manifest:
         by_content: dict[str, dict[Split, str]] = defaultdict(dict)
         for sample, split, digest in zip(self.ids, self.splits, self.digests, strict=True):
             by_content[digest].setdefault(split, sample)
-        pairs = (list(found.values()) for found in by_content.values() if len(found) > 1)
-        return [(found[0], found[1]) for found in pairs]
+        pairs = (list(ids.values()) for ids in by_content.values() if len(ids) > 1)
+        return [(ids[0], ids[1]) for ids in pairs]
 
     def to_csv(self) -> str:
         """The manifest as CSV text with a header."""

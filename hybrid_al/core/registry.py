@@ -37,13 +37,13 @@ Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number of 0 to 1."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
-"""A number of 0 or more and below 1: what is kept at each step, or left out of a whole."""
+"""A number of 0 or more and below 1: a share that stays at each step, or that is left out."""
 Part = Annotated[float, Field(gt=0, le=1)]
 """A number above 0 and up to 1."""
 Several = Annotated[int, Field(ge=2, le=LARGEST)]
-"""A whole number of 2 or more, of what is compared with another of its kind."""
+"""A whole number of 2 or more: of things that are compared with each other."""
 Width = Annotated[float, Field(ge=1e-6, le=1e6)]
-"""The width of a kernel, by whose square distances are divided."""
+"""The width of a kernel, whose square divides squared distances."""
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -51,7 +51,7 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=Tr
 def member(registry: Mapping[str, T], where: str, name: str) -> T:
     """`registry[name]`, or the object `package.module:name` from outside; an unknown name is an error."""
     if ":" in name:
-        return cast(T, _outside(where, name))
+        return cast(T, _import_object(where, name))
     if name not in registry:
         raise UnknownName(where, name, registry)
     return registry[name]
@@ -60,7 +60,7 @@ def member(registry: Mapping[str, T], where: str, name: str) -> T:
 def component(registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object]) -> T:
     """Build `registry[name](**params)`, or `package.module:Class` from outside; unknown names and keys are errors.
 
-    What the class itself refuses, which it says of its own name, is said of `where`.
+    An InputError of the class itself, which names the class, names `where` in its place.
     """
     kind: object = member(registry, f"{where}.name", name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
@@ -70,12 +70,12 @@ def component(registry: Mapping[str, type[T]], where: str, name: str, params: Ma
         if key not in fields:
             raise UnknownName(f"{where} ({name})", str(key), fields)
     try:
-        return cast(T, _whole(cast(Any, kind)).validate_python(dict(params)))
+        return cast(T, _adapter(cast(Any, kind)).validate_python(dict(params)))
     except ValidationError as error:
         raise _refusal(where, _hints(cast(Any, kind)), error) from None
     except InputError as error:
-        own, dot, rest = error.where.partition(".")
-        raise (error.at(f"{where}.{rest}") if dot and own == kind.__name__ else error) from None
+        class_name, dot, field_name = error.where.partition(".")
+        raise (error.at(f"{where}.{field_name}") if dot and class_name == kind.__name__ else error) from None
 
 
 def from_spec(registry: Mapping[str, type[T]], where: str, spec: Spec) -> T:
@@ -84,30 +84,30 @@ def from_spec(registry: Mapping[str, type[T]], where: str, spec: Spec) -> T:
 
 
 def hyperparameters(kind: type[T]) -> type[T]:
-    """Under `@dataclass(frozen=True)`: whenever one is made, its fields are held to their annotations.
+    """Decorator under `@dataclass(frozen=True)`: every new instance has its fields checked against their annotations.
 
-    So who builds one by hand is told what a recipe would be told. Nothing is converted: `5.0` and `"5"` are no whole
-    numbers. InputError: the first field that is of another type or out of its range, nan and infinity included. What
-    fields must be to each other says the `__post_init__` of the class, which comes after that.
+    So a component built in Python meets the same errors as one from a recipe. Nothing is converted: `5.0` and `"5"` are
+    no whole numbers. InputError: the first field of another type or out of its range; nan and infinity always are.
+    A `__post_init__` of the class runs after that, for rules between fields.
     """
-    across: Callable[[T], None] | None = getattr(kind, "__post_init__", None)
+    post_init: Callable[[T], None] | None = getattr(kind, "__post_init__", None)
     if "__dataclass_fields__" in kind.__dict__:
         raise TypeError(f"{kind.__name__}: @hyperparameters goes under @dataclass")
 
     def __post_init__(self: T) -> None:
         _check(self)
-        if across is not None:
-            across(self)
+        if post_init is not None:
+            post_init(self)
 
     setattr(kind, "__post_init__", __post_init__)  # noqa: B010 (a type in general has none)
     return kind
 
 
-def _check(made: object) -> None:
-    kind: Any = type(made)
+def _check(instance: object) -> None:
+    kind: Any = type(instance)
     for name, adapter in _adapters(kind).items():
         try:
-            adapter.validate_python(getattr(made, name), strict=True)
+            adapter.validate_python(getattr(instance, name), strict=True)
         except ValidationError as error:
             raise _refusal(kind.__name__, _hints(kind), error, name) from None
 
@@ -118,7 +118,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 @cache
-def _whole(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -129,7 +129,7 @@ def _adapters(kind: Any) -> dict[str, TypeAdapter[Any]]:
     return {k: TypeAdapter(v, config=None if dataclasses.is_dataclass(v) else STRICT) for k, v in hints.items()}
 
 
-def _outside(where: str, name: str) -> object:
+def _import_object(where: str, name: str) -> object:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -137,14 +137,14 @@ def _outside(where: str, name: str) -> object:
         raise InputError(where, "an importable package.module:name", f"{name} ({error})") from error
 
 
-def _refusal(where: str, hints: Mapping[str, object], error: ValidationError, *above: str) -> InputError:
-    """What pydantic found first, in one line of ours."""
+def _refusal(where: str, hints: Mapping[str, object], error: ValidationError, *prefix: str) -> InputError:
+    """The first error of pydantic as an InputError of one line."""
     first = error.errors(include_url=False)[0]
-    path, came = (*above, *first["loc"]), first["input"]
+    path, came = (*prefix, *first["loc"]), first["input"]
     if not path:
         return InputError(where, first["msg"].removeprefix("Input should be "), repr(came)[:80])
     hint, depth = hints[str(path[0])], 1
-    while depth < len(path) and (inner := _inner(hint)) is not None:
+    while depth < len(path) and (inner := _item_hint(hint)) is not None:
         hint, depth = inner, depth + 1
     place = ".".join([where, *map(str, path[:depth])])
     if get_origin(hint) is Literal:
@@ -157,11 +157,11 @@ def _refusal(where: str, hints: Mapping[str, object], error: ValidationError, *a
     return InputError(place, expected, repr(came)[:80])
 
 
-def _inner(hint: object) -> object | None:
-    """What a mapping or a sequence holds; None of what holds nothing."""
+def _item_hint(hint: object) -> object | None:
+    """Type hint of the items of a mapping or a sequence; None for other types."""
     origin, args = get_origin(hint), get_args(hint)
-    holds = isinstance(origin, type) and issubclass(origin, Mapping | Sequence)
-    return (args[0] if args[-1] is ... else args[-1]) if holds and args else None
+    is_container = isinstance(origin, type) and issubclass(origin, Mapping | Sequence)
+    return (args[0] if args[-1] is ... else args[-1]) if is_container and args else None
 
 
 def _expected(hint: object) -> str:

@@ -1,6 +1,6 @@
-"""The run directory: what a run knows, on disk, committed by rename, locked while in use.
+"""The run directory: the state of a run on disk, committed by rename, locked while in use.
 
-A round's `query.csv` commits its picks before anyone is asked; its `round.json`, written last, commits the round.
+A round's `query.csv` commits its picks before the oracle is asked; its `round.json`, written last, commits the round.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from .types import FloatArray, IntArray, Query, Round, Scores
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
 
 LAYOUT = 2
-"""Version of what a run directory holds, `schema` in run.json. Raise it when older code cannot go on with a new
+"""Version of the layout of a run directory, `schema` in run.json. Raise it when older code cannot go on with a new
 directory, or newer code with an old one.
 
-1  without `schema`: a task was a word with a section of its own, and nothing said how answers come in
+1  no `schema`; a task is a word with a section of its own, and there is no `inbox`
 2  `inbox` says how answers come in, and a task has its settings beside its name
 """
 
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
-"""What the run.json of each layout says."""
+"""Keys of the run.json of every layout."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well: temporary file, fsync, rename.
+    """A file that takes the place of `path` at the end of the block: temporary file, fsync, rename.
 
-    Else `path` stays as it was, and nothing is left behind. A disk that is full is a HybridALError.
+    After an error in the block `path` is as it was, and the temporary file is gone. A full disk is a HybridALError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -72,12 +72,12 @@ def sha256_of(path: Path) -> str:
 
 
 def seal(path: Path, **facts: object) -> None:
-    """Say in a JSON beside a file, written last, what its bytes are, and more about it."""
+    """Write a JSON beside a finished file with the hash of its bytes, and further facts about it."""
     write_atomic(path.with_suffix(".json"), json.dumps({"sha256": sha256_of(path), **facts}))
 
 
 def sealed(path: Path) -> dict[str, Any] | None:
-    """What `seal` said of a file; None where the file is not, byte for byte, what it was, or either is missing."""
+    """Facts that `seal` wrote about a file; None where its bytes have changed, or where either file is missing."""
     try:
         facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return facts if facts["sha256"] == sha256_of(path) else None
@@ -141,10 +141,10 @@ class RunDir:
         return (self.path / "run.json").is_file()
 
     def facts(self) -> dict[str, object]:
-        """What `claim` wrote: name, seed, classes, digests of recipe and manifest, versions.
+        """The facts that `claim` wrote: name, seed, classes, digests of recipe and manifest, versions.
 
-        Those of an earlier layout can be read, but not gone on with: see `current`.
-        Errors: no run directory, or one of a later layout or of none; which version made it and so can read it.
+        A run of an earlier layout can be read, but not gone on with: see `current`.
+        Errors: no run directory, or one of a later or no layout; the error names the version that can read it.
         """
         if not self.exists():
             raise InputError(self.path, "a run directory", "no run.json there")
@@ -157,7 +157,7 @@ class RunDir:
         return facts
 
     def current(self) -> dict[str, object]:
-        """What `facts` says of a run that can go on; error where it has an earlier layout."""
+        """`facts` of a run that can go on; error where it has an earlier layout."""
         facts = self.facts()
         if layout_of(facts) != LAYOUT:
             expected = f"a run directory of layout {LAYOUT} to go on with"
@@ -175,9 +175,9 @@ class RunDir:
         if old["manifest"] != manifest.fingerprint:
             raise InputError(self.path, "the data that this run began with", f"other data ({len(manifest)} samples)")
         recipes = old["recipe"], facts["recipe"]
-        changed = _changed_keys(*recipes)
-        if changed:
-            raise InputError(self.path, "the recipe that this run began with", f"other values for {', '.join(changed)}")
+        keys = _changed_keys(*recipes)
+        if keys:
+            raise InputError(self.path, "the recipe that this run began with", f"other values for {', '.join(keys)}")
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -187,23 +187,23 @@ class RunDir:
 
     def rounds(self) -> list[Round]:
         """The committed rounds, in order."""
-        found: list[Round] = []
-        while (file := self.round_path(len(found)) / "round.json").is_file():
+        rounds: list[Round] = []
+        while (file := self.round_path(len(rounds)) / "round.json").is_file():
             row = json.loads(file.read_text())
-            found.append(Round(**{**row, "query": tuple(row["query"])}))
-        return found
+            rounds.append(Round(**{**row, "query": tuple(row["query"])}))
+        return rounds
 
     def labels(self, n: int) -> LabelStore:
         """All labels of the committed rounds."""
-        done = len(self.rounds())
-        if done == 0:
+        count = len(self.rounds())
+        if count == 0:
             return LabelStore(n)
-        return LabelStore.from_jsonl(n, (self.round_path(done - 1) / "labels.jsonl").read_text())
+        return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text())
 
     def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed.
 
-        Where a sample has `parts` that are asked about each alone, the picks are units (`regions.py`).
+        parts  of a sample; where there is more than one, the picks are units (`regions.py`)
         """
         folder = self.round_path(round)
         by_index: dict[int, float] = {}
@@ -222,7 +222,7 @@ class RunDir:
         write_atomic(folder / "query.csv", out.getvalue())
 
     def query_ids(self, round: int) -> tuple[str, ...] | None:
-        """Ids of a committed query in order of preference; None where the round has none yet."""
+        """Ids of a committed query in order of preference; None before the query is committed."""
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
@@ -230,7 +230,7 @@ class RunDir:
             return tuple(row["id"] for row in csv.DictReader(rows))
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
-        """Picks of a committed query in order of preference: positions, or units; None where the round has none yet."""
+        """Picks of a committed query in order of preference, positions or units; None before it is committed."""
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
@@ -255,11 +255,11 @@ def layout_of(facts: Mapping[str, object]) -> object:
 def _maker(facts: Mapping[str, object]) -> str:
     """The version that made a run directory, by its run.json, and how to get it."""
     versions = facts.get("versions")
-    made_by = versions.get("hybrid-al") if isinstance(versions, dict) else None
+    version = versions.get("hybrid-al") if isinstance(versions, dict) else None
     return (
         "a version that it does not name"
-        if made_by is None
-        else f"hybrid-al {made_by} (pip install hybrid-al=={made_by})"
+        if version is None
+        else f"hybrid-al {version} (pip install hybrid-al=={version})"
     )
 
 
@@ -272,7 +272,5 @@ def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
     """Dotted keys at which two resolved recipes differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted({*old, *new})
-        return [
-            found for k in keys for found in _changed_keys(old.get(k), new.get(k), f"{prefix}.{k}" if prefix else k)
-        ]
+        return [key for k in keys for key in _changed_keys(old.get(k), new.get(k), f"{prefix}.{k}" if prefix else k)]
     return [] if old == new else [prefix]

@@ -19,10 +19,10 @@ LabelMap = npt.NDArray[np.uint8]
 """Classes of the pixels of one image (H, W), of several (B, H, W) or of a volume; `IGNORE` where unknown."""
 
 IGNORE = 255
-"""In a label map: nobody knows this pixel's class, or it is padding. No loss, score or metric counts it."""
+"""In a label map: the class of this pixel is unknown, or it is padding. No loss, score or metric counts it."""
 
 GRADIENTS = "gradients"
-"""Of a sample with pixels: how its own prediction would change the last layer, as a vector that a scorer may give."""
+"""Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""
 
 AnnotationKind = Literal["class", "classes", "mask", "point", "scribble", "box", "skip"]
 Target = int | tuple[int, ...] | str | None
@@ -46,7 +46,7 @@ class Annotation:
     """One answer of an oracle about one sample.
 
     `target` is a class number for kind "class", a tuple of them for "classes", the path of a label map in the run
-    directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator could not or would not say).
+    directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator gave no answer).
     `supersedes` is the position in the label store of the annotation that this one corrects.
     """
 
@@ -63,7 +63,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class PredictionBatch:
-    """What the learner says of some samples.
+    """Predictions of the learner for a batch of samples.
 
     indices (B,) positions in the manifest; probs (B, S, C, *space) where S counts stochastic passes,
     views or committee members; features (B, D) of the penultimate layer; head the last layer's (W (C, D), b (C,)).
@@ -105,7 +105,7 @@ class Query:
     reasons: tuple[str, ...] | None = None
 
     def only(self, picks: IntArray) -> Query:
-        """Some of the picks, given by their places (k,), in that order, with what is said of them."""
+        """The picks at these places (k,), in that order, with their regions and reasons."""
         regions = None if self.regions is None else tuple(self.regions[i] for i in picks)
         reasons = None if self.reasons is None else tuple(self.reasons[i] for i in picks)
         return replace(self, indices=self.indices[picks], regions=regions, reasons=reasons)
@@ -113,7 +113,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Round:
-    """What is committed when a round is over: `round.json`."""
+    """The record that commits a finished round: `round.json`."""
 
     index: int
     strategy: str
