@@ -10,7 +10,7 @@ from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 
 Gains = Callable[[IntArray], FloatArray]
-"""Places among M (K,) -> what each would add to what is taken (K,), 0 or more."""
+"""Places of candidates (K,) -> the gain of each over the picks so far (K,), 0 or more."""
 
 
 def lazy_greedy(
@@ -24,17 +24,20 @@ def lazy_greedy(
 ) -> tuple[IntArray, FloatArray]:
     """Always the place of largest gain, the first of equals: picks (budget,) and the gain of each.
 
-    `take` is told each pick before the next gains are asked for. Minoux, Accelerated Greedy Algorithms for Maximizing
-    Submodular Set Functions (1978): a gain of before is a bound, so only the `chunk` highest, then twice as many, and
-    so on, are computed anew until the best is fresh; the picks are those of the full greedy. Where no bound is above 0
-    nothing is computed any more. `at_most`, bounds that cost less than gains, is asked once a pick, after the first
-    `chunk`, for all that could still win.
+    gains    computes gains; those of an earlier pick are upper bounds of them
+    take     called with each pick, before the next call of `gains`
+    chunk    bounds that are renewed first, the highest; then twice as many, and so on, until the best is a fresh gain
+    at_most  upper bounds that cost less than gains: called once a pick, after the first chunk, for all places that
+             could still win
+
+    The picks are those of the full greedy. Once no bound is above 0, nothing more is computed. Minoux, Accelerated
+    Greedy Algorithms for Maximizing Submodular Set Functions (1978).
     """
     if not 1 <= budget <= count:
         raise InputError("lazy_greedy", f"1 to {count} picks", str(budget))
     bound = gains(np.arange(count)).astype(np.float64)
     fresh = np.zeros(count, dtype=np.int64)  # the pick for which a bound was computed
-    picks, gained = np.empty(budget, dtype=np.int64), np.empty(budget)
+    picks, values = np.empty(budget, dtype=np.int64), np.empty(budget)
     for i in range(budget):
         size, rough = chunk, at_most
         while fresh[best := int(bound.argmax())] != i and bound[best] > 0:
@@ -43,9 +46,9 @@ def lazy_greedy(
             bound[stale] = np.minimum(bound[stale], gains(stale))
             fresh[stale], size = i, 2 * size
             if rough:
-                rest = np.flatnonzero((fresh < i) & (bound >= bound[fresh == i].max()))
-                bound[rest], rough = np.minimum(bound[rest], rough(rest)), None
-        picks[i], gained[i] = best, bound[best]
+                contenders = np.flatnonzero((fresh < i) & (bound >= bound[fresh == i].max()))
+                bound[contenders], rough = np.minimum(bound[contenders], rough(contenders)), None
+        picks[i], values[i] = best, bound[best]
         take(best)
         bound[best], fresh[best] = -np.inf, budget
-    return picks, gained
+    return picks, values

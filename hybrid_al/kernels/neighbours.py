@@ -27,11 +27,11 @@ Rows = npt.NDArray[np.int32]
 def neighbours(
     vectors_ND: FloatArray, m: int, rng: np.random.Generator, *, size: int = 512, probes: int = 8
 ) -> tuple[FloatArray, Rows]:
-    """Squared distances (N, m) of each row to m rows that are its nearest, most of them, and which (N, m).
+    """Squared distances (N, m) of each row to its m nearest rows, itself among them, and their indices (N, m).
 
-    A row itself is among them. A k-means of a sample gives buckets of about `size` rows; the neighbours of a row are
-    looked for in the `probes` buckets nearest to its own, so exactly where there are no more. A bucket takes one matrix
-    product in float32 of rows less its centre. Time O(N probes size D), memory O(N m) beside the rows.
+    Approximate: a k-means of a sample gives buckets of about `size` rows, and only the `probes` buckets nearest to a
+    row's own are searched; exact where there are no more buckets. A bucket takes one matrix product in float32 of rows
+    less its centre. Time O(N probes size D), memory O(N m) beside the rows.
     """
     n = len(vectors_ND)
     if not 1 <= m <= min(n, MOST):
@@ -46,14 +46,14 @@ def neighbours(
     sizes = np.array([len(rows) for rows in members])
     squared, rows = np.empty((n, m), dtype=np.float32), np.empty((n, m), dtype=np.int32)
 
-    def search(some: slice) -> None:
-        for c in range(some.start, some.stop):
+    def search(clusters: slice) -> None:
+        for c in range(clusters.start, clusters.stop):
             near = np.argsort(np.square(centres - centres[c]).sum(axis=1), kind="stable")
-            enough = max(probes, 1 + int(sizes[near].cumsum().searchsorted(m)))
-            others = np.concatenate([members[b] for b in near[:enough]])
+            probed = max(probes, 1 + int(sizes[near].cumsum().searchsorted(m)))
+            others = np.concatenate([members[b] for b in near[:probed]])
             centre = as_tensor(centres[c])
-            found, place = _nearest_of(vectors[members[c]] - centre, vectors[others] - centre, m)
-            squared[members[c]], rows[members[c]] = found, others[place]
+            distances, place = _nearest_of(vectors[members[c]] - centre, vectors[others] - centre, m)
+            squared[members[c]], rows[members[c]] = distances, others[place]
 
     side_by_side(search, len(centres), 1)
     return squared, rows
@@ -74,7 +74,7 @@ def _nearest_centre(vectors: torch.Tensor, centres_KD: FloatArray) -> IntArray:
 
 
 def _nearest_of(rows: torch.Tensor, others: torch.Tensor, m: int) -> tuple[FloatArray, IntArray]:
-    """Squared distances (R, m) of rows to the nearest of the others, and which."""
+    """Squared distances (R, m) of rows to the nearest of the others, and their indices (R, m)."""
     import torch
 
     squared, place = np.empty((len(rows), m), dtype=np.float32), np.empty((len(rows), m), dtype=np.int64)
@@ -88,27 +88,27 @@ def _nearest_of(rows: torch.Tensor, others: torch.Tensor, m: int) -> tuple[Float
 
 
 def graph_ball_cover(
-    squared_Nm: FloatArray, rows_Nm: Rows, candidate_N: BoolArray, left_N: BoolArray, radius: float, budget: int
+    squared_Nm: FloatArray, rows_Nm: Rows, candidate_N: BoolArray, uncovered_N: BoolArray, radius: float, budget: int
 ) -> tuple[IntArray, IntArray]:
-    """`balls.ball_cover` where a candidate covers a row only if it is among its neighbours: picks, rows of the pool.
+    """`radius.ball_cover` on the graph: a candidate covers a row only if it is among the row's neighbours.
 
-    left: what is not covered yet. Time and memory O(N m).
+    Picks, rows of the pool, and the rows that each is first to cover. Time and memory O(N m).
     """
-    keep = (squared_Nm < radius**2) & candidate_N[rows_Nm] & left_N[:, None]
+    keep = (squared_Nm < radius**2) & candidate_N[rows_Nm] & uncovered_N[:, None]
     ends = np.concatenate([[0], keep.sum(axis=1).cumsum()])
     edges = rows_Nm[keep]
     to_candidates = scipy.sparse.csr_array((np.ones(len(edges), np.int8), edges, ends), shape=(len(keep), len(keep)))
     holders = to_candidates.tocsc()
-    reach, left = np.bincount(edges, minlength=len(keep)), left_N.copy()
+    reach, uncovered = np.bincount(edges, minlength=len(keep)), uncovered_N.copy()
     picks, gains = list[int](), list[int]()
     while len(picks) < budget and reach.max() > 0:
         pick = int(reach.argmax())
-        held = holders.indices[holders.indptr[pick] : holders.indptr[pick + 1]]
-        newly = held[left[held]]
-        left[newly] = False
+        offers = holders.indices[holders.indptr[pick] : holders.indptr[pick + 1]]
+        new_rows = offers[uncovered[offers]]
+        uncovered[new_rows] = False
         picks.append(pick)
-        gains.append(len(newly))
-        np.subtract.at(reach, to_candidates[newly].indices, 1)
+        gains.append(len(new_rows))
+        np.subtract.at(reach, to_candidates[new_rows].indices, 1)
     return np.asarray(picks, dtype=np.int64), np.asarray(gains, dtype=np.int64)
 
 
@@ -116,37 +116,38 @@ def graph_similarity_cover(
     squared_Nm: FloatArray,
     rows_Nm: Rows,
     candidate_N: BoolArray,
-    served_N: FloatArray,
+    coverage_N: FloatArray,
     similarity: Similarity,
     budget: int,
 ) -> tuple[IntArray, FloatArray]:
-    """`covers.similarity_cover` where a candidate serves a row only if it is among its neighbours: picks, rows.
+    """`similarity.similarity_cover` on the graph: a candidate covers a row only if it is among the row's neighbours.
 
-    served: the similarity that each row has already. Time and memory O(N m).
+    coverage_N: largest similarity of each row so far. Picks, rows of the pool, and the gain of each. Time and memory
+    O(N m).
     """
     import torch
 
     n, m = squared_Nm.shape
-    alike = np.empty((n, m), dtype=np.float32)
+    similarities = np.empty((n, m), dtype=np.float32)
     for i in range(0, n, BLOCK):
-        alike[i : i + BLOCK] = similarity(torch.from_numpy(squared_Nm[i : i + BLOCK].astype(np.float64))).numpy()
+        similarities[i : i + BLOCK] = similarity(torch.from_numpy(squared_Nm[i : i + BLOCK].astype(np.float64))).numpy()
     ends = np.arange(0, n * m + 1, m)
-    offers = scipy.sparse.csr_array((alike.ravel(), rows_Nm.ravel(), ends), shape=(n, n)).tocsc()
-    del alike
-    candidates, served = np.flatnonzero(candidate_N), served_N.astype(np.float32)
+    offers = scipy.sparse.csr_array((similarities.ravel(), rows_Nm.ravel(), ends), shape=(n, n)).tocsc()
+    del similarities
+    candidates, coverage = np.flatnonzero(candidate_N), coverage_N.astype(np.float32)
 
     def gains(places: IntArray) -> FloatArray:
-        found = np.empty(len(places))
+        sums = np.empty(len(places))
         for i in range(0, len(places), BLOCK):
             part = offers[:, candidates[places[i : i + BLOCK]]]
-            adds = (part.data - served[part.indices]).clip(0)
+            additions = (part.data - coverage[part.indices]).clip(0)
             column = np.repeat(np.arange(part.shape[1]), np.diff(part.indptr))
-            found[i : i + BLOCK] = np.bincount(column, adds, minlength=part.shape[1])
-        return found
+            sums[i : i + BLOCK] = np.bincount(column, additions, minlength=part.shape[1])
+        return sums
 
     def take(place: int) -> None:
-        own = slice(*offers.indptr[candidates[place] : candidates[place] + 2])
-        served[offers.indices[own]] = np.maximum(served[offers.indices[own]], offers.data[own])
+        span = slice(*offers.indptr[candidates[place] : candidates[place] + 2])
+        coverage[offers.indices[span]] = np.maximum(coverage[offers.indices[span]], offers.data[span])
 
-    picks, added = lazy_greedy(gains, take, len(candidates), budget)
-    return candidates[picks], added
+    picks, values = lazy_greedy(gains, take, len(candidates), budget)
+    return candidates[picks], values

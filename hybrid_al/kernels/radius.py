@@ -1,4 +1,4 @@
-"""Which rows lie within a radius of which others, as bits, and the greedy cover by such balls."""
+"""Balls of a radius around candidates, as bits, and the greedy cover of rows by them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 1024
-KEPT = 2**27  # bytes of bits that are kept; beyond, a row's are computed when they are asked for
+MEMORY = 2**27  # bytes of bits in memory; where a pool has more, the bits of a row are computed at each use
 WORK = 2**24  # bits that are counted at a time, a byte each
 BitArray = npt.NDArray[np.uint8]
 
@@ -30,67 +30,68 @@ def ball_cover(
     budget: int,
     *,
     block: int = BLOCK,
-    kept: int = KEPT,
+    memory: int = MEMORY,
 ) -> tuple[IntArray, IntArray]:
-    """Greedy maximum cover by open balls: picks (<= budget,), rows of `base` that each is first to cover.
+    """Greedy maximum cover by open balls: picks (<= budget,), and how many rows of `base` each is first to cover.
 
-    `start` covers already. Always the candidate that covers most rows not covered yet, the first of equals; it ends
-    where nothing is left to cover. The edges of a row are M bits: kept where all fit in `kept` bytes, else computed
-    when they are counted and again when the row is covered. Time O((M + S) B D), memory O((M + B) D + kept + block^2).
+    Rows within the radius of `start` are covered from the beginning. Each pick is the candidate that covers most rows
+    not covered yet, the first of equals; the picks end where all rows are covered. The edges of a row are M bits. They
+    stay in memory where all fit in `memory` bytes; otherwise they are computed when they are counted, and again when
+    the row is covered. Time O((M + S) B D), memory O((M + B) D + memory + block^2).
     """
     if not 1 <= budget <= len(candidates_MD) or not radius > 0:
         raise InputError("ball_cover", f"1 to {len(candidates_MD)} picks, a radius above 0", f"{budget}, {radius}")
     candidates, base, start = as_tensor(candidates_MD), as_tensor(base_BD), as_tensor(start_SD)
-    left = np.flatnonzero(~Ball(start, radius, block).around(base).any(axis=1))
-    edges = _Edges(base[_like(left, base)], Ball(candidates, radius, block), kept)
-    reach = edges.count(np.arange(len(left)))
-    covered = np.zeros(len(left), dtype=bool)
+    uncovered = np.flatnonzero(~Ball(start, radius, block).around(base).any(axis=1))
+    edges = _Edges(base[_like(uncovered, base)], Ball(candidates, radius, block), memory)
+    reach = edges.count(np.arange(len(uncovered)))
+    covered = np.zeros(len(uncovered), dtype=bool)
     picks, gains = list[int](), list[int]()
     while len(picks) < budget and reach.max() > 0:
         pick = int(reach.argmax())
-        newly = np.flatnonzero(edges.to(pick) & ~covered)
+        new_rows = np.flatnonzero(edges.to(pick) & ~covered)
         picks.append(pick)
-        gains.append(len(newly))
-        covered[newly] = True
-        reach -= edges.count(newly)
+        gains.append(len(new_rows))
+        covered[new_rows] = True
+        reach -= edges.count(new_rows)
         reach[pick] = 0
     return np.asarray(picks, dtype=np.int64), np.asarray(gains, dtype=np.int64)
 
 
 class _Edges:
-    """Which candidates are within the radius of each row that is left to cover (L, D)."""
+    """Edges between candidates and the rows (L, D) not covered by `start`: pairs within the radius."""
 
-    def __init__(self, left: torch.Tensor, balls: Ball, kept: int) -> None:
-        self.left, self.balls = left, balls
-        self.size = max(8 * kept // len(balls.others), 1)
-        self.bits = balls.around(left) if len(left) <= self.size else None
+    def __init__(self, rows: torch.Tensor, balls: Ball, memory: int) -> None:
+        self.rows, self.balls = rows, balls
+        self.size = max(8 * memory // len(balls.others), 1)
+        self.bits = balls.around(rows) if len(rows) <= self.size else None
 
     def count(self, rows: IntArray) -> IntArray:
-        """How many of some rows lie within the radius of each candidate (M,)."""
+        """How many of the given rows lie within the radius of each candidate (M,)."""
         total = np.zeros(len(self.balls.others), dtype=np.int64)
-        few = min(max(WORK // len(total), 1), 255)  # a byte counts so many
-        step = max(self.size // 8, 1) if self.bits is None else few
+        step_of_bits = min(max(WORK // len(total), 1), 255)  # a byte counts so many
+        step = max(self.size // 8, 1) if self.bits is None else step_of_bits
         for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            bits = self.balls.around(self.left[_like(some, self.left)]) if self.bits is None else self.bits[some]
-            for i in range(0, len(bits), few):
-                total += np.unpackbits(bits[i : i + few], axis=1, count=len(total)).sum(axis=0, dtype=np.uint8)
+            indices = rows[start : start + step]
+            bits = self.balls.around(self.rows[_like(indices, self.rows)]) if self.bits is None else self.bits[indices]
+            for i in range(0, len(bits), step_of_bits):
+                total += np.unpackbits(bits[i : i + step_of_bits], axis=1, count=len(total)).sum(axis=0, dtype=np.uint8)
         return total
 
     def to(self, candidate: int) -> BoolArray:
         """Which rows lie within the radius of a candidate (L,)."""
         if self.bits is None:
-            alone = Ball(self.balls.others[candidate : candidate + 1], self.balls.radius, self.balls.block)
-            return alone.around(self.left)[:, 0] > 0
-        found: BoolArray = (self.bits[:, candidate // 8] >> np.uint8(7 - candidate % 8) & 1).astype(bool)
-        return found
+            ball = Ball(self.balls.others[candidate : candidate + 1], self.balls.radius, self.balls.block)
+            return ball.around(self.rows)[:, 0] > 0
+        is_inside: BoolArray = (self.bits[:, candidate // 8] >> np.uint8(7 - candidate % 8) & 1).astype(bool)
+        return is_inside
 
 
 class Ball:
-    """Others (O, D) that are nearer to rows than a radius, as bits.
+    """Which of the others (O, D) are nearer to a row than a radius, as bits.
 
-    A distance is that of a sum of squared differences in float64. A matrix product in float32, more or less a bound of
-    what rounding can do to it, decides all but the few pairs that lie on the edge.
+    A distance is a sum of squared differences in float64. A matrix product in float32 with a bound of its rounding
+    error decides all pairs but the few near the edge of a ball.
     """
 
     def __init__(self, others: torch.Tensor, radius: float, block: int = BLOCK) -> None:
@@ -123,14 +124,14 @@ class Ball:
         columns = 8 * max(size // 8, 1)
         across = range(0, len(self.others), columns)
 
-        def look(part: slice) -> None:
+        def search(part: slice) -> None:
             down, along = divmod(part.start, len(across))
             r, o = slice(down * size, (down + 1) * size), slice(across[along], across[along] + columns)
-            theirs = (self.norms[o] * (1 + slack)).to(kind)
-            above = torch.addmm(theirs, rows[r].to(kind) - centre, (self.others[o].to(kind) - centre).T, alpha=-2)
-            surely = self.radius**2 - norms[r, None] * (1 + slack)  # no pair is farther than `above` says
-            inside = above < surely.to(kind)
-            edge = (above < (surely + 4 * slack * largest).to(kind)) != inside
+            other_norms = (self.norms[o] * (1 + slack)).to(kind)
+            above = torch.addmm(other_norms, rows[r].to(kind) - centre, (self.others[o].to(kind) - centre).T, alpha=-2)
+            limit = self.radius**2 - norms[r, None] * (1 + slack)  # no pair is farther than `above` says
+            inside = above < limit.to(kind)
+            edge = (above < (limit + 4 * slack * largest).to(kind)) != inside
             for pairs in torch.split(edge.nonzero(), size):
                 row, other = pairs.T
                 gaps = rows[r][row].double() - self.others[o][other]
@@ -138,7 +139,7 @@ class Ball:
             end = o.start // 8 + -(-inside.shape[1] // 8)
             bits[r, o.start // 8 : end] = np.packbits(inside.cpu().numpy(), axis=1)
 
-        side_by_side(look, -(-len(rows) // size) * len(across), 1)
+        side_by_side(search, -(-len(rows) // size) * len(across), 1)
         return bits
 
 

@@ -36,24 +36,25 @@ def similarity_cover(
     block: int = BLOCK,
     chunk: int = 64,
 ) -> tuple[IntArray, FloatArray]:
-    """Greedy facility location: picks (budget,) and what each adds to the sum over `base` of the largest similarity.
+    """Greedy facility location: picks (budget,) and the gain of each in the sum over `base` of the largest similarity.
 
-    `start` serves already. By `lazy_greedy`, from `chunk` gains at a time on: the picks are those of the full greedy.
-    Time O(M (B + S) D) and O(chunk B D) a few times a pick, memory O((M + B) D + block^2), with `base` in float64 too.
+    The largest similarity of a row is that to `start` and the picks so far. By `lazy_greedy` with `chunk`: the picks
+    are those of the full greedy. Time O(M (B + S) D) and O(chunk B D) a few times a pick, memory
+    O((M + B) D + block^2), with `base` in float64 too.
     """
     import torch
 
     candidates, base, start = as_tensor(candidates_MD), as_tensor(base_BD), as_tensor(start_SD)
-    served = torch.zeros(len(base), dtype=torch.float64, device=base.device)
-    _serve(served, base, start, similarity, block)
-    others = _Others(base, block, kept=True)
+    coverage = torch.zeros(len(base), dtype=torch.float64, device=base.device)
+    _serve(coverage, base, start, similarity, block)
+    others = _Others(base, block, cache=True)
 
     def gains(places: IntArray) -> FloatArray:
         rows = candidates if len(places) == len(candidates) else candidates[torch.from_numpy(places)]
-        return _added(rows, others, served, similarity)
+        return _added(rows, others, coverage, similarity)
 
     def take(place: int) -> None:
-        _serve(served, base, candidates[place : place + 1], similarity, block)
+        _serve(coverage, base, candidates[place : place + 1], similarity, block)
 
     return lazy_greedy(gains, take, len(candidates), budget, chunk=chunk)
 
@@ -67,24 +68,24 @@ def similarity_sums(
     return _added(rows, _Others(base, block), base.new_zeros(len(base)).double(), similarity)
 
 
-def _added(rows: torch.Tensor, base: _Others, served: torch.Tensor, similarity: Similarity) -> FloatArray:
-    """What each row would add to the sum of the largest similarities (R,)."""
-    added = served.new_zeros(len(rows))
+def _added(rows: torch.Tensor, base: _Others, coverage: torch.Tensor, similarity: Similarity) -> FloatArray:
+    """Gain of each row in the sum over `base` of the largest similarity (R,)."""
+    sums = coverage.new_zeros(len(rows))
 
     def add(r: slice, b: slice, squared: torch.Tensor) -> None:
-        added[r] += (similarity(squared) - served[b]).clip_(0).sum(1)
+        sums[r] += (similarity(squared) - coverage[b]).clip_(0).sum(1)
 
     _pairs(rows, base, add)
-    gains: FloatArray = added.cpu().numpy()
+    gains: FloatArray = sums.cpu().numpy()
     return gains
 
 
-def _serve(served: torch.Tensor, base: torch.Tensor, rows: torch.Tensor, similarity: Similarity, block: int) -> None:
-    """Raise each base row's largest similarity, in place, to what `rows` offer."""
+def _serve(coverage: torch.Tensor, base: torch.Tensor, rows: torch.Tensor, similarity: Similarity, block: int) -> None:
+    """Raise each base row's largest similarity, in place, to that to the nearest of `rows`."""
     import torch
 
     def raise_to(b: slice, _: slice, squared: torch.Tensor) -> None:
-        torch.maximum(served[b], similarity(squared).amax(1), out=served[b])
+        torch.maximum(coverage[b], similarity(squared).amax(1), out=coverage[b])
 
     def by_one(b: slice) -> None:
         raise_to(b, b, (base[b] - rows[0].double()).square_().sum(1, keepdim=True))
@@ -99,27 +100,27 @@ def _serve(served: torch.Tensor, base: torch.Tensor, rows: torch.Tensor, similar
 def nearest_where(
     vectors_ND: FloatArray,
     values_N: IntArray,
-    allowed: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    compare: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     *,
     block: int = BLOCK,
 ) -> FloatArray:
-    """Distance of each row to the nearest whose value is allowed beside its own (N,), inf where there is none.
+    """Distance of each row to the nearest row whose value compares with its own (N,), inf where there is none.
 
-    `allowed(own, other)`: `operator.ne` for the nearest of another cluster, `operator.lt` for the nearest of a higher
-    rank. Time O(N^2 D), memory O(N D + block^2).
+    `compare(value, other)` says which pairs count: `operator.ne` for the nearest row of another cluster, `operator.lt`
+    for the nearest of a higher rank. Time O(N^2 D), memory O(N D + block^2).
     """
     import torch
 
     vectors = as_tensor(vectors_ND)
     values = torch.from_numpy(np.asarray(values_N, dtype=np.int64)).to(vectors.device)
-    found = torch.full((len(vectors),), torch.inf, dtype=torch.float64, device=vectors.device)
+    least = torch.full((len(vectors),), torch.inf, dtype=torch.float64, device=vectors.device)
 
-    def look(r: slice, o: slice, squared: torch.Tensor) -> None:
-        squared[~allowed(values[r, None], values[None, o])] = torch.inf
-        torch.minimum(found[r], squared.amin(1), out=found[r])
+    def search(r: slice, o: slice, squared: torch.Tensor) -> None:
+        squared[~compare(values[r, None], values[None, o])] = torch.inf
+        torch.minimum(least[r], squared.amin(1), out=least[r])
 
-    _pairs(vectors, _Others(vectors, block), look)
-    distances: FloatArray = found.sqrt_().cpu().numpy()
+    _pairs(vectors, _Others(vectors, block), search)
+    distances: FloatArray = least.sqrt_().cpu().numpy()
     return distances
 
 
@@ -134,12 +135,12 @@ def k_medoids(
     iterations: int = 50,
     block: int = BLOCK,
 ) -> tuple[IntArray, IntArray]:
-    """k medoids beside the `fixed` ones, by alternation: medoids (K,) among the free rows, rows nearest to each (K,).
+    """k medoids beside the `fixed` ones: medoids (K,) among the free rows, and how many rows are nearest to each (K,).
 
-    K is k, or fewer where fewer distinct free rows are left. Seeds are drawn as in k-means++, then in turn each row
-    goes to its nearest medoid and each cluster to the free member with the least sum of distances, until nothing
-    moves. Park and Jun, A Simple and Fast Algorithm for K-Medoids Clustering (2009), section 2. Time O(N (K + F) D)
-    and, for clusters of n rows, O(n^2 D) each a turn; memory O(N D + block^2).
+    K is k, or fewer where there are fewer distinct free rows. Seeds are drawn as in k-means++. Then, in turn, each row
+    joins its nearest medoid, and the medoid of a cluster becomes its free member with the least sum of distances,
+    until no medoid moves. Park and Jun, A Simple and Fast Algorithm for K-Medoids Clustering (2009), section 2. Time of
+    a turn O(N (K + F) D) and O(n^2 D) for each cluster of n rows; memory O(N D + block^2).
     """
     if not 1 <= k <= int(free_N.sum()):
         raise InputError("k_medoids", f"1 to {int(free_N.sum())} medoids", str(k))
@@ -149,14 +150,14 @@ def k_medoids(
         cluster = nearest(vectors_ND, vectors_ND[np.concatenate([medoids, fixed])], 1, block=block)[1][:, 0]
         order = np.argsort(cluster, kind="stable")
         ends = np.searchsorted(cluster[order], np.arange(len(medoids) + 1))
-        moved = medoids.copy()
+        new_medoids = medoids.copy()
         for c, medoid in enumerate(medoids):
             members = order[ends[c] : ends[c + 1]]
-            tried = np.concatenate([[medoid], members[free_N[members] & (members != medoid)]])
-            moved[c] = tried[_sums(vectors[tried], vectors[members], block).argmin()]
-        if np.array_equal(moved, medoids):
+            candidates = np.concatenate([[medoid], members[free_N[members] & (members != medoid)]])
+            new_medoids[c] = candidates[_sums(vectors[candidates], vectors[members], block).argmin()]
+        if np.array_equal(new_medoids, medoids):
             break
-        medoids = moved
+        medoids = new_medoids
     return medoids, np.bincount(cluster, minlength=len(medoids) + len(fixed))[: len(medoids)]
 
 
@@ -190,19 +191,19 @@ def _sums(rows: torch.Tensor, others: torch.Tensor, block: int) -> FloatArray:
 
 
 class _Others:
-    """Rows that others are compared with, centred and in float64, block by block; made once where they are `kept`."""
+    """Rows that others are compared with, centred and in float64, block by block; computed once with `cache`."""
 
-    def __init__(self, rows: torch.Tensor, block: int, *, kept: bool = False) -> None:
-        """Compute the centre, and the blocks where they are kept."""
+    def __init__(self, rows: torch.Tensor, block: int, *, cache: bool = False) -> None:
+        """Compute the centre, and with `cache` the blocks."""
         import torch
 
         self.rows, self.block, self.starts = rows, block, range(0, len(rows), block)
         self.centre = rows.mean(0, dtype=torch.float64) if len(rows) else rows.new_zeros(rows.shape[1]).double()
-        self.kept = [self._make(start) for start in self.starts] if kept else None
+        self.parts = [self._make(start) for start in self.starts] if cache else None
 
     def part(self, start: int) -> torch.Tensor:
-        """What |x|^2 - 2xy + |y|^2 takes of the block y that begins there (block, D + 2)."""
-        return self._make(start) if self.kept is None else self.kept[start // self.block]
+        """The factor of |x|^2 - 2xy + |y|^2 for the block y that begins at `start` (block, D + 2)."""
+        return self._make(start) if self.parts is None else self.parts[start // self.block]
 
     def _make(self, start: int) -> torch.Tensor:
         import torch
@@ -211,19 +212,19 @@ class _Others:
         return torch.cat([part, part.new_ones(len(part), 1), part.square().sum(1, keepdim=True)], 1)
 
 
-def _pairs(rows: torch.Tensor, others: _Others, use: Callable[[slice, slice, torch.Tensor], None]) -> None:
-    """`use` all blocks of squared distances in float64, with their rows and others; those of other rows beside it."""
+def _pairs(rows: torch.Tensor, others: _Others, visit: Callable[[slice, slice, torch.Tensor], None]) -> None:
+    """Call `visit(rows, others, squared)` for all blocks of squared distances (float64), blocks of rows in parallel."""
     import torch
 
     block = others.block
 
-    def along(r: slice) -> None:
+    def visit_rows(r: slice) -> None:
         left = rows[r] - others.centre
         left = torch.cat([-2 * left, left.square().sum(1, keepdim=True), left.new_ones(len(left), 1)], 1)
-        room = left.new_empty(len(left) * min(block, len(others.rows)))  # one for all: new memory costs more
+        buffer = left.new_empty(len(left) * min(block, len(others.rows)))  # one for all: new memory costs more
         for j in others.starts:
             right = others.part(j)
-            squared = room[: len(left) * len(right)].view(len(left), len(right))
-            use(r, slice(j, j + block), torch.mm(left, right.T, out=squared).clip_(0))
+            squared = buffer[: len(left) * len(right)].view(len(left), len(right))
+            visit(r, slice(j, j + block), torch.mm(left, right.T, out=squared).clip_(0))
 
-    side_by_side(along, len(rows), block)
+    side_by_side(visit_rows, len(rows), block)

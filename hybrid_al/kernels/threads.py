@@ -1,8 +1,8 @@
-"""Arithmetic on one thread, and blocks of it side by side: no thread waits at a barrier while it burns a core.
+"""Operations on one thread each, and blocks of them in parallel: no thread spins at a barrier.
 
-BLAS and OpenMP share every single operation out between threads, which spin until the last is done. Where a method is
-thousands of short operations and others use the cores too, that costs a hundred times the arithmetic. So the kernels
-compute `alone`, and where there is enough to do, whole blocks go to as many threads as torch was allowed.
+BLAS and OpenMP split every operation between threads, which spin until the last one is done. For thousands of short
+operations on cores that others use too, that costs a hundred times the arithmetic. So the kernels compute `alone`, and
+whole blocks of a large computation go to as many threads as torch may use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Process:
-    """Who computes alone at the moment, and what was set before."""
+    """State of the process: how many callers compute alone, and the settings to restore after the last of them."""
 
     lock = threading.Lock()
     users = 0
@@ -29,9 +29,9 @@ class _Process:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """torch and NumPy's BLAS on one thread, here and in what is called; also a decorator. What was set comes back.
+    """torch and NumPy's BLAS on one thread inside the block; also a decorator. The settings before come back.
 
-    The setting is the process's: the first in makes it, the last out ends it.
+    The setting is the whole process's: the first block to begin makes it, the last to end restores it.
     """
     import torch
 
@@ -53,16 +53,16 @@ def alone() -> Iterator[None]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    """What is loaded by now; to look for it takes longer than many a kernel."""
+    """The thread pools of the loaded libraries; to look for them takes longer than many a kernel."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def side_by_side(work: Callable[[slice], None], count: int, step: int) -> None:
-    """`work` on slices of at most `step` of 0..count, several at a time where threads are allowed and there is no GPU.
+    """Call `work` with slices of at most `step` of 0..count, in parallel where threads are allowed and there is no GPU.
 
-    Each slice is worked on by one thread, so what comes out does not depend on how many there are.
+    One thread works on a slice, so the result does not depend on the number of threads.
     """
     import torch
 

@@ -39,11 +39,11 @@ def slow_ball_cover(
 @pytest.mark.parametrize("radius", [0.3, 0.8, 2.0])
 @pytest.mark.parametrize("labeled", [0, 4])
 @pytest.mark.parametrize("block", [5, 29, 30, 31, 4096])
-@pytest.mark.parametrize("kept", [0, 4096])
-def test_ball_cover(radius: float, labeled: int, block: int, kept: int) -> None:
+@pytest.mark.parametrize("memory", [0, 4096])
+def test_ball_cover(radius: float, labeled: int, block: int, memory: int) -> None:
     candidates, base, start = rows(40) + 5, rows(30, seed=1) + 5, rows(labeled, seed=2) + 5
     base[:9] = candidates[:9]
-    picks, gains = ball_cover(candidates, base, start, radius, 40, block=block, kept=kept)
+    picks, gains = ball_cover(candidates, base, start, radius, 40, block=block, memory=memory)
     assert list(zip(picks.tolist(), gains.tolist(), strict=True)) == slow_ball_cover(candidates, base, start, radius)
 
 
