@@ -1,1 +1,1 @@
-"""Pure functions from probabilities to scores; those of NumPy and of torch side by side."""
+"""Pure functions from probabilities to scores, in NumPy and in torch."""

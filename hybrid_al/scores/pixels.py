@@ -39,8 +39,8 @@ def entropy(probs_BSCHW: Tensor) -> Tensor:
 
 def bald(probs_BSCHW: Tensor) -> Tensor:
     """`samples.bald` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
-    each: Tensor = torch.special.entr(probs_BSCHW).sum(dim=2).mean(dim=1)
-    return ((_nats(probs_BSCHW.mean(dim=1)) - each) / math.log(probs_BSCHW.shape[2])).clamp(0, 1)
+    mean_entropy: Tensor = torch.special.entr(probs_BSCHW).sum(dim=2).mean(dim=1)
+    return ((_nats(probs_BSCHW.mean(dim=1)) - mean_entropy) / math.log(probs_BSCHW.shape[2])).clamp(0, 1)
 
 
 def variation_ratio(probs_BSCHW: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "variation_ratio": variation_ratio,
     "vote_entropy": vote_entropy,
 }
-"""By the name of its pair in `samples`, which says the same of a whole sample."""
+"""Scores of a pixel by name; the function of that name in `samples` is the same in NumPy."""
 
 
 def by_part(values_BHW: Tensor, parts_BHW: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "jensen_shannon": jensen_shannon,
     "kullback_leibler": kullback_leibler,
 }
-"""By the name of its pair in `samples`, which says the same of rows."""
+"""Distances of a pixel's predictions by name; the function of that name in `samples` is the same in NumPy."""
 
 
 def _nats(probs_BCHW: Tensor) -> Tensor:
@@ -112,16 +112,16 @@ class Reduction(Protocol):
     """From a map to a number: a frozen dataclass of its settings."""
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
-        """(B,) of values, predicted classes and valid pixels, each (B, H, W). Only valid pixels count.
+        """One number an image (B,) from values, predicted classes and valid pixels, each (B, H, W).
 
-        An image without a valid pixel gives 0.
+        Only valid pixels count; an image without any gives 0.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Over all pixels, as in the survey's code: most of what it says is the background."""
+    """Mean over all pixels, as in the survey's code: mostly a number of the background."""
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`."""
@@ -130,7 +130,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Sum:
-    """Over all pixels; larger images count for more."""
+    """Sum over all pixels; larger images have larger sums."""
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`."""
@@ -139,7 +139,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Foreground:
-    """Mean over the pixels that are predicted to be no background; over all pixels where there are none."""
+    """Mean over the pixels of predicted foreground; over all pixels where there are none."""
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`."""
@@ -149,12 +149,12 @@ class Foreground:
 @dataclass(frozen=True)
 @hyperparameters
 class Boundary:
-    """Mean over the pixels within `width` pixels of one of another predicted class; over all where there are none."""
+    """Mean over the pixels within `width` pixels of another predicted class; over all pixels where there are none."""
 
     width: Count = 2
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
-        """See `Reduction`. Padding is no class: an image does not end at a boundary."""
+        """See `Reduction`. Padding is no class: the border of an image is no boundary."""
         side, far = 2 * self.width + 1, torch.finfo(torch.float32).max
         classes = predicted.float()
         highest = F.max_pool2d(classes.where(valid, classes.new_tensor(-far)), side, 1, self.width)
@@ -171,16 +171,16 @@ class Top:
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`."""
-        ordered = values.where(valid, values.new_tensor(-math.inf)).flatten(1).sort(dim=1, descending=True).values
-        kept = (self.share * valid.sum(dim=(1, 2)).double()).round().clamp(min=1)
-        place = torch.arange(ordered.shape[1], device=values.device)
-        counted = (place < kept[:, None]) & ordered.isfinite()
-        return _mean(ordered.where(counted, ordered.new_zeros(())).unsqueeze(1), counted.unsqueeze(1))
+        sorted_values = values.where(valid, values.new_tensor(-math.inf)).flatten(1).sort(dim=1, descending=True).values
+        count = (self.share * valid.sum(dim=(1, 2)).double()).round().clamp(min=1)
+        place = torch.arange(sorted_values.shape[1], device=values.device)
+        is_top = (place < count[:, None]) & sorted_values.isfinite()
+        return _mean(sorted_values.where(is_top, sorted_values.new_zeros(())).unsqueeze(1), is_top.unsqueeze(1))
 
 
 @dataclass(frozen=True)
 class Balanced:
-    """Mean over the predicted classes of the mean over the pixels of each: small structures count like large ones."""
+    """Mean over the predicted classes of the mean over its pixels: small structures count like large ones."""
 
     def __call__(self, values: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
         """See `Reduction`."""
@@ -188,8 +188,8 @@ class Balanced:
         flat = predicted.where(valid, predicted.new_tensor(classes)).flatten(1)
         sums = values.new_zeros(len(values), classes + 1).scatter_add_(1, flat, values.flatten(1))
         counts = torch.zeros_like(sums).scatter_add_(1, flat, torch.ones_like(values).flatten(1))
-        means, there = (sums / counts.clamp(min=1))[:, :classes], counts[:, :classes] > 0
-        return (means * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+        means, present = (sums / counts.clamp(min=1))[:, :classes], counts[:, :classes] > 0
+        return (means * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
 
 REDUCTIONS: dict[str, type[Reduction]] = {
@@ -208,5 +208,5 @@ def _mean(values: Tensor, valid: Tensor) -> Tensor:
 
 def _mean_of_part(values: Tensor, part: Tensor, valid: Tensor) -> Tensor:
     part = part & valid
-    some = part.any(dim=2).any(dim=1)
-    return _mean(values, torch.where(some[:, None, None], part, valid))
+    has_part = part.any(dim=2).any(dim=1)
+    return _mean(values, torch.where(has_part[:, None, None], part, valid))

@@ -1,4 +1,4 @@
-"""What the pixels of an image, or of each of its parts, say together: in torch, so that maps never leave the device."""
+"""Scores of an image, or of each of its parts, from all pixels: in torch, so that maps never leave the device."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .samples import CONTEXT_FLOOR
 PartScore = Callable[[Tensor, Tensor, int], Tensor]
 """(probabilities (B, S, C, H, W), part of each pixel (B, H, W), most parts P) -> (B, P) or (B, P, D).
 
-A pixel of part `IGNORE` is padding; a part without pixels gives 0. An image as a whole is a part.
+A pixel of part `IGNORE` is padding; a part without pixels gives 0. A whole image can be the one part.
 """
 
 
 def foreground(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """Share of the pixels whose most probable class is none of the background: the mean of `samples.foreground`."""
+    """Share of the pixels whose most probable class is not the background: the mean of `samples.foreground`."""
     sums, pixels = by_part((probs_BSCHW.mean(dim=1).argmax(dim=1) > 0).to(probs_BSCHW.dtype), parts_BHW, count)
     return sums / pixels.clamp(min=1)
 
 
 def expected_dice(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     """`samples.expected_dice` of each part, in [0, 1)."""
-    probs, said = _said(probs_BSCHW)
-    both, either = (sums_by_part(maps, parts_BHW, count) for maps in (probs * said, probs + said))
-    return 1 - ((2 * both + 1) / (either + 1))[:, 1:].mean(dim=1)
+    probs, one_hot = _prediction(probs_BSCHW)
+    overlap, total = (sums_by_part(maps, parts_BHW, count) for maps in (probs * one_hot, probs + one_hot))
+    return 1 - ((2 * overlap + 1) / (total + 1))[:, 1:].mean(dim=1)
 
 
 def ripu(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
@@ -40,15 +40,15 @@ def ripu(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
 
 
 def impurity_maps(probs_BSCHW: Tensor) -> Tensor:
-    """What RIPU sums over the pixels of a region (B, C + 1, H, W): 1 at the most probable class, and the entropy."""
-    probs, said = _said(probs_BSCHW)
-    return torch.cat([said, entropy(probs.unsqueeze(1)).unsqueeze(1)], dim=1)
+    """Maps that RIPU sums over a region (B, C + 1, H, W): 1 at a pixel's most probable class, and the entropy."""
+    probs, one_hot = _prediction(probs_BSCHW)
+    return torch.cat([one_hot, entropy(probs.unsqueeze(1)).unsqueeze(1)], dim=1)
 
 
 def impurity_of(sums_BKR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Impurity, entropies and pixels (B, ...) of regions, from the sums (B, C + 1, ...) of `impurity_maps` over each.
 
-    Impurity is the entropy of the predicted classes, in [0, 1]; entropies are summed; of pixels there is one at least.
+    Impurity is the entropy of the predicted classes, in [0, 1]; entropies are sums; pixels are at least 1.
     """
     classes = sums_BKR.shape[1] - 1
     pixels = sums_BKR[:, :-1].sum(dim=1).clamp(min=1)
@@ -57,19 +57,19 @@ def impurity_of(sums_BKR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def boundary(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
-    """Pixels of predicted structures that share a side with a pixel of another class of their part: its outlines."""
+    """Length of the outlines in each part: pixels of predicted structures beside another class of the part."""
     labels = probs_BSCHW.mean(dim=1).argmax(dim=1)
     return by_part(outlines(labels, parts_BHW).to(probs_BSCHW.dtype), parts_BHW, count)[0]
 
 
 def outlines(labels_BHW: Tensor, parts_BHW: Tensor) -> Tensor:
-    """`samples.outlines` of label maps (B, H, W), but for sides between two parts; part `IGNORE` is not known."""
-    known = parts_BHW != IGNORE
-    edge = torch.zeros_like(known)
+    """`samples.outlines` of label maps (B, H, W), but for sides between two parts; part `IGNORE` is unknown."""
+    valid = parts_BHW != IGNORE
+    edge = torch.zeros_like(valid)
     for axis in (1, 2):
         length = labels_BHW.shape[axis] - 1
         (a, p, k), (b, q, m) = (
-            tuple(maps.narrow(axis, start, length) for maps in (labels_BHW, parts_BHW, known)) for start in (0, 1)
+            tuple(maps.narrow(axis, start, length) for maps in (labels_BHW, parts_BHW, valid)) for start in (0, 1)
         )
         differs = (a != b) & (p == q) & k & m
         edge.narrow(axis, 0, length).logical_or_(differs)
@@ -79,17 +79,17 @@ def outlines(labels_BHW: Tensor, parts_BHW: Tensor) -> Tensor:
 
 def contexts(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     """`samples.contexts` of each part, row by row (B, P, C * C): 4 C^2 bytes each."""
-    probs, said = _said(probs_BSCHW)
+    probs, one_hot = _prediction(probs_BSCHW)
     classes = probs.shape[1]
-    # a part and a predicted class are one place to sum at
-    place = parts_BHW.long() * classes + said.argmax(dim=1)
+    # each pair of a part and a predicted class has a sum of its own
+    place = parts_BHW.long() * classes + one_hot.argmax(dim=1)
     place = place.where(parts_BHW != IGNORE, place.new_tensor(count * classes)).flatten(1)
     weight = torch.special.entr(probs).sum(dim=1, keepdim=True) + CONTEXT_FLOOR
     maps = torch.cat([weight * probs, weight], dim=1).flatten(2)
     sums = maps.new_zeros(*maps.shape[:2], count * classes + 1)
     sums = sums.scatter_add_(2, place.unsqueeze(1).expand(maps.shape), maps)[..., :-1]
-    mixed = sums[:, :-1] / sums[:, -1:].clamp(min=torch.finfo(sums.dtype).tiny)
-    return mixed.reshape(-1, classes, count, classes).permute(0, 2, 3, 1).flatten(2)
+    rows = sums[:, :-1] / sums[:, -1:].clamp(min=torch.finfo(sums.dtype).tiny)
+    return rows.reshape(-1, classes, count, classes).permute(0, 2, 3, 1).flatten(2)
 
 
 PART_SCORES: dict[str, PartScore] = {
@@ -99,10 +99,10 @@ PART_SCORES: dict[str, PartScore] = {
     "boundary": boundary,
     "contexts": contexts,
 }
-"""By the name of its pair in `samples`, which says the same of a whole image; that of `boundary` is `outlines`."""
+"""Scores of a part by name; the function of that name in `samples` (of `boundary`: `outlines`) is the same in NumPy."""
 
 
-def _said(probs_BSCHW: Tensor) -> tuple[Tensor, Tensor]:
+def _prediction(probs_BSCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Mean probabilities (B, C, H, W), and 1 at the most probable class of each pixel."""
     probs = probs_BSCHW.mean(dim=1)
     return probs, F.one_hot(probs.argmax(dim=1), probs.shape[1]).movedim(-1, 1).to(probs.dtype)

@@ -1,6 +1,6 @@
 """Acquisition functions over class probabilities, distances between them, outlines of label maps, and rank fusion.
 
-What has a namesake in `pixels` or `regions` is the same in torch: a pair, which one test holds together.
+A function of the same name in `pixels` or `regions` is the same in torch; one test compares each pair.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
 from ..errors import InputError, UnknownName
 
 Fusion = Literal["mean", "product", "max"]
-CONTEXT_FLOOR = 1e-6  # of a pixel's weight in `contexts`: certain pixels have no entropy
-ROUNDING = 1e-12  # of a difference of entropies: passes in float32 that agree are not put in order by it
+CONTEXT_FLOOR = 1e-6  # least weight of a pixel in `contexts`: certain pixels have no entropy
+ROUNDING = 1e-12  # entropies that differ by less are equal: float32 passes that agree differ by rounding alone
 
 
 def least_confidence(probs_BSC: FloatArray) -> FloatArray:
@@ -35,8 +35,8 @@ def margin(probs_BSC: FloatArray) -> FloatArray:
 
     Further axes stay. Settles (2009), section 3.1.
     """
-    ordered = np.sort(_mean(probs_BSC), axis=1)
-    gap: FloatArray = ordered[:, -1] - ordered[:, -2]
+    sorted_probs = np.sort(_mean(probs_BSC), axis=1)
+    gap: FloatArray = sorted_probs[:, -1] - sorted_probs[:, -2]
     return 1 - gap
 
 
@@ -51,13 +51,13 @@ def entropy(probs_BSC: FloatArray) -> FloatArray:
 def bald(probs_BSC: FloatArray) -> FloatArray:
     """Entropy of the mean over S minus the mean of the S entropies, divided by log C: (B, S, C) -> (B,), in [0, 1].
 
-    What the passes disagree about: the mutual information of class and weights, 0 where all passes agree and 1 where
-    each is certain and no class is favoured; 0 log 0 = 0, and what is below `ROUNDING` is 0. Further axes stay.
+    The mutual information of class and weights: 0 where all passes agree, 1 where each is certain and their votes are
+    spread evenly over the classes; 0 log 0 = 0, and values below `ROUNDING` are 0. Further axes stay.
     Houlsby et al., Bayesian Active Learning for Classification and Preference Learning (2011), section 2; with
     dropout as Gal et al. (ICML 2017), section 4.
     """
-    each: FloatArray = _shannon(probs_BSC.astype(np.float64), axis=2).mean(axis=1)
-    gain = (_shannon(_mean(probs_BSC), axis=1) - each).clip(0, 1)
+    mean_entropy: FloatArray = _shannon(probs_BSC.astype(np.float64), axis=2).mean(axis=1)
+    gain = (_shannon(_mean(probs_BSC), axis=1) - mean_entropy).clip(0, 1)
     return np.where(gain < ROUNDING, 0, gain)
 
 
@@ -66,8 +66,8 @@ def ratio(probs_BSC: FloatArray) -> FloatArray:
 
     Further axes stay. Ratio of confidence, Monarch, Human-in-the-Loop Machine Learning (2021), section 3.2.
     """
-    ordered = np.sort(_mean(probs_BSC), axis=1)
-    share: FloatArray = ordered[:, -2] / ordered[:, -1]
+    sorted_probs = np.sort(_mean(probs_BSC), axis=1)
+    share: FloatArray = sorted_probs[:, -2] / sorted_probs[:, -1]
     return share
 
 
@@ -77,8 +77,8 @@ def variation_ratio(probs_BSC: FloatArray) -> FloatArray:
     A pass votes for its most probable class, the first of equals. Further axes stay. Gal et al., Deep Bayesian Active
     Learning with Image Data (ICML 2017), section 4.
     """
-    agreed: FloatArray = _votes(probs_BSC).max(axis=1)
-    return 1 - agreed
+    majority: FloatArray = _votes(probs_BSC).max(axis=1)
+    return 1 - majority
 
 
 def vote_entropy(probs_BSC: FloatArray) -> FloatArray:
@@ -92,60 +92,60 @@ def vote_entropy(probs_BSC: FloatArray) -> FloatArray:
 
 
 def foreground(probs_BSC: FloatArray) -> FloatArray:
-    """Whether the most probable class is none of the background, class 0: (B, S, C) -> (B,), 0 or 1; further axes stay.
+    """Whether the most probable class is not the background, class 0: (B, S, C) -> (B,), 0 or 1; further axes stay.
 
-    No acquisition function: of pixels its mean is the predicted area of the structures.
+    No acquisition function: its mean over pixels is the predicted area of the structures.
     """
-    shown: FloatArray = (probs_BSC.mean(axis=1).argmax(axis=1) > 0).astype(np.float64)
-    return shown
+    is_foreground: FloatArray = (probs_BSC.mean(axis=1).argmax(axis=1) > 0).astype(np.float64)
+    return is_foreground
 
 
 def expected_dice(probs_BSC: FloatArray) -> FloatArray:
     """1 - the Dice that the model expects of its own prediction: (B, S, C, *space) -> (B,), in [0, 1).
 
-    Of each class but the background, class 0, (2 sum p [said] + 1) / (sum p + sum [said] + 1) over the pixels, of the
-    mean p over S, where [said] is 1 where the class is the most probable one; then the mean over these classes. The
-    soft Dice of `semi.dense.base.dice_ce` with its smoothing 1, so that a structure that is neither seen nor expected
-    counts as right. Without further axes a sample is a pixel. Atzeni et al., Deep Active Learning for Suggestive
-    Segmentation (Medical Image Analysis 2022), take the expected Dice from the probabilities too, to weigh what a
-    region would add; here it is that of the prediction as it is.
+    Dice of a class is (2 sum p m + 1) / (sum p + sum m + 1) over the pixels, with p its mean probability over S, and m
+    1 where it is the most probable class. Then the mean over the classes but the background, class 0. This is the soft
+    Dice of `semi.dense.base.dice_ce`; with its smoothing 1 a class that is neither predicted nor probable has Dice 1.
+    Without further axes a sample is a pixel. Atzeni et al., Deep Active Learning for Suggestive Segmentation (Medical
+    Image Analysis 2022), take the expected Dice from the probabilities too, to weigh the gain of a region; here it is
+    that of the prediction as it is.
     """
     probs = _mean(probs_BSC)[..., None]
-    said = probs.argmax(axis=1, keepdims=True) == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
-    over = tuple(range(2, probs.ndim))
-    both, either = (probs * said).sum(axis=over), (probs + said).sum(axis=over)
-    risk: FloatArray = 1 - ((2 * both + 1) / (either + 1))[:, 1:].mean(axis=1)
+    one_hot = probs.argmax(axis=1, keepdims=True) == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
+    axes = tuple(range(2, probs.ndim))
+    overlap, total = (probs * one_hot).sum(axis=axes), (probs + one_hot).sum(axis=axes)
+    risk: FloatArray = 1 - ((2 * overlap + 1) / (total + 1))[:, 1:].mean(axis=1)
     return risk
 
 
 def ripu(probs_BSC: FloatArray) -> FloatArray:
     """Impurity x mean entropy of a region: (B, S, C, *space) -> (B,), in [0, 1].
 
-    Impurity is the entropy of the shares of its pixels that are given each class, divided by log C. Without further
-    axes a region is a pixel, and pure. Xie et al., Towards Fewer Annotations: Active Learning via Region Impurity and
-    Prediction Uncertainty (CVPR 2022), section 3.2.
+    Impurity is the entropy of the shares of the predicted classes among its pixels, divided by log C. Without further
+    axes a region is one pixel, of impurity 0. Xie et al., Towards Fewer Annotations: Active Learning via Region
+    Impurity and Prediction Uncertainty (CVPR 2022), section 3.2.
     """
     probs = _mean(probs_BSC)[..., None]
-    said = probs.argmax(axis=1, keepdims=True) == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
-    over = tuple(range(2, probs.ndim))
-    uncertain: FloatArray = _shannon(probs, axis=1).mean(axis=tuple(axis - 1 for axis in over))
-    return (_shannon(said.mean(axis=over), axis=1) * uncertain).clip(0, 1)
+    one_hot = probs.argmax(axis=1, keepdims=True) == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
+    axes = tuple(range(2, probs.ndim))
+    mean_entropy: FloatArray = _shannon(probs, axis=1).mean(axis=tuple(axis - 1 for axis in axes))
+    return (_shannon(one_hot.mean(axis=axes), axis=1) * mean_entropy).clip(0, 1)
 
 
 def contexts(probs_BSC: FloatArray) -> FloatArray:
-    """What a sample's pixels of each predicted class are taken for: (B, S, C, *space) -> (B, C, C).
+    """Mean class probabilities of a sample's pixels of each predicted class: (B, S, C, *space) -> (B, C, C).
 
-    Row c is the mean of the class probabilities over the pixels given class c, weighted by their entropy, and sums to
-    one; zero where no pixel is. Without further axes a sample is a pixel. Agarwal et al., Contextual Diversity for
-    Active Learning (ECCV 2020), section 3.1.
+    Row c is the mean over the pixels of predicted class c, weighted by their entropy, and sums to one; it is zero
+    where there are none. Without further axes a sample is a pixel. Agarwal et al., Contextual Diversity for Active
+    Learning (ECCV 2020), section 3.1.
     """
     probs = _mean(probs_BSC)[..., None]
     probs = probs.reshape(*probs.shape[:2], -1)
-    said = probs.argmax(axis=1)[:, None] == np.arange(probs.shape[1])[:, None]
-    weight = said * (scipy.special.entr(probs).sum(axis=1, keepdims=True) + CONTEXT_FLOOR)
-    mixed: FloatArray = np.einsum("bcp,bkp->bck", weight, probs)
-    mixed /= np.maximum(weight.sum(axis=2, keepdims=True), np.finfo(np.float64).tiny)
-    return mixed
+    one_hot = probs.argmax(axis=1)[:, None] == np.arange(probs.shape[1])[:, None]
+    weight = one_hot * (scipy.special.entr(probs).sum(axis=1, keepdims=True) + CONTEXT_FLOOR)
+    rows: FloatArray = np.einsum("bcp,bkp->bck", weight, probs)
+    rows /= np.maximum(weight.sum(axis=2, keepdims=True), np.finfo(np.float64).tiny)
+    return rows
 
 
 def mean_std(probs_BSC: FloatArray) -> FloatArray:
@@ -170,37 +170,40 @@ def summed_variance(probs_BSC: FloatArray) -> FloatArray:
 def vacuity(alpha_BC: FloatArray) -> FloatArray:
     """C / sum of alpha of a Dirichlet distribution over C classes: (B, C) -> (B,), above 0.
 
-    1 where it is uniform (all alpha 1), nearer to 0 the more evidence it holds, above 1 where it holds less than none.
-    Subjective logic's lack of evidence, as Sensoy et al., Evidential Deep Learning (NeurIPS 2018), section 3.
+    1 for the uniform distribution (all alpha 1), nearer to 0 with more evidence, above 1 where alphas are below 1. The
+    lack of evidence of subjective logic, as Sensoy et al., Evidential Deep Learning (NeurIPS 2018), section 3.
     """
     alpha = _parameters(alpha_BC)
-    lack: FloatArray = alpha.shape[1] / alpha.sum(axis=1)
-    return lack
+    values: FloatArray = alpha.shape[1] / alpha.sum(axis=1)
+    return values
 
 
 def dissonance(alpha_BC: FloatArray) -> FloatArray:
     """Conflict of the evidence: (B, C) -> (B,), in [0, 1).
 
-    Sum over classes of the belief in each times the mean balance with the others, weighted by belief in them; belief is
-    the evidence above 1 divided by the sum of alpha, balance is 1 - |a - b| / (a + b). Josang, Cho, Chen, Uncertainty
-    Characteristics of Subjective Opinions (FUSION 2018); Shi et al. (NeurIPS 2020).
+    Belief in a class is its evidence above 1 divided by the sum of alpha; balance of two beliefs is
+    1 - |a - b| / (a + b). Dissonance is the sum over classes of belief x mean balance with the other classes, weighted
+    by the belief in them. Josang, Cho, Chen, Uncertainty Characteristics of Subjective Opinions (FUSION 2018); Shi et
+    al. (NeurIPS 2020).
     """
     alpha = _parameters(alpha_BC)
     belief = (alpha - 1).clip(0) / alpha.sum(axis=1, keepdims=True)
     total = np.zeros(len(belief))
     for k in range(belief.shape[1]):
-        own, others = belief[:, k : k + 1], np.delete(belief, k, axis=1)
-        both = own + others
-        balance = np.where((own > 0) & (others > 0), 1 - abs(own - others) / np.where(both > 0, both, 1), 0)
-        held = others.sum(axis=1)
-        total += own[:, 0] * (others * balance).sum(axis=1) / np.where(held > 0, held, 1)
+        belief_k, others = belief[:, k : k + 1], np.delete(belief, k, axis=1)
+        pair_sum = belief_k + others
+        balance = np.where(
+            (belief_k > 0) & (others > 0), 1 - abs(belief_k - others) / np.where(pair_sum > 0, pair_sum, 1), 0
+        )
+        other_belief = others.sum(axis=1)
+        total += belief_k[:, 0] * (others * balance).sum(axis=1) / np.where(other_belief > 0, other_belief, 1)
     return total
 
 
 def dirichlet_data(alpha_BC: FloatArray) -> FloatArray:
     """Expected entropy of the class under Dir(alpha), divided by log C: (B, C) -> (B,), in [0, 1].
 
-    What stays open when the class probabilities are known. Xie et al., DUC (ICLR 2023), section 3.2.
+    The uncertainty that remains when the class probabilities are known. Xie et al., DUC (ICLR 2023), section 3.2.
     """
     alpha = _parameters(alpha_BC)
     total = alpha.sum(axis=1, keepdims=True)
@@ -212,7 +215,7 @@ def dirichlet_data(alpha_BC: FloatArray) -> FloatArray:
 def dirichlet_information(alpha_BC: FloatArray) -> FloatArray:
     """Mutual information of the class and its probabilities, divided by log C: (B, C) -> (B,), in [0, 1].
 
-    Under Dir(alpha): entropy of the mean minus `dirichlet_data`, as `bald`; what is below `ROUNDING` is 0. The
+    Under Dir(alpha): entropy of the mean minus `dirichlet_data`, as `bald`; values below `ROUNDING` are 0. The
     distribution uncertainty of DUC, section 3.2.
     """
     alpha = _parameters(alpha_BC)
@@ -262,9 +265,9 @@ def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
 
 
 def kullback_leibler(p: FloatArray, q: FloatArray) -> FloatArray:
-    """1 - exp(-KL(p || q)) of the rows of p and q (B, C), in [0, 1]; 1 where q rules out what p does not.
+    """1 - exp(-KL(p || q)) of the rows of p and q (B, C), in [0, 1]; 1 where q is 0 for a class of which p is not.
 
-    KL itself has no upper end; this grows with it, and its root bounds the total variation (Bretagnolle, Huber, 1979).
+    KL has no upper bound. This grows with KL, and its root bounds the total variation (Bretagnolle, Huber, 1979).
     """
     from scipy.special import rel_entr
 
@@ -285,9 +288,10 @@ def _bits(p_CB: FloatArray) -> FloatArray:
 
 
 def outlines(labels: LabelMap) -> BoolArray:
-    """Pixels of structures in a label map (H, W) that share a side with a known pixel of another class.
+    """Pixels of structures in a label map (H, W) that share a side with a pixel of another class.
 
-    Where the image or what is known of it ends, there is no outline. Of two structures that touch, both have one.
+    Neither the border of the image nor unknown pixels (`IGNORE`) make an outline. Two structures that touch both have
+    one.
     """
     edge = np.zeros(labels.shape, dtype=np.bool_)
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
@@ -299,9 +303,9 @@ def outlines(labels: LabelMap) -> BoolArray:
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:
-    """Place of each value among all, in (0, 1), larger = larger: (average rank - 1/2) / N, (N,) -> (N,).
+    """Mid-rank of each value, ascending, in (0, 1): (average rank - 1/2) / N, (N,) -> (N,).
 
-    Ties share their average rank, so a constant term is 0.5 everywhere and cannot move a fusion.
+    Ties share their average rank, so a constant term is 0.5 everywhere and does not change a fusion.
     """
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
@@ -312,13 +316,13 @@ def mid_ranks(values: FloatArray) -> FloatArray:
 
 
 def fuse(parts: Mapping[str, FloatArray], weights: Mapping[str, float], how: Fusion = "mean") -> FloatArray:
-    """The mid-ranks of the named terms as one number, each (N,) -> (N,), in (0, 1), larger = ask first.
+    """The mid-ranks of terms as one number, each (N,) -> (N,), in (0, 1), larger = ask first.
 
-    mean     weighted arithmetic mean: what one term lacks another makes up for
-    product  weighted geometric mean: only what is high in all terms is high (as AADA and RIPU multiply)
+    mean     weighted arithmetic mean: a high term makes up for a low one
+    product  weighted geometric mean: high only where all terms are high (as AADA and RIPU multiply)
     max      the largest of mid-rank x weight, weights divided by the largest: the union of the terms' best (BoostMIS)
 
-    The terms may have any unit and range. `weights` name exactly the terms there are (see `check_weights`).
+    The terms may have any unit and range. `weights` has the same names as `parts` (see `check_weights`).
     """
     check_weights(weights)
     for name in set(parts) ^ set(weights):
