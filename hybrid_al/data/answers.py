@@ -1,4 +1,4 @@
-"""Answers about masks as files of the run directory: label maps as PNG, boxes beside them."""
+"""Annotations of masks as files of the run directory: label maps as PNG, boxes beside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANSWERS = "answers"
 
 
 def file_name(index: int) -> str:
-    """The name of the files about a sample: of its image as it is given out, of its mask, of its answer."""
+    """File name of a sample: of its image for the annotator, of its mask, of its answer."""
     return f"{index:06d}.png"
 
 
@@ -36,13 +36,13 @@ def write_answer(
 
 
 def read_answer(file: Path, classes: int = IGNORE) -> LabelMap:
-    """The label map of an answer; ValueError where it holds a number that is none of so many classes nor `IGNORE`."""
+    """The label map of an answer; ValueError for a number that is neither a class below `classes` nor `IGNORE`."""
     from PIL import Image
 
     with Image.open(file) as image:
         labels: LabelMap = np.asarray(image)
-    if (strange := labels[(labels >= classes) & (labels != IGNORE)]).size:
-        raise ValueError(f"expected classes 0 to {classes - 1}, or {IGNORE}, got {strange[0]}")
+    if (unknown := labels[(labels >= classes) & (labels != IGNORE)]).size:
+        raise ValueError(f"expected classes 0 to {classes - 1}, or {IGNORE}, got {unknown[0]}")
     return labels
 
 

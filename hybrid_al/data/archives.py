@@ -1,4 +1,4 @@
-"""NPZ files of image and label arrays, with the key names of MedMNIST, and the dataset that they make."""
+"""Datasets of NPZ files with image and label arrays, by the key names of MedMNIST."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .readers.arrays import Archive, Arrays, Rows
 from .samples import OnError, Sample, content_digest, make_dataset
 
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
-"""Of keys: the split that each means."""
+"""Prefix of the keys of a split -> the split."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What an archive calls its groups and classes; the fields as in `Npz`."""
+    """Names of the groups and classes in an archive; the fields as in `Npz`."""
 
     group: str
     classes: int | Sequence[str] | None = None
@@ -36,34 +36,34 @@ class Names:
         """The samples of one split, without digests."""
         ids = [f"{prefix.rstrip('_') or 'image'}/{i:05d}" for i in range(n)]
         groups = ids if self.group == "none" else arrays.column(prefix + self.group, n)
-        labels, several = [-1] * n, list[tuple[int, ...]]([()] * n)
+        labels, label_rows = [-1] * n, list[tuple[int, ...]]([()] * n)
         if self.multilabel:
-            several = self._several(arrays, prefix, n)
+            label_rows = self._multilabels(arrays, prefix, n)
         elif prefix + "labels" in arrays.keys:
             labels = _labels(f"{arrays.path}: {prefix}labels", arrays.column(prefix + "labels", n))
         return [
-            Sample(ids[i], f"{prefix}images#{i}", str(groups[i]), PREFIXES[prefix], labels[i], labels=several[i])
+            Sample(ids[i], f"{prefix}images#{i}", str(groups[i]), PREFIXES[prefix], labels[i], labels=label_rows[i])
             for i in range(n)
         ]
 
-    def _several(self, arrays: Archive, prefix: str, n: int) -> list[tuple[int, ...]]:
+    def _multilabels(self, arrays: Archive, prefix: str, n: int) -> list[tuple[int, ...]]:
         """The labels of each sample of a split, all unknown where it has none."""
         key = prefix + "labels"
         count = len(self._names(self._count(arrays) if self.classes is None else 0))
         if key not in arrays.keys:
             return [(-1,) * count] * n
-        found = arrays[key]
-        if found.shape != (n, count):
-            raise InputError(f"{arrays.path}: {key}", f"shape {(n, count)} (multilabel)", str(found.shape))
-        bad = np.flatnonzero(~np.isin(found, (-1, 0, 1)).all(axis=1))
+        array = arrays[key]
+        if array.shape != (n, count):
+            raise InputError(f"{arrays.path}: {key}", f"shape {(n, count)} (multilabel)", str(array.shape))
+        bad = np.flatnonzero(~np.isin(array, (-1, 0, 1)).all(axis=1))
         if len(bad):
-            expected, came = "0, 1 or -1 for each label (multilabel)", str(found[bad[0]].tolist())
+            expected, came = "0, 1 or -1 for each label (multilabel)", str(array[bad[0]].tolist())
             raise InputError(f"{arrays.path}: {key} of image {bad[0]}", expected, came)
-        return [tuple(map(int, row)) for row in found]
+        return [tuple(map(int, row)) for row in array]
 
     @staticmethod
     def _count(arrays: Archive) -> int:
-        """How many labels a sample has, by the first split that has some."""
+        """How many labels a sample has, by the first split with labels."""
         for prefix in PREFIXES:
             if prefix + "labels" in arrays.keys:
                 shape = arrays[prefix + "labels"].shape
@@ -71,9 +71,9 @@ class Names:
         raise InputError(arrays.path, "labels (multilabel) under train_labels or labels, or data.classes", "none")
 
     def _names(self, largest: int) -> tuple[str, ...]:
-        """The names of the classes that were said, else the numbers of so many."""
-        given = largest if self.classes is None else self.classes
-        return tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
+        """The names of the classes where the settings have them, else the numbers below `largest`."""
+        classes = largest if self.classes is None else self.classes
+        return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
 
     def classes_of(self, path: Path, samples: Sequence[Sample]) -> tuple[str, ...]:
         """The names of the classes; InputError where a sample has one beyond them."""
@@ -118,7 +118,7 @@ def archive_dataset(
     if problems and (on_error == "stop" or not samples):
         raise UnreadableImages(problems)
     return make_dataset(
-        _renamed(arrays, samples),
+        _with_file_names(arrays, samples),
         partial(_read, arrays.path, tuple(sample.path for sample in samples), window),
         classes=names.classes_of(path, samples),
         channels=channels,
@@ -135,8 +135,8 @@ def _labels(where: str, column: npt.NDArray[Any]) -> list[int]:
     return [int(label) for label in column]
 
 
-def _renamed(arrays: Archive, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples with their `*_files` names as ids, where every sample has one and no two are alike."""
+def _with_file_names(arrays: Archive, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples with their `*_files` names as ids, where all have a name of their own."""
     names: dict[str, str] = {}
     for prefix in PREFIXES:
         if prefix + "files" in arrays.keys and prefix + "images" in arrays.keys:
@@ -149,17 +149,17 @@ def _renamed(arrays: Archive, samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def _digests(images: Rows | npt.NDArray[Any], window: Window | None) -> list[tuple[str, str]]:
-    """(digest, "") of every image, or ("", reason) where it has values that cannot be mapped to pixels."""
-    found = []
+    """(digest, "") of every image, or ("", reason) where its values cannot be mapped to pixels."""
+    digests = []
     for i in range(len(images)):
         image = images[i]
         try:
             to_pixels(image, window)
         except ValueError as error:
-            found.append(("", str(error)))
+            digests.append(("", str(error)))
         else:
-            found.append((content_digest(image.tobytes()), ""))
-    return found
+            digests.append((content_digest(image.tobytes()), ""))
+    return digests
 
 
 def _read(file: Path, paths: Sequence[str], window: Window | None, index: int) -> Pixels:

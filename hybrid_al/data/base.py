@@ -1,4 +1,4 @@
-"""What a source gives: a manifest, the classes, the truth it found, and a way to read one image."""
+"""The dataset that a source loads: a manifest, the classes, the truth, and a function that reads one image."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Masks:
-    """What a source knows of the masks of its N samples.
+    """The masks of a source of N samples.
 
     known    (N,) whether a sample has one
     read     position -> LabelMap in the image's own pixels; raises OSError or ValueError with the reason
-    keys     (N,) digest of what decides a mask, its content and how it is read; "" where there is none
+    keys     (N,) digest of a mask's content and of how it is read; "" where there is none
     sizes    (N, 2) height and width of every image in its own pixels, whether it has a mask or not
     spacing  (N, 3) millimetres from slice to slice, row to row and column to column; nan where unknown
     """
@@ -40,17 +40,17 @@ class Dataset:
     """One loaded source.
 
     classes  names, in the order of their numbers; may be empty for an unlabeled folder
-    truth    class number of every sample (N,), -1 where unknown; handed to oracle and holdout, to nothing else
+    truth    class number of every sample (N,), -1 where unknown; only oracle and holdout get it
     read     position -> pixels; raises OSError or ValueError with the reason where the image cannot be read
-    channels 1 or 3: what the images have; or the slices of a stack
-    reader   what decides the pixels besides the files: readers with their versions and settings; caches hang on it
+    channels of the images: 1 or 3, or the slices of a stack
+    reader   the readers of the files with their versions and settings, which the keys of caches contain
     skipped  (path, reason) of the images that on_error=skip left out
     masks    where pixels have classes: then `classes` are those of the pixels, the background first, and no sample has
-             a class of its own
-    labels   (N, L) where a sample has several labels: whether each is there, 0 or 1, -1 unknown. Then `classes` are
-             their names, and no sample has a class of its own; handed out like `truth`
-    stack    slices that lie in the channels of an image, an odd number of which the middle one is the sample; 1 where
-             the channels are grey or colours
+             a class
+    labels   (N, L) where a sample has several labels: 1 or 0 for each, -1 unknown. Then `classes` are their names, and
+             no sample has a class; only oracle and holdout get it
+    stack    slices in the channels of an image, an odd number, of which the middle one is the sample; 1 where the
+             channels are grey or colours
     """
 
     manifest: Manifest
@@ -71,6 +71,6 @@ class Source(Protocol):
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the data; bad input is an `InputError` that says where, what was expected, what came.
 
-        `index` knows what earlier calls found in files; the caller saves it.
+        `index` holds the findings of earlier calls about files; the caller saves it.
         """
         ...

@@ -15,21 +15,21 @@ def boxes(labels: LabelMap) -> IntArray:
 
     A structure is a connected piece of one class; `bottom` and `right` are the first row and column beyond.
     """
-    found = [
+    corners = [
         (c, rows.start, columns.start, rows.stop, columns.stop)
         for c in np.unique(labels[(labels != 0) & (labels != IGNORE)]).tolist()
         for rows, columns in find_objects(label(labels == c, TOUCHING)[0])
     ]
-    return np.asarray(found, dtype=np.int64).reshape(-1, 5)
+    return np.asarray(corners, dtype=np.int64).reshape(-1, 5)
 
 
 def outside(labels: LabelMap) -> LabelMap:
-    """A label map (H, W) of which what lies in no box is left: the background."""
+    """A label map (H, W) with `IGNORE` in the boxes of its structures: only the background remains."""
     return background(labels, boxes(labels))
 
 
 def background(labels: LabelMap, rows: IntArray) -> LabelMap:
-    """A label map (H, W) without what lies in the boxes (n, 5)."""
+    """A label map (H, W) with `IGNORE` in the boxes (n, 5)."""
     out = labels.copy()
     for _, top, left, bottom, right in rows.tolist():
         out[top:bottom, left:right] = IGNORE

@@ -1,4 +1,4 @@
-"""What an answer costs, sample by sample, from a CSV file: for queries that keep to a limit."""
+"""Costs of annotation, sample by sample, from a CSV file: for queries with a limit of cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("id", "cost")
 def read_costs(path: Path, manifest: Manifest) -> FloatArray:
     """Costs (N,) in any unit, above 0, from the columns id and cost; every sample of the pool has one, others nan.
 
-    Errors say the line: unknown or repeated ids, and what is no such number.
+    Errors name the line: an unknown or repeated id, or a cost that is no number above 0.
     """
     if not path.is_file():
         raise InputError(f"oracle.costs: {path}", "a CSV file with the columns id and cost", "no file there")

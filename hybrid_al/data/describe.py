@@ -46,8 +46,11 @@ NO_GROUP = "no patients found, so every image counts as its own: set data.group 
 
 
 class Description(TypedDict):
-    """data: the section of the recipe, plain values fit for YAML; labeled: whether the data holds labels;
-    notes: what was seen and what to check.
+    """The `data:` section of a recipe, and notes about it.
+
+    data     the section, plain values fit for YAML
+    labeled  whether the data holds labels
+    notes    facts about the data, and points to check
     """
 
     data: dict[str, object]
@@ -67,17 +70,17 @@ def describe(path: Path) -> Description:
         if len(arrays) == 1 and not tables:
             return _npz(arrays[0])
         for table in tables:
-            found = _csv(table)
-            if found is not None:
-                return found
+            description = _csv(table)
+            if description is not None:
+                return description
         return _folder(path)
     if path.suffix == ".npz":
         return _npz(path)
     if path.suffix in (".csv", ".tsv"):
-        found = _csv(path)
-        if found is None:
+        description = _csv(path)
+        if description is None:
             raise InputError(path, "a column of image paths, called path, file or image", "none whose files exist")
-        return found
+        return description
     raise InputError(
         path, "a folder of images, a CSV or an NPZ file", "a file of another kind" if path.exists() else "nothing there"
     )
@@ -135,32 +138,32 @@ def _csv(path: Path) -> Description | None:
 
 
 def _folder(path: Path) -> Description:
-    """A description of a folder of images; folders that are too many to be classes are taken for patients."""
+    """A description of a folder of images; more than `MAX_CLASSES` folders count as patients, not as classes."""
     if (path / "images").is_dir() and (path / "masks").is_dir():
         path = path / "images"
-    found = find_images(path.resolve(), "folders", AUTOMATIC)
-    names = sorted({name for _, _, name in found if name is not None})
-    data = _section("folder", path, _sides([path / image for image, _, _ in found]), "none")
-    splits = {split for _, split, _ in found}
+    entries = find_images(path.resolve(), "folders", AUTOMATIC)
+    names = sorted({name for _, _, name in entries if name is not None})
+    data = _section("folder", path, _sides([path / image for image, _, _ in entries]), "none")
+    splits = {split for _, split, _ in entries}
     if len(names) > MAX_CLASSES:
         data["labels"] = "none"
         data["group"] = "([^/]+)/[^/]*$"
-        notes = [f"{len(found)} images in {len(names)} folders, too many for classes: each is taken for one patient"]
+        notes = [f"{len(entries)} images in {len(names)} folders, too many for classes: each is taken for one patient"]
     else:
-        notes = [f"{len(found)} images; classes: {', '.join(names) or 'none, all images are unlabeled'}", NO_GROUP]
+        notes = [f"{len(entries)} images; classes: {', '.join(names) or 'none, all images are unlabeled'}", NO_GROUP]
     return _with_holdout(data, notes, splits, labeled=bool(names) and "labels" not in data)
 
 
 def _columns(header: Sequence[str], rows: Sequence[Mapping[str, str]], folder: Path) -> dict[str, str]:
-    """Role -> column, by the names that people give to columns and by what the cells hold."""
-    sampled = _spread(rows)
+    """Role -> column, by usual names of columns and by the content of the cells."""
+    sample = _spread(rows)
     columns: dict[str, str] = {}
     for role, names in ROLES.items():
-        candidates = [name for known in names for name in header if name.lower() == known]
+        candidates = [name for synonym in names for name in header if name.lower() == synonym]
         if role == "path":
             candidates += header
         for column in candidates:
-            cells = [row[column].strip() for row in sampled]
+            cells = [row[column].strip() for row in sample]
             if role in ("path", "mask"):
                 fits = any(AUTOMATIC.stem(cell) != cell and (folder / cell).is_file() for cell in cells)
             elif role == "split":
@@ -182,11 +185,11 @@ def _section(source: str, root: Path, sides: Sequence[int], group: str) -> dict[
 def _with_holdout(
     data: dict[str, object], notes: list[str], splits: Iterable[Split | None], *, labeled: bool
 ) -> Description:
-    """The description, with shares to hold out for the splits that the data lacks."""
-    lacking = {name: share for name, share in (("val", 0.1), ("test", 0.2)) if name not in set(splits)}
-    if lacking:
-        data["holdout"] = lacking
-        notes.append(f"no {' and no '.join(lacking)} split: {lacking} is drawn from the rest, by group, from the seed")
+    """The description, with shares to hold out for splits that are not in the data."""
+    shares = {name: share for name, share in (("val", 0.1), ("test", 0.2)) if name not in set(splits)}
+    if shares:
+        data["holdout"] = shares
+        notes.append(f"no {' and no '.join(shares)} split: {shares} is drawn from the rest, by group, from the seed")
     return {"data": data, "labeled": labeled, "notes": notes}
 
 

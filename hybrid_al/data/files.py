@@ -1,4 +1,4 @@
-"""Samples that lie in files: readers look at them, and what they hold becomes the dataset."""
+"""Datasets of samples in files: readers look at the files and decode them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def files_dataset(
 ) -> Dataset:
     """The dataset of files; a sample's path is relative to `root`.
 
-    A file that has slices or rows gives a sample for each, whose id is that of the file, `#` and the number.
-    With `values` (see `masks.value_table`) it is one of masks: `classes` are those of the pixels.
-    Every file is read once and hashed; one that `index` knows is not read until it changes.
+    A file of slices or rows gives a sample for each, whose id is that of the file, `#` and the number.
+    With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels.
+    Every file is read once and hashed; a file in `index` is read again only when it changes.
 
-    on_error=stop raises UnreadableImages with all files that are missing or that no reader can read: of images it looks
-    at the headers, and what only decoding can tell is found, again all at once, when the image store is built.
-    on_error=skip decodes every image here, and leaves those that fail out (`Dataset.skipped`), a volume as a whole.
+    on_error=stop raises UnreadableImages with all files that are missing or that no reader can read. Only the headers
+    of images are read here; errors in their pixels are raised, all at once, when the image store is built.
+    on_error=skip decodes every image here, and leaves out those that fail (`Dataset.skipped`), a volume as a whole.
     """
     table = None if values is None else value_table(values, classes)
     look = _Look(root, readers, table, FileIndex() if index is None else index, whole=on_error == "skip")
@@ -79,7 +79,7 @@ class _Unreadable(Exception):
 
 @dataclass(frozen=True)
 class _File:
-    """A file as an index keeps it: the name of its reader, what it holds, and a digest of each plane, or of all."""
+    """A file as an index keeps it: the name of its reader, its header, and a digest of each plane, or of the file."""
 
     reader: str
     header: Header
@@ -110,7 +110,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Files:
-    """How samples are read again."""
+    """Reads images and masks of samples."""
 
     root: Path
     readers: Choice
@@ -127,8 +127,8 @@ class _Files:
             raise ValueError(f"{row.sample.path} has no mask")
         reader = self.readers.for_masks.members[row.mask.reader]
         values = reader.values(self.root / row.sample.mask, row.plane)
-        take = to_classes if row.mask.header.planes is None else classes_of
-        return take(values, dict(self.table))
+        convert = to_classes if row.mask.header.planes is None else classes_of
+        return convert(values, dict(self.table))
 
     def masks(self) -> Masks:
         headers = [row.image.header for row in self.rows]
@@ -136,12 +136,12 @@ class _Files:
             known=np.asarray([row.mask is not None for row in self.rows]),
             read=self.mask,
             keys=tuple(map(self._key, self.rows)),
-            sizes=np.asarray([(one.height, one.width) for one in headers], dtype=np.int64).reshape(-1, 2),
-            spacing=np.asarray([one.spacing for one in headers], dtype=np.float64).reshape(-1, 3),
+            sizes=np.asarray([(header.height, header.width) for header in headers], dtype=np.int64).reshape(-1, 2),
+            spacing=np.asarray([header.spacing for header in headers], dtype=np.float64).reshape(-1, 3),
         )
 
     def _key(self, row: _Row) -> str:
-        """What decides a mask: its content, what its values mean, and the reader."""
+        """Digest of a mask: its content, the classes of its values, and the reader."""
         if row.mask is None:
             return ""
         reader = f"{row.mask.reader} {self.readers.for_masks.members[row.mask.reader].VERSION}"
@@ -150,14 +150,14 @@ class _Files:
 
 @dataclass(frozen=True)
 class _Look:
-    """How files are looked at; with `whole` at all their pixels, else at the headers of images."""
+    """Looks at files: with `whole` at all their pixels, else only at the headers of images."""
 
     root: Path
     readers: Choice
     table: Mapping[int, int] | None
     index: FileIndex
     whole: bool
-    seen: dict[str, _File] = field(default_factory=dict)
+    files: dict[str, _File] = field(default_factory=dict)
 
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""
@@ -184,7 +184,7 @@ class _Look:
     def _file(
         self, path: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]
     ) -> _File:
-        """What there is in a file, as its reader sees it."""
+        """A file with its reader, header and digests, from the index where it is there."""
         file = self.root / path
 
         def find() -> list[Any]:
@@ -194,16 +194,16 @@ class _Look:
             return _File(name, header, tuple(digests(reader, file, header))).plain()
 
         key = f"{how} {path}"
-        if key not in self.seen:
+        if key not in self.files:
             try:
-                self.seen[key] = _File.of(self.index.look(file, f"{how} {self.whole} {readers}", find))
+                self.files[key] = _File.of(self.index.look(file, f"{how} {self.whole} {readers}", find))
             except (OSError, ValueError) as error:
                 raise _Unreadable(path, error) from error
-        return self.seen[key]
+        return self.files[key]
 
 
 def _contents(reader: Reader, file: Path, header: Header, *, whole: bool) -> list[str]:
-    """The digest of an image file, which with `whole` can be decoded, or of the pixels of each plane."""
+    """The digest of an image file, or of the pixels of each plane; with `whole` an image is decoded too, as a check."""
     if header.planes is None:
         if whole:
             reader.decode(file)
@@ -213,10 +213,10 @@ def _contents(reader: Reader, file: Path, header: Header, *, whole: bool) -> lis
 
 
 def _maps(reader: Reader, file: Path, header: Header, *, table: Mapping[int, int], whole: bool) -> list[str]:
-    """The digest of a mask file, which with `whole` has classes alone, or of the label map of each plane."""
+    """The digest of a mask file, or of the label map of each plane; with `whole` the values are checked too."""
     if header.planes is None:
         if whole:
             to_classes(reader.values(file), table)
         return [content_digest(file.read_bytes())]
     maps = to_classes(np.stack([reader.values(file, z) for z in range(header.planes)]), table)
-    return [content_digest(repr(one.shape).encode() + one.tobytes()) for one in maps]
+    return [content_digest(repr(label_map.shape).encode() + label_map.tobytes()) for label_map in maps]

@@ -14,46 +14,46 @@ from .splits import NAMES
 
 
 def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str, str]:
-    """Path of an image -> file of its mask, for the images that have one: at the same path but for the suffix.
+    """Path of an image -> file of its mask, at the same path but for the suffix, for the images that have one.
 
-    InputError where the folder is none, for a mask that belongs to no image, and for two that belong to one.
+    InputError where there is no folder, for a mask without an image, and for two masks of one image.
     """
     if not folder.is_dir():
         raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
     by_stem = {readers.stem(image): image for image in images}
-    found: dict[str, str] = {}
+    mask_of: dict[str, str] = {}
     masks = readers.for_masks
     for file in sorted(files_below(folder, folder, masks.suffixes)):
         image = by_stem.get(masks.stem(file.relative_to(folder).as_posix()))
         if image is None:
             raise InputError(file, "a mask at the path of its image below data.root", "no such image")
-        if image in found:
-            raise InputError(file, f"one mask for {image}", f"also {found[image]}")
-        found[image] = str(file)
-    if not found:
+        if image in mask_of:
+            raise InputError(file, f"one mask for {image}", f"also {mask_of[image]}")
+        mask_of[image] = str(file)
+    if not mask_of:
         raise InputError(f"data.masks: {folder}", f"masks ({', '.join(masks.suffixes)})", "none")
-    return found
+    return mask_of
 
 
 def find_images(
     root: Path, labels: Literal["folders", "none"], readers: Choice
 ) -> list[tuple[str, Split | None, str | None]]:
-    """Path below `root`, split and name of the class of all images, sorted by path; InputError where there is none."""
-    found: list[tuple[str, Split | None, str | None]] = []
+    """Path below `root`, split and class name of all images, sorted by path; InputError where there is no image."""
+    entries: list[tuple[str, Split | None, str | None]] = []
     for split, base in split_folders(root, readers.suffixes) or [(None, root)]:
         for entry in base.iterdir():
             paths = [path.relative_to(root).as_posix() for path in files_below(root, entry, readers.suffixes)]
             is_class = labels == "folders" and entry.is_dir() and not entry.name.startswith(".")
             if is_class and not paths:
                 raise InputError(f"class folder {entry}", "at least one image", "none")
-            found += [(path, split, entry.name if is_class else None) for path in paths]
-    if not found:
+            entries += [(path, split, entry.name if is_class else None) for path in paths]
+    if not entries:
         raise InputError(f"data.root: {root}", f"images ({', '.join(readers.suffixes)})", "none")
-    return sorted(found, key=itemgetter(0))
+    return sorted(entries, key=itemgetter(0))
 
 
 def split_folders(root: Path, suffixes: tuple[str, ...]) -> list[tuple[Split | None, Path]]:
-    """Sub-folders that are splits; none unless all visible sub-folders are, and no image lies beside them."""
+    """Splits and their sub-folders; none unless all visible sub-folders are splits and no image lies beside them."""
     entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
     folders = [entry for entry in entries if entry.is_dir()]
     beside = any(entry.name.lower().endswith(suffixes) for entry in entries if not entry.is_dir())
@@ -63,7 +63,7 @@ def split_folders(root: Path, suffixes: tuple[str, ...]) -> list[tuple[Split | N
 
 
 def files_below(root: Path, path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files of some suffixes at or below a path, hidden ones left out, unsorted; links out of `root` are refused."""
+    """Files with these suffixes at or below a path, unsorted, without hidden ones; links out of `root` are an error."""
     if path.name.startswith("."):
         return
     if path.is_dir():

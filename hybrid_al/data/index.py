@@ -1,4 +1,4 @@
-"""What was found in files, by path, size and times: a file that has not changed is not read again."""
+"""Findings about files, by path, size and times: a file that has not changed is not read again."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from ..core.rundir import write_atomic
 
 T = TypeVar("T")
 SETTLED = 2_000_000_000
-"""Nanoseconds that a file must have lain still before its times are trusted: clocks of file systems are coarse."""
+"""Nanoseconds since the last change of a file before its times are trusted: clocks of file systems are coarse."""
 
 
 class FileIndex:
-    """Findings of sources, kept in one file; without a path nothing is kept.
+    """Findings of sources about files, in one file of its own; without a path they are in memory only.
 
-    A finding is believed while the file has the size, the time of change (mtime) and the time of change of its entry
-    (ctime, which no copying tool can set back) that it had. What is found is the digest of the content, and that stays
-    the key of everything else: a file that changed unseen would at worst be missed here, never mixed up there.
+    A finding is valid while the file has the same size, time of change (mtime) and time of change of its entry (ctime,
+    which no copying tool can set back). A finding is the digest of the content, which is the key of all caches: a
+    change that this index does not notice gives an old digest, never data under the wrong digest.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self._changed = path, False
-        self._found: dict[str, list[Any]] = {} if path is None else _read(path)
+        self._findings: dict[str, list[Any]] = {} if path is None else _read(path)
 
     def look(self, file: Path, how: str, find: Callable[[], T]) -> T:
-        """What `find()` says of a file, from the index where it can be; of JSON types (lists, no tuples).
+        """The finding of `find()` about a file, from the index where it is valid there; of JSON types (no tuples).
 
-        how  what else decides the finding, such as the reader's version. Errors of `find` pass through, unkept.
+        how  names all else that the finding depends on, such as the reader's version. Errors of `find` pass through and
+             are not kept.
         """
         stat = file.stat()
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
         key = f"{file.absolute()}\x1f{how}"
-        kept = self._found.get(key)
-        if kept is not None and kept[0] == stamp:
-            known: T = kept[1]
-            return known
-        found = find()
+        entry = self._findings.get(key)
+        if entry is not None and entry[0] == stamp:
+            finding: T = entry[1]
+            return finding
+        finding = find()
         if time.time_ns() - max(stamp[1:]) > SETTLED:
-            self._found[key], self._changed = [stamp, found], True
-        return found
+            self._findings[key], self._changed = [stamp, finding], True
+        return finding
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the file where there are new findings."""
         if self.path is not None and self._changed:
-            text = json.dumps(self._found)
+            text = json.dumps(self._findings)
             write_atomic(self.path, f"{_digest(text)}\n{text}")
             self._changed = False
 
@@ -64,8 +65,8 @@ def _read(path: Path) -> dict[str, list[Any]]:
     if digest != _digest(text):
         print(f"{path}: damaged; the files of the data are read again", file=sys.stderr)
         return {}
-    found: dict[str, list[Any]] = json.loads(text)
-    return found
+    findings: dict[str, list[Any]] = json.loads(text)
+    return findings
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a training reads: views of samples by position, and the order in which samples come."""
+"""Inputs of a training: views of samples by position, and the order in which samples come."""
 
 from __future__ import annotations
 
@@ -62,17 +62,18 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
-    """Cached embeddings (B, D): plain_ND of every row; V cached views of every row, one of which is drawn at a time.
+    """Cached embeddings (B, D) of every row: plain_ND, and V weak and V strong views, of which one is drawn at a time.
 
-    Without weak_VND (V = 0) the plain embedding is its own weak view. `seen` embeds any number of weak views of the
-    pool when they are first asked for, or reads them back: those of `views`; without it they are drawn from weak_VND.
+    Without weak_VND (V = 0) the plain embedding is its own weak view. `view_cache` gives any number of weak views of
+    the pool to `views`: it embeds them at the first call and reads them back later. Without it `views` draws from
+    weak_VND.
     """
 
     plain_ND: FloatArray
     weak_VND: FloatArray
     strong_VND: FloatArray
     device: torch.device
-    seen: Callable[[int], FloatArray] | None = None
+    view_cache: Callable[[int], FloatArray] | None = None
 
     def plain(self, indices: IntArray) -> Tensor:
         """See `Inputs.plain`."""
@@ -90,25 +91,25 @@ class EmbeddingInputs:
 
     def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
         """See `Inputs.views`: the same ones at every call where they are cached."""
-        if self.seen is None:
+        if self.view_cache is None:
             return (self.weak(indices, generator) for _ in range(count))
-        return (self._tensor(view[indices]) for view in self.seen(count))
+        return (self._tensor(view[indices]) for view in self.view_cache(count))
 
     def _tensor(self, rows: FloatArray) -> Tensor:
         return torch.from_numpy(np.asarray(rows, dtype=np.float32)).to(self.device)
 
 
 def _choose(views_VND: FloatArray, indices: IntArray, generator: torch.Generator) -> FloatArray:
-    which = torch.randint(len(views_VND), (len(indices),), generator=generator).numpy()
-    chosen: FloatArray = views_VND[which, indices]
-    return chosen
+    views = torch.randint(len(views_VND), (len(indices),), generator=generator).numpy()
+    rows: FloatArray = views_VND[views, indices]
+    return rows
 
 
 def labeled_batches(targets: IntArray, batch: int, rng: np.random.Generator, *, balanced: bool) -> Iterator[IntArray]:
     """Endless batches of positions in `targets` (K,): shuffled passes, or classes drawn equally often.
 
-    Of several labels a sample (K, L), in {0, 1}, each label that some have, and having none, counts as a class. With
-    fewer labels than `batch` a pass is repeated until the batch is full.
+    With several labels a sample, (K, L) in {0, 1}, each label counts as a class, and samples without any as one more;
+    classes without samples are left out. With fewer labels than `batch` a pass is repeated until the batch is full.
     """
     if balanced:
         rows, classes_of = np.arange(len(targets)), targets
@@ -118,9 +119,9 @@ def labeled_batches(targets: IntArray, batch: int, rng: np.random.Generator, *, 
         order = np.argsort(classes_of, kind="stable")
         rows = rows[order]
         _, first, counts = np.unique(classes_of[order], return_index=True, return_counts=True)
-        alike = np.arange(batch) % len(counts)
+        class_cycle = np.arange(batch) % len(counts)
         while True:
-            classes = rng.permutation(alike)
+            classes = rng.permutation(class_cycle)
             yield rows[first[classes] + rng.integers(counts[classes])]
     queue = np.empty(0, dtype=np.int64)
     while True:

@@ -1,4 +1,4 @@
-"""Masks: which class each pixel of an image has, as they come with the data and as a network takes them."""
+"""Masks, the class of each pixel of an image: from the values in files to label maps in the size of the network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .readers.base import Header
 from .readers.images import MAX_PIXELS, read_values
 
 MASKS_VERSION = "1"
-"""Raise it when reading or resizing gives other label maps than before: caches of masks hang on it."""
+"""Raise it when reading or resizing gives other label maps than before: the keys of caches contain it."""
 
 MOST_CLASSES = 254
-SHOWN = 5
+LISTED = 5
 AFFINE_TOLERANCE = 1e-3  # mm
 
 
@@ -65,14 +65,14 @@ def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
 
 
 def classes_of(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
-    """As `to_classes`, of values that may all be to ignore, as in a slice of a mask that says something elsewhere."""
+    """As `to_classes`, but all pixels may be `IGNORE`, as in a slice whose mask has classes in other slices."""
     values, where = np.unique(array.astype(np.int64), return_inverse=True)
-    strange = [int(v) for v in values if int(v) not in table]
-    if strange:
-        named = ", ".join(map(str, strange[:SHOWN])) + (", ..." if len(strange) > SHOWN else "")
-        known = ", ".join(map(str, sorted(table)))
+    unknown = [int(v) for v in values if int(v) not in table]
+    if unknown:
+        listing = ", ".join(map(str, unknown[:LISTED])) + (", ..." if len(unknown) > LISTED else "")
+        options = ", ".join(map(str, sorted(table)))
         raise ValueError(
-            f"values {named} outside the classes ({known}): data.mask_values: {{255: NAME}} would name one"
+            f"values {listing} outside the classes ({options}): data.mask_values: {{255: NAME}} would name one"
         )
     return np.asarray([table[int(v)] for v in values], dtype=np.uint8)[where].reshape(array.shape)
 
@@ -81,15 +81,15 @@ def resize_mask(mask: LabelMap, size: int) -> LabelMap:
     """The label map (size, size) that belongs to `pixels.resize` of its image: nearest pixel, padding is `IGNORE`."""
     box = fitted(mask.shape[0], mask.shape[1], size)
     out: LabelMap = np.full((size, size), IGNORE, dtype=np.uint8)
-    shrunk = Image.fromarray(np.ascontiguousarray(mask)).resize((box.width, box.height), Image.Resampling.NEAREST)
-    out[box.rows, box.columns] = np.asarray(shrunk)
+    image = Image.fromarray(np.ascontiguousarray(mask)).resize((box.width, box.height), Image.Resampling.NEAREST)
+    out[box.rows, box.columns] = np.asarray(image)
     return out
 
 
 def said_in(mask: LabelMap, size: int) -> LabelMap:
-    """As `resize_mask`, but nothing thin is lost: a pixel has the class that most of those which are said in it have.
+    """As `resize_mask`, but thin marks stay: a pixel has the most frequent class of the pixels in it, without `IGNORE`.
 
-    So points and strokes of single pixels are still there in a smaller map. Of equals the higher class counts.
+    So points and strokes of single pixels survive in a smaller map. Of equals the higher class counts.
     """
     box = fitted(mask.shape[0], mask.shape[1], size)
     rows, columns = np.nonzero(mask != IGNORE)
@@ -97,32 +97,32 @@ def said_in(mask: LabelMap, size: int) -> LabelMap:
     classes = mask[rows, columns].astype(np.int64)
     counts = np.zeros((int(classes.max(initial=0)) + 1, size * size), dtype=np.int64)
     np.add.at(counts, (classes, place), 1)
-    most = len(counts) - 1 - counts[::-1].argmax(axis=0)
-    return np.where(counts.any(axis=0), most, IGNORE).astype(np.uint8).reshape(size, size)
+    majority = len(counts) - 1 - counts[::-1].argmax(axis=0)
+    return np.where(counts.any(axis=0), majority, IGNORE).astype(np.uint8).reshape(size, size)
 
 
 def inside(sizes: IntArray, size: int) -> BoolArray:
-    """Which pixels (B, size, size) of resized images of own height and width (B, 2) are no padding."""
-    found = np.zeros((len(sizes), size, size), dtype=np.bool_)
-    for shown, (height, width) in zip(found, sizes.tolist(), strict=True):
+    """Which pixels (B, size, size) of resized images are no padding, by the images' own height and width (B, 2)."""
+    valid = np.zeros((len(sizes), size, size), dtype=np.bool_)
+    for map_valid, (height, width) in zip(valid, sizes.tolist(), strict=True):
         box = fitted(height, width, size)
-        shown[box.rows, box.columns] = True
-    return found
+        map_valid[box.rows, box.columns] = True
+    return valid
 
 
 def blank(sizes: IntArray, size: int) -> LabelMap:
-    """Label maps (B, size, size) of nothing but background, `IGNORE` in padding; see `inside`."""
+    """Label maps (B, size, size) of background alone, `IGNORE` in padding; see `inside`."""
     return np.where(inside(sizes, size), 0, IGNORE).astype(np.uint8)
 
 
 def check_size(path: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
-    """ValueError where a mask (H, W) is not of the size of its image."""
+    """ValueError where a mask has another height and width than its image."""
     if mask != image:
         raise ValueError(f"expected {image[0]} x {image[1]} pixels as {path} has, got {mask[0]} x {mask[1]}")
 
 
 def check_lies_on(path: str, mask: Header, image: Header) -> None:
-    """ValueError where a mask has other pixels than its image, or lies elsewhere in space."""
+    """ValueError where a mask has another shape than its image, or lies elsewhere in space."""
     if mask.planes is None and image.planes is None:
         check_size(path, (mask.height, mask.width), (image.height, image.width))
     elif (mask.planes, mask.height, mask.width) != (image.planes, image.height, image.width):

@@ -11,7 +11,7 @@ from PIL import Image
 from .base import Pixels
 
 PIXELS_VERSION = "1"
-"""Raise it when scaling or resizing gives other pixels than before: caches of decoded images hang on it."""
+"""Raise it when scaling or resizing gives other pixels than before: the keys of caches of images contain it."""
 
 Window = tuple[float, float]
 """The values that become 0 and 1."""
@@ -34,8 +34,8 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
         array = array.astype(np.uint8) * np.uint8(255)
     if window is not None:
         low, high = window
-        scaled = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        return _finite(np.clip(scaled, 0.0, 1.0))
+        values = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+        return _finite(np.clip(values, 0.0, 1.0))
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u":
@@ -66,17 +66,17 @@ class Box(NamedTuple):
 
 
 def fitted(height: int, width: int, size: int) -> Box:
-    """Where an image of this height and width lies in a square of `size`: the longer side fits, the rest is padding."""
+    """Place of an image of this height and width in a square of `size`: the longer side fills it, beside is padding."""
     scale = size / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
     return Box((size - h) // 2, (size - w) // 2, h, w)
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """Pixels (size, size, C): the longer side is fitted, the rest is padded with zeros on both sides alike.
+    """Pixels (size, size, C): the longer side is resized to `size`, the shorter is padded with zeros on both sides.
 
-    So nothing is cut away and nothing is squashed. Shrinking averages (bilinear with antialiasing).
-    Pixels that have the size already come back as they are.
+    So nothing is cut off, and the aspect ratio stays. Shrinking averages (bilinear with antialiasing).
+    Pixels of that size come back as they are.
     """
     height, width, channels = pixels.shape
     if (height, width) == (size, size):

@@ -1,4 +1,4 @@
-"""What the sources share: samples as they find them, and the dataset that they make."""
+"""Parts that the sources share: samples, checks of settings, and the dataset of samples."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break e
 
 @dataclass(frozen=True)
 class Sample:
-    """One row that a source found: split None where the data does not say, label -1 and mask "" where unknown.
+    """One sample of a source: split None where the data has none, label -1 and mask "" where unknown.
 
-    `path` and `mask` are files below the root of the source; `z` is a slice or row of theirs, -1 for the whole image
-    or for all slices of a file that has some. `labels` are those of a task with several a sample, 0, 1 or -1 each, in
-    the place of `label`.
+    `path` and `mask` are files below the root of the source. `z` is a slice or row in them, -1 for a whole image, or
+    for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
     """
 
     id: str
@@ -42,7 +41,7 @@ class Sample:
 
 
 def check_settings(window: Window | None, on_error: str, group: str, kind: str) -> None:
-    """Refuse a window that is none, an unknown on_error, and a group that was not said; `kind` is what a group is."""
+    """Refuse an invalid window, an unknown on_error, and an empty group; `kind` says in the error what a group is."""
     if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[0] < window[1]):
         raise InputError("data.window", "two numbers [low, high], low below high", str(window))
     if on_error not in ("stop", "skip"):
@@ -64,9 +63,10 @@ def make_dataset(
     masks: Masks | None = None,
     stack: int = 1,
 ) -> Dataset:
-    """The dataset of some samples; those without a split get one. See `Dataset` for what is not said here.
+    """The dataset of samples; those without a split get one. For the other parameters see `Dataset`.
 
-    A class that no sample has is an InputError, unless no label is known at all and `classes` is what may be answered.
+    A class without samples is an InputError, unless no sample has a label: then `classes` are those that an annotator
+    may give.
     """
     for sample in samples:
         if CONTROL.search(sample.id + sample.path + sample.group):
@@ -91,19 +91,19 @@ def make_dataset(
 
 
 def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | None:
-    """Several labels a sample (N, L); None where the task has one class.
+    """Several labels a sample (N, L); None where a sample has one class.
 
-    Each label must be there and not be there, unless nothing is known at all and they are what may be answered.
+    Each label needs a sample with it and one without it, unless all labels are unknown.
     """
     if not any(sample.labels for sample in samples):
         return None
     labels = np.asarray([sample.labels for sample in samples], dtype=np.int64)
     if (labels < 0).all():
         return labels
-    for found, name in zip(labels.T, classes, strict=True):
-        if not (found == 1).any():
+    for column, name in zip(labels.T, classes, strict=True):
+        if not (column == 1).any():
             raise InputError("data", f"at least one sample with the label {name}", "none")
-        if not (found == 0).any():
+        if not (column == 0).any():
             raise InputError("data", f"at least one sample without the label {name}", "none")
     return labels
 

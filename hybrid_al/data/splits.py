@@ -22,11 +22,11 @@ NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-"""How people call the splits, in lower case."""
+"""Usual names of the splits, in lower case -> the split."""
 
 
 def read_split(where: object, text: str) -> Split | None:
-    """The split that a text means; None where it is empty, UnknownName where it means none."""
+    """The split that a text names; None where it is empty, UnknownName for another name."""
     name = text.strip().lower()
     if not name:
         return None
@@ -37,25 +37,25 @@ def read_split(where: object, text: str) -> Split | None:
 
 def assign(
     groups: Sequence[str],
-    given: Sequence[Split | None],
+    source_splits: Sequence[Split | None],
     holdout: Mapping[str, float],
     *,
     seed: int,
     labels: IntArray | None = None,
 ) -> tuple[Split, ...]:
-    """The split of every sample (N,), no group in two of them unless it was given so.
+    """The split of every sample (N,), no group in two splits unless the data has it so.
 
-    given    the splits that the data came with; None where it says nothing. A given val or test is kept as it is.
+    source_splits  the splits that the data came with, None where it has none; its val and test stay as they are
     holdout  {val: f, test: f}: shares to draw from all samples that are in neither val nor test; a split that the data
              has already cannot be drawn as well. What is not drawn is the pool.
     labels   class numbers (N,), -1 unknown: where every group is one sample, each class gives the same share, within
              one sample. Where groups are larger, whole groups are drawn at random until the share is met.
 
-    The draw hangs on the seed and on the names of the groups, not on their order in the data.
+    The draw depends on the seed and on the names of the groups, not on their order in the data.
     """
-    _check(holdout, given)
-    placed = {group: split for group, split in zip(groups, given, strict=True) if split is not None}
-    splits = [split or placed.get(group, "pool") for group, split in zip(groups, given, strict=True)]
+    _check(holdout, source_splits)
+    split_of = {group: split for group, split in zip(groups, source_splits, strict=True) if split is not None}
+    splits = [split or split_of.get(group, "pool") for group, split in zip(groups, source_splits, strict=True)]
     sizes = Counter(group for group, split in zip(groups, splits, strict=True) if split == "pool")
     rng = derive(seed, "split")
     order = [str(group) for group in rng.permutation(sorted(sizes))]
@@ -63,30 +63,30 @@ def assign(
     if by_class and labels is not None:
         label_of = dict(zip(groups, labels.tolist(), strict=True))
         order.sort(key=lambda group: label_of[group])
-    drawn: dict[str, Split] = {}
-    wanted: tuple[Split, ...] = ("test", "val")
-    for split in wanted:
+    draws: dict[str, Split] = {}
+    holdout_splits: tuple[Split, ...] = ("test", "val")
+    for split in holdout_splits:
         target = holdout.get(split, 0.0) * sizes.total()
         if target:
-            chosen = _every_nth(order, round(target)) if by_class else _until(order, sizes, target)
-            if not chosen:
+            members = _every_nth(order, round(target)) if by_class else _groups_until(order, sizes, target)
+            if not members:
                 raise InputError(f"data.holdout.{split}", "a share of at least one group", f"{target:.1f} samples")
-            drawn.update(dict.fromkeys(chosen, split))
-            order = [group for group in order if group not in drawn]
+            draws.update(dict.fromkeys(members, split))
+            order = [group for group in order if group not in draws]
     return tuple(
-        drawn.get(group, split) if split == "pool" else split for group, split in zip(groups, splits, strict=True)
+        draws.get(group, split) if split == "pool" else split for group, split in zip(groups, splits, strict=True)
     )
 
 
-def _check(holdout: Mapping[str, float], given: Sequence[Split | None]) -> None:
+def _check(holdout: Mapping[str, float], source_splits: Sequence[Split | None]) -> None:
     for name, share in holdout.items():
         if name not in ("val", "test"):
             raise UnknownName("data.holdout", name, ("val", "test"))
         if not 0.0 <= share < 1.0:
             raise InputError(f"data.holdout.{name}", "a share from 0 to below 1", str(share))
-        if share and name in given:
+        if share and name in source_splits:
             raise InputError(
-                f"data.holdout.{name}", "no share: the data has this split", f"{given.count(name)} samples"
+                f"data.holdout.{name}", "no share: the data has this split", f"{source_splits.count(name)} samples"
             )
     if sum(holdout.values()) >= 1.0:
         raise InputError("data.holdout", "shares that leave a pool", f"a sum of {sum(holdout.values()):g}")
@@ -98,12 +98,12 @@ def _every_nth(order: Sequence[str], count: int) -> list[str]:
     return [order[int(i)] for i in steps]
 
 
-def _until(order: Sequence[str], sizes: Mapping[str, int], target: float) -> list[str]:
-    """Groups in the order given, each taken if it brings the number of samples nearer to the target."""
-    chosen: list[str] = []
+def _groups_until(order: Sequence[str], sizes: Mapping[str, int], target: float) -> list[str]:
+    """Groups from `order`, each one that brings the number of samples nearer to the target."""
+    members: list[str] = []
     total = 0
     for group in order:
         if abs(total + sizes[group] - target) < abs(total - target):
-            chosen.append(group)
+            members.append(group)
             total += sizes[group]
-    return chosen
+    return members

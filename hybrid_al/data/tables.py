@@ -1,4 +1,4 @@
-"""CSV files: reading them, and the samples whose files, labels, groups and splits they list."""
+"""CSV files, and the samples whose files, labels, groups and splits they list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Line = tuple[int, dict[str, str]]
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file (UTF-8, commas; tabs in a .tsv) that names files; what the fields mean is said in `Csv`."""
+    """A CSV file (UTF-8, commas; tabs in a .tsv) that names files; the fields as in `Csv`."""
 
     root: Path
     columns: Mapping[str, str]
@@ -30,11 +30,11 @@ class Table:
 
     @property
     def grouped_by(self) -> str:
-        """The column of the groups, or none; "" where neither is said."""
+        """The column of the groups, or "none"; "" without either."""
         return self.group or self.columns.get("group", "")
 
     def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
-        """The folder of the files, the classes, and the samples that the table lists; no file was looked at yet."""
+        """The folder of the files, the classes, and the samples that the table lists, before any file is read."""
         table, group = table_of(self.root), self.grouped_by
         header, lines = read_table(table)
         self._check_columns(header, group)
@@ -50,11 +50,11 @@ class Table:
         for (path, z), mask, label, (line, row) in zip(places, masks, labels, lines, strict=True):
             where = f"{table}, line {line}"
             split = read_split(where, row[self.columns["split"]]) if "split" in self.columns else None
-            named = path if group == "none" else row[group].strip()
-            if not named:
+            group_name = path if group == "none" else row[group].strip()
+            if not group_name:
                 raise InputError(f"{where}, column {group}", "a group", "an empty cell")
-            several = tuple(_yes_or_no(where, column, row[column].strip()) for column in self.labels)
-            samples.append(Sample(path, path, named, split, label, mask=mask, z=z, labels=several))
+            label_row = tuple(_yes_or_no(where, column, row[column].strip()) for column in self.labels)
+            samples.append(Sample(path, path, group_name, split, label, mask=mask, z=z, labels=label_row))
         return images, tuple(self.labels) or classes, samples
 
     def _check_columns(self, header: Sequence[str], group: str) -> None:
@@ -80,16 +80,16 @@ class Table:
             require_column("data.group", group, header)
 
     def _places(self, lines: Sequence[Line], images: Path) -> list[tuple[str, int]]:
-        """The path of every row and its slice, -1 where there is no such column; none twice."""
-        seen: dict[tuple[Path, int], int] = {}
+        """The path of every row and its slice, -1 where there is no such column; InputError for a second row of one."""
+        line_of: dict[tuple[Path, int], int] = {}
         places = []
         for line, row in lines:
             where = f"{self.root}, line {line}"
             path, file = _below(images, where, fill(self.columns["path"], row))
             z = _number(where, self.columns["slice"], row) if "slice" in self.columns else -1
-            if (file, z) in seen:
-                raise InputError(where, "an image of its own", f"{path}, as in line {seen[file, z]}")
-            seen[file, z] = line
+            if (file, z) in line_of:
+                raise InputError(where, "an image of its own", f"{path}, as in line {line_of[file, z]}")
+            line_of[file, z] = line
             places.append((path, z))
         return places
 
@@ -97,11 +97,11 @@ class Table:
         """The mask of every row, "" where its cell is empty."""
         if "mask" not in self.columns:
             return [""] * len(lines)
-        found = []
+        paths = []
         for line, row in lines:
             text = fill(self.columns["mask"], row)
-            found.append(text and _below(images, f"{self.root}, line {line}", text)[0])
-        return found
+            paths.append(text and _below(images, f"{self.root}, line {line}", text)[0])
+        return paths
 
 
 def _yes_or_no(where: str, column: str, text: str) -> int:
@@ -118,13 +118,13 @@ def _number(where: str, column: str, row: Mapping[str, str]) -> int:
 
 
 def table_of(root: Path) -> Path:
-    """The CSV file that `data.root` means: itself, or the index.csv of a folder."""
+    """The CSV file of `data.root`: itself, or the index.csv of a folder."""
     inside = Path(root) / "index.csv"
     return inside if inside.is_file() else Path(root)
 
 
 def read_table(path: Path) -> tuple[list[str], list[Line]]:
-    """Header and rows of a CSV file; InputError with the line where it is none."""
+    """Header and rows of a CSV file; InputError with the line where it is no valid CSV."""
     if not path.is_file():
         raise InputError(f"data.root: {path}", "a CSV file", "a folder" if path.is_dir() else "nothing there")
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -136,9 +136,9 @@ def read_table(path: Path) -> tuple[list[str], list[Line]]:
     if len(rows) < 2:
         raise InputError(path, "a header and at least one row", f"{len(rows)} line(s)")
     header = [name.strip() for name in rows[0][1]]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}, line 1", "columns of different names", f"{twice[0]!r} twice")
+    duplicates = sorted({name for name in header if header.count(name) > 1})
+    if duplicates:
+        raise InputError(f"{path}, line 1", "columns of different names", f"{duplicates[0]!r} twice")
     lines = []
     for line, row in rows[1:]:
         if len(row) != len(header):
@@ -148,18 +148,18 @@ def read_table(path: Path) -> tuple[list[str], list[Line]]:
 
 
 def read_labels(
-    table: Path, cells: Sequence[tuple[int, str]], given: int | Sequence[str] | None
+    table: Path, cells: Sequence[tuple[int, str]], classes: int | Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[int]]:
     """Names of the classes, and the class number of every (line, text); -1 where the text is empty.
 
-    Texts are names where any of them is one of the names, and numbers from 0 otherwise: never a mix of both.
+    Texts are names where at least one of them is among the names, else numbers from 0: never a mix of both.
     """
     texts = {text for _, text in cells if text}
     numbers = all(text.isdecimal() for text in texts)
-    if given is None:
+    if classes is None:
         names = tuple(sorted(texts, key=lambda text: (int(text), text) if numbers else (0, text)))
     else:
-        names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
+        names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
     number = {name: i for i, name in enumerate(names)}
     if not texts & number.keys():
         number = {str(i): i for i in range(len(names))}
@@ -197,7 +197,7 @@ def _fields(where: str, template: str) -> Iterator[str]:
 
 
 def _below(images: Path, where: str, text: str) -> tuple[str, Path]:
-    """A path relative to `images` in its plain form, and the file that it leads to."""
+    """A path relative to `images`, normalised, and the file that it leads to."""
     if not text:
         raise InputError(where, "a path", "an empty cell")
     try:

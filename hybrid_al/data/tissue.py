@@ -21,19 +21,19 @@ from .stores.images import ImageStore
 Background = Literal["black", "white"]
 
 VERSION = "1"
-"""Raise it when the shares become others than before: what is cached hangs on it."""
+"""Raise it when the shares become others than before: the keys of caches contain it."""
 
 BLOCK = 256  # images at a time
 LEVELS = 256
 WHITE = ("histology",)
-"""Modalities whose background is white whatever the border shows: in a tile from within a section it is tissue."""
+"""Modalities whose background is white by definition: the border of a tile from within a section is tissue."""
 
 
 def otsu(counts: IntArray) -> int:
     """The level t of a histogram (L,) that splits it into t and below, and above: Otsu (IEEE Trans. SMC 1979).
 
-    The largest variance between the two sides; of levels that split alike the one in the middle. Where all counts are
-    of one level that level: nothing lies above it.
+    It has the largest variance between the two sides; of equal levels the middle one. Where all counts are of one
+    level, it is that level, and nothing lies above it.
     """
     if counts.ndim != 1 or counts.min(initial=0) < 0 or not counts.any():
         raise InputError("otsu", "a histogram (L,) of one value at least", str(counts.shape))
@@ -67,29 +67,28 @@ class Tissue:
 def tissue(
     store: ImageStore, pool: IntArray, *, sizes: IntArray | None, background: Background | None, cache: Path
 ) -> Tissue:
-    """The tissue of the pool's images as the network sees them, from the folder `cache` or in two passes over them.
+    """The tissue of the pool's images in the size of the network, from the folder `cache` or computed.
 
-    In three passes where the background is not given.
-
-    Where the background is black the brightest channel of a pixel says how far it is from it, where it is white the
-    darkest: what is dark or saturated is tissue then. One Otsu threshold for the pool, since that of an empty image
-    alone would split its noise. Of a stack the slice in the middle counts.
+    It takes two passes over the images, three where `background` is None. The distance of a pixel from the background
+    is its brightest channel where that is black, and 255 less its darkest where that is white: dark or saturated pixels
+    are tissue then. One Otsu threshold serves the whole pool, since that of an empty image alone would split its noise.
+    Of a stack the slice in the middle counts.
 
     sizes       (N, 2) height and width of the images in their own pixels, beyond which lies padding; None: no padding
     background  None: that of more than half of the border pixels of the pool, on either side of Otsu's threshold
     """
-    made_from = f"{VERSION}\x1f{store.digest}\x1f{background}\x1f".encode() + pool.tobytes()
-    made_from += b"" if sizes is None else sizes[pool].tobytes()
-    file = Path(cache) / f"tissue-{hashlib.sha256(made_from).hexdigest()[:32]}.npy"
+    origin = f"{VERSION}\x1f{store.digest}\x1f{background}\x1f".encode() + pool.tobytes()
+    origin += b"" if sizes is None else sizes[pool].tobytes()
+    file = Path(cache) / f"tissue-{hashlib.sha256(origin).hexdigest()[:32]}.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
         facts = sealed(file)
         if facts is None:
-            found = _tissue(store, pool, sizes, background)
+            result = _tissue(store, pool, sizes, background)
             with replacing(file) as out:
-                np.save(out, found.shares, allow_pickle=False)
-            seal(file, threshold=found.threshold, background=found.background)
-            return found
+                np.save(out, result.shares, allow_pickle=False)
+            seal(file, threshold=result.threshold, background=result.background)
+            return result
     return Tissue(np.load(file, allow_pickle=False), facts["threshold"], facts["background"])
 
 
@@ -98,12 +97,12 @@ def _tissue(store: ImageStore, pool: IntArray, sizes: IntArray | None, backgroun
         background = _background(store, pool, sizes)
     counts, shares = np.zeros(LEVELS, dtype=np.int64), np.full(len(store), np.nan)
     for block in blocks(pool, BLOCK):
-        away, shown = _away(store, block, background), _shown(store, block, sizes)
-        counts += np.bincount(away[shown], minlength=LEVELS)
+        distance, valid = _distances(store, block, background), _valid(store, block, sizes)
+        counts += np.bincount(distance[valid], minlength=LEVELS)
     threshold = otsu(counts)
     for block in blocks(pool, BLOCK):
-        away, shown = _away(store, block, background), _shown(store, block, sizes)
-        shares[block] = ((away > threshold) & shown).sum(axis=(1, 2)) / shown.sum(axis=(1, 2))
+        distance, valid = _distances(store, block, background), _valid(store, block, sizes)
+        shares[block] = ((distance > threshold) & valid).sum(axis=(1, 2)) / valid.sum(axis=(1, 2))
     return Tissue(shares, threshold, background)
 
 
@@ -111,29 +110,29 @@ def _background(store: ImageStore, pool: IntArray, sizes: IntArray | None) -> Ba
     """White where more than half of the pixels along the borders lie above Otsu's threshold of all."""
     counts, border = np.zeros(LEVELS, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
     for block in blocks(pool, BLOCK):
-        light, shown = _away(store, block, "black"), _shown(store, block, sizes)
-        counts += np.bincount(light[shown], minlength=LEVELS)
-        border += np.bincount(light[shown & ~_within(shown)], minlength=LEVELS)
+        brightness, valid = _distances(store, block, "black"), _valid(store, block, sizes)
+        counts += np.bincount(brightness[valid], minlength=LEVELS)
+        border += np.bincount(brightness[valid & ~_interior(valid)], minlength=LEVELS)
     return "white" if 2 * border[otsu(counts) + 1 :].sum() > border.sum() else "black"
 
 
-def _away(store: ImageStore, block: IntArray, background: Background) -> npt.NDArray[np.uint8]:
-    """How far the pixels (B, S, S) of some images are from the background, 0 to 255."""
+def _distances(store: ImageStore, block: IntArray, background: Background) -> npt.NDArray[np.uint8]:
+    """Distance of the pixels (B, S, S) of a block of images from the background, 0 to 255."""
     images, middle = np.asarray(store.images[block]), store.stack // 2
     if store.stack > 1:
         images = images[..., middle : middle + 1]
-    far: npt.NDArray[np.uint8] = images.max(axis=3) if background == "black" else 255 - images.min(axis=3)
-    return far
+    distances: npt.NDArray[np.uint8] = images.max(axis=3) if background == "black" else 255 - images.min(axis=3)
+    return distances
 
 
-def _shown(store: ImageStore, block: IntArray, sizes: IntArray | None) -> BoolArray:
+def _valid(store: ImageStore, block: IntArray, sizes: IntArray | None) -> BoolArray:
     """Which pixels (B, S, S) are no padding."""
     if sizes is None:
         return np.ones((len(block), store.size, store.size), dtype=np.bool_)
     return inside(sizes[block], store.size)
 
 
-def _within(shown: BoolArray) -> BoolArray:
-    """Those of the pixels (B, S, S) all of whose four neighbours are shown too."""
-    padded = np.pad(shown, ((0, 0), (1, 1), (1, 1)))
+def _interior(valid: BoolArray) -> BoolArray:
+    """Valid pixels (B, S, S) whose four neighbours are valid too."""
+    padded = np.pad(valid, ((0, 0), (1, 1), (1, 1)))
     return padded[:, :-2, 1:-1] & padded[:, 2:, 1:-1] & padded[:, 1:-1, :-2] & padded[:, 1:-1, 2:]

@@ -1,4 +1,4 @@
-"""Readers by name; adding one = one file, one line here. Which of them a file gets: by its content, then its suffix."""
+"""Readers by name, and the choice of one for a file by its content, then its suffix; a new one = one file, one line."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ READERS: dict[str, type[Reader]] = {
 }
 AUTO = "auto"
 CONTAINERS = frozenset({"arrays"})
-"""Readers of files that are seldom images where they lie beside some: folders leave them, unless they are named."""
+"""Readers of files that are rarely images when they lie in a folder of images: folders skip them unless named."""
 
-HEAD = 4096  # bytes of a file that are looked at
+HEAD = 4096  # first bytes of a file, by which its kind is recognised
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The readers that files may get, by name: one alone, or of several the one whose kind a file is."""
+    """Readers by name, of which each file gets one: the only one, or the one for its kind."""
 
     members: Mapping[str, Reader]
 
     def name(self, file: Path) -> str:
-        """Which of them a file gets; OSError or ValueError with the reason where it gets none."""
+        """Name of the reader for a file; OSError or ValueError with the reason where there is none."""
         if len(self.members) == 1:
             return next(iter(self.members))
-        with file.open("rb") as opened:
-            head = opened.read(HEAD)
+        with file.open("rb") as stream:
+            head = stream.read(HEAD)
         for name, reader in self.members.items():
             if reader.claims(head):
                 return name
@@ -49,35 +49,35 @@ class Choice:
 
     @cached_property
     def for_masks(self) -> Choice:
-        """The readers that masks may get: all kinds, and those of the images with the same settings."""
+        """The readers for masks: all kinds, with the settings of the readers for images."""
         return Choice({**self.members, **{k: kind() for k, kind in READERS.items() if k not in self.members}})
 
     def of(self, file: Path) -> Reader:
-        """The reader that a file gets; raises as `name`."""
+        """The reader for a file; raises as `name`."""
         return self.members[self.name(file)]
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes that a folder is searched for, sorted."""
         several = len(self.members) > 1
-        named = (reader for name, reader in self.members.items() if not (several and name in CONTAINERS))
-        return tuple(sorted({suffix for reader in named for suffix in reader.SUFFIXES}))
+        readers = (reader for name, reader in self.members.items() if not (several and name in CONTAINERS))
+        return tuple(sorted({suffix for reader in readers for suffix in reader.SUFFIXES}))
 
     def stem(self, path: str) -> str:
         """A path without the suffix of a reader; the path itself where it has none."""
-        fitting = [suffix for suffix in self.suffixes if path.lower().endswith(suffix)]
-        return path[: -max(map(len, fitting))] if fitting else path
+        suffixes = [suffix for suffix in self.suffixes if path.lower().endswith(suffix)]
+        return path[: -max(map(len, suffixes))] if suffixes else path
 
     def __str__(self) -> str:
-        """All that decides what is decoded, besides the files."""
+        """Names, versions and settings of the readers: with the files, they determine the pixels."""
         return "; ".join(f"{name} {identity(reader)}" for name, reader in self.members.items())
 
 
 def choose(reader: str | Mapping[str, object] = AUTO, window: Window | None = None) -> Choice:
-    """The readers that a recipe says (`data.reader`).
+    """The readers of a recipe (`data.reader`).
 
-    auto, all of the registry; a name of it, or `my_pkg.my_mod:Mine` from outside; or a mapping of `name` and the keys
-    that this reader has: {name: volumes, axis: coronal}. A window goes to each of them.
+    auto: all of the registry. A name: that reader, or `my_pkg.my_mod:Mine` from outside. A mapping of `name` and the
+    keys of the reader: {name: volumes, axis: coronal}. Each of them gets the window.
     """
     keys: dict[str, object] = dict(reader) if isinstance(reader, Mapping) else {"name": reader}
     name = keys.pop("name", AUTO)
@@ -90,5 +90,5 @@ def choose(reader: str | Mapping[str, object] = AUTO, window: Window | None = No
 
 
 def identity(reader: Reader) -> str:
-    """What a reader is in digests: its version and its settings."""
+    """Text of a reader for digests: its version and its settings."""
     return f"{reader.VERSION} {reader!r}"

@@ -1,4 +1,4 @@
-"""Reader of NPZ files, whose planes are the rows of one of their arrays; and the arrays beside it."""
+"""Reader of NPZ files, whose planes are the rows of one array; and access to the other arrays."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ class Arrays:
 
     def _rows(self, file: Path) -> Rows | npt.NDArray[Any]:
         try:
-            return _opened(Stamp.of(file), self.key)
+            return _images(Stamp.of(file), self.key)
         except InputError as error:
             raise ValueError(str(error)) from error
 
 
 @lru_cache(maxsize=4)  # train, val, test, or the one of a file without splits
-def _opened(stamp: Stamp, key: str) -> Rows | npt.NDArray[Any]:
+def _images(stamp: Stamp, key: str) -> Rows | npt.NDArray[Any]:
     return Archive(stamp.file).images(key)
 
 
 class Rows:
-    """The rows of one array in an NPZ file, unpacked as they are asked for: fast in ascending order, little memory."""
+    """The rows of one array in an NPZ file, unpacked one at a time: fast in ascending order, little memory."""
 
     def __init__(self, path: Path, key: str) -> None:
         """Read the header; ValueError where the array is pickled, of Fortran's order or of an unknown version."""
@@ -122,7 +122,7 @@ _HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.
 
 
 class Archive:
-    """The arrays of an NPZ file by key; the one read last is kept, but of images only their place in the file."""
+    """The arrays of an NPZ file by key; the last array stays in memory, images are read row by row."""
 
     def __init__(self, path: Path) -> None:
         """Open the file to list its keys; InputError where it is no whole NPZ file."""

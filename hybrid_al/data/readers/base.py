@@ -1,4 +1,4 @@
-"""What a reader is: it says what a file holds, and decodes one image, slice or row of it."""
+"""The protocol of a reader: it reads the header of a file, and decodes one image, slice or row."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..base import Pixels
 
 @dataclass(frozen=True)
 class Header:
-    """What a file holds.
+    """Shape and place of the image or the planes in a file.
 
-    height   of an image in its own pixels, upright, as it is decoded; so is `width`
-    channels that decoding gives: 1 or 3, or the slices of a stack
-    planes   how many slices or rows the file has, each a sample of its own; None: the file is one image
-    stack    slices that lie in the channels, 1 where these are grey or colours
+    height, width  in the image's own pixels, upright, as decoded
+    channels of the decoded pixels: 1 or 3, or the slices of a stack
+    planes   number of slices or rows in the file, each a sample; None: the file is one image
+    stack    slices in the channels, 1 where the channels are grey or colours
     spacing  millimetres from slice to slice, row to row and column to column; nan where unknown
-    affine   of a volume, row after row (16,): where it lies in space; empty where it lies nowhere
+    affine   of a volume, row after row (16,): its place in space; empty without one
     """
 
     height: int
@@ -37,7 +37,7 @@ class Reader(Protocol):
     """A frozen dataclass of settings that decodes the files of one kind; `READERS[name]` in `__init__.py`.
 
     SUFFIXES  of its files, in lower case, with the dot
-    VERSION   raise it when decoding gives other pixels or values than before: caches of them hang on it
+    VERSION   raise it when decoding gives other pixels or values than before: the keys of caches contain it
 
     All methods but `claims` raise OSError or ValueError with the reason, on one line, where the file is missing,
     truncated, damaged or of another kind.
@@ -48,15 +48,15 @@ class Reader(Protocol):
 
     @staticmethod
     def claims(head: bytes) -> bool:
-        """Whether a file with these first bytes is of its kind."""
+        """Whether a file with these first bytes is of this reader's kind."""
         ...
 
     def probe(self, file: Path) -> Header:
-        """What the file holds; of an image by its header, without decoding it."""
+        """The header of a file; the pixels of an image are not decoded."""
         ...
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
-        """The pixels (H, W, C) of one image, slice or row, as `probe` says."""
+        """The pixels (H, W, C) of one image, slice or row, in the shape that `probe` gives."""
         ...
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
@@ -65,7 +65,7 @@ class Reader(Protocol):
 
 
 class Stamp(NamedTuple):
-    """A file as it is now, by which what was decoded is kept for the next plane: path, size and times."""
+    """Path, size and times of a file: the key under which decoded data is cached for the next plane."""
 
     file: Path
     size: int
@@ -80,7 +80,7 @@ class Stamp(NamedTuple):
 
 
 def plane_of(planes: int, plane: int) -> int:
-    """The number of a plane; ValueError where a file of so many has none of it."""
+    """The number of a plane; ValueError where a file of `planes` planes has no such plane."""
     if not 0 <= plane < planes:
         raise ValueError(f"expected a plane from 0 to {planes - 1}, got {plane}")
     return plane

@@ -1,4 +1,4 @@
-"""Reader of the image files that Pillow knows: PNG, JPEG, TIFF and their like, one image a file."""
+"""Reader of the image files of Pillow: PNG, JPEG, TIFF and the like, one image a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Images:
 
     @staticmethod
     def claims(head: bytes) -> bool:
-        """By the first bytes of the kinds that the suffixes name."""
+        """By the first bytes, which tell the kinds of `SUFFIXES`."""
         return STARTS.match(head) is not None
 
     def probe(self, file: Path) -> Header:
@@ -70,10 +70,10 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
 
     Grey stays one channel; palette, CMYK and the like become RGB; alpha is dropped. Files of 8 bits give uint8, files
     of more give float32 in [0, 1]; see `to_pixels`. (Pillow reads 16-bit colour as 8-bit colour.)
-    A file of several frames is refused: its first frame is seldom what is meant.
+    A file of several frames is an error: its first frame is rarely the image.
 
-    Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than `max_pixels`,
-    which is seen in the header, before anything is decoded.
+    Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than `max_pixels` by
+    its header, before anything is decoded.
     """
     with opened(file, max_pixels) as image:
         netpbm = image.format == "PPM"
@@ -98,7 +98,7 @@ def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.N
 def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
     """Height, width and channels (1 or 3) that the header claims, upright, without decoding; raises as `decode`."""
     with opened(file, max_pixels) as image:
-        # a PNG may say so behind its pixels: too late for a look at the header
+        # a PNG may have its orientation behind the pixels, where reading the header does not reach
         turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
         height, width = (image.width, image.height) if turned else (image.height, image.width)
         return height, width, 1 if image.mode in _GREY else 3
@@ -106,7 +106,7 @@ def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, 
 
 @contextmanager
 def opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
-    """An image file whose header was checked; what Pillow's parsers leak comes out as a ValueError with the reason."""
+    """An open image file with a valid header; other errors of Pillow's parsers become a ValueError with the reason."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below

@@ -34,10 +34,10 @@ FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which ar
 class Volumes:
     """NIfTI of three axes (.nii, .nii.gz).
 
-    axis     slices lie across it; volumes are turned upright by their affine first. Rows run from anterior to posterior
+    axis     kind of the slices; volumes are turned upright by their affine first. Rows run from anterior to posterior
              (axial) or from superior to inferior, columns to the right (axial, coronal) or to anterior
-    stack    slices that the network sees at once, an odd number: each with the ones before and behind it as further
-             channels (2.5-D), at the ends of a volume the last one again. The mask is that of the slice in the middle
+    stack    slices in the channels of an image (2.5-D), an odd number: the sample in the middle, its neighbours on both
+             sides; at the ends of a volume the last slice repeats. The mask is that of the slice in the middle
     window   [low, high] of the values that become 0 and 1; without it, the 0.5th and 99.5th percentile of each volume
     """
 
@@ -55,7 +55,7 @@ class Volumes:
 
     @staticmethod
     def claims(head: bytes) -> bool:
-        """By the size of the header and the magic word behind it, packed or not."""
+        """By the size of the header and its magic word, also inside gzip."""
         if head[:2] == PACKED:
             try:
                 head = zlib.decompressobj(wbits=31).decompress(head, SECOND)
@@ -65,8 +65,8 @@ class Volumes:
         return (FIRST in sizes and head[344:348] == b"n+1\0") or (SECOND in sizes and head[4:8] == b"n+2\0")
 
     def probe(self, file: Path) -> Header:
-        """The slices along the axis; ValueError where header and voxels do not agree, or where it has one alone."""
-        image = _upright(Stamp.of(file))
+        """The slices of the axis; ValueError where header and voxels do not agree, or where there is only one slice."""
+        image = _upright_volume(Stamp.of(file))
         across, down, right = AXES[self.axis]
         if image.shape[across] < 2:
             raise ValueError(f"one {self.axis} slice alone: take another data.axis, or images (source csv or folder)")
@@ -83,7 +83,7 @@ class Volumes:
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A slice (H, W, stack) in [0, 1]."""
-        slices = _scaled(Stamp.of(file), self.axis, self.window)
+        slices = _intensities(Stamp.of(file), self.axis, self.window)
         return np.moveaxis(stacked(slices, plane_of(len(slices), plane), self.stack), 0, 2)
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
@@ -95,29 +95,29 @@ class Volumes:
 
 def stacked(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray[np.float32]:
     """Slice z of (Z, H, W) with its neighbours on both sides, `count` in all, the ends repeated: (count, H, W)."""
-    around = np.arange(z - count // 2, z + count // 2 + 1)
-    slices: npt.NDArray[np.float32] = pixels[around.clip(0, len(pixels) - 1)]
+    indices = np.arange(z - count // 2, z + count // 2 + 1)
+    slices: npt.NDArray[np.float32] = pixels[indices.clip(0, len(pixels) - 1)]
     return slices
 
 
 @lru_cache(maxsize=2)
-def _scaled(stamp: Stamp, axis: Axis, window: Window | None) -> npt.NDArray[np.float32]:
+def _intensities(stamp: Stamp, axis: Axis, window: Window | None) -> npt.NDArray[np.float32]:
     """Slices (Z, H, W) in [0, 1]."""
-    values = np.asarray(_upright(stamp).dataobj, dtype=np.float32)
-    strange = int((~np.isfinite(values)).sum())
-    if strange:
-        raise ValueError(f"{strange} voxels are not finite numbers")
+    values = np.asarray(_upright_volume(stamp).dataobj, dtype=np.float32)
+    count = int((~np.isfinite(values)).sum())
+    if count:
+        raise ValueError(f"{count} voxels are not finite numbers")
     low, high = window if window is not None else np.percentile(values, [LEAST, MOST])
     if not low < high:
         raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
-    scaled = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
-    return _slices(scaled, axis)
+    intensities = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+    return _slices(intensities, axis)
 
 
 @lru_cache(maxsize=2)
 def _numbers(stamp: Stamp, axis: Axis) -> npt.NDArray[Any]:
     """Whole numbers (Z, H, W)."""
-    values = np.asarray(_upright(stamp).dataobj)
+    values = np.asarray(_upright_volume(stamp).dataobj)
     if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         raise ValueError("values that are no whole numbers")
     return _slices(values, axis)
@@ -131,8 +131,8 @@ def _slices(values: npt.NDArray[Any], axis: Axis) -> npt.NDArray[Any]:
 
 
 @lru_cache(maxsize=1)
-def _upright(stamp: Stamp) -> Nifti1Image:
-    """The volume turned to right, anterior, superior, once its header and its voxels agree."""
+def _upright_volume(stamp: Stamp) -> Nifti1Image:
+    """The volume turned to right, anterior, superior; ValueError where its header and its voxels do not agree."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -163,9 +163,9 @@ def _check_header(header: Any, size: int) -> None:
         raise ValueError(f"expected a volume of three axes, got {' x '.join(map(str, shape)) or 'none'}")
     if header.get_data_dtype().fields:
         raise ValueError("colours are no volume of one channel")
-    claimed = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
-    there = size - int(header.get_data_offset())
-    if claimed != there:
+    expected = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
+    actual = size - int(header.get_data_offset())
+    if expected != actual:
         raise ValueError(
-            f"its header claims {' x '.join(map(str, shape))} voxels in {claimed} bytes, the file holds {there}"
+            f"its header claims {' x '.join(map(str, shape))} voxels in {expected} bytes, the file holds {actual}"
         )

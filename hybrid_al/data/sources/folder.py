@@ -1,4 +1,4 @@
-"""Source of a folder of files: its sub-folders are the classes, and above them, where there are any, the splits."""
+"""Source of a folder of files: its sub-folders are the classes, or the splits with the classes below them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Folder:
     """Images, or volumes whose slices are samples, at root/<class>/..., root/<split>/<class>/..., or without classes.
 
     root     the folder; where all its sub-folders are called train, val, test or the like, they are the splits
-    group    "none", said on purpose, or a regular expression that is searched in the path below root: its first
-             group, or else the whole match, names the patient, volume or slide
+    group    "none", which must be set on purpose, or a regular expression that is searched in the path below root: its
+             first group, or else the whole match, names the patient, volume or slide
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "none": no folder is a class, all images are unlabeled
-    classes  names of the classes in the order of their numbers: those of the class folders, which are sorted without
-             it, or where all images are unlabeled, those that an annotator may give
+    classes  names of the classes in the order of their numbers: of the class folders (by default sorted), or, where all
+             images are unlabeled, of the classes that an annotator may give
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
-    reader   what decodes the files, see `readers.choose`; auto goes by their content and suffix
+    reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
     window   [low, high] of the values that become 0 and 1
     masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
-             `classes` name those of the pixels, the background first, and no folder is a class
+             `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
 
-    Hidden files and files that have the suffix of no reader are ignored. A sample's id is its path below root. A volume
-    gives a sample for each slice, of the volume's class and group, with `#` and the number behind its path.
+    Hidden files and files without the suffix of a reader are ignored. A sample's id is its path below root. A volume
+    gives a sample for each slice, with the volume's class and group; its id is the path, `#` and the number.
     """
 
     root: Path
@@ -61,18 +61,18 @@ class Folder:
         check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
         group = _grouping(self.group)
         readers = choose(self.reader, self.window)
-        found = find_images(root, "none" if self.masks else self.labels, readers)
-        folders = sorted({name for _, _, name in found if name is not None})
+        entries = find_images(root, "none" if self.masks else self.labels, readers)
+        folders = sorted({name for _, _, name in entries if name is not None})
         classes = tuple(folders if self.classes is None else self.classes)
         for name in folders:
             if name not in classes:
                 raise UnknownName(f"class folder of {root}", name, classes)
         number = {name: i for i, name in enumerate(classes)}
-        paths = [path for path, _, _ in found]
+        paths = [path for path, _, _ in entries]
         masks = find_masks(Path(self.masks).resolve(), paths, readers) if self.masks else {}
         samples = [
             Sample(path, path, group(path), split, -1 if name is None else number[name], mask=masks.get(path, ""))
-            for path, split, name in found
+            for path, split, name in entries
         ]
         return files_dataset(
             root,

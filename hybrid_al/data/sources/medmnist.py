@@ -26,9 +26,9 @@ class MedMnist:
 
     name  as in medmnist: pneumoniamnist, bloodmnist, ...
     size  28, 64, 128 or 224 pixels: which file of the set
-    root  an NPZ file, or the folder that holds or shall hold <name>.npz (<name>_<size>.npz above 28 pixels);
-          without it ~/.medmnist, as the package has it
-    group MedMNIST names no patients, so samples stand alone unless an NPZ file with group arrays says otherwise
+    root  an NPZ file, or the folder of <name>.npz (<name>_<size>.npz above 28 pixels), to which it is downloaded if it
+          is not there; by default ~/.medmnist, as in the package
+    group MedMNIST names no patients, so each sample is a group, except with an NPZ file that has group arrays
 
     The package (`pip install 'hybrid-al[medmnist]'`) is needed for a download and for the names of the classes.
     """

@@ -32,7 +32,7 @@ class Mni152:
     five are held out. Slabs lie side by side in the same head: scores say that the code works, not how well it would
     find tissue in another brain. The truth is the tissue, or the rest, whose probability is the largest.
 
-    root   folder that holds or shall hold the slabs as NIfTI files with an index.csv; without it ~/.hybrid-al/mni152
+    root   folder of the slabs, NIfTI files with an index.csv, which are written at first; default ~/.hybrid-al/mni152
     stack  see `Volumes`
 
     The package nilearn (`pip install 'hybrid-al[mni]'`) is needed until the files are there.
@@ -42,7 +42,7 @@ class Mni152:
     stack: int = 1
 
     def load(self, index: FileIndex | None = None) -> Dataset:
-        """Cut the template into slabs where that was not done yet, and read their slices."""
+        """Cut the template into slabs the first time, and read their slices."""
         root = Path.home() / ".hybrid-al" / "mni152" if self.root is None else Path(self.root)
         if root.exists() and not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file")
@@ -66,20 +66,23 @@ class Mni152:
 
 
 def tissue(gray: np.ndarray, white: np.ndarray) -> LabelMap:
-    """The likeliest of the rest (0), gray matter (1) and white matter (2), of their probabilities, all of one shape."""
-    found: LabelMap = np.stack([1 - gray - white, gray, white]).argmax(axis=0).astype(np.uint8)
-    return found
+    """The likeliest class of gray matter (1), white matter (2) and all else (0), by the probabilities of the first two.
+
+    All arrays have one shape.
+    """
+    labels: LabelMap = np.stack([1 - gray - white, gray, white]).argmax(axis=0).astype(np.uint8)
+    return labels
 
 
 def slabs(classes: LabelMap) -> list[slice]:
     """Slabs of axial slices (X, Y, Z), from the lowest to the highest slice that shows tissue; the last may be thin."""
-    there = np.flatnonzero((classes > 0).any(axis=(0, 1)))
-    low, high = int(there[0]), int(there[-1]) + 1
+    levels = np.flatnonzero((classes > 0).any(axis=(0, 1)))
+    low, high = int(levels[0]), int(levels[-1]) + 1
     return [slice(z, min(z + SLAB, high)) for z in range(low, high, SLAB) if high - z > 1]
 
 
 def _cut(root: Path) -> None:
-    """Write a volume and its mask a slab, and index.csv last: it says that all are there."""
+    """Write a volume and a mask for each slab, and index.csv last, as a sign that all are there."""
     if importlib.util.find_spec("nilearn") is None:
         raise InputError("data", "the package nilearn, which has the template (pip install 'hybrid-al[mni]')", "none")
     import nibabel
@@ -95,12 +98,12 @@ def _cut(root: Path) -> None:
     for k, slab in enumerate(slabs(classes)):
         for name, values in ((f"slab{k:02d}", light), (f"slab{k:02d}_tissue", classes)):
             image = nibabel.Nifti1Image(values[:, :, slab], brain.affine)
-            write_atomic(root / f"{name}.nii.gz", _zipped(image.to_bytes()))
+            write_atomic(root / f"{name}.nii.gz", _gzip(image.to_bytes()))
         lines.append(f"slab{k:02d},{TURN[k % len(TURN)]}")
     write_atomic(root / "index.csv", "\n".join(lines) + "\n")
 
 
-def _zipped(content: bytes) -> bytes:
+def _gzip(content: bytes) -> bytes:
     import gzip
 
     return gzip.compress(content, mtime=0)  # the same slabs are the same bytes

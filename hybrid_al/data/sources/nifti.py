@@ -1,4 +1,4 @@
-"""Source of NIfTI volumes: as `csv` and `folder`, with the settings of their reader among its own."""
+"""Source of NIfTI volumes: like `csv` and `folder`, with the settings of the reader as keys of its own."""
 
 from __future__ import annotations
 

@@ -19,15 +19,15 @@ class Npz:
 
     images   (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or wider with the rules of `to_pixels`
     labels   (N,) or (N, 1), class numbers, -1 unknown; a split without labels is unlabeled
-    multilabel  labels are (N, L), whether each of L labels is there, 0 or 1, -1 unknown; `classes` are their names
+    multilabel  labels are (N, L), 1 or 0 for each of L labels, -1 unknown; `classes` are their names
     files    (N,) optional names, which become the ids where no two are alike; otherwise ids are like train/00012
-    group    "none", said on purpose, or the ending of the keys that name the groups: patient for `train_patient`
-    classes  names or number of the classes; without it, as many as the largest label asks for
+    group    "none", which must be set on purpose, or the ending of the keys of the groups: patient for `train_patient`
+    classes  names or number of the classes; by default, the largest label plus 1
     holdout  {val: f, test: f}, shares to draw where the file has no such split; `seed` fixes the draw
     on_error stop | skip images whose values cannot be mapped to pixels
     window   [low, high] of the values that become 0 and 1
 
-    Pickled (object) arrays are refused. Images are read one by one; arrays in Fortran's order are held in memory.
+    Pickled (object) arrays are an error. Images are read one by one; arrays in Fortran order are read as a whole.
     """
 
     root: Path

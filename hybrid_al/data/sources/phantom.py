@@ -1,4 +1,4 @@
-"""Source that draws its own images: stained cells of several kinds under a microscope, with their masks."""
+"""Source of synthetic images: stained cells of several kinds under a microscope, with their masks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..samples import Sample, content_digest, make_dataset
 
 
 class Kind(NamedTuple):
-    """What the cells of a class look like; single cells vary around it. Lengths: half the image is 1."""
+    """The typical cell of a class, around which single cells vary. Lengths: half the image is 1."""
 
     name: str
     radius: float
@@ -40,10 +40,11 @@ KINDS = (
     Kind("plasma", 0.52, 1.55, 0.03, 0.45, 1, 0.10, 0.45),
 )
 TRAITS = {"large": (0, 0.52), "elongated": (1, 1.2), "lobed nucleus": (4, 1.5), "granular": (5, 0.2)}
-"""What may be true of a cell: the column of its numbers in `Kind`, without the name, and what they lie above."""
+"""Labels of a cell in multilabel tasks: column of the numbers of `Kind` (without the name), and the limit above which
+the label is 1."""
 TAIL = 0.65  # each class is this much rarer than the one before it
 PER_PATIENT = 20  # images of a patient, on average
-NEAR_DUPLICATES = 0.15  # share of the images that try to show another image's cell once more
+NEAR_DUPLICATES = 0.15  # share of the images that show the cell of another image, if there is one to repeat
 CHUNK = 256  # images drawn at a time
 CYTOPLASM = (0.25, 0.35, 0.10)  # optical densities of red, green and blue
 NUCLEUS = (0.85, 1.05, 0.45)
@@ -52,16 +53,16 @@ NEIGHBOUR = (0.10, 0.35, 0.30)
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic, seeded set to try things on: nobody's data, no download, a second or two to make.
+    """A synthetic, seeded set for trials: no patient's data, no download, a second or two to make.
 
     Each image shows one cell near its middle and up to three paler ones around it. The classes differ in size,
     outline, nucleus and texture, overlap, and have a long tail. Patients, disjoint between the splits, have a stain,
     light and focus of their own; some images are near-duplicates of another of the same patient.
-    The parameters were fixed before any strategy was tried on them, and are not to be tuned on one.
+    The parameters were fixed before any strategy was tried on them, and must not be tuned on one.
 
     n_pool, n_val, n_test  images of each split (val and test may be 0); size in pixels; classes 2 to 6
-    multilabel  the classes are what can be said of a cell, each true or not (`TRAITS`), in the place of its kind
-    masks  the classes are those of the pixels, background and cell (the one near the middle), not of the cells
+    multilabel  the classes are labels of a cell, each 0 or 1 (`TRAITS`), not its kind
+    masks  the classes are those of the pixels, background and cell (the one near the middle), not the kinds of cells
     """
 
     n_pool: int = 1000
@@ -77,22 +78,22 @@ class Phantom:
         """Draw the images, RGB uint8; the same settings give the same images."""
         if self.masks and self.multilabel:
             raise InputError("data", "masks or multilabel: a recipe has one task", "both")
-        drawn = _draw(self)
+        content = _draw(self)
         samples = [
             Sample(
                 id=f"{split}/{i:05d}",
                 path=f"phantom#{i}",
-                group=f"patient{drawn.patients[i]:04d}",
+                group=f"patient{content.patients[i]:04d}",
                 split=split,
-                label=-1 if self.masks or self.multilabel else int(drawn.labels[i]),
-                digest=content_digest(drawn.images[i].tobytes()),
-                labels=tuple(drawn.traits[i].tolist()) if self.multilabel else (),
+                label=-1 if self.masks or self.multilabel else int(content.labels[i]),
+                digest=content_digest(content.images[i].tobytes()),
+                labels=tuple(content.traits[i].tolist()) if self.multilabel else (),
             )
-            for i, split in enumerate(drawn.splits)
+            for i, split in enumerate(content.splits)
         ]
         names = ["background", "cell"] if self.masks else [kind.name for kind in KINDS[: self.classes]]
         names = list(TRAITS) if self.multilabel else names
-        masks = self._masks(drawn.masks) if self.masks else None
+        masks = self._masks(content.masks) if self.masks else None
         read = partial(_read, self)
         return make_dataset(samples, read, classes=names, channels=3, holdout={}, seed=self.seed, masks=masks)
 
@@ -107,14 +108,14 @@ class Phantom:
         )
 
     def mask(self, index: int) -> BoolArray:
-        """Where the cell near the middle of an image is (size, size)."""
+        """Mask of the cell near the middle of an image (size, size)."""
         mask: BoolArray = _draw(self).masks[index].copy()
         return mask
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """images (N, S, S, 3), masks (N, S, S), labels and patients (N,), traits (N, L)."""
+class _Content:
+    """All of a phantom: images (N, S, S, 3), masks (N, S, S), labels and patients (N,), traits (N, L)."""
 
     images: npt.NDArray[np.uint8]
     masks: BoolArray
@@ -126,7 +127,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Cells:
-    """What there is to draw: one row per image, (N,) or (N, K)."""
+    """Parameters of the cells: one row per image, (N,) or (N, K)."""
 
     kind: FloatArray  # (N, 7): the numbers of Kind, this cell's own
     angle: FloatArray
@@ -139,8 +140,8 @@ class _Cells:
     focus: FloatArray  # blur in pixels at 32 pixels
     texture: IntArray  # seed of the granules
 
-    def rows(self, chosen: IntArray | slice) -> _Cells:
-        return _Cells(**{name: values[chosen] for name, values in vars(self).items()})
+    def rows(self, index: IntArray | slice) -> _Cells:
+        return _Cells(**{name: values[index] for name, values in vars(self).items()})
 
 
 def _read(settings: Phantom, index: int) -> Pixels:
@@ -148,12 +149,12 @@ def _read(settings: Phantom, index: int) -> Pixels:
     return image
 
 
-def _draw(settings: Phantom) -> _Drawn:
-    return _drawn(replace(settings, masks=False, multilabel=False))
+def _draw(settings: Phantom) -> _Content:
+    return _content(replace(settings, masks=False, multilabel=False))
 
 
 @lru_cache(maxsize=2)
-def _drawn(settings: Phantom) -> _Drawn:
+def _content(settings: Phantom) -> _Content:
     _check(settings)
     rng = derive(settings.seed, "phantom")
     labels, patients, splits = _people(settings, rng)
@@ -164,7 +165,7 @@ def _drawn(settings: Phantom) -> _Drawn:
         images.append(image)
         masks.append(mask)
     traits = np.stack([cells.kind[:, column] > limit for column, limit in TRAITS.values()], axis=1).astype(np.int64)
-    return _Drawn(np.concatenate(images), np.concatenate(masks), labels, patients, splits, traits)
+    return _Content(np.concatenate(images), np.concatenate(masks), labels, patients, splits, traits)
 
 
 def _check(settings: Phantom) -> None:
@@ -200,7 +201,7 @@ def _people(settings: Phantom, rng: np.random.Generator) -> tuple[IntArray, IntA
 
 
 def _cells(labels: IntArray, patients: IntArray, rng: np.random.Generator, seed: int) -> _Cells:
-    """Draw every cell, then give some of them the looks of another one of the same patient and class."""
+    """Parameters of every cell; near-duplicates get those of another cell of the same patient and class, with noise."""
     n, people = len(labels), int(patients.max()) + 1
     kind = np.asarray([tuple(KINDS[label])[1:] for label in labels], dtype=np.float64)
     spread = np.asarray([0.10, 0.08, 0.5, 0.10, 0.0, 0.35, 0.25])
@@ -218,17 +219,17 @@ def _cells(labels: IntArray, patients: IntArray, rng: np.random.Generator, seed:
         focus=rng.uniform(0.3, 0.9, people)[patients],
         texture=np.arange(n) + derive_seed(seed, "phantom texture") % 2**40,
     )
-    shown = cells.rows(_sources(labels, patients, rng))
+    copies = cells.rows(_sources(labels, patients, rng))
     return replace(
-        shown,
-        centre=shown.centre + rng.normal(0.0, 0.02, (n, 2)),
-        angle=shown.angle + rng.normal(0.0, 0.05, n),
-        light=shown.light * np.exp(rng.normal(0.0, 0.03, (n, 1)) * [1, 1, 1, 0, 0]),
+        copies,
+        centre=copies.centre + rng.normal(0.0, 0.02, (n, 2)),
+        angle=copies.angle + rng.normal(0.0, 0.05, n),
+        light=copies.light * np.exp(rng.normal(0.0, 0.03, (n, 1)) * [1, 1, 1, 0, 0]),
     )
 
 
 def _sources(labels: IntArray, patients: IntArray, rng: np.random.Generator) -> IntArray:
-    """Whose looks each image has (N,): its own, or for near-duplicates those of one of the same patient and class."""
+    """Image whose cell each image shows (N,): itself, or for near-duplicates one of the same patient and class."""
     source = np.arange(len(labels))
     again = rng.random(len(labels)) < NEAR_DUPLICATES
     first: dict[tuple[int, int], int] = {}
@@ -241,7 +242,7 @@ def _sources(labels: IntArray, patients: IntArray, rng: np.random.Generator) -> 
 
 
 def _render(cells: _Cells, size: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], BoolArray]:
-    """Images (B, S, S, 3) and masks (B, S, S): light that is left after the densities of all that lies in its way."""
+    """Images (B, S, S, 3) and masks (B, S, S): the light that passes through the optical densities of the cells."""
     axis = (np.arange(size) + 0.5) * 2 / size - 1
     y, x = np.meshgrid(axis, axis, indexing="ij")
     radius, stretch, ruffle, nucleus, lobes, grain, chromatin = cells.kind.T[:, :, None, None]
@@ -263,9 +264,9 @@ def _render(cells: _Cells, size: int, rng: np.random.Generator) -> tuple[npt.NDA
     density += (others * (1 - body))[..., None] * _tint(cells, 0, NEIGHBOUR)
     slope = 1 + cells.light[:, 3, None, None] * x + cells.light[:, 4, None, None] * y
     light = cells.light[:, None, None, :3] * slope[..., None]
-    seen = _blur(np.moveaxis(light * np.exp(-density), 3, 1), cells.focus[:, None] * size / 32)
-    noisy = np.moveaxis(seen, 1, 3) + rng.normal(0.0, 0.02, density.shape)
-    return np.rint(np.clip(noisy, 0.0, 1.0) * 255).astype(np.uint8), edge > 0
+    picture = _blur(np.moveaxis(light * np.exp(-density), 3, 1), cells.focus[:, None] * size / 32)
+    pixels = np.moveaxis(picture, 1, 3) + rng.normal(0.0, 0.02, density.shape)
+    return np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8), edge > 0
 
 
 def _nucleus(
@@ -274,11 +275,11 @@ def _nucleus(
     """The nucleus (B, S, S), 0 to 1: one disc, or overlapping lobes on an arc."""
     shift, turn = place[:, 0, None, None] * radius, place[:, 1, None, None]
     inside = np.zeros_like(u)
-    several = lobes > 1.5
+    is_lobed = lobes > 1.5
     for k in range(3):
         angle = turn + 1.9 * (k - 0.5)
-        away = np.where(several, 0.75 * radius, shift)
-        reach = np.where(several, 0.68 * radius, radius)
+        away = np.where(is_lobed, 0.75 * radius, shift)
+        reach = np.where(is_lobed, 0.68 * radius, radius)
         lobe = _soft(reach - np.hypot(u - away * np.cos(angle), v - away * np.sin(angle)), size)
         inside = np.where(k < lobes - 0.5, np.maximum(inside, lobe), inside)
     return inside

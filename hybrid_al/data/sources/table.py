@@ -1,4 +1,4 @@
-"""Source of a CSV file that lists files, one row a file or a slice of one."""
+"""Source of a CSV file that lists files, one row a file or a slice."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class Csv:
     """Rows of a CSV file (UTF-8, commas; tabs in a .tsv) that name files.
 
     root     the CSV file, or a folder with an index.csv
-    columns  what the columns mean: {path: file, label: dx, mask: mask, group: patient, split: split}; only path must
-             be there. path (and mask) may be a template of columns: "{split}/{file}.jpg". A file of several slices
-             gives a sample for each, of the row's label; {slice: z} names the column of one, by its number from 0
-    images   the folder that paths are relative to and may not leave; without it, the folder of the CSV
-    group    "none", said on purpose, or a column; `columns: {group: ...}` says the same
-    classes  names or number of the classes; without it, what the label column holds, sorted. Labels are names of the
+    columns  role -> column: {path: file, label: dx, mask: mask, group: patient, split: split}; only path is required.
+             path (and mask) may be a template of columns: "{split}/{file}.jpg". A file of several slices gives a sample
+             for each, with the row's label; with {slice: z} a row is one slice, and column z has its number from 0
+    images   the folder that paths are relative to and may not leave; by default the folder of the CSV
+    group    "none", which must be set on purpose, or a column; `columns: {group: ...}` is the same
+    classes  names or number of the classes; by default the values of the label column, sorted. Labels are names of the
              list, or numbers from 0; an empty cell is unknown
     labels   columns of 0 or 1, empty where unknown, of a task with several labels a sample; their names are the classes
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
-    reader   what decodes the files, see `readers.choose`; auto goes by their content and suffix
+    reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
     window   [low, high] of the values that become 0 and 1
 
     With a mask column and no label column the classes are those of the pixels, the background first; an empty cell is
-    an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` says what the values in the files mean;
-    without it they are the numbers of the classes. A sample's id is its path as the table has it, with `#` and the
-    number behind it where it is a slice.
+    an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` names the class of each value in the
+    files; by default values are the numbers of the classes. A sample's id is its path as in the table; that of a slice
+    has `#` and the number behind it.
     """
 
     root: Path

@@ -1,1 +1,1 @@
-"""Stores: decoded images, masks and rows of numbers on disk, found by what they were made from."""
+"""Stores on disk: decoded images, masks and rows of numbers, under digests of their origin."""

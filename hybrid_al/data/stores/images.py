@@ -33,9 +33,9 @@ class ImageStore:
     """Images of a manifest, row i = sample i.
 
     images  (N, size, size, C) uint8, memory-mapped read-only; float pixels were rounded to 256 levels
-    stack   how many slices of a volume the channels are, the sample in the middle; 1: they are grey or colours
-    digest  what the images were made from: manifest, size, channels, reader
-    keys    the same for each image alone (N,): its content, size, channels, reader
+    stack   slices of a volume in the channels, the sample in the middle; 1: the channels are grey or colours
+    digest  of the origin of the images: manifest, size, channels, reader
+    keys    digest for each image alone (N,): its content, size, channels, reader
     """
 
     images: npt.NDArray[np.uint8]
@@ -49,9 +49,8 @@ class ImageStore:
     ) -> ImageStore:
         """Open the store of a dataset in the folder `cache`, after decoding all images where it is not there yet.
 
-        `channels` is 1, 3 or None for what the dataset has, which a stack of slices keeps. The images are streamed to
-        disk one at a time. A cached file is read through once and checked against its hash; one that is cut short or
-        damaged is built again.
+        `channels` is 1, 3 or None for those of the dataset, which a stack keeps. The images are streamed to
+        disk one at a time. A cached file is checked against its hash; one that is cut short or damaged is built again.
         Raises UnreadableImages with all images that cannot be read, and then leaves nothing in the cache.
         """
         if image_size < 1:
@@ -95,11 +94,11 @@ class ImageStore:
         """Images (B, C, H, W) as float32 in [0, 1], in the order of `indices`."""
         import torch
 
-        chosen = np.ascontiguousarray(np.asarray(self.images[indices]).transpose(0, 3, 1, 2))
-        return torch.from_numpy(chosen).to(torch.float32).div_(255.0)
+        images = np.ascontiguousarray(np.asarray(self.images[indices]).transpose(0, 3, 1, 2))
+        return torch.from_numpy(images).to(torch.float32).div_(255.0)
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """One image as it is shown, (size, size, 1 or 3): of a stack the slice in the middle."""
+        """One image for display (size, size, 1 or 3): of a stack the slice in the middle."""
         middle = self.stack // 2
         return np.asarray(self.images[index, :, :, middle : middle + 1] if self.stack > 1 else self.images[index])
 
@@ -113,20 +112,20 @@ class ImageStore:
         return out.getvalue()
 
 
-def _digest(*made_from: str) -> str:
-    return hashlib.sha256("\x1f".join(made_from).encode()).hexdigest()
+def _digest(*origin: str) -> str:
+    return hashlib.sha256("\x1f".join(origin).encode()).hexdigest()
 
 
 def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], progress: Progress | None) -> None:
-    """Stream all images into their file; its hash, written last, says that it is whole."""
+    """Stream all images into their file; its hash, written last, shows that it is whole."""
     n, size, _, channels = shape
     problems: list[tuple[str, str]] = []
     with replacing(folder / "images.npy") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for i in range(n):
             try:
-                found = dataset.read(i)
-                pixels = to_uint8(resize(found if dataset.stack > 1 else to_channels(found, channels), size))
+                image = dataset.read(i)
+                pixels = to_uint8(resize(image if dataset.stack > 1 else to_channels(image, channels), size))
             except (OSError, ValueError) as error:
                 problems.append((dataset.manifest.paths[i], str(error)))
             else:

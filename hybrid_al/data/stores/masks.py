@@ -25,7 +25,7 @@ class MaskStore:
     samples  (K,) positions in the manifest, ascending
     maps     (K, size, size) uint8, memory-mapped read-only; `IGNORE` where unknown or padding
     pixels   (256,) how many pixels each class has in all maps together
-    digest   what the maps were made from
+    digest   of the masks and the size
     """
 
     samples: IntArray
@@ -65,22 +65,22 @@ class MaskStore:
         return len(self.samples)
 
     def batch(self, indices: IntArray) -> LabelMap:
-        """Label maps (B, size, size) of samples, in their order; InputError for one that has none."""
+        """Label maps (B, size, size) of samples, in their order; InputError for a sample without one."""
         rows = np.searchsorted(self.samples, indices).clip(0, max(len(self) - 1, 0))
-        strange = indices != self.samples[rows] if len(self) else np.ones(len(indices), dtype=np.bool_)
-        if strange.any():
-            raise InputError("masks", f"one of the {len(self)} samples with a mask", f"sample {indices[strange][0]}")
+        missing = indices != self.samples[rows] if len(self) else np.ones(len(indices), dtype=np.bool_)
+        if missing.any():
+            raise InputError("masks", f"one of the {len(self)} samples with a mask", f"sample {indices[missing][0]}")
         return np.asarray(self.maps[rows])
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """InputError where a class has no pixel in any map: then nothing could be learned or measured of it."""
+        """InputError where a class has no pixel in any map: it could be neither learned nor measured."""
         for number, name in enumerate(classes):
             if not self.pixels[number]:
                 raise InputError("data.classes", f"at least one pixel of class {number} ({name}) in the masks", "none")
 
 
 def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names: Sequence[str], size: int) -> IntArray:
-    """Stream all maps into their file; its hash, written last, says that it is whole. Pixels of each class (256,)."""
+    """Stream all maps into their file; its hash, written last, shows that it is whole. Pixels of each class (256,)."""
     problems: list[tuple[str, str]] = []
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     with replacing(file) as out:
@@ -89,12 +89,12 @@ def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names
         )
         for i, name in zip(samples.tolist(), names, strict=True):
             try:
-                shown = resize_mask(read(i), size)
+                label_map = resize_mask(read(i), size)
             except (OSError, ValueError) as error:
                 problems.append((name, reason(error)))
             else:
-                pixels += np.bincount(shown.ravel(), minlength=len(pixels))
-                out.write(shown.tobytes())
+                pixels += np.bincount(label_map.ravel(), minlength=len(pixels))
+                out.write(label_map.tobytes())
         if problems:
             raise UnreadableImages(problems)
     seal(file, pixels=pixels.tolist())

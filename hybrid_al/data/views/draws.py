@@ -1,4 +1,4 @@
-"""Random numbers for the images of a batch: the same whether one process has all of them or several share them."""
+"""Random numbers for the images of a batch: the same in one process with all images and in several with shares."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from torch import Tensor
 
 
 class Share(torch.Generator):
-    """A generator that `world` processes seed alike; what they draw for a batch is dealt out to them in order."""
+    """A generator with the same seed in `world` processes, which share the numbers of a batch in order of rank."""
 
     rank: int = 0
     world: int = 1
 
 
 def generator(seed: int, rank: int = 0, world: int = 1) -> torch.Generator:
-    """For process `rank` of `world`; a plain one where it is the only one."""
+    """The generator of process `rank` of `world`; a plain one for a single process."""
     if world == 1:
         return torch.Generator().manual_seed(seed)
-    shared = Share()
-    shared.rank, shared.world = rank, world
-    return shared.manual_seed(seed)
+    share = Share()
+    share.rank, share.world = rank, world
+    return share.manual_seed(seed)
 
 
 def rand(shape: Sequence[int], source: torch.Generator) -> Tensor:
-    """Uniform numbers (B, ...) in [0, 1); with a `Share`, what one process with all images would draw for these."""
+    """Uniform numbers (B, ...) in [0, 1); with a `Share`, the draws of one process with all images for this share."""
     if not isinstance(source, Share):
         return torch.rand(shape, generator=source)
     b = shape[0]
-    whole = torch.rand((source.world * b, *shape[1:]), generator=source)
-    return whole[source.rank * b : (source.rank + 1) * b]
+    numbers = torch.rand((source.world * b, *shape[1:]), generator=source)
+    return numbers[source.rank * b : (source.rank + 1) * b]
 
 
 def randn(shape: Sequence[int], source: torch.Generator) -> Tensor:
     """Normal numbers (B, ...); with a `Share`, each process has its own.
 
-    They are noise, one a pixel: to draw those of all processes would cost each of them `world` times as much.
+    They are noise, one number a pixel: drawing those of all processes would cost each of them `world` times as much.
     """
     if not isinstance(source, Share):
         return torch.randn(shape, generator=source)

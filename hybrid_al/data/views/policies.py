@@ -20,7 +20,7 @@ from .draws import rand, randn
 
 @dataclass(frozen=True)
 class ViewPolicy:
-    """How far one kind of view may stray from the image.
+    """Limits of one kind of random view.
 
     crop        smallest area kept by the random resized crop (1 = no crop)
     shift       largest translation, as a share of the side
@@ -32,7 +32,7 @@ class ViewPolicy:
     noise       largest standard deviation of additive noise
     erase       largest side of a grey square, as a share of the side (Cutout)
 
-    How the picture came about may differ too; unused, these draw nothing and do not stand in the policy's name:
+    Differences in acquisition; where 0, they draw nothing and are not in the policy's name:
 
     stain       largest relative change of the amount of each dye: haematoxylin, eosin, DAB (RGB only)
     gamma       largest |log| of the exponent of a power law: bends the greys, keeps black and white
@@ -58,9 +58,9 @@ class ViewPolicy:
     speckle: float = field(default=0.0, metadata={"named": "if used"})
 
     def __repr__(self) -> str:
-        """The policy's name in cache keys: a field that came later stands in it only where it is used."""
-        named = [f.name for f in fields(self) if "named" not in f.metadata or getattr(self, f.name)]
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
+        """The policy's name in cache keys; newer fields are in it only where they are not 0."""
+        names = [f.name for f in fields(self) if "named" not in f.metadata or getattr(self, f.name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Views (B, C, H, W) of images (B, C, H, W)."""
@@ -119,9 +119,9 @@ class ViewPolicy:
             images = mean + (images - mean) * draw.uniform(1 - self.contrast, 1 + self.contrast)
         if images.shape[1] == 3 and (self.saturation or self.gray):
             luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-            keep = draw.uniform(1 - self.saturation, 1 + self.saturation)
-            keep = torch.where(draw.chance(self.gray), torch.zeros_like(keep), keep)
-            images = luma + (images - luma) * keep
+            factor = draw.uniform(1 - self.saturation, 1 + self.saturation)
+            factor = torch.where(draw.chance(self.gray), torch.zeros_like(factor), factor)
+            images = luma + (images - luma) * factor
         return images
 
     def _erase(self, images: Tensor, draw: _Draw) -> Tensor:
@@ -141,12 +141,12 @@ class Views:
     strong: ViewPolicy
 
     def without_colour(self) -> Views:
-        """The same of images whose channels are no colours: the slices of a stack."""
+        """The same views for images whose channels are no colours but the slices of a stack."""
         kinds = (self.pretrain, self.weak, self.strong)
         return Views(*(replace(kind, saturation=0.0, gray=0.0, stain=0.0) for kind in kinds))
 
 
-# What each modality leaves out, and why, is said beside it; everything else is shared strength.
+# A comment says what each modality leaves out and why; all other strengths are common.
 VIEWS: dict[str, Views] = {
     # no vertical flip and little rotation: a patient is never upside down; no horizontal flip of the heart's side
     # in the weak view either, but the mirrored chest still teaches texture in stage 0
@@ -289,18 +289,18 @@ class _Draw:
 
 
 def _restain(images: Tensor, strength: float, draw: _Draw) -> Tensor:
-    """More or less of each dye: its density times U(1 - s, 1 + s), plus U(-s / 10, s / 10).
+    """Random change of each dye: its density times U(1 - s, 1 + s), plus U(-s / 10, s / 10).
 
-    HED augmentation of Tellez et al. (Medical Image Analysis 2019) with less of the second, which tints the bare glass.
+    HED augmentation of Tellez et al. (Medical Image Analysis 2019) with a smaller second term, which tints bare glass.
     Light falls off exponentially with the dye it passes (Beer-Lambert), so all is linear in -log of the image.
     """
     dyes = torch.tensor(DYES, dtype=torch.float64)
-    apart, together = dyes.inverse().float().to(images.device), dyes.float().to(images.device)
+    to_dyes, to_light = dyes.inverse().float().to(images.device), dyes.float().to(images.device)
     scale = torch.cat([draw.uniform(1 - strength, 1 + strength) for _ in DYES], dim=2)[:, 0]  # (B, 3, 1)
     shift = torch.cat([draw.uniform(-strength / 10, strength / 10) for _ in DYES], dim=2)[:, 0]
     density = -images.clamp(1 / 255, 1).log().flatten(2)  # (B, 3, H * W)
-    amount = torch.einsum("cd,bcp->bdp", apart, density) * scale + shift
-    return torch.einsum("dc,bdp->bcp", together, amount).neg().exp().clamp(0, 1).view_as(images)
+    amount = torch.einsum("cd,bcp->bdp", to_dyes, density) * scale + shift
+    return torch.einsum("dc,bdp->bcp", to_light, amount).neg().exp().clamp(0, 1).view_as(images)
 
 
 def _smooth_field(size: torch.Size, draw: _Draw) -> Tensor:

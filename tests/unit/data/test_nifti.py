@@ -258,7 +258,7 @@ def test_volumes_that_lie_still_are_not_read_again(tmp_path: Path, monkeypatch: 
     source, index = Nifti(tmp_path / "data", group="none"), FileIndex(tmp_path / "index.json")
     first = source.load(index)
     index.save()
-    monkeypatch.setattr("hybrid_al.data.readers.volumes._upright", None)
+    monkeypatch.setattr("hybrid_al.data.readers.volumes._upright_volume", None)
     again = source.load(FileIndex(tmp_path / "index.json"))
     assert again.manifest.fingerprint == first.manifest.fingerprint
 
