@@ -150,7 +150,7 @@ CASES: dict[str, Callable[[Path], Case]] = {
 
 
 @dataclass(frozen=True)
-class Tried:
+class RegistrySource:
     """A source of the registry with its settings, as new each time."""
 
     name: str
@@ -165,9 +165,9 @@ class Tried:
 
 
 @pytest.fixture(params=sorted(SOURCES))
-def tried(request: pytest.FixtureRequest, tmp_path: Path) -> Tried:
+def entry(request: pytest.FixtureRequest, tmp_path: Path) -> RegistrySource:
     assert request.param in CASES, f"the source {request.param} has no case in CASES to be tried on"
-    return Tried(request.param, CASES[request.param](tmp_path / "data"))
+    return RegistrySource(request.param, CASES[request.param](tmp_path / "data"))
 
 
 def pixels(data: Dataset) -> list[bytes]:
@@ -192,19 +192,19 @@ def same(one: Dataset, other: Dataset) -> None:
 
 
 def test_the_same_manifest_twice_also_from_the_index(
-    tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    entry: RegistrySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_module, "SETTLED", -(10**12))
-    first = tried.source().load()
-    same(first, tried.source().load())
+    first = entry.source().load()
+    same(first, entry.source().load())
     index = FileIndex(tmp_path / "index.json")
-    same(first, tried.source().load(index))
+    same(first, entry.source().load(index))
     index.save()
-    same(first, tried.source().load(FileIndex(tmp_path / "index.json")))
+    same(first, entry.source().load(FileIndex(tmp_path / "index.json")))
 
 
-def test_images_are_what_the_dataset_says(tried: Tried) -> None:
-    data = tried.source().load()
+def test_images_are_what_the_dataset_says(entry: RegistrySource) -> None:
+    data = entry.source().load()
     manifest = data.manifest
     assert len(set(manifest.ids)) == len(manifest) and all(len(digest) == 32 for digest in manifest.digests)
     several = len({*manifest.paths}) < len(manifest)  # samples that are slices of one file
@@ -217,36 +217,36 @@ def test_images_are_what_the_dataset_says(tried: Tried) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_groups_never_straddle_splits(tried: Tried, seed: int) -> None:
-    draws = {"holdout": {"val": 0.2, "test": 0.3}} if "holdout" in tried.fields else {}
-    seeds = {"seed": seed} if "seed" in tried.fields else {}
-    manifest = tried.source(**draws, **seeds).load().manifest
+def test_groups_never_straddle_splits(entry: RegistrySource, seed: int) -> None:
+    draws = {"holdout": {"val": 0.2, "test": 0.3}} if "holdout" in entry.fields else {}
+    seeds = {"seed": seed} if "seed" in entry.fields else {}
+    manifest = entry.source(**draws, **seeds).load().manifest
     assert len(set(manifest.groups)) < len(manifest), "a case whose groups have several samples"
     assert len(set(manifest.splits)) > 1, "a case with more than one split"
     assert len(set(zip(manifest.groups, manifest.splits, strict=True))) == len(set(manifest.groups))
 
 
-def test_all_bad_files_are_named_in_one_error(tried: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
-    if tried.case.spoil is None:  # then it has no files, and opens none
-        assert "root" not in tried.fields
+def test_all_bad_files_are_named_in_one_error(entry: RegistrySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    if entry.case.spoil is None:  # then it has no files, and opens none
+        assert "root" not in entry.fields
         with monkeypatch.context() as patch:
             patch.setattr(Path, "open", None)
-            tried.source(seed=10**6).load()
+            entry.source(seed=10**6).load()
         return
-    names = tried.case.spoil()
+    names = entry.case.spoil()
     with pytest.raises(UnreadableImages) as caught:
-        tried.source().load()
+        entry.source().load()
     assert [path.endswith(name) for (path, _), name in zip(caught.value.problems, names, strict=True)] == [True, True]
     assert all(why and len(why.splitlines()) == 1 for _, why in caught.value.problems)
 
 
 def test_another_version_of_its_reader_is_another_store(
-    tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    entry: RegistrySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def digest() -> str:
-        return ImageStore.build(tried.source().load(), image_size=8, channels=None, cache=tmp_path).digest
+        return ImageStore.build(entry.source().load(), image_size=8, channels=None, cache=tmp_path).digest
 
     before = digest()
     for kind in READERS.values():
         monkeypatch.setattr(kind, "VERSION", kind.VERSION + " and another")
-    assert (digest() == before) == ("root" not in tried.fields)
+    assert (digest() == before) == ("root" not in entry.fields)

@@ -51,24 +51,26 @@ def test_record_against_a_loop(decay: float, distance: Distance) -> None:
             history[row].append((w, s))
     record = recorder.record()
     np.testing.assert_array_equal(record.seen, [len(h) for h in history])
-    for row, seen in enumerate(history):
-        if not seen:
+    for row, row_visits in enumerate(history):
+        if not row_visits:
             continue
-        labels = [int(w.argmax()) for w, _ in seen]
+        labels = [int(w.argmax()) for w, _ in row_visits]
         flips = [float(a != b) for a, b in pairwise(labels)]
         assert record.pseudo_label[row] == labels[-1]
         assert record.agreement[row] == pytest.approx(
-            decayed([float(w.argmax() == s.argmax()) for w, s in seen], decay), abs=1e-6
+            decayed([float(w.argmax() == s.argmax()) for w, s in row_visits], decay), abs=1e-6
         )
-        assert record.confidence[row] == pytest.approx(decayed([float(w.max()) for w, _ in seen], decay), abs=1e-6)
-        sure = [float(w.max() >= 0.95) for w, _ in seen]
+        assert record.confidence[row] == pytest.approx(
+            decayed([float(w.max()) for w, _ in row_visits], decay), abs=1e-6
+        )
+        sure = [float(w.max() >= 0.95) for w, _ in row_visits]
         assert record.above[row] == pytest.approx(decayed(sure, decay), abs=1e-6)
         assert record.flips[row] == pytest.approx(decayed(flips, decay) if flips else 0, abs=1e-6)
         divergences = [
             float(jensenshannon(w, s, base=2)) ** 2
             if distance == "jensen_shannon"
             else 1 - math.exp(-sum(a * math.log(a / b) for a, b in zip(w.tolist(), s.tolist(), strict=True)))
-            for w, s in seen
+            for w, s in row_visits
         ]
         assert record.divergence[row] == pytest.approx(decayed(divergences, decay), abs=1e-6)
 
@@ -92,8 +94,8 @@ def test_how_distances_were_taken_is_read_back(tmp_path: Path) -> None:
     recorder = ConsistencyRecorder(3, Recording(distance="kullback_leibler"))
     recorder.update(np.asarray([1]), np.asarray([[0.5, 0.5]]), np.asarray([[0.9, 0.1]]))
     np.savez(tmp_path / "c.npz", **recorder.record().arrays())  # type: ignore[arg-type]
-    found = Consistency.load(tmp_path / "c.npz")
-    assert found.recording.distance == "kullback_leibler" and found.divergence[1] == pytest.approx(
+    record = Consistency.load(tmp_path / "c.npz")
+    assert record.recording.distance == "kullback_leibler" and record.divergence[1] == pytest.approx(
         0.4
     )  # 1 - 2 sqrt(ab)
 
@@ -103,9 +105,11 @@ def test_jensen_shannon_at_the_extremes() -> None:
     np.testing.assert_array_equal(jensen_shannon(np.eye(2), np.eye(2)[::-1]), 1)
 
 
-def record(seen: list[int], disagreement: list[float]) -> Consistency:
+def record(counts: list[int], disagreement: list[float]) -> Consistency:
     values = np.asarray(disagreement, dtype=np.float32)
-    return Consistency(np.asarray(seen), 1 - values, 1 - values, values, values, np.zeros(len(seen), np.int64), values)
+    return Consistency(
+        np.asarray(counts), 1 - values, 1 - values, values, values, np.zeros(len(counts), np.int64), values
+    )
 
 
 def test_rows_never_seen_are_neutral() -> None:
@@ -115,13 +119,13 @@ def test_rows_never_seen_are_neutral() -> None:
 
 
 def test_uncertainty_is_the_mean_of_its_parts() -> None:
-    found = Consistency(*(np.asarray([v]) for v in (5, 0.25, 0.6, 0.5, 0.3, 2, 0.8)))  # type: ignore[arg-type]
-    assert found.uncertainty()[0] == pytest.approx((0.75 + 0.5 + 0.3) / 3)
-    assert found.uncertainty(("doubt",))[0] == pytest.approx(0.4)
-    assert found.uncertainty(("flips", "doubt"))[0] == pytest.approx(0.45)
-    assert found.uncertainty(("below_threshold",))[0] == pytest.approx(0.2)
+    consistency = Consistency(*(np.asarray([v]) for v in (5, 0.25, 0.6, 0.5, 0.3, 2, 0.8)))  # type: ignore[arg-type]
+    assert consistency.uncertainty()[0] == pytest.approx((0.75 + 0.5 + 0.3) / 3)
+    assert consistency.uncertainty(("doubt",))[0] == pytest.approx(0.4)
+    assert consistency.uncertainty(("flips", "doubt"))[0] == pytest.approx(0.45)
+    assert consistency.uncertainty(("below_threshold",))[0] == pytest.approx(0.2)
     with pytest.raises(InputError, match="did you mean 'flips'"):
-        found.uncertainty(("flip",))
+        consistency.uncertainty(("flip",))
 
 
 def test_steady_rows_score_zero_and_wild_rows_one() -> None:
@@ -144,13 +148,15 @@ def test_options_by_hand() -> None:
 
 def test_within_a_class_only_the_order_among_its_own_counts() -> None:
     rng = np.random.default_rng(0)
-    labels, seen = rng.integers(3, size=40), rng.integers(4, size=40)
+    labels, counts = rng.integers(3, size=40), rng.integers(4, size=40)
     values = rng.random(40).round(1).astype(np.float32)  # with ties
-    found = replace(record(seen.tolist(), values.tolist()), pseudo_label=labels, recording=Recording(within="class"))
-    for i, got in enumerate(found.uncertainty()):
-        own = [values[j] for j in range(40) if seen[j] > 1 and labels[j] == labels[i]]
-        below, ties = sum(v < values[i] for v in own), sum(v == values[i] for v in own)
-        assert got == pytest.approx((below + ties / 2) / len(own) if seen[i] > 1 else 0.5)
+    consistency = replace(
+        record(counts.tolist(), values.tolist()), pseudo_label=labels, recording=Recording(within="class")
+    )
+    for i, got in enumerate(consistency.uncertainty()):
+        members = [values[j] for j in range(40) if counts[j] > 1 and labels[j] == labels[i]]
+        below, ties = sum(v < values[i] for v in members), sum(v == values[i] for v in members)
+        assert got == pytest.approx((below + ties / 2) / len(members) if counts[i] > 1 else 0.5)
 
 
 def test_a_carried_record_against_a_loop() -> None:
@@ -158,14 +164,14 @@ def test_a_carried_record_against_a_loop() -> None:
     now, old = (record(rng.integers(3, size=30).tolist(), rng.random(30).tolist()) for _ in range(2))
     now = replace(now, recording=Recording(carry=0.4), pseudo_label=np.where(now.seen > 0, 2, -1))
     old = replace(old, pseudo_label=np.where(old.seen > 0, 1, -1))
-    found = now.carried(old)
+    mixture = now.carried(old)
     for i in range(30):
         expected = now.flips[i] if now.seen[i] or not old.seen[i] else old.flips[i]
         if now.seen[i] and old.seen[i]:
             expected = 0.6 * now.flips[i] + 0.4 * old.flips[i]
-        assert found.flips[i] == pytest.approx(expected)
-        assert found.seen[i] == (now.seen[i] or old.seen[i])
-        assert found.pseudo_label[i] == (2 if now.seen[i] else 1 if old.seen[i] else -1)
+        assert mixture.flips[i] == pytest.approx(expected)
+        assert mixture.seen[i] == (now.seen[i] or old.seen[i])
+        assert mixture.pseudo_label[i] == (2 if now.seen[i] else 1 if old.seen[i] else -1)
     replaced = replace(now, recording=Recording()).carried(old)
     np.testing.assert_array_equal(replaced.flips[now.seen > 0], now.flips[now.seen > 0])
 
@@ -177,9 +183,9 @@ def test_a_recording_refuses_what_cannot_be(wrong: dict[str, float]) -> None:
 
 
 def test_how_a_record_is_read_is_kept_with_it(tmp_path: Path) -> None:
-    said = replace(record([2, 2], [0.1, 0.2]), recording=Recording(within="class", shrink=1.5))
-    np.savez(tmp_path / "c.npz", **said.arrays())  # type: ignore[arg-type]
-    assert Consistency.load(tmp_path / "c.npz").recording == said.recording
+    consistency = replace(record([2, 2], [0.1, 0.2]), recording=Recording(within="class", shrink=1.5))
+    np.savez(tmp_path / "c.npz", **consistency.arrays())  # type: ignore[arg-type]
+    assert Consistency.load(tmp_path / "c.npz").recording == consistency.recording
     assert "recording" not in record([2, 2], [0.1, 0.2]).arrays()
 
 

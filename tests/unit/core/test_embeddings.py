@@ -29,16 +29,19 @@ def on_disk(folder: Path, **note: object) -> Path:
 def resident(path: Path) -> int:
     """KiB of a mapped file in this process."""
     lines = Path("/proc/self/smaps").read_text().splitlines()
-    found = [i for i, line in enumerate(lines) if line.endswith(str(path))]
-    return sum(int(next(row for row in lines[i:] if row.startswith("Rss:")).split()[1]) for i in found)
+    starts = [i for i, line in enumerate(lines) if line.endswith(str(path))]
+    return sum(int(next(row for row in lines[i:] if row.startswith("Rss:")).split()[1]) for i in starts)
 
 
 def test_a_set_is_read_where_manifest_and_encoder_are_those_asked_for(tmp_path: Path) -> None:
     path = on_disk(tmp_path)
     for encoder in (None, "an encoder"):
-        found = Embeddings.load(path, manifest="a manifest", encoder=encoder)
-        assert isinstance(found.vectors, np.memmap) and (found.encoder, found.manifest) == ("an encoder", "a manifest")
-        np.testing.assert_array_equal(found.take(ORDER), ROWS[ORDER])
+        embeddings = Embeddings.load(path, manifest="a manifest", encoder=encoder)
+        assert isinstance(embeddings.vectors, np.memmap) and (embeddings.encoder, embeddings.manifest) == (
+            "an encoder",
+            "a manifest",
+        )
+        np.testing.assert_array_equal(embeddings.take(ORDER), ROWS[ORDER])
 
 
 def test_a_set_of_another_manifest_is_refused(tmp_path: Path) -> None:
@@ -63,11 +66,15 @@ def test_a_set_of_another_shape_or_of_no_known_origin_is_refused(tmp_path: Path)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_large_copy_lets_go_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = on_disk(tmp_path)
-    found = Embeddings.load(path, manifest="a manifest")
-    found.take(ORDER)
+    mapped = Embeddings.load(path, manifest="a manifest")
+    mapped.take(ORDER)
     assert resident(path) > ROWS.nbytes // 1024
     monkeypatch.setattr(embeddings, "LARGE", ROWS.nbytes)
-    for part in (found, Embeddings(found.vectors[:], "", ""), Embeddings(np.asarray(found.vectors), "", "")):
+    for part in (
+        mapped,
+        Embeddings(mapped.vectors[:], "", ""),
+        Embeddings(np.asarray(mapped.vectors), "", ""),
+    ):
         np.testing.assert_array_equal(part.take(ORDER), ROWS[ORDER])
         assert resident(path) == 0
         np.testing.assert_array_equal(part.take(ORDER[:10]), ROWS[ORDER[:10]])

@@ -12,7 +12,7 @@ from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
 
 
-def said(index: int, target: int, round: int = 0, **more: object) -> Annotation:
+def answer(index: int, target: int, round: int = 0, **more: object) -> Annotation:
     return replace(Annotation(index, "class", target, "ann", round), **more)  # type: ignore[arg-type]
 
 
@@ -20,7 +20,7 @@ SKIPPED = Annotation(4, "skip", None, "ann", 0)
 
 
 def test_labeled_is_in_the_order_of_annotation() -> None:
-    store = LabelStore(6, (said(3, 1), said(0, 2), SKIPPED))
+    store = LabelStore(6, (answer(3, 1), answer(0, 2), SKIPPED))
     assert store.labeled.tolist() == [3, 0]
     assert store.class_targets().tolist() == [1, 2]
     assert store.answered.tolist() == [3, 0, 4]
@@ -36,8 +36,8 @@ def test_empty() -> None:
 
 
 def test_a_correction_supersedes_and_costs() -> None:
-    store = LabelStore(6, (said(3, 1), said(0, 2)))
-    corrected = store.add([said(3, 0, round=1, supersedes=0, cost=0.5)])
+    store = LabelStore(6, (answer(3, 1), answer(0, 2)))
+    corrected = store.add([answer(3, 0, round=1, supersedes=0, cost=0.5)])
     assert corrected.labeled.tolist() == [3, 0]
     assert corrected.class_targets().tolist() == [0, 2]
     assert corrected.spent == 2.5
@@ -46,19 +46,19 @@ def test_a_correction_supersedes_and_costs() -> None:
 
 
 def test_a_second_correction_supersedes_the_first() -> None:
-    store = LabelStore(2, (said(0, 1), said(0, 2, supersedes=0), said(0, 3, supersedes=1)))
+    store = LabelStore(2, (answer(0, 1), answer(0, 2, supersedes=0), answer(0, 3, supersedes=1)))
     assert store.class_targets().tolist() == [3]
     with pytest.raises(InputError, match="supersedes=1"):
-        LabelStore(2, (said(0, 1), said(0, 2, supersedes=0), said(0, 3, supersedes=0)))
+        LabelStore(2, (answer(0, 1), answer(0, 2, supersedes=0), answer(0, 3, supersedes=0)))
 
 
 def test_a_skip_can_be_corrected_and_a_label_withdrawn() -> None:
-    store = LabelStore(6, (SKIPPED, said(1, 1)))
-    assert store.add([said(4, 2, supersedes=0)]).labeled.tolist() == [4, 1]
+    store = LabelStore(6, (SKIPPED, answer(1, 1)))
+    assert store.add([answer(4, 2, supersedes=0)]).labeled.tolist() == [4, 1]
     assert store.add([replace(SKIPPED, index=1, supersedes=1)]).labeled.size == 0
 
 
-@pytest.mark.parametrize("annotation", [said(6, 0), said(-1, 0), said(0, 1, supersedes=0)])
+@pytest.mark.parametrize("annotation", [answer(6, 0), answer(-1, 0), answer(0, 1, supersedes=0)])
 def test_annotations_of_nothing_are_refused(annotation: Annotation) -> None:
     with pytest.raises(InputError):
         LabelStore(6, (annotation,))
@@ -66,7 +66,7 @@ def test_annotations_of_nothing_are_refused(annotation: Annotation) -> None:
 
 def test_the_same_sample_twice_needs_a_correction() -> None:
     with pytest.raises(InputError, match="annotation 1 of sample 3"):
-        LabelStore(6, (said(3, 1), said(3, 2)))
+        LabelStore(6, (answer(3, 1), answer(3, 2)))
 
 
 def test_class_targets_refuses_other_kinds() -> None:
@@ -79,11 +79,11 @@ def test_jsonl_round_trip() -> None:
     store = LabelStore(
         9,
         (
-            said(3, 1, time="2026-01-01T00:00:00Z"),
+            answer(3, 1, time="2026-01-01T00:00:00Z"),
             Annotation(4, "classes", (0, 2), "dr \u2028 é\n", 0, cost=2.5),
             Annotation(5, "mask", "rounds/000/answers/5.png", "ann", 1, region=(0, 0, 8, 8)),
             Annotation(6, "skip", None, "ann", 1),
-            said(3, 0, round=2, supersedes=0),
+            answer(3, 0, round=2, supersedes=0),
         ),
     )
     text = store.to_jsonl()
@@ -98,8 +98,8 @@ def test_samples_of_several_labels_are_dealt_by_the_rarest_that_they_have() -> N
     assert len(set(count.tolist())) == 3 and not targets.any(axis=1).all()
     kinds = []
     for row in targets.tolist():
-        there = [k for k in range(3) if row[k]]
-        kinds.append(min(there, key=lambda k: count[k]) if there else 3)
+        labels = [k for k in range(3) if row[k]]
+        kinds.append(min(labels, key=lambda k: count[k]) if labels else 3)
     fold = dealt(targets, 4, np.random.default_rng(1))
     np.testing.assert_array_equal(fold, dealt(np.asarray(kinds), 4, np.random.default_rng(1)))
     for kind in range(4):

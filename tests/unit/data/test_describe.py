@@ -33,9 +33,9 @@ def test_npz(tmp_path: Path) -> None:
         train_labels=np.arange(6) % 2,
         train_patient=patients,
     )
-    found = describe(tmp_path)
-    assert found == describe(tmp_path / "x.npz")
-    assert found["data"] == {
+    description = describe(tmp_path)
+    assert description == describe(tmp_path / "x.npz")
+    assert description["data"] == {
         "source": "npz",
         "root": str(tmp_path / "x.npz"),
         "image_size": 4,
@@ -50,8 +50,8 @@ def test_csv(tmp_path: Path) -> None:
         draw(tmp_path / "i" / f"{i}.png", i, side=50)
         rows.append([f"i/{i}.png", "ab"[i % 2], f"p{i}", "70", ["train", "train", "val", "test"][i]])
     table(tmp_path / "labels.csv", rows)
-    found = describe(tmp_path)
-    assert found["data"] == {
+    description = describe(tmp_path)
+    assert description["data"] == {
         "source": "csv",
         "root": str(tmp_path / "labels.csv"),
         "image_size": 48,
@@ -59,8 +59,8 @@ def test_csv(tmp_path: Path) -> None:
         "columns": {"path": "image_id", "label": "dx", "split": "set"},
         "classes": ["a", "b"],
     }
-    assert found["labeled"] and any("2 classes" in note for note in found["notes"])
-    settings = {key: value for key, value in found["data"].items() if key not in ("source", "image_size")}
+    assert description["labeled"] and any("2 classes" in note for note in description["notes"])
+    settings = {key: value for key, value in description["data"].items() if key not in ("source", "image_size")}
     assert len(Csv(**settings).load().manifest) == 4  # type: ignore[arg-type]
 
 
@@ -74,15 +74,15 @@ def test_csv_beside_a_folder_called_images(tmp_path: Path) -> None:
 def test_folder(tmp_path: Path) -> None:
     for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png"):
         draw(tmp_path / name, side=300)
-    found = describe(tmp_path)
-    assert found["data"] == {
+    description = describe(tmp_path)
+    assert description["data"] == {
         "source": "folder",
         "root": str(tmp_path),
         "image_size": 64,
         "group": "none",
         "holdout": {"val": 0.1},
     }
-    assert "classes: a, b" in found["notes"][0] and found["labeled"]
+    assert "classes: a, b" in description["notes"][0] and description["labeled"]
 
 
 def test_folders_too_many_for_classes_are_patients(tmp_path: Path) -> None:

@@ -43,22 +43,22 @@ class Counted:
 
 
 def test_a_finding_is_believed_until_the_file_changes(tmp_path: Path) -> None:
-    file, kept = tmp_path / "a.bin", tmp_path / "index" / "files.json"
+    file, index_file = tmp_path / "a.bin", tmp_path / "index" / "files.json"
     file.write_bytes(b"one")
     source = Counted()
     for _ in range(2):  # the second time from disk
-        index = FileIndex(kept)
+        index = FileIndex(index_file)
         assert index.look(file, "v1", source.find) == [1]
         index.save()
-    assert FileIndex(kept).look(file, "v2", source.find) == [2]  # read by another reader
+    assert FileIndex(index_file).look(file, "v2", source.find) == [2]  # read by another reader
     before = file.stat()
     file.write_bytes(b"two")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a copying tool would set it back
-    assert FileIndex(kept).look(file, "v1", source.find) == [3]
+    assert FileIndex(index_file).look(file, "v1", source.find) == [3]
     file.write_bytes(b"three")
-    assert FileIndex(kept).look(file, "v1", source.find) == [4]
+    assert FileIndex(index_file).look(file, "v1", source.find) == [4]
     with pytest.raises(FileNotFoundError):
-        FileIndex(kept).look(tmp_path / "gone", "v1", source.find)
+        FileIndex(index_file).look(tmp_path / "gone", "v1", source.find)
 
 
 def test_a_file_that_has_just_changed_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,12 +73,12 @@ def test_a_file_that_has_just_changed_is_not_believed(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("harm", ["flip", "cut", "binary"])
 def test_a_damaged_index_is_said_and_made_again(tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a").write_bytes(b"one")
-    index, source, kept = FileIndex(tmp_path / "i.json"), Counted(), tmp_path / "i.json"
+    index, source, index_file = FileIndex(tmp_path / "i.json"), Counted(), tmp_path / "i.json"
     index.look(tmp_path / "a", "", source.find)
     index.save()
-    data = kept.read_bytes()
-    kept.write_bytes({"flip": data.replace(b"[1]", b"[7]"), "cut": data[:-2], "binary": b"\xff\xfe"}[harm])
-    assert FileIndex(kept).look(tmp_path / "a", "", source.find) == [2]
+    data = index_file.read_bytes()
+    index_file.write_bytes({"flip": data.replace(b"[1]", b"[7]"), "cut": data[:-2], "binary": b"\xff\xfe"}[harm])
+    assert FileIndex(index_file).look(tmp_path / "a", "", source.find) == [2]
     assert "damaged; the files of the data are read again" in capsys.readouterr().err
 
 

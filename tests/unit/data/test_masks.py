@@ -153,8 +153,8 @@ class TestReadMask:
     def test_values(self) -> None:
         table = value_table({0: "background", 255: "nucleus", 128: "ignore"}, CLASSES)
         assert table == {0: 0, 255: 1, 128: IGNORE}
-        found = to_classes(np.asarray([[0, 255], [128, 0]]), table)
-        assert found.dtype == np.uint8 and found.tolist() == [[0, 1], [IGNORE, 0]]
+        classes = to_classes(np.asarray([[0, 255], [128, 0]]), table)
+        assert classes.dtype == np.uint8 and classes.tolist() == [[0, 1], [IGNORE, 0]]
         assert value_table({}, CLASSES) == {0: 0, 1: 1}
 
     def test_strange_values(self) -> None:

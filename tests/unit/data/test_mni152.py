@@ -67,8 +67,8 @@ def test_slabs_start_at_the_first_tissue_and_none_has_one_slice() -> None:
     for first, last, expected in ((0, 45, [10, 10, 10, 10, 5]), (2, 13, [10]), (2, 14, [10, 2])):
         classes = np.zeros(SHAPE, dtype=np.uint8)
         classes[2, 2, first:last] = 1
-        found = slabs(classes)
-        assert found[0].start == first and [s.stop - s.start for s in found] == expected
+        slices = slabs(classes)
+        assert slices[0].start == first and [s.stop - s.start for s in slices] == expected
 
 
 def test_tissue_is_the_likeliest_of_three() -> None:

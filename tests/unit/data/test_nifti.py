@@ -267,13 +267,13 @@ def slow_stack(path: Path, z: int, count: int) -> np.ndarray:
     """A loop over channels and pixels: rows from anterior to posterior, columns to the right, ends repeated."""
     values = normalised(np.asarray(nib.load(path).dataobj, dtype=np.float32))
     right, anterior, superior = values.shape
-    found = np.zeros((anterior, right, count))
+    pixels = np.zeros((anterior, right, count))
     for c in range(count):
         other = min(max(z + c - count // 2, 0), superior - 1)
         for row in range(anterior):
             for column in range(right):
-                found[row, column, c] = values[column, anterior - 1 - row, other]
-    return found
+                pixels[row, column, c] = values[column, anterior - 1 - row, other]
+    return pixels
 
 
 @pytest.mark.parametrize("count", [3, 5, 11])

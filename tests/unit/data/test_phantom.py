@@ -71,8 +71,8 @@ def test_same_seed_same_images_other_seed_others() -> None:
         "import hashlib; from hybrid_al.data.sources.phantom import Phantom; "
         "d = Phantom(n_pool=120, n_val=30, n_test=40).load(); print(d.manifest.fingerprint)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == SMALL.load().manifest.fingerprint
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == SMALL.load().manifest.fingerprint
     assert Phantom(120, 30, 40, seed=1).load().manifest.fingerprint != SMALL.load().manifest.fingerprint
 
 

@@ -24,19 +24,19 @@ def test_names_that_people_use() -> None:
 
 
 def test_no_holdout_is_all_pool() -> None:
-    groups, given = alone(5)
-    assert assign(groups, given, {}, seed=0) == ("pool",) * 5
-    assert assign(groups, given, {"val": 0.0, "test": 0}, seed=0) == ("pool",) * 5
+    groups, no_splits = alone(5)
+    assert assign(groups, no_splits, {}, seed=0) == ("pool",) * 5
+    assert assign(groups, no_splits, {"val": 0.0, "test": 0}, seed=0) == ("pool",) * 5
 
 
 def test_each_class_gives_its_share_within_one() -> None:
-    groups, given = alone(200)
+    groups, no_splits = alone(200)
     labels = np.asarray([0] * 150 + [1] * 40 + [2] * 10)
-    splits = assign(groups, given, {"val": 0.1, "test": 0.2}, seed=3, labels=labels)
+    splits = assign(groups, no_splits, {"val": 0.1, "test": 0.2}, seed=3, labels=labels)
     assert Counter(splits) == {"pool": 140, "val": 20, "test": 40}
     for label, count in enumerate((150, 40, 10)):
-        found = Counter(split for split, y in zip(splits, labels, strict=True) if y == label)
-        assert abs(found["test"] - 0.2 * count) <= 1 and abs(found["val"] - 0.1 * count) <= 1
+        counts = Counter(split for split, y in zip(splits, labels, strict=True) if y == label)
+        assert abs(counts["test"] - 0.2 * count) <= 1 and abs(counts["val"] - 0.1 * count) <= 1
 
 
 def test_groups_stay_together_and_shares_are_met() -> None:
@@ -49,20 +49,20 @@ def test_groups_stay_together_and_shares_are_met() -> None:
 
 
 def test_the_draw_hangs_on_seed_and_names_not_on_order() -> None:
-    groups, given = alone(60)
+    groups, no_splits = alone(60)
     labels = np.arange(60) % 3
-    first = assign(groups, given, {"test": 0.3}, seed=0, labels=labels)
-    assert first == assign(groups, given, {"test": 0.3}, seed=0, labels=labels)
-    assert first != assign(groups, given, {"test": 0.3}, seed=1, labels=labels)
-    backwards = assign(groups[::-1], given, {"test": 0.3}, seed=0, labels=labels[::-1])
+    first = assign(groups, no_splits, {"test": 0.3}, seed=0, labels=labels)
+    assert first == assign(groups, no_splits, {"test": 0.3}, seed=0, labels=labels)
+    assert first != assign(groups, no_splits, {"test": 0.3}, seed=1, labels=labels)
+    backwards = assign(groups[::-1], no_splits, {"test": 0.3}, seed=0, labels=labels[::-1])
     assert first == backwards[::-1]
 
 
 def test_what_is_given_is_kept_and_the_rest_is_drawn_from() -> None:
     groups, _ = alone(100)
-    taken: Split = "val"
-    free: Split = "pool"
-    splits = assign(groups, [*[taken] * 20, *[free] * 40, *[None] * 40], {"test": 0.25}, seed=0)
+    val: Split = "val"
+    pool: Split = "pool"
+    splits = assign(groups, [*[val] * 20, *[pool] * 40, *[None] * 40], {"test": 0.25}, seed=0)
     assert splits[:20] == ("val",) * 20
     assert Counter(splits[20:]) == {"test": 20, "pool": 60}
 
@@ -97,5 +97,5 @@ def test_a_share_too_small_for_any_group() -> None:
 
 
 def test_one_sample_per_group_without_labels() -> None:
-    groups, given = alone(10)
-    assert Counter(assign(groups, given, {"test": 0.2}, seed=0)) == {"pool": 8, "test": 2}
+    groups, no_splits = alone(10)
+    assert Counter(assign(groups, no_splits, {"test": 0.2}, seed=0)) == {"pool": 8, "test": 2}

@@ -35,14 +35,14 @@ def never(index: int) -> Pixels:
 
 
 def test_images_and_batches(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     store = ImageStore.build(
-        dataset(), image_size=8, channels=None, cache=tmp_path, progress=lambda done, n: seen.append((done, n))
+        dataset(), image_size=8, channels=None, cache=tmp_path, progress=lambda count, n: progress.append((count, n))
     )
     assert len(store) == 5 and store.size == 8 and store.channels == 3 and len(store.digest) == 64
     assert isinstance(store.images, np.memmap) and not store.images.flags.writeable
     np.testing.assert_array_equal(store.images, IMAGES)
-    assert seen == [(i, 5) for i in range(1, 6)]
+    assert progress == [(i, 5) for i in range(1, 6)]
     batch = store.batch(np.asarray([3, 0, 3]))
     assert batch.shape == (3, 3, 8, 8) and batch.is_contiguous()
     np.testing.assert_allclose(batch.numpy(), IMAGES[[3, 0, 3]].transpose(0, 3, 1, 2) / np.float32(255), rtol=1e-6)
@@ -73,8 +73,8 @@ def test_digest_sees_all_that_decides_the_pixels(tmp_path: Path) -> None:
     data = dataset()
     other = replace(data, manifest=replace(data.manifest, digests=tuple("abcdx")))
     digests = [
-        ImageStore.build(made, image_size=size, channels=channels, cache=tmp_path).digest
-        for made, size, channels in [
+        ImageStore.build(source, image_size=size, channels=channels, cache=tmp_path).digest
+        for source, size, channels in [
             (data, 8, 3),
             (data, 4, 3),
             (data, 8, 1),
@@ -161,8 +161,8 @@ def test_a_stack_keeps_its_slices_and_shows_the_middle_one(tmp_path: Path, slice
     np.testing.assert_array_equal(store.images, np.rint(pixels * 255))
     assert store.channels == slices and store.batch(np.asarray([4, 1])).shape == (2, slices, 8, 8)
     np.testing.assert_array_equal(store.picture(2)[:, :, 0], store.images[2, :, :, slices // 2])
-    shown = Image.open(io.BytesIO(store.thumbnail(2)))
-    assert shown.mode == "L" and np.abs(np.asarray(shown).astype(int) - store.picture(2)[:, :, 0]).mean() < 20
+    thumbnail = Image.open(io.BytesIO(store.thumbnail(2)))
+    assert thumbnail.mode == "L" and np.abs(np.asarray(thumbnail).astype(int) - store.picture(2)[:, :, 0]).mean() < 20
     with pytest.raises(
         InputError, match=rf"data\.channels: expected null: the channels are the {slices} of data\.stack"
     ):

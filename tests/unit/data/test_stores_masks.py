@@ -18,8 +18,8 @@ NAMES = ["b", "c", "e"]
 
 
 def read(index: int) -> LabelMap:
-    found: LabelMap = MAPS[index]
-    return found
+    label_map: LabelMap = MAPS[index]
+    return label_map
 
 
 def never(index: int) -> LabelMap:

@@ -16,23 +16,23 @@ class Source:
     """Rows that say which key they are of, and a record of what was asked for."""
 
     def __init__(self, keys: list[str]) -> None:
-        self.keys, self.asked = keys, [0]
+        self.keys, self.counts = keys, [0]
 
     def compute(self, positions: IntArray) -> FloatArray:
-        self.asked.append(len(positions))
+        self.counts.append(len(positions))
         return np.asarray([[len(self.keys[i]), int(self.keys[i])] for i in positions.tolist()], dtype=np.float32)
 
     def fill(self, store: RowCache) -> FloatArray:
-        made: list[FloatArray] = []
+        arrays: list[FloatArray] = []
 
         def out(shape: tuple[int, ...]) -> FloatArray:
-            made.append(np.full(shape, np.nan, dtype=np.float32))
-            return made[0]
+            arrays.append(np.full(shape, np.nan, dtype=np.float32))
+            return arrays[0]
 
         count = store.fill(self.keys, self.compute, out)
-        assert count == sum(self.asked)
-        assert made[0].tolist() == [[len(key), int(key)] for key in self.keys]
-        return made[0]
+        assert count == sum(self.counts)
+        assert arrays[0].tolist() == [[len(key), int(key)] for key in self.keys]
+        return arrays[0]
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +47,13 @@ def keys(*numbers: int) -> list[str]:
 def test_each_row_is_computed_once_and_found_in_any_order(tmp_path: Path) -> None:
     first = Source(keys(*range(10)))
     first.fill(RowCache(tmp_path))
-    assert first.asked == [0, 4, 4, 2]
+    assert first.counts == [0, 4, 4, 2]
     again = Source(keys(9, 3, 3, 100, 0, 100))
     again.fill(RowCache(tmp_path))
-    assert again.asked == [0, 1]  # 100, once
+    assert again.counts == [0, 1]  # 100, once
     none = Source(keys(100, 5))
     none.fill(RowCache(tmp_path))
-    assert sum(none.asked) == 0
+    assert sum(none.counts) == 0
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "gone", "note"])
@@ -73,7 +73,7 @@ def test_a_damaged_shard_is_noted_and_made_again(tmp_path: Path, harm: str) -> N
     store, source = RowCache(tmp_path), Source(keys(*range(8)))
     source.fill(store)
     assert store.damaged == [shard]
-    assert source.asked == [0, 4]
+    assert source.counts == [0, 4]
 
 
 def test_what_a_dead_process_left_is_not_taken_for_rows(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_what_a_dead_process_left_is_not_taken_for_rows(tmp_path: Path) -> None:
     inner = source.compute
 
     def dies(positions: IntArray) -> FloatArray:
-        if len(source.asked) == 2:
+        if len(source.counts) == 2:
             raise Killed
         return inner(positions)
 
@@ -92,6 +92,6 @@ def test_what_a_dead_process_left_is_not_taken_for_rows(tmp_path: Path) -> None:
         RowCache(tmp_path).fill(source.keys, dies, np.empty)
     whole = sorted(tmp_path.glob("*.json"))[0].with_suffix(".npy")
     (tmp_path / "half.npy").write_bytes(whole.read_bytes()[:20])  # without its JSON it does not exist
-    rest = Source(keys(*range(8)))
-    rest.fill(RowCache(tmp_path))
-    assert rest.asked == [0, 4]
+    second = Source(keys(*range(8)))
+    second.fill(RowCache(tmp_path))
+    assert second.counts == [0, 4]

@@ -33,9 +33,9 @@ def test_otsu_is_the_best_of_all_levels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = np.concatenate([rng.normal(10, 3, 60), rng.normal(24, 4, rng.integers(5, 90))]).round().clip(0, 39)
     values = values.astype(int)
-    found = otsu(np.bincount(values, minlength=40))
+    threshold = otsu(np.bincount(values, minlength=40))
     spread = [slow_otsu(values.tolist(), t) for t in range(40)]
-    assert spread[found] == pytest.approx(max(spread), rel=1e-9) and spread[found] > 0
+    assert spread[threshold] == pytest.approx(max(spread), rel=1e-9) and spread[threshold] > 0
 
 
 def test_otsu_of_few_levels() -> None:
@@ -89,12 +89,12 @@ def test_shares_against_a_slow_reference(
             box = fitted(height, width, SIDE)
             image[box.rows, box.columns] = 255 - image[box.rows, box.columns]
     monkeypatch.setattr(module, "BLOCK", 3)
-    found = tissue(stored(images), pool, sizes=sizes, background=None, cache=tmp_path)
-    assert found.background == ("white" if white else "black")
+    result = tissue(stored(images), pool, sizes=sizes, background=None, cache=tmp_path)
+    assert result.background == ("white" if white else "black")
     expected = slow_tissue(images, pool, sizes, white)
-    assert {i: float(found.shares[i]) for i in pool.tolist()} == pytest.approx(expected)
-    assert np.isnan(np.delete(found.shares, pool)).all()
-    assert (found.shares[[0]] == 0).all() and (found.shares[[2, 5, 8]] > 0.08).all()  # images without and with a disc
+    assert {i: float(result.shares[i]) for i in pool.tolist()} == pytest.approx(expected)
+    assert np.isnan(np.delete(result.shares, pool)).all()
+    assert (result.shares[[0]] == 0).all() and (result.shares[[2, 5, 8]] > 0.08).all()  # images without and with a disc
 
 
 def test_tissue_at_the_border_needs_to_be_said(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_tissue_at_the_border_needs_to_be_said(tmp_path: Path) -> None:
     images = rng.integers(60, 120, (6, SIDE, SIDE, 3)).astype(np.uint8)
     images[5] = rng.integers(235, 250, (SIDE, SIDE, 3))
     images[:5, :, :, 0] += 100  # pink: bright in red alone, dark in the others
-    said = tissue(stored(images), np.arange(6), sizes=None, background="white", cache=tmp_path)
-    np.testing.assert_array_equal(said.shares, [1, 1, 1, 1, 1, 0])
+    result = tissue(stored(images), np.arange(6), sizes=None, background="white", cache=tmp_path)
+    np.testing.assert_array_equal(result.shares, [1, 1, 1, 1, 1, 0])
 
 
 def test_of_a_stack_the_middle_slice_counts(tmp_path: Path) -> None:
@@ -112,23 +112,23 @@ def test_of_a_stack_the_middle_slice_counts(tmp_path: Path) -> None:
     slices = discs(sizes, 1)
     stack = np.concatenate([np.roll(slices, 1, axis=0), slices, np.roll(slices, -1, axis=0)], axis=3)
     alone = tissue(stored(slices), np.arange(9), sizes=sizes, background=None, cache=tmp_path / "a")
-    found = tissue(stored(stack, 3), np.arange(9), sizes=sizes, background=None, cache=tmp_path / "b")
-    np.testing.assert_array_equal(found.shares, alone.shares)
+    result = tissue(stored(stack, 3), np.arange(9), sizes=sizes, background=None, cache=tmp_path / "b")
+    np.testing.assert_array_equal(result.shares, alone.shares)
 
 
 def test_images_of_one_grey_show_none(tmp_path: Path) -> None:
-    found = tissue(stored(np.full((2, 4, 4, 1), 7, dtype=np.uint8)), np.arange(2), sizes=None, background=None,
+    result = tissue(stored(np.full((2, 4, 4, 1), 7, dtype=np.uint8)), np.arange(2), sizes=None, background=None,
                    cache=tmp_path)  # fmt: skip
-    np.testing.assert_array_equal(found.shares, [0, 0])
+    np.testing.assert_array_equal(result.shares, [0, 0])
 
 
 def test_it_is_kept_by_content_and_made_again_where_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Tissue] = []
+    results: list[Tissue] = []
     slow = module._tissue
 
-    def counted(*rest: Any) -> Tissue:
-        made.append(slow(*rest))
-        return made[-1]
+    def counted(*args: Any) -> Tissue:
+        results.append(slow(*args))
+        return results[-1]
 
     monkeypatch.setattr(module, "_tissue", counted)
     sizes = np.full((9, 2), SIDE)
@@ -139,11 +139,11 @@ def test_it_is_kept_by_content_and_made_again_where_damaged(tmp_path: Path, monk
 
     first = ask()
     again = ask()
-    assert len(made) == 1 and (again.threshold, again.background) == (first.threshold, first.background)
+    assert len(results) == 1 and (again.threshold, again.background) == (first.threshold, first.background)
     np.testing.assert_array_equal(first.shares, again.shares)
     ask(seed=1), ask(pool=8)
-    assert len(made) == 3
+    assert len(results) == 3
     for file in tmp_path.glob("*.npy"):
         file.write_bytes(file.read_bytes()[:-8])
     np.testing.assert_array_equal(ask().shares, first.shares)
-    assert len(made) == 4
+    assert len(results) == 4

@@ -52,17 +52,17 @@ def test_every_policy_keeps_shape_and_range_and_depends_on_the_generator_alone(
     assert torch.equal(x, before) and torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(("modality", "kind", "name", "drawn", "seen"), STUDIED)
+@pytest.mark.parametrize(("modality", "kind", "name", "next_draw", "sums"), STUDIED)
 def test_policies_that_were_studied_stay_as_they_were(
-    modality: str, kind: str, name: str, drawn: float, seen: tuple[float, float, float]
+    modality: str, kind: str, name: str, next_draw: float, sums: tuple[float, float, float]
 ) -> None:
     policy: ViewPolicy = getattr(VIEWS[modality], kind)
     generator = torch.Generator().manual_seed(0)
     views = policy(images(), generator)
     assert hashlib.sha256(f"{policy}".encode()).hexdigest()[:16] == name
-    assert float(torch.rand(1, generator=generator)) == pytest.approx(drawn, abs=1e-6)
-    found = (float(views[1, 0, 3, 4]), float(views[5, 2, 16, 9]), float(views.mean()))
-    assert found == pytest.approx(seen, abs=1e-5)
+    assert float(torch.rand(1, generator=generator)) == pytest.approx(next_draw, abs=1e-6)
+    values = (float(views[1, 0, 3, 4]), float(views[5, 2, 16, 9]), float(views.mean()))
+    assert values == pytest.approx(sums, abs=1e-5)
 
 
 def test_a_policy_names_a_later_operation_only_where_it_is_used() -> None:
@@ -176,9 +176,9 @@ def test_the_bias_field_is_smooth_positive_and_no_larger_than_said() -> None:
     assert float(log.abs().max()) <= 0.3 + 1e-5 and float(log.abs().amax(dim=(1, 2)).max()) > 0.25
     y, x = np.meshgrid(*2 * [np.linspace(-1, 1, 32)], indexing="ij")
     cubic = np.stack([x**i * y**j for i in range(4) for j in range(4 - i)], axis=-1).reshape(-1, 10)
-    for one in log.numpy():
-        rest = np.linalg.lstsq(cubic, one.ravel(), rcond=None)[0]
-        np.testing.assert_allclose(cubic @ rest, one.ravel(), atol=1e-4)
+    for logs in log.numpy():
+        coefficients = np.linalg.lstsq(cubic, logs.ravel(), rcond=None)[0]
+        np.testing.assert_allclose(cubic @ coefficients, logs.ravel(), atol=1e-4)
 
 
 def test_speckle_grows_with_the_grey_and_has_grains() -> None:
@@ -199,8 +199,8 @@ def test_stain_changes_the_amount_of_each_dye_alone() -> None:
     amounts[:, 0] = 0  # bare glass
     x = (-(amounts @ torch.tensor(DYES, dtype=torch.float64))).exp().float().transpose(1, 2).reshape(48, 3, 5, 6)
     views = draw(ViewPolicy(stain=0.2), x)
-    found = -views.flatten(2).transpose(1, 2).double().clamp(min=1e-9).log()
-    dye = torch.linalg.solve(torch.tensor(DYES, dtype=torch.float64).T, found.mT).mT
+    density = -views.flatten(2).transpose(1, 2).double().clamp(min=1e-9).log()
+    dye = torch.linalg.solve(torch.tensor(DYES, dtype=torch.float64).T, density.mT).mT
     for i in range(48):
         for d in range(3):
             slope, shift = np.polyfit(amounts[i, 1:, d].numpy(), dye[i, 1:, d].numpy(), 1)

@@ -42,13 +42,13 @@ def test_the_geometry_of_a_map_is_nearest_pixel_for_pixel() -> None:
     images = (torch.arange(side * side).float() / (side * side)).view(1, 1, side, side)
     maps = torch.arange(side * side).view(1, side, side)
     flips = PixelViews(ViewPolicy(hflip=True, vflip=True), STILL, STILL)
-    seen = set()
+    mirrors = set()
     for seed in range(8):
         x, y = flips.labeled(images, maps, generator(seed))
         expected = np.rint(x[0, 0].numpy() * side * side).astype(int)
         np.testing.assert_array_equal(y[0].numpy(), expected)
-        seen.add(tuple(expected[0, :2].tolist()))
-    assert len(seen) == 4  # all four mirror images came
+        mirrors.add(tuple(expected[0, :2].tolist()))
+    assert len(mirrors) == 4  # all four mirror images came
 
 
 def test_without_geometry_nothing_moves() -> None:

@@ -193,9 +193,9 @@ def test_reach_is_lowered_to_what_subtraction_gives(precision: str, block: int, 
 
 def test_draws_are_those_of_numpy() -> None:
     mass = torch.from_numpy(np.random.default_rng(0).exponential(size=50)).mul_(torch.arange(50) % 3)
-    ours, theirs = np.random.default_rng(1), np.random.default_rng(1)
+    rng, numpy_rng = np.random.default_rng(1), np.random.default_rng(1)
     share = mass.numpy() / mass.numpy().sum()
-    assert [draw(mass.numpy(), ours) for _ in range(200)] == [int(theirs.choice(50, p=share)) for _ in range(200)]
+    assert [draw(mass.numpy(), rng) for _ in range(200)] == [int(numpy_rng.choice(50, p=share)) for _ in range(200)]
 
 
 def test_k_means_finds_clear_blobs() -> None:
@@ -237,12 +237,12 @@ def test_k_means_depends_on_the_rng_alone() -> None:
 
 
 def test_k_means_leaves_its_rows_alone_unless_told_otherwise() -> None:
-    vectors, kept = rows(40) + 3, rows(40) + 3
+    vectors, copy = rows(40) + 3, rows(40) + 3
     expected = k_means(vectors, 5, np.random.default_rng(2))
-    np.testing.assert_array_equal(vectors, kept)
-    found = k_means(vectors, 5, np.random.default_rng(2), overwrite=True)
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(vectors, copy)
+    result = k_means(vectors, 5, np.random.default_rng(2), overwrite=True)
+    np.testing.assert_array_equal(result[0], expected[0])
+    np.testing.assert_array_equal(result[1], expected[1])
     np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-6)
 
 
@@ -259,8 +259,8 @@ def test_k_means_plus_plus_never_repeats_a_place() -> None:
 
 def test_k_means_plus_plus_draws_by_squared_distance() -> None:
     vectors = np.array([[0.0], [1], [3]], np.float32)
-    drawn = [tuple(k_means_plus_plus(vectors, 2, np.random.default_rng(s)).tolist()) for s in range(3000)]
-    after_zero = [second for first, second in drawn if first == 0]
+    pairs = [tuple(k_means_plus_plus(vectors, 2, np.random.default_rng(s)).tolist()) for s in range(3000)]
+    after_zero = [second for first, second in pairs if first == 0]
     assert np.mean(np.asarray(after_zero) == 2) == pytest.approx(0.9, abs=0.03)  # 9 : 1
 
 
@@ -306,6 +306,6 @@ def test_the_closest_centre_is_the_nearest_even_where_float32_cannot_tell(apart:
     centres = vectors[:7].astype(np.float64)
     centres = np.concatenate([centres + apart * rng.normal(size=centres.shape), centres])
     exact = ((vectors[:, None].astype(np.float64) - centres.astype(np.float32)) ** 2).sum(axis=2)
-    found = exact[np.arange(300), closest(vectors, centres, block=64)]
-    np.testing.assert_allclose(found, exact.min(axis=1), rtol=0, atol=1e-9)
+    distances = exact[np.arange(300), closest(vectors, centres, block=64)]
+    np.testing.assert_allclose(distances, exact.min(axis=1), rtol=0, atol=1e-9)
     assert np.array_equal(closest(vectors, centres[:1]), np.zeros(300))

@@ -19,10 +19,10 @@ from hybrid_al.query.synthetic import make_state
 def rows(n: int, dim: int = 5, seed: int = 0) -> FloatArray:
     """Rows around a few centres."""
     rng = np.random.default_rng(seed)
-    found: FloatArray = (4 * rng.normal(size=(9, dim))[rng.integers(9, size=n)] + rng.normal(size=(n, dim))).astype(
+    vectors: FloatArray = (4 * rng.normal(size=(9, dim))[rng.integers(9, size=n)] + rng.normal(size=(n, dim))).astype(
         np.float32
     )
-    return found
+    return vectors
 
 
 def full(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -39,8 +39,8 @@ def slow_seeds(vectors: FloatArray, k: int, rng: np.random.Generator) -> list[in
     seeds = [int(rng.integers(len(vectors)))]
     while len(seeds) < k:
         reach = full(vectors, vectors[seeds]).min(axis=1)
-        drawn = np.searchsorted(reach.cumsum(), rng.random(2 + int(np.log(k))) * reach.sum(), side="right")
-        seeds.append(int(min(drawn, key=lambda row: inertia(vectors, vectors[[*seeds, row]]) + reach[row])))
+        candidates = np.searchsorted(reach.cumsum(), rng.random(2 + int(np.log(k))) * reach.sum(), side="right")
+        seeds.append(int(min(candidates, key=lambda row: inertia(vectors, vectors[[*seeds, row]]) + reach[row])))
     return seeds
 
 
@@ -48,8 +48,8 @@ def slow_seeds(vectors: FloatArray, k: int, rng: np.random.Generator) -> list[in
 def test_seeds_are_the_best_of_the_drawn(k: int) -> None:
     for seed in range(5):
         vectors = rows(150, seed=seed)
-        found = greedy_seeds(vectors, k, np.random.default_rng(seed))
-        assert found.tolist() == slow_seeds(vectors, k, np.random.default_rng(seed))
+        seeds = greedy_seeds(vectors, k, np.random.default_rng(seed))
+        assert seeds.tolist() == slow_seeds(vectors, k, np.random.default_rng(seed))
 
 
 def test_seeds_never_repeat_a_place() -> None:
@@ -130,8 +130,8 @@ def test_inertia_is_never_worse_than_the_seeds_and_no_cluster_is_empty(
     means, cluster = lloyd_nearby(vectors, seeds, turns)
     assert inertia(vectors, means) <= inertia(vectors, seeds) * (1 + 1e-5) + 1e-4
     np.testing.assert_allclose(full(vectors, means)[np.arange(n), cluster].sum(), inertia(vectors, means), atol=1e-3)
-    found, dense = coarse_k_means(vectors, min(k, n), rng, turns)
-    assert dense.shape == (n,) and len(found) <= min(k, n)
+    centroids, dense = coarse_k_means(vectors, min(k, n), rng, turns)
+    assert dense.shape == (n,) and len(centroids) <= min(k, n)
 
 
 @pytest.fixture
@@ -160,9 +160,9 @@ def test_only_pools_of_many_rows_take_it(many: Callable[[int], None]) -> None:
 def test_k_means_of_many_rows(many: Callable[[int], None]) -> None:
     many(0)
     vectors = rows(600) + 50
-    kept = vectors.copy()
+    copy = vectors.copy()
     centroids, cluster = k_means(vectors, 20, np.random.default_rng(1))
-    np.testing.assert_array_equal(vectors, kept)
+    np.testing.assert_array_equal(vectors, copy)
     np.testing.assert_array_equal(np.unique(cluster), np.arange(len(centroids)))
     np.testing.assert_array_equal(cluster, full(vectors, centroids).argmin(axis=1))
     again = k_means(vectors, 20, np.random.default_rng(1), overwrite=True)

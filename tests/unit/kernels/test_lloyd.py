@@ -16,8 +16,8 @@ def rows(n: int, dim: int, seed: int = 0) -> FloatArray:
 
 def nearest(vectors: FloatArray, centroids: FloatArray) -> IntArray:
     squared = ((vectors[:, None].astype(np.float64) - centroids) ** 2).sum(axis=2)
-    found: IntArray = squared.argmin(axis=1)
-    return found
+    indices: IntArray = squared.argmin(axis=1)
+    return indices
 
 
 def slow(vectors: FloatArray, centroids: FloatArray, iterations: int) -> FloatArray:

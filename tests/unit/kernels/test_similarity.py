@@ -29,11 +29,11 @@ def slow_ball_cover(
 ) -> list[tuple[int, int]]:
     """Every candidate's uncovered neighbours counted anew at every pick."""
     covered = (full(base, start) < radius).any(axis=1)
-    graph, found = full(candidates, base) < radius, list[tuple[int, int]]()
+    graph, cover = full(candidates, base) < radius, list[tuple[int, int]]()
     while (gains := (graph & ~covered).sum(axis=1)).any():
-        found.append((int(gains.argmax()), int(gains.max())))
+        cover.append((int(gains.argmax()), int(gains.max())))
         covered |= graph[gains.argmax()]
-    return found
+    return cover
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.8, 2.0])
@@ -99,10 +99,10 @@ def test_similarity_cover(labeled: int, chunk: int, block: int) -> None:
 def test_one_row_serves_as_two_alike_do() -> None:
     """Without a matrix product, and to the last bit: picks of before rest on it."""
     base, one = torch.from_numpy(rows(50) + 3), torch.from_numpy(rows(1, seed=4) + 3)
-    served = [torch.full((50,), 0.1, dtype=torch.float64) for _ in range(2)]
-    for some, alike in zip(served, (one, one.repeat(2, 1)), strict=True):
-        _serve(some, base, alike, lambda squared: squared.neg_().exp_(), 16)
-    assert torch.equal(*served) and (served[0] > 0.1).any()
+    coverages = [torch.full((50,), 0.1, dtype=torch.float64) for _ in range(2)]
+    for coverage, medoids in zip(coverages, (one, one.repeat(2, 1)), strict=True):
+        _serve(coverage, base, medoids, lambda squared: squared.neg_().exp_(), 16)
+    assert torch.equal(*coverages) and (coverages[0] > 0.1).any()
 
 
 def test_similarity_cover_takes_all_rows_once_where_they_coincide() -> None:
@@ -123,8 +123,8 @@ def test_nearest_where(allowed: Callable[[object, object], object], block: int) 
         )
         for v, a in zip(vectors, values, strict=True)
     ]
-    found = nearest_where(vectors, values, allowed, block=block)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    distances = nearest_where(vectors, values, allowed, block=block)  # type: ignore[arg-type]
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fixed", [[], [0, 7, 11]])

@@ -45,21 +45,21 @@ def test_what_was_set_comes_back_whatever_happens() -> None:
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 23])
 def test_slices_are_worked_on_once_each_by_threads_that_are_alone(count: int) -> None:
-    hits, seen = np.zeros(count, dtype=int), set[tuple[str, int]]()
+    hits, threads = np.zeros(count, dtype=int), set[tuple[str, int]]()
     gate = threading.Barrier(2, timeout=20)
 
     def work(part: slice) -> None:
         hits[part] += 1
         if part.start < 10 and count == 23:
             gate.wait()  # passed only where two slices are in work at once
-        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        threads.add((threading.current_thread().name, torch.get_num_threads()))
 
     with alone():
         side_by_side(work, count, 5)
     assert hits.tolist() == [1] * count
-    assert {n for _, n in seen} <= {1}
+    assert {n for _, n in threads} <= {1}
     if count == 23:
-        assert len(seen) == 2
+        assert len(threads) == 2
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -38,8 +38,8 @@ def of_parts(name: str) -> tuple[np.ndarray, torch.Tensor]:
     probs = predictions()
     ours = regions.PART_SCORES[name](torch.from_numpy(probs), torch.zeros(B, H, W, dtype=torch.uint8), 1)[:, 0]
     if name == "boundary":
-        said = probs.mean(axis=1).argmax(axis=1).astype(np.uint8)
-        return np.asarray([samples.outlines(labels).sum() for labels in said]), ours
+        label_maps = probs.mean(axis=1).argmax(axis=1).astype(np.uint8)
+        return np.asarray([samples.outlines(labels).sum() for labels in label_maps]), ours
     expected = getattr(samples, name)(probs)
     expected = expected.mean(axis=(1, 2)) if name == "foreground" else expected
     return expected.reshape(ours.shape), ours
@@ -87,8 +87,8 @@ def test_every_pair_is_tested() -> None:
     """A function of torch that has a namesake in NumPy is one of a pair, and so is a distance of either."""
 
     def functions(module: object) -> set[str]:
-        own = inspect.getmembers(module, inspect.isfunction)
-        return {name for name, f in own if f.__module__ == module.__name__ and name[0] != "_"}  # type: ignore[attr-defined]
+        members = inspect.getmembers(module, inspect.isfunction)
+        return {name for name, f in members if f.__module__ == module.__name__ and name[0] != "_"}  # type: ignore[attr-defined]
 
     tested = set[str]().union(*(names for _, names in PAIRS.values()))
     assert (functions(pixels) | functions(regions)) & functions(samples) <= tested

@@ -84,9 +84,9 @@ def maps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reductions_equal_slow_references(name: str) -> None:
     values, predicted, valid = maps()
-    found = REDUCTIONS[name]()(torch.from_numpy(values), torch.from_numpy(predicted), torch.from_numpy(valid))
+    values_fast = REDUCTIONS[name]()(torch.from_numpy(values), torch.from_numpy(predicted), torch.from_numpy(valid))
     expected = [SLOW[name](*image) for image in zip(values, predicted, valid, strict=True)]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(values_fast.numpy(), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
@@ -94,11 +94,11 @@ def test_padding_says_nothing(name: str) -> None:
     values, predicted, valid = maps()
     other_values, other_classes = np.where(valid, values, 1e6), np.where(valid, predicted, 3)
     reduce = REDUCTIONS[name]()
-    found = [
+    numbers = [
         reduce(torch.from_numpy(v), torch.from_numpy(p), torch.from_numpy(valid))
         for v, p in ((values, predicted), (other_values, other_classes))
     ]
-    assert torch.equal(*found)
+    assert torch.equal(*numbers)
 
 
 def test_every_reduction_has_a_reference() -> None:

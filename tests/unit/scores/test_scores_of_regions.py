@@ -27,9 +27,9 @@ def predictions() -> np.ndarray:
 
 def parts() -> np.ndarray:
     """Parts (B, H, W): of all three, with padding, and of the first alone."""
-    found = np.random.default_rng(1).integers(0, PARTS, (B, H, W)).astype(np.uint8)
-    found[1, :2], found[2] = IGNORE, 0
-    return found
+    maps = np.random.default_rng(1).integers(0, PARTS, (B, H, W)).astype(np.uint8)
+    maps[1, :2], maps[2] = IGNORE, 0
+    return maps
 
 
 def slow_dice(pixels: list[np.ndarray]) -> float:
@@ -52,9 +52,9 @@ def slow_ripu(pixels: list[np.ndarray]) -> float:
 def slow_contexts(pixels: list[np.ndarray]) -> np.ndarray:
     rows = np.zeros((C, C))
     for c in range(C):
-        mine = [p for p in pixels if p.argmax() == c]
-        weights = [-sum(q * math.log(q) for q in p if q) + 1e-6 for p in mine]
-        for p, weight in zip(mine, weights, strict=True):
+        members = [p for p in pixels if p.argmax() == c]
+        weights = [-sum(q * math.log(q) for q in p if q) + 1e-6 for p in members]
+        for p, weight in zip(members, weights, strict=True):
             rows[c] += weight * p / sum(weights)
     return rows.ravel()
 
@@ -71,30 +71,30 @@ SLOW: dict[str, Callable[[list[np.ndarray]], np.ndarray | float]] = {
 }
 
 
-def slow_boundary(said: np.ndarray, where: np.ndarray, part: int) -> int:
+def slow_boundary(labels: np.ndarray, where: np.ndarray, part: int) -> int:
     count = 0
-    for i, j in np.argwhere((where == part) & (said > 0)):
+    for i, j in np.argwhere((where == part) & (labels > 0)):
         around = [(v, u) for v, u in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)) if 0 <= v < H and 0 <= u < W]
-        count += any(where[p] == part and said[p] != said[i, j] for p in around)
+        count += any(where[p] == part and labels[p] != labels[i, j] for p in around)
     return count
 
 
 def test_outlines_of_parts_equal_the_slow_reference() -> None:
     probs, where = predictions(), parts()
-    found = PART_SCORES["boundary"](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
-    said = probs.mean(axis=1).argmax(axis=1)
-    slow = [[slow_boundary(said[b], where[b], part) for part in range(PARTS)] for b in range(B)]
-    assert found.tolist() == slow and found[0].min() > 0
+    scores = PART_SCORES["boundary"](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
+    labels = probs.mean(axis=1).argmax(axis=1)
+    slow = [[slow_boundary(labels[b], where[b], part) for part in range(PARTS)] for b in range(B)]
+    assert scores.tolist() == slow and scores[0].min() > 0
 
 
 @pytest.mark.parametrize("name", SLOW)
 def test_parts_equal_the_slow_reference(name: str) -> None:
     probs, where = predictions(), parts()
-    found = PART_SCORES[name](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
+    scores = PART_SCORES[name](torch.from_numpy(probs), torch.from_numpy(where), PARTS)
     for b in range(B):
         for part in range(PARTS):
             pixels = [probs[b, :, :, i, j].mean(axis=0) for i, j in np.argwhere(where[b] == part)]
-            np.testing.assert_allclose(found[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
+            np.testing.assert_allclose(scores[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts"])

@@ -28,8 +28,8 @@ from hybrid_al.scores.samples import (
 
 
 def probs(b: int = 20, s: int = 3, c: int = 4) -> FloatArray:
-    drawn: FloatArray = np.random.default_rng(0).dirichlet(np.ones(c), size=(b, s))
-    return drawn
+    values: FloatArray = np.random.default_rng(0).dirichlet(np.ones(c), size=(b, s))
+    return values
 
 
 def slow(name: str, passes: list[list[float]]) -> float:
@@ -75,13 +75,13 @@ DISAGREEMENT = (ratio, variation_ratio, vote_entropy, mean_std, summed_variance)
 @pytest.mark.parametrize("score", DISAGREEMENT)
 @pytest.mark.parametrize(("s", "c"), [(1, 2), (3, 4), (8, 9)])
 def test_disagreement_against_the_formula(score: Callable[[FloatArray], FloatArray], s: int, c: int) -> None:
-    drawn = probs(s=s, c=c)
-    drawn[0], drawn[1] = np.eye(c)[np.arange(s) % c], np.eye(c)[0]  # certain and torn, certain and agreed
-    expected = [slow_disagreement(score.__name__, sample) for sample in drawn.tolist()]
-    np.testing.assert_allclose(score(drawn), expected, rtol=1e-9, atol=1e-12)
-    assert np.isfinite(score(drawn.astype(np.float32))).all()
-    maps = np.moveaxis(drawn.reshape(2, 5, 2, s, c), (3, 4), (1, 2))  # (B, S, C, H, W)
-    np.testing.assert_allclose(score(maps).ravel(), score(drawn))
+    batch = probs(s=s, c=c)
+    batch[0], batch[1] = np.eye(c)[np.arange(s) % c], np.eye(c)[0]  # certain and torn, certain and agreed
+    expected = [slow_disagreement(score.__name__, sample) for sample in batch.tolist()]
+    np.testing.assert_allclose(score(batch), expected, rtol=1e-9, atol=1e-12)
+    assert np.isfinite(score(batch.astype(np.float32))).all()
+    maps = np.moveaxis(batch.reshape(2, 5, 2, s, c), (3, 4), (1, 2))  # (B, S, C, H, W)
+    np.testing.assert_allclose(score(maps).ravel(), score(batch))
 
 
 @pytest.mark.parametrize("score", [mean_std, summed_variance, variation_ratio, vote_entropy])
@@ -91,10 +91,10 @@ def test_passes_that_agree_do_not_disagree_by_rounding(score: Callable[[FloatArr
 
 
 def test_mean_divergence_of_a_committee_from_its_mean_is_bald() -> None:
-    drawn = probs(s=5)
-    mean = drawn.mean(axis=1, keepdims=True)
-    divergence = (drawn * np.log(drawn / mean)).sum(axis=2).mean(axis=1) / math.log(drawn.shape[2])
-    np.testing.assert_allclose(bald(drawn), divergence)
+    batch = probs(s=5)
+    mean = batch.mean(axis=1, keepdims=True)
+    divergence = (batch * np.log(batch / mean)).sum(axis=2).mean(axis=1) / math.log(batch.shape[2])
+    np.testing.assert_allclose(bald(batch), divergence)
 
 
 def test_certain_and_uniform() -> None:
