@@ -45,16 +45,16 @@ def imports(statement: str) -> str:
 
 
 def folds() -> None:
-    """`core.labels.dealt` and StratifiedKFold: labels of a class in each fold, and how often the library refuses."""
+    """`core.labels.stratified_folds` and StratifiedKFold: labels of a class a fold, and how often it refuses."""
     from sklearn.model_selection import StratifiedKFold
 
-    from hybrid_al.core.labels import dealt
+    from hybrid_al.core.labels import stratified_folds
 
     rng, differ = np.random.default_rng(0), 0
     refused = dict.fromkeys((5, 10, 20, 40), 0)
     for labels, draw in ((n, d) for n in refused for d in range(200)):
         y = rng.choice(8, labels, p=np.arange(8, 0, -1) / 36)
-        both = [dealt(y, 5, np.random.default_rng(draw)), np.empty(labels, dtype=np.int64)]
+        both = [stratified_folds(y, 5, np.random.default_rng(draw)), np.empty(labels, dtype=np.int64)]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -70,7 +70,7 @@ def folds() -> None:
     )
     y = rng.integers(8, size=500)
     split = StratifiedKFold(5, shuffle=True, random_state=0)
-    compare("500 labels", lambda: dealt(y, 5, np.random.default_rng(0)), lambda: list(split.split(y, y)))
+    compare("500 labels", lambda: stratified_folds(y, 5, np.random.default_rng(0)), lambda: list(split.split(y, y)))
 
 
 def temperatures() -> None:

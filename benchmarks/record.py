@@ -82,7 +82,7 @@ class Watch:
             self.evidences[name].write()
             made[name] = self.evidences[name].recorder.record()
             if way.carry > 0 and before:
-                made[name] = made[name].carried(before[name])
+                made[name] = made[name].blend(before[name])
         return made
 
 

@@ -168,7 +168,7 @@ def labels(
 
     disk = RunDir(run)
     disk.facts()
-    with disk.locked():
+    with disk.lock():
         received, missing = inbox(disk).take(file, annotator)
     outlook = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
     print(f"{received} answers taken, {outlook}")

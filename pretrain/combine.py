@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_al.core.rundir import replacing
+from hybrid_al.core.rundir import replacement
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError
@@ -87,7 +87,7 @@ class SideBySide:
     def write(self, path: Path, projection: Projection | None = None) -> tuple[int, int]:
         """Write all rows, projected or not, as float32 into a .npy file, a block at a time; returns its shape."""
         shape = (self.n, self.dim if projection is None else projection.axes.shape[1])
-        with replacing(path) as file:
+        with replacement(path) as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             for rows in self._projected(projection):
                 file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())

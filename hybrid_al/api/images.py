@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..core.rundir import replacing, write_atomic
+from ..core.rundir import replacement, write_atomic
 from ..errors import InputError
 
 Images = npt.NDArray[np.generic] | Sequence[Path | str] | Path | str
@@ -51,7 +51,7 @@ def _array(images: npt.NDArray[np.generic], folder: Path) -> Path:
     rows = np.ascontiguousarray(images)
     path = folder / f"images-{_digest(str((rows.dtype, rows.shape)).encode(), rows.data.cast('B'))}.npz"
     if not path.is_file():
-        with replacing(path) as file:
+        with replacement(path) as file:
             np.savez(file, images=rows)
     return path
 

@@ -102,7 +102,7 @@ class Loop:
         """
         experiment, disk = self._experiment, self._disk
         n = len(experiment.manifest)
-        with disk.locked():
+        with disk.lock():
             disk.claim(self._facts(), yaml.safe_dump(self._recipe(), sort_keys=False), experiment.manifest)
             tracker = Trackers(JsonlTracker(disk.path / "metrics.jsonl"))
             try:

@@ -31,7 +31,7 @@ def project_of(recipe: Recipe, run_dir: Path | None, device: str, *, alone: bool
 @contextmanager
 def session(project: Project) -> Iterator[Trackers]:
     """The run locked and claimed, its trackers open."""
-    with project.run.locked():
+    with project.run.lock():
         project.claim()
         tracker = project.trackers()
         try:

@@ -80,7 +80,7 @@ def play(task: Loop) -> tuple[Row, ...]:
         _projects[where] = make_stage0(task.stage0)
     base = _projects[where]
     project = replace(base, recipe=task.recipe, run=RunDir(task.folder), base=task.stage0.folder)
-    with project.run.locked():
+    with project.run.lock():
         project.claim()
         setup = _cheat(experiment(project), task.cheats)  # makes the cache of views where there is none
         began = time.perf_counter()

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import stage0
 from ..assemble import Project, check_components, open_project, setting_of, task_of
-from ..core.registry import component, named
+from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
 from ..query.batches import BATCHES
@@ -75,7 +75,7 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
     time_limit in seconds ends between cells. Where nothing is missing, no data is looked at. Errors: see
     `open_variants` and `provenance.check`; a disk too small; `CellsFailed` once all others are done.
     """
-    with RunDir(paths.out).locked():
+    with RunDir(paths.out).lock():
         cells_of = {name: results.read(paths.csv(name)) for name in grid.variants}
         if all(cell in cells_of[name].cells for name in grid.variants for cell in grid.cells(name)):
             for name in grid.variants:
@@ -207,7 +207,7 @@ def _inner(instance: object) -> Iterator[str]:
     registries: tuple[tuple[str, Mapping[str, type[Any]]], ...] = (("strategy", STRATEGIES), ("batch", BATCHES))
     for key, registry in registries:
         if (spec := getattr(instance, key, None)) is not None:
-            name, params = named(spec)
+            name, params = parse_spec(spec)
             yield _module_of(registry, name)
             yield from _inner(component(registry, key, name, params))
     yield from (term.partition(":")[0] for term in getattr(instance, "score", ()) if ":" in term)

@@ -110,13 +110,13 @@ class Consistency:
             total, neutral = _ranks_within(total, np.where(revisited, self.pseudo_label, -1)), 0.5
         return np.where(revisited, total, neutral).astype(np.float32)
 
-    def following(self, previous: Path | None) -> Consistency:
+    def carry_from(self, previous: Path | None) -> Consistency:
         """This record, blended with that in the folder of the last round where `recording.carry` is above 0."""
         if self.recording.carry == 0 or previous is None:
             return self
-        return self.carried(Consistency.load(previous / "consistency.npz"))
+        return self.blend(Consistency.load(previous / "consistency.npz"))
 
-    def carried(self, before: Consistency) -> Consistency:
+    def blend(self, before: Consistency) -> Consistency:
         """This record with a share of the last round's (`recording.carry`) for rows that both visited.
 
         A row that only one of them visited has the numbers of that one. Pseudo-label and visits are the newer ones.

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .types import Annotation, IntArray
 
 
-def dealt(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
+def stratified_folds(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
     """Fold in which each label is held out (K,), 0 to `folds` - 1; classes are spread evenly over the folds.
 
     With several labels a sample, (K, L) in {0, 1}, the class of a sample is the rarest of its labels; samples without
@@ -74,7 +74,7 @@ class LabelStore:
         return np.setdiff1d(np.arange(self.n, dtype=np.int64), self.labeled)
 
     @property
-    def spent(self) -> float:
+    def cost(self) -> float:
         """Cost of all annotations, corrections included."""
         return float(sum(a.cost for a in self.annotations))
 

@@ -19,12 +19,12 @@ Log = Callable[[Mapping[str, float], int], None]
 class FitResult:
     """Results of a fit besides the model: its last training metrics and its consistency record.
 
-    spent  cost of its labels by unit, for the round's metrics: `cost/pixels`, ...
+    costs  of its labels by unit, for the round's metrics: `cost/pixels`, ...
     """
 
     metrics: Mapping[str, float]
     consistency: Consistency | None = None
-    spent: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 class Learner(Protocol):

@@ -19,7 +19,7 @@ Spec = Mapping[str, object] | str
 """A component as a recipe has it: `{name: typiclust, ...}`, or just `typiclust`."""
 
 
-def named(spec: Spec) -> tuple[str, dict[str, object]]:
+def parse_spec(spec: Spec) -> tuple[str, dict[str, object]]:
     """Name and parameters of a component."""
     settings: dict[str, object] = {"name": spec} if isinstance(spec, str) else dict(spec)
     return str(settings.pop("name", "")), settings
@@ -80,7 +80,7 @@ def component(registry: Mapping[str, type[T]], where: str, name: str, params: Ma
 
 def from_spec(registry: Mapping[str, type[T]], where: str, spec: Spec) -> T:
     """The component of a name, or of `{name: kmeans, shortlist: 5}`."""
-    return component(registry, where, *named(spec))
+    return component(registry, where, *parse_spec(spec))
 
 
 def hyperparameters(kind: type[T]) -> type[T]:

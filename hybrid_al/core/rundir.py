@@ -39,7 +39,7 @@ FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacement(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` at the end of the block: temporary file, fsync, rename.
 
     After an error in the block `path` is as it was, and the temporary file is gone. A full disk is a HybridALError.
@@ -61,7 +61,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a whole file or nothing."""
-    with replacing(path) as file:
+    with replacement(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
@@ -76,7 +76,7 @@ def seal(path: Path, **facts: object) -> None:
     write_atomic(path.with_suffix(".json"), json.dumps({"sha256": sha256_of(path), **facts}))
 
 
-def sealed(path: Path) -> dict[str, Any] | None:
+def read_seal(path: Path) -> dict[str, Any] | None:
     """Facts that `seal` wrote about a file; None where its bytes have changed, or where either file is missing."""
     try:
         facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ class RunDir:
         self.path = path
 
     @contextmanager
-    def locked(self) -> Iterator[RunDir]:
+    def lock(self) -> Iterator[RunDir]:
         """Hold the run for this process; `RunLocked` where another has it."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / ".lock", timeout=0)

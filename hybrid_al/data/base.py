@@ -21,14 +21,14 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 class Masks:
     """The masks of a source of N samples.
 
-    known    (N,) whether a sample has one
+    labeled  (N,) whether a sample has one
     read     position -> LabelMap in the image's own pixels; raises OSError or ValueError with the reason
     keys     (N,) digest of a mask's content and of how it is read; "" where there is none
     sizes    (N, 2) height and width of every image in its own pixels, whether it has a mask or not
     spacing  (N, 3) millimetres from slice to slice, row to row and column to column; nan where unknown
     """
 
-    known: BoolArray
+    labeled: BoolArray
     read: Callable[[int], LabelMap]
     keys: tuple[str, ...]
     sizes: IntArray

@@ -133,7 +133,7 @@ class _Files:
     def masks(self) -> Masks:
         headers = [row.image.header for row in self.rows]
         return Masks(
-            known=np.asarray([row.mask is not None for row in self.rows]),
+            labeled=np.asarray([row.mask is not None for row in self.rows]),
             read=self.mask,
             keys=tuple(map(self._key, self.rows)),
             sizes=np.asarray([(header.height, header.width) for header in headers], dtype=np.int64).reshape(-1, 2),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..core.types import IGNORE, BoolArray, IntArray, LabelMap
 from ..errors import InputError, UnknownName
-from .pixels import fitted
+from .pixels import image_box
 from .readers.base import Header
 from .readers.images import MAX_PIXELS, read_values
 
@@ -24,7 +24,7 @@ LISTED = 5
 AFFINE_TOLERANCE = 1e-3  # mm
 
 
-class SaysNothing(ValueError):
+class EmptyMask(ValueError):
     """A mask all of whose pixels are to be ignored."""
 
 
@@ -60,7 +60,7 @@ def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
     """
     classes = classes_of(array, table)
     if (classes == IGNORE).all():
-        raise SaysNothing("every pixel is to be ignored, so the mask says nothing")
+        raise EmptyMask("every pixel is to be ignored, so the mask says nothing")
     return classes
 
 
@@ -79,19 +79,19 @@ def classes_of(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
 
 def resize_mask(mask: LabelMap, size: int) -> LabelMap:
     """The label map (size, size) that belongs to `pixels.resize` of its image: nearest pixel, padding is `IGNORE`."""
-    box = fitted(mask.shape[0], mask.shape[1], size)
+    box = image_box(mask.shape[0], mask.shape[1], size)
     out: LabelMap = np.full((size, size), IGNORE, dtype=np.uint8)
     image = Image.fromarray(np.ascontiguousarray(mask)).resize((box.width, box.height), Image.Resampling.NEAREST)
     out[box.rows, box.columns] = np.asarray(image)
     return out
 
 
-def said_in(mask: LabelMap, size: int) -> LabelMap:
+def resize_marks(mask: LabelMap, size: int) -> LabelMap:
     """As `resize_mask`, but thin marks stay: a pixel has the most frequent class of the pixels in it, without `IGNORE`.
 
     So points and strokes of single pixels survive in a smaller map. Of equals the higher class counts.
     """
-    box = fitted(mask.shape[0], mask.shape[1], size)
+    box = image_box(mask.shape[0], mask.shape[1], size)
     rows, columns = np.nonzero(mask != IGNORE)
     place = (rows * box.height // mask.shape[0] + box.top) * size + columns * box.width // mask.shape[1] + box.left
     classes = mask[rows, columns].astype(np.int64)
@@ -105,7 +105,7 @@ def inside(sizes: IntArray, size: int) -> BoolArray:
     """Which pixels (B, size, size) of resized images are no padding, by the images' own height and width (B, 2)."""
     valid = np.zeros((len(sizes), size, size), dtype=np.bool_)
     for map_valid, (height, width) in zip(valid, sizes.tolist(), strict=True):
-        box = fitted(height, width, size)
+        box = image_box(height, width, size)
         map_valid[box.rows, box.columns] = True
     return valid
 

@@ -65,7 +65,7 @@ class Box(NamedTuple):
         return slice(self.left, self.left + self.width)
 
 
-def fitted(height: int, width: int, size: int) -> Box:
+def image_box(height: int, width: int, size: int) -> Box:
     """Place of an image of this height and width in a square of `size`: the longer side fills it, beside is padding."""
     scale = size / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -81,7 +81,7 @@ def resize(pixels: Pixels, size: int) -> Pixels:
     height, width, channels = pixels.shape
     if (height, width) == (size, size):
         return pixels
-    box = fitted(height, width, size)
+    box = image_box(height, width, size)
     out: npt.NDArray[Any] = np.zeros((size, size, channels), dtype=pixels.dtype)
     for c in range(channels):
         plane = Image.fromarray(np.ascontiguousarray(pixels[:, :, c]))

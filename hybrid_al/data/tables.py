@@ -29,13 +29,13 @@ class Table:
     labels: Sequence[str] = field(default_factory=tuple)
 
     @property
-    def grouped_by(self) -> str:
+    def group_column(self) -> str:
         """The column of the groups, or "none"; "" without either."""
         return self.group or self.columns.get("group", "")
 
     def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
         """The folder of the files, the classes, and the samples that the table lists, before any file is read."""
-        table, group = table_of(self.root), self.grouped_by
+        table, group = table_of(self.root), self.group_column
         header, lines = read_table(table)
         self._check_columns(header, group)
         images = Path(self.images if self.images is not None else table.parent).resolve()

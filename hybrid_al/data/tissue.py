@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ..core.rundir import replacing, seal, sealed
+from ..core.rundir import read_seal, replacement, seal
 from ..core.types import BoolArray, FloatArray, IntArray
 from ..errors import InputError
 from .loaders import blocks
@@ -82,10 +82,10 @@ def tissue(
     file = Path(cache) / f"tissue-{hashlib.sha256(origin).hexdigest()[:32]}.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
-        facts = sealed(file)
+        facts = read_seal(file)
         if facts is None:
             result = _tissue(store, pool, sizes, background)
-            with replacing(file) as out:
+            with replacement(file) as out:
                 np.save(out, result.shares, allow_pickle=False)
             seal(file, threshold=result.threshold, background=result.background)
             return result

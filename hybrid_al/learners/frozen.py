@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..core.registry import Count, Decay, Whole, hyperparameters
-from ..core.rundir import seal, sealed
+from ..core.rundir import read_seal, seal
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import ViewPolicy, Views
@@ -72,7 +72,7 @@ def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray
     path = base.cache / f"views-{hashlib.sha256(origin.encode()).hexdigest()[:24]}.npy"
     base.cache.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):  # of two runs that start at once, one writes the file
-        if sealed(path) is None:
+        if read_seal(path) is None:
             if path.with_suffix(".json").is_file():
                 print(f"{path}: damaged; the views are embedded again", file=sys.stderr)
             temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..core.embeddings import Embeddings
-from ..core.labels import LabelStore, dealt
+from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.types import BoolArray, FloatArray, IntArray, PredictionBatch
@@ -94,7 +94,7 @@ class NetworkLearner:
         passes = 0
         if (result.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:
             passes = top_up(result, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
-        consistency = result.recorder.record().following(previous)
+        consistency = result.recorder.record().carry_from(previous)
         return FitResult({**result.metrics, "train/top_up_passes": float(passes)}, consistency)
 
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
@@ -133,7 +133,7 @@ class NetworkLearner:
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """See `Learner.held_out`; from the weights of stage 0, and without held-out samples as unlabeled ones."""
         seed, targets = derive_seed(seed, "fit", round), self.targets(labels)
-        fold = dealt(targets, folds, derive(seed, "folds"))
+        fold = stratified_folds(targets, folds, derive(seed, "folds"))
         answers: dict[int, FloatArray] = {}
         for k in range(fold.max() + 1):
             learner = copy.copy(self)  # self keeps the networks of the last fit

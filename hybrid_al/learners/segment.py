@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.labels import LabelStore, dealt
+from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.rundir import sha256_of
@@ -94,7 +94,7 @@ class SegmentLearner:
         teacher, metrics = self._learn(labels, masks, unlabeled, boxes, seed, log, previous, recorder)
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
-        consistency = recorder.record().following(previous)
+        consistency = recorder.record().carry_from(previous)
         box_classes = [c for rows in (boxes or {}).values() for c in rows[:, 0].tolist()]
         unseen = np.setdiff1d(np.flatnonzero(masks.pixels[: self.classes] == 0), box_classes).tolist()
         for c in unseen:
@@ -252,7 +252,7 @@ class SegmentLearner:
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """See `Learner.held_out`; from the weights of stage 0, and without held-out samples as unlabeled ones."""
         masks, boxes, seed = self.masks(labels), self._boxes(labels), derive_seed(seed, "fit", round)
-        fold, samples = dealt(np.zeros(len(masks), dtype=np.int64), folds, derive(seed, "folds")), []
+        fold, samples = stratified_folds(np.zeros(len(masks), dtype=np.int64), folds, derive(seed, "folds")), []
         for k in range(fold.max() + 1):
             learner, held_out = copy.copy(self), masks.samples[fold == k]  # self keeps the networks of the last fit
             training = replace(masks, samples=masks.samples[fold != k], maps=masks.maps[fold != k])

@@ -14,7 +14,7 @@ from ..core.types import Annotation, IntArray
 from ..data.answers import file_name, read_boxes, write_answer
 from ..data.boxes import background
 from ..data.masks import blank
-from ..data.pixels import fitted
+from ..data.pixels import image_box
 from ..errors import InputError, UnknownName
 from .base import NONE, SKIP
 from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
@@ -103,7 +103,7 @@ class BoxWorklist:
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             expected = f"expected 0 <= left < right <= {width} and 0 <= top < bottom <= {height}, the size of the image"
             raise ValueError(f"{expected}, got {', '.join(row[edge] for edge in EDGES)}")
-        box = fitted(height, width, self.size)
+        box = image_box(height, width, self.size)
         rows = _pixels(top * box.height / height, bottom * box.height / height, box.height)
         columns = _pixels(left * box.width / width, right * box.width / width, box.width)
         number = self.lists.classes.index(row["class"])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
 from ..data.answers import file_name, read_answer, to_png, write_answer
-from ..data.masks import SaysNothing, check_size, read_mask, said_in
+from ..data.masks import EmptyMask, check_size, read_mask, resize_marks
 from ..data.readers.images import SUFFIXES, probe
 from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
@@ -132,14 +132,14 @@ class MaskWorklist:
         check_size(file_name(index), (height, width), expected)
         try:
             return read_mask(file, self.table)
-        except SaysNothing:
+        except EmptyMask:
             return None
 
     def _keep(self, round: int, index: int, mask: LabelMap | None) -> str:
         """Write a mask with the numbers of the classes; the text for the CSV of the round."""
         if mask is None:
             return SKIP
-        return write_answer(self.run, round, index, mask if self._whole else said_in(mask, self.size))
+        return write_answer(self.run, round, index, mask if self._whole else resize_marks(mask, self.size))
 
     def _values(self) -> str:
         names = dict(enumerate(self.lists.classes)) | {IGNORE: "not known, everywhere to skip"}

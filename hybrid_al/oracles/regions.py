@@ -12,7 +12,7 @@ from ..core.rundir import write_atomic
 from ..core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
 from ..data.answers import file_name, read_answer, to_png, write_answer
 from ..data.masks import resize_mask
-from ..data.pixels import fitted
+from ..data.pixels import image_box
 from ..errors import AwaitingLabels
 from ..regions.base import Parts
 from .masks import MaskWorklist
@@ -92,7 +92,7 @@ class RegionWorklist:
         It has the pixels that the network's pixels cover, and those that the resized answer is read from.
         """
         height, width = self.sizes[index].tolist()
-        box = fitted(height, width, self.size)
+        box = image_box(height, width, self.size)
         picture = mask[box.rows, box.columns]
         row = (np.arange(height) * box.height // height)[:, None]
         column = np.arange(width) * box.width // width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.labels import dealt
+from ..core.labels import stratified_folds
 from ..core.types import FloatArray, IntArray
 from .base import QueryState
 
@@ -23,12 +23,12 @@ def held_out_probs(
     """Class probabilities (L, K) of each sample by a logistic regression that was fitted without its fold.
 
     The head has a vector of weights and a bias for each class. It minimises the sum of the cross-entropies plus the
-    squares of the weights, divided by 2 strength. targets_L: 0 to K - 1, each of which occurs. For folds see `dealt`.
-    A class that occurs in no other fold has probability 0.
+    squares of the weights, divided by 2 strength. targets_L: 0 to K - 1, each of which occurs. For folds see
+    `stratified_folds`. A class that occurs in no other fold has probability 0.
     """
     from sklearn.linear_model import LogisticRegression
 
-    fold = dealt(targets_L, folds, rng)
+    fold = stratified_folds(targets_L, folds, rng)
     probs = np.zeros((len(targets_L), int(targets_L.max()) + 1))
     for held_out in (fold == f for f in np.unique(fold)):
         targets, classes = targets_L[~held_out], np.unique(targets_L[~held_out])

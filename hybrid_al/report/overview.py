@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from ..core.manifest import SPLITS
-from ..core.registry import component, named
+from ..core.registry import component, parse_spec
 from ..core.rundir import LAYOUT, RunDir, layout_of
 from ..errors import InputError
 from ..oracles import ORACLES
@@ -48,7 +48,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
         if (labels := dataset.labels) is not None:
             names = [f"{name} {(labels[rows, k] == 1).sum()}" for k, name in enumerate(dataset.classes)]
         if dataset.masks is not None:
-            names = [f"{int(dataset.masks.known[rows].sum())} masks"]
+            names = [f"{int(dataset.masks.labeled[rows].sum())} masks"]
         groups = len(np.unique(manifest.group_codes[rows]))
         lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
     if dataset.stack > 1:
@@ -149,7 +149,7 @@ def standing(run: RunDir) -> list[str]:
             answers |= {row["id"] for row in csv.DictReader(lines_of_file)}
     ids = tuple(dict.fromkeys(ids))  # several parts of an image are one answer
     waiting = sum(i not in answers for i in ids)
-    people = not component(ORACLES, "oracle", *named(recipe["oracle"])).holds_truth
+    people = not component(ORACLES, "oracle", *parse_spec(recipe["oracle"])).holds_truth
     if waiting and people:
         query = run.round_path(len(rounds)) / "query.csv"
         how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}: hybrid-al run says how)"

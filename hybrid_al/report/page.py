@@ -121,7 +121,7 @@ def curve_csv(runs: Sequence[RunView]) -> str:
         facts = [run.name, run.strategy, run.component("train"), run.component("learner"), run.seed]
         for r in run.committed:
             assert r.round is not None
-            cost = run.labels.as_of(r.index).spent
+            cost = run.labels.as_of(r.index).cost
             values = [r.metrics.get(m, "") for m in metrics]
             writer.writerow([*facts, r.index, r.round.labeled, f"{cost:g}", *values])
     return out.getvalue()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.manifest import Manifest
-from ..core.registry import Spec, component, named
+from ..core.registry import Spec, component, parse_spec
 from ..core.types import IGNORE, IntArray, LabelMap
 from ..data.masks import inside
-from ..data.pixels import fitted
+from ..data.pixels import image_box
 from ..data.stores.masks import MaskStore
 from ..errors import InputError
 from ..regions.base import MOST_PARTS, Parts, Regions
@@ -30,12 +30,12 @@ IMAGE = "image"  # the region that is the whole image
 def region_of(spec: Spec) -> Partition | BoxProposer:
     """The regions of images: fixed ones, or boxes that the model proposes."""
     regions: dict[str, type[Partition | BoxProposer]] = {**PARTITIONS, **BOXES}
-    return component(regions, "task.region", *named(spec))
+    return component(regions, "task.region", *parse_spec(spec))
 
 
 def check(spec: Spec, reduction: Spec, size: int) -> None:
     """Refuse regions that images of `size` pixels cannot hold, and reductions that regions do not have."""
-    region, (name, _), (reducer, _) = region_of(spec), named(spec), named(reduction)
+    region, (name, _), (reducer, _) = region_of(spec), parse_spec(spec), parse_spec(reduction)
     if name != IMAGE and reducer != "mean":
         raise InputError("task.reduction", "mean, where regions of images are asked about", reducer)
     if isinstance(region, Superpixels):
@@ -55,7 +55,7 @@ def check_skimage(where: str) -> None:
 
 def in_words(spec: Spec, size: int) -> str:
     """What a query asks about, in words; images have `size` pixels a side."""
-    region, (name, _) = region_of(spec), named(spec)
+    region, (name, _) = region_of(spec), parse_spec(spec)
     if isinstance(region, Superpixels):
         return f"superpixels, about {region.count} an image"
     if isinstance(region, Windows):
@@ -75,7 +75,7 @@ def in_words(spec: Spec, size: int) -> str:
 def parts_of(spec: Spec, materials: Materials, sizes: IntArray) -> Parts | None:
     """The regions of the pool's images, of own sizes (N, 2), as the network sees them; None for whole images."""
     region, store = region_of(spec), materials.store
-    if named(spec)[0] == IMAGE:
+    if parse_spec(spec)[0] == IMAGE:
         return None
     if isinstance(region, BoxProposer):
         frames = _frames(sizes, store.size)
@@ -104,5 +104,5 @@ def _cut(region: Partition, manifest: Manifest, sizes: IntArray, store: ImageSto
 
 def _frames(sizes: IntArray, size: int) -> IntArray:
     """Top, left, bottom and right (N, 4) of pictures of own height and width (N, 2) in the square of the network."""
-    boxes = [fitted(height, width, size) for height, width in sizes.tolist()]
+    boxes = [image_box(height, width, size) for height, width in sizes.tolist()]
     return np.asarray([(b.top, b.left, b.top + b.height, b.left + b.width) for b in boxes], dtype=np.int64)

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.learner import Learner
-from ..core.registry import Spec, component, named
+from ..core.registry import Spec, component, parse_spec
 from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
 from ..data.masks import blank, value_table
-from ..data.pixels import fitted, to_uint8
+from ..data.pixels import image_box, to_uint8
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..experiment import MANY, OpenTask
@@ -78,7 +78,7 @@ class Segmentation:
     @property
     def regional(self) -> bool:
         """See `Task.regional`."""
-        return named(self.region)[0] != mask_regions.IMAGE
+        return parse_spec(self.region)[0] != mask_regions.IMAGE
 
     # -- before any data ----------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class Segmentation:
         from ..learners.finetune import Finetune
         from ..models.segmenter import check_network
 
-        (network, _), (learner, settings) = named(self.network), setting.learner
+        (network, _), (learner, settings) = parse_spec(self.network), setting.learner
         self.reducer  # noqa: B018  (an unknown one is refused)
         check_network(network)
         if not isinstance(settings, Finetune):
@@ -121,13 +121,13 @@ class Segmentation:
         """How scores of pixels become that of an image."""
         from ..scores.pixels import REDUCTIONS
 
-        return component(REDUCTIONS, "task.reduction", *named(self.reduction))
+        return component(REDUCTIONS, "task.reduction", *parse_spec(self.reduction))
 
     # -- with data, nothing decoded -----------------------------------------------------------------------------------
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: masks where the oracle is simulated, and an encoder that fits the network."""
-        if setting.simulated and not masks_of(dataset).known.any():
+        if setting.simulated and not masks_of(dataset).labeled.any():
             raise InputError("data", MASK_SOURCES, "none")
         masks_of(dataset)
         self._blank(setting, dataset)
@@ -140,7 +140,7 @@ class Segmentation:
 
     def answered(self, dataset: Dataset) -> BoolArray:
         """See `Task.answered`."""
-        return masks_of(dataset).known
+        return masks_of(dataset).labeled
 
     def inbox(self, setting: Setting, dataset: Dataset) -> dict[str, object]:
         """See `Task.inbox`."""
@@ -155,7 +155,7 @@ class Segmentation:
         from ..models.segmenter import Setting as Option
         from ..models.segmenter import build_segmenter
 
-        (network, settings), (name, options) = named(self.network), setting.encoder
+        (network, settings), (name, options) = parse_spec(self.network), setting.encoder
         return build_segmenter(
             network,
             encoder,
@@ -174,8 +174,8 @@ class Segmentation:
 
         store, network, size = mask_store(setting, dataset, cache), self._blank(setting, dataset), setting.image_size
         weights = sum(p.numel() for p in network.parameters()) / 1e6
-        score = named(self.reduction)[0]
-        lines = [f"  network {named(self.network)[0]}, {weights:.1f} M weights; score of an image: {score}"]
+        score = parse_spec(self.reduction)[0]
+        lines = [f"  network {parse_spec(self.network)[0]}, {weights:.1f} M weights; score of an image: {score}"]
         if self.regional:
             lines.append(f"  asks about {mask_regions.in_words(self.region, size)}")
         inner_size = padded_size(network, size)
@@ -184,7 +184,7 @@ class Segmentation:
             lines.append(f"  images of {size} px are {note}")
         total = int(store.pixels[: len(dataset.classes)].sum())
         shares = [f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes) if total]
-        count = f"  {int(masks_of(dataset).known.sum())} of {len(dataset.manifest)} samples have a mask"
+        count = f"  {int(masks_of(dataset).labeled.sum())} of {len(dataset.manifest)} samples have a mask"
         return [*lines, f"{count}; pixels: {', '.join(shares)}" if shares else count]
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
@@ -285,13 +285,13 @@ class _Answers:
         dataset = self.materials.dataset
         masks, truth = masks_of(dataset), self.store.batch
         spacing = network_spacing(masks.spacing, masks.sizes, self.setting.image_size)
-        return MaskHoldout(dataset.manifest, dataset.classes, masks.known, truth, spacing)
+        return MaskHoldout(dataset.manifest, dataset.classes, masks.labeled, truth, spacing)
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""
         masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
         answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
-        answerable[self.materials.pool] = masks.known[self.materials.pool]
+        answerable[self.materials.pool] = masks.labeled[self.materials.pool]
         if not answerable.any():
             raise InputError("oracle", "masks for the pool (simulated)", "none in the data")
         if self.parts is not None:
@@ -319,7 +319,7 @@ def masks_of(dataset: Dataset) -> Masks:
 def mask_store(setting: Setting, dataset: Dataset, cache: Path) -> MaskStore:
     """The label maps of all samples that have one; a class that no map has is an error."""
     masks = masks_of(dataset)
-    rows = np.flatnonzero(masks.known)
+    rows = np.flatnonzero(masks.labeled)
     store = MaskStore.build(
         rows,
         masks.read,
@@ -375,7 +375,7 @@ def _whole_images(setting: Setting, pool: IntArray, masks: Masks) -> Whole:
     """Whole images as regions, with the pixels of each one's mask where budgets count what answers cost."""
     if setting.unit == LABELS or answer_of(setting) != MASK:
         return Whole(pool)
-    boxes = [fitted(height, width, setting.image_size) for height, width in masks.sizes.tolist()]
+    boxes = [image_box(height, width, setting.image_size) for height, width in masks.sizes.tolist()]
     return Whole(pool, np.asarray([box.height * box.width for box in boxes], dtype=np.int64))
 
 

@@ -169,7 +169,7 @@ def dataset(root: Path, name: str, index: FileIndex | None = None) -> Dataset:
 
 
 def masks(data: Dataset, cache: Path) -> MaskStore:
-    assert data.masks is not None and data.masks.known.all()
+    assert data.masks is not None and data.masks.labeled.all()
     rows = np.arange(len(data.manifest), dtype=np.int64)
     return MaskStore.build(rows, data.masks.read, data.masks.keys, data.manifest.ids, size=8, cache=cache)
 

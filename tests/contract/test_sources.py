@@ -186,7 +186,7 @@ def same(one: Dataset, other: Dataset) -> None:
     assert pixels(one) == pixels(other)
     if one.masks is not None and other.masks is not None:
         assert one.masks.keys == other.masks.keys
-        for i in np.flatnonzero(one.masks.known).tolist():
+        for i in np.flatnonzero(one.masks.labeled).tolist():
             np.testing.assert_array_equal(one.masks.read(i), other.masks.read(i))
     assert (one.masks is None) == (other.masks is None)
 
@@ -212,7 +212,7 @@ def test_images_are_what_the_dataset_says(entry: RegistrySource) -> None:
     for i in range(len(manifest)):
         image = data.read(i)
         assert image.ndim == 3 and image.shape[2] <= data.channels and image.dtype in (np.uint8, np.float32)
-        if data.masks is not None and data.masks.known[i]:
+        if data.masks is not None and data.masks.labeled[i]:
             assert data.masks.read(i).shape == image.shape[:2] == tuple(data.masks.sizes[i])
 
 

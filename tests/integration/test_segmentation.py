@@ -366,7 +366,7 @@ def test_boxes_are_all_that_is_known(tmp_path: Path, train: str) -> None:
         np.testing.assert_array_equal(read_boxes(project.run.path / str(labels.current[i].target)), box_list)
     assert {a.kind for a in labels.annotations} == {"box"}
     metrics = project.run.rounds()[-1].metrics
-    assert metrics["cost/clicks"] == labels.spent == sum(max(2 * len(box_list), 1) for box_list in box_lists)
+    assert metrics["cost/clicks"] == labels.cost == sum(max(2 * len(box_list), 1) for box_list in box_lists)
     assert metrics["cost/foreground"] == metrics["cost/boundary"] == 0
     assert metrics["cost/pixels"] == (masks.maps != IGNORE).sum()
 
@@ -400,9 +400,9 @@ def test_points_and_scribbles_are_all_that_is_known(tmp_path: Path, answer: str)
     assert 0 < labeled.sum() < 0.3 * labeled.size and (masks.maps[labeled] == whole[labeled]).all()
     assert {a.kind for a in labels.annotations} == {answer.removesuffix("s")}
     metrics = project.run.rounds()[-1].metrics
-    assert metrics["cost/clicks"] == labels.spent and metrics["cost/pixels"] == labeled.sum()
+    assert metrics["cost/clicks"] == labels.cost and metrics["cost/pixels"] == labeled.sum()
     if answer == "points":
-        assert labels.spent == labeled.sum()  # a click each
+        assert labels.cost == labeled.sum()  # a click each
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
     Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than `max_pixels` by
     its header, before anything is decoded.
     """
-    with opened(file, max_pixels) as image:
+    with open_image(file, max_pixels) as image:
         netpbm = image.format == "PPM"
         upright = ImageOps.exif_transpose(image)
         array = np.asarray(_plain(upright))
@@ -89,7 +89,7 @@ def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.N
 
     Raises OSError or ValueError with the reason, as `decode` does.
     """
-    with opened(file, max_pixels) as image:
+    with open_image(file, max_pixels) as image:
         if image.mode not in _NUMBERS:
             raise ValueError(f"expected a mask of one channel whose values are classes, got mode {image.mode}")
         return np.asarray(image)
@@ -97,7 +97,7 @@ def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.N
 
 def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
     """Height, width and channels (1 or 3) that the header claims, upright, without decoding; raises as `decode`."""
-    with opened(file, max_pixels) as image:
+    with open_image(file, max_pixels) as image:
         # a PNG may have its orientation behind the pixels, where reading the header does not reach
         turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
         height, width = (image.width, image.height) if turned else (image.height, image.width)
@@ -105,7 +105,7 @@ def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, 
 
 
 @contextmanager
-def opened(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+def open_image(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
     """An open image file with a valid header; other errors of Pillow's parsers become a ValueError with the reason."""
     try:
         with warnings.catch_warnings():

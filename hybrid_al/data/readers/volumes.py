@@ -84,7 +84,7 @@ class Volumes:
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A slice (H, W, stack) in [0, 1]."""
         slices = _intensities(Stamp.of(file), self.axis, self.window)
-        return np.moveaxis(stacked(slices, plane_of(len(slices), plane), self.stack), 0, 2)
+        return np.moveaxis(stack_at(slices, plane_of(len(slices), plane), self.stack), 0, 2)
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
         """A slice (H, W) of a mask; ValueError where a voxel of the volume is no whole number."""
@@ -93,7 +93,7 @@ class Volumes:
         return values
 
 
-def stacked(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray[np.float32]:
+def stack_at(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray[np.float32]:
     """Slice z of (Z, H, W) with its neighbours on both sides, `count` in all, the ends repeated: (count, H, W)."""
     indices = np.arange(z - count // 2, z + count // 2 + 1)
     slices: npt.NDArray[np.float32] = pixels[indices.clip(0, len(pixels) - 1)]

@@ -70,7 +70,7 @@ class Nifti:
         if "label" in self.columns:
             raise InputError("data.columns", "path, mask, group and split of volumes", "label")
         table = Table(self.root, self.columns, self.images, self.group)
-        check_settings(self.window, self.on_error, table.grouped_by, "a column (columns.group)")
+        check_settings(self.window, self.on_error, table.group_column, "a column (columns.group)")
         folder, _, volumes = table.find()
         return folder, volumes
 

@@ -100,7 +100,7 @@ class Phantom:
     def _masks(self, masks: BoolArray) -> Masks:
         n = len(masks)
         return Masks(
-            known=np.ones(n, dtype=np.bool_),
+            labeled=np.ones(n, dtype=np.bool_),
             read=lambda i: self.mask(i).astype(np.uint8),
             keys=tuple(content_digest(mask.tobytes()) for mask in masks),
             sizes=np.full((n, 2), self.size, dtype=np.int64),

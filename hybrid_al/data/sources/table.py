@@ -55,7 +55,7 @@ class Csv:
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
         table = Table(self.root, self.columns, self.images, self.group, self.classes, self.labels)
-        check_settings(self.window, self.on_error, table.grouped_by, "a column (columns.group)")
+        check_settings(self.window, self.on_error, table.group_column, "a column (columns.group)")
         images, classes, samples = table.find()
         return files_dataset(
             images,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
-from ...core.rundir import replacing, seal, sealed
+from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
 from ...errors import InputError, UnreadableImages
 from ..base import Dataset
@@ -68,7 +68,7 @@ class ImageStore:
         folder = Path(cache) / digest[:32]
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):  # a second process waits for the first one's work
-            if sealed(folder / "images.npy") is None:
+            if read_seal(folder / "images.npy") is None:
                 if (folder / "images.npy").exists():
                     print(f"{folder}: cut short or damaged; its images are decoded again", file=sys.stderr)
                 _write(folder, dataset, shape, progress)
@@ -120,7 +120,7 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
     """Stream all images into their file; its hash, written last, shows that it is whole."""
     n, size, _, channels = shape
     problems: list[tuple[str, str]] = []
-    with replacing(folder / "images.npy") as out:
+    with replacement(folder / "images.npy") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for i in range(n):
             try:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ...core.rundir import replacing, seal, sealed
+from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IGNORE, IntArray, LabelMap
 from ...errors import InputError, UnreadableImages
 from ..masks import MASKS_VERSION, resize_mask
@@ -56,7 +56,7 @@ class MaskStore:
         file = Path(cache) / f"masks-{digest[:32]}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
-            facts = sealed(file)
+            facts = read_seal(file)
             pixels = _write(file, samples, read, names, size) if facts is None else np.asarray(facts["pixels"])
         return cls(samples, np.load(file, mmap_mode="r", allow_pickle=False), pixels, digest)
 
@@ -83,7 +83,7 @@ def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names
     """Stream all maps into their file; its hash, written last, shows that it is whole. Pixels of each class (256,)."""
     problems: list[tuple[str, str]] = []
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
-    with replacing(file) as out:
+    with replacement(file) as out:
         np.lib.format.write_array_header_1_0(
             out, {"descr": "|u1", "fortran_order": False, "shape": (len(samples), size, size)}
         )

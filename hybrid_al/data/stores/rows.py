@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ...core.rundir import replacing, seal, sealed
+from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
 
 SHARD = 8192  # rows; at most so many are lost when a process dies
@@ -57,7 +57,7 @@ class RowCache:
         places: dict[str, tuple[Path, int]] = {}
         for note in sorted(self.folder.glob("*.json")):
             shard = note.with_suffix(".npy")
-            facts = sealed(shard)
+            facts = read_seal(shard)
             if facts is None:
                 self.damaged.append(shard)
                 note.unlink()
@@ -68,7 +68,7 @@ class RowCache:
 
     def _write(self, keys: list[str], rows: Rows) -> None:
         shard = self.folder / f"{hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:24]}.npy"
-        with replacing(shard) as file:
+        with replacement(shard) as file:
             np.save(file, np.ascontiguousarray(rows), allow_pickle=False)
         seal(shard, keys=keys)
 

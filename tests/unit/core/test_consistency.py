@@ -164,7 +164,7 @@ def test_a_carried_record_against_a_loop() -> None:
     now, old = (record(rng.integers(3, size=30).tolist(), rng.random(30).tolist()) for _ in range(2))
     now = replace(now, recording=Recording(carry=0.4), pseudo_label=np.where(now.seen > 0, 2, -1))
     old = replace(old, pseudo_label=np.where(old.seen > 0, 1, -1))
-    mixture = now.carried(old)
+    mixture = now.blend(old)
     for i in range(30):
         expected = now.flips[i] if now.seen[i] or not old.seen[i] else old.flips[i]
         if now.seen[i] and old.seen[i]:
@@ -172,7 +172,7 @@ def test_a_carried_record_against_a_loop() -> None:
         assert mixture.flips[i] == pytest.approx(expected)
         assert mixture.seen[i] == (now.seen[i] or old.seen[i])
         assert mixture.pseudo_label[i] == (2 if now.seen[i] else 1 if old.seen[i] else -1)
-    replaced = replace(now, recording=Recording()).carried(old)
+    replaced = replace(now, recording=Recording()).blend(old)
     np.testing.assert_array_equal(replaced.flips[now.seen > 0], now.flips[now.seen > 0])
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybrid_al.core.labels import LabelStore, dealt
+from hybrid_al.core.labels import LabelStore, stratified_folds
 from hybrid_al.core.types import Annotation
 from hybrid_al.errors import InputError
 
@@ -25,13 +25,13 @@ def test_labeled_is_in_the_order_of_annotation() -> None:
     assert store.class_targets().tolist() == [1, 2]
     assert store.answered.tolist() == [3, 0, 4]
     assert store.unlabeled.tolist() == [1, 2, 4, 5]
-    assert store.spent == 3.0
+    assert store.cost == 3.0
 
 
 def test_empty() -> None:
     store = LabelStore(3)
     assert store.labeled.shape == (0,) and store.unlabeled.tolist() == [0, 1, 2]
-    assert store.spent == 0.0 and store.class_targets().shape == (0,)
+    assert store.cost == 0.0 and store.class_targets().shape == (0,)
     assert LabelStore.from_jsonl(3, store.to_jsonl()) == store
 
 
@@ -40,7 +40,7 @@ def test_a_correction_supersedes_and_costs() -> None:
     corrected = store.add([answer(3, 0, round=1, supersedes=0, cost=0.5)])
     assert corrected.labeled.tolist() == [3, 0]
     assert corrected.class_targets().tolist() == [0, 2]
-    assert corrected.spent == 2.5
+    assert corrected.cost == 2.5
     assert store.class_targets().tolist() == [1, 2]
     assert corrected.as_of(0) == store
 
@@ -100,8 +100,8 @@ def test_samples_of_several_labels_are_dealt_by_the_rarest_that_they_have() -> N
     for row in targets.tolist():
         labels = [k for k in range(3) if row[k]]
         kinds.append(min(labels, key=lambda k: count[k]) if labels else 3)
-    fold = dealt(targets, 4, np.random.default_rng(1))
-    np.testing.assert_array_equal(fold, dealt(np.asarray(kinds), 4, np.random.default_rng(1)))
+    fold = stratified_folds(targets, 4, np.random.default_rng(1))
+    np.testing.assert_array_equal(fold, stratified_folds(np.asarray(kinds), 4, np.random.default_rng(1)))
     for kind in range(4):
         shares = [sum(k == kind for k, f in zip(kinds, fold.tolist(), strict=True) if f == part) for part in range(4)]
         assert max(shares) - min(shares) <= 1

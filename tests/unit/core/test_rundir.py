@@ -13,7 +13,7 @@ import pytest
 
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
-from hybrid_al.core.rundir import RunDir, replacing, seal, sealed, sha256_of, write_atomic
+from hybrid_al.core.rundir import RunDir, read_seal, replacement, seal, sha256_of, write_atomic
 from hybrid_al.core.types import Annotation, Query, Round, Scores
 from hybrid_al.errors import HybridALError, InputError, RunLocked
 
@@ -47,9 +47,9 @@ def test_a_claimed_directory_takes_the_same_run_again_and_no_other(tmp_path: Pat
 
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    with run.locked(), pytest.raises(RunLocked, match="another process"), RunDir(run.path).locked():
+    with run.lock(), pytest.raises(RunLocked, match="another process"), RunDir(run.path).lock():
         pass
-    with RunDir(run.path).locked():
+    with RunDir(run.path).lock():
         pass
 
 
@@ -69,10 +69,10 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypa
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "images"
-    with replacing(file) as out:
+    with replacement(file) as out:
         out.write(b"old")
         assert not file.exists()
-    with pytest.raises(KeyboardInterrupt), replacing(file) as out:
+    with pytest.raises(KeyboardInterrupt), replacement(file) as out:
         out.write(b"half of the n")
         raise KeyboardInterrupt
     assert file.read_bytes() == b"old" and [p.name for p in file.parent.iterdir()] == ["images"]
@@ -81,16 +81,16 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_seal_holds_for_the_bytes_that_it_was_put_on(tmp_path: Path) -> None:
     file = tmp_path / "rows.npy"
-    assert sealed(file) is None
+    assert read_seal(file) is None
     file.write_bytes(b"rows")
-    assert sealed(file) is None
+    assert read_seal(file) is None
     seal(file, keys=["a"])
-    assert sealed(file) == {"sha256": sha256_of(file), "keys": ["a"]}
+    assert read_seal(file) == {"sha256": sha256_of(file), "keys": ["a"]}
     file.write_bytes(b"rowS")
-    assert sealed(file) is None
+    assert read_seal(file) is None
     for text in ("{", "[]", "{}", "\xff"):
         file.with_suffix(".json").write_bytes(text.encode("latin-1"))
-        assert sealed(file) is None
+        assert read_seal(file) is None
 
 
 def test_query_and_round_come_back_as_they_were_committed(tmp_path: Path) -> None:

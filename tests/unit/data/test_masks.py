@@ -13,7 +13,7 @@ from PIL import Image
 from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.masks import inside, read_mask, resize_mask, to_classes, value_table
-from hybrid_al.data.pixels import fitted, resize
+from hybrid_al.data.pixels import image_box, resize
 from hybrid_al.data.readers.images import probe
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.phantom import Phantom
@@ -56,7 +56,7 @@ def test_sources_find_masks(root: Path, load: Any) -> None:
     data = load(root)
     assert data.classes == CLASSES and data.truth.tolist() == [-1, -1, -1]
     masks = data.masks
-    assert masks is not None and masks.known.tolist() == [True, True, False]
+    assert masks is not None and masks.labeled.tolist() == [True, True, False]
     np.testing.assert_array_equal(masks.read(0), MASK)
     np.testing.assert_array_equal(masks.read(1), 1 - MASK)
     assert masks.sizes.tolist() == [[3, 4]] * 3 and np.isnan(masks.spacing).all()
@@ -85,7 +85,7 @@ def test_bad_masks_are_left_out_with_their_images(root: Path) -> None:
     put(root / "masks" / "1.png", MASK * 9)
     data = from_csv(root, on_error="skip")
     assert data.manifest.ids == ("images/0.png", "images/2.png")
-    assert data.masks is not None and data.masks.known.tolist() == [True, False]
+    assert data.masks is not None and data.masks.labeled.tolist() == [True, False]
     assert data.skipped[0][0] == "masks/1.png" and "values 9 outside the classes (0, 1)" in data.skipped[0][1]
 
 
@@ -125,7 +125,7 @@ class TestFolderOfMasks:
 def test_phantom_draws_the_same_images_with_masks() -> None:
     plain = Phantom(n_pool=12, n_val=0, n_test=0)
     data, whole = Phantom(n_pool=12, n_val=0, n_test=0, masks=True).load(), plain.load()
-    assert data.classes == ("background", "cell") and data.masks is not None and data.masks.known.all()
+    assert data.classes == ("background", "cell") and data.masks is not None and data.masks.labeled.all()
     assert data.manifest == whole.manifest and whole.masks is None
     np.testing.assert_array_equal(data.masks.read(3), plain.mask(3))
     np.testing.assert_array_equal(data.read(3), whole.read(3))
@@ -198,7 +198,7 @@ def test_masks_lie_where_their_images_lie(shape: tuple[int, int]) -> None:
     mask = resize_mask(np.ones(shape, dtype=np.uint8), 8)
     np.testing.assert_array_equal(mask != IGNORE, image == 255)
     np.testing.assert_array_equal(inside(np.asarray([shape]), 8)[0], image == 255)
-    box = fitted(*shape, 8)
+    box = image_box(*shape, 8)
     assert (box.height, box.width) == ((image == 255).any(axis=1).sum(), (image == 255).any(axis=0).sum())
 
 

@@ -47,7 +47,7 @@ def test_the_template_becomes_slabs_whose_slices_share_a_split(tmp_path: Path, p
     light, gray, white = maps()
     data = Mni152(tmp_path / "mni").load()
     manifest, masks = data.manifest, data.masks
-    assert masks is not None and masks.known.all() and data.classes == mni152.CLASSES
+    assert masks is not None and masks.labeled.all() and data.classes == mni152.CLASSES
     assert len(manifest) == 35 and manifest.z == (*range(SLAB), *range(SLAB), *range(SLAB), *range(5))
     assert [manifest.splits[k] for k in (0, 10, 20, 30)] == ["pool", "pool", "val", "pool"]
     assert len(set(zip(manifest.groups, manifest.splits, strict=True))) == len(set(manifest.groups)) == 4

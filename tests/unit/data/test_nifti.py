@@ -69,7 +69,7 @@ def test_slices_of_a_table_and_of_a_folder(root: Path, find: Any) -> None:
     assert manifest.group_codes.tolist() == [0] * 4 + [1] * 4 + [2] * 4  # a volume is a group
     if find is table:
         assert manifest.splits == ("pool",) * 4 + ("test",) * 4 + ("pool",) * 4
-    assert masks is not None and masks.known.tolist() == [True] * 8 + [False] * 4 and masks.keys[8:] == ("",) * 4
+    assert masks is not None and masks.labeled.tolist() == [True] * 8 + [False] * 4 and masks.keys[8:] == ("",) * 4
     for i in (0, 6, 11):
         expected = normalised(voxels(i // 4))[:, ::-1, i % 4].T  # anterior at the top, to the right on the right
         np.testing.assert_allclose(data.read(i)[:, :, 0], expected, atol=1e-5)
@@ -230,7 +230,7 @@ def test_hippocampus(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(lines[:6]))
     columns = {"path": "imagesTr/{id}.nii.gz", "mask": "labelsTr/{id}.nii.gz", "split": "split"}
     data = Nifti(tmp_path / "t.csv", columns=columns, images=REAL, group="none", classes=CLASSES).load()
-    assert data.masks is not None and data.masks.known.all() and len(data.manifest) > 5 * 24
+    assert data.masks is not None and data.masks.labeled.all() and len(data.manifest) > 5 * 24
     slices = data.manifest.paths.count(data.manifest.paths[0])
     first = [np.bincount(data.masks.read(i).ravel(), minlength=3) for i in range(slices)]
     _, _, _, _, anterior, posterior, *_ = lines[1].split(",")

@@ -11,7 +11,7 @@ import pytest
 
 from hybrid_al.core.types import IntArray
 from hybrid_al.data import tissue as module
-from hybrid_al.data.pixels import fitted
+from hybrid_al.data.pixels import image_box
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.tissue import Tissue, otsu, tissue
 from hybrid_al.errors import InputError
@@ -56,7 +56,7 @@ def discs(sizes: IntArray, channels: int, seed: int = 0) -> npt.NDArray[np.uint8
     images = np.zeros((len(sizes), SIDE, SIDE, channels), dtype=np.uint8)
     y, x = np.mgrid[:SIDE, :SIDE]
     for i, (height, width) in enumerate(sizes.tolist()):
-        box = fitted(height, width, SIDE)
+        box = image_box(height, width, SIDE)
         disc = (y - SIDE / 2) ** 2 + (x - SIDE / 2) ** 2 < (i % 3) * 7
         noisy = rng.integers(0, 30, (SIDE, SIDE, channels)) + 150 * disc[:, :, None]
         images[i, box.rows, box.columns] = noisy[box.rows, box.columns]
@@ -67,7 +67,7 @@ def slow_tissue(images: npt.NDArray[np.uint8], pool: IntArray, sizes: IntArray, 
     far = {}
     for i in pool.tolist():
         height, width = sizes[i].tolist()
-        box = fitted(height, width, SIDE)
+        box = image_box(height, width, SIDE)
         pixels = images[i, box.rows, box.columns].reshape(-1, images.shape[3]).tolist()
         far[i] = [255 - min(p) if white else max(p) for p in pixels]
     everything = [v for values in far.values() for v in values]
@@ -86,7 +86,7 @@ def test_shares_against_a_slow_reference(
     images, pool = discs(sizes, channels), np.asarray([0, 1, 2, 4, 5, 7, 8])
     if white:  # light and dark change places, padding stays black
         for image, (height, width) in zip(images, sizes.tolist(), strict=True):
-            box = fitted(height, width, SIDE)
+            box = image_box(height, width, SIDE)
             image[box.rows, box.columns] = 255 - image[box.rows, box.columns]
     monkeypatch.setattr(module, "BLOCK", 3)
     result = tissue(stored(images), pool, sizes=sizes, background=None, cache=tmp_path)
