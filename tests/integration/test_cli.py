@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from hybrid_al.cli import app, main
+from hybrid_al.core.rundir import RunDir
 
 TINY = [
     "data.n_pool=60",
@@ -49,6 +50,41 @@ def test_help_imports_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     heavy = {"torch", "numpy", "pydantic", "wandb", "plotly", "sklearn", "scipy", "timm", "lightly", "faiss"}
     assert not heavy & set(out.split()) and all(verb in out for verb in VERBS)
+
+
+LIGHT = ("loop", "state", "evaluation", "experiment", "core.rundir", "query.base", "query.strategies", "query.batches")
+
+
+def test_the_decision_plane_loads_no_torch() -> None:
+    modules = ", ".join(f"hybrid_al.{name}" for name in (*LIGHT, "oracles", "oracles.inbox", "oracles.simulated"))
+    script = f"import sys, {modules}; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "sklearn", "timm", "faiss"} & set(out.split())
+
+
+def test_status_and_labels_load_nothing_heavy(tmp_path: Path) -> None:
+    table, run = tmp_path / "labels.csv", tmp_path / "run"
+    assert (
+        call(
+            "select",
+            "quickstart",
+            "data.n_pool=12",
+            "data.n_val=0",
+            "pretrain=none",
+            "oracle=worklist",
+            "loop.budgets=[2]",
+            "--run-dir",
+            run,
+        )
+        == 0
+    )
+    ids, classes = RunDir(run).query_ids(0) or (), RunDir(run).facts()["classes"]
+    assert isinstance(classes, list)
+    table.write_text("id,label\n" + "".join(f"{i},{classes[0]}\n" for i in ids))
+    for verb in (["status", str(run)], ["labels", str(run), str(table)]):
+        script = f"import sys; from hybrid_al.cli import app; app({verb!r}, standalone_mode=False); print(*sys.modules)"
+        out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        assert not {"torch", "sklearn", "timm", "faiss", "lightly", "plotly", "wandb"} & set(out.split()), verb
 
 
 def test_recipes_are_listed_and_copied(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
