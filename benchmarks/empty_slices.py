@@ -81,7 +81,7 @@ def main() -> None:
     state = QueryState(
         round=0,
         labels=project.run.labels(len(project.dataset.manifest)),
-        candidates=setup.pool,
+        candidates=setup.task.regions.at(0).indices,
         groups=project.dataset.manifest.group_codes,
         embeddings=setup.embeddings,
         extras={"tissue": setup.tissue},
