@@ -26,7 +26,7 @@ USED = "used"
 class Embeddings:
     """Raw vectors (N, D) float32, one row per manifest row, with the digests of the encoder and the manifest.
 
-    parts  how many parts of an image each row stands for, where a query asks about parts (`regions.py`)
+    parts  how many parts of an image each row stands for, where a query asks about regions (`regions.base`)
     """
 
     vectors: FloatArray

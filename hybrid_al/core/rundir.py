@@ -203,7 +203,7 @@ class RunDir:
     def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed.
 
-        parts  of a sample; where there is more than one, the picks are units (`regions.py`)
+        parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
         """
         folder = self.round_path(round)
         by_index: dict[int, float] = {}
