@@ -49,6 +49,11 @@ class Inputs:
         extras: Mapping[str, npt.ArrayLike],
     ) -> Inputs:
         """Check all of them; errors name the argument."""
+        if not isinstance(extras, Mapping):
+            raise InputError("extras", f"a mapping of names ({', '.join(NAMES)}) to arrays", type(extras).__name__)
+        if consistency is not None and not isinstance(consistency, Consistency):
+            expected = "a hybrid_al.core.consistency.Consistency, the record of a training"
+            raise InputError("consistency", expected, type(consistency).__name__)
         for name in extras:
             if name not in NAMES:
                 raise UnknownName("extras", name, NAMES)
@@ -72,7 +77,8 @@ class Inputs:
         if consistency is not None:
             lengths["consistency"] = len(consistency.seen)
         n = _rows(lengths)
-        store, has_classes = _labels(n, labeled, labels)
+        count = None if class_probs is None else class_probs.shape[-1]
+        store, has_classes = _labels(n, labeled, labels, count)
         if class_probs is not None and class_probs.ndim == 2:
             class_probs = class_probs[:, None, :]
         layer = None if head is None else (numbers("head", head[0], (2,), "(C, D)"), numbers("head", head[1], (1,), ""))
@@ -124,6 +130,8 @@ def numbers(name: str, values: npt.ArrayLike, ndims: tuple[int, ...], shape: str
         raise InputError(name, f"an array {shape}", "rows of unlike lengths") from None
     if array.dtype.kind not in "fiub" or array.ndim not in ndims:
         raise InputError(name, f"an array {shape} of numbers", f"{array.dtype} {array.shape}")
+    if 0 in array.shape[1:]:
+        raise InputError(name, f"an array {shape} with at least one column", str(array.shape))
     return cast(FloatArray, array)
 
 
@@ -141,24 +149,27 @@ def _rows(lengths: Mapping[str, int]) -> int:
 
 
 def _labels(
-    n: int, labeled: npt.ArrayLike | Mapping[int, int] | None, labels: npt.ArrayLike | None
+    n: int, labeled: npt.ArrayLike | Mapping[int, int] | None, labels: npt.ArrayLike | None, count: int | None
 ) -> tuple[LabelStore, bool]:
-    """The labeled rows as a store, and whether it has their classes."""
+    """The labeled rows as a store, and whether it has their classes, of which there are `count` where that is known."""
     if isinstance(labeled, Mapping):
         if labels is not None:
             raise InputError("labels", "nothing beside a mapping of labeled, which has the classes", "some")
         positions, labels = whole_numbers("labeled", list(labeled), n), list(labeled.values())
     else:
         positions = whole_numbers("labeled", [] if labeled is None else labeled, n)
-    twice = len(positions) - len(np.unique(positions))
-    if twice:
-        raise InputError("labeled", "each position once", f"{twice} twice")
+    unique, counts = np.unique(positions, return_counts=True)
+    if len(unique) < len(positions):
+        again = f"position {unique[counts.argmax()]} {counts.max()} times"
+        raise InputError("labeled", "each position once, or a mask (N,) of bool", again)
     classes: list[int] | list[None] = [None] * len(positions)
     if labels is not None:
         class_numbers = whole_numbers("labels", labels, None)
         if len(class_numbers) != len(positions):
             raise InputError("labels", f"{len(positions)} classes, one for each labeled row", str(len(class_numbers)))
         classes = class_numbers.tolist()
+        if count is not None and len(class_numbers) and class_numbers.max() >= count:
+            raise InputError("labels", f"classes 0 to {count - 1}, as probs has them", str(class_numbers.max()))
     rows = zip(positions.tolist(), classes, strict=True)
     return LabelStore(n, tuple(Annotation(i, "class", c, "given", 0) for i, c in rows)), labels is not None
 

@@ -32,6 +32,8 @@ class Model(Protocol):
 
 def check_model(model: object) -> None:
     """Refuse a model that cannot be fitted or cannot predict."""
+    if isinstance(model, type):
+        raise InputError("model", "an object with fit and predict_proba", f"the class {model.__name__} itself")
     for method in ("fit", "predict_proba"):
         if not callable(getattr(model, method, None)):
             came = f"{type(model).__name__}, which has no {method}"

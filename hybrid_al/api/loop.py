@@ -88,10 +88,14 @@ class Loop:
         check_model(self.model)
         if len(self._classes) < 2:
             raise InputError("classes", "at least two", str(len(self._classes)))
+        if isinstance(self.budgets, str) or not isinstance(self.budgets, Sequence | np.ndarray):
+            raise InputError("budgets", "a list of whole numbers, one a round", repr(self.budgets))
+        if self.test is not None and not (isinstance(self.test, tuple | list) and len(self.test) == 2):
+            raise InputError("test", "a pair (inputs, labels)", type(self.test).__name__)
         for budget in self.budgets:
             if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
                 raise InputError("budgets", "whole numbers of 1 or more", repr(budget))
-        if not self.budgets:
+        if not len(self.budgets):
             raise InputError("budgets", "at least one round", "none")
         _ = self._experiment
 

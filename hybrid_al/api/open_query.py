@@ -42,6 +42,8 @@ class OpenQuery:
         that nobody asked about.
         """
         label_at = labels if isinstance(labels, Mapping) else self._in_order(labels)
+        if not label_at:
+            raise InputError("tell", "at least one label", "none")
         ids, classes = self.oracle.manifest.ids, self.oracle.classes
         _, open_ids = self.oracle.open_query("labels")
         answers: dict[str, str] = {}
@@ -52,6 +54,8 @@ class OpenQuery:
         return self.oracle.store(self.round, answers, by)
 
     def _in_order(self, labels: Sequence[Label] | npt.NDArray[np.generic]) -> dict[int, Label]:
+        if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):
+            raise InputError("tell", "a list of labels, or a mapping of positions to labels", repr(labels))
         plain: list[Label] = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
         if len(plain) != len(self.indices):
             raise InputError("tell", f"{len(self.indices)} labels, one for each of indices", str(len(plain)))

@@ -75,17 +75,19 @@ def pick(
     Errors, each one line: values that are not finite, arrays of unlike lengths, more picks than rows without a label,
     an unknown strategy or parameter, a strategy that needs what was not given, with the argument that would give it.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError("seed", "a whole number of 0 or more", repr(seed))
     name, picker = strategy_of("strategy", strategy)
     inputs = Inputs.of(
         embeddings, labeled, labels, probs=probs, features=features, head=head, groups=groups,
-        consistency=consistency, extras=extras or {},
+        consistency=consistency, extras={} if extras is None else extras,
     )  # fmt: skip
     _check_needs(name, picker, inputs)
     state = inputs.state()
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(state.candidates):
         raise InputError("k", f"1 to {len(state.candidates)}, the rows without a label", repr(k))
     try:
-        query = check_query(picker.select(state, int(k), derive(seed, "query", state.round)), state, int(k))
+        query = check_query(picker.select(state, int(k), derive(int(seed), "query", state.round)), state, int(k))
     except InputError as error:
         raise _by_argument(error, name, inputs) from error
     return Picks(query.indices, query.reasons or (name,) * len(query.indices), _scores(query))

@@ -190,6 +190,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"model": SVC()},
         r"model: expected an object with fit and predict_proba, got SVC, which has no predict_proba",
     ),
+    "the class of a model": ({"model": LogisticRegression}, r"model: .*got the class LogisticRegression itself"),
+    "one budget": ({"budgets": 10}, r"budgets: expected a list of whole numbers, one a round, got 10"),
+    "no pair of test data": ({"test": (X[:5],)}, r"test: expected a pair \(inputs, labels\)"),
     "one class": ({"classes": ["a"]}, r"classes: expected at least two"),
     "a budget of nothing": ({"budgets": (5, 0)}, r"budgets: expected whole numbers of 1 or more, got 0"),
     "no budgets": ({"budgets": ()}, r"budgets: expected at least one round"),
@@ -231,6 +234,9 @@ def test_what_a_model_says_is_checked(tmp_path: Path) -> None:
 
 ANSWERS: dict[str, tuple[Callable[[hal.OpenQuery], object], type[InputError], str]] = {
     "too few": (lambda q: q.tell([0]), InputError, "tell: expected 9 labels, one for each of indices, got 1"),
+    "nothing": (lambda q: q.tell({}), InputError, "tell: expected at least one label, got none"),
+    "no list": (lambda q: q.tell(None), InputError, "tell: expected a list of labels, or a mapping .*, got None"),  # type: ignore[arg-type]
+    "a word": (lambda q: q.tell("b"), InputError, "tell: expected a list of labels"),
     "an unknown class": (
         lambda q: q.tell([3] * 9),
         InputError,

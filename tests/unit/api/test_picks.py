@@ -186,3 +186,20 @@ def test_bad_input_is_one_clear_line(case: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"embeddings": np.zeros((6, 0))}, r"embeddings: expected .* at least one column, got \(6, 0\)"),
+        ({"extras": np.zeros(6)}, r"extras: expected a mapping of names .*, got ndarray"),
+        ({"consistency": np.zeros(6)}, r"consistency: expected .*Consistency, the record of a training, got ndarray"),
+        ({"labeled": [0, 1, 1]}, r"labeled: expected each position once, or a mask .*, got position 1 2 times"),
+        ({"labeled": [0, 1], "labels": [0, 3], "probs": np.full((6, 3), 1 / 3)}, r"labels: expected classes 0 to 2"),
+        ({"seed": -1}, r"seed: expected a whole number of 0 or more, got -1"),
+        ({"seed": "a"}, r"seed: expected a whole number of 0 or more, got 'a'"),
+    ],
+)
+def test_what_newcomers_gave_is_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        hal.pick(**{"embeddings": np.eye(6), "k": 2, **arguments})
