@@ -142,6 +142,7 @@ def test_called_again_it_answers_the_same(tmp_path: Path, recipe: dict[str, Any]
     assert other.annotate(picks, 0) == first
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_it_answers_the_same(
     tmp_path: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_data_of_another_task_is_refused(task: str, tmp_path: Path) -> None:
                 open_project(parse(plain), run_dir=tmp_path / other)
 
 
+@pytest.mark.slow
 def test_what_it_opens_fits_the_data(task: str, tmp_path: Path) -> None:
     project = open_project(parse(recipe_of(task)), run_dir=tmp_path / "run")
     instance, setting, dataset = project.task, project.setting, project.dataset
