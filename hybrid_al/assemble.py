@@ -364,7 +364,10 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
     encoder = make_encoder(recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=weights)
     encoder = encoder.to(project.device)
     embeddings = Embeddings.load(
-        project.embeddings(PLAIN), manifest=dataset.manifest.fingerprint, encoder=digest_of(encoder)
+        project.embeddings(PLAIN),
+        manifest=dataset.manifest.fingerprint,
+        images=store.digest,
+        encoder=digest_of(encoder),
     )
     objective, schedule = training(recipe)
     foundation = Foundation(

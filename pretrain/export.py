@@ -61,7 +61,8 @@ def embed_all(
     for shard in row_cache.damaged:
         print(f"{shard}: damaged; its images were embedded again", file=sys.stderr)
     shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    note = {"manifest": manifest, "encoder": digest, "shape": list(shape), "sha256": sha256_of(path)}
+    note = {"manifest": manifest, "encoder": digest, "images": store.digest, "shape": list(shape)}
+    note["sha256"] = sha256_of(path)
     write_json(path.with_suffix(".json"), note)
     return Embeddings.load(path, manifest=manifest, encoder=digest)
 

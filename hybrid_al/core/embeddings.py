@@ -57,8 +57,8 @@ class Embeddings:
         return rows
 
     @staticmethod
-    def load(path: Path, *, manifest: str, encoder: str | None = None) -> Embeddings:
-        """Memory-map `path` (.npy); error where the JSON beside it names another manifest or encoder.
+    def load(path: Path, *, manifest: str, encoder: str | None = None, images: str | None = None) -> Embeddings:
+        """Memory-map `path` (.npy); error where the JSON beside it names another manifest, encoder or image store.
 
         A set made from other sets names them and their encoders, which must be those of the sets beside it.
         """
@@ -71,6 +71,9 @@ class Embeddings:
             raise InputError(path, f"embeddings of manifest {manifest[:12]}", f"of {note['manifest'][:12]}")
         if encoder is not None and note["encoder"] != encoder:
             raise InputError(path, f"embeddings by encoder {encoder[:12]}", f"by {note['encoder'][:12]}")
+        if images is not None and note.get("images", images) != images:
+            expected = "embeddings of the images as they are decoded today: go on with the version of the reader that"
+            raise InputError(path, f"{expected} the run began with, or begin another run", "those of another decoding")
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         if list(vectors.shape) != note["shape"]:
             raise InputError(path, f"shape {tuple(note['shape'])}", str(vectors.shape))

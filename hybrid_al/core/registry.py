@@ -65,6 +65,8 @@ def component(registry: Mapping[str, type[T]], where: str, name: str, params: Ma
     kind: object = member(registry, f"{where}.name", name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(f"{where}.name", "a dataclass", name)
+    if lacking := sorted(_shared(tuple(registry.values())) - set(dir(kind))):
+        raise InputError(f"{where}.name", f"a class that has {', '.join(lacking)}, as those of the registry", name)
     fields = [f.name for f in dataclasses.fields(kind) if f.init]
     for key in params:
         if key not in fields:
@@ -113,6 +115,18 @@ def _check(instance: object) -> None:
 
 
 @cache
+def _shared(kinds: tuple[type, ...]) -> frozenset[str]:
+    """The methods and properties that all classes of a registry have, and so one from outside must; no settings."""
+    if not kinds:
+        return frozenset()
+    names = frozenset.intersection(
+        *(frozenset(n for n in dir(kind) if n == "__call__" or n[0] != "_") for kind in kinds)
+    )
+    settings = {field.name for kind in kinds for field in dataclasses.fields(cast(Any, kind))}
+    return names - settings - {"about"}
+
+
+@cache
 def _hints(kind: Any) -> dict[str, Any]:
     return dict(get_type_hints(kind, include_extras=True))
 
@@ -133,7 +147,7 @@ def _import_object(where: str, name: str) -> object:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError, RuntimeError) as error:
         raise InputError(where, "an importable package.module:name", f"{name} ({error})") from error
 
 

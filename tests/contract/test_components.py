@@ -46,7 +46,7 @@ OUTSIDE: dict[str, tuple[str, dict[str, object]]] = {
     "pretrain": ("Method", {"epochs": 2}),
     "train": ("Objective", {}),
     "train (segmentation)": ("DenseObjective", {}),
-    "learner": ("Strategy", {}),
+    "learner": ("LearnerSettings", {"depth": 3}),
 }
 MEMBERS = [(where, name) for where, registry in REGISTRIES.items() for name in registry]
 members = pytest.mark.parametrize(("where", "name"), MEMBERS)
@@ -128,6 +128,20 @@ def test_each_takes_a_class_from_outside(where: str) -> None:
 )
 def test_names_of_nothing_are_refused(where: str, name: str, words: str) -> None:
     assert words in str(error_of(lambda: component(REGISTRIES[where], where, name, {}), f"{where}.name"))
+
+
+@pytest.mark.parametrize(
+    "where", ["query", "query.batch", "task.reduction", "pretrain", "train (segmentation)", "learner"]
+)
+def test_a_class_from_outside_that_lacks_what_all_have_is_refused(where: str) -> None:
+    error = error_of(lambda: component(REGISTRIES[where], where, f"{HERE}:Hollow", {}), f"{where}.name")
+    assert "expected a class that has " in str(error)
+
+
+@pytest.mark.parametrize("name", ["..:x", ".rel:x", ":x", "json:"])
+def test_names_that_cannot_be_imported_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"expected an importable package.module:name"):
+        component(REGISTRIES["query"], "query", name, {})
 
 
 def test_the_import_rules_name_every_method_of_stage_0() -> None:

@@ -19,6 +19,7 @@ from hybrid_al.query.batches import Batch
 from hybrid_al.query.terms import Term
 from hybrid_al.semi.base import Labeled, Models, Step, Unlabeled, cross_entropy_step
 from hybrid_al.semi.dense.base import UnlabeledPixels, supervised_step
+from hybrid_al.train import Schedule
 from pretrain.base import Loss
 
 HERE = "tests.helpers.outside"
@@ -148,3 +149,22 @@ class Corner:
         rows, columns = box[:, ::2].tolist(), box[:, 1::2].tolist()
         free = [not k[slice(*r), slice(*c)].any() for k, r, c in zip(known_BHW, rows, columns, strict=True)]
         return (box * torch.tensor(free, device=box.device).unsqueeze(1)).unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Hollow:
+    """A dataclass that has nothing of what a component has."""
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """Settings of a learner."""
+
+    depth: int = 2
+
+    schedule: ClassVar[Schedule] = Schedule()
+    frozen: ClassVar[bool] = True
+
+    def build(self, base: object, objective: object, schedule: Schedule) -> object:
+        """Nothing that trains."""
+        raise NotImplementedError

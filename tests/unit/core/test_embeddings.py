@@ -54,6 +54,13 @@ def test_a_set_by_another_encoder_is_refused(tmp_path: Path) -> None:
         Embeddings.load(on_disk(tmp_path), manifest="a manifest", encoder="another")
 
 
+def test_a_set_of_images_that_were_decoded_otherwise_is_refused(tmp_path: Path) -> None:
+    path = on_disk(tmp_path, images="one store")
+    Embeddings.load(path, manifest="a manifest", images="one store")
+    with pytest.raises(InputError, match=r"of the images as they are decoded today.*got those of another decoding"):
+        Embeddings.load(path, manifest="a manifest", images="another")
+
+
 def test_a_set_of_another_shape_or_of_no_known_origin_is_refused(tmp_path: Path) -> None:
     path = on_disk(tmp_path, shape=[5000, 99])
     with pytest.raises(InputError, match=r"expected shape \(5000, 99\), got \(5000, 100\)"):
