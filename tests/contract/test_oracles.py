@@ -149,7 +149,7 @@ def test_killed_while_it_writes_it_answers_the_same(
     project, task, oracle = open_all(tmp_path / "whole", recipe)
     expected = answer(oracle, picks_for(project, task), project, tmp_path / "answers")
     files = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole" / "rounds").rglob("*") if p.is_file())
-    for count in range(4):
+    for count in (1, 3):
         run, calls = tmp_path / str(count), [0]
         project, task, oracle = open_all(run, recipe)
         picks, sync = picks_for(project, task), os.fsync
