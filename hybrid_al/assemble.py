@@ -193,11 +193,12 @@ def setting_of(recipe: Recipe) -> Setting:
         return make_encoder(recipe.encoder, channels=channels, image_size=recipe.data.image_size, seed=0, weights=None)
 
     values = cast(Mapping[Any, Any], recipe.data.params.get("mask_values") or {})
+    strategies = ("cold_start", recipe.cold_start), ("query", recipe.query)
     return Setting(
         learner=(recipe.learner.name, component(LEARNERS, "learner", recipe.learner.name, recipe.learner.params)),
         objective=recipe.train.name,
         train=recipe.train.params,
-        strategies=tuple((key, spec.name, _strategy(key, spec)) for key, spec in _picking(recipe)),
+        strategies=tuple((key, spec.name, _strategy(key, spec)) for key, spec in strategies),
         oracle=(recipe.oracle.name, component(ORACLES, "oracle", recipe.oracle.name, recipe.oracle.params)),
         image_size=recipe.data.image_size,
         channels=recipe.data.channels,
@@ -209,10 +210,6 @@ def setting_of(recipe: Recipe) -> Setting:
         calibrates=recipe.calibration.queries,
         mask_values={int(value): str(name) for value, name in values.items()},
     )
-
-
-def _picking(recipe: Recipe) -> tuple[tuple[str, Component], ...]:
-    return ("cold_start", recipe.cold_start), ("query", recipe.query)
 
 
 def trackers_of(recipe: Recipe) -> list[TrackerSettings]:
