@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.types import IntArray
+from ..models.classifier import Dropout
+
+DROPOUTS = (Dropout, nn.modules.dropout._DropoutNd)
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,29 @@ def cross_entropy_step(models: Models, labeled: Labeled) -> Step:
     return Step(loss, {"loss_labeled": loss.detach()})
 
 
+@contextmanager
+def without_dropout(network: nn.Module) -> Iterator[None]:
+    """Passes of `network` without dropout, for targets; all else is as it was, so batch norm sees the batch.
+
+    The networks of the papers on pseudo-labels have no dropout. A target with the noise of one pass is less confident
+    and more often wrong than the network, and noise is what the other side of a consistency term is for.
+    """
+    dropouts = [module for module in network.modules() if isinstance(module, DROPOUTS) and module.training]
+    for dropout in dropouts:
+        dropout.eval()
+    try:
+        yield
+    finally:
+        for dropout in dropouts:
+            dropout.train()
+
+
 def passes(models: Models, labeled: Labeled, unlabeled: Unlabeled) -> tuple[Tensor, Tensor, Tensor]:
-    """The student's logits of labeled samples (B, C), of strong views (U, C), and of weak views (no gradient)."""
-    with torch.no_grad():
+    """The student's logits of labeled samples (B, C), of strong views (U, C), and of weak views.
+
+    Those of weak views are for targets: without gradient and without dropout.
+    """
+    with torch.no_grad(), without_dropout(models.student):
         logits_weak = models.student(unlabeled.weak)
     # one pass for labeled and strong views: batch norm sees one batch
     logits = models.student(torch.cat([labeled.x, unlabeled.strong]))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.registry import Amount, Positive, Share, hyperparameters
-from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_linear
+from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_linear, without_dropout
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class MixMatch:
         if unlabeled is None:
             return cross_entropy_step(models, labeled)
         views = torch.cat([unlabeled.weak, unlabeled.strong])
-        with torch.no_grad():
+        with torch.no_grad(), without_dropout(models.student):
             weak, strong = models.student(views).softmax(dim=1).split(len(unlabeled.weak))
         target = ((weak + strong) / 2) ** (1 / self.temperature)
         target = target / target.sum(dim=1, keepdim=True)

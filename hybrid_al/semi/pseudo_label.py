@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.registry import Amount, Share, hyperparameters
-from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_linear
+from .base import Evidence, Labeled, Models, Step, Unlabeled, cross_entropy_step, ramp_linear, without_dropout
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class PseudoLabel:
         """See `Objective.step`; strong views serve the evidence alone."""
         if unlabeled is None:
             return cross_entropy_step(models, labeled)
+        with torch.no_grad(), without_dropout(models.student):
+            weak = models.student(unlabeled.weak).softmax(dim=1)
         logits = models.student(torch.cat([labeled.x, unlabeled.weak]))
         logits_labeled, logits_weak = logits.split([len(labeled.x), len(unlabeled.weak)])
         loss_labeled = F.cross_entropy(logits_labeled, labeled.y)
 
-        weak = logits_weak.detach().softmax(dim=1)
         limit = self.entropy + (self.entropy_end - self.entropy) * progress
         mask = (torch.special.entr(weak).sum(dim=1) < limit).float()
         loss_unlabeled = (F.cross_entropy(logits_weak, weak.argmax(dim=1), reduction="none") * mask).mean()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.registry import Amount, Share, hyperparameters
-from ..base import Labeled, Models, Step, ramp_up
+from ..base import Labeled, Models, Step, ramp_up, without_dropout
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid
 
 
@@ -38,7 +38,7 @@ class CrossPseudoSupervision:
         if unlabeled is None:
             loss = labeled_loss(first(labeled.x), labeled) + labeled_loss(second(labeled.x), labeled)
             return Step(loss, {"loss_labeled": loss.detach()})
-        with torch.no_grad():
+        with torch.no_grad(), without_dropout(models.student):
             weak = [network(unlabeled.weak).softmax(dim=1) for network in (first, second)]
         cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
         images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ...core.registry import Amount, hyperparameters
-from ..base import Labeled, Models, Step
+from ..base import Labeled, Models, Step, without_dropout
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
@@ -35,7 +35,7 @@ class DenseFixMatch:
         """See `DenseObjective.step`; pseudo-labels come from the student and carry no gradient."""
         if unlabeled is None:
             return supervised_step(models, labeled)
-        with torch.no_grad():
+        with torch.no_grad(), without_dropout(models.student):
             weak = models.student(unlabeled.weak).softmax(dim=1)
         cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
         images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.registry import Amount, Several, Share, hyperparameters
-from ..base import Labeled, Models, Step, ramp_up
+from ..base import DROPOUTS, Labeled, Models, Step, ramp_up
 from .base import PixelEvidence, UnlabeledPixels, labeled_loss, supervised_step
 
 
@@ -62,7 +62,7 @@ class UncertaintyAwareMeanTeacher:
 
     def _noisy(self, teacher: nn.Module, images: Tensor) -> Tensor:
         """Mean class probabilities over the passes; noise and dropout alone are random, batch norm stays as it is."""
-        dropouts = [m for m in teacher.modules() if isinstance(m, nn.Dropout | nn.Dropout2d)]
+        dropouts = [m for m in teacher.modules() if isinstance(m, DROPOUTS)]
         for dropout in dropouts:
             dropout.train()
         limit = 2 * self.noise

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.registry import Amount, Decay, hyperparameters
-from ..base import Labeled, Models, Step
+from ..base import Labeled, Models, Step, without_dropout
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
 
 
@@ -39,7 +39,7 @@ class UniMatch:
         """See `DenseObjective.step`; pseudo-labels come from the student and carry no gradient."""
         if unlabeled is None:
             return supervised_step(models, labeled)
-        with torch.no_grad():
+        with torch.no_grad(), without_dropout(models.student):
             weak = models.student(unlabeled.weak).softmax(dim=1)
         strong_views = (unlabeled.strong, *unlabeled.others)
         cuts = [CutMix.draw(view, models.rng) if self.cutmix else None for view in strong_views]

@@ -334,3 +334,34 @@ def test_cutmix_hides_a_place_from_a_network_that_looks_around() -> None:
         for c in (False, True)
     ]
     assert losses[0] != losses[1]
+
+
+class Noisy(nn.Sequential):
+    """A network of single pixels with dropout of whole channels before it."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__(nn.Dropout2d(0.5), body)
+
+    def perturbed(self, images: Tensor, share: float) -> Tensor:
+        return self(nn.functional.dropout2d(images, share))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_targets_know_no_dropout_and_the_views_that_learn_do(name: str) -> None:
+    """Of the same weak views in two steps: the same target, that of the network in eval mode."""
+    steps = []
+    for seed in (0, 1):
+        objective, models, labeled, unlabeled = batch_for(name)
+        noisy: list[nn.Module] = [Noisy(network) for network in members(models.student)]
+        student = Committee(cast(Any, noisy)) if objective.networks > 1 else noisy[0]
+        models = Models(student.train(), models.teacher)
+        torch.manual_seed(seed)
+        steps.append(objective.step(models, labeled, unlabeled, 0.5))
+        assert all(module.training for module in student.modules())
+    weak = [step.evidence.weak for step in steps if step.evidence is not None]
+    assert steps[0].loss.item() != steps[1].loss.item()
+    source = models.teacher if name in ("mean_teacher", "ua_mt") else student.eval()
+    np.testing.assert_allclose(weak[0].numpy(), probs(source, unlabeled.weak), atol=1e-6)
+    assert torch.equal(*weak)
+    if name != "ua_mt":  # whose uncertainty is that of noisy passes
+        assert steps[0].logs.get("mask_rate") == steps[1].logs.get("mask_rate")

@@ -13,8 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_al.bench.grid import load_grid
+from hybrid_al.models.classifier import Dropout
 from hybrid_al.semi import OBJECTIVES
-from hybrid_al.semi.base import Labeled, Models, Objective, Unlabeled, align, ramp_linear, ramp_up, running_mean
+from hybrid_al.semi.base import (
+    Labeled,
+    Models,
+    Objective,
+    Unlabeled,
+    align,
+    ramp_linear,
+    ramp_up,
+    running_mean,
+    without_dropout,
+)
 from hybrid_al.semi.debiased import Debiased
 from hybrid_al.semi.ema import averaging, make_teacher
 from hybrid_al.semi.evidential import Evidential, misleading_evidence
@@ -553,3 +564,42 @@ def test_ramps_against_their_curves() -> None:
         assert ramp_linear(t, 0.4, 0.2) == pytest.approx(np.interp(t, [0.2, 0.4], [0, 1]))
     assert ramp_up(0, 0) == ramp_linear(0, 0) == ramp_linear(0.2, 0.2, 0.2) == 1
     assert ramp_linear(0.1, 0.2, 0.2) == 0
+
+
+class Noisy(nn.Sequential):
+    """A linear student with dropout before it, in train mode."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(Dropout(0.5), nn.Dropout(0.5), linear)
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_targets_know_no_dropout_and_the_views_that_learn_do(name: str) -> None:
+    """Of the same weak views in two steps: the same target, that of the network in eval mode."""
+    steps = []
+    for seed in (0, 1):
+        models, labeled, unlabeled = batch(scale=2.0)
+        assert isinstance(models.student, nn.Linear)
+        models = Models(Noisy(models.student).train(), models.teacher)
+        torch.manual_seed(seed)
+        steps.append(OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5))
+        assert all(module.training for module in models.student.modules())
+    weak = [step.evidence.probs()[0] for step in steps if step.evidence is not None]
+    assert steps[0].loss.item() != steps[1].loss.item()
+    if name == "pi_model":  # both of its passes are noisy, as published
+        assert not torch.equal(*weak)
+        return
+    source = models.teacher if name == "mean_teacher" else models.student.eval()
+    torch.testing.assert_close(weak[0], source(unlabeled.weak).softmax(dim=1), atol=1e-6, rtol=0)
+    assert torch.equal(*weak)
+    assert steps[0].logs.get("mask_rate") == steps[1].logs.get("mask_rate")
+
+
+def test_without_dropout_switches_off_what_drops_and_nothing_else() -> None:
+    network = nn.Sequential(
+        Dropout(0.5), nn.Dropout2d(0.5), nn.AlphaDropout(0.5), nn.BatchNorm1d(2), nn.Dropout().eval()
+    )
+    with pytest.raises(KeyError), without_dropout(network):
+        assert [module.training for module in network] == [False, False, False, True, False]
+        raise KeyError
+    assert [module.training for module in network] == [True, True, True, True, False]
