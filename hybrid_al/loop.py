@@ -48,7 +48,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
     with _timer(seconds, "calibrate"):
         scaling = calibration(experiment, disk, r, labels)
     with _timer(seconds, "evaluate"):
-        values = metrics(experiment, disk, r, labels, scaling) | dict(fit.costs)
+        values = metrics(experiment, disk, r, labels, scaling) | fit.of_round()
     _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
 
 

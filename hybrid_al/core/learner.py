@@ -26,6 +26,10 @@ class FitResult:
     consistency: Consistency | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
 
+    def of_round(self) -> dict[str, float]:
+        """What the round's metrics take in: the costs, and what tells whether unlabeled samples took part at all."""
+        return {name: value for name, value in self.metrics.items() if name == "train/mask_rate"} | dict(self.costs)
+
 
 class Learner(Protocol):
     """Trains on the labeled set (and the rest of the pool), predicts for any sample; never sees val or test labels."""

@@ -36,7 +36,8 @@ def track_round(
     tracker.log(values, stage="query", round=row.index)
     tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
     curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
-    values = {"labels": float(row.labeled), **curve, **row.metrics}
+    evaluated = {n: v for n, v in row.metrics.items() if n not in fit.metrics}
+    values = {"labels": float(row.labeled), **curve, **evaluated}
     if fit.consistency is not None:
         rows = np.setdiff1d(np.flatnonzero(fit.consistency.seen > 0), labels.answered)
         for c, share in score(rows, fit.consistency.pseudo_label[rows]).items():
