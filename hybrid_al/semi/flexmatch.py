@@ -20,13 +20,17 @@ class FlexMatch:
 
     The memory holds, for each unlabeled sample, the class at its last visit above `threshold`, or -1. While most hold
     -1, the thresholds of all classes are low (the paper's warm-up, section 3.2). A class's share x gives its threshold
-    by the paper's convex map, x / (2 - x).
+    by the paper's convex map, x / (2 - x), so one below 2 / (1 + threshold * classes), 0.69 of two classes, gives a
+    threshold below chance, which every sample passes.
     threshold  of a class learned best (paper: 0.95)
     weight     of the unlabeled term (paper: 1)
+    warmup     shares are of the largest class or of the samples without one, whichever are more (paper); without it of
+               the largest class, which then has `threshold` from its first sample on
     """
 
     threshold: Amount = 0.95
     weight: Amount = 1.0
+    warmup: bool = True
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
@@ -58,5 +62,6 @@ class FlexMatch:
             models.memory["won"] = torch.full((int(unlabeled.all_indices.max()) + 1,), -1, device=weak.device)
         won = models.memory["won"]
         counts = torch.bincount(won[won >= 0], minlength=weak.shape[1]).float()
-        share = counts / torch.maximum(counts.max(), len(unlabeled.all_indices) - counts.sum())
+        without_class = len(unlabeled.all_indices) - counts.sum() if self.warmup else torch.ones_like(counts[0])
+        share = counts / torch.maximum(counts.max(), without_class)
         return self.threshold * share / (2 - share)
