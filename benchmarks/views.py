@@ -1,10 +1,14 @@
 """Where random views are made: whole batches in the training process, or in workers, image by image or by batches.
 
     OMP_NUM_THREADS=1 python benchmarks/views.py [--sizes 28,64,224] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/views.py --change FOLDER
 
 CPU seconds of all processes a view, one thread each; the ways take turns, printed is the median of the rounds. Workers
 are torch's DataLoader: one process, which hands batches over in shared memory. On a GPU the first way runs on the
 device, and costs the training process no more than the launches (`--device cuda` times it by the wall clock).
+
+--change says how much the views of masks change the pixels of the images in a folder (PNG or JPEG, up to 32, at 96 px):
+mean absolute difference of weak view and image, and of strong and weak view, without the geometry that both share.
 """
 
 from __future__ import annotations
@@ -14,13 +18,16 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.views.pixels import pixel_views
 from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.models.checkpoint import seeded
 
@@ -61,13 +68,34 @@ def ways(store: ImageStore, device: torch.device) -> dict[str, Callable[[], Iter
     }
 
 
+def change(folder: Path) -> None:
+    """Print the mean change of the pixels by the weak and the strong view of masks, modality by modality."""
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".png", ".jpg", ".jpeg"))[:32]
+    pixels = np.stack([np.asarray(Image.open(f).convert("RGB").resize((96, 96), Image.Resampling.BOX)) for f in files])
+    images = torch.from_numpy(pixels).movedim(-1, 1) / 255
+    grey = images if (images != images[:, :1]).any() else images[:, :1]
+    for modality, kinds in VIEWS.items():
+        views, generator, changes = pixel_views(kinds), seeded(0), []
+        for _ in range(1000 // len(grey)):
+            weak = views.weak(grey, generator)
+            strong = views.strong(weak, generator)
+            changes.append([float((weak - grey).abs().mean()), float((strong - weak).abs().mean())])
+        print(
+            f"{modality}: weak {np.mean(changes, axis=0)[0]:.3f}, strong {np.mean(changes, axis=0)[1]:.3f}", flush=True
+        )
+
+
 def main() -> None:
     """Time the three ways at some sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="28,64,224")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--change", type=Path)
     args = parser.parse_args()
+    if args.change is not None:
+        change(args.change)
+        return
     torch.set_num_threads(1)
     device = torch.device(args.device)
     for size in map(int, args.sizes.split(",")):

@@ -18,7 +18,7 @@ class PixelViews:
 
     geometry  of both views: that of the weak view
     weak      the weak view without its geometry
-    strong    the strong view without its geometry, applied to the weak one. It erases nothing: CutMix, in the
+    strong    the strong view of pixels without its geometry, applied to the weak one. It erases nothing: CutMix, in the
               objectives, replaces pixels by those of another image, which have a pseudo-label
     """
 
@@ -56,4 +56,5 @@ def pixel_views(views: Views) -> PixelViews:
     plain = ViewPolicy()
     geometry = ViewPolicy(**{name: getattr(views.weak, name) for name in GEOMETRY})
     identity = {name: getattr(plain, name) for name in GEOMETRY}
-    return PixelViews(geometry, replace(views.weak, **identity), replace(views.strong, **identity, erase=0.0))
+    strong = views.strong_pixels or views.strong
+    return PixelViews(geometry, replace(views.weak, **identity), replace(strong, **identity, erase=0.0))

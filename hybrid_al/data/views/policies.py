@@ -134,16 +134,25 @@ class ViewPolicy:
 
 @dataclass(frozen=True)
 class Views:
-    """The three kinds of view of a modality: for self-supervision, and the weak and strong ones of consistency."""
+    """The three kinds of view of a modality: for self-supervision, and the weak and strong ones of consistency.
+
+    strong_pixels  the strong view of images with label maps, where it is another: without geometry of its own and
+                   without erasing, it has nothing but the greys to change
+    """
 
     pretrain: ViewPolicy
     weak: ViewPolicy
     strong: ViewPolicy
+    strong_pixels: ViewPolicy | None = None
 
     def without_colour(self) -> Views:
         """The same views for images whose channels are no colours but the slices of a stack."""
-        kinds = (self.pretrain, self.weak, self.strong)
-        return Views(*(replace(kind, saturation=0.0, gray=0.0, stain=0.0) for kind in kinds))
+
+        def plain(kind: ViewPolicy) -> ViewPolicy:
+            return replace(kind, saturation=0.0, gray=0.0, stain=0.0)
+
+        pixels = None if self.strong_pixels is None else plain(self.strong_pixels)
+        return Views(plain(self.pretrain), plain(self.weak), plain(self.strong), pixels)
 
 
 # A comment says what each modality leaves out and why; all other strengths are common.
@@ -207,12 +216,14 @@ VIEWS: dict[str, Views] = {
             erase=0.3,
         ),
     ),
-    # grey is a measurement (Hounsfield units in a window): dose noise and the kernel's blur may change, greys may not;
+    # grey is a measurement (Hounsfield units in a window): dose noise and the kernel's blur may change, greys may not,
+    # save in strong views of masks, where a structure is known by its place too: window, contrast phase, tube voltage;
     # no flip, since the liver is on the right and the table below
     "ct": Views(
         pretrain=ViewPolicy(crop=0.3, rotate=10, blur=0.3, noise=0.04),
         weak=ViewPolicy(crop=0.85, shift=0.03, rotate=5),
         strong=ViewPolicy(crop=0.5, shift=0.03, rotate=15, blur=0.3, noise=0.05, erase=0.4),
+        strong_pixels=ViewPolicy(brightness=0.2, blur=0.3, noise=0.05, gamma=0.3),
     ),
     # grey has no unit and the coil's sensitivity lies over it: gain, gamma and bias field, but nothing that lifts the
     # air from black; mirrored only where no class is asked for, as a lesion has a side

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybrid_al.data.views.pixels import PixelViews, pixel_views
-from hybrid_al.data.views.policies import VIEWS, ViewPolicy, Views
+from hybrid_al.data.views.policies import DYES, VIEWS, ViewPolicy, Views
 
 STILL = ViewPolicy()
 
@@ -109,3 +109,31 @@ def test_three_slices_are_no_colours() -> None:
     images = torch.rand(4, 3, 8, 8, generator=generator())
     assert torch.equal(Views(grey, grey, grey).without_colour().strong(images, generator()), images)
     assert not torch.allclose(grey(images, generator()), images)
+
+
+def fixture(modality: str, side: int = 64) -> Tensor:
+    """Images as the modality makes them: a body on black, stained tissue on white, or skin."""
+    g = generator(7)
+    fields = nn.functional.interpolate(torch.rand(8, 3, 9, 9, generator=g), (side, side), mode="bicubic").clamp(0, 1)
+    fine = 0.03 * torch.randn(8, 1, side, side, generator=g)
+    if modality in ("histology", "microscopy"):
+        amounts = torch.where(fields[:, :2] > 0.5, fields[:, :2], 0.1)
+        return torch.einsum("bdhw,dc->bchw", amounts, torch.tensor(DYES)[:2]).neg().exp().clamp(0, 1)
+    if modality == "dermoscopy":
+        return (torch.tensor([0.8, 0.6, 0.5]).view(1, 3, 1, 1) * (0.5 + 0.5 * fields[:, :1]) + fine).clamp(0, 1)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    body = (0.35 + 0.5 * fields[:, :1] + fine) * (x**2 + y**2 < (1.2 if modality == "fundus" else 1))
+    return body.clamp(0, 1).repeat(1, 3 if modality == "fundus" else 1, 1, 1)
+
+
+@pytest.mark.parametrize("modality", VIEWS)
+def test_strong_views_of_pixels_change_them_and_weak_ones_less(modality: str) -> None:
+    """By 0.04 of the range on average: a strong view that is nearly the weak one teaches nothing."""
+    images, views = fixture(modality), pixel_views(VIEWS[modality])
+    changes = []
+    for seed in range(20):
+        weak = views.weak(images, generator(seed))
+        strong = views.strong(weak, generator(seed + 100))
+        changes.append([float((weak - images).abs().mean()), float((strong - weak).abs().mean())])
+    of_weak, of_strong = np.mean(changes, axis=0)
+    assert of_strong >= 0.04 and of_weak < of_strong / 2
