@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...core.registry import Amount, Several, Share, hyperparameters
 from ..base import DROPOUTS, Labeled, Models, Step, ramp_up
-from .base import PixelEvidence, UnlabeledPixels, labeled_loss, supervised_step
+from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, supervised_step
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class UncertaintyAwareMeanTeacher:
     passes     of the teacher, each with noise on the image and with dropout (paper: 8)
     noise      standard deviation of the noise, cut at twice that (published code: 0.1)
     threshold  share of the largest entropy below which a pixel counts; grows from it to 1 (paper: 3/4)
-    weight, rampup   as in the mean teacher
+    weight, rampup, cutmix   as in the mean teacher (paper: no CutMix)
     """
 
     passes: Several = 8
@@ -30,6 +30,7 @@ class UncertaintyAwareMeanTeacher:
     threshold: Amount = 0.75
     weight: Amount = 1.0
     rampup: Share = 0.4
+    cutmix: bool = True
     uses_unlabeled: ClassVar[bool] = True
     strong_views: ClassVar[int] = 1
     networks: ClassVar[int] = 1
@@ -45,8 +46,11 @@ class UncertaintyAwareMeanTeacher:
         entropy = torch.special.entr(mean).sum(dim=1) / math.log(mean.shape[1])
         certain = (entropy < self.threshold + (1 - self.threshold) * ramp) & unlabeled.valid
 
-        logits = models.student(torch.cat([labeled.x, unlabeled.strong]))
-        logits_labeled, logits_strong = logits.split([len(labeled.x), len(unlabeled.strong)])
+        cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
+        images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
+        logits = models.student(torch.cat([labeled.x, images]))
+        logits_labeled, logits_mixed = logits.split([len(labeled.x), len(images)])
+        logits_strong = logits_mixed if cut is None else cut.undo(logits_mixed)
         loss_labeled = labeled_loss(logits_labeled, labeled)
         strong = logits_strong.softmax(dim=1)
         distance = (strong - target).square().sum(dim=1)

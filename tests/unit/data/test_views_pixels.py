@@ -109,6 +109,8 @@ def test_three_slices_are_no_colours() -> None:
     images = torch.rand(4, 3, 8, 8, generator=generator())
     assert torch.equal(Views(grey, grey, grey).without_colour().strong(images, generator()), images)
     assert not torch.allclose(grey(images, generator()), images)
+    assert Views(grey, grey, grey, grey).without_colour().strong_pixels == ViewPolicy()
+    assert VIEWS["ct"].without_colour().strong_pixels == VIEWS["ct"].strong_pixels is not None
 
 
 def fixture(modality: str, side: int = 64) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al.core.registry import component
 from hybrid_al.core.types import IGNORE
 from hybrid_al.models.segmenter import Committee
 from hybrid_al.semi.base import Labeled, Models
@@ -265,18 +266,20 @@ def test_unimatch_equals_the_slow_reference(cutmix: bool) -> None:
     assert step.loss.item() == pytest.approx(supervised + expected, rel=1e-5)
 
 
-def test_mean_teacher_equals_the_slow_reference() -> None:
+@pytest.mark.parametrize("cutmix", [False, True])
+def test_mean_teacher_equals_the_slow_reference(cutmix: bool) -> None:
     models, labeled, unlabeled = batch(scale=2.0)
     distance = ((probs(models.student, unlabeled.strong) - probs(models.teacher, unlabeled.weak)) ** 2).sum(axis=1)
     unsupervised = distance[unlabeled.valid.numpy()].mean()
     supervised = slow_dice_ce(probs(models.student, labeled.x), labeled.y.numpy())
     for progress, ramp in ((0.0, math.exp(-5)), (0.2, math.exp(-5 * 0.25)), (0.4, 1.0), (1.0, 1.0)):
-        step = DenseMeanTeacher(weight=3.0, rampup=0.4).step(models, labeled, unlabeled, progress)
+        step = DenseMeanTeacher(weight=3.0, rampup=0.4, cutmix=cutmix).step(models, labeled, unlabeled, progress)
         assert step.loss.item() == pytest.approx(supervised + 3.0 * ramp * unsupervised, rel=1e-5)
 
 
+@pytest.mark.parametrize("cutmix", [False, True])
 @pytest.mark.parametrize("progress", [0.0, 0.2, 1.0])
-def test_ua_mt_equals_the_slow_reference(progress: float) -> None:
+def test_ua_mt_equals_the_slow_reference(progress: float, cutmix: bool) -> None:
     """Without noise all passes are the same, so the mean over them is the teacher's prediction."""
     models, labeled, unlabeled = batch(scale=2.0)
     target, strong = probs(models.teacher, unlabeled.weak), probs(models.student, unlabeled.strong)
@@ -288,7 +291,7 @@ def test_ua_mt_equals_the_slow_reference(progress: float) -> None:
         if -(p * np.log(p)).sum() < (0.75 + 0.25 * ramp) * math.log(C):
             certain += 1
             total += ((strong[u, :, i, j] - p) ** 2).sum()
-    step = UncertaintyAwareMeanTeacher(noise=0.0, weight=2.0).step(models, labeled, unlabeled, progress)
+    step = UncertaintyAwareMeanTeacher(noise=0.0, weight=2.0, cutmix=cutmix).step(models, labeled, unlabeled, progress)
     assert step.logs["mask_rate"].item() == pytest.approx(certain / count)
     assert step.logs["loss_unlabeled"].item() == pytest.approx(total / certain, rel=1e-5)
     assert step.loss.item() == pytest.approx(step.logs["loss_labeled"].item() + 2 * ramp * total / certain, rel=1e-5)
@@ -365,3 +368,27 @@ def test_targets_know_no_dropout_and_the_views_that_learn_do(name: str) -> None:
     assert torch.equal(*weak)
     if name != "ua_mt":  # whose uncertainty is that of noisy passes
         assert steps[0].logs.get("mask_rate") == steps[1].logs.get("mask_rate")
+
+
+@pytest.mark.parametrize("name", ["mean_teacher", "ua_mt"])
+def test_target_and_mask_of_a_mean_teacher_are_mixed_as_the_views_are(name: str) -> None:
+    """The student looks around, so the loss is that of mixed images against the teacher's answers, mixed by one box."""
+    _, labeled, unlabeled = batch()
+    torch.manual_seed(0)
+    wide = nn.Conv2d(2, C, 5, padding=2)
+    with torch.no_grad():
+        wide.weight.mul_(6)
+    models = Models(wide, make_teacher(wide), rng=np.random.default_rng(3))
+    settings: dict[str, Any] = {"noise": 0.0} if name == "ua_mt" else {}
+    step = component(DENSE_OBJECTIVES, "train", name, settings).step(models, labeled, unlabeled, 0.0)
+
+    cut = CutMix.draw(unlabeled.strong, np.random.default_rng(3))
+    answers = probs(models.teacher, unlabeled.weak)
+    target, student = cut.mix(torch.from_numpy(answers)).numpy(), probs(wide, cut.mix(unlabeled.strong))
+    entropy = -(answers * np.log(answers)).sum(axis=1) / math.log(C)
+    counted = unlabeled.valid.numpy() & ((entropy < 0.75 + 0.25 * math.exp(-5)) if name == "ua_mt" else True)
+    mixed = cut.mix(torch.from_numpy(counted)).numpy()
+    assert 0 < mixed.sum() < mixed.size and not np.array_equal(mixed, counted)
+    distances = ((student - target) ** 2).sum(axis=1)
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(distances[mixed].mean(), rel=1e-5)
+    assert step.logs["loss_unlabeled"].item() != pytest.approx(distances[counted].mean(), rel=1e-3)
