@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ...core.embeddings import Metric
 from ...core.registry import Count, Positive, Width, hyperparameters
-from ...core.types import FloatArray, IntArray, Need
-from ...kernels.distances import closest, draw, nearest, squared_to
+from ...core.types import FloatArray, Need
+from ...kernels.distances import draw, nearest, squared_to
 from ...kernels.similarity import similarity_cover
+from ...kernels.weighted_kmeans import representatives, weighted_k_means
 from ..base import About, QueryState
 from ..cover import cosine, cover_problem
 from .base import Batch, best_first, fill_by_score, weights_of
@@ -60,63 +60,32 @@ class KMeansPlusPlusBatch:
 class WeightedKMeansBatch:
     """The candidate nearest to each centre of a k-means of the candidates, weighted by their scores.
 
-    CLUE: Prabhu et al., Active Domain Adaptation via Clustering Uncertainty-Weighted Embeddings (ICCV 2021), section
-    3.2. O(iterations M budget D) time.
+    After CLUE, of which the strategy `clue` is the published form. Here the weight is whatever score is wrapped, in
+    the space of the strategies. O(iterations M budget D) time, and M L D once.
+
+    labeled  whether labeled samples are centres too, which do not move: no pick is made for what they stand for
     """
 
     iterations: Count = 50
     metric: Metric = "cosine"
+    labeled: bool = True
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
     about: ClassVar[About] = About(
-        paper="CLUE: Prabhu et al.: *Active Domain Adaptation via Clustering Uncertainty-Weighted Embeddings*, ICCV"
-        " 2021, section 3.2",
+        paper="ours; after CLUE (Prabhu et al., ICCV 2021, section 3.2)",
         passes="0",
-        time="iterations M b D",
+        time="M L D + iterations M b D",
         memory="M D",
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """The cluster of the largest sum of scores first."""
+        """The cluster of the largest sum of scores first; the best of the others fill up."""
         vectors = state.vectors(state.candidates, self.metric)
         weights = weights_of("weighted_kmeans", values_M)
-        centres, cluster = weighted_k_means(vectors, weights, budget, rng, self.iterations)
-        sums = np.bincount(cluster, weights, minlength=len(centres))
-        picks = list[int]()
-        for centre in centres[np.argsort(-sums, kind="stable")]:
-            squared = squared_to(vectors, centre)
-            squared[picks] = np.inf
-            picks.append(int(squared.argmin()))
-        return Batch(fill_by_score(values_M, np.asarray(picks), budget, rng), f"one of {len(centres)} clusters")
-
-
-def weighted_k_means(
-    vectors_MD: FloatArray, weights_M: FloatArray, k: int, rng: np.random.Generator, iterations: int
-) -> tuple[FloatArray, IntArray]:
-    """Centres (K <= k, D) and the nearest centre of each row (M,): Lloyd's k-means of weighted rows, k-means++ seeds.
-
-    There are fewer than k centres where fewer distinct rows have a weight.
-    """
-    seeds, reach = list[int](), np.ones(len(vectors_MD))
-    while len(seeds) < k and (mass := weights_M * reach).any():
-        seeds.append(draw(mass, rng))
-        squared = squared_to(vectors_MD, vectors_MD[seeds[-1]])
-        reach = np.minimum(reach, squared) if len(seeds) > 1 else squared.astype(np.float64)
-    centres = vectors_MD[seeds]
-    cluster, changed = closest(vectors_MD, centres), np.ones(len(centres), dtype=np.bool_)
-    for _ in range(iterations):
-        rows = np.flatnonzero(changed[cluster])  # clusters that kept their members keep their centre
-        weighted = csr_array((weights_M[rows], (cluster[rows], rows)), shape=(len(centres), len(vectors_MD)))
-        total = np.bincount(cluster[rows], weights_M[rows], minlength=len(centres))
-        means = (weighted @ vectors_MD) / np.maximum(total, 1e-300)[:, None]
-        centres = np.where(total[:, None] > 0, means, centres)
-        before, cluster = cluster, closest(vectors_MD, centres)
-        moved = before != cluster
-        if not moved.any():
-            break
-        changed = np.zeros(len(centres), dtype=np.bool_)
-        changed[before[moved]] = changed[cluster[moved]] = True
-    return centres, cluster
+        fixed = state.vectors(state.labels.labeled, self.metric) if self.labeled else None
+        centres, cluster = weighted_k_means(vectors, weights, budget, rng, self.iterations, fixed)
+        picks = representatives(vectors, weights, centres, cluster)
+        return Batch(fill_by_score(values_M, picks, budget, rng), f"one of {len(centres)} clusters")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from .among import Among
 from .badge import Badge
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
+from .clue import CLUE
 from .csval import CSVAL
 from .density_peaks import DensityPeaks
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
@@ -33,6 +34,7 @@ from .usl import USL
 from .vat import VirtualAdversarial
 
 __all__ = [
+    "CLUE",
     "CSVAL",
     "DUC",
     "MMD",
@@ -109,6 +111,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "bald": Bald,
     "batchbald": BatchBald,
     "badge": Badge,
+    "clue": CLUE,
     "egl": ExpectedGradientLength,
     "alfamix": AlfaMix,
     "vat": VirtualAdversarial,

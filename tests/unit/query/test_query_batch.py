@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
+from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.types import Annotation, FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
+from hybrid_al.kernels.weighted_kmeans import weighted_k_means
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.batches import build_batch
 from hybrid_al.query.batches.base import BatchParams
-from hybrid_al.query.batches.spread import weighted_k_means
 from hybrid_al.query.strategies import Hybrid
 from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores import samples as scores
@@ -82,25 +84,45 @@ def test_kmeanspp(labeled: int, seed: int) -> None:
     assert picks_of({"name": "kmeanspp"}, state, values, 10, seed).tolist() == expected
 
 
-def test_weighted_k_means_rests_at_weighted_means() -> None:
-    rng = np.random.default_rng(0)
-    vectors, weights = rng.normal(size=(90, 4)).astype(np.float32), rng.random(90) * (rng.random(90) < 0.8)
-    centres, cluster = weighted_k_means(vectors, weights, 6, np.random.default_rng(1), 100)
-    np.testing.assert_array_equal(cluster, full(vectors, centres).argmin(axis=1))
-    for c, centre in enumerate(centres):
-        np.testing.assert_allclose(centre, np.average(vectors[cluster == c], axis=0, weights=weights[cluster == c]))
-    twice = np.repeat(vectors, 2, axis=0)
-    alike = weighted_k_means(twice, np.repeat(weights, 2) / 2, 1, np.random.default_rng(1), 100)[0]
-    np.testing.assert_allclose(alike, np.average(vectors, axis=0, weights=weights)[None])
-
-
-def test_weighted_kmeans_takes_the_nearest_to_each_centre() -> None:
-    state = make_state(80)
+@pytest.mark.parametrize("labeled", [0, 6])
+def test_weighted_kmeans_takes_the_nearest_to_each_centre(labeled: int) -> None:
+    state = make_state(80, labeled=labeled)
     values, vectors = values_of(state), state.vectors(state.candidates, "cosine")
-    centres, cluster = weighted_k_means(vectors, values, 7, np.random.default_rng(2), 50)
-    order = sorted(range(7), key=lambda c: -values[cluster == c].sum())
-    expected = [int(np.linalg.norm(vectors - centres[c], axis=1).argmin()) for c in order]
-    assert picks_of({"name": "weighted_kmeans"}, state, values, 7, 2).tolist() == expected
+    for beside in (True, False):
+        fixed = state.vectors(state.labels.labeled, "cosine") if beside else None
+        centres, cluster = weighted_k_means(vectors, values, 7, np.random.default_rng(2), 50, fixed)
+        order = sorted(range(7), key=lambda c: -values[cluster == c].sum())
+        expected = [int(np.linalg.norm(vectors - centres[c], axis=1).argmin()) for c in order]
+        params = {"name": "weighted_kmeans", "labeled": beside}
+        assert picks_of(params, state, values, 7, 2).tolist() == expected
+
+
+def test_what_is_labeled_needs_no_other_label_beside_it() -> None:
+    """Five blobs, one of them large and with a label at its mean: with it as a centre no pick is made there."""
+    state, blob = make_blobs(sizes=(60, 10, 10, 10, 10), labeled_of=0)
+    values = np.ones(len(state.candidates))
+    for name in ("weighted_kmeans", "kmeans"):
+        params = {"name": name} | ({"shortlist": 100} if name == "kmeans" else {})
+        crowded = [picks_of({**params, "labeled": False}, state, values, 4, seed) for seed in range(10)]
+        apart = [picks_of(params, state, values, 4, seed) for seed in range(10)]
+        assert not any((blob[state.candidates[picks]] == 0).any() for picks in apart), name
+        assert all((blob[state.candidates[picks]] == 0).any() for picks in crowded), name
+
+
+def make_blobs(sizes: tuple[int, ...], labeled_of: int) -> tuple[QueryState, IntArray]:
+    """Blobs around axes, and the blob of each row; the first row of one blob is its mean, and labeled."""
+    rng, blob = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    vectors = (np.eye(8)[blob] + 0.01 * rng.normal(size=(len(blob), 8))).astype(np.float32)
+    first = int(np.flatnonzero(blob == labeled_of)[0])
+    vectors[first] = np.eye(8)[labeled_of]
+    state = replace(
+        make_state(),
+        labels=LabelStore(len(blob), (Annotation(first, "class", 0, "test", 0),)),
+        candidates=np.setdiff1d(np.arange(len(blob)), [first]),
+        groups=np.arange(len(blob)),
+        embeddings=Embeddings(vectors, "e", "m"),
+    )
+    return state, blob
 
 
 @pytest.mark.parametrize("labeled", [0, 6])
