@@ -57,7 +57,7 @@ class KMeansBatch:
     )
 
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
-        """Best-scored first; where rows repeat and clusters are too few, the best of the others fill up."""
+        """Best-scored first; where clusters are too few, the best of the others fill up, those near a label last."""
         shortlist = best_first(values_M, rng)[: self.shortlist * budget]
         vectors, labeled = state.vectors(state.candidates[shortlist], self.metric), state.labels.labeled
         if self.labeled and len(labeled):
@@ -67,7 +67,8 @@ class KMeansBatch:
             _, cluster = k_means(vectors, budget, rng, iterations=TURNS)
         clusters, leaders = np.unique(cluster, return_index=True)  # the first of a cluster is its best-scored
         leaders = leaders[clusters >= 0]
-        others = np.setdiff1d(np.arange(len(shortlist)), leaders)[: budget - len(leaders)]
+        others = np.setdiff1d(np.arange(len(shortlist)), leaders)
+        others = others[np.argsort(cluster[others] < 0, kind="stable")][: budget - len(leaders)]
         return Batch(shortlist[np.sort(np.concatenate([leaders, others]))], f"one of {len(leaders)} clusters")
 
 

@@ -112,7 +112,7 @@ def test_what_is_labeled_needs_no_other_label_beside_it() -> None:
 def make_blobs(sizes: tuple[int, ...], labeled_of: int) -> tuple[QueryState, IntArray]:
     """Blobs around axes, and the blob of each row; the first row of one blob is its mean, and labeled."""
     rng, blob = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
-    vectors = (np.eye(8)[blob] + 0.01 * rng.normal(size=(len(blob), 8))).astype(np.float32)
+    vectors = (np.eye(8)[blob] + 0.001 * rng.normal(size=(len(blob), 8))).astype(np.float32)
     first = int(np.flatnonzero(blob == labeled_of)[0])
     vectors[first] = np.eye(8)[labeled_of]
     state = replace(
