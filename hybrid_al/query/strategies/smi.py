@@ -17,6 +17,7 @@ from ..cover import CoverProblem, cover_problem
 
 Measure = Literal["flqmi", "flvmi", "gcmi", "logdetmi"]
 CELLS = 2**22  # similarities computed at a time
+TIE = 1e-4  # weight in flvmi of what breaks ties
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class SubmodularMutualInformation:
     similarity s is (1 + cosine) / 2 between embeddings.
 
     flqmi     sum over Q of the largest s to A, and eta times the sum over A of the largest s to Q
-    flvmi     sum over the pool of the smaller of the largest s to A and eta times the largest s to Q
+    flvmi     sum over the pool of the smaller of the largest s to A and eta times the largest s to Q. A few
+              picks share all that there is to share. So of picks that add as much, or nothing, that comes first which
+              serves the pool best: the sum over the pool of its largest s to A, weighted by that to Q
     gcmi      2 eta times the sum of s between A and Q: no diversity
     logdetmi  log det S(A) - log det(S(A) - eta^2 S(A, Q) S(Q)^-1 S(Q, A)), with `noise` on the diagonal of S
 
@@ -111,20 +114,25 @@ def flqmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: i
 def flvmi(
     candidates_MD: FloatArray, query_QD: FloatArray, pool_PD: FloatArray, eta: float, budget: int
 ) -> tuple[IntArray, FloatArray]:
-    """See the class: picks (budget,) and what each adds."""
+    """See the class: picks (budget,) and what each adds to the measure, without what ties are broken by."""
     cap = eta * np.concatenate(
         [similarity(part, query_QD).max(axis=1) for part in np.array_split(pool_PD, len(pool_PD) // 4096 + 1)]
-    )
-    shared = np.zeros(len(pool_PD))
+    ).astype(np.float64)
+    shared, served, added = np.zeros(len(pool_PD)), np.zeros(len(pool_PD)), list[float]()
 
     def gain(similarities: FloatArray) -> FloatArray:
-        added: FloatArray = (np.minimum(similarities, cap) - shared).clip(0).sum(axis=1)
-        return added
+        more = (np.minimum(similarities, cap) - shared).clip(0).sum(axis=1)
+        total: FloatArray = more + TIE * ((similarities - served).clip(0) @ cap)
+        return total
 
     def take(place: int) -> None:
-        np.maximum(shared, np.minimum(similarity(candidates_MD[[place]], pool_PD)[0], cap), out=shared)
+        similarities, before = similarity(candidates_MD[[place]], pool_PD)[0], float(shared.sum())
+        np.maximum(shared, np.minimum(similarities, cap), out=shared)
+        np.maximum(served, similarities, out=served)
+        added.append(float(shared.sum()) - before)
 
-    return lazy_greedy(_blocked(candidates_MD, pool_PD, gain), take, len(candidates_MD), budget)
+    picks, _ = lazy_greedy(_blocked(candidates_MD, pool_PD, gain), take, len(candidates_MD), budget)
+    return picks, np.asarray(added)
 
 
 def gcmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: int) -> tuple[IntArray, FloatArray]:

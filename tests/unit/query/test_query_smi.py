@@ -138,6 +138,33 @@ def make_tail() -> QueryState:
     )
 
 
+@pytest.mark.parametrize("eta", [1.0, 0.6])
+def test_of_picks_that_add_as_much_to_flvmi_the_one_that_serves_the_pool_best(eta: float) -> None:
+    """After a few picks all is shared and no pick adds anything, and yet the order of the candidates is moot."""
+    state = make_state(50, labeled=9)
+    query = state.vectors(np.asarray(rare(state)), "cosine")
+    pool = state.vectors(np.union1d(state.candidates, state.labels.labeled), "cosine")
+    results = [
+        SubmodularMutualInformation("flvmi", eta=eta).select(state, 20, np.random.default_rng(s)) for s in (0, 1)
+    ]
+    picks = results[0].indices.tolist()
+    assert picks == results[1].indices.tolist()
+    assert results[0].reasons is not None
+    gains = [float(reason.split()[1]) for reason in results[0].reasons]
+    assert 0 < gains.index(0) < 8 and not any(gains[gains.index(0) :])
+    cap = eta * kernel(query, pool).max(axis=0)
+    for k, pick in enumerate(picks):
+        shared, served = np.zeros(len(pool)), np.zeros(len(pool))
+        for earlier in picks[:k]:
+            served = np.maximum(served, kernel(state.vectors(np.asarray([earlier]), "cosine"), pool)[0])
+        shared = np.minimum(served, cap)
+        worth = dict[int, float]()
+        for i in np.setdiff1d(state.candidates, picks[:k]).tolist():
+            s = kernel(state.vectors(np.asarray([i]), "cosine"), pool)[0]
+            worth[i] = (np.minimum(s, cap) - shared).clip(0).sum() + 1e-4 * float(cap @ (s - served).clip(0))
+        assert worth[pick] == pytest.approx(max(worth.values()), rel=1e-4, abs=1e-6)
+
+
 def test_settings_that_make_no_sense() -> None:
     with pytest.raises(InputError, match="did you mean 'flqmi'"):
         SubmodularMutualInformation("flqm")  # type: ignore[arg-type]
