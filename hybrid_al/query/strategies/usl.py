@@ -10,7 +10,7 @@ import numpy as np
 from ...core.embeddings import Metric
 from ...core.registry import Amount, Count, Decay, Positive, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query
-from ...kernels.distances import squared_to, typicality
+from ...kernels.distances import nearest, squared_to
 from ..base import About, QueryState, check_budget
 from ..clusters import Clusters, cluster_pool, fewest_labels_first
 
@@ -21,9 +21,10 @@ class USL:
     """Wang, Lian and Yu, Unsupervised Selective Labeling (ECCV 2022), section 3: without training.
 
     Clusters and their order are as in TypiClust; of each cluster the candidate of the largest score. The score is the
-    inverse mean distance to the neighbours in the pool, less `weight` times the crowding: a running mean, over
-    `iterations` turns, of the sum of 1 / distance^(2 alpha) to the picks and labels of other clusters. O(P^2 D +
-    iterations P (labels + budget) D) time, O(P D) bytes, with P samples in the pool.
+    inverse mean squared distance to the neighbours in the pool, less `weight` times the crowding: a running mean, over
+    `iterations` turns, of the sum of 1 / distance^(2 alpha) to the picks and labels of other clusters. Squares, in
+    both, are those of the released code. O(P^2 D + iterations P (labels + budget) D) time, O(P D) bytes, with P
+    samples in the pool.
     """
 
     neighbours: Count = 400
@@ -46,7 +47,7 @@ class USL:
         """`budget` candidates, the one of the largest cluster without labels first."""
         check_budget(state, budget)
         clusters = cluster_pool(state, len(state.labels.labeled) + budget, self.metric, rng)
-        density = typicality(clusters.vectors, self.neighbours).astype(np.float64)
+        density = inverse_mean_square(clusters.vectors, self.neighbours)
         labeled = np.flatnonzero(clusters.labeled & ~clusters.candidate)
         crowding = np.zeros(len(density))
         for turn in range(self.iterations):
@@ -63,6 +64,16 @@ class USL:
             clusters.samples[[p.row for p in picks]],
             reasons=tuple(f"dense, away from other choices, of {p.cluster}" for p in picks),
         )
+
+
+def inverse_mean_square(vectors_PD: FloatArray, k: int) -> FloatArray:
+    """Inverse mean squared distance to the k nearest other rows (P,), at most 1e12; of a single row 1e12."""
+    k = min(k, len(vectors_PD) - 1)
+    if k < 1:
+        return np.full(len(vectors_PD), 1e12)
+    squared, _ = nearest(vectors_PD, vectors_PD, k, exclude_self=True)
+    density: FloatArray = 1 / np.maximum(squared.mean(axis=1, dtype=np.float64), 1e-12)
+    return density
 
 
 def crowd(clusters: Clusters, choices: IntArray, alpha: float) -> FloatArray:

@@ -78,7 +78,7 @@ def slow_usl(state: QueryState, strategy: USL, budget: int, seed: int) -> set[in
     """The turns of section 3.4, sample by sample; here no cluster is asked twice."""
     clusters = cluster_pool(state, len(state.labels.labeled) + budget, "cosine", np.random.default_rng(seed))
     distance = full(clusters.vectors.astype(np.float64), clusters.vectors)
-    density = [1 / (np.sort(row)[1 : strategy.neighbours + 1].mean() + 1e-5) for row in distance]
+    density = [1 / (np.sort(row)[1 : strategy.neighbours + 1] ** 2).mean() for row in distance]
     held = set(clusters.cluster[clusters.labeled].tolist())
     sizes = np.bincount(clusters.cluster)
     order = sorted(set(clusters.cluster.tolist()) - held, key=lambda c: -sizes[c])[:budget]
