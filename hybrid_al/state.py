@@ -46,6 +46,7 @@ def query_state(
         labels=labels,
         candidates=candidates,
         groups=np.repeat(experiment.manifest.group_codes, regions.parts),
+        classes=len(experiment.classes),
         embeddings=replace(experiment.embeddings, parts=regions.parts),
         predictor=predictor,
         scorer=None if predictor is None or scoring is None else scoring(experiment.learner, predictor, regions),

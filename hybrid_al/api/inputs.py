@@ -110,6 +110,7 @@ class Inputs:
             labels=self.labels,
             candidates=candidates,
             groups=self.groups,
+            classes=None if self.probs is None else self.probs.shape[-1],
             embeddings=None if self.embeddings is None else Embeddings(self.embeddings, "given", "given"),
             predictor=None if self.probs is None else self._predict,
             consistency=self.consistency,

@@ -56,6 +56,7 @@ class QueryState:
     from_record  where the rows of the consistency record are not those of the state: (a value of each row of the
                 record, candidates) -> values of the candidates (M,)
     extras      arrays (N,) or (N, K) by name, from stage 0, the learner or the recipe (see `EXTRAS`)
+    classes     number of classes of the task, or of labels where samples have several; None: not known
     """
 
     round: int
@@ -68,6 +69,7 @@ class QueryState:
     consistency: Consistency | None = None
     from_record: Callable[[FloatArray, IntArray], FloatArray] | None = None
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
+    classes: int | None = None
 
     def predictions(self, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """Predictions for the candidates, in their order, as a stream; costs `samples * views` passes."""

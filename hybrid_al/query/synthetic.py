@@ -61,6 +61,7 @@ def make_state(
         labels=_labels(total, labeled_indices, np.zeros_like(truth) if one_class else truth),
         candidates=np.setdiff1d(pool, labeled_indices),
         groups=rng.integers(max(n // 4, 1), size=total),
+        classes=classes,
         embeddings=Embeddings(vectors, encoder="synthetic", manifest="synthetic"),
         predictor=_predictor(2 * np.eye(classes)[truth], dim, seed, certain),
         consistency=_consistency(total, pool, classes, rng),

@@ -29,7 +29,8 @@ class ProbCover:
     cover, S labeled and M candidates: O((M + B) B D) time, O(P D) bytes and at most 128 MiB of edges.
 
     delta       the radius; None: the largest at which a share `purity` of the balls hold samples of a single cluster
-    classes     number of those clusters; None: number of classes that have labels, at least 2
+    classes     number of those clusters; None: number of classes of the task, at least 2. Where the state does not say
+                it, that of the classes that have labels
     rows        a larger pool is represented by a random sample of so many, which also sets the radius
     neighbours  m up to 64: a larger pool is covered whole instead. A candidate then covers only samples that have it
                 among their m nearest; the search finds most of these (`neighbours.neighbours`); O(P m) bytes
@@ -53,7 +54,7 @@ class ProbCover:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were picked; random ones once all is covered."""
         check_budget(state, budget)
-        classes = self.classes or max(len(np.unique(state.labels.class_targets())), 2)
+        classes = self.classes or max(state.classes or len(np.unique(state.labels.class_targets())), 2)
         if self.neighbours is not None and is_large(state, self.rows):
             return self._on_graph(state, self.neighbours, classes, budget, rng)
         problem = cover_problem(state, self.metric, self.rows, rng)

@@ -86,15 +86,26 @@ def test_the_radius_is_the_largest_at_which_enough_balls_are_pure(purity: float,
     assert pure(radius) >= purity > pure(radius * (1 + 1e-8))
 
 
-def test_probcover_counts_the_classes_that_are_known() -> None:
-    state = make_state(60, labeled=20, classes=4)
-    assert len(np.unique(state.labels.class_targets())) == 4
-    by_setting, by_labels = (p.select(state, 9, np.random.default_rng(0)) for p in (ProbCover(classes=4), ProbCover()))
-    assert (
-        by_setting == replace(by_labels, indices=by_setting.indices)
-        and by_setting.indices.tolist() == by_labels.indices.tolist()
-    )
-    assert by_setting.reasons != ProbCover(classes=2).select(state, 9, np.random.default_rng(0)).reasons
+def test_probcover_takes_the_classes_of_the_task_for_clusters() -> None:
+    """Five clusters, and no label yet or one: with two clusters in their place the radius would be far too large."""
+    pure, mixed = (radius_of(ProbCover(classes=c), make_clusters(0)) for c in (5, 2))
+    assert mixed > 1.2 * pure
+    for labeled in (0, 1, 12):
+        state = make_clusters(labeled)
+        assert radius_of(ProbCover(), state) == radius_of(ProbCover(classes=5), state)
+        unknown = replace(state, classes=None)
+        seen = max(len(np.unique(state.labels.class_targets())), 2)
+        assert radius_of(ProbCover(), unknown) == radius_of(ProbCover(classes=seen), unknown)
+
+
+def make_clusters(labeled: int) -> QueryState:
+    return make_state(300, labeled=labeled, classes=5, round=min(labeled, 1))
+
+
+def radius_of(strategy: ProbCover, state: QueryState) -> float:
+    reasons = strategy.select(state, 3, np.random.default_rng(0)).reasons
+    assert reasons is not None
+    return float(reasons[0].split()[1].removesuffix(":"))
 
 
 @pytest.mark.parametrize("strategy", [ProbCover(rows=25), FacilityLocation(rows=25), MaxHerding(rows=25)])
