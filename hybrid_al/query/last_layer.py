@@ -1,13 +1,18 @@
-"""The model's last layer, for the strategies that read it: features, head and probabilities of one pass."""
+"""The model's last layer: features, head and probabilities of one pass, and what scores samples by them."""
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.special
 
 from ..core.types import FloatArray
 from ..errors import InputError
 from .base import QueryState
-from .terms import with_cache
+from .cache import with_cache
+
+RADIUS = 0.1  # of a perturbation, relative to the mean length of the features; ours
+LARGEST = 50.0  # largest logit of a Dirichlet: its exponential is more evidence than any training gives
+CELLS = 2**22  # numbers computed at a time
 
 
 def probs_and_features(state: QueryState) -> tuple[FloatArray, FloatArray]:
@@ -29,3 +34,55 @@ def features_and_head(state: QueryState) -> tuple[FloatArray, FloatArray, FloatA
     if head is None or not all(np.isfinite(part).all() for part in head):
         raise InputError(f"predictions of round {state.round}", "a finite last layer", "none or another")
     return features.astype(np.float64), head[0].astype(np.float64), head[1].astype(np.float64)
+
+
+def dirichlet(state: QueryState) -> FloatArray:
+    """Parameters exp(logits) of each candidate's Dirichlet distribution (M, C), by one pass."""
+    features, weight, bias = features_and_head(state)
+    alpha: FloatArray = np.exp((features @ weight.T + bias).clip(-LARGEST, LARGEST))
+    return alpha
+
+
+def gradient_length(state: QueryState) -> FloatArray:
+    """Expected length (M,) of the gradient in the last layer's weights, see `expected_gradient_length`."""
+    return expected_gradient_length(*probs_and_features(state))
+
+
+def expected_gradient_length(probs_MC: FloatArray, features_MD: FloatArray) -> FloatArray:
+    """Sum over classes of p_c |p - onehot(c)| |features| (M,)."""
+    squared = np.square(probs_MC).sum(axis=1, keepdims=True) - 2 * probs_MC + 1
+    errors = (probs_MC * np.sqrt(squared.clip(0))).sum(axis=1)
+    length: FloatArray = errors * np.linalg.norm(features_MD.astype(np.float64), axis=1)
+    return length
+
+
+def perturbation_divergence(state: QueryState, radius: float = RADIUS) -> FloatArray:
+    """`adversarial_divergence` (M,) of perturbations of `radius` times the mean length of the candidates' features."""
+    features, weight, bias = features_and_head(state)
+    length = radius * np.linalg.norm(features, axis=1).mean()
+    return adversarial_divergence(features, weight, bias, float(length))
+
+
+def adversarial_divergence(
+    features_MD: FloatArray, weight_CD: FloatArray, bias_C: FloatArray, length: float
+) -> FloatArray:
+    """KL(p(z) || p(z + r)) in nats (M,), r of `length` in the direction of fastest growth, the larger of both signs.
+
+    To second order the divergence is r' W' F W r / 2 with F = diag(p) - p p' = B B', B = diag(sqrt p) - p sqrt(p)', so
+    the largest eigenvector of W' F W is W' B v, with v that of the C x C matrix B' W W' B.
+    """
+    divergence, size = np.empty(len(features_MD)), max(CELLS // len(bias_C) ** 2, 1)
+    for start in range(0, len(divergence), size):
+        logits = features_MD[start : start + size] @ weight_CD.T + bias_C
+        log_p = scipy.special.log_softmax(logits, axis=1)
+        p, root = np.exp(log_p), np.exp(log_p / 2)
+        b = root[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * root[:, None, :]
+        _, vectors = np.linalg.eigh(b.transpose(0, 2, 1) @ (weight_CD @ weight_CD.T) @ b)
+        direction = (b @ vectors[:, :, -1:])[:, :, 0] @ weight_CD
+        norm = np.linalg.norm(direction, axis=1, keepdims=True)
+        shift = length * np.divide(direction, norm, out=np.zeros_like(direction), where=norm > 0) @ weight_CD.T
+        plus, minus = (
+            (p * (log_p - scipy.special.log_softmax(logits + s * shift, axis=1))).sum(axis=1) for s in (1, -1)
+        )
+        divergence[start : start + size] = np.maximum(plus, minus).clip(0)
+    return divergence

@@ -1,4 +1,4 @@
-"""A linear head on frozen embeddings: its probabilities of labeled samples that it was not fitted on."""
+"""Linear heads on frozen embeddings: of the classes, for samples not fitted on, and of what is labeled and what not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import numpy as np
 from ..core.labels import stratified_folds
 from ..core.types import FloatArray, IntArray
 from .base import QueryState
+
+POOL = 20_000  # a larger pool is represented by a random sample of so many
+STRENGTH = 1.0  # inverse weight of the penalty on the head that tells labels from the pool
 
 
 def scaled_embeddings(state: QueryState, indices: IntArray) -> FloatArray:
@@ -41,3 +44,27 @@ def held_out_probs(
         head.fit(vectors_LD[~held_out].astype(np.float64), targets)
         probs[np.ix_(held_out, classes)] = head.predict_proba(vectors_LD[held_out].astype(np.float64))
     return probs
+
+
+def pool_log_odds(
+    labeled_TD: FloatArray, pool_RD: FloatArray, candidates_MD: FloatArray, strength: float
+) -> FloatArray:
+    """Log odds (M,) that a candidate is of the pool, not labeled; both sides weigh the same in the regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.concatenate([labeled_TD, pool_RD]).astype(np.float64)
+    side = np.repeat([0, 1], [len(labeled_TD), len(pool_RD)])
+    model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-6, max_iter=15_000).fit(rows, side)
+    odds: FloatArray = model.decision_function(candidates_MD.astype(np.float64))
+    return odds
+
+
+def log_odds_of_pool(state: QueryState, rng: np.random.Generator, *, strength: float = STRENGTH) -> FloatArray:
+    """`pool_log_odds` (M,) of the candidates against all labels, features of unit vectors scaled; 0 without labels."""
+    vectors, labeled = state.vectors(state.candidates, "cosine"), state.labels.labeled
+    if not len(labeled):
+        return np.zeros(len(vectors))
+    scale = np.maximum(vectors.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
+    vectors = vectors / scale
+    pool = vectors if len(vectors) <= POOL else vectors[np.sort(rng.choice(len(vectors), POOL, replace=False))]
+    return pool_log_odds(state.vectors(labeled, "cosine") / scale, pool, vectors, strength)

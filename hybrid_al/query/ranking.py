@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ..core.types import FloatArray, Query, Scores
 from ..scores.samples import mid_ranks
 from .base import QueryState, check_budget
 from .batches.base import best_first
-from .terms import standing
+from .terms import TERMS, standing
 
 
-def best_by_score(
-    name: str,
-    score: Callable[[FloatArray], FloatArray],
-    state: QueryState,
-    budget: int,
-    rng: np.random.Generator,
-    *,
-    samples: int = 1,
-    views: int = 1,
-) -> Query:
-    """The candidates of the highest `score`, probabilities (M, S, C) -> (M,); ties in random order.
+def best_by_term(name: str, state: QueryState, budget: int, rng: np.random.Generator, **settings: int | float) -> Query:
+    """The candidates of the largest values of a term, by the settings in the place of its own; ties in random order.
 
-    Cost: samples * views passes over the M candidates, O(M S C) time and bytes, a sort.
+    Cost: what the term reads, and a sort.
     """
     check_budget(state, budget)
-    return best_by_value(name, state.score(score, samples, views), state, budget, rng)
+    return best_by_value(name, TERMS[name].score(state, **settings), state, budget, rng)
 
 
 def best_by_value(name: str, values_M: FloatArray, state: QueryState, budget: int, rng: np.random.Generator) -> Query:

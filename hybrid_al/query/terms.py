@@ -1,49 +1,66 @@
-"""Named score terms: what a fused score or an uncertainty strategy may be made of."""
+"""Named score terms: what a fused score is made of, and what strategies that take the best-scored score by."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..core.consistency import ALL_PARTS, PARTS
 from ..core.registry import Amount, member
-from ..core.types import FloatArray, IntArray, Need, PredictionBatch
+from ..core.types import FloatArray, Need
 from ..errors import InputError
-from ..kernels.distances import typicality
+from ..kernels.distances import nearest, typicality
 from ..scores import samples as scores
 from .base import QueryState
+from .last_layer import dirichlet, gradient_length, perturbation_divergence
+from .linear_head import log_odds_of_pool
+from .loss_head import LossHead
+
+PASSES = 25  # with dropout: Gal et al. (ICML 2017), Kirsch et al. (NeurIPS 2019)
+VIEWS = 8
 
 
 @dataclass(frozen=True)
 class Term:
-    """A score term: what it reads of the state, and its value for each candidate (M,), larger = ask first."""
+    """A score term: what it reads of the state, and its value for each candidate (M,), larger = ask first.
+
+    `score(state)` throws no dice that the state does not fix. A strategy may call it with settings of its own by name.
+    """
 
     needs: frozenset[Need]
-    score: Callable[[QueryState], FloatArray]
+    score: Callable[..., FloatArray]
 
 
-def _entropy(state: QueryState) -> FloatArray:
-    return state.score(scores.entropy)
+Score = Callable[[FloatArray], FloatArray]
+"""A function of `scores.samples`: probabilities (M, S, C) -> (M,)."""
 
 
-def _margin(state: QueryState) -> FloatArray:
-    return state.score(scores.margin)
+def _scored(state: QueryState, *, score: Score, samples: int = 1, views: int = 1) -> FloatArray:
+    return state.score(score, samples, views)
 
 
-def _least_confidence(state: QueryState) -> FloatArray:
-    return state.score(scores.least_confidence)
+def _once(score: Score) -> Term:
+    """A score of one pass."""
+    return Term(frozenset({"predictions"}), partial(_scored, score=score))
 
 
-def _expected_dice(state: QueryState) -> FloatArray:
-    return state.score(scores.expected_dice)
+def _by_passes(score: Score) -> Term:
+    """A score of passes with dropout, or of the members of a committee."""
+    return Term(frozenset({"samples"}), partial(_scored, score=score, samples=PASSES))
 
 
-def _ripu(state: QueryState) -> FloatArray:
-    return state.score(scores.ripu)
+def _by_views(score: Score) -> Term:
+    """A score of passes over weak views."""
+    return Term(frozenset({"views"}), partial(_scored, score=score, views=VIEWS))
+
+
+def _by_evidence(score: Score) -> Term:
+    """A score (M, C) -> (M,) of the Dirichlet distribution that the logits of one pass make."""
+    return Term(frozenset({"features"}), lambda state: score(dirichlet(state)))
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
@@ -54,6 +71,27 @@ def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArra
     return values[state.candidates] if state.from_record is None else state.from_record(values, state.candidates)
 
 
+def _temporal(state: QueryState) -> FloatArray:
+    """Half the squared distance to the probabilities of the model before; 0 where there is none before."""
+    previous = state.extra("previous_probs", state.candidates)
+    if previous.shape[1:] == (0,):
+        return np.zeros(len(previous))
+    probs = state.probs().mean(axis=1, dtype=np.float64)
+    if previous.shape != probs.shape:
+        raise InputError("previous_probs", f"shape {probs.shape}", str(previous.shape))
+    values: FloatArray = np.square(probs - previous).sum(axis=1) / 2
+    return values
+
+
+def _predicted_loss(state: QueryState) -> FloatArray:
+    """By a network whose seed is the round: the same state, the same values."""
+    return LossHead().predict(state, np.random.default_rng(state.round))
+
+
+def _pool_odds(state: QueryState) -> FloatArray:
+    return log_odds_of_pool(state, np.random.default_rng(state.round))
+
+
 def _density(state: QueryState) -> FloatArray:
     """Typicality in the whole pool: inverse mean distance to the 20 nearest samples (cosine); exact, O(P^2)."""
     pool = np.union1d(state.candidates, state.labels.labeled)
@@ -61,15 +99,49 @@ def _density(state: QueryState) -> FloatArray:
     return density[np.searchsorted(pool, state.candidates)]
 
 
+def _novelty(state: QueryState) -> FloatArray:
+    """Distance to the nearest labeled sample between unit vectors, in [0, 2]; 0 without labels."""
+    vectors, labeled = state.vectors(state.candidates, "cosine"), state.labels.labeled
+    if not len(labeled):
+        return np.zeros(len(vectors))
+    distances: FloatArray = np.sqrt(nearest(vectors, state.vectors(labeled, "cosine"), 1)[0][:, 0])
+    return distances
+
+
+def _pretext_loss(state: QueryState) -> FloatArray:
+    return state.record("pretext_loss", state.candidates)
+
+
 TERMS: dict[str, Term] = {
-    "entropy": Term(frozenset({"predictions"}), _entropy),
-    "margin": Term(frozenset({"predictions"}), _margin),
-    "least_confidence": Term(frozenset({"predictions"}), _least_confidence),
-    "expected_dice": Term(frozenset({"predictions"}), _expected_dice),
-    "ripu": Term(frozenset({"predictions"}), _ripu),
+    "entropy": _once(scores.entropy),
+    "margin": _once(scores.margin),
+    "least_confidence": _once(scores.least_confidence),
+    "ratio": _once(scores.ratio),
+    "expected_dice": _once(scores.expected_dice),
+    "ripu": _once(scores.ripu),
+    "mc_dropout_entropy": _by_passes(scores.entropy),
+    "bald": _by_passes(scores.bald),
+    "variation_ratio": _by_passes(scores.variation_ratio),
+    "vote_entropy": _by_passes(scores.vote_entropy),
+    "mean_std": _by_passes(scores.mean_std),
+    "variance": _by_passes(scores.summed_variance),
+    "tta_entropy": _by_views(scores.entropy),
+    "tta_variance": _by_views(scores.summed_variance),
+    "tta_jsd": _by_views(scores.bald),
+    "vat": Term(frozenset({"features"}), perturbation_divergence),
+    "egl": Term(frozenset({"features"}), gradient_length),
+    "vacuity": _by_evidence(scores.vacuity),
+    "dissonance": _by_evidence(scores.dissonance),
+    "dirichlet_information": _by_evidence(scores.dirichlet_information),
+    "dirichlet_data": _by_evidence(scores.dirichlet_data),
+    "tod": Term(frozenset({"predictions", "history"}), _temporal),
+    "learning_loss": Term(frozenset({"embeddings"}), _predicted_loss),
+    "discriminative": Term(frozenset({"embeddings"}), _pool_odds),
     "consistency": Term(frozenset({"consistency"}), _consistency),
     **{part: Term(frozenset({"consistency"}), partial(_consistency, parts=(part,))) for part in ALL_PARTS},
     "density": Term(frozenset({"embeddings"}), _density),
+    "novelty": Term(frozenset({"embeddings"}), _novelty),
+    "pretext_loss": Term(frozenset({"stage0"}), _pretext_loss),
 }
 
 
@@ -105,43 +177,6 @@ def fused_terms(
     positive = {name: weight for name, weight in weights.items() if weight > 0}
     terms = {name: term(name).score(state) for name in positive}
     return scores.fuse(terms, positive, fusion), {name: scores.mid_ranks(values) for name, values in terms.items()}
-
-
-def with_cache(state: QueryState) -> QueryState:
-    """The same state, with each kind of prediction computed at most once, for scores of several terms.
-
-    Some of the candidates are looked up too; predictions for other samples are computed each time.
-    """
-    if state.predictor is None:
-        return state
-    uncached, candidates = state.predictor, state.candidates
-
-    @cache
-    def batches(samples: int, views: int) -> tuple[PredictionBatch, ...]:
-        return tuple(uncached(candidates, samples, views))
-
-    def predictor(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
-        if np.array_equal(indices, candidates):
-            return iter(batches(samples, views))
-        if np.isin(indices, candidates).all():
-            return iter([_select(batches(samples, views), indices)])
-        return uncached(indices, samples, views)
-
-    return replace(state, predictor=predictor)
-
-
-def _select(batches: tuple[PredictionBatch, ...], indices: IntArray) -> PredictionBatch:
-    """The predictions for some samples of the batches, as one batch."""
-    candidates = np.concatenate([batch.indices for batch in batches])
-    order = np.argsort(candidates)
-    rows = order[np.searchsorted(candidates, indices, sorter=order)]
-    features = [batch.features for batch in batches if batch.features is not None]
-    return PredictionBatch(
-        indices,
-        np.concatenate([batch.probs for batch in batches])[rows],
-        np.concatenate(features)[rows] if len(features) == len(batches) else None,
-        batches[0].head,
-    )
 
 
 def standing(ranks: Mapping[str, FloatArray], position: int) -> str:

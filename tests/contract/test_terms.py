@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.special
+import yaml
 
-from hybrid_al.core.types import FloatArray
+from hybrid_al.core.consistency import ALL_PARTS
+from hybrid_al.core.registry import component
+from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.strategies import Hybrid
+from hybrid_al.query.strategies import STRATEGIES, Hybrid
 from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, Term, fused_terms, term
 from hybrid_al.testing import check_strategy, corner_cases, unchanged_random_state
@@ -46,6 +51,10 @@ def test_what_it_does_not_say_that_it_reads_changes_nothing(name: str) -> None:
             term(name).score(restrict(state, term(name).needs - {need}))
 
 
+POOL_WIDE = frozenset({"density", "vat", "learning_loss", "discriminative", "pretext_loss"})
+"""Terms in which the other candidates have a say: a density, a scale, a regression, a median for what was not seen."""
+
+
 @terms
 def test_a_candidate_has_its_value_whoever_else_may_be_asked_about(name: str) -> None:
     """But for terms of the pool as a whole, of which the labeled samples are a part: with them there it is the same."""
@@ -55,8 +64,55 @@ def test_a_candidate_has_its_value_whoever_else_may_be_asked_about(name: str) ->
     whole, alone = values_of(name, state), values_of(name, few)
     if name == "density":  # of the whole pool: fewer neighbours, farther off
         assert (alone <= whole[::3] + 1e-6).all()
-    else:
+    elif name not in POOL_WIDE:
         np.testing.assert_allclose(alone, whole[::3], rtol=1e-6)
+
+
+@terms
+def test_the_order_of_the_candidates_is_moot(name: str) -> None:
+    state = make_state(60, labeled=6)
+    order = np.random.default_rng(0).permutation(len(state.candidates))
+    shuffled = values_of(name, replace(state, candidates=state.candidates[order]))
+    np.testing.assert_allclose(shuffled, values_of(name, state)[order], rtol=1e-3, atol=1e-6)
+
+
+UNSURE = set(TERMS) - {"ripu", "learning_loss", "consistency", *ALL_PARTS, "density"}
+"""But for terms of regions, of what labels or training said, and of what is common; their own tests say which way."""
+
+
+@pytest.mark.parametrize("name", sorted(UNSURE))
+def test_larger_is_ask_first(name: str) -> None:
+    """One sample is unlike what is labeled, and the model unsure of it; of all others it is certain."""
+    state = make_odd_one_out()
+    assert values_of(name, state).argmax() == ODD
+
+
+ODD = 11
+
+
+def make_odd_one_out() -> QueryState:
+    """The candidate at place `ODD` is far from the others, and passes, views and models disagree about it alone."""
+    state = make_state()
+    assert state.embeddings is not None
+    odd, n = int(state.candidates[ODD]), len(state.groups)
+    logits = np.tile([6.0, -6, -6], (n, 1))
+    logits[odd] = 3
+    vectors = np.random.default_rng(0).normal(size=(n, 8), scale=0.1).astype(np.float32)
+    vectors[:, 0] += 1
+    vectors[odd] = np.eye(8)[1]
+    extras = {name: np.zeros(n) for name in state.extras}
+    extras["pretext_loss"][odd] = 1
+    extras["previous_probs"] = np.asarray(scipy.special.softmax(logits, axis=1))
+    extras["previous_probs"][odd] = [0, 1, 0]
+
+    def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        passes = samples * views
+        noise = 0.1 * np.eye(3)[np.arange(passes) % 3] * (passes > 1)
+        probs = scipy.special.softmax(logits[indices][:, None] + noise * (indices == odd)[:, None, None], axis=2)
+        yield PredictionBatch(indices, probs, logits[indices], (np.eye(3), np.zeros(3)))
+
+    embeddings = replace(state.embeddings, vectors=vectors)
+    return replace(state, embeddings=embeddings, predictor=predict, extras=extras)
 
 
 @terms
@@ -85,3 +141,39 @@ def test_what_is_no_term_is_refused() -> None:
     with pytest.raises(InputError, match=r"Hybrid\.score: .*did you mean 'entropy'"):
         Hybrid({"entropi": 1.0})
     assert isinstance(term(OUTSIDE), Term)
+
+
+METHODS = {
+    "suggestive annotation": """
+        {name: hybrid, score: {variance: 1.0}, batch: {name: cover, shortlist: 2}}""",
+    "AL-BSQ": """
+        {name: hybrid, score: {variance: 1.0, density: 1.0}, batch: {name: topk}}""",
+    "BoostMIS": """
+        {name: hybrid, score: {vat: 1.0, entropy: 1.0}, fusion: max,
+         batch: {name: two_stage, keep: 4, score: {density: 1.0, entropy: 1.0}, batch: {name: kcenter}}}""",
+    "COVID-AL": """
+        {name: hybrid, score: {learning_loss: 1.0}, batch: {name: kcenter, shortlist: 5}}""",
+    "DUC": """
+        {name: hybrid, score: {dirichlet_information: 1.0},
+         batch: {name: two_stage, keep: 10, score: {dirichlet_data: 1.0}}}""",
+}
+"""Published queries as recipes of `hybrid`: their terms, how these are fused, and how a batch is made of them."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_published_queries_are_recipes(method: str) -> None:
+    settings = yaml.safe_load(METHODS[method])
+    strategy = component(STRATEGIES, "query", settings.pop("name"), settings)
+    check_strategy(strategy)
+
+
+def test_a_strategy_asks_what_its_term_scores_highest() -> None:
+    state = make_state()
+    named = [name for name in TERMS if name in STRATEGIES and name != "discriminative"]
+    assert len(named) > 15
+    for name in named:
+        query = STRATEGIES[name]().select(state, 6, np.random.default_rng(state.round))
+        values = TERMS[name].score(state)
+        assert query.scores is not None
+        np.testing.assert_array_equal(query.scores.values, values)
+        assert sorted(values[np.searchsorted(state.candidates, query.indices)]) == sorted(values)[-6:]

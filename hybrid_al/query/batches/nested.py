@@ -11,7 +11,8 @@ from ...core.registry import Count, Decay, hyperparameters
 from ...core.types import FloatArray, Need
 from ...scores.samples import Fusion
 from ..base import About, QueryState
-from ..terms import Weights, check_terms, fused_terms, term_needs, with_cache
+from ..cache import with_cache
+from ..terms import Weights, check_terms, fused_terms, term_needs
 from .base import Batch, BatchMaker, BatchParams, best_first, fill_by_score, place_in_group
 
 

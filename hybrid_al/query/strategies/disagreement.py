@@ -9,9 +9,9 @@ import numpy as np
 
 from ...core.registry import Several, hyperparameters
 from ...core.types import Need, Query
-from ...scores.samples import bald, entropy, mean_std, summed_variance, variation_ratio, vote_entropy
 from ..base import About, QueryState
-from ..ranking import best_by_score
+from ..ranking import best_by_term
+from ..terms import PASSES, TERMS, VIEWS
 
 GAL = About(
     paper="Gal et al.: *Deep Bayesian Active Learning*, ICML 2017, section 4",
@@ -36,14 +36,14 @@ class VariationRatio:
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: Several = 25
+    samples: Several = PASSES
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    needs: ClassVar[frozenset[Need]] = TERMS["variation_ratio"].needs
     about: ClassVar[About] = GAL
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("variation_ratio", variation_ratio, state, budget, rng, samples=self.samples)
+        return best_by_term("variation_ratio", state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class MeanSTD:
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: Several = 25
+    samples: Several = PASSES
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    needs: ClassVar[frozenset[Need]] = TERMS["mean_std"].needs
     about: ClassVar[About] = GAL
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("mean_std", mean_std, state, budget, rng, samples=self.samples)
+        return best_by_term("mean_std", state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class VoteEntropy:
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: Several = 25
+    samples: Several = PASSES
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    needs: ClassVar[frozenset[Need]] = TERMS["vote_entropy"].needs
     about: ClassVar[About] = About(
         paper="Dagan, Engelson: *Committee-Based Sampling for Training Probabilistic Classifiers*, ICML 1995; "
         "Settles, section 3.2",
@@ -85,7 +85,7 @@ class VoteEntropy:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("vote_entropy", vote_entropy, state, budget, rng, samples=self.samples)
+        return best_by_term("vote_entropy", state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ class TTAEntropy:
     Cost: `views` passes over the candidates.
     """
 
-    views: Several = 8
+    views: Several = VIEWS
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    needs: ClassVar[frozenset[Need]] = TERMS["tta_entropy"].needs
     about: ClassVar[About] = AUGMENTATION
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("tta_entropy", entropy, state, budget, rng, views=self.views)
+        return best_by_term("tta_entropy", state, budget, rng, views=self.views)
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ class TTAVariance:
     Cost: `views` passes over the candidates.
     """
 
-    views: Several = 8
+    views: Several = VIEWS
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    needs: ClassVar[frozenset[Need]] = TERMS["tta_variance"].needs
     about: ClassVar[About] = About(
         paper="Gao et al.: *Consistency-Based Semi-Supervised Active Learning*, ECCV 2020, the selection metric",
         passes="views",
@@ -128,7 +128,7 @@ class TTAVariance:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("tta_variance", summed_variance, state, budget, rng, views=self.views)
+        return best_by_term("tta_variance", state, budget, rng, views=self.views)
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,11 @@ class TTAJensenShannon:
     Cost: `views` passes over the candidates.
     """
 
-    views: Several = 8
+    views: Several = VIEWS
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    needs: ClassVar[frozenset[Need]] = TERMS["tta_jsd"].needs
     about: ClassVar[About] = AUGMENTATION
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("tta_jsd", bald, state, budget, rng, views=self.views)
+        return best_by_term("tta_jsd", state, budget, rng, views=self.views)

@@ -12,6 +12,7 @@ from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
+from ..linear_head import POOL, STRENGTH, pool_log_odds
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Discriminative:
     """
 
     queries: Count = 10
-    strength: Positive = 1.0
-    rows: Count = 20_000
+    strength: Positive = STRENGTH
+    rows: Count = POOL
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
@@ -61,16 +62,3 @@ class Discriminative:
             picks += unpicked[best].tolist()
             free[picks] = False
         return Query(state.candidates[picks], reasons=tuple(reasons))
-
-
-def pool_log_odds(
-    labeled_TD: FloatArray, pool_RD: FloatArray, candidates_MD: FloatArray, strength: float
-) -> FloatArray:
-    """Log odds (M,) that a candidate is of the pool, not labeled; both sides weigh the same in the regression."""
-    from sklearn.linear_model import LogisticRegression
-
-    rows = np.concatenate([labeled_TD, pool_RD]).astype(np.float64)
-    side = np.repeat([0, 1], [len(labeled_TD), len(pool_RD)])
-    model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-6, max_iter=15_000).fit(rows, side)
-    odds: FloatArray = model.decision_function(candidates_MD.astype(np.float64))
-    return odds

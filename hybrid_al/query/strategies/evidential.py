@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from ...core.registry import Count, hyperparameters
-from ...core.types import FloatArray, Need, Query, Scores
-from ...scores.samples import dirichlet_data, dirichlet_information, dissonance, mid_ranks, vacuity
+from ...core.types import Need, Query, Scores
+from ...scores.samples import dirichlet_data, dirichlet_information, mid_ranks
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
-from ..last_layer import features_and_head
-from ..ranking import best_by_value
+from ..last_layer import dirichlet
+from ..ranking import best_by_term
 from ..terms import standing
 
-LARGEST = 50.0  # largest logit: its exponential is more evidence than any training gives
-EVIDENCE: Mapping[str, Callable[[FloatArray], FloatArray]] = {
-    "vacuity": vacuity,
-    "dissonance": dissonance,
-    "information": dirichlet_information,
-    "data": dirichlet_data,
+Measure = Literal["vacuity", "dissonance", "information", "data"]
+TERM_OF: Mapping[Measure, str] = {
+    "vacuity": "vacuity",
+    "dissonance": "dissonance",
+    "information": "dirichlet_information",
+    "data": "dirichlet_data",
 }
 
 
@@ -37,7 +37,7 @@ class Evidential:
            probabilities, from the label), or data (uncertainty that the label would leave); see `scores`
     """
 
-    score: Literal["vacuity", "dissonance", "information", "data"] = "vacuity"
+    score: Measure = "vacuity"
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     about: ClassVar[About] = About(
@@ -50,9 +50,7 @@ class Evidential:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        check_budget(state, budget)
-        values = EVIDENCE[self.score](dirichlet(state))
-        return best_by_value(str(self.score), values, state, budget, rng)
+        return best_by_term(TERM_OF[self.score], state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,3 @@ class DUC:
             scores=Scores(state.candidates, second, ranks),
             reasons=tuple(standing(ranks, p) for p in picks),
         )
-
-
-def dirichlet(state: QueryState) -> FloatArray:
-    """Parameters exp(logits) of each candidate's Dirichlet distribution (M, C), by one pass."""
-    features, weight, bias = features_and_head(state)
-    alpha: FloatArray = np.exp((features @ weight.T + bias).clip(-LARGEST, LARGEST))
-    return alpha

@@ -13,7 +13,8 @@ from ...scores.samples import Fusion
 from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
-from ..terms import Weights, check_terms, fused_terms, standing, term_needs, with_cache
+from ..cache import with_cache
+from ..terms import Weights, check_terms, fused_terms, standing, term_needs
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from ...core.types import Need, Query, Scores
 from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
+from ..cache import with_cache
 from ..cover import coverage
-from ..terms import Weights, check_terms, fused_terms, standing, term_needs, with_cache
+from ..terms import Weights, check_terms, fused_terms, standing, term_needs
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.types import Need, Query
-from ...errors import InputError
 from ..base import About, QueryState, check_budget
-from ..ranking import best_by_value
+from ..ranking import best_by_term
+from ..terms import TERMS
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TOD:
     Random in the first round with a model, as there is none before it.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions", "history"})
+    needs: ClassVar[frozenset[Need]] = TERMS["tod"].needs
     about: ClassVar[About] = About(
         paper="Huang et al.: *Semi-Supervised Active Learning with Temporal Output Discrepancy*, ICCV 2021, section 3",
         passes="2, one of them by the model before",
@@ -31,12 +31,7 @@ class TOD:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest discrepancy, ties in random order."""
         check_budget(state, budget)
-        previous = state.extra("previous_probs", state.candidates)
-        if previous.shape[1:] == (0,):
+        if state.extra("previous_probs", state.candidates[:1]).shape[1:] == (0,):
             reason = "a random one: there is no model before this one to compare with"
             return Query(rng.permutation(state.candidates)[:budget], reasons=(reason,) * budget)
-        probs = state.probs().mean(axis=1, dtype=np.float64)
-        if previous.shape != probs.shape:
-            raise InputError("previous_probs", f"shape {probs.shape}", str(previous.shape))
-        values = np.square(probs - previous).sum(axis=1) / 2
-        return best_by_value("tod", values, state, budget, rng)
+        return best_by_term("tod", state, budget, rng)

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...core.registry import Several, hyperparameters
 from ...core.types import Need, Query
-from ...scores.samples import bald, entropy, expected_dice, least_confidence, margin, ratio, ripu
 from ..base import About, QueryState
-from ..ranking import best_by_score
+from ..ranking import best_by_term
+from ..terms import PASSES, TERMS
 
 SETTLES = About(
     paper="Settles: *Active Learning Literature Survey*, 2009, section 3.1",
@@ -25,43 +25,43 @@ SETTLES = About(
 class Entropy:
     """Largest predictive entropy. Settles, Active Learning Literature Survey (2009), section 3.1."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    needs: ClassVar[frozenset[Need]] = TERMS["entropy"].needs
     about: ClassVar[About] = SETTLES
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return best_by_score("entropy", entropy, state, budget, rng)
+        return best_by_term("entropy", state, budget, rng)
 
 
 @dataclass(frozen=True)
 class Margin:
     """Smallest gap between the two most probable classes. Settles (2009), section 3.1."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    needs: ClassVar[frozenset[Need]] = TERMS["margin"].needs
     about: ClassVar[About] = SETTLES
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return best_by_score("margin", margin, state, budget, rng)
+        return best_by_term("margin", state, budget, rng)
 
 
 @dataclass(frozen=True)
 class LeastConfidence:
     """Smallest probability of the most probable class. Settles (2009), section 3.1."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    needs: ClassVar[frozenset[Need]] = TERMS["least_confidence"].needs
     about: ClassVar[About] = SETTLES
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return best_by_score("least_confidence", least_confidence, state, budget, rng)
+        return best_by_term("least_confidence", state, budget, rng)
 
 
 @dataclass(frozen=True)
 class Ratio:
     """Second most probable over most probable class, largest first: `scores.ratio`. Cost: as `Margin`."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    needs: ClassVar[frozenset[Need]] = TERMS["ratio"].needs
     about: ClassVar[About] = About(
         paper="Monarch: *Human-in-the-Loop Machine Learning*, Manning 2021, section 3.2",
         passes="1",
@@ -71,7 +71,7 @@ class Ratio:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return best_by_score("ratio", ratio, state, budget, rng)
+        return best_by_term("ratio", state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class MCDropoutEntropy:
     The same as `Entropy` where the learner has no dropout.
     """
 
-    samples: Several = 25
+    samples: Several = PASSES
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    needs: ClassVar[frozenset[Need]] = TERMS["mc_dropout_entropy"].needs
     about: ClassVar[About] = About(
         paper="Gal, Islam, Ghahramani: *Deep Bayesian Active Learning with Image Data*, ICML 2017, section 4",
         passes="samples",
@@ -94,7 +94,7 @@ class MCDropoutEntropy:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` most uncertain candidates, ties in random order."""
-        return best_by_score("mc_dropout_entropy", entropy, state, budget, rng, samples=self.samples)
+        return best_by_term("mc_dropout_entropy", state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Bald:
     Of a committee, its members in the place of the passes. Random where the learner has neither: all passes agree.
     """
 
-    samples: Several = 25
+    samples: Several = PASSES
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    needs: ClassVar[frozenset[Need]] = TERMS["bald"].needs
     about: ClassVar[About] = About(
         paper="Houlsby et al.: *Bayesian Active Learning for Classification and Preference Learning*, 2011, section"
         " 2; with dropout as Gal et al., section 4",
@@ -118,14 +118,14 @@ class Bald:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates that the passes disagree about most, ties in random order."""
-        return best_by_score("bald", bald, state, budget, rng, samples=self.samples)
+        return best_by_term("bald", state, budget, rng, samples=self.samples)
 
 
 @dataclass(frozen=True)
 class ExpectedDice:
     """Smallest Dice that the model expects of its own prediction, see `scores.expected_dice`; for masks."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    needs: ClassVar[frozenset[Need]] = TERMS["expected_dice"].needs
     about: ClassVar[About] = About(
         paper="ours; the expected Dice as a measure after Atzeni et al.: *Deep active learning for suggestive "
         "segmentation of biomedical image stacks via optimisation of Dice scores and traced boundary length*, Medical "
@@ -137,7 +137,7 @@ class ExpectedDice:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the smallest expected Dice, ties in random order."""
-        return best_by_score("expected_dice", expected_dice, state, budget, rng)
+        return best_by_term("expected_dice", state, budget, rng)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Ripu:
     that is `task.region: ripu`. Here the regions are those of the recipe, which do not overlap.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    needs: ClassVar[frozenset[Need]] = TERMS["ripu"].needs
     about: ClassVar[About] = About(
         paper="Xie et al.: *Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty "
         "for Domain Adaptive Semantic Segmentation*, CVPR 2022, section 3.2",
@@ -159,4 +159,4 @@ class Ripu:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` best-scored candidates, ties in random order."""
-        return best_by_score("ripu", ripu, state, budget, rng)
+        return best_by_term("ripu", state, budget, rng)

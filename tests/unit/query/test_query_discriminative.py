@@ -9,8 +9,8 @@ import torch
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
+from hybrid_al.query.last_layer import expected_gradient_length
 from hybrid_al.query.strategies import Discriminative, ExpectedGradientLength
-from hybrid_al.query.strategies.egl import expected_gradient_length
 from hybrid_al.query.synthetic import make_state
 
 

@@ -14,9 +14,9 @@ from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.base import QueryState
+from hybrid_al.query.last_layer import adversarial_divergence
 from hybrid_al.query.strategies import AlfaMix, VirtualAdversarial
 from hybrid_al.query.strategies.alfamix import flipping_share
-from hybrid_al.query.strategies.vat import adversarial_divergence
 from hybrid_al.query.synthetic import make_state
 
 
@@ -168,7 +168,7 @@ def test_vat_ranks_by_the_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = adversarial_divergence(
         candidate_features, weight, bias, 0.3 * float(np.linalg.norm(candidate_features, axis=1).mean())
     )
-    monkeypatch.setattr("hybrid_al.query.strategies.vat.CELLS", 45)
+    monkeypatch.setattr("hybrid_al.query.last_layer.CELLS", 45)
     query = VirtualAdversarial(radius=0.3).select(modelled(base, features, weight, bias), 5, np.random.default_rng(0))
     assert query.scores is not None
     np.testing.assert_allclose(query.scores.values, expected, rtol=1e-9)

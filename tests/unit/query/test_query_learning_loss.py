@@ -16,8 +16,8 @@ from hybrid_al.core.types import Annotation, FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.linear_head import held_out_probs, scaled_embeddings
+from hybrid_al.query.loss_head import LossHead, ranking_loss
 from hybrid_al.query.strategies import LearningLoss
-from hybrid_al.query.strategies.learning_loss import ranking_loss
 from hybrid_al.query.synthetic import make_state
 
 
@@ -98,7 +98,7 @@ def test_losses_are_those_of_heads_that_did_not_see_the_sample() -> None:
         rows, ((vectors - vectors.mean(axis=0)) / vectors.std(axis=0))[state.labels.labeled], atol=1e-5
     )
     targets = state.labels.class_targets()
-    losses = strategy.losses(rows, state, np.random.default_rng(0))
+    losses = LossHead(folds=strategy.folds, strength=strategy.strength).losses(rows, state, np.random.default_rng(0))
     probs = held_out_probs(rows, targets, 20, 0.01, np.random.default_rng(0))
     np.testing.assert_allclose(losses, [-np.log(p[t]) for p, t in zip(probs, targets, strict=True)])
 

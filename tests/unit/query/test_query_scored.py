@@ -12,9 +12,11 @@ from hybrid_al.core.registry import component
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.kernels.kmeans import k_means
+from hybrid_al.kernels.weighted_kmeans import weighted_k_means
 from hybrid_al.query.base import QueryState, QueryStrategy
 from hybrid_al.query.batches import BATCHES, build_batch
 from hybrid_al.query.batches.base import best_first
+from hybrid_al.query.cache import with_cache
 from hybrid_al.query.cover import coverage
 from hybrid_al.query.strategies import (
     STRATEGIES,
@@ -34,7 +36,7 @@ from hybrid_al.query.strategies import (
     VoteEntropy,
 )
 from hybrid_al.query.synthetic import make_state, restrict
-from hybrid_al.query.terms import TERMS, standing, with_cache
+from hybrid_al.query.terms import TERMS, standing
 from hybrid_al.scores import samples as scores
 
 
@@ -177,12 +179,19 @@ def test_topk_batch() -> None:
     assert batch.picks.tolist() == np.argsort(-values_of(state))[:5].tolist()
 
 
-def test_kmeans_batch_takes_the_best_of_each_cluster_of_the_shortlist() -> None:
-    state, values = make_state(80), values_of(make_state(80))
+@pytest.mark.parametrize("labeled", [0, 6])
+def test_kmeans_batch_takes_the_best_of_each_cluster_of_the_shortlist(labeled: int) -> None:
+    """Labeled samples are centres too; without any it is the k-means of the strategies."""
+    state = make_state(80, labeled=labeled)
+    values = values_of(state)
     batch = build_batch({"name": "kmeans", "shortlist": 4}).make(state, values, 6, np.random.default_rng(0))
     rng = np.random.default_rng(0)
     shortlist = best_first(values, rng)[:24]
-    _, cluster = k_means(state.vectors(state.candidates[shortlist], "cosine"), 6, rng)
+    vectors, fixed = (state.vectors(rows, "cosine") for rows in (state.candidates[shortlist], state.labels.labeled))
+    if labeled:
+        _, cluster = weighted_k_means(vectors, np.ones(24), 6, rng, 50, fixed)
+    else:
+        _, cluster = k_means(vectors, 6, rng)
     best = [max(shortlist[cluster == c], key=lambda i: values[i]) for c in range(6)]
     assert batch.picks.tolist() == sorted(best, key=lambda i: -values[i])
     assert batch.note == "one of 6 clusters"
