@@ -1,14 +1,19 @@
-"""What is measured once a round is trained: calibration, metrics of val and test, and signals to stop."""
+"""What is measured once a round is trained: calibration, metrics of val and test, the query, and signals to stop."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from .core.labels import LabelStore
+from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
+from .core.types import IntArray
 from .experiment import Experiment
 from .metrics.calibration import Calibration, calibrate, logs
 from .query.stopping import AGREEMENT, kappa, signals
+from .query.usage import mean_rank, relative_distance
 
 
 def calibration(experiment: Experiment, disk: RunDir, r: int, labels: LabelStore) -> Calibration | None:
@@ -34,6 +39,22 @@ def metrics(
     if outcome.reliability:
         write_arrays(disk.round_path(r) / "reliability.npz", outcome.reliability)
     return outcome.metrics | _stop_signals(experiment, disk, r, labels, scaling)
+
+
+def query_usage(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> dict[str, float]:
+    """What the query of round r did with its score and how far from the labels it went, by what is on disk.
+
+    For a round that is not committed yet: the labels on disk are those that the query saw.
+    """
+    regions, file = experiment.task.regions.at(r), disk.round_path(r) / "scores.npz"
+    labels = regions.labels(disk.labels(len(experiment.manifest)))
+    candidates = np.setdiff1d(regions.indices, labels.answered)
+    usage = dict[str, float]()
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as archive:
+            usage = mean_rank(archive["indices"], archive["values"], picks)
+    embeddings, rng = replace(experiment.embeddings, parts=regions.parts), derive(experiment.seed, "query usage", r)
+    return usage | relative_distance(embeddings, labels.labeled, candidates, picks, rng)
 
 
 def _stop_signals(

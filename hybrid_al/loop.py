@@ -18,7 +18,7 @@ from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
 from .core.types import IntArray, PredictionBatch, Round
 from .errors import NonFiniteLoss
-from .evaluation import calibration, metrics
+from .evaluation import calibration, metrics, query_usage
 from .experiment import Experiment
 from .regions.base import Regions, Whole
 from .state import query_state
@@ -48,7 +48,8 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
     with _timer(seconds, "calibrate"):
         scaling = calibration(experiment, disk, r, labels)
     with _timer(seconds, "evaluate"):
-        values = metrics(experiment, disk, r, labels, scaling) | fit.of_round()
+        values = metrics(experiment, disk, r, labels, scaling) | query_usage(experiment, disk, r, picks)
+        values |= fit.of_round()
     _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
 
 

@@ -87,6 +87,12 @@ def cosine(squared: torch.Tensor) -> torch.Tensor:
     return squared.div_(-4).add_(1).clip_(0)
 
 
+def distance_to_labeled(vectors_KD: FloatArray, labeled_LD: FloatArray) -> FloatArray:
+    """Distance of each row to the nearest of the labeled ones (K,); L is 1 or more."""
+    distances: FloatArray = np.sqrt(nearest(vectors_KD, labeled_LD, 1)[0][:, 0])
+    return distances
+
+
 def pair_distances(vectors_ND: FloatArray, rng: np.random.Generator, rows: int = 1000) -> FloatArray:
     """Distances between all pairs of a random sample of the rows; of a single row, [0]."""
     sample = vectors_ND[rng.permutation(len(vectors_ND))[:rows]].astype(np.float64)

@@ -13,9 +13,10 @@ from ..core.consistency import ALL_PARTS, PARTS
 from ..core.registry import Amount, member
 from ..core.types import FloatArray, Need
 from ..errors import InputError
-from ..kernels.distances import nearest, typicality
+from ..kernels.distances import typicality
 from ..scores import samples as scores
 from .base import QueryState
+from .cover import distance_to_labeled
 from .last_layer import dirichlet, gradient_length, perturbation_divergence
 from .linear_head import log_odds_of_pool
 from .loss_head import LossHead
@@ -104,8 +105,7 @@ def _novelty(state: QueryState) -> FloatArray:
     vectors, labeled = state.vectors(state.candidates, "cosine"), state.labels.labeled
     if not len(labeled):
         return np.zeros(len(vectors))
-    distances: FloatArray = np.sqrt(nearest(vectors, state.vectors(labeled, "cosine"), 1)[0][:, 0])
-    return distances
+    return distance_to_labeled(vectors, state.vectors(labeled, "cosine"))
 
 
 def _pretext_loss(state: QueryState) -> FloatArray:

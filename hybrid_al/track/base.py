@@ -36,6 +36,8 @@ NAMES: Mapping[str, str] = {
     "curve/<metric>": "test metric against `labels`, without its test/ prefix",
     "picks/share/<class>": "share of a round's picks with that class, in [0, 1]",
     "query/seconds": "seconds that the selection took",
+    "query/mean_rank": "mean rank of the picks in the query's score, in (0, 1); 0.5 as if picked at random",
+    "query/distance_to_labeled": "mean distance of the picks to the nearest label, by that of all candidates",
     "train/seconds": "seconds that the fit took",
     "train/steps_per_second": "speed of the fit",
     "train/images_per_second": "labeled and unlabeled samples, each once a step",
