@@ -176,6 +176,22 @@ def test_an_open_round_is_shown(tmp_path: Path) -> None:
     assert "no answer yet" in text
 
 
+def test_the_rounds_say_how_their_query_used_its_score(tmp_path: Path) -> None:
+    run = _view(tmp_path / "run")
+    plain = _write([run], tmp_path / "plain")
+    assert "query/mean_rank" not in plain
+    numbers = {"query/mean_rank": 0.8125, "query/distance_to_labeled": 1.4375}
+    last = run.rounds[-1]
+    assert last.round is not None
+    row = dataclasses.replace(last.round, metrics={**last.round.metrics, **numbers})
+    rounds = (*run.rounds[:-1], dataclasses.replace(last, round=row))
+    text = _write([dataclasses.replace(run, rounds=rounds)], tmp_path / "report")
+    table = text[text.index('id="r0-rounds"') :]
+    table = table[: table.index("</table>")]
+    assert "1 as if at random" in table and "<td>0.812</td>" in table and "<td>1.438</td>" in table
+    assert all(f'<th scope="col">{name}</th>' in table for name in numbers)
+
+
 def test_a_run_that_has_only_asked(tmp_path: Path) -> None:
     text = _write([_view(tmp_path / "run", committed=0)], tmp_path / "report")
     assert "No round has been evaluated yet" in text
