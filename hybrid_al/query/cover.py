@@ -1,7 +1,8 @@
-"""What strategies on embeddings share: shuffled candidates, the rows to cover, the scale of distances."""
+"""What strategies on embeddings share: shuffled candidates, the rows to cover, distances and density peaks."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,15 @@ from scipy.spatial.distance import pdist
 
 from ..core.embeddings import Metric
 from ..core.types import BoolArray, FloatArray, IntArray
-from ..kernels.distances import nearest
+from ..kernels.distances import nearest, squared_to
 from ..kernels.neighbours import MOST, Rows, neighbours
+from ..kernels.similarity import nearest_where, similarity_sums
 from .base import QueryState
 
 if TYPE_CHECKING:
     import torch
+
+PEAK_SHARE = 0.02  # quantile of the distances that is the cutoff of density peaks: 1 to 2 % in the paper
 
 Neighbours = Annotated[int, Field(ge=1, le=MOST)]
 """How many neighbours of each sample a graph of the pool has."""
@@ -97,6 +101,33 @@ def pair_distances(vectors_ND: FloatArray, rng: np.random.Generator, rows: int =
     """Distances between all pairs of a random sample of the rows; of a single row, [0]."""
     sample = vectors_ND[rng.permutation(len(vectors_ND))[:rows]].astype(np.float64)
     return pdist(sample) if len(sample) > 1 else np.zeros(1)
+
+
+def density_and_distance(
+    state: QueryState, share: float, metric: Metric, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Density of each candidate (M,), and its distance (M,) to the nearest denser or labeled sample of the pool.
+
+    The density is the sum of exp(-(distance / cutoff)^2) over the other samples, the cutoff the quantile `share` of the
+    distances between samples. Of equally dense ones one counts as the denser, at random. O(P^2 D) time.
+    """
+    labeled = state.labels.labeled
+    pool = np.union1d(state.candidates, labeled)
+    vectors = state.vectors(pool, metric)
+    cutoff = float(np.quantile(pair_distances(vectors, rng), share)) or 1.0
+
+    def gaussian(squared: torch.Tensor) -> torch.Tensor:
+        return squared.div_(-(cutoff**2)).exp_()
+
+    density = similarity_sums(vectors, vectors, gaussian) - 1
+    rank = np.empty(len(pool), dtype=np.int64)
+    rank[np.lexsort((rng.random(len(pool)), density))] = np.arange(len(pool))
+    distances = nearest_where(vectors, rank, operator.lt)
+    distances[rank.argmax()] = np.sqrt(squared_to(vectors, vectors[rank.argmax()]).max())  # nothing is denser
+    if len(labeled):
+        distances = np.minimum(distances, distance_to_labeled(vectors, state.vectors(labeled, metric)))
+    place = np.searchsorted(pool, state.candidates)
+    return density[place], distances[place]
 
 
 def coverage(state: QueryState, share: float, metric: Metric, rng: np.random.Generator) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.special
 
 from ..core.types import FloatArray
 from ..errors import InputError
+from ..kernels.distances import squared_to
 from .base import QueryState
 from .cache import with_cache
 
@@ -86,3 +89,52 @@ def adversarial_divergence(
         )
         divergence[start : start + size] = np.maximum(plus, minus).clip(0)
     return divergence
+
+
+def features_and_share(state: QueryState) -> tuple[FloatArray, FloatArray]:
+    """Features (M, D) of the candidates, and their `flipping_share` (M,) of class anchors; inf without labels."""
+    features, weight, bias = features_and_head(state)
+    if not len(state.labels.labeled):
+        return features, np.full(len(features), np.inf)
+    return features, flipping_share(features, weight, bias, class_anchors(state, len(bias)))
+
+
+def class_anchors(state: QueryState, classes: int) -> FloatArray:
+    """Anchors (A, D): mean features of each class that has labels, and of all labels where a class has none."""
+    labeled, targets = state.labels.labeled, state.labels.class_targets()
+    features, _, _ = features_and_head(replace(state, candidates=labeled))
+    anchors = [features[targets == c].mean(axis=0) for c in np.unique(targets)]
+    return np.stack([*anchors, features.mean(axis=0)] if len(anchors) < classes else anchors)
+
+
+def flipping_share(
+    features_MD: FloatArray, weight_CD: FloatArray, bias_C: FloatArray, anchors_AD: FloatArray
+) -> FloatArray:
+    """The share of an anchor beyond which a candidate's predicted class changes (M,); inf where it never does.
+
+    Equation 5 of the paper: alpha = share |anchor - z| / |g| g / (anchor - z), elementwise, with g the gradient in z of
+    the loss of the predicted class. To first order this alpha raises the loss most, of all for which
+    |alpha (anchor - z)| = share |anchor - z|. In the mixed features z + alpha (anchor - z) the division cancels:
+    z + share |anchor - z| g / |g|. So only the distance of an anchor counts, and the farthest flips first. Along
+    g / |g| the scores change linearly, which gives the share in closed form.
+    """
+    logits = features_MD @ weight_CD.T + bias_C
+    rows, predicted = np.arange(len(logits)), logits.argmax(axis=1)
+    errors = scipy.special.softmax(logits, axis=1)
+    errors[rows, predicted] -= 1
+    along = unit_rows(errors @ weight_CD) @ weight_CD.T
+    gains = along - along[rows, predicted][:, None]  # how fast each class gains on the predicted one
+    gaps = logits[rows, predicted][:, None] - logits
+    length = np.full(logits.shape, np.inf)
+    np.divide(gaps, gains, out=length, where=gains > 0)
+    farthest = np.max([np.sqrt(squared_to(features_MD, anchor)) for anchor in anchors_AD], axis=0)
+    share = np.full(len(logits), np.inf)
+    np.divide(length.min(axis=1), farthest, out=share, where=farthest > 0)
+    return share
+
+
+def unit_rows(rows: FloatArray) -> FloatArray:
+    """Rows (K, D) at unit length; zero rows stay zero."""
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: FloatArray = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+    return unit

@@ -16,8 +16,8 @@ from ..errors import InputError
 from ..kernels.distances import typicality
 from ..scores import samples as scores
 from .base import QueryState
-from .cover import distance_to_labeled
-from .last_layer import dirichlet, gradient_length, perturbation_divergence
+from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
+from .last_layer import dirichlet, features_and_share, gradient_length, perturbation_divergence
 from .linear_head import log_odds_of_pool
 from .loss_head import LossHead
 
@@ -108,6 +108,17 @@ def _novelty(state: QueryState) -> FloatArray:
     return distance_to_labeled(vectors, state.vectors(labeled, "cosine"))
 
 
+def _mixing(state: QueryState) -> FloatArray:
+    """1 / (1 + the share of a class anchor that changes the class), in [0, 1]; 0 where none does."""
+    values: FloatArray = 1 / (1 + features_and_share(state)[1])
+    return values
+
+
+def _peaks(state: QueryState) -> FloatArray:
+    density, distances = density_and_distance(state, PEAK_SHARE, "cosine", np.random.default_rng(state.round))
+    return density * distances
+
+
 def _pretext_loss(state: QueryState) -> FloatArray:
     return state.record("pretext_loss", state.candidates)
 
@@ -134,12 +145,14 @@ TERMS: dict[str, Term] = {
     "dissonance": _by_evidence(scores.dissonance),
     "dirichlet_information": _by_evidence(scores.dirichlet_information),
     "dirichlet_data": _by_evidence(scores.dirichlet_data),
+    "alfamix": Term(frozenset({"features"}), _mixing),
     "tod": Term(frozenset({"predictions", "history"}), _temporal),
     "learning_loss": Term(frozenset({"embeddings"}), _predicted_loss),
     "discriminative": Term(frozenset({"embeddings"}), _pool_odds),
     "consistency": Term(frozenset({"consistency"}), _consistency),
     **{part: Term(frozenset({"consistency"}), partial(_consistency, parts=(part,))) for part in ALL_PARTS},
     "density": Term(frozenset({"embeddings"}), _density),
+    "density_peaks": Term(frozenset({"embeddings"}), _peaks),
     "novelty": Term(frozenset({"embeddings"}), _novelty),
     "pretext_loss": Term(frozenset({"stage0"}), _pretext_loss),
 }

@@ -14,9 +14,8 @@ from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.last_layer import adversarial_divergence
+from hybrid_al.query.last_layer import adversarial_divergence, flipping_share
 from hybrid_al.query.strategies import AlfaMix, VirtualAdversarial
-from hybrid_al.query.strategies.alfamix import flipping_share
 from hybrid_al.query.synthetic import make_state
 
 
