@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.manifest import Split
-from ..errors import InputError, UnreadableImages
+from ..errors import InputError, UnknownName, UnreadableImages
 from .base import Dataset, Pixels
 from .index import FileIndex
 from .pixels import Window, to_pixels
@@ -22,6 +22,9 @@ from .samples import OnError, Sample, content_digest, make_dataset
 
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
 """Prefix of the keys of a split -> the split."""
+DEMO = Path(__file__).with_name("demo")
+PACKAGE = "package:"
+"""Before the name of a file that the package brings along: `package:pneumonia.npz`; its origin lies beside it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class Names:
                     f"{path}: label of {sample.id}", f"a class below {len(names)}, or -1", str(sample.label)
                 )
         return names
+
+
+def archive_path(root: Path | str) -> Path:
+    """The file of a `root`, which names one that the package brings along, or is a path."""
+    if not str(root).startswith(PACKAGE):
+        return Path(root)
+    path = DEMO / str(root).removeprefix(PACKAGE)
+    files = [file.name for file in DEMO.glob("*.npz")]
+    if path.name not in files or path.parent != DEMO:
+        raise UnknownName("data.root", str(root), [PACKAGE + name for name in files])
+    return path
 
 
 def archive_dataset(

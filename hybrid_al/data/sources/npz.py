@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..archives import Names, archive_dataset
+from ..archives import Names, archive_dataset, archive_path
 from ..base import Dataset
 from ..index import FileIndex
 from ..pixels import Window
@@ -17,6 +17,7 @@ from ..samples import OnError, check_settings
 class Npz:
     """Archive `train_images`, `train_labels`, `val_...`, `test_...`; `images` and `labels` where there are no splits.
 
+    root     the file; `package:pneumonia.npz` is the one that the package brings along for its demo
     images   (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or wider with the rules of `to_pixels`
     labels   (N,) or (N, 1), class numbers, -1 unknown; a split without labels is unlabeled
     multilabel  labels are (N, L), 1 or 0 for each of L labels, -1 unknown; `classes` are their names
@@ -43,7 +44,7 @@ class Npz:
         """Read the file once; rows are in the order train, val, test."""
         check_settings(self.window, self.on_error, self.group, "the ending of a key, such as patient")
         return archive_dataset(
-            Path(self.root),
+            archive_path(self.root),
             Names(self.group, self.classes, self.multilabel),
             holdout=self.holdout,
             seed=self.seed,
