@@ -4,7 +4,7 @@
 import hybrid_al as hal
 
 run = hal.run(
-    "quickstart",
+    "cells",
     run_dir="runs/small",
     data__n_pool=60,
     data__n_test=30,

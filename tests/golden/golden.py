@@ -24,7 +24,7 @@ DATA = HERE.parents[2] / "shared" / "data"
 SHORT = ("pretrain.epochs=1", "train.steps=20", "loop.budgets=[5,5,10]")
 
 RUNS: dict[str, tuple[str, ...]] = {
-    "quickstart": ("pretrain.epochs=2", "train.steps=60"),
+    "cells": ("pretrain.epochs=2", "train.steps=60"),
     "segment": ("pretrain.epochs=2", "train.steps=30"),
     "chest_xray-frozen": (*SHORT, "learner=frozen", f"data.root={DATA}/pneumoniamnist/pneumoniamnist.npz"),
     "chest_xray-finetune": (*SHORT, f"data.root={DATA}/pneumoniamnist/pneumoniamnist.npz"),

@@ -67,7 +67,7 @@ def test_status_and_labels_load_nothing_heavy(tmp_path: Path) -> None:
     assert (
         call(
             "select",
-            "quickstart",
+            "cells",
             "data.n_pool=12",
             "data.n_val=0",
             "pretrain=none",
@@ -100,20 +100,20 @@ def test_recipes_are_listed_and_copied(capsys: pytest.CaptureFixture[str], tmp_p
 def test_wrong_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for argv in (
         ["run", "nowhere.yaml"],
-        ["run", "quickstart", "lop.budgets=[1]"],
+        ["run", "cells", "lop.budgets=[1]"],
         ["status", tmp_path],
         ["init", "gone"],
     ):
         assert call(*argv) == 2
         err = capsys.readouterr().err
         assert err.count("\n") == 1 and "expected" in err and "Traceback" not in err
-    assert call("run", "quickstart", *TINY, "loop.budgets=[60, 1]", "--run-dir", tmp_path / "r", "--quiet") == 2
+    assert call("run", "cells", *TINY, "loop.budgets=[60, 1]", "--run-dir", tmp_path / "r", "--quiet") == 2
     assert "at most the pool's 60 samples in all, got 61" in capsys.readouterr().err
 
 
 def test_check_says_what_would_run_and_draws_the_views(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     sheet = tmp_path / "views.png"
-    assert call("check", "quickstart", *TINY, "--views", sheet, "--run-dir", tmp_path / "r") == 0
+    assert call("check", "cells", *TINY, "--views", sheet, "--run-dir", tmp_path / "r") == 0
     out = capsys.readouterr().out
     assert "pool       60 images" in out and "2 rounds, 11 labels" in out and "disk about" in out
     assert "  answers by simulated\n" in out
@@ -125,8 +125,8 @@ def test_check_says_what_would_run_and_draws_the_views(capsys: pytest.CaptureFix
 def test_check_of_a_bench_looks_at_every_variant(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     bench = tmp_path / "two.yaml"
     bench.write_text(
-        "name: two\nbench:\n  variants:\n    small: {recipe: quickstart, data.n_pool: 60}\n"
-        "    large: {recipe: quickstart, data.n_pool: 80}\n"
+        "name: two\nbench:\n  variants:\n    small: {recipe: cells, data.n_pool: 60}\n"
+        "    large: {recipe: cells, data.n_pool: 80}\n"
     )
     texts = [text for text in TINY if "n_pool" not in text]
     assert call("check", bench, *texts, "--views", tmp_path / "v.png", "--run-dir", tmp_path / "r") == 0
@@ -172,9 +172,9 @@ def test_a_run_without_classes_says_so_and_stage_0_needs_none(
         Image.fromarray(noise.integers(0, 255, (16, 16), dtype=np.uint8)).save(images / f"{i}.png")
     options = [o for o in TINY if not o.startswith(("data", "pretrain"))]
     data = [f"data={{source: folder, root: {images}, image_size: 16, group: none}}", "oracle=worklist", "pretrain=none"]
-    assert call("pretrain", "quickstart", *data, *options, "--run-dir", run) == 0
+    assert call("pretrain", "cells", *data, *options, "--run-dir", run) == 0
     capsys.readouterr()
-    assert call("run", "quickstart", *data, *options, "--run-dir", run) == 2
+    assert call("run", "cells", *data, *options, "--run-dir", run) == 2
     assert "data.classes: expected at least two classes, got none (say data.classes)" in capsys.readouterr().err
 
 
@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is full at every fsync of the first call; nothing half-written is taken for a commit."""
-    command = ["run", "quickstart", *TINY, "--run-dir", tmp_path / "run", "--quiet"]
+    command = ["run", "cells", *TINY, "--run-dir", tmp_path / "run", "--quiet"]
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -232,5 +232,5 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(
 
 
 def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("check", "quickstart", "--device", "gpu") == 2
+    assert call("check", "cells", "--device", "gpu") == 2
     assert "a device of this machine, got gpu" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 ARGS = [
     "run",
-    "quickstart",
+    "cells",
     "data.n_pool=60",
     "data.n_val=10",
     "data.n_test=40",

@@ -82,6 +82,6 @@ def test_commands_that_several_processes_cannot_share_say_so(
     assert processes.world() == 1  # that of another launcher
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "some")
     with pytest.raises(SystemExit) as stop:
-        main(["run", "quickstart"])
+        main(["run", "cells"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("torchrun: expected hybrid-al pretrain, the only command")

@@ -34,7 +34,7 @@ def test_overrides_are_yaml_and_reach_into_short_forms(tmp_path: Path) -> None:
 
 
 def test_a_resolved_recipe_is_the_same_recipe() -> None:
-    recipe = load("quickstart", ["seed=5"])
+    recipe = load("cells", ["seed=5"])
     assert parse(yaml.safe_load(yaml.safe_dump(recipe.plain()))) == recipe
 
 
@@ -68,7 +68,7 @@ def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_r
 )
 def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        load("quickstart", overrides)
+        load("cells", overrides)
     assert "\n" not in str(error.value)
 
 
@@ -116,7 +116,7 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
 )
 def test_unknown_components_are_named_before_any_data_is_read(overrides: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        open_project(load("quickstart", overrides))
+        open_project(load("cells", overrides))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_unknown_components_are_named_before_any_data_is_read(overrides: list[st
     ],
 )
 def test_unknown_pretraining_is_named(overrides: list[str], message: str) -> None:
-    recipe = load("quickstart", overrides if "none" not in overrides[0] else ["pretrain={name: none, epochs: 3}"])
+    recipe = load("cells", overrides if "none" not in overrides[0] else ["pretrain={name: none, epochs: 3}"])
     with pytest.raises(UnknownName, match=message):
         stage0.check(recipe)
 
@@ -183,4 +183,4 @@ def test_a_mapping_is_a_recipe_and_stays_as_it_was() -> None:
     assert recipe.query.name == "hybrid" and recipe.query.params == {"score": {"entropy": 1.0}}
     assert recipe.loop.budgets == (3, 4) and recipe.seed == 2
     assert plain == {"name": "mine", "query": "hybrid", "loop": {"budgets": [5]}}
-    assert load("quickstart", {"train.steps": 7}) == load("quickstart", ["train.steps=7"])
+    assert load("cells", {"train.steps": 7}) == load("cells", ["train.steps=7"])

@@ -208,15 +208,15 @@ def test_batch_norm_over_all_gpus_keeps_weights_names_and_embeddings() -> None:
 def test_errors_of_stage_0_come_before_data_is_read(overrides: list[str], message: str) -> None:
     state = torch.get_rng_state()
     with pytest.raises(InputError, match=message):
-        stage0.check(load("quickstart", ["data={source: npz, root: nowhere.npz, group: none}", *overrides]))
+        stage0.check(load("cells", ["data={source: npz, root: nowhere.npz, group: none}", *overrides]))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_pool_smaller_than_the_batch_is_noted(tmp_path: Path) -> None:
     small = "data={source: phantom, n_pool: 40, n_val: 0, n_test: 20, size: 16, image_size: 16}"
-    project = open_project(load("quickstart", [small]), run_dir=tmp_path)
+    project = open_project(load("cells", [small]), run_dir=tmp_path)
     assert stage0.notes(project) == ["stage 0: batches of 40, for the pool has 40 images, not 256"]
-    project = open_project(load("quickstart", [small, "pretrain.batch=40"]), run_dir=tmp_path)
+    project = open_project(load("cells", [small, "pretrain.batch=40"]), run_dir=tmp_path)
     assert stage0.notes(project) == []
-    project = open_project(load("quickstart", [small, "pretrain=none"]), run_dir=tmp_path)
+    project = open_project(load("cells", [small, "pretrain=none"]), run_dir=tmp_path)
     assert stage0.notes(project) == []
