@@ -181,6 +181,15 @@ class RunDir:
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
+    def random_run(self, seed: int) -> RunDir:
+        """The run with random picks that stands beside this one, by its seed."""
+        return RunDir(self.path / "random" / f"s{seed}")
+
+    def random_runs(self) -> list[RunDir]:
+        """Those of them that were begun, seeds ascending."""
+        runs = [RunDir(path) for path in self.path.glob("random/s*")]
+        return sorted((run for run in runs if run.exists()), key=lambda run: int(run.path.name[1:]))
+
     def round_path(self, round: int) -> Path:
         """Folder of a round."""
         return self.path / "rounds" / f"{round:03d}"

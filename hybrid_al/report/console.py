@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..core.types import Round
     from ..query.stopping import Stopping
+    from .outcome import Outcome
+
+WIDTH = 100
 
 
 @contextmanager
@@ -66,16 +70,66 @@ def say_enough(stopping: Stopping, rows: Sequence[Round]) -> None:
         print(f"Stopping signal: enough labels after round {r}; {effect}")
 
 
-def say_table(rows: Sequence[Round]) -> None:
-    """All rounds, with the seconds of query and training."""
+def say_random(run: int, count: int, rows: Sequence[Round]) -> None:
+    """One line a run with random picks: its last numbers."""
+    last = rows[-1]
+    numbers = ", ".join(f"{name} {last.metrics[name]:.3f}" for name in headline(last.metrics))
+    print(f"Random picks, run {run + 1} of {count}: {last.labeled} labels; {numbers}", flush=True)
+
+
+def say_table(rows: Sequence[Round], random: Sequence[Sequence[Round]] = ()) -> None:
+    """All rounds, with the seconds of query and training or, where there are some, the means of random picks."""
     from rich.console import Console
     from rich.table import Table
 
     names = list(dict.fromkeys(name for row in rows for name in headline(row.metrics)))
-    headers = [name.replace("/", "\n").replace("balanced_accuracy", "bal. acc.") for name in names]
-    table = Table("round", "strategy", "picked", "labels", *headers, "query\ns", "train\ns", box=None)
+    table = Table("round", "picked by", "picked", "labels", box=None)
+    for name in names:
+        table.add_column(name.replace("/", "\n").replace("balanced_accuracy", "bal. acc."))
+        if random:
+            table.add_column("random\npicks")
+    stages = () if random else ("query", "train")
+    for stage in stages:
+        table.add_column(f"{stage}\ns")
     for row in rows:
-        cells = [f"{row.metrics[n]:.3f}" if n in row.metrics else "" for n in names]
-        times = [f"{row.seconds[k]:.1f}" for k in ("query", "train")]
+        cells = [text for n in names for text in (_number(row, n), *[_mean(random, row, n)] * bool(random))]
+        times = [f"{row.seconds[stage]:.1f}" for stage in stages]
         table.add_row(str(row.index), row.strategy, str(row.budget), str(row.labeled), *cells, *times)
     Console().print(table)
+
+
+def _number(row: Round, name: str) -> str:
+    return f"{row.metrics[name]:.3f}" if name in row.metrics else ""
+
+
+def _mean(runs: Sequence[Sequence[Round]], row: Round, name: str) -> str:
+    """Mean of a metric over the runs that have as many labels in the round."""
+    peers = [rows[row.index] for rows in runs if row.index < len(rows) and rows[row.index].labeled == row.labeled]
+    values = [peer.metrics[name] for peer in peers if name in peer.metrics]
+    return f"{sum(values) / len(values):.3f}" if values else ""
+
+
+def say_outcome(outcome: Outcome) -> None:
+    """What was done and how well it went, in words."""
+    print()
+    _wrap(outcome.story)
+    if outcome.scores:
+        _wrap(outcome.ground)
+    for score in outcome.scores:
+        print(f"  {score.name:18} {score.value:.3f}" + f"   random picks: {score.beside}" * bool(score.random))
+        if score.meaning:
+            print(f"  {'':18} {score.meaning}")
+    _wrap(outcome.verdict)
+
+
+def say_next(outcome: Outcome) -> None:
+    """The commands that may come next."""
+    if outcome.next:
+        print("Next, on your own images:")
+    for command, effect in outcome.next:
+        print(f"  {command:43} {effect}")
+
+
+def _wrap(text: str) -> None:
+    for line in textwrap.wrap(text, WIDTH, break_long_words=False):
+        print(line)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..data.base import Dataset
     from ..data.stores.images import ImageStore
     from ..models.encoder import Encoder
+    from .outcome import Outcome
     from .overlay import Overlay
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
@@ -164,7 +165,7 @@ def _inbox_name(facts: Mapping[str, object]) -> str:
 
 
 def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
-    """Write the report of one run, or of several compared; the path of the page."""
+    """Write the report of one run, beside its runs with random picks, or of several compared; the path of the page."""
     from .page import write_report
     from .runview import RunView
 
@@ -178,7 +179,16 @@ def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
         folder,
         thumbnails=[None if project is None else _thumbnails(project.store()) for project in projects],
         overlays=[() if project is None else _overlays(project) for project in projects],
+        random=[RunView.read(run.path) for run in RunDir(runs[0]).random_runs()] if len(runs) == 1 else (),
     )
+
+
+def outcome_of(run: RunDir) -> Outcome:
+    """What a run came to, beside its runs with random picks."""
+    from .outcome import Outcome
+    from .runview import RunView
+
+    return Outcome.of(RunView.read(run.path), [RunView.read(random.path) for random in run.random_runs()])
 
 
 def _thumbnails(store: ImageStore) -> Callable[[int], bytes]:

@@ -17,10 +17,10 @@ import yaml
 
 from ..core.rundir import write_atomic
 from ..errors import InputError
-from ..metrics.classification import aubc
 from . import figures
 from . import html as page
 from .figures import Figure
+from .outcome import Outcome
 from .overlay import Overlay
 from .runview import Pick, RoundView, RunView, once, sort_metrics
 
@@ -72,13 +72,14 @@ def write_report(
     *,
     thumbnails: Sequence[Thumbnail | None] = (),
     overlays: Sequence[Sequence[Overlay]] = (),
+    random: Sequence[RunView] = (),
 ) -> Path:
     """Write out/index.html and out/curve.csv; returns the path of the page.
 
     Runs that differ in nothing but the seed are averaged; of several runs of one method, the details shown are those
     of the first. thumbnails: one per run or none at all; where it is given (`report.images`), the picks of that run
-    are shown; overlays are predictions drawn on held-out images, in the same way. Error where `runs` is empty or the
-    counts differ.
+    are shown; overlays are predictions drawn on held-out images, in the same way. random: runs with random picks, whose
+    mean stands beside a single run. Error where `runs` is empty or the counts differ.
     """
     if not runs:
         raise InputError("report", "at least one run", "none")
@@ -90,8 +91,8 @@ def write_report(
     pictures = dict(zip(map(id, runs), overlays, strict=False))
     details = [_detail(m[0], images.get(id(m[0])), pictures.get(id(m[0]), ())) for m in groups.values()]
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "curve.csv", curve_csv(runs))
-    write_atomic(out / "index.html", _render(groups, details))
+    write_atomic(out / "curve.csv", curve_csv([*runs, *random]))
+    write_atomic(out / "index.html", _render(groups, details, random))
     return out / "index.html"
 
 
@@ -158,26 +159,34 @@ def _rows(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> li
 
 def _aubc(runs: Sequence[RunView], metric: str) -> tuple[float, float] | None:
     """Mean and deviation over seeds; none where a seed's labels did not grow from round to round."""
-    curves = [run.curve(metric) for run in runs]
-    if not all(len(x) > 1 and x[0] > 0 and (np.diff(x) > 0).all() for x, _ in curves):
+    areas = [area for run in runs if (area := run.area(metric)) is not None]
+    if len(areas) < len(runs):
         return None
-    areas = np.asarray([aubc(x.tolist(), y.tolist()) for x, y in curves])
-    return float(areas.mean()), float(areas.std(ddof=1)) if len(areas) > 1 else 0.0
+    return float(np.mean(areas)), float(np.std(areas, ddof=1)) if len(areas) > 1 else 0.0
 
 
-def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail]) -> str:
+def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail], random: Sequence[RunView]) -> str:
     metrics = once(sort_metrics({m for runs in groups.values() for run in runs for m in run.metrics}))
-    rows = _rows(groups, metrics)
+    lines = _beside_random(details[0].run, random) if random else groups
+    rows = _rows(lines, metrics)
     values = {
         "groups": groups,
         "details": details,
         "metrics": metrics,
         "headline": [m for m in metrics if m.startswith("test/") and m.count("/") == 1 and m in rows[0].metrics][:3],
         "rows": rows,
-        "curve": figures.curve_figure(groups, metrics),
+        "curve": figures.curve_figure(lines, metrics),
         "total_seconds": _total_seconds,
+        "outcome": Outcome.of(details[0].run, random),
+        "random": len(random),
     }
     return page.render("report.html.j2", values, filters={"seconds": _seconds, "once": once})
+
+
+def _beside_random(run: RunView, random: Sequence[RunView]) -> dict[str, Sequence[RunView]]:
+    """The lines of a run and of random picks, which say how many runs they hold."""
+    count = "one run" if len(random) == 1 else f"mean of {len(random)} runs"
+    return {f"{run.strategy.replace('+', ', then ')}: one run": [run], f"random picks: {count}": random}
 
 
 def _total_seconds(rounds: Sequence[RoundView]) -> float:

@@ -18,6 +18,7 @@ from ..core.manifest import Manifest
 from ..core.rundir import RunDir
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
+from ..metrics.classification import aubc
 from ..query.stopping import Stopping
 from ..track import jsonl
 from ..track.base import shareable
@@ -163,6 +164,12 @@ class RunView:
         ]
         x, y = np.asarray(points, dtype=float).reshape(-1, 2).T
         return x, y
+
+    def area(self, metric: str) -> float | None:
+        """AUBC of a metric; None where there are less than two points, or labels did not grow from one to the next."""
+        x, y = self.curve(metric)
+        growing = len(x) > 1 and x[0] > 0 and bool((np.diff(x) > 0).all())
+        return aubc(x.tolist(), y.tolist()) if growing else None
 
 
 _FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "hd95", "macro_f1", "accuracy")

@@ -1,0 +1,124 @@
+"""What a run came to, in words for people who are new to the field: the same for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .console import headline
+from .runview import RunView
+
+NAMES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "dice": "Dice"}
+"""Metric -> its name in a text, where that is another one."""
+LESS = ("hd95",)
+"""Metrics of which less is better."""
+NEXT = (
+    ("hybrid-al init FOLDER -o recipe.yaml", "writes a recipe for your own images"),
+    ("hybrid-al run recipe.yaml oracle=worklist", "picks images and asks you for their labels"),
+)
+"""What to do after a run whose answers were simulated: (command, what it does)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric after the last round.
+
+    name     in words
+    meaning  what its values mean; empty where there are no words for it
+    value    of the run
+    random   of the runs with random picks, with as many labels (n,)
+    """
+
+    name: str
+    meaning: str
+    value: float
+    random: tuple[float, ...] = ()
+
+    @property
+    def beside(self) -> str:
+        """The random picks in words: their mean and range, and how many runs these are of; empty without any."""
+        if len(self.random) < 2:
+            return "".join(f"{value:.3f} in one run" for value in self.random)
+        low, high = min(self.random), max(self.random)
+        return f"{np.mean(self.random):.3f}, mean of {len(self.random)} runs ({low:.3f} to {high:.3f})"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, on what its scores were measured, the scores, how random picks did, and what may come next."""
+
+    story: str
+    ground: str
+    scores: tuple[Score, ...]
+    verdict: str
+    next: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, run: RunView, random: Sequence[RunView] = ()) -> Outcome:
+        """The outcome of a run, beside runs with random picks where there are any."""
+        last = run.committed[-1].metrics if run.committed else {}
+        metrics = headline(last)
+        return cls(
+            story=_story(run),
+            ground=_ground(run, metrics),
+            scores=tuple(_score(run, random, metric, last[metric]) for metric in metrics),
+            verdict=_verdict(run, random, metrics[0]) if metrics else "",
+            next=NEXT if run.component("oracle") == "simulated" else (),
+        )
+
+
+def _story(run: RunView) -> str:
+    pool, images, rounds = len(run.manifest.indices("pool")), len(run.labels.labeled), run.committed
+    if not rounds:
+        return f"Nothing is labeled yet, of a pool of {pool} images."
+    count = (
+        f"{images} of {pool} images" if run.labeled == images else f"{run.labeled} parts of {images} of {pool} images"
+    )
+    text = f"{count} were labeled in {len(rounds)} round{'s' * (len(rounds) > 1)}"
+    text += f": {len(rounds[0].picks)} picked before there was a model ({run.component('cold_start')})"
+    if later := sum(len(r.picks) for r in rounds[1:]):
+        text += f", then {later} with its help ({run.component('query')})"
+    simulated = " The answers were the labels that came with the data." * (run.component("oracle") == "simulated")
+    return f"{text}. Each round ended with a training on all labels so far.{simulated}"
+
+
+def _ground(run: RunView, metrics: Sequence[str]) -> str:
+    split = metrics[0].partition("/")[0] if metrics else ""
+    if split == "test":
+        return f"Measured on {len(run.manifest.indices('test'))} test images, of which no model has seen any."
+    return f"Measured on {len(run.manifest.indices('val'))} val images; there is no test set." if split else ""
+
+
+def _score(run: RunView, random: Sequence[RunView], metric: str, value: float) -> Score:
+    kind = metric.partition("/")[2]
+    ends = [(x[-1], float(y[-1])) for x, y in (other.curve(metric) for other in random) if len(x)]
+    values = tuple(y for x, y in ends if x == run.labeled)
+    return Score(NAMES.get(kind, kind), _meaning(kind, len(run.classes)), value, values)
+
+
+def _meaning(kind: str, classes: int) -> str:
+    guess = f"{1 / max(classes, 1):.2g}"
+    return {
+        "auroc": "how well its scores tell the classes apart: 1 is perfect, 0.5 is a coin",
+        "balanced_accuracy": f"share of a class that it recognises, on average: 1 is all, {guess} a guess",
+        "dice": "overlap of its outlines with the true ones: 1 is perfect, 0 is none",
+        "hd95": "how far its outlines are from the true ones: less is better",
+    }.get(kind, "")
+
+
+def _verdict(run: RunView, random: Sequence[RunView], metric: str) -> str:
+    """How the curve stands against those of random picks that span the same numbers of labels."""
+    labels, _ = run.curve(metric)
+    peers = [other.area(metric) for other in random if np.array_equal(other.curve(metric)[0], labels)]
+    own, areas = run.area(metric), [area for area in peers if area is not None]
+    if own is None or not areas:
+        return ""
+    kind = metric.partition("/")[2]
+    worse = sum(own < area if kind in LESS else own > area for area in areas)
+    return (
+        f"From {labels[0]:g} to {labels[-1]:g} labels, {NAMES.get(kind, kind)} is {own:.3f} on average, with random "
+        f"picks {np.mean(areas):.3f} (same encoder, same training): {worse} of {len(areas)} runs with random picks did "
+        "worse. One run proves little; hybrid-al bench compares over many."
+    )

@@ -1,0 +1,89 @@
+"""What a run came to, in words: the numbers in them, beside random picks and without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_al.metrics.classification import aubc
+from hybrid_al.report import console
+from hybrid_al.report.outcome import NEXT, Outcome
+from hybrid_al.report.page import RunView, write_report
+from tests.helpers.fake_run import fake_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunView, list[RunView]]:
+    root = tmp_path_factory.mktemp("runs")
+    random = [RunView.read(fake_run(root / f"r{seed}", strategy="random", seed=seed)) for seed in range(3)]
+    run = RunView.read(fake_run(root / "run"))
+    return replace(run, recipe={**run.recipe, "oracle": "simulated"}), random
+
+
+def test_the_words_hold_the_numbers_of_the_run(runs: tuple[RunView, list[RunView]]) -> None:
+    run, _ = runs
+    outcome = Outcome.of(run)
+    assert outcome.story == (
+        "96 of 300 images were labeled in 4 rounds: 20 picked before there was a model (typiclust), then 80 with its "
+        "help (hybrid). Each round ended with a training on all labels so far. The answers were the labels that came "
+        "with the data."
+    )
+    assert [s.name for s in outcome.scores] == ["AUROC", "balanced accuracy"] and "0.2 a guess" in outcome.scores[
+        1
+    ].meaning
+    assert outcome.scores[0].value == run.rounds[-1].metrics["test/auroc"] and not outcome.scores[0].random
+    assert outcome.verdict == "" and outcome.next == NEXT
+
+
+def test_random_picks_stand_beside_with_their_range_and_number(runs: tuple[RunView, list[RunView]]) -> None:
+    run, random = runs
+    outcome = Outcome.of(run, random)
+    last = [r.rounds[-1].metrics["test/auroc"] for r in random]
+    text = f"{np.mean(last):.3f}, mean of 3 runs ({min(last):.3f} to {max(last):.3f})"
+    assert outcome.scores[0].random == tuple(last) and outcome.scores[0].beside == text
+    own, *areas = [aubc(*(v.tolist() for v in r.curve("test/auroc"))) for r in (run, *random)]
+    assert f"{own:.3f} on average, with random picks {np.mean(areas):.3f}" in outcome.verdict
+    assert f"{sum(own > a for a in areas)} of 3 runs with random picks did worse" in outcome.verdict
+    assert Outcome.of(run, random[:1]).scores[0].beside == f"{last[0]:.3f} in one run"
+
+
+def test_random_runs_with_other_numbers_of_labels_are_not_compared(
+    runs: tuple[RunView, list[RunView]], tmp_path: Path
+) -> None:
+    short = RunView.read(fake_run(tmp_path / "short", strategy="random", committed=3))
+    outcome = Outcome.of(runs[0], [short])
+    assert outcome.verdict == "" and outcome.scores[0].random == ()
+    assert "mean of 3 runs" in Outcome.of(runs[0], [*runs[1], short]).scores[0].beside
+
+
+def test_a_run_that_has_only_asked_says_so(tmp_path: Path) -> None:
+    outcome = Outcome.of(RunView.read(fake_run(tmp_path / "run", committed=0)))
+    assert outcome == Outcome("Nothing is labeled yet, of a pool of 300 images.", "", (), "", ())
+
+
+def test_the_page_says_how_many_runs_each_line_holds(runs: tuple[RunView, list[RunView]], tmp_path: Path) -> None:
+    run, random = runs
+    text = write_report([run], tmp_path, random=random).read_text()
+    outcome = Outcome.of(run, random)
+    for part in (outcome.story, outcome.verdict, outcome.scores[0].beside, NEXT[0][0]):
+        assert part in text
+    assert "typiclust, then hybrid: one run" in text and "random picks: mean of 3 runs" in text
+    assert text.count('id="r0-rounds"') == 1 and 'id="r1-rounds"' not in text
+    assert len((tmp_path / "curve.csv").read_text().splitlines()) == 1 + 4 * 4
+
+
+def test_the_terminal_says_the_same(runs: tuple[RunView, list[RunView]], capsys: pytest.CaptureFixture[str]) -> None:
+    run, random = runs
+    outcome = Outcome.of(run, random)
+    rows = [[r.round for r in view.rounds if r.round] for view in (run, *random)]
+    console.say_table(rows[0], rows[1:])
+    console.say_outcome(outcome)
+    console.say_next(outcome)
+    out = capsys.readouterr().out
+    assert outcome.story in " ".join(out.split()) and outcome.verdict in " ".join(out.split())
+    assert f"random picks: {outcome.scores[1].beside}" in out and NEXT[1][0] in out
+    assert f"{np.mean([r[0].metrics['test/auroc'] for r in rows[1:]]):.3f}" in out
+    assert all(len(line) <= console.WIDTH for line in out.splitlines())
