@@ -184,10 +184,13 @@ def run(
 ) -> None:
     """The whole loop; with a human oracle it stops at the query (exit code 3) and goes on when called again."""
     from . import loop
+    from .api.random_runs import play_random
     from .api.session import session
     from .assemble import experiment
+    from .report.overview import outcome_of
 
     project = _open(recipe, overrides, run_dir, device)
+    count = project.recipe.report.random_runs
     say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
     with session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
@@ -197,11 +200,16 @@ def run(
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)
         loop.run(setup, project.run, tracker, report=say)
+        play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
         page = _report(project)
-    if not quiet:
-        console.say_table(project.run.rounds())
-        console.say_enough(setup.stopping, project.run.rounds())
+    if quiet:
+        print(f"Report: {page}")
+        return
+    console.say_table(project.run.rounds(), [random.rounds() for random in project.run.random_runs()])
+    console.say_enough(setup.stopping, project.run.rounds())
+    console.say_outcome(outcome := outcome_of(project.run))
     print(f"Report: {page}")
+    console.say_next(outcome)
 
 
 @app.command()

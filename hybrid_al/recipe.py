@@ -147,9 +147,18 @@ class Loop(_Section):
 
 
 class Report(_Section):
-    """The HTML report; it never leaves the machine by itself."""
+    """The HTML report; it never leaves the machine by itself.
+
+    random_runs  runs with random picks that `hybrid-al run` plays beside a simulated run, on its stage 0
+    """
 
     images: bool = True
+    random_runs: Annotated[int, Field(ge=0, le=100)] = 0
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No random runs are left out, as they are in the recipes that `benchmarks/` noted."""
+        return {k: v for k, v in plain(self).items() if k != "random_runs" or v}
 
 
 class Arms(_Section):

@@ -16,7 +16,9 @@ def run(
     device: str = "cpu",
     **overrides: object,
 ) -> Run:
-    """Play every round of a recipe that is not committed yet, stage 0 first; as `hybrid-al run`, without its report.
+    """Play every round of a recipe that is not committed yet, stage 0 first.
+
+    As `hybrid-al run`, without its report and the runs with random picks that are for it.
 
     recipe     a YAML file, the name of a shipped one (`hybrid-al recipes`), or a mapping of its keys
     run_dir    where the run lives, `runs/<name>-s<seed>` without it; a run that was killed goes on

@@ -178,6 +178,28 @@ def test_a_run_without_classes_says_so_and_stage_0_needs_none(
     assert "data.classes: expected at least two classes, got none (say data.classes)" in capsys.readouterr().err
 
 
+def test_random_picks_are_played_beside_a_run_on_its_encoder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run, data = RunDir(tmp_path / "run"), ["cells", *TINY, "pretrain=none", "report.random_runs=2", "seed=3"]
+    assert call("run", *data, "--run-dir", run.path) == 0
+    out = capsys.readouterr().out
+    assert "Random picks, run 2 of 2: 11 labels" in out and "mean of 2 runs" in out and "hybrid-al init" in out
+    random = run.random_runs()
+    assert [r.facts()["seed"] for r in random] == [3, 4] and not list(run.path.glob("random/*/stage0"))
+    rounds = [r.rounds() for r in (run, *random)]
+    assert [row.strategy for row in rounds[1]] == ["random", "random"] and rounds[1][0].query != rounds[2][0].query
+    assert len({row.digests["encoder"] for rows in rounds for row in rows}) == 1
+    assert [[row.labeled for row in rows] for rows in rounds] == [[6, 11]] * 3
+    assert "random picks: mean of 2 runs" in (run.path / "report" / "index.html").read_text()
+    before = [r.rounds() for r in random]
+    assert call("run", *data, "--run-dir", run.path, "--quiet") == 0 and [r.rounds() for r in random] == before
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and out.startswith("Report: ")
+    assert call("check", *data, "oracle=worklist", "--run-dir", run.path) == 2
+    assert "report.random_runs: expected 0" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_one_annotator_and_a_folder_of_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """init -> check -> run (waits) -> labels -> run (waits) -> labels -> run (done), and the answers are kept."""

@@ -171,6 +171,12 @@ def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> 
             parse({"name": "x", **bad})
 
 
+def test_random_runs_beside_a_run_leave_it_as_it_is() -> None:
+    plain, beside = parse({"name": "x"}), parse({"name": "x", "report": {"random_runs": 3}})
+    assert plain.plain()["report"] == {"images": True} and beside.plain()["report"]["random_runs"] == 3
+    assert beside.identity() == plain.identity() and parse(beside.plain()) == beside
+
+
 def test_a_stack_of_slices_makes_another_run() -> None:
     plain, three = (parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 3}))
     assert three.identity() != plain.identity() and three.identity()["data"]["stack"] == 3
