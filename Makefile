@@ -2,13 +2,14 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
-# two processes of one thread each: tiny networks gain nothing from threads, and results do not depend on the core count
+# one thread a process: tiny networks gain nothing from threads, which wait for each other for minutes where other
+# programs keep the cores busy, and results do not depend on the core count; tests are two processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
 .PHONY: demo test fast slow check format strategies lock clean
 
 demo: $(READY)
-	$(BIN)/hybrid-al run quickstart
+	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
 
 test: check slow
 

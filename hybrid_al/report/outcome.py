@@ -12,6 +12,7 @@ from .runview import RunView
 
 NAMES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "dice": "Dice"}
 """Metric -> its name in a text, where that is another one."""
+MOST_CLASSES = 6
 LESS = ("hd95",)
 """Metrics of which less is better."""
 NEXT = (
@@ -76,12 +77,19 @@ def _story(run: RunView) -> str:
     count = (
         f"{images} of {pool} images" if run.labeled == images else f"{run.labeled} parts of {images} of {pool} images"
     )
-    text = f"{count} were labeled in {len(rounds)} round{'s' * (len(rounds) > 1)}"
+    text = f"{count} were labeled{_classes(run)} in {len(rounds)} round{'s' * (len(rounds) > 1)}"
     text += f": {len(rounds[0].picks)} picked before there was a model ({run.component('cold_start')})"
     if later := sum(len(r.picks) for r in rounds[1:]):
         text += f", then {later} with its help ({run.component('query')})"
     simulated = " The answers were the labels that came with the data." * (run.component("oracle") == "simulated")
     return f"{text}. Each round ended with a training on all labels so far.{simulated}"
+
+
+def _classes(run: RunView) -> str:
+    """As what images are labeled, where each has one of a few classes."""
+    if run.component("task") != "classification" or not 2 <= len(run.classes) <= MOST_CLASSES:
+        return ""
+    return f" as {', '.join(run.classes[:-1])} or {run.classes[-1]}"
 
 
 def _ground(run: RunView, metrics: Sequence[str]) -> str:
@@ -101,10 +109,10 @@ def _score(run: RunView, random: Sequence[RunView], metric: str, value: float) -
 def _meaning(kind: str, classes: int) -> str:
     guess = f"{1 / max(classes, 1):.2g}"
     return {
-        "auroc": "how well its scores tell the classes apart: 1 is perfect, 0.5 is a coin",
-        "balanced_accuracy": f"share of a class that it recognises, on average: 1 is all, {guess} a guess",
-        "dice": "overlap of its outlines with the true ones: 1 is perfect, 0 is none",
-        "hd95": "how far its outlines are from the true ones: less is better",
+        "auroc": "how well the model's scores tell the classes apart: 1 is perfect, 0.5 a coin",
+        "balanced_accuracy": f"share of each class that the model recognises: 1 is all, {guess} is guessing",
+        "dice": "overlap of the model's outlines with the true ones: 1 is perfect, 0 is none",
+        "hd95": "how far the model's outlines are from the true ones: less is better",
     }.get(kind, "")
 
 
