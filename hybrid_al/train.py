@@ -117,6 +117,8 @@ class Sets:
 Network = TypeVar("Network", bound=Classifier | Segmenter | Committee)
 Views = TypeVar("Views", Unlabeled, UnlabeledPixels)
 Batch = tuple[IntArray, Labeled, Views | None]
+Penalty = Callable[[Network], torch.Tensor]
+"""A further term of the loss: of a network's weights, a scalar with gradient."""
 
 
 class Clock:
@@ -147,7 +149,15 @@ class Clock:
 
 
 def fit(
-    student: Classifier, objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, *, seed: int, log: Log
+    student: Classifier,
+    objective: Objective,
+    inputs: Inputs,
+    sets: Sets,
+    schedule: Schedule,
+    *,
+    seed: int,
+    log: Log,
+    penalty: Penalty[Classifier] | None = None,
 ) -> Fit:
     """Train `student` in place on samples with a class; see `learn`."""
     labels = sets.targets.shape[1] if sets.targets.ndim == 2 else 1
@@ -159,7 +169,7 @@ def fit(
         evidences.add(testify(schedule.record.witness, models, unlabeled, evidence))
 
     teacher, metrics, snapshots = learn(
-        student, objective.step, batches, record, schedule, steps=steps, seed=seed, log=log
+        student, objective.step, batches, record, schedule, steps=steps, seed=seed, log=log, penalty=penalty
     )
     evidences.write()
     return Fit(student, teacher, evidences.recorder, metrics, snapshots)
@@ -175,16 +185,19 @@ def learn(
     steps: int,
     seed: int,
     log: Log,
+    penalty: Penalty[Network] | None = None,
 ) -> tuple[Network, dict[str, float], tuple[Network, ...]]:
-    """Train `student` in place; returns its teacher, the metrics of the last steps, the teachers of earlier cycles.
+    """Train `student` in place; returns its teacher, metrics, and the teachers of earlier cycles.
 
-    `record` gets the unlabeled views and the evidence of each step, after it. Deterministic on CPU given `seed`. A
-    non-finite loss raises `NonFiniteLoss` with step, rate and batch.
+    The metrics are those of the last step, but for the mean mask rate. `penalty` of the student is added to the loss of
+    each batch. `record` gets the unlabeled views and the evidence of each step, after it. Deterministic on CPU given
+    `seed`. A non-finite loss raises `NonFiniteLoss` with step, rate and batch.
     """
     models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
     optimizer, accumulate = _optimizer(student, schedule), schedule.accumulate
     average = averaging(teacher, student, decay=schedule.ema_decay)
     clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Network]()
+    mask_rates = list[torch.Tensor]()
     rates = LambdaLR(optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * (t * cycles % steps) / steps)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
@@ -195,9 +208,12 @@ def learn(
                 ids, labeled, unlabeled = clock.waits(batches)
                 with _autocast(labeled.x.device, schedule.precision):
                     step = step_of(models, labeled, unlabeled, t / steps)
+                    loss = step.loss if penalty is None else step.loss + penalty(student)
                 _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids, unlabeled)
-                (step.loss if accumulate == 1 else step.loss / accumulate).backward()  # type: ignore[no-untyped-call]
+                (loss if accumulate == 1 else loss / accumulate).backward()  # type: ignore[no-untyped-call]
                 views_and_evidence.append((unlabeled, step.evidence))
+            if "mask_rate" in step.logs:
+                mask_rates.append(step.logs["mask_rate"].detach())
             optimizer.step()
             average(t)
             rates.step()
@@ -209,6 +225,8 @@ def learn(
             if t % 10 == 9 or t == steps - 1:
                 logs = _numbers(step)
                 log(logs, t + 1)
+    if mask_rates:
+        logs["train/mask_rate"] = torch.stack(mask_rates).mean().item()
     return teacher, {**logs, **clock.metrics(steps)}, tuple(snapshots)
 
 
@@ -256,11 +274,17 @@ def _batches(
 
 
 def _optimizer(student: Classifier | Segmenter | Committee, schedule: Schedule) -> torch.optim.Optimizer:
-    groups: list[dict[str, object]] = [{"params": list(student.head.parameters()), "lr": schedule.lr_head}]
-    encoder = [p for p in student.encoder.parameters() if p.requires_grad]
-    if encoder:
-        groups.append({"params": encoder, "lr": schedule.lr_encoder})
-    return torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
+    """AdamW; biases and the factors of normalisation are free of decay."""
+    groups: list[dict[str, object]] = []
+    for module, rate in ((student.head, schedule.lr_head), (student.encoder, schedule.lr_encoder)):
+        trained = [p for p in module.parameters() if p.requires_grad]
+        for decay, parameters in (
+            (schedule.weight_decay, [p for p in trained if p.ndim > 1]),
+            (0.0, [p for p in trained if p.ndim <= 1]),
+        ):
+            if parameters:
+                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def _check_finite(

@@ -6,8 +6,10 @@ from typing import Any
 
 from .finetune import Finetune
 from .frozen import Frozen
+from .linear import Linear
 
 LEARNERS: dict[str, type[Any]] = {
     "finetune": Finetune,
     "frozen": Frozen,
+    "linear": Linear,
 }

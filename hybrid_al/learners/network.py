@@ -27,6 +27,7 @@ from ..semi.base import Objective
 from ..semi.prior import make_prior
 from ..train import Fit, Schedule, Sets, fit, top_up
 from .committee import Networks, of_last_fit, train_members
+from .head import SolvedHead, install, penalty_of, solved
 from .predict import predict
 
 MIN_VISITS = 2
@@ -60,6 +61,7 @@ class NetworkLearner:
 
     pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; embeddings of stage
     0, for prior pseudo-labels; targets: of the labeled samples, classes (K,) or labels (K, L).
+    head: solves the head before the training, where features are fixed.
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
 
     Predictions of a committee (`Schedule.members`, `Schedule.cycles`) replace passes with dropout. Features and head,
@@ -77,11 +79,12 @@ class NetworkLearner:
         n: int,
         embeddings: Embeddings | None = None,
         targets: Callable[[LabelStore], IntArray] = LabelStore.class_targets,
+        head: SolvedHead | None = None,
         top_up_limit: int = 50_000,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
-        self.targets = targets
+        self.targets, self.head = targets, head
         self.networks: Networks[Classifier] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
@@ -100,14 +103,44 @@ class NetworkLearner:
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
         """Train all members, which predict from then on; returns the fit of the first."""
 
-        def train(network: Classifier, _: int, seed: int, log: Log) -> tuple[Classifier, tuple[Classifier, ...], Fit]:
-            result = fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+        def train(
+            network: Classifier, member: int, seed: int, log: Log
+        ) -> tuple[Classifier, tuple[Classifier, ...], Fit]:
+            result = self._train(network, sets, member, seed, log, goes_on=goes_on)
             return result.teacher, result.snapshots, result
 
+        goes_on = previous is not None and self.schedule.start == "last"
         self.networks, first = train_members(
             self.make, train, self.schedule, purpose="member", seed=seed, log=log, previous=previous
         )
         return first
+
+    def _train(self, network: Classifier, sets: Sets, member: int, seed: int, log: Log, *, goes_on: bool) -> Fit:
+        """Train one member: from its solved head, where there is one and the weights do not go on from the last round.
+
+        The penalty of the solved head stays in the loss. Without unlabeled samples nothing is left to train.
+        """
+        if self.head is None:
+            return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+        head = self.head.solve(network, sets, member=member, seed=seed)
+        values = {"train/strength": head.strength}
+        log(values, 0)
+        if not goes_on:
+            install(head, network)
+        if not (self.objective.uses_unlabeled and len(sets.unlabeled)):
+            install(head, network)
+            return solved(network, sets, self.schedule.record, values)
+        result = fit(
+            network,
+            self.objective,
+            self.inputs,
+            sets,
+            self.schedule,
+            seed=seed,
+            log=log,
+            penalty=penalty_of(head),
+        )
+        return replace(result, metrics={**result.metrics, **values})
 
     def _sets(self, labels: LabelStore, mask: BoolArray) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""
@@ -159,8 +192,13 @@ def learner_over(
     schedule: Schedule,
     *,
     dropout: float,
+    head: SolvedHead | None = None,
+    top_up_limit: int = 50_000,
 ) -> NetworkLearner:
-    """A learner whose network in each round is a new `body`, which gives features (B, D), and a head on them."""
+    """A learner whose network in each round is a new `body`, which gives features (B, D), and a head on them.
+
+    `head` solves it, where the body is not trained; for `top_up_limit` see `NetworkLearner`.
+    """
     dim = base.embeddings.vectors.shape[1]
 
     def make(seed: int) -> Classifier:
@@ -176,6 +214,8 @@ def learner_over(
         n=len(base.store),
         embeddings=base.embeddings,
         targets=base.targets,
+        head=head,
+        top_up_limit=top_up_limit,
     )
 
 

@@ -1,0 +1,78 @@
+"""The head of a network over fixed features: solved on the labeled samples, before a training goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..core.consistency import Recording
+from ..core.rng import derive
+from ..core.types import FloatArray, IntArray
+from ..data.loaders import Inputs, blocks
+from ..models.classifier import Classifier
+from ..scores.recorder import ConsistencyRecorder
+from ..semi.ema import make_teacher
+from ..train import Fit, Penalty, Sets
+from .logistic import Head, fitted, solve
+
+
+@dataclass(frozen=True)
+class SolvedHead:
+    """Logistic regression on the features of the plain labeled samples (`logistic.solve`).
+
+    strength  of the loss beside the penalty; None: chosen for each fit (`logistic.fitted`)
+    balanced  all classes weigh the same
+    """
+
+    inputs: Inputs
+    strength: float | None
+    balanced: bool
+
+    def solve(self, network: Classifier, sets: Sets, *, member: int, seed: int) -> Head:
+        """The head for the labeled samples; members of a committee beside the first have a bootstrap of them each."""
+        features, targets = self._features(network, sets.labeled), sets.targets
+        if member:
+            rows = bootstrap(targets, derive(seed, "bootstrap"))
+            features, targets = features[rows], targets[rows]
+        classes = network.head.out_features
+        if self.strength is None:
+            return fitted(features, targets, classes, balanced=self.balanced)
+        return solve(features, targets, classes, self.strength, balanced=self.balanced)
+
+    @torch.no_grad()
+    def _features(self, network: Classifier, rows: IntArray) -> FloatArray:
+        network.encoder.eval()
+        blocks_of_features = [network.encoder(self.inputs.plain(block)).cpu() for block in blocks(rows, 512)]
+        features: FloatArray = torch.cat(blocks_of_features).double().numpy()
+        return features
+
+
+@torch.no_grad()
+def install(head: Head, network: Classifier) -> None:
+    """Give the network's head the weights of a solved one."""
+    network.head.weight.copy_(torch.from_numpy(head.weight))
+    network.head.bias.copy_(torch.from_numpy(head.bias))
+
+
+def penalty_of(head: Head) -> Penalty[Classifier]:
+    """The penalty of a solved head, beside a mean loss."""
+    return lambda network: head.ridge / 2 * network.head.weight.square().sum()
+
+
+def solved(network: Classifier, sets: Sets, recording: Recording, metrics: Mapping[str, float]) -> Fit:
+    """The fit of a network whose head is solved, and that no step changes."""
+    labels = sets.targets.shape[1] if sets.targets.ndim == 2 else 1
+    return Fit(network, make_teacher(network), ConsistencyRecorder(sets.n, recording, labels=labels), dict(metrics))
+
+
+def bootstrap(targets: IntArray, rng: np.random.Generator) -> IntArray:
+    """As many rows as there are targets, (K,) or (K, L), drawn with replacement, among those of the same class."""
+    stratum = np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
+    rows = np.arange(len(targets))
+    for group in range(stratum.max() + 1):
+        members = np.flatnonzero(stratum == group)
+        rows[members] = rng.choice(members, len(members))
+    return rows
