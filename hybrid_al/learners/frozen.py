@@ -37,7 +37,11 @@ EXPONENT = 0.5  # features keep half of their scale, which says something of the
 @dataclass(frozen=True)
 @hyperparameters
 class Frozen:
-    """Settings of the learner: how many views of each image are embedded once, and the dropout on them.
+    """Settings of the learner: how many views of each image are embedded once, the dropout on them, and the penalty.
+
+    In each round the head is logistic regression solved on the labeled samples (`logistic.solve`). An objective with
+    an unlabeled term goes on from there, with the same penalty in its loss; `supervised` stays there.
+    strength  of the summed loss beside half the squares of the weights; null: chosen for each fit by its evidence
 
     weak_views 0: the plain embedding is the weak view, so the head is trained on the embeddings that it predicts from.
     On malaria (val, 10 TypiClust labels) that gave 0.854 and 0.862 with two encoders, three weak views 0.829 and 0.850.
@@ -49,9 +53,8 @@ class Frozen:
     dropout: Decay = 0.2
     strength: Amount | None = None
 
-    # strong decay, for a few labels cannot determine 512 weights a class: with 1e-2 more labels made malaria
-    # worse (val); see benchmarks/RESULTS.md, "Choices made on val"
-    schedule: ClassVar[Schedule] = Schedule(steps=300, min_steps=200, lr_head=3e-3, weight_decay=30.0, ratio=7)
+    # the head is solved first: few, small steps are left, and its own penalty in the place of decay
+    schedule: ClassVar[Schedule] = Schedule(steps=100, min_steps=100, lr_head=3e-4, weight_decay=0.0, ratio=7)
     frozen: ClassVar[bool] = True
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
@@ -68,12 +71,14 @@ def standardized(base: Foundation, exponent: float = 1.0) -> tuple[FloatArray, C
     """The plain embeddings (N, D) float32, and what makes the module that standardises them by the pool.
 
     Each feature is divided by its deviation in the pool to the power of `exponent`, and all by one number, so that
-    their mean square is 1.
+    the mean square of those that vary is 1.
     """
     plain = np.asarray(base.embeddings.vectors, dtype=np.float32)
     mean, std = (torch.from_numpy(f(plain[base.pool], axis=0)) for f in (np.mean, np.std))
-    scale = std.clamp_min(1e-6) ** exponent
-    scale *= (std / scale).square().mean().sqrt().clamp_min(1e-6)
+    varies = std > 1e-6
+    scale = torch.where(varies, std, 1.0) ** exponent
+    if varies.any():
+        scale *= (std / scale)[varies].square().mean().sqrt()
     return plain, lambda: Standardize(mean, scale)
 
 

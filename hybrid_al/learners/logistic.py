@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from ..core.labels import stratified_folds
 from ..core.types import FloatArray, IntArray
 
-STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """What `fitted` chooses from; features are standardised."""
 
 MIDDLE, DECADES = 3e-3, 0.5  # mean and deviation, in decades, of the strength before any label is seen: ten labels say
@@ -133,6 +133,10 @@ def evidence(head: Head, features_KD: FloatArray, targets: IntArray, *, balanced
     The log-likelihood, minus the penalty, minus half the log determinant of I + strength H, H the Hessian of the summed
     loss in the weights, computed in K (C - 1) dimensions (MacKay, Neural Computation 1992, section 4; the biases count
     as known). Of several labels the sum over them.
+
+    Labels of unequal weight say less than as many equal ones: likelihood and penalty count as much as the effective
+    number of labels, (sum of weights)^2 / sum of squares (Kish), is of their number. Without that the strength for 160
+    labels of ISIC 2017, a fifth of them melanoma, was ten times too large.
     """
     if targets.ndim == 2:
         columns = [
@@ -152,7 +156,8 @@ def evidence(head: Head, features_KD: FloatArray, targets: IntArray, *, balanced
     side = len(targets) * blocks_KCR.shape[2]
     log_determinant = np.linalg.slogdet(np.eye(side) + strength * products.reshape(side, side))[1]
     likelihood = weights @ logs[np.arange(len(targets)), inverse]
-    return float(likelihood - (head.weight**2).sum() / (2 * strength) - log_determinant / 2)
+    effective = weights.sum() ** 2 / (weights**2).sum() / len(targets)
+    return float(effective * (likelihood - (head.weight**2).sum() / (2 * strength)) - log_determinant / 2)
 
 
 def _roots(probs_KC: FloatArray) -> FloatArray:

@@ -27,7 +27,7 @@ from ..semi.base import Objective
 from ..semi.prior import make_prior
 from ..train import Fit, Schedule, Sets, fit, top_up
 from .committee import Networks, of_last_fit, train_members
-from .head import SolvedHead, install, penalty_of, solved
+from .head import SolvedHead, average, install, penalty_of, solved
 from .predict import predict
 
 MIN_VISITS = 2
@@ -118,7 +118,8 @@ class NetworkLearner:
     def _train(self, network: Classifier, sets: Sets, member: int, seed: int, log: Log, *, goes_on: bool) -> Fit:
         """Train one member: from its solved head, where there is one and the weights do not go on from the last round.
 
-        The penalty of the solved head stays in the loss. Without unlabeled samples nothing is left to train.
+        The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads.
+        Without an unlabeled term nothing is left to train.
         """
         if self.head is None:
             return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
@@ -140,6 +141,7 @@ class NetworkLearner:
             log=log,
             penalty=penalty_of(head),
         )
+        average(result.teacher, head)
         return replace(result, metrics={**result.metrics, **values})
 
     def _sets(self, labels: LabelStore, mask: BoolArray) -> Sets:

@@ -56,9 +56,10 @@ def test_evidence_is_laplace_s_approximation(rows: int, features: int, classes: 
     likelihood = sum(
         weights[label] * np.log(p[np.searchsorted(present, label)]) for p, label in zip(probs, y, strict=True)
     )
+    shares = np.array([weights[label] for label in y]) / len(y)
+    effective = 1 / (shares**2).sum() / len(y)
     expected = (
-        likelihood
-        - (head.weight**2).sum() / (2 * prior)
+        effective * (likelihood - (head.weight**2).sum() / (2 * prior))
         - np.linalg.slogdet(np.eye(len(hessian)) + prior * hessian)[1] / 2
     )
     assert evidence(head, x, y, balanced=True) == pytest.approx(expected, rel=1e-9)
@@ -124,3 +125,13 @@ def test_many_labels_choose_by_what_is_held_out() -> None:
     head = fitted(x, y, 2, balanced=True)
     assert isinstance(head, Head)
     assert head.strength in STRENGTHS
+
+
+def test_rare_labels_that_weigh_much_count_as_few() -> None:
+    rng = np.random.default_rng(0)
+    strengths = []
+    for rare in (0.5, 0.1):
+        y = (np.arange(200) < 200 * rare).astype(np.int64)
+        x = rng.normal(size=(200, 300)) + 0.15 * (2 * y - 1)[:, None]
+        strengths.append(fitted(x, y, 2, balanced=True).strength)
+    assert strengths[1] <= strengths[0]

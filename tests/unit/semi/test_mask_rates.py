@@ -83,7 +83,7 @@ def test_a_mask_is_neither_closed_nor_open_throughout_a_fit(name: str) -> None:
     middle = rates[STEPS // 3 :]
     assert max(middle) > 0 and min(middle) < 1
     assert 0.02 < np.mean(rates) < 0.999
-    assert values == {"train/mask_rate": rates[-1]}
+    assert values == {"train/mask_rate": pytest.approx(np.mean(rates))}
 
 
 def test_the_warmup_of_flexmatch_lets_all_of_two_classes_through_and_it_can_be_left_out() -> None:
