@@ -29,7 +29,6 @@ from .head import SolvedHead
 from .network import Foundation, NetworkLearner, learner_over
 from .predict import embed
 
-
 EXPONENT = 0.5  # features keep half of their scale, which says something of their worth: 0.2 to 0.9 points of AUROC
 # above standardised ones at 10 to 160 labels on five sets and encoders; unscaled ones gain and lose more
 

@@ -17,8 +17,8 @@ from hybrid_al.learners.head import bootstrap
 from hybrid_al.learners.linear import Linear
 from hybrid_al.learners.network import NetworkLearner
 from hybrid_al.semi import OBJECTIVES
+from hybrid_al.semi.mean_teacher import MeanTeacher
 from hybrid_al.train import Schedule
-
 from tests.unit.learners.test_frozen_views import foundation
 
 SCHEDULE = Schedule(steps=40, min_steps=40, lr_head=3e-4, weight_decay=0.0, ratio=1)
@@ -39,7 +39,9 @@ def test_linear_is_the_logistic_regression_of_scikit_learn(tmp_path: Path) -> No
     learner = Linear().build(base, OBJECTIVES["mean_teacher"](), Schedule())
     result = learner.fit(answers(rows), round=0, seed=3, log=lambda *_: None)
     pool = np.asarray(base.embeddings.vectors)[base.pool]
-    features = (np.asarray(base.embeddings.vectors) - pool.mean(axis=0)) / np.maximum(pool.std(axis=0), 1e-6)
+    features = (np.asarray(base.embeddings.vectors, dtype=np.float64) - pool.mean(axis=0)) / np.maximum(
+        pool.std(axis=0), 1e-6
+    )
     reference = LogisticRegression(C=1e-3, class_weight="balanced", tol=1e-8).fit(features[rows], rows % 5)
     probs = np.concatenate([batch.probs[:, 0] for batch in learner.predict(np.arange(40))])
     assert np.allclose(probs, reference.predict_proba(features), atol=1e-4)
@@ -56,7 +58,7 @@ def test_supervised_stays_at_the_solved_head_and_no_seed_changes_it(tmp_path: Pa
         found.append(weights(learner))
         assert result.consistency is not None
         assert (result.consistency.seen[20:30] >= 2).all()  # the rest of the pool is looked at all the same
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("objective", ["mean_teacher", "fixmatch", "uda", "mixmatch"])
@@ -78,7 +80,7 @@ def test_without_a_weight_of_the_unlabeled_term_training_stays_where_it_was_solv
     labels = answers(np.arange(20))
     solved = Frozen(strong_views=2).build(base, OBJECTIVES["supervised"](), SCHEDULE)
     solved.fit(labels, round=0, seed=0, log=lambda *_: None)
-    objective = OBJECTIVES["mean_teacher"](weight=0.0)
+    objective = MeanTeacher(weight=0.0)
     trained = Frozen(strong_views=2, dropout=0.0).build(
         base, objective, replace(SCHEDULE, steps=300, min_steps=300, batch=200)
     )
