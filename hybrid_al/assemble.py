@@ -330,6 +330,7 @@ def make_encoder(spec: EncoderSection, *, channels: int, image_size: int, seed: 
         weights=weights,
         options=spec.options,
         input_size=spec.input_size,
+        pool=spec.pool,
     )
 
 

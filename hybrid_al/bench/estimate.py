@@ -73,7 +73,7 @@ def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], results: Ma
 
 def _network(project: Project) -> tuple[object, ...]:
     spec = project.recipe.encoder
-    return spec.name, str(spec.options), spec.input_size, project.recipe.data.image_size, _channels(project)
+    return spec.name, str(spec.options), spec.input_size, spec.pool, project.recipe.data.image_size, _channels(project)
 
 
 def _channels(project: Project) -> int:

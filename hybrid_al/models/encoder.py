@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import timm
 import torch
@@ -31,6 +31,7 @@ class Encoder(nn.Module):
     `mean` and `std` (1, C, 1, 1) normalise the images as the weights expect: buffers, which are saved and loaded with
     the weights but not trained. Values for another number of channels are averaged.
     input_size  side to which images are scaled first; 0: they are not scaled
+    stages      whether the means of each stage's feature maps stand beside the network's own output, shallow to deep
     identity    name and options that decide the embeddings beside the weights, for digests; empty where weights suffice
     """
 
@@ -45,13 +46,14 @@ class Encoder(nn.Module):
         identity: str = "",
     ) -> None:
         super().__init__()
-        self.backbone, self.input_size, self.identity = backbone, input_size, identity
+        self.backbone, self.input_size, self.identity, self.stages = backbone, input_size, identity, False
         self.register_buffer("mean", _per_channel(mean, channels))
         self.register_buffer("std", _per_channel(std, channels))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings (B, D)."""
-        return cast(Tensor, self.backbone(self.normalize(images)))
+        images = self.normalize(images)
+        return _all_stages(self.backbone, images) if self.stages else cast(Tensor, self.backbone(images))
 
     def normalize(self, images: Tensor) -> Tensor:
         """Input of the backbone (B, C, H, W), or (B, C, input_size, input_size)."""
@@ -88,6 +90,7 @@ def build_encoder(
     weights: Path | str | None = None,
     options: Mapping[str, Option] | None = None,
     input_size: int | None = None,
+    pool: Literal["stages"] | None = None,
 ) -> Encoder:
     """A network without its classifier: from random weights, from `pretrained` ones, or from a file.
 
@@ -95,7 +98,7 @@ def build_encoder(
     released weights comes the normalisation of timm's entry of that name.
     `options` go to timm, or to a network of `ENCODERS`, as they are. Networks of timm of one fixed input size, such as
     vision transformers, get that of the images, or `input_size`, to which images are scaled; positions and patches of
-    the weights are fitted to it.
+    the weights are fitted to it. `pool`: what becomes the embedding beside the network's own output, see `Encoder`.
     Errors: an unknown name (the nearest is named), an option that the network does not take, weights of another
     architecture, pretrained weights that are not available, images too small for the net or not whole patches.
     """
@@ -105,14 +108,18 @@ def build_encoder(
     fixed = facts is not None and facts.fixed_input_size
     # a convolutional network without options is identified by its weights alone, as in older runs
     description = {"name": name, "options": dict(options or {}), "input_size": input_size or 0}
-    identity = json.dumps(description, sort_keys=True) if fixed or custom or options or input_size else ""
+    if pool:
+        description["pool"] = pool
+    identity = json.dumps(description, sort_keys=True) if fixed or custom or options or input_size or pool else ""
     if custom:
         encoder = _custom_encoder(name, channels, size, seed, weights, options or {})
     else:
         encoder = _timm_encoder(
             name, channels, seed, weights, {**({"img_size": size} if fixed else {}), **(options or {})}
         )
-    encoder.input_size, encoder.identity = input_size or 0, identity
+    encoder.input_size, encoder.identity, encoder.stages = input_size or 0, identity, pool == "stages"
+    if encoder.stages and not hasattr(encoder.backbone, "forward_intermediates"):
+        raise InputError("encoder.pool", "a network of timm that gives its stages (stages)", name)
     where = "encoder.input_size" if input_size else "data.image_size"
     patch = getattr(getattr(encoder.backbone, "patch_embed", None), "patch_size", None)
     if patch and any(size % side for side in patch):
@@ -200,6 +207,14 @@ def _from_stage0(
     inner = without_prefix("backbone", tensors)
     backbone = fitted_backbone(name, channels, options, inner, where, channels_before=len(mean))
     return Encoder(backbone, channels, mean.tolist(), std.tolist())
+
+
+def _all_stages(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Means over the places of each stage's feature maps, and the output of the network: (B, channels of all)."""
+    network = cast(Any, backbone)
+    last, maps = network.forward_intermediates(images)
+    means = [x.mean(dim=(2, 3)) for x in maps if x is not last]  # the mean of the last may be the output itself
+    return torch.cat([*means, network.forward_head(last)], dim=1)
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Tensor:

@@ -108,6 +108,8 @@ def test_names_of_nothing_are_refused() -> None:
 def test_what_one_from_outside_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"encoder\.weights: expected null or a file"):
         build_encoder(OUTSIDE, channels=1, image_size=SIZE, seed=0, weights=PRETRAINED)
+    with pytest.raises(InputError, match=r"encoder\.pool: expected a network of timm that gives its stages"):
+        build_encoder(OUTSIDE, channels=1, image_size=SIZE, seed=0, pool="stages")
     file = tmp_path / "other.safetensors"
     save_weights(file, make("test_resnet").state_dict())
     with pytest.raises(InputError, match="the 4 tensors of Encoder"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -145,6 +146,32 @@ def test_a_package_with_another_network_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(PACKAGED, LITE0, ("other", "other.pth"))
     with pytest.raises(InputError, match=r"other\.pth: expected the 294 tensors of tf_eff.*, got 1 tensors"):
         lite0()
+
+
+def test_stages_are_means_of_their_feature_maps() -> None:
+    encoder, maps = lite0(), []
+    blocks = cast(nn.Sequential, encoder.backbone.blocks)
+    for stage in (0, 1, 2, 4, 6):
+        blocks[stage].register_forward_hook(lambda _module, _inputs, out: maps.append(out.numpy()))
+    alone = embed(encoder, images(3, count=4))
+    expected = np.concatenate([*(x.mean(axis=(2, 3)) for x in maps), alone], axis=1)
+    stages = build_encoder(LITE0, channels=3, image_size=32, seed=0, weights=PRETRAINED, pool="stages")
+    assert expected.shape == (4, 16 + 24 + 40 + 112 + 320 + 1280)
+    np.testing.assert_allclose(embed(stages, images(3, count=4)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "dim"), [("resnet10t", 64 + 64 + 128 + 256 + 512), ("test_vit", 6 * 64 + 64)])
+def test_stages_of_any_network_are_another_embedding_by_the_same_weights(name: str, dim: int, tmp_path: Path) -> None:
+    def build(pool: Literal["stages"] | None, seed: int = 0, weights: Path | None = None) -> Encoder:
+        return build_encoder(name, channels=1, image_size=64, seed=seed, weights=weights, pool=pool)
+
+    plain, stages = build(None), build("stages")
+    assert digest_of(plain.backbone) == digest_of(stages.backbone) and digest_of(plain) != digest_of(stages)
+    both = embed(plain, images(1, 64)), embed(stages, images(1, 64))
+    assert both[1].shape == (40, dim) and np.allclose(both[1][:, -both[0].shape[1] :], both[0], atol=1e-5)
+    save_weights(tmp_path / "encoder.safetensors", stages.state_dict())
+    again = build("stages", 1, tmp_path / "encoder.safetensors")
+    assert digest_of(again) == digest_of(stages) and np.array_equal(embed(again, images(1, 64)), both[1])
 
 
 TINY_VIT = {"patch_size": 4, "depth": 2, "embed_dim": 32, "num_heads": 2}

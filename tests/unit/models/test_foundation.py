@@ -230,6 +230,7 @@ def test_a_foundation_encoder_goes_all_the_way_through_select(
 
 
 def test_old_recipes_stay_the_runs_that_they_are() -> None:
-    assert "input_size" not in parse({"name": "x"}).identity()["encoder"]
+    assert not {"input_size", "pool"} & parse({"name": "x"}).identity()["encoder"].keys()
+    assert parse({"name": "x", "encoder": {"pool": "stages"}}).identity()["encoder"]["pool"] == "stages"
     assert parse({"name": "x", "encoder": {"input_size": 56}}).identity()["encoder"]["input_size"] == 56
     assert timm.is_model(parse({"name": "x"}).encoder.name)
