@@ -71,14 +71,15 @@ class EncoderSection(_Section):
     The path is that of a previous stage 0, or of published weights of this architecture (safetensors or a file of
     torch), such as DINOv2's. `options` are timm's, such as `{patch_size: 4}` of a vision transformer or
     `{output_stride: 8}` of a ResNet. `input_size` is the side to which images are scaled for the network; null: as
-    they are (`data.image_size`). `pool: stages` lays the mean feature map of each stage beside the network's output.
+    they are (`data.image_size`). `pool: stages` lays the mean of each stage's feature maps beside the network's output,
+    `centre` also that of their middle (see `models.encoder.Encoder`).
     """
 
     name: str = "resnet10t"
     weights: str | None = None
     options: dict[str, str | int | float | bool | None] = {}
     input_size: int | None = Field(default=None, ge=8, le=4096)
-    pool: Literal["stages"] | None = None
+    pool: Literal["stages", "centre"] | None = None
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -24,6 +24,8 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {}
 `image_size` is that of `encoder.input_size` where images are scaled. The same arguments give the same tensors.
 """
 
+Pool = Literal["stages", "centre"]
+
 
 class Encoder(nn.Module):
     """images (B, C, H, W) in [0, 1] -> embeddings (B, D).
@@ -31,7 +33,9 @@ class Encoder(nn.Module):
     `mean` and `std` (1, C, 1, 1) normalise the images as the weights expect: buffers, which are saved and loaded with
     the weights but not trained. Values for another number of channels are averaged.
     input_size  side to which images are scaled first; 0: they are not scaled
-    stages      whether the means of each stage's feature maps stand beside the network's own output, shallow to deep
+    pool        what stands before the network's own output, shallow to deep; None: nothing. `stages`: the mean of each
+                stage's feature maps. `centre`: that, and their mean over the middle half of height and width: how the
+                thing in the middle differs from what is around it
     identity    name and options that decide the embeddings beside the weights, for digests; empty where weights suffice
     """
 
@@ -46,14 +50,15 @@ class Encoder(nn.Module):
         identity: str = "",
     ) -> None:
         super().__init__()
-        self.backbone, self.input_size, self.identity, self.stages = backbone, input_size, identity, False
+        self.backbone, self.input_size, self.identity = backbone, input_size, identity
+        self.pool: Pool | None = None
         self.register_buffer("mean", _per_channel(mean, channels))
         self.register_buffer("std", _per_channel(std, channels))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings (B, D)."""
         images = self.normalize(images)
-        return _all_stages(self.backbone, images) if self.stages else cast(Tensor, self.backbone(images))
+        return _all_stages(self.backbone, images, self.pool) if self.pool else cast(Tensor, self.backbone(images))
 
     def normalize(self, images: Tensor) -> Tensor:
         """Input of the backbone (B, C, H, W), or (B, C, input_size, input_size)."""
@@ -90,7 +95,7 @@ def build_encoder(
     weights: Path | str | None = None,
     options: Mapping[str, Option] | None = None,
     input_size: int | None = None,
-    pool: Literal["stages"] | None = None,
+    pool: Pool | None = None,
 ) -> Encoder:
     """A network without its classifier: from random weights, from `pretrained` ones, or from a file.
 
@@ -117,9 +122,9 @@ def build_encoder(
         encoder = _timm_encoder(
             name, channels, seed, weights, {**({"img_size": size} if fixed else {}), **(options or {})}
         )
-    encoder.input_size, encoder.identity, encoder.stages = input_size or 0, identity, pool == "stages"
-    if encoder.stages and not hasattr(encoder.backbone, "forward_intermediates"):
-        raise InputError("encoder.pool", "a network of timm that gives its stages (stages)", name)
+    encoder.input_size, encoder.identity, encoder.pool = input_size or 0, identity, pool
+    if pool and not hasattr(encoder.backbone, "forward_intermediates"):
+        raise InputError("encoder.pool", "a network of timm that gives its stages", name)
     where = "encoder.input_size" if input_size else "data.image_size"
     patch = getattr(getattr(encoder.backbone, "patch_embed", None), "patch_size", None)
     if patch and any(size % side for side in patch):
@@ -209,12 +214,20 @@ def _from_stage0(
     return Encoder(backbone, channels, mean.tolist(), std.tolist())
 
 
-def _all_stages(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Means over the places of each stage's feature maps, and the output of the network: (B, channels of all)."""
+def _all_stages(backbone: nn.Module, images: Tensor, pool: Pool) -> Tensor:
+    """Means of the feature maps of each stage, and the output of the network: (B, channels of all)."""
     network = cast(Any, backbone)
     last, maps = network.forward_intermediates(images)
     means = [x.mean(dim=(2, 3)) for x in maps if x is not last]  # the mean of the last may be the output itself
+    if pool == "centre":
+        means += [_centre(x).mean(dim=(2, 3)) for x in maps]
     return torch.cat([*means, network.forward_head(last)], dim=1)
+
+
+def _centre(maps: Tensor) -> Tensor:
+    """The middle half of height and width, rounded up."""
+    height, width = maps.shape[-2:]
+    return maps[..., height // 4 : height - height // 4, width // 4 : width - width // 4]
 
 
 def _per_channel(values: Sequence[float], channels: int) -> Tensor:

@@ -41,7 +41,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     options = "".join(f", {key}={value}" for key, value in recipe.encoder.options.items())
     if recipe.encoder.input_size:
         options += f", images scaled to {recipe.encoder.input_size}"
-    options += ", means of its stages" if recipe.encoder.pool == "stages" else ""
+    options += f", pooled: {recipe.encoder.pool}" if recipe.encoder.pool else ""
     lines.append(f"  encoder {recipe.encoder.name}{options}, {weights}")
     for split in SPLITS:
         rows = manifest.indices(split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ import hybrid_al.learners.predict as predict_module
 from hybrid_al.errors import InputError
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, save_weights
-from hybrid_al.models.encoder import Encoder, build_encoder
+from hybrid_al.models.encoder import Encoder, Pool, build_encoder
 from hybrid_al.models.pretrained import PACKAGED, PRETRAINED
 from hybrid_al.semi.ema import averaging, make_teacher
 
@@ -159,14 +159,20 @@ def test_stages_are_means_of_their_feature_maps() -> None:
     assert expected.shape == (4, 16 + 24 + 40 + 112 + 320 + 1280)
     np.testing.assert_allclose(embed(stages, images(3, count=4)), expected, rtol=1e-4, atol=1e-5)
 
+    middle = [x[:, :, n // 4 : n - n // 4, n // 4 : n - n // 4].mean(axis=(2, 3)) for x in maps if (n := x.shape[2])]
+    expected = np.concatenate([expected[:, :512], *middle, alone], axis=1)
+    centre = build_encoder(LITE0, channels=3, image_size=32, seed=0, weights=PRETRAINED, pool="centre")
+    np.testing.assert_allclose(embed(centre, images(3, count=4)), expected, rtol=1e-4, atol=1e-5)
+
 
 @pytest.mark.parametrize(("name", "dim"), [("resnet10t", 64 + 64 + 128 + 256 + 512), ("test_vit", 6 * 64 + 64)])
 def test_stages_of_any_network_are_another_embedding_by_the_same_weights(name: str, dim: int, tmp_path: Path) -> None:
-    def build(pool: Literal["stages"] | None, seed: int = 0, weights: Path | None = None) -> Encoder:
+    def build(pool: Pool | None, seed: int = 0, weights: Path | None = None) -> Encoder:
         return build_encoder(name, channels=1, image_size=64, seed=seed, weights=weights, pool=pool)
 
-    plain, stages = build(None), build("stages")
-    assert digest_of(plain.backbone) == digest_of(stages.backbone) and digest_of(plain) != digest_of(stages)
+    plain, stages, centre = build(None), build("stages"), build("centre")
+    assert digest_of(plain.backbone) == digest_of(stages.backbone) == digest_of(centre.backbone)
+    assert len({digest_of(plain), digest_of(stages), digest_of(centre)}) == 3
     both = embed(plain, images(1, 64)), embed(stages, images(1, 64))
     assert both[1].shape == (40, dim) and np.allclose(both[1][:, -both[0].shape[1] :], both[0], atol=1e-5)
     save_weights(tmp_path / "encoder.safetensors", stages.state_dict())
