@@ -29,6 +29,14 @@ def test_the_tables_of_stage_0_are_those_of_the_csv() -> None:
     assert match[1] == "\n".join(lines).rstrip()
 
 
+def test_the_table_of_encoders_is_that_of_the_csv() -> None:
+    page = (BENCHMARKS / "ENCODERS.md").read_text(encoding="utf-8")
+    match = re.search(r"<!-- encoders -->\n\n(.*?)\n*<!-- end -->", page, re.DOTALL)
+    assert match is not None
+    encoders = script("encoders")
+    assert match[1] == "\n".join(encoders.table(encoders.read(BENCHMARKS / "encoders" / "results.csv")))
+
+
 def test_the_tables_of_the_record_are_those_of_the_csv() -> None:
     page = (BENCHMARKS / "RESULTS.md").read_text(encoding="utf-8")
     match = re.search(r"<!-- bench: record -->\n\n(.*?)<!-- end -->", page, re.DOTALL)
