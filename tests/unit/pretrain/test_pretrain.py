@@ -19,7 +19,8 @@ from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.errors import HybridALError, InputError, UnknownName
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of
-from hybrid_al.models.encoder import build_encoder
+from hybrid_al.models.encoder import Encoder, build_encoder
+from hybrid_al.models.pretrained import PRETRAINED
 from pretrain import METHODS
 from pretrain.export import export
 from pretrain.loop import Job
@@ -68,6 +69,23 @@ def test_a_loss_that_is_not_finite_stops(store: ImageStore, tmp_path: Path) -> N
         run(broken)
     with pytest.raises(InputError, match="at least two images"):
         run(replace(broken, pool=np.arange(1)))
+
+
+def test_a_training_goes_on_from_published_weights(store: ImageStore, tmp_path: Path) -> None:
+    def published() -> Encoder:
+        name = "tf_efficientnet_lite0"
+        return build_encoder(name, channels=3, image_size=16, seed=0, weights=PRETRAINED, pool="stages")
+
+    plan = job(store, tmp_path, epochs=1)
+    further = replace(plan, encoder=published(), method=replace(plan.method, lr=2e-4))  # type: ignore[type-var]
+    run(further)
+    weights = {name for name, _ in further.encoder.named_parameters()}
+    before, after = published().state_dict(), further.encoder.state_dict()
+    moved = {
+        name: float((after[name] - value).norm() / value.norm()) for name, value in before.items() if name in weights
+    }
+    assert moved["backbone.conv_stem.weight"] > 0 and float(np.median(list(moved.values()))) < 0.02
+    assert all(torch.equal(getattr(further.encoder, key), getattr(published(), key)) for key in ("mean", "std"))
 
 
 def test_exports_are_complete_and_note_their_origin(store: ImageStore, tmp_path: Path) -> None:
