@@ -82,6 +82,11 @@ ARMS: dict[str, tuple[Part, ...]] = {
     "lite0 + lite2 192, stages": (part("lite0", 192, ALL), part("lite2", 192, ALL)),
     **{f"lite0 96 by {name}": (part(f"lite0 by {name}", 96),) for name in TRAINED},
     **{f"lite0 96 by {name}, stages": (part(f"lite0 by {name}", 96, ALL),) for name in TRAINED},
+    "lite0 192 by simclr, last stages, stages": (part("lite0 by simclr, last stages", 192, ALL),),
+    "lite0 192 by simclr, last stages, centre": (
+        part("lite0 by simclr, last stages", 192, ALL),
+        part("lite0 by simclr, last stages", 192, ALL[:-1], "centre"),
+    ),
 }
 CHOSEN = ("lite0 96", "lite0 192, stages", "lite0 224, stages", "lite0 192, centre", "lite0 224, centre")
 """Arms whose test is looked at."""
