@@ -13,6 +13,7 @@ from ...core.types import FloatArray, Need
 from ...kernels.distances import draw, nearest, squared_to
 from ...kernels.similarity import similarity_cover
 from ...kernels.weighted_kmeans import representatives, weighted_k_means
+from ...scores.samples import mid_ranks
 from ..base import About, QueryState
 from ..cover import cosine, cover_problem
 from .base import Batch, best_first, fill_by_score, weights_of
@@ -26,8 +27,12 @@ class KMeansPlusPlusBatch:
     """Draw in proportion to score x squared distance to the nearest label or pick; the first is the best-scored.
 
     As BADGE draws, with the score in place of the gradient's length. O(M (labels + budget) D) time.
+
+    power  of the score's mid-rank, which then is the weight: 1 has a mean rank of 2/3, 4 one of 5/6 where distance
+           plays no part; null: the weight is the score itself
     """
 
+    power: Positive | None = None
     metric: Metric = "cosine"
 
     needs: ClassVar[frozenset[Need]] = EMBEDDED
@@ -41,7 +46,7 @@ class KMeansPlusPlusBatch:
     def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
         """In the order of the draws; the best of the others fill up where no draw is possible any more."""
         vectors, labeled = state.vectors(state.candidates, self.metric), state.labels.labeled
-        weights = weights_of("kmeanspp", values_M)
+        weights = weights_of("kmeanspp", values_M) if self.power is None else mid_ranks(values_M) ** self.power
         reach = np.full(len(weights), np.inf)
         if len(labeled):
             reach = nearest(vectors, state.vectors(labeled, self.metric), 1)[0][:, 0].astype(np.float64)

@@ -27,6 +27,7 @@ from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
 from .schedule import Schedule
 from .smi import SubmodularMutualInformation
+from .stratified import Stratified
 from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
@@ -89,6 +90,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "random_per_group": RandomPerGroup,
     "foreground_random": ForegroundRandom,
     "typiclust": TypiClust,
+    "stratified": Stratified,
     "kcenter": KCenter,
     "kmeans": KMeans,
     "kmedoids": KMedoids,
