@@ -176,6 +176,7 @@ class Bench(_Section):
     strategies   names of STRATEGIES, `A+B` (cold start A, query B), or own names for such pairs (`strategies.mine:
                  {cold_start: ..., query: ...}`); random is always added
     stratified   add class_stratified too, which reads the truth: what class balance alone is worth
+    linear       add random picks with the learner `linear` too, where the task has it: what training is worth
     objectives   empty: the recipe's own
     seeds        their number (from 0), or the seeds as in `60-79,100`
     encoders     stage 0 is run this many times and shared by the seeds: seed s uses encoder s mod `encoders`
@@ -188,6 +189,7 @@ class Bench(_Section):
 
     strategies: dict[str, Arms | None] | tuple[str, ...] = ("random",)
     stratified: bool = True
+    linear: bool = True
     objectives: tuple[str, ...] = ()
     seeds: int | str = 20
     encoders: Annotated[int, Field(ge=1)] = 3

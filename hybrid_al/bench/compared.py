@@ -1,4 +1,4 @@
-"""What the tables of a bench are made from: arms in order, paired differences to random, the most complete block."""
+"""What the tables of a bench are made from: arms in order, paired differences to baselines, the most complete block."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from .statistics import Comparison, compare
 
 RANDOM = "random"
 """Strategy name of the baseline that every arm of its objective and learner is compared with."""
+LINEAR = Arm(RANDOM, "supervised", "linear")
+"""The baseline that random picks are compared with: the same picks, and logistic regression on their embeddings."""
+LINEAR_NAME = f"{RANDOM} / {LINEAR.learner}"
 Key = TypeVar("Key")
 Who = TypeVar("Who")
 
@@ -28,6 +31,11 @@ class Bench:
     margin: float
     share: float
 
+    @property
+    def linear(self) -> Arm | None:
+        """See `linear_baseline`."""
+        return linear_baseline(self.names)
+
     def listing(self, arms: Iterable[Arm]) -> str:
         """Arms by name, in one line."""
         return ", ".join(self.names[arm] for arm in arms)
@@ -35,7 +43,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant in numbers: AUBC by arm and seed, differences to random, and the most complete block."""
+    """One variant in numbers: AUBC by arm and seed, differences to random, and the most complete block.
+
+    over_linear  random arms, compared with the linear baseline
+    """
 
     name: str
     results: Results
@@ -43,6 +54,7 @@ class Variant:
     areas: Mapping[Arm, Mapping[int, float]]
     differences: Mapping[Arm, FloatArray]
     comparisons: Mapping[Arm, Comparison]
+    over_linear: Mapping[Arm, Comparison]
     joint: Curves | None
 
     @property
@@ -56,15 +68,38 @@ class Variant:
 
 
 def names(variants: Mapping[str, Results]) -> dict[Arm, str]:
-    """The name of each arm: its strategy, whether it cheats, and objective and learner where the bench has several."""
+    """The name of each arm: its strategy, whether it cheats, and objective and learner where the bench has several.
+
+    The linear baseline has a name of its own.
+    """
     arms = {arm for results in variants.values() for arm, _ in results.cells}
-    objectives, learners = {arm.objective for arm in arms}, {arm.learner for arm in arms}
-    return {arm: _name(arm, len(objectives) > 1, len(learners) > 1) for arm in in_order(arms)}
+    linear = linear_baseline(arms)
+    objectives, learners = settings_of(arms)
+    several = len(objectives) > 1, len(learners) > 1
+    return {arm: LINEAR_NAME if arm == linear else _name(arm, *several) for arm in in_order(arms)}
+
+
+def settings_of(arms: Iterable[Arm]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The objectives and the learners of some arms in their order, the linear baseline left out."""
+    arms = tuple(arms)
+    linear = linear_baseline(arms)
+    others = [arm for arm in arms if arm != linear]
+    return tuple(dict.fromkeys(a.objective for a in others)), tuple(dict.fromkeys(a.learner for a in others))
+
+
+def linear_baseline(arms: Iterable[Arm]) -> Arm | None:
+    """`LINEAR`, where it is among other arms and alone with its learner, so that it is not what they are about."""
+    every = set(arms)
+    others = every - {LINEAR}
+    alone = all(arm.learner != LINEAR.learner for arm in others)
+    return LINEAR if LINEAR in every and others and alone else None
 
 
 def in_order(arms: Iterable[Arm]) -> tuple[Arm, ...]:
-    """Each arm once, in the order of every table: random first, cheating next, full supervision last."""
-    return tuple(sorted(set(arms), key=_order))
+    """Each arm once, in the order of every table: the linear baseline, random, cheating, others, full supervision."""
+    arms = set(arms)
+    linear = linear_baseline(arms)
+    return tuple(sorted(arms, key=lambda arm: (arm != linear, *_order(arm))))
 
 
 def _name(arm: Arm, objective: bool, learner: bool) -> str:
@@ -96,16 +131,24 @@ def work_out(name: str, results: Results, metric: str) -> Variant:
             expected = f"labels {curves[arms[0]].labels.tolist()} as {arms[0]}"
             raise InputError(f"{name}: {arm}", expected, str(curve.labels.tolist()))
     areas = {arm: dict(zip(curve.seeds, curve.areas()[0].tolist(), strict=True)) for arm, curve in curves.items()}
-    differences, comparisons = {}, {}
-    for arm in arms:
-        base = areas.get(baseline(arm), {})
-        seeds = [seed for seed in areas[arm] if seed in base]
-        if arm.strategy != RANDOM and seeds:
-            areas_here, areas_random = (np.asarray([values[seed] for seed in seeds]) for values in (areas[arm], base))
-            differences[arm], comparisons[arm] = areas_here - areas_random, compare(areas_here, areas_random)
+    sides = {arm: paired(areas, arm, baseline(arm)) for arm in arms if arm.strategy != RANDOM}
+    trainers = [arm for arm in arms if arm.strategy == RANDOM and arm != LINEAR and linear_baseline(arms)]
+    linear_sides = {arm: paired(areas, arm, LINEAR) for arm in trainers}
+    differences = {arm: a - b for arm, (a, b) in sides.items() if len(a)}
+    comparisons, over_linear = (
+        {arm: compare(a, b) for arm, (a, b) in some.items() if len(a)} for some in (sides, linear_sides)
+    )
     joint_arms, _ = most_complete({arm: set(curve.seeds) for arm, curve in curves.items()})
     joint = results.curves(metric, joint_arms) if joint_arms else None
-    return Variant(name, results, arms, areas, differences, comparisons, joint)
+    return Variant(name, results, arms, areas, differences, comparisons, over_linear, joint)
+
+
+def paired(areas: Mapping[Arm, Mapping[int, float]], arm: Arm, base: Arm) -> tuple[FloatArray, FloatArray]:
+    """The areas (S,) of an arm and of its baseline, over the seeds that both have; empty where one has no cell."""
+    a, b = areas.get(arm, {}), areas.get(base, {})
+    seeds = [seed for seed in a if seed in b]
+    of_arm, of_base = (np.asarray([values[seed] for seed in seeds], dtype=np.float64) for values in (a, b))
+    return of_arm, of_base
 
 
 def most_complete(keys: Mapping[Who, Set[Key]]) -> tuple[tuple[Who, ...], frozenset[Key]]:

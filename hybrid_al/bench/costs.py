@@ -14,7 +14,8 @@ from ..report.figures import AXES
 from .compared import RANDOM, Bench, in_order, most_complete, names
 from .results import Arm, Results, Row
 from .statistics import Comparison, compare, holm, interval
-from .tables import Table, difference_cells, interval_text, plural, spread_text
+from .tables import Table, difference_cells
+from .text import interval_text, plural, spread_text
 
 COST = "cost/"
 """How the metrics start that say what all labels up to a round cost."""
@@ -147,7 +148,9 @@ def _table(bench: Bench, block: Block) -> Table:
             f"No cost that all loops were at: one starts at {cost_text(low)} {unit}, one ends at {cost_text(high)}.",
         )
     areas = np.asarray([[loop.area(low, high) for loop in row] for row in block.loops])
-    base = next((k for k, (_, arm) in enumerate(block.spenders) if arm.strategy == RANDOM), None)
+    base = next(
+        (k for k, (_, arm) in enumerate(block.spenders) if arm.strategy == RANDOM and arm != bench.linear), None
+    )
     against = {} if base is None else {k: compare(row, areas[base]) for k, row in enumerate(areas) if k != base}
     columns = np.unique(np.linspace(low, high, COLUMNS))
     beside = RANDOM if base is None else block.label(block.spenders[base], bench.names)

@@ -14,6 +14,7 @@ from ..query.base import COLD
 from ..query.strategies import STRATEGIES
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
 from ..train import Schedule
+from .compared import LINEAR
 from .results import CHEATING, FULL, Arm, Cell
 
 SCHEDULE_KEYS = frozenset(f.name for f in dataclasses.fields(Schedule))
@@ -25,6 +26,8 @@ class Grid:
 
     Seeds are paired: a seed means the same encoder, the same start (for the same cold start) and the same random
     numbers in every arm. `bench.full` adds one loop an objective and seed with the whole pool labeled.
+
+    linear  the variants that have the baseline of random picks with the learner `linear`
     """
 
     bench_recipe: Recipe
@@ -32,6 +35,7 @@ class Grid:
     strategies: Mapping[str, Arms]
     objectives: tuple[str, ...]
     seeds: tuple[int, ...]
+    linear: frozenset[str] = frozenset()
 
     @property
     def bench(self) -> Bench:
@@ -39,10 +43,15 @@ class Grid:
         return self.bench_recipe.bench
 
     def arms(self, variant: str) -> list[Arm]:
-        """The arms of a variant, full supervision last."""
+        """The arms of a variant, the linear baseline first, full supervision last."""
         learner = self.variants[variant].learner.name
         names = [*self.strategies, *([FULL] if self.bench.full else [])]
-        return [Arm(name, objective, learner) for objective in self.objectives for name in names]
+        linear = [LINEAR] if variant in self.linear else []
+        return linear + [Arm(name, objective, learner) for objective in self.objectives for name in names]
+
+    def label(self, variant: str, arm: Arm) -> str:
+        """An arm among those of a variant, whose learner goes without saying."""
+        return str(arm) if arm.learner == self.variants[variant].learner.name else f"{arm} / {arm.learner}"
 
     def cells(self, variant: str) -> list[Cell]:
         """All loops of a variant, seed by seed, so that finished cells can be compared at any time."""
@@ -58,13 +67,17 @@ class Grid:
         task = base.task
         if arm.strategy == FULL:  # of whole samples
             task = Component(name=task.name, **{k: v for k, v in task.params.items() if k != "region"})
+        train = training(base.train, arm.objective)
+        if variant in self.linear and arm == LINEAR:  # the same for whatever it is the baseline of
+            train = Component(name=train.name, **{k: v for k, v in train.params.items() if k == "balanced"})
         return base.model_copy(
             update={
                 "seed": seed,
                 "task": task,
                 "cold_start": start,
                 "query": query,
-                "train": training(base.train, arm.objective),
+                "learner": base.learner if arm.learner == base.learner.name else Component(name=arm.learner),
+                "train": train,
                 "loop": base.loop.model_copy(update={"budgets": budgets}),
             }
         )
@@ -121,6 +134,7 @@ def load_grid(
         strategies=arms,
         objectives=tuple(names),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
+        linear=frozenset(name for name, variant in variants.items() if bench.linear and takes_linear(variant)),
     )
 
 
@@ -128,6 +142,22 @@ def baselines(recipe: Recipe) -> tuple[str, ...]:
     """The strategies that every bench of the recipe has."""
     task = task_of(recipe)
     return (*task.baselines, CHEATING) if recipe.bench.stratified and task.strata else task.baselines
+
+
+def takes_linear(recipe: Recipe) -> bool:
+    """Whether a recipe can have the linear baseline: its task takes that learner, and it has another one itself."""
+    if recipe.learner.name == LINEAR.learner:
+        return False
+    random = Component(name=LINEAR.strategy)
+    parts = {"learner": LINEAR.learner, "train": LINEAR.objective}
+    sections = {key: Component(name=name) for key, name in parts.items()}
+    changed = recipe.model_copy(update={**sections, "cold_start": random, "query": random})
+    setting = setting_of(changed)
+    try:
+        task_of(changed).check(setting)
+    except InputError:
+        return False
+    return True
 
 
 def pairs(strategies: Sequence[str], own_pairs: Mapping[str, Arms | None], baselines: Sequence[str]) -> dict[str, Arms]:

@@ -45,7 +45,10 @@ def curve_points(variants: Mapping[str, Results], metric: str) -> list[CurvePoin
 
 
 def areas(variants: Mapping[str, Results], metric: str) -> dict[str, float]:
-    """`<variant>/<arm>/aubc`, the mean over all seeds of the arm, and `.../aubc_minus_random` over paired ones."""
+    """`<variant>/<arm>/aubc`, the mean over all seeds of the arm, and over paired ones `.../aubc_minus_random`.
+
+    Random arms have `.../aubc_minus_random_linear`, the difference to the linear baseline, where there is one.
+    """
     arm_names = names(variants)
     summary: dict[str, float] = {}
     for variant, results in variants.items():
@@ -55,4 +58,6 @@ def areas(variants: Mapping[str, Results], metric: str) -> dict[str, float]:
             summary[f"{variant}/{arm_names[arm]}/aubc"] = sum(arm_areas) / len(arm_areas)
             if arm in view.comparisons:
                 summary[f"{variant}/{arm_names[arm]}/aubc_minus_random"] = view.comparisons[arm].difference.mean
+            if arm in view.over_linear:
+                summary[f"{variant}/{arm_names[arm]}/aubc_minus_random_linear"] = view.over_linear[arm].difference.mean
     return summary

@@ -170,9 +170,9 @@ def _settle(grid: Grid, variant: Variant, paths: Paths, cells: Results) -> None:
         "stage 0 code": variant.code,
         "libraries": provenance.versions(),
     }
-    arms = {str(arm): _origin(grid, variant, arm) for arm in grid.arms(variant.name)}
-    file = paths.facts(variant.name)
-    provenance.claim(file, {**settings(grid, variant.name), **versions}, arms, {str(arm) for arm, _ in cells.cells})
+    arms = {grid.label(variant.name, arm): _origin(grid, variant, arm) for arm in grid.arms(variant.name)}
+    complete = {grid.label(variant.name, arm) for arm, _ in cells.cells}
+    provenance.claim(paths.facts(variant.name), {**settings(grid, variant.name), **versions}, arms, complete)
     _order(grid, variant.name, paths, cells)
 
 
@@ -190,6 +190,8 @@ def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     roots += [_module_of(task.objectives(setting)[0], recipe.train.name), *provenance.LOOP]
     roots += [type(part).__module__ for part in (task, setting.learner[1])]
     sections = {"strategy": parts, "objective": [recipe.train]}
+    if recipe.learner != grid.variants[variant.name].learner:  # which is a fact of all other arms
+        sections["learner"] = [recipe.learner]
     origin: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in sections.items()}
     return {**origin, "code": provenance.code_digest(sorted(set(roots)))}
 
@@ -234,7 +236,8 @@ def _missing_loops(
                 cell = (arm, seed)
                 if cell in cells_of[variant.name].cells:
                     continue
-                who = [str(paths.out.resolve()), variant.name, str(arm), seed, origins[variant.name, arm], variant.code]
+                name = grid.label(variant.name, arm)
+                who = [str(paths.out.resolve()), variant.name, name, seed, origins[variant.name, arm], variant.code]
                 digest = hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()[:16]
                 recipe = grid.recipe(variant.name, cell, variant.pool)
                 folder = paths.work / "loops" / digest
@@ -272,9 +275,10 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
     count, start = 0, time.monotonic()
     for outcome in run_all(work, able, jobs, go_on=in_time):
         task, (arm, seed) = outcome.task, outcome.task.cell
+        name = grid.label(task.variant, arm)
         count += 1
         if outcome.result is None:
-            failures.append(f"  {task.variant}: {arm}, seed {seed}: {outcome.failure}")
+            failures.append(f"  {task.variant}: {name}, seed {seed}: {outcome.failure}")
             say(failures[-1].strip())
             continue
         results.append(paths.csv(task.variant), task.cell, outcome.result)
@@ -282,7 +286,7 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
         seconds_left = (time.monotonic() - start) / count * (len(able) - count)
         value = [r.value for r in outcome.result if r.metric == grid.bench.metrics[0]]
         say(
-            f"{task.variant}: {arm}, seed {seed}: {value[-1] if value else float('nan'):.3f} "
+            f"{task.variant}: {name}, seed {seed}: {value[-1] if value else float('nan'):.3f} "
             f"({count} of {len(able)}, about {span(seconds_left)} left)"
         )
     if not in_time():

@@ -1,4 +1,4 @@
-"""The tables of a bench: curves, comparisons with random, penalties, worst cases, power, class balance and time."""
+"""The tables of a bench: curves, comparisons with the baselines, penalties, worst cases, power, balance and time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.types import FloatArray
 from ..errors import InputError
-from .compared import RANDOM, Bench, Variant, baseline, in_order, most_complete, names, work_out
+from .compared import (
+    LINEAR,
+    LINEAR_NAME,
+    RANDOM,
+    Bench,
+    Variant,
+    baseline,
+    in_order,
+    most_complete,
+    names,
+    paired,
+    settings_of,
+    work_out,
+)
 from .results import END, FULL, Arm, Curves, Results
 from .statistics import (
     Comparison,
-    Interval,
     Rank,
     call,
     detectable,
@@ -27,6 +38,7 @@ from .statistics import (
     seeds_needed,
     worst_deficit,
 )
+from .text import in_points, interval_text, p_text, percent, plural, spread_text
 
 LOWER_IS_BETTER = ("nll", "ece", "classwise_ece", "brier", "hd95")
 WIDEST = 8
@@ -71,7 +83,7 @@ def tables(
     views = [work_out(name, results, metric) for name, results in variants.items()]
     pages = [table(bench, variant) for variant in views for table in (_curves, _comparison)]
     pages += [_curves(replace(bench, metric=m), work_out(n, r, m)) for m in beside for n, r in variants.items()]
-    across = [table(bench, views) for table in (_penalties, _worst, _power, _classes)]
+    across = [table(bench, views) for table in (_training, _penalties, _worst, _power, _classes)]
     return [_reading(bench), *(table for table in (*pages, *across) if table)]
 
 
@@ -82,14 +94,18 @@ def _reading(bench: Bench) -> Table:
         "the metric, with 95 % intervals in brackets. Seeds are paired: minus random is the mean difference to random "
         "with the same objective and learner, over the seeds that both have; wins are the seeds in which the arm is "
         "ahead; p is of a two-sided sign-flip test, in brackets adjusted by Holm over the arms of the table. The call "
-        f"is tie where the interval lies within {_points(bench.margin)} points of 0, else better or worse where the "
+        f"is tie where the interval lies within {in_points(bench.margin)} points of 0, else better or worse where the "
         "adjusted p is below 0.05, else undecided. rank is the mean rank over seeds, 1 the best; first is how often "
-        f"the arm has the largest mean when seeds are redrawn. labels to {_percent(bench.share)} is where the curve "
+        f"the arm has the largest mean when seeds are redrawn. labels to {percent(bench.share)} is where the curve "
         "reaches that share of full supervision: the median over seeds, and how many of them reach it; of random's is "
         "its ratio to random's median. Arms marked (cheating) read the truth."
     )
-    objectives, learners = ({getattr(arm, attribute) for arm in bench.names} for attribute in ("objective", "learner"))
-    for attribute, values in (("Objective", objectives), ("Learner", learners)):
+    if bench.linear:
+        note += (
+            f" {LINEAR_NAME} has the labels of random, seed by seed, and is a logistic regression on their embeddings. "
+            "The column over names the arm that a difference is over."
+        )
+    for attribute, values in zip(("Objective", "Learner"), settings_of(bench.names), strict=True):
         note += f" {attribute}: {', '.join(values)}." if len(values) == 1 else ""
     return Table("How to read the tables", note)
 
@@ -118,7 +134,7 @@ def _seeds(bench: Bench, v: Variant) -> str:
     if short := [arm for arm in v.arms if arm not in v.joint_arms]:
         few = ", ".join(f"{bench.names[arm]} ({plural(len(v.areas[arm]), 'seed')})" for arm in short)
         parts.append(f"Left out, for want of seeds: {few}.")
-    learners = {arm.learner for arm in v.arms}
+    learners = {arm.learner for arm in (*v.arms, bench.linear) if arm}
     if absent := [a for a in bench.names if a not in v.arms and a.strategy != FULL and a.learner in learners]:
         parts.append(f"Without a finished cell: {bench.listing(absent)}.")
     return " ".join(parts)
@@ -128,8 +144,9 @@ def _comparison(bench: Bench, v: Variant) -> Table | None:
     """AUBC, paired differences to random with their call, ranks, and labels to a share of full supervision."""
     if v.joint is None:
         return None
-    target = f"labels to {_percent(bench.share)}"
-    headers = ("arm", "AUBC", "AUBC log2", "minus random", "wins", "p (Holm)", "call", "rank", "first", target)
+    target = f"labels to {percent(bench.share)}"
+    over = ("over",) if bench.linear else ()
+    headers = ("arm", "AUBC", "AUBC log2", *over, "minus random", "wins", "p (Holm)", "call", "rank", "first", target)
     adjusted = (
         dict(zip(v.comparisons, holm([c.p for c in v.comparisons.values()]), strict=True)) if v.comparisons else {}
     )
@@ -143,6 +160,7 @@ def _comparison(bench: Bench, v: Variant) -> Table | None:
         (
             bench.names[arm],
             *area_cells.get(arm, ("", "")),
+            *(bench.names[baseline(arm)] if arm in v.comparisons else "" for _ in over),
             *difference_cells(bench, v.comparisons.get(arm), adjusted.get(arm, 1.0)),
             *_rank_cells(rank_of.get(arm)),
             *_label_cells(v.joint, labels_of.get(arm, []), labels_of.get(baseline(arm), [])),
@@ -158,13 +176,31 @@ def _comparison_note(bench: Bench, v: Variant) -> str:
     alone = [arm for arm in v.arms if arm.strategy != RANDOM and arm not in v.comparisons]
     if alone:
         parts.append(f"No seed of random to compare with: {bench.listing(alone)}.")
-    several = len({(arm.objective, arm.learner) for arm in bench.names}) > 1
-    for example in dict.fromkeys(baseline(arm) for arm in v.joint_arms):
+    several = len({(arm.objective, arm.learner) for arm in bench.names if arm != bench.linear}) > 1
+    for example in dict.fromkeys(baseline(arm) for arm in v.joint_arms if arm != bench.linear):
         of = f" of {example.objective} / {example.learner}" if several else ""
         full = v.full(bench.metric, example)
         goal = f"{bench.share * np.mean(full):.3f} ({plural(len(full), 'seed')})" if full else "not run"
-        parts.append(f"{_percent(bench.share)} of full supervision{of}: {goal}.")
+        parts.append(f"{percent(bench.share)} of full supervision{of}: {goal}.")
     return " ".join(parts)
+
+
+def _training(bench: Bench, variants: Sequence[Variant]) -> Table | None:
+    """What training adds on the same random picks: each random arm over logistic regression on the embeddings."""
+    rows: list[tuple[str, ...]] = []
+    for v in variants:
+        adjusted = holm([c.p for c in v.over_linear.values()]) if v.over_linear else ()
+        for (arm, c), p in zip(v.over_linear.items(), adjusted, strict=True):
+            areas = [interval_text(interval(side)) for side in paired(v.areas, arm, LINEAR)]
+            rows.append((v.name, bench.names[arm], LINEAR_NAME, *areas, *difference_cells(bench, c, float(p))))
+    if not rows:
+        return None
+    note = (
+        f"What training adds on the same picks: AUBC of each random arm minus that of {LINEAR_NAME}, in points, paired "
+        "over the seeds that both have. p is adjusted by Holm over the arms of a variant."
+    )
+    headers = ("variant", "arm", "over", "AUBC", "AUBC of the other", "difference", "wins", "p (Holm)", "call")
+    return Table(f"Random picks: training over {LINEAR_NAME}", note, headers, tuple(rows))
 
 
 def difference_cells(bench: Bench, c: Comparison | None, adjusted_p: float) -> tuple[str, str, str, str]:
@@ -172,11 +208,16 @@ def difference_cells(bench: Bench, c: Comparison | None, adjusted_p: float) -> t
     if c is None:
         return "", "", "", ""
     word = call(c, adjusted_p, margin=bench.margin)
-    return interval_text(c.difference, sign="+"), f"{c.wins}/{c.difference.n}", f"{_p(c.p)} ({_p(adjusted_p)})", word
+    return (
+        interval_text(c.difference, sign="+"),
+        f"{c.wins}/{c.difference.n}",
+        f"{p_text(c.p)} ({p_text(adjusted_p)})",
+        word,
+    )
 
 
 def _rank_cells(rank: Rank | None) -> tuple[str, str]:
-    return (interval_text(rank.mean, scale=1, digits=1), _percent(round(rank.first, 2))) if rank else ("", "")
+    return (interval_text(rank.mean, scale=1, digits=1), percent(round(rank.first, 2))) if rank else ("", "")
 
 
 def _reaching(bench: Bench, v: Variant, arm: Arm) -> list[float]:
@@ -249,9 +290,9 @@ def _worst(bench: Bench, variants: Sequence[Variant]) -> Table | None:
         differences = {v.name: v.differences[arm] for v in variants if arm in v.differences}
         if differences:
             worst = worst_deficit(differences)
-            upper = _points(worst.upper) if math.isfinite(worst.upper) else "one seed"
-            mean = _points(float(np.mean([d.mean() for d in differences.values()])), "+")
-            rows.append((bench.names[arm], mean, str(len(differences)), _points(worst.mean), upper, worst.where))
+            upper = in_points(worst.upper) if math.isfinite(worst.upper) else "one seed"
+            mean = in_points(float(np.mean([d.mean() for d in differences.values()])), "+")
+            rows.append((bench.names[arm], mean, str(len(differences)), in_points(worst.mean), upper, worst.where))
     if not rows:
         return None
     note = (
@@ -273,8 +314,8 @@ def _power(bench: Bench, variants: Sequence[Variant]) -> Table | None:
         pair = differences[(len(differences) - 1) // 2], differences[-1]
         seeds = sorted({len(d) for d in differences})
         cells = [
-            [_points(float(d.std(ddof=1))) for d in pair],
-            [_points(detectable(d)) for d in pair],
+            [in_points(float(d.std(ddof=1))) for d in pair],
+            [in_points(detectable(d)) for d in pair],
             *([str(seeds_needed(d, points / 100)) for d in pair] for points in (0.5, 1)),
         ]
         counts = str(*seeds) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -369,32 +410,3 @@ def _section(table: Table) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def plural(n: int, noun: str) -> str:
-    """`1 seed`, `2 seeds`."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
-def _percent(x: float) -> str:
-    return f"{100 * x:g} %"
-
-
-def _points(x: float, sign: str = "", scale: float = 100, digits: int = 2) -> str:
-    return f"{round(scale * x, digits) + 0.0:{sign}.{digits}f}"
-
-
-def interval_text(x: Interval, *, sign: str = "", scale: float = 100, digits: int = 2) -> str:
-    """Mean and limits, in points unless `scale` says otherwise."""
-    mean, low, high = (_points(y, sign, scale, digits) for y in (x.mean, x.low, x.high))
-    return f"{mean} ({low} to {high})" if math.isfinite(x.high - x.low) else f"{mean} (one seed)"
-
-
-def spread_text(values: FloatArray | Sequence[float]) -> str:
-    """Mean and standard deviation, in the unit of the metric."""
-    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{spread}"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

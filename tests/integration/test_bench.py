@@ -13,11 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import yaml
 
-from hybrid_al.bench.results import END, read
+from hybrid_al.bench.compared import LINEAR
+from hybrid_al.bench.results import END, Arm, read
 from hybrid_al.cli import main
 from hybrid_al.core.types import Need, Query
 from hybrid_al.query.base import QueryState
+from tests.helpers.played import play
 
 pytestmark = pytest.mark.slow
 
@@ -82,10 +85,11 @@ def same(work: Path, whole: Path) -> None:
 
 def test_a_bench_leaves_tables_a_page_and_nothing_in_progress(whole: Path) -> None:
     cells = read(whole / "small" / "small.csv").cells
-    assert len(cells) == 3 * (3 + 1)
+    assert len(cells) == 3 * (1 + 3 + 1)
     assert all(rows[-1].metric == END for rows in cells.values())
     text = (whole / "small" / "tables.md").read_text()
     assert "class_stratified (cheating)" in text and "typiclust+entropy" in text
+    assert "| small | random | random / linear |" in text
     assert "plotly" in (whole / "small" / "index.html").read_text()
     assert not list((whole / "loops").iterdir())
     assert len([f for f in (whole / "stage0").iterdir() if f.name != ".cache"]) == 2
@@ -96,11 +100,34 @@ def test_seeds_are_paired(whole: Path) -> None:
     cells = read(whole / "small" / "small.csv").cells
 
     def start(strategy: str, seed: int) -> list[float]:
-        rows = next(rows for (arm, s), rows in cells.items() if (arm.strategy, s) == (strategy, seed))
+        rows = cells[Arm(strategy, "supervised", "frozen"), seed]
         return [r.value for r in rows if r.round == 0 and not r.metric.startswith("seconds")]
 
     assert start("random", 0) != start("random", 2)  # seeds 0 and 2 share an encoder
     assert start("random", 0) != start("typiclust+entropy", 0)
+    for seed in range(3):
+        of_frozen, of_linear = (
+            [r for r in cells[arm, seed] if r.metric.startswith("labels/")]
+            for arm in (Arm("random", "supervised", "frozen"), LINEAR)
+        )
+        assert of_frozen == of_linear
+
+
+def test_random_picks_are_the_same_whatever_the_learner_and_the_objective(tmp_path: Path) -> None:
+    """Only the seed decides them, so that a bench compares trainers on the same labels."""
+    plain = yaml.safe_load(RECIPE)
+    picks = {}
+    for seed in (0, 1):
+        for learner, objective in (("linear", "supervised"), ("frozen", "fixmatch"), ("finetune", "supervised")):
+            train = {"name": objective, "steps": 2, "min_steps": 2, "batch": 4, "ratio": 1}
+            arms = {"cold_start": "random", "query": "random"}
+            recipe = {**plain, **arms, "seed": seed, "learner": learner, "train": train}
+            rounds = play(tmp_path / f"{learner}-{seed}", recipe).run.rounds()
+            picks[learner, seed] = [r.query for r in rounds]
+    for seed in (0, 1):
+        assert picks["linear", seed] == picks["frozen", seed] == picks["finetune", seed]
+        assert [len(query) for query in picks["linear", seed]] == [6, 5, 5]
+    assert picks["linear", 0] != picks["linear", 1]
 
 
 def test_killed_at_any_moment_it_goes_on(recipe: Path, whole: Path, tmp_path: Path) -> None:
@@ -112,7 +139,7 @@ def test_killed_at_any_moment_it_goes_on(recipe: Path, whole: Path, tmp_path: Pa
                 process.stdout.readline()
             os.kill(process.pid, signal.SIGKILL)
     cell_count = len(read(tmp_path / "small" / "small.csv").cells)
-    assert 0 < cell_count < 12
+    assert 0 < cell_count < 15
     assert call("bench", recipe, "--run-dir", tmp_path) == 0
     same(tmp_path, whole)
 
@@ -121,7 +148,7 @@ def test_a_cut_file_and_a_time_limit(
     recipe: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("bench", recipe, "--run-dir", tmp_path, "--time-limit", 0) == 0
-    assert "12 cells are left" in capsys.readouterr().out
+    assert "15 cells are left" in capsys.readouterr().out
     text = (whole / "small" / "small.csv").read_text()
     (tmp_path / "small" / "small.csv").write_text(text[: len(text) // 2])
     assert call("bench", recipe, "--run-dir", tmp_path) == 0
@@ -163,7 +190,8 @@ def test_a_failed_cell_does_not_stop_the_rest(recipe: Path, tmp_path: Path, caps
     cells = read(tmp_path / "small" / "small.csv").cells
     assert code == 1
     assert "not in the mood" in errors and "tries them again" in errors
-    assert sum(arm.strategy == "random" for arm, _ in cells) == 4
+    assert sum(arm == Arm("random", "supervised", "frozen") for arm, _ in cells) == 4
+    assert sum(arm == LINEAR for arm, _ in cells) == 4
     assert sum(arm.strategy == "moody" for arm, _ in cells) < 4
     assert "moody" in (tmp_path / "small" / "tables.md").read_text()
 

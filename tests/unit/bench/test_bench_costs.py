@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.costs import CostCurve, blocks, cost_curve, cost_tables
 from hybrid_al.bench.results import END, FULL, Arm, Cell, Results, Row
 from hybrid_al.errors import InputError
@@ -134,3 +135,15 @@ def test_without_random_there_is_nothing_to_be_compared_with() -> None:
     found = {"images": Results({c: rows for c, rows in make_cells(0, 100, 100).cells.items() if c[0] != arm("random")})}
     (table,) = cost_tables(found, [["images"]], metric=METRIC, margin=0.005)
     assert [row[2:6] for row in table.rows] == [("", "", "", "")]
+
+
+def test_the_linear_baseline_is_not_the_random_that_arms_are_compared_with() -> None:
+    cells: dict[Cell, tuple[Row, ...]] = {
+        (a, seed): loop(((100, 0.4 + by), (200, 0.6 + by)))
+        for a, by in ((LINEAR, -0.1), (arm("random"), 0.0), (arm("entropy"), 0.1))
+        for seed in range(3)
+    }
+    (table,) = cost_tables({"v": Results(cells)}, [["v"]], metric=METRIC, margin=0.005)
+    assert table.headers[2] == "minus random"
+    gains = {row[0]: row[2][:6] for row in table.rows}
+    assert gains == {"random / linear": "-10.00", "random": "", "entropy": "+10.00"}

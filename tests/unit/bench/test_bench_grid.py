@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.grid import Grid, load_grid, parse_pair, parse_seeds
 from hybrid_al.bench.results import FULL, Arm
 from hybrid_al.errors import InputError, UnknownName
@@ -41,7 +42,8 @@ def test_baselines_come_first_and_cells_go_seed_by_seed(recipe: Path) -> None:
     grid = grid_of(recipe)
     assert list(grid.strategies) == ["random", "class_stratified", "far", "typiclust+entropy"]
     cells = grid.cells("small")
-    assert len(cells) == 3 * (4 + 1)
+    assert len(cells) == 3 * (1 + 4 + 1)
+    assert cells[0] == (LINEAR, 0)
     assert [seed for _, seed in cells] == sorted(seed for _, seed in cells)
     assert Arm(FULL, "mean_teacher", "frozen") in {arm for arm, _ in cells}
 
@@ -182,3 +184,44 @@ def test_the_arm_that_reads_the_truth_can_be_left_out(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("name: r\nbench: {stratified: false, strategies: [entropy]}\n")
     assert list(load_grid(file).strategies) == ["random", "entropy"]
+
+
+def test_one_arm_a_variant_is_the_linear_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        RECIPE
+        + """
+  variants:
+    plain: {}
+    strange: {train: {name: mean_teacher, members: 3, balanced: false, weight: 2.0}, learner.strong_views: 2}
+    finetune: {learner: finetune}
+    linear: {learner: {name: linear, strength: 0.1}}
+"""
+    )
+    grid = load_grid(path, objectives=["mean_teacher", "supervised"])
+    assert {v for v in grid.variants if LINEAR in grid.arms(v)[:1]} == {"plain", "strange", "finetune"}
+    assert [grid.arms(v).count(LINEAR) for v in grid.variants] == [1, 1, 1, 1]  # the last one's own random arm
+    baseline, own = grid.recipe("plain", (LINEAR, 7), pool=9), grid.recipe("linear", (LINEAR, 7), pool=9)
+    assert (baseline.learner.name, baseline.learner.params, baseline.seed) == ("linear", {}, 7)
+    assert (own.learner.params, own.train.params) == ({"strength": 0.1}, {"steps": 30})
+    assert (baseline.cold_start.name, baseline.query.name, baseline.train.name) == ("random", "random", "supervised")
+    assert grid.recipe("strange", (LINEAR, 0), pool=9).train.params == {"balanced": False}
+    arm = Arm("random", "supervised", "frozen")
+    assert grid.recipe("strange", (arm, 0), pool=9).learner.params == {"strong_views": 2}
+    assert grid.label("plain", LINEAR) == "random / supervised / linear"
+    assert grid.label("plain", arm) == grid.label("linear", LINEAR) == "random / supervised"
+
+
+def test_the_linear_baseline_can_be_left_out_and_is_not_for_masks(tmp_path: Path, recipe: Path) -> None:
+    assert not grid_of(recipe, "bench.linear=false").linear
+    masks = tmp_path / "masks.yaml"
+    masks.write_text("name: m\ntask: segmentation\nbench: {strategies: [entropy], metrics: [test/dice]}\n")
+    assert not load_grid(masks).linear
+
+
+def test_the_study_of_trainers_has_the_linear_baseline_in_every_variant() -> None:
+    grid = load_grid(Path(__file__).parents[3] / "benchmarks" / "trainer_linear.yaml")
+    assert len(grid.linear) == len(grid.variants) == 5
+    for variant, recipe in grid.variants.items():
+        assert (recipe.learner.name, len(grid.seeds), len(grid.arms(variant))) == ("frozen", 20, 5)
+        assert {arm.strategy for arm in grid.arms(variant)} == {"random"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from hybrid_al.bench.compared import most_complete
+from hybrid_al.bench.compared import LINEAR, linear_baseline, most_complete, names
 from hybrid_al.bench.results import END, FULL, Arm, Cell, Results, Row
 from hybrid_al.bench.tables import Table, markdown, tables, timing
 from hybrid_al.errors import InputError
@@ -330,3 +330,71 @@ def test_numbers_beside_the_metric_are_shown_and_decide_nothing() -> None:
     assert [t for t in all_tables if "hd95" not in t.title] == plain
     table = table_named(all_tables, "set: test/hd95 by number of labels")
     assert column(table, "10 labels") == {"random": "61.000 ± 1.000", "best": "63.000 ± 1.000", "full supervision": ""}
+
+
+def with_linear(results: Results, curve: Curve, seeds: int) -> Results:
+    return Results({**results.cells, **{(LINEAR, seed): cell(curve(seed)) for seed in range(seeds)}})
+
+
+def test_random_arms_are_compared_with_logistic_regression_on_the_same_picks() -> None:
+    plain = planted({"random": shifted(0.01), "best": shifted(0.03)}, 6)
+    results = with_linear(plain, shifted(0), 5)
+    all_tables = tables({"set": results}, metric=METRIC)
+    assert markdown([table_named(all_tables, "Random picks")]) == (
+        "### Random picks: training over random / linear\n\n"
+        "What training adds on the same picks: AUBC of each random arm minus that of random / linear, in points, "
+        "paired over the seeds that both have. p is adjusted by Holm over the arms of a variant.\n\n"
+        "| variant | arm | over | AUBC | AUBC of the other | difference | wins | p (Holm) | call |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| set | random | random / linear | 73.47 (72.43 to 74.51) | 72.47 (71.43 to 73.51) | +1.00 (+1.00 to +1.00) "
+        "| 5/5 | 0.062 (0.062) | undecided |\n"
+    )
+    table = table_named(all_tables, "AUBC and")
+    assert [row[0] for row in table.rows] == ["random / linear", "random", "best"]
+    assert column(table, "over") == {"random / linear": "", "random": "", "best": "random"}
+    assert column(table, "minus random") == {"random / linear": "", "random": "", "best": "+2.00 (+2.00 to +2.00)"}
+    assert column(table, "labels to 95 %")["random / linear"] == ""
+    assert "5 seeds that 3 arms share. 95 % of full supervision: 0.855 (6 seeds)." in table.note
+    assert "Objective: supervised. Learner: frozen." in all_tables[0].note
+    assert "random / linear has the labels of random" in all_tables[0].note
+
+
+def test_each_random_arm_is_compared_with_the_one_linear_baseline() -> None:
+    cells = {
+        (arm(name, objective), seed): cell(shifted(by, 0.001 * (name == "a"))(seed))
+        for name, objective, by in (
+            ("random", "supervised", 0.01),
+            ("random", "fixmatch", -0.01),
+            ("a", "fixmatch", 0.02),
+        )
+        for seed in range(6)
+    }
+    results = with_linear(Results(cells), shifted(0), 6)
+    all_tables = tables({"set": results, "old": Results(cells)}, metric=METRIC)
+    table = table_named(all_tables, "Random picks")
+    assert [row[:3] for row in table.rows] == [
+        ("set", "random / fixmatch", "random / linear"),
+        ("set", "random / supervised", "random / linear"),
+    ]
+    assert [row[5][:5] for row in table.rows] == ["-1.00", "+1.00"]
+    assert {row[7] for row in table.rows} == {"0.031 (0.062)"}
+    over = column(table_named(all_tables, "set: AUBC and"), "over")
+    assert over["a / fixmatch"] == "random / fixmatch"
+    assert "Without a finished cell: random / linear." in table_named(all_tables, "old: AUBC and").note
+    assert timing({"set": results}).rows[0][0] == "random / linear"
+
+
+def test_without_the_linear_baseline_nothing_is_said_of_it() -> None:
+    text = markdown(tables({"set": planted({"random": shifted(0), "a": shifted(0.02)}, 6)}, metric=METRIC))
+    assert "linear" not in text and "over" not in [cell for line in text.splitlines() for cell in line.split(" | ")]
+
+
+def test_a_bench_of_the_learner_linear_has_no_linear_baseline() -> None:
+    other, full = Arm("a", "supervised", "linear"), Arm(FULL, "supervised", "linear")
+    assert linear_baseline([LINEAR]) is None
+    assert linear_baseline([LINEAR, other, arm("random")]) is None
+    assert linear_baseline([other, arm("random")]) is None
+    assert linear_baseline(iter([arm("random"), LINEAR])) == LINEAR
+    results = Results({(a, seed): cell(shifted(0)(seed)) for a in (LINEAR, other, full) for seed in range(6)})
+    assert list(names({"set": results}).values()) == ["random", "a", "full supervision"]
+    assert not [t for t in tables({"set": results}, metric=METRIC) if "Random picks" in t.title]
