@@ -13,17 +13,19 @@ from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from ..report import html as page
 from ..report.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escape, short
-from .compared import RANDOM, baseline, names
+from .compared import LINEAR, LINEAR_NAME, RANDOM, baseline, linear_baseline, names
 from .costs import Block, blocks
 from .results import CHEATING, FULL, Arm, Results
 from .statistics import Interval, interval
 from .tables import Table
 
 DASHES = ("solid", "dashdot", "longdash", "longdashdot")  # dash and dot are taken
+LONG_DOTS = "10px,3px,2px,3px,2px,3px"  # of the linear baseline alone
 MOST_OPEN = 4  # variants, and tables: where there are more, all but the first are folded up
 MOST_BANDS = 6  # arms: where there are more, their bands are fainter
 POINTS = 100.0  # differences are in points, as in the tables
 AGAINST = f"minus {RANDOM} (points)"
+AGAINST_LINEAR = f"minus {LINEAR_NAME} (points)"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Section:
     seeds: str
     curves: Figure | None
     forest: Figure | None
+    training: Figure | None
 
 
 def write_page(
@@ -78,18 +81,25 @@ def write_page(
         "cells": sum(len(results.cells) for results in variants.values()),
         "most_open": MOST_OPEN,
         "baseline": RANDOM,
+        "linear": LINEAR_NAME if linear_baseline(looks) else "",
     }
     write_atomic(path, page.render("bench.html.j2", values, folder=Path(__file__).parent, filters={}))
     return path
 
 
 def arm_looks(labels: Mapping[Arm, str]) -> dict[Arm, Look]:
-    """A look for each arm: colour and marker say the strategy, the dash says objective and learner."""
-    settings = list(dict.fromkeys((arm.objective, arm.learner) for arm in labels))
+    """A look for each arm: colour and marker say the strategy, the dash says objective and learner.
+
+    The linear baseline has a look of its own.
+    """
+    linear = linear_baseline(labels)
+    settings = list(dict.fromkeys((arm.objective, arm.learner) for arm in labels if arm != linear))
     strategies = [arm.strategy for arm in labels if arm.strategy not in (RANDOM, FULL) and not _cheats(arm)]
     order = {strategy: i for i, strategy in enumerate(dict.fromkeys(strategies))}
     return {
-        arm: _look(arm, escape(label), order.get(arm.strategy, 0), settings.index((arm.objective, arm.learner)))
+        arm: Look(escape(label), "--ink", "star", LONG_DOTS, 2.5)
+        if arm == linear
+        else _look(arm, escape(label), order.get(arm.strategy, 0), settings.index((arm.objective, arm.learner)))
         for arm, label in labels.items()
     }
 
@@ -120,11 +130,15 @@ def _section(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]
     counts = sorted({len(results.seeds([arm])) for arm in results.arms})
     seeds = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     curves = curve_figure(name, results, metric, looks)
-    return Section(name, len(results.arms), seeds, curves, forest_figure(name, results, metric, looks))
+    forests = (forest(name, results, metric, looks) for forest in (forest_figure, training_figure))
+    return Section(name, len(results.arms), seeds, curves, *forests)
 
 
 def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]) -> Figure | None:
-    """Mean and 95 % interval of each arm over all its seeds, full supervision across; and the same minus random."""
+    """Mean and 95 % interval of each arm over all its seeds, full supervision across; and the same minus random.
+
+    For random arms, the same minus the linear baseline.
+    """
     if not results.arms:
         return None
     arms = [arm for arm in looks if arm in results.arms]
@@ -135,17 +149,19 @@ def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, L
         curves = results.curves(metric, [arm])
         ends += curves.labels[[0, -1]].tolist()
         traces += _arm_traces(looks[arm], curves.labels, curves.of(arm), metric, strength)
-    for arm in arms:
-        if against := _pair(results, arm):
-            curves = results.curves(metric, against)
-            gain_SR = POINTS * (curves.values[0] - curves.values[1])
-            traces += _arm_traces(looks[arm], curves.labels, gain_SR, AGAINST, strength)
+    for meta, pair_of in ((AGAINST, _pair), (AGAINST_LINEAR, _training_pair)):
+        for arm, pair in ((arm, pair_of(results, arm)) for arm in arms):
+            if pair:
+                curves = results.curves(metric, pair)
+                gain_SR = POINTS * (curves.values[0] - curves.values[1])
+                traces += _arm_traces(looks[arm], curves.labels, gain_SR, meta, strength)
     for arm in (arm for arm in looks if arm.strategy == FULL):
         if values := list(results.full(metric, arm.objective, arm.learner).values()):
             traces.append(_full_trace(looks[arm], (min(ends), max(ends)), interval(values), metric))
     choices = [Choice(metric, "labels", escape(metric))]
-    if any(trace["meta"] == AGAINST for trace in traces):
-        choices.append(Choice(AGAINST, "labels", f"{escape(metric)}, {AGAINST}"))
+    for meta in (AGAINST, AGAINST_LINEAR):
+        if any(trace["meta"] == meta for trace in traces):
+            choices.append(Choice(meta, "labels", f"{escape(metric)}, {meta}"))
     alt = f"Learning curves of {name}: {metric} against the number of labels, one line per arm."
     zero = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 2, "rangemode": "normal"}
     layout = {"height": 440 + 9 * len(arms), "showlegend": True, "yaxis": zero, "legend": LEGEND}
@@ -228,11 +244,31 @@ def _full_trace(look: Look, ends: tuple[int, int], value: Interval, meta: str) -
 
 def forest_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]) -> Figure | None:
     """AUBC of each arm minus that of random under its objective and learner, paired by seed; none without pairs."""
-    differences = {arm: _difference(results, metric, against) for arm in looks if (against := _pair(results, arm))}
-    if not differences:
-        return None
-    order = sorted(differences, key=lambda arm: differences[arm].mean)
+    pairs = {arm: pair for arm in looks if (pair := _pair(results, arm))}
     alt = f"Forest plot of {name}: AUBC of each arm minus that of {RANDOM}, with 95 % intervals."
+    return _forest("forest", results, metric, looks, pairs, AGAINST, alt)
+
+
+def training_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]) -> Figure | None:
+    """AUBC of each random arm minus that of the linear baseline on the same picks; none without pairs."""
+    pairs = {arm: pair for arm in looks if (pair := _training_pair(results, arm))}
+    alt = f"Forest plot of {name}: AUBC of random arms minus that of {LINEAR_NAME}, with 95 % intervals."
+    return _forest("training", results, metric, looks, pairs, AGAINST_LINEAR, alt)
+
+
+def _forest(
+    id: str,
+    results: Results,
+    metric: str,
+    looks: Mapping[Arm, Look],
+    pairs: Mapping[Arm, tuple[Arm, Arm]],
+    against: str,
+    alt: str,
+) -> Figure | None:
+    if not pairs:
+        return None
+    differences = {arm: _difference(results, metric, pair) for arm, pair in pairs.items()}
+    order = sorted(differences, key=lambda arm: differences[arm].mean)
     ends = [end for d in differences.values() for end in (d.mean, d.low, d.high, 0.0) if np.isfinite(end)]
     pad = 0.06 * (max(ends) - min(ends)) or 1.0
     layout = {
@@ -246,14 +282,21 @@ def forest_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, 
             "zerolinewidth": 2,
         },
     }
-    axes = Choice("", f"AUBC {AGAINST}", "")
-    return Figure("forest", tuple(_forest_trace(looks[a], differences[a]) for a in order), (axes,), alt, layout)
+    axes = Choice("", f"AUBC {against}", "")
+    return Figure(id, tuple(_forest_trace(looks[a], differences[a]) for a in order), (axes,), alt, layout)
 
 
 def _pair(results: Results, arm: Arm) -> tuple[Arm, Arm] | None:
     """The arm and the random one under its objective and learner, where they share a seed."""
     pair = arm, baseline(arm)
     comparable = arm.strategy not in (RANDOM, FULL) and set(pair) <= set(results.arms)
+    return pair if comparable and results.seeds(pair) else None
+
+
+def _training_pair(results: Results, arm: Arm) -> tuple[Arm, Arm] | None:
+    """A random arm and the linear baseline, where they share a seed."""
+    pair = arm, LINEAR
+    comparable = arm.strategy == RANDOM and arm != LINEAR and linear_baseline(results.arms) and arm in results.arms
     return pair if comparable and results.seeds(pair) else None
 
 

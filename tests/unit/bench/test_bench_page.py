@@ -14,9 +14,18 @@ from typing import cast
 import numpy as np
 import pytest
 
-from hybrid_al.bench.compared import RANDOM, names
+from hybrid_al.bench.compared import LINEAR, LINEAR_NAME, RANDOM, names
 from hybrid_al.bench.mirror import areas, curve_points, mirror
-from hybrid_al.bench.page import AGAINST, arm_looks, cost_figure, curve_figure, forest_figure, write_page
+from hybrid_al.bench.page import (
+    AGAINST,
+    AGAINST_LINEAR,
+    arm_looks,
+    cost_figure,
+    curve_figure,
+    forest_figure,
+    training_figure,
+    write_page,
+)
 from hybrid_al.bench.results import CHEATING, END, FULL, Arm, Results, Row
 from hybrid_al.bench.statistics import interval
 from hybrid_al.bench.tables import Table
@@ -320,3 +329,29 @@ def test_costs_are_drawn_over_variants_of_the_same_images(tmp_path: Path) -> Non
     assert "At equal cost" in page and EVIL not in page
     assert cost_figure({"a": USUAL}, ["a"], METRIC, arm_looks(names({"a": USUAL}))) is None
     assert "At equal cost" not in write_page(tmp_path / "q.html", "x", {"a": USUAL}, [], metric=METRIC).read_text()
+
+
+def test_random_picks_are_drawn_against_the_linear_baseline(tmp_path: Path) -> None:
+    results = Results({**USUAL.cells, **_results(LINEAR, seeds=3).cells})
+    looks, before = (arm_looks(names({"v": r})) for r in (results, USUAL))
+    assert {arm: look for arm, look in looks.items() if arm != LINEAR} == before
+    styles = {(look.color, look.symbol, look.dash) for look in looks.values()}
+    assert len(styles) == len(looks) and looks[LINEAR].label == LINEAR_NAME
+    figure = _curves(results)
+    assert [choice.name for choice in figure.choices] == [METRIC, AGAINST, AGAINST_LINEAR]
+    gain = [np.subtract(_values(_arm(RANDOM), seed), _values(LINEAR, seed)) for seed in range(3)]
+    values = cast(list[float], _trace(figure, RANDOM, AGAINST_LINEAR)["y"])
+    np.testing.assert_allclose(values, 100 * np.mean(gain, axis=0), rtol=1e-3)
+    assert {t["name"] for t in figure.data if t["meta"] == AGAINST_LINEAR and "name" in t} == {RANDOM}
+    forest = training_figure("v", results, METRIC, looks)
+    assert forest is not None and [t["y"] for t in forest.data] == [[RANDOM]]
+    assert forest.choices[0].x == "AUBC minus random / linear (points)"
+    mine, other = (results.curves(METRIC, [_arm(RANDOM), LINEAR]).areas()[k] for k in (0, 1))
+    assert cast(list[float], forest.data[0]["x"])[0] == pytest.approx(100 * np.mean(mine - other), rel=1e-3)
+    summary = areas({"v": results}, METRIC)
+    assert summary["v/random/aubc_minus_random_linear"] == pytest.approx(np.mean(mine - other))
+    assert "v/random / linear/aubc_minus_random_linear" not in summary
+    text, _ = _write(tmp_path, {"v": results, "old": USUAL})
+    assert text.count("AUBC of training against random / linear") == 1
+    assert training_figure("v", USUAL, METRIC, looks) is None
+    assert LINEAR_NAME not in _write(tmp_path, {"old": USUAL})[0]
