@@ -17,6 +17,7 @@ from .results import END, FULL, Arm, Results
 
 STEPS = 5
 STRONG_VIEWS = 6
+SOLVED = 0.2  # seconds of a round beside steps and passes
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], results: Ma
     """What some loops and their missing stage 0 need.
 
     A cell takes what finished cells of its variant, objective and learner took; where there are none, a few training
-    steps on noise are timed and multiplied. Selection itself is not counted.
+    steps on noise are timed and multiplied. Selection itself is not counted. Learner `linear` takes no steps, and
+    embeds no views.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -50,21 +52,26 @@ def estimate(loops: Sequence[Loop], projects: Mapping[str, Project], results: Ma
         steps: dict[tuple[object, ...], float] = {}
         seconds = disk = largest = 0.0
         stages: dict[object, Stage0] = {}
+        viewed: set[object] = set()  # those whose pool is embedded in several views
         for task in loops:
             project = projects[task.variant]
             key = _network(project)
             speed = speeds[key] if key in speeds else speeds.setdefault(key, _measure(project))
-            kind = (task.variant, task.cell[0].objective, task.cell[0].strategy == FULL)
+            arm = task.cell[0]
+            kind = (task.variant, arm.objective, arm.learner, arm.strategy == FULL)
             if kind not in steps:
-                steps[kind] = _seconds_of_cells(task.cell[0], results[task.variant]) or _loop(task, project, speed)
+                steps[kind] = _seconds_of_cells(arm, results[task.variant]) or _loop(task, project, speed)
             seconds += steps[kind]
-            frozen = task.recipe.learner.name == "frozen"
-            model = 8 * (speed.dim * 4 + (0 if frozen else speed.weights)) * len(task.recipe.loop.budgets)
+            weights = 0 if _frozen(task) else speed.weights
+            model = 8 * (speed.dim * 4 + weights) * len(task.recipe.loop.budgets)
             largest = max(largest, float(model))
             stages.setdefault(task.stage0.folder, task.stage0)
-        for stage in stages.values():
+            if arm.learner == "frozen":
+                viewed.add(task.stage0.folder)
+        for folder, stage in stages.items():
             if not stage.exists:
-                cost = _stage0(stage, projects[stage.variant], speeds[_network(projects[stage.variant])])
+                project = projects[stage.variant]
+                cost = _stage0(stage, project, speeds[_network(project)], views=folder in viewed)
                 seconds, disk = seconds + cost.seconds, disk + cost.disk
     finally:
         torch.set_num_threads(before)
@@ -111,13 +118,22 @@ def _seconds_of_cells(arm: Arm, results: Results) -> float | None:
 
 
 def _loop(task: Loop, project: Project, speed: _Speed) -> float:
-    """Seconds of a cell: steps of training, and the passes over pool and holdout between them."""
-    _, schedule = training(task.recipe)
-    frozen = task.recipe.learner.name == "frozen"
-    step = _step(task, project)
+    """Seconds of a cell: steps of training, and the passes over pool and holdout between them.
+
+    Over fixed features a head is solved, and no step follows where the objective looks at no unlabeled sample.
+    """
+    objective, schedule = training(task.recipe)
+    rounds = len(task.recipe.loop.budgets)
+    if _frozen(task) and not objective.uses_unlabeled:
+        return SOLVED * rounds
     total = schedule.members * sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
-    passes = 0.0 if frozen else 3 * len(project.dataset.manifest) * len(task.recipe.loop.budgets) * speed.embed
-    return float(total) * step + passes + 0.2 * len(task.recipe.loop.budgets)
+    passes = 0.0 if _frozen(task) else 3 * len(project.dataset.manifest) * rounds * speed.embed
+    return float(total) * _step(task, project) + passes + SOLVED * rounds
+
+
+def _frozen(task: Loop) -> bool:
+    """Whether the learner of a cell leaves the encoder as it is."""
+    return bool(setting_of(task.recipe).learner[1].frozen)
 
 
 def _step(task: Loop, project: Project) -> float:
@@ -128,14 +144,14 @@ def _step(task: Loop, project: Project) -> float:
     return (time.perf_counter() - began) / STEPS
 
 
-def _stage0(stage: Stage0, project: Project, speed: _Speed) -> Need:
-    """Pretraining on two views of each image, then the embeddings, and those of the views for `frozen`."""
+def _stage0(stage: Stage0, project: Project, speed: _Speed, *, views: bool) -> Need:
+    """Pretraining on two views of each image, then the embeddings, and those of the `views` for `frozen`."""
     method = stage0.check(stage.recipe)
     pool, n = len(project.dataset.manifest.indices("pool")), len(project.dataset.manifest)
     seconds = 0.0 if method is None else 2 * method.epochs * pool * speed.train
     disk = 4.0 * speed.weights * (4 if method else 1) + 4 * n * speed.dim
     seconds += n * speed.embed
-    if project.recipe.learner.name == "frozen":
+    if views:
         seconds += STRONG_VIEWS * pool * speed.embed
         disk += 2 * STRONG_VIEWS * n * speed.dim
     return Need(seconds, disk)
