@@ -212,10 +212,10 @@ class Recipe(_Section):
     embeddings: EmbeddingsSection = EmbeddingsSection()
     pretrain: ComponentOrName = Component(name="simclr")
     learner: ComponentOrName = Component(name="finetune")
-    cold_start: ComponentOrName = Component(name="typiclust")
+    cold_start: ComponentOrName = Component(name="stratified")
     query: ComponentOrName = Component(name="hybrid")
     calibration: CalibrationSection = CalibrationSection()
-    train: ComponentOrName = Component(name="mean_teacher")  # chosen on val: benchmarks/RESULTS.md
+    train: ComponentOrName = Component(name="mean_teacher")  # chosen on seeds from 100 up: benchmarks/RESULTS.md
     loop: Loop = Loop()
     oracle: ComponentOrName = Component(name="simulated")
     track: dict[str, dict[str, Value]] = {"wandb": {}}  # tracker -> its settings; mirrors beside metrics.jsonl

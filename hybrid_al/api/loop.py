@@ -76,7 +76,7 @@ class Loop:
     budgets: Sequence[int]
     run_dir: Path | str
     inputs: npt.ArrayLike | None = None
-    cold_start: StrategyLike = "typiclust"
+    cold_start: StrategyLike = "stratified"
     query: StrategyLike = field(default_factory=lambda: QUERY)
     ids: Sequence[str] | None = None
     groups: Sequence[Hashable] | None = None

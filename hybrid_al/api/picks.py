@@ -45,7 +45,7 @@ class Picks:
 def pick(
     embeddings: npt.ArrayLike | None,
     k: int,
-    strategy: StrategyLike = "typiclust",
+    strategy: StrategyLike = "stratified",
     *,
     labeled: npt.ArrayLike | Mapping[int, int] | None = None,
     labels: npt.ArrayLike | None = None,

@@ -28,7 +28,7 @@ class Hybrid:
     """
 
     score: Weights = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})
-    batch: BatchParams = field(default_factory=lambda: {"name": "weighted_kmeans"})
+    batch: BatchParams = field(default_factory=lambda: {"name": "kmeanspp", "power": 4.0})
     fusion: Fusion = "mean"
 
     about: ClassVar[About] = About(
