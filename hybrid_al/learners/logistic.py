@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ..core.labels import stratified_folds
-from ..core.types import FloatArray, IntArray
+from ..core.types import BoolArray, FloatArray, IntArray
 
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """What `fitted` chooses from; features are standardised."""
@@ -44,27 +44,35 @@ def fitted(features_KD: FloatArray, targets: IntArray, classes: int, *, balanced
     class has too few for that, with the middle strength.
     """
 
-    def head(strength: float) -> Head:
-        return solve(features_KD, targets, classes, strength, balanced=balanced)
+    coordinates, basis = _span(features_KD)
 
-    counts = np.bincount(targets.reshape(-1)) if targets.ndim == 1 else targets.sum(axis=0)
-    present = max(int((counts > 0).sum()), 2)
-    if len(targets) * (present - 1 if targets.ndim == 1 else 1) <= EVIDENCE_SIDE:
+    def head(strength: float, rows: BoolArray | slice = slice(None)) -> Head:
+        return solve(coordinates[rows], targets[rows], classes, strength, balanced=balanced)
+
+    counts = np.bincount(targets) if targets.ndim == 1 else targets.sum(axis=0)
+    alternatives = max(int((counts > 0).sum()), 2) - 1 if targets.ndim == 1 else 1
+    if len(targets) * alternatives <= EVIDENCE_SIDE:
         heads = [head(strength) for strength in STRENGTHS]
-        scores = [evidence(h, features_KD, targets, balanced=balanced) + _prior(h.strength) for h in heads]
-        return heads[int(np.argmax(scores))]
-    if counts[counts > 0].min() < HELD_OUT:
-        return head(MIDDLE)
-    held_out = stratified_folds(targets, HELD_OUT, np.random.default_rng(0)) == 0
-    losses = [
-        _loss(
-            solve(features_KD[~held_out], targets[~held_out], classes, strength, balanced=balanced),
-            features_KD[held_out],
-            targets[held_out],
-        )
-        for strength in STRENGTHS
-    ]
-    return head(STRENGTHS[int(np.argmin(losses))])
+        scores = [evidence(h, coordinates, targets, balanced=balanced) + _prior(h.strength) for h in heads]
+        best = heads[int(np.argmax(scores))]
+    elif counts[counts > 0].min() < HELD_OUT:
+        best = head(MIDDLE)
+    else:
+        held_out = stratified_folds(targets, HELD_OUT, np.random.default_rng(0)) == 0
+        losses = [_loss(head(strength, ~held_out), coordinates[held_out], targets[held_out]) for strength in STRENGTHS]
+        best = head(STRENGTHS[int(np.argmin(losses))])
+    return best if basis is None else replace(best, weight=best.weight @ basis)
+
+
+def _span(features_KD: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    """Coordinates (K, K) in a basis (K, D) of what the features span, where they are fewer than their dimensions.
+
+    A penalised solution lies in that span, so it is found there.
+    """
+    if features_KD.shape[0] >= features_KD.shape[1]:
+        return features_KD, None
+    left, lengths, basis = np.linalg.svd(features_KD, full_matrices=False)
+    return left * lengths, basis
 
 
 def _prior(strength: float) -> float:
@@ -109,13 +117,16 @@ def _logistic(
     features_KD: FloatArray, targets: IntArray, strength: float, *, balanced: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Weights (P, D) and biases (P,) of the P classes that occur, two at least; both sum to 0 over the classes."""
-    # the solution lies in the span of the features: with fewer labels than features it is solved in K coordinates
-    basis: FloatArray | None = None
-    coordinates = features_KD
-    if features_KD.shape[0] < features_KD.shape[1]:
-        left, lengths, basis = np.linalg.svd(features_KD, full_matrices=False)
-        coordinates = left * lengths
-    model = LogisticRegression(C=strength, class_weight="balanced" if balanced else None, tol=1e-6, max_iter=1_000)
+    coordinates, basis = _span(features_KD)
+    # Newton's steps are few and exact, but their matrix has the side of all weights
+    newton = coordinates.shape[1] * len(np.unique(targets)) <= EVIDENCE_SIDE
+    model = LogisticRegression(
+        C=strength,
+        class_weight="balanced" if balanced else None,
+        solver="newton-cholesky" if newton else "lbfgs",
+        tol=1e-6,
+        max_iter=1_000,
+    )
     with warnings.catch_warnings():
         # the penalty bounds the weights of a fit that stops early; many classes of few labels are no regression
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,12 @@ class NetworkLearner:
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
         sets = self._sets(labels, np.ones(len(labels.labeled), dtype=np.bool_))
+        if len(np.unique(sets.targets, axis=0)) == 1:
+            print(
+                f"round {round}: all {len(sets.targets)} labels say the same, so nothing can be told apart yet; the "
+                "next query goes by where images lie",
+                file=sys.stderr,
+            )
         result = self._learn(sets, seed, log, previous)
         passes = 0
         if (result.recorder.seen[sets.unlabeled] < MIN_VISITS).sum() <= self.top_up_limit:

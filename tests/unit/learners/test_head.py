@@ -16,6 +16,9 @@ from hybrid_al.learners.frozen import Frozen
 from hybrid_al.learners.head import bootstrap
 from hybrid_al.learners.linear import Linear
 from hybrid_al.learners.network import NetworkLearner
+from hybrid_al.query.base import QueryState
+from hybrid_al.query.strategies import STRATEGIES
+from hybrid_al.query.usage import DISTANCE, relative_distance
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.mean_teacher import MeanTeacher
 from hybrid_al.train import Schedule
@@ -104,11 +107,29 @@ def test_a_bootstrap_keeps_the_classes() -> None:
     assert rows[3] == 3
 
 
-def test_labels_of_one_class_train_what_can_be_trained(tmp_path: Path) -> None:
+def test_labels_of_one_class_train_what_can_be_trained_and_the_next_query_goes_far(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = foundation(tmp_path)
     learner = Frozen(strong_views=2).build(base, OBJECTIVES["mean_teacher"](), SCHEDULE)
     store = LabelStore(40).add(Annotation(i, "class", 2, "t", 0) for i in range(10))
-    learner.fit(store, round=0, seed=0, log=lambda *_: None)
+    result = learner.fit(store, round=0, seed=0, log=lambda *_: None)
+    assert "round 0: all 10 labels say the same" in capsys.readouterr().err
     probs = np.concatenate([batch.probs[:, 0] for batch in learner.predict(np.arange(40))])
     assert np.isfinite(probs).all()
     assert (probs.argmax(axis=1) == 2).all()
+
+    state = QueryState(
+        round=1,
+        labels=store,
+        candidates=np.arange(10, 30),
+        groups=np.arange(40),
+        embeddings=base.embeddings,
+        predictor=learner.predict,
+        consistency=result.consistency,
+    )
+    distances = [
+        relative_distance(base.embeddings, store.labeled, state.candidates, picks, np.random.default_rng(0))[DISTANCE]
+        for picks in (STRATEGIES["hybrid"]().select(state, 3, np.random.default_rng(s)).indices for s in range(10))
+    ]
+    assert np.mean(distances) > 1
