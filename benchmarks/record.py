@@ -8,7 +8,7 @@ set. All ways of recording watch the same training, which none of them changes. 
 `auroc`, the area under the ROC curve of a score for the unlabeled images that the model (its teacher) gets wrong;
 `fused`, the same of the mid-rank mean of score and entropy, as `hybrid` fuses them; `rank`, Spearman's correlation with
 entropy; `rare`, the share of the rarest class in the top tenth over its share in the pool. The first row of a training
-is entropy itself. What the CSV lacks is played, then the block `<!-- bench: record -->` of RESULTS.md is filled.
+is entropy itself. What the CSV lacks is played, then the block `<!-- bench: record -->` of EARLIER.md is filled.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main() -> None:
                     project = replace(base, recipe=recipe, run=run, base=stage.folder)
                     rows += play(replace(variant, project=project), objective, seed)
                     write(file, rows)
-    fill(HERE / "RESULTS.md", "record", markdown(tables(rows)))
+    fill(HERE / "EARLIER.md", "record", markdown(tables(rows)))
 
 
 def play(variant: Variant, objective: str, seed: int) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The committed results: what RESULTS.md says is what the command makes of the committed CSVs."""
+"""The committed results: what RESULTS.md and EARLIER.md say is what the command makes of the committed CSVs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hybrid_al.bench.runner import Paths, settings
 from hybrid_al.bench.tables import markdown, timing
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PAGE = BENCHMARKS / "RESULTS.md"
-BENCHES = [path for path in sorted(BENCHMARKS.glob("*.yaml")) if f"<!-- bench: {path.stem} -->" in PAGE.read_text()]
+PAGES = "".join((BENCHMARKS / name).read_text(encoding="utf-8") for name in ("RESULTS.md", "EARLIER.md"))
+BENCHES = [path for path in sorted(BENCHMARKS.glob("*.yaml")) if f"<!-- bench: {path.stem} -->" in PAGES]
 
 
 def block(name: str) -> str:
-    match = re.search(rf"<!-- bench: {name} -->\n\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
+    match = re.search(rf"<!-- bench: {name} -->\n\n(.*?)<!-- end -->", PAGES, re.DOTALL)
     assert match is not None, name
     return match[1]
 
