@@ -1,4 +1,4 @@
-"""The picture of the README: the shipped recipe against random picks, from the committed CSVs into docs/curves.svg.
+"""The picture of the README: our picks and training against random picks, from the committed CSVs into docs/curves.svg.
 
 python benchmarks/curves.py
 """
@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_al.bench.results import Arm, read
+from hybrid_al.bench.results import Arm, Curves, read
 from hybrid_al.bench.statistics import interval
 from hybrid_al.core.rundir import write_atomic
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "docs" / "curves.svg"
 WIDTH, HEIGHT, MARGIN = 250, 190, 48  # of the plotted area of a panel, and of what is around it, in px
-COLORS = {"recipe": "#2563eb", "random": "#64748b"}
-
-
-RANDOM, RECIPE = (Arm(name, "mean_teacher", "frozen") for name in ("random", "typiclust+hybrid"))
+LINES = (
+    (Arm("random", "supervised", "linear"), "random picks, logistic regression", "#b45309"),
+    (Arm("random", "mean_teacher", "frozen"), "random picks, our training", "#64748b"),
+    (Arm("stratified+hybrid", "mean_teacher", "frozen"), "our picks, our training", "#2563eb"),
+)
+"""Arms of `defaults.yaml`, what they are called, and their colours."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Panel:
 
 
 PANELS = (
-    Panel("PneumoniaMNIST", "pneumoniamnist", 0.86, 0.98),
-    Panel("Malaria cells", "malaria", 0.75, 0.95),
-    Panel("ISIC 2017", "isic2017", 0.45, 0.65),
+    Panel("PneumoniaMNIST, SSL", "pneumoniamnist_ssl", 0.86, 0.98),
+    Panel("Malaria cells, ImageNet", "malaria_imagenet", 0.75, 0.95),
+    Panel("ISIC 2017, ImageNet", "isic2017_imagenet", 0.5, 0.75),
 )
 
 
@@ -48,23 +50,33 @@ def drawn() -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12" fill="#1e293b">',
-        "<title>Test AUROC by number of labels: the shipped recipe against random picks</title>",
+        "<title>Test AUROC by number of labels: our picks and training against random picks</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for i, panel in enumerate(PANELS):
         parts += [f'<g transform="translate({i * step + MARGIN} 40)">', *_panel(panel), "</g>"]
     x = MARGIN
-    for name, said in (("recipe", "TypiClust, then hybrid"), ("random", "random picks")):
+    for _, said, color in LINES[::-1]:
         y = height - 12
-        parts.append(f'<path d="M{x} {y - 4}h22" stroke="{COLORS[name]}" stroke-width="2.5"/>')
+        parts.append(f'<path d="M{x} {y - 4}h22" stroke="{color}" stroke-width="2.5"/>')
         parts.append(f'<text x="{x + 28}" y="{y}">{said}</text>')
-        x += 180
-    parts.append(f'<text x="{x}" y="{height - 12}" fill="#64748b">20 paired seeds; bands: 95 % of the mean</text>')
+        x += 36 + 7 * len(said)
+    note = f"{_seeds()} paired seeds; bands: 95 % of the mean"
+    parts.append(f'<text x="{x}" y="{height - 12}" fill="#64748b">{note}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
+def _curves(panel: Panel) -> Curves:
+    return read(HERE / "defaults" / f"{panel.variant}.csv").curves("test/auroc", [arm for arm, *_ in LINES])
+
+
+def _seeds() -> int:
+    """How many seeds every panel has at least."""
+    return min(len(_curves(panel).seeds) for panel in PANELS)
+
+
 def _panel(panel: Panel) -> Iterator[str]:
-    curves = read(HERE / "defaults" / f"{panel.variant}.csv").curves("test/auroc", (RANDOM, RECIPE))
+    curves = _curves(panel)
     most = float(curves.labels[-1])
 
     def across(labels: float) -> float:
@@ -82,7 +94,7 @@ def _panel(panel: Panel) -> Iterator[str]:
             yield f'<text x="{across(labels)}" y="{HEIGHT + 16}" text-anchor="middle" font-size="11">{labels}</text>'
     yield f'<text x="{WIDTH}" y="{HEIGHT + 32}" text-anchor="end" font-size="11" fill="#64748b">labels</text>'
     yield f'<path d="M0 0V{HEIGHT}H{WIDTH}" fill="none" stroke="#94a3b8"/>'
-    for arm, color in ((RANDOM, COLORS["random"]), (RECIPE, COLORS["recipe"])):
+    for arm, _, color in LINES:
         points = [interval(column) for column in curves.of(arm).T]
         xs = [across(labels) for labels in curves.labels.tolist()]
         upper = [f"{x},{down(p.high)}" for x, p in zip(xs, points, strict=True)]
