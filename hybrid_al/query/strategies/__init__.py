@@ -75,6 +75,7 @@ __all__ = [
     "Ratio",
     "Ripu",
     "Schedule",
+    "Stratified",
     "SubmodularMutualInformation",
     "TTAEntropy",
     "TTAJensenShannon",

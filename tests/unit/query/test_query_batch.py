@@ -68,20 +68,33 @@ def test_stochastic_takes_the_best_random_batch(cuts: int) -> None:
     assert picks.tolist() == sorted(best, key=lambda i: -values[i])
 
 
+@pytest.mark.parametrize("power", [None, 1, 4.0])
 @pytest.mark.parametrize("labeled", [0, 6])
 @pytest.mark.parametrize("seed", range(3))
-def test_kmeanspp(labeled: int, seed: int) -> None:
+def test_kmeanspp(power: float | None, labeled: int, seed: int) -> None:
     state = make_state(40, labeled=labeled)
-    values, rng = values_of(state), np.random.default_rng(seed)
+    values, rng = values_of(state).round(1), np.random.default_rng(seed)
+    values[17] = 2  # the best-scored is no tie
+    weights = values
+    if power is not None:  # the mid-rank: how many are below, half of those that are alike
+        ranks = [sum(w < v for w in values) + sum(w == v for w in values) / 2 for v in values]
+        weights = (np.array(ranks) / len(values)) ** power
     rng.random(len(values))  # what ties are broken with
     vectors = state.vectors(state.candidates, "cosine").astype(np.float64)
     expected = [int(values.argmax())]
     while len(expected) < 10:
         centres = np.concatenate([vectors[expected], state.vectors(state.labels.labeled, "cosine")])
-        mass = values * full(vectors, centres).min(axis=1) ** 2
+        mass = weights * full(vectors, centres).min(axis=1) ** 2
         mass[expected] = 0
         expected.append(int(rng.choice(len(mass), p=mass / mass.sum())))
-    assert picks_of({"name": "kmeanspp"}, state, values, 10, seed).tolist() == expected
+    params: BatchParams = {"name": "kmeanspp"} if power is None else {"name": "kmeanspp", "power": power}
+    assert picks_of(params, state, values, 10, seed).tolist() == expected
+
+
+def test_kmeanspp_by_ranks_knows_no_scale_and_no_sign() -> None:
+    state = make_state(40)
+    values, params = values_of(state), {"name": "kmeanspp", "power": 4.0}
+    assert picks_of(params, state, values, 10).tolist() == picks_of(params, state, np.log(values), 10).tolist()
 
 
 @pytest.mark.parametrize("labeled", [0, 6])
@@ -206,6 +219,7 @@ def test_weights_are_not_negative(name: str, bad: float) -> None:
     [
         ({"name": "power", "beta": 0}, "batch.beta"),
         ({"name": "stochastic", "cuts": 0}, "batch.cuts"),
+        ({"name": "kmeanspp", "power": 0}, "batch.power"),
         ({"name": "weighted_kmeans", "iterations": 1.5}, "batch.iterations"),
         ({"name": "cover", "rows": 0}, "batch.rows"),
         ({"name": "dpp", "sigma": -1}, "batch.sigma"),

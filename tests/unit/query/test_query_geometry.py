@@ -1,4 +1,4 @@
-"""TypiClust, k-means and k-center against brute-force references given the same clusters; random against counting."""
+"""TypiClust, k-means, k-center, stratified against brute-force references of the same clusters; random by counting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.strategies import KCenter, KMeans, Random, RandomPerGroup, TypiClust
+from hybrid_al.query.strategies import KCenter, KMeans, Random, RandomPerGroup, Stratified, TypiClust
 from hybrid_al.query.synthetic import make_state
 
 
@@ -73,11 +73,11 @@ def test_kmeans(n: int, labeled: int, budget: int) -> None:
     assert query.indices.tolist() == brute_clusters(state, budget, np.random.default_rng(0), "centre", 1)
 
 
-def blobs(sizes: list[int], labeled: list[int]) -> QueryState:
+def blobs(sizes: list[int], labeled: list[int], spread: float = 0.05) -> QueryState:
     """Far-off groups of the given sizes, in order; `labeled` are positions."""
     state = make_state(sum(sizes), labeled=len(labeled), held_out=0)
     which = np.repeat(np.arange(len(sizes)), sizes)
-    vectors = np.random.default_rng(0).normal(size=(len(which), 8)) * 0.05 + 3 * np.eye(8)[which]
+    vectors = np.random.default_rng(0).normal(size=(len(which), 8)) * spread + 3 * np.eye(8)[which]
     assert state.embeddings is not None
     annotations = [replace(a, index=i) for a, i in zip(state.labels.annotations, labeled, strict=True)]
     return replace(
@@ -111,6 +111,34 @@ def test_typiclust_cycles_when_clusters_are_capped() -> None:
     state = blobs([30, 20, 10], labeled=[])
     picks = TypiClust(max_clusters=3).select(state, 6, np.random.default_rng(0)).indices
     assert np.searchsorted([30, 50], picks, side="right").tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(("n", "labeled", "budget"), [(120, 0, 6), (120, 5, 10), (40, 10, 30)])
+def test_stratified(n: int, labeled: int, budget: int) -> None:
+    """Pick by pick from the cluster that a slow count says; which candidates of it, the next tests say."""
+    state = make_state(n, labeled=labeled, dim=4)
+    picks = Stratified().select(state, budget, np.random.default_rng(0)).indices
+    samples, _ = pool_of(state, "cosine")
+    k = len(state.labels.labeled) + budget
+    cluster = k_means(state.vectors(samples, "cosine"), k, np.random.default_rng(0))[1]
+    of = dict(zip(samples.tolist(), cluster.tolist(), strict=True))
+    counts, size = Counter(of[s] for s in state.labels.labeled.tolist()), Counter(cluster.tolist())
+    left = state.candidates.tolist()
+    for i, pick in enumerate(picks.tolist()):
+        asked = min({of[s] for s in left}, key=lambda c: (counts[c], -size[c], c))
+        assert of[pick] == asked, f"pick {i}"
+        counts[asked] += 1
+        left.remove(pick)
+
+
+def test_stratified_draws_each_candidate_of_a_cluster_alike() -> None:
+    state = blobs([8, 6, 4], labeled=[0], spread=0)  # so that k-means never parts one
+    draws = [Stratified().select(state, 2, np.random.default_rng(s)).indices.tolist() for s in range(600)]
+    first, second = (Counter(picks) for picks in zip(*draws, strict=True))
+    assert set(first) == set(range(8, 14)) and set(second) == set(range(14, 18))
+    assert all(60 < c < 140 for c in first.values()) and all(105 < c < 195 for c in second.values())
+    query = Stratified().select(state, 3, np.random.default_rng(0))
+    assert query.reasons is not None and query.reasons[0] == "drawn from a cluster of 6 with no label yet"
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
