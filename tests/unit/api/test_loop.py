@@ -48,7 +48,7 @@ def test_a_loop_asks_each_budget_once_and_leaves_a_fitted_model(tmp_path: Path) 
     assert np.array_equal(model.predict_proba(X), LogisticRegression().fit(X[flat], Y[flat]).predict_proba(X))
     run = hal.open(tmp_path / "run")
     assert run.picks["index"] == flat and run.labels["label"] == [str(Y[i]) for i in flat]
-    assert run.metrics["labels"] == [9, 15, 21] and run.metrics["strategy"] == ["typiclust", "hybrid", "hybrid"]
+    assert run.metrics["labels"] == [9, 15, 21] and run.metrics["strategy"] == ["stratified", "hybrid", "hybrid"]
 
 
 def test_later_rounds_see_what_the_model_says(tmp_path: Path) -> None:

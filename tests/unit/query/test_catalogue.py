@@ -63,7 +63,7 @@ def test_papers_have_a_row_for_each_and_for_nothing_else() -> None:
 def test_settings_are_written_with_their_defaults() -> None:
     assert catalogue.settings(STRATEGIES["bald"]) == "samples=25"
     assert catalogue.settings(STRATEGIES["entropy"]) == "-"
-    assert "score={entropy: 1.0, consistency: 1.0}, batch={name: weighted_kmeans}" in catalogue.settings(
+    assert "score={entropy: 1.0, consistency: 1.0}, batch={name: kmeanspp, power: 4.0}" in catalogue.settings(
         STRATEGIES["hybrid"]
     )
 

@@ -242,7 +242,7 @@ def test_hybrid_says_why() -> None:
     assert query.reasons is not None
     for reason in query.reasons:
         assert " %, consistency in the top " in reason
-        assert reason.endswith("; one of 5 clusters")
+        assert reason.endswith("; drawn by score and distance")
 
 
 @pytest.mark.parametrize(
