@@ -142,8 +142,8 @@ def evidence(head: Head, features_KD: FloatArray, targets: IntArray, *, balanced
     """Laplace's approximation of the log evidence of a head's strength, up to a constant.
 
     The log-likelihood, minus the penalty, minus half the log determinant of I + strength H, H the Hessian of the summed
-    loss in the weights, computed in K (C - 1) dimensions (MacKay, Neural Computation 1992, section 4; the biases count
-    as known). Of several labels the sum over them.
+    loss in the weights, computed in K (C - 1) dimensions; the biases count as known (MacKay, The Evidence Framework
+    Applied to Classification Networks, Neural Computation 1992). Of several labels the sum over them.
 
     Labels of unequal weight say less than as many equal ones: likelihood and penalty count as much as the effective
     number of labels, (sum of weights)^2 / sum of squares (Kish), is of their number. Without that the strength for 160
