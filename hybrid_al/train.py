@@ -113,6 +113,11 @@ class Sets:
     n: int
     prior: Prior | None = None
 
+    def recorder(self, recording: Recording) -> ConsistencyRecorder:
+        """An empty record of a fit to these samples."""
+        labels = self.targets.shape[1] if self.targets.ndim == 2 else 1
+        return ConsistencyRecorder(self.n, recording, labels=labels)
+
 
 Network = TypeVar("Network", bound=Classifier | Segmenter | Committee)
 Views = TypeVar("Views", Unlabeled, UnlabeledPixels)
@@ -160,8 +165,7 @@ def fit(
     penalty: Penalty[Classifier] | None = None,
 ) -> Fit:
     """Train `student` in place on samples with a class; see `learn`."""
-    labels = sets.targets.shape[1] if sets.targets.ndim == 2 else 1
-    evidences = Evidences(ConsistencyRecorder(sets.n, schedule.record, labels=labels))
+    evidences = Evidences(sets.recorder(schedule.record))
     steps = schedule.length(len(sets.labeled))
     batches = _batches(objective, inputs, sets, schedule, seed, steps * schedule.accumulate)
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..core.consistency import Recording
 from ..core.rng import derive
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import Inputs, blocks
 from ..models.classifier import Classifier
-from ..scores.recorder import ConsistencyRecorder
 from ..semi.ema import make_teacher
-from ..train import Fit, Penalty, Sets
+from ..train import Fit, Penalty, Schedule, Sets
 from .logistic import Head, fitted, solve
 
 
@@ -73,10 +71,10 @@ def penalty_of(head: Head) -> Penalty[Classifier]:
     return lambda network: head.ridge / 2 * network.head.weight.square().sum()
 
 
-def solved(network: Classifier, sets: Sets, recording: Recording, metrics: Mapping[str, float]) -> Fit:
-    """The fit of a network whose head is solved, and that no step changes."""
-    labels = sets.targets.shape[1] if sets.targets.ndim == 2 else 1
-    return Fit(network, make_teacher(network), ConsistencyRecorder(sets.n, recording, labels=labels), dict(metrics))
+def solved(network: Classifier, sets: Sets, schedule: Schedule, metrics: Mapping[str, float]) -> Fit:
+    """The fit of a network whose head is solved, and that no step changes: it is the same at the end of each cycle."""
+    teacher, *snapshots = (make_teacher(network) for _ in range(schedule.cycles))
+    return Fit(network, teacher, sets.recorder(schedule.record), dict(metrics), tuple(snapshots))
 
 
 def bootstrap(targets: IntArray, rng: np.random.Generator) -> IntArray:

@@ -133,11 +133,11 @@ class NetworkLearner:
         head = self.head.solve(network, sets, member=member, seed=seed)
         values = {"train/strength": head.strength}
         log(values, 0)
-        if not goes_on:
+        trains = self.objective.uses_unlabeled and len(sets.unlabeled) > 0
+        if not (goes_on and trains):
             install(head, network)
-        if not (self.objective.uses_unlabeled and len(sets.unlabeled)):
-            install(head, network)
-            return solved(network, sets, self.schedule.record, values)
+        if not trains:
+            return solved(network, sets, self.schedule, values)
         result = fit(
             network,
             self.objective,

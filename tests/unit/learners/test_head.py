@@ -100,6 +100,17 @@ def test_members_of_a_committee_differ_by_their_bootstrap(tmp_path: Path) -> Non
     assert not torch.equal(first, second) and not torch.equal(second, third)
 
 
+def test_a_solved_head_with_cycles_survives_the_disk(tmp_path: Path) -> None:
+    """It takes no steps, so every cycle ends in the same network; a file holds as many as the schedule says."""
+    base, schedule = foundation(tmp_path), replace(SCHEDULE, cycles=2)
+    one, other = (Frozen(strong_views=2).build(base, OBJECTIVES["supervised"](), schedule) for _ in range(2))
+    one.fit(answers(np.arange(20)), round=0, seed=0, log=lambda *_: None)
+    one.save(tmp_path / "model.safetensors")
+    other.load(tmp_path / "model.safetensors")
+    assert np.array_equal(weights(one), weights(other))
+    assert one.networks is not None and len(one.networks.members) == 2
+
+
 def test_a_bootstrap_keeps_the_classes() -> None:
     targets = np.asarray([0, 0, 0, 1, 2, 2])
     rows = bootstrap(targets, np.random.default_rng(0))
