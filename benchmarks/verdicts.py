@@ -345,6 +345,23 @@ def over_linear() -> Table:
     return Table("The default trainer minus linear", note, ("pair", *map(str, labels)), tuple(lines))
 
 
+def calibration() -> Table:
+    """The calibration error of linear and of the default trainer at each number of labels."""
+    lines = list[tuple[str, ...]]()
+    labels: tuple[int, ...] = ()
+    for said, file in PAIRS.items():
+        results = _read(f"defaults/{file}")
+        arms = [Arm("random", "supervised", LINEAR), Arm("random", "mean_teacher", "frozen")]
+        if not results.seeds(arms):
+            continue
+        curves = results.curves("test/ece", arms)
+        labels = tuple(int(x) for x in curves.labels)
+        linear, trained = curves.values.mean(axis=1)
+        lines.append((said, *(f"{a:.3f} / {b:.3f}" for a, b in zip(linear, trained, strict=True))))
+    note = "Mean `test/ece` with random picks, by number of labels: linear / the default trainer."
+    return Table("Calibration error", note, ("pair", *map(str, labels)), tuple(lines))
+
+
 PRESENT = {
     "The default trainer over linear": (
         trainer,
@@ -371,7 +388,7 @@ def pages() -> dict[str, list[Table]]:
     def made(questions: Mapping[str, Question]) -> list[Table]:
         return [table(title, note, list(rows())) for title, (rows, note) in questions.items()]
 
-    return {"RESULTS.md": [over_linear(), *made(PRESENT)], "EARLIER.md": made(QUESTIONS)}
+    return {"RESULTS.md": [over_linear(), calibration(), *made(PRESENT)], "EARLIER.md": made(QUESTIONS)}
 
 
 if __name__ == "__main__":
