@@ -294,8 +294,8 @@ def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
 
 def shipped_recipes() -> dict[str, str]:
     """The shipped recipes: name -> YAML text."""
-    files = resources.files("recipes").iterdir()
-    return {f.name.removesuffix(".yaml"): f.read_text() for f in sorted(files, key=str) if f.name.endswith(".yaml")}
+    files = (f for f in (resources.files("hybrid_al") / "recipes").iterdir() if f.name.endswith(".yaml"))
+    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in sorted(files, key=str)}
 
 
 def draft(name: str, data: Mapping[str, object], *, labeled: bool, modalities: Iterable[str]) -> str:
