@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -57,21 +58,29 @@ def recipes(
 
 @app.command()
 def init(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images, a CSV or an NPZ file.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images or volumes, a CSV or an NPZ file.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="The recipe to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Look at a data folder or file and write a recipe for it."""
     from .data.describe import describe
-    from .data.views.policies import VIEWS
+    from .data.describe.names import MODALITIES
     from .recipe import draft
 
-    description = describe(data)
-    _write_new(out, draft(data.resolve().stem, description["data"], labeled=description["labeled"], modalities=VIEWS))
-    for note in description["notes"]:
-        print(f"  {note}")
-    if not description["labeled"]:
-        print("  name the classes that an annotator may give: data.classes=[first, second]")
-    print(f"Next: hybrid-al check {out}")
+    about = describe(data)
+    _write_new(
+        out,
+        draft(
+            data.resolve().name.split(".")[0],
+            about.sections(),
+            modality=about.modality,
+            modalities=MODALITIES,
+            simulated=about.labeled,
+            comments=about.comments,
+        ),
+    )
+    print("\n".join(about.lines()))
+    print(f"Next: hybrid-al check {shlex.quote(str(out))} --views views.png")
+    print(f"      hybrid-al run {shlex.quote(str(out))}")
 
 
 @app.command()

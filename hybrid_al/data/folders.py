@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal
@@ -10,11 +11,21 @@ from typing import Literal
 from ..core.manifest import Split
 from ..errors import InputError
 from .readers import Choice
-from .splits import NAMES
+from .splits import split_named
+
+Labels = Literal["folders", "parents", "none"]
+REMAINS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what archives and systems leave behind
 
 
-def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str, str]:
-    """Path of an image -> file of its mask, at the same path but for the suffix, for the images that have one.
+def hidden(name: str, ignore: Sequence[str] = ()) -> bool:
+    """Whether a file or folder of this name is passed over: hidden, left behind, or of a pattern in `ignore`."""
+    return name.startswith(".") or name in REMAINS or any(fnmatchcase(name.lower(), p.lower()) for p in ignore)
+
+
+def find_masks(folder: Path, images: Sequence[str], readers: Choice, ending: str = "") -> dict[str, str]:
+    """Path of an image -> file of its mask, at the same path but for `ending` and suffix, for images that have one.
+
+    With an ending, other files in the folder are no masks.
 
     InputError where there is no folder, for a mask without an image, and for two masks of one image.
     """
@@ -24,7 +35,10 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str
     mask_of: dict[str, str] = {}
     masks = readers.for_masks
     for file in sorted(files_below(folder, folder, masks.suffixes)):
-        image = by_stem.get(masks.stem(file.relative_to(folder).as_posix()))
+        stem = masks.stem(file.relative_to(folder).as_posix())
+        if not stem.endswith(ending):
+            continue
+        image = by_stem.get(stem.removesuffix(ending))
         if image is None:
             raise InputError(file, "a mask at the path of its image below data.root", "no such image")
         if image in mask_of:
@@ -36,41 +50,47 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str
 
 
 def find_images(
-    root: Path, labels: Literal["folders", "none"], readers: Choice
+    root: Path, labels: Labels, readers: Choice, ignore: Sequence[str] = ()
 ) -> list[tuple[str, Split | None, str | None]]:
-    """Path below `root`, split and class name of all images, sorted by path; InputError where there is no image."""
+    """Path below `root`, split and class name of all images, sorted by path; InputError where there is no image.
+
+    `folders`: the class is the first folder below root or split; `parents`: the folder that holds the image.
+    """
     entries: list[tuple[str, Split | None, str | None]] = []
-    for split, base in split_folders(root, readers.suffixes) or [(None, root)]:
+    for split, base in split_folders(root, readers.suffixes, ignore) or [(None, root)]:
         for entry in base.iterdir():
-            paths = [path.relative_to(root).as_posix() for path in files_below(root, entry, readers.suffixes)]
-            is_class = labels == "folders" and entry.is_dir() and not entry.name.startswith(".")
-            if is_class and not paths:
-                raise InputError(f"class folder {entry}", "at least one image", "none")
-            entries += [(path, split, entry.name if is_class else None) for path in paths]
+            files = list(files_below(root, entry, readers.suffixes, ignore))
+            is_class = labels != "none" and entry.is_dir() and not hidden(entry.name, ignore)
+            if is_class and not files:
+                raise InputError(
+                    f"class folder {entry}", "at least one image (data.ignore leaves a folder out)", "none"
+                )
+            for file in files:
+                name = (entry if labels == "folders" else file.parent).name if is_class else None
+                entries.append((file.relative_to(root).as_posix(), split, name))
     if not entries:
         raise InputError(f"data.root: {root}", f"images ({', '.join(readers.suffixes)})", "none")
     return sorted(entries, key=itemgetter(0))
 
 
-def split_folders(root: Path, suffixes: tuple[str, ...]) -> list[tuple[Split | None, Path]]:
+def split_folders(root: Path, suffixes: tuple[str, ...], ignore: Sequence[str] = ()) -> list[tuple[Split | None, Path]]:
     """Splits and their sub-folders; none unless all visible sub-folders are splits and no image lies beside them."""
-    entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
+    entries = [entry for entry in sorted(root.iterdir()) if not hidden(entry.name, ignore)]
     folders = [entry for entry in entries if entry.is_dir()]
     beside = any(entry.name.lower().endswith(suffixes) for entry in entries if not entry.is_dir())
-    if beside or not all(folder.name.lower() in NAMES for folder in folders):
-        return []
-    return [(NAMES[folder.name.lower()], folder) for folder in folders]
+    splits = [split_named(folder.name) for folder in folders]
+    return [] if beside or None in splits else list(zip(splits, folders, strict=True))
 
 
-def files_below(root: Path, path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files with these suffixes at or below a path, unsorted, without hidden ones; links out of `root` are an error."""
-    if path.name.startswith("."):
+def files_below(root: Path, path: Path, suffixes: tuple[str, ...], ignore: Sequence[str] = ()) -> Iterator[Path]:
+    """Files with these suffixes at or below a path, unsorted, none `hidden`; links out of `root` are an error."""
+    if path != root and hidden(path.name, ignore):
         return
     if path.is_dir():
         if path.is_symlink():
             raise InputError(path, "a folder", "a symbolic link, which could lead out of the data or in circles")
         for entry in path.iterdir():
-            yield from files_below(root, entry, suffixes)
+            yield from files_below(root, entry, suffixes, ignore)
     elif path.name.lower().endswith(suffixes):
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise InputError(path, f"a file below {root}", f"a symbolic link to {path.resolve()}")

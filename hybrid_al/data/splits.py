@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -15,24 +16,39 @@ from ..errors import InputError, UnknownName
 NAMES: dict[str, Split] = {
     "train": "pool",
     "training": "pool",
+    "train_set": "pool",
+    "trainset": "pool",
     "pool": "pool",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
+    "development": "val",
+    "tuning": "val",
+    "val_set": "val",
     "test": "test",
     "testing": "test",
+    "test_set": "test",
+    "testset": "test",
+    "holdout": "test",
+    "hold_out": "test",
 }
-"""Usual names of the splits, in lower case -> the split."""
+"""Usual names of the splits, in lower case, words joined by _ -> the split."""
+
+
+def split_named(text: str) -> Split | None:
+    """The split that a text names, in any case, its words apart, joined by _ or by -; None where it names none."""
+    return NAMES.get(re.sub(r"[\s-]+", "_", text.strip().lower()))
 
 
 def read_split(where: object, text: str) -> Split | None:
     """The split that a text names; None where it is empty, UnknownName for another name."""
-    name = text.strip().lower()
-    if not name:
+    if not text.strip():
         return None
-    if name not in NAMES:
+    split = split_named(text)
+    if split is None:
         raise UnknownName(where, text, NAMES)
-    return NAMES[name]
+    return split
 
 
 def assign(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class Table:
         places = []
         for line, row in lines:
             where = f"{self.root}, line {line}"
-            path, file = _below(images, where, fill(self.columns["path"], row))
+            path, file = _below(images, where, _search(images, where, self.columns["path"], row))
             z = _number(where, self.columns["slice"], row) if "slice" in self.columns else -1
             if (file, z) in line_of:
                 raise InputError(where, "an image of its own", f"{path}, as in line {line_of[file, z]}")
@@ -183,6 +184,17 @@ def require_column(where: str, column: str, header: Sequence[str]) -> None:
 def fill(template: str, row: Mapping[str, str]) -> str:
     """The text of a column, or of a template of columns, in one row."""
     return (template.format_map(row) if "{" in template else row[template]).strip()
+
+
+def _search(images: Path, where: str, template: str, row: Mapping[str, str]) -> str:
+    """The path that a template names; where it has a *, as in part_*/{id}.jpg, that of the one file that fits."""
+    if "{" not in template or "*" not in template:
+        return fill(template, row)
+    pattern = fill(template, {name: glob.escape(cell.strip()) for name, cell in row.items()}).lstrip("/")
+    files = sorted(file.relative_to(images).as_posix() for file in images.glob(pattern))
+    if len(files) > 1:
+        raise InputError(where, f"one file of the name {pattern}", f"{files[0]} and {files[1]}")
+    return files[0] if files else pattern
 
 
 def _fields(where: str, template: str) -> Iterator[str]:

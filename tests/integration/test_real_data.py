@@ -63,5 +63,5 @@ def test_isic(tmp_path: Path) -> None:
     [("pneumoniamnist", "npz", "none"), ("malaria_cells_gray", "npz", "patient"), ("isic2017_melanoma", "csv", "none")],
 )
 def test_describe(name: str, source: str, group: str) -> None:
-    data = describe(data_path(name))["data"]
+    data = describe(data_path(name)).data
     assert (data["source"], data["group"]) == (source, group)

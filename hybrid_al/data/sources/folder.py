@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ...errors import InputError, UnknownName
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import find_images, find_masks
+from ..folders import Labels, find_images, find_masks
 from ..index import FileIndex
 from ..pixels import Window
 from ..readers import AUTO, choose
@@ -26,7 +25,8 @@ class Folder:
     group    "none", which must be set on purpose, or a regular expression that is searched in the path below root: its
              first group, or else the whole match, names the patient, volume or slide
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
-             unlabeled. "none": no folder is a class, all images are unlabeled
+             unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
+             no folder is a class, all images are unlabeled
     classes  names of the classes in the order of their numbers: of the class folders (by default sorted), or, where all
              images are unlabeled, of the classes that an annotator may give
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
@@ -36,14 +36,16 @@ class Folder:
     masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
+    mask_ending   what the name of a mask has behind that of its image: _mask in 1_mask.png
+    ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
-    Hidden files and files without the suffix of a reader are ignored. A sample's id is its path below root. A volume
-    gives a sample for each slice, with the volume's class and group; its id is the path, `#` and the number.
+    Hidden files, __MACOSX and files without the suffix of a reader are ignored. A sample's id is its path below root. A
+    volume gives a sample for each slice, with the volume's class and group; its id is the path, `#` and the number.
     """
 
     root: Path
     group: str = ""
-    labels: Literal["folders", "none"] = "folders"
+    labels: Labels = "folders"
     classes: Sequence[str] | None = None
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
@@ -52,6 +54,8 @@ class Folder:
     window: Window | None = None
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
+    mask_ending: str = ""
+    ignore: Sequence[str] = ()
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the folder; rows are sorted by path."""
@@ -61,7 +65,7 @@ class Folder:
         check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
         group = _grouping(self.group)
         readers = choose(self.reader, self.window)
-        entries = find_images(root, "none" if self.masks else self.labels, readers)
+        entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
         folders = sorted({name for _, _, name in entries if name is not None})
         classes = tuple(folders if self.classes is None else self.classes)
         for name in folders:
@@ -69,7 +73,7 @@ class Folder:
                 raise UnknownName(f"class folder of {root}", name, classes)
         number = {name: i for i, name in enumerate(classes)}
         paths = [path for path, _, _ in entries]
-        masks = find_masks(Path(self.masks).resolve(), paths, readers) if self.masks else {}
+        masks = find_masks(Path(self.masks).resolve(), paths, readers, self.mask_ending) if self.masks else {}
         samples = [
             Sample(path, path, group(path), split, -1 if name is None else number[name], mask=masks.get(path, ""))
             for path, split, name in entries

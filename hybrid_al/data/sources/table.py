@@ -21,7 +21,8 @@ class Csv:
 
     root     the CSV file, or a folder with an index.csv
     columns  role -> column: {path: file, label: dx, mask: mask, group: patient, split: split}; only path is required.
-             path (and mask) may be a template of columns: "{split}/{file}.jpg". A file of several slices gives a sample
+             path (and mask) may be a template of columns: "{split}/{file}.jpg"; in that of path, * stands for any part
+             of a name, where one file fits: "part_*/{id}.jpg". A file of several slices gives a sample
              for each, with the row's label; with {slice: z} a row is one slice, and column z has its number from 0
     images   the folder that paths are relative to and may not leave; by default the folder of the CSV
     group    "none", which must be set on purpose, or a column; `columns: {group: ...}` is the same

@@ -268,7 +268,7 @@ def test_an_image_of_a_mask_that_says_nothing_is_refused_when_it_is_read(tmp_pat
 def test_init_looks_at_volumes_too(tmp_path: Path) -> None:
     volume(tmp_path / "im" / "ill" / "v.nii.gz")
     volume(tmp_path / "im" / "well" / "w.nii.gz")
-    assert describe(tmp_path / "im")["data"]["source"] == "folder"
+    assert describe(tmp_path / "im").data["source"] == "folder"
     (tmp_path / "t.csv").write_text("image,dx\nim/ill/v.nii.gz,a\nim/well/w.nii.gz,b\n")
-    data = describe(tmp_path / "t.csv")["data"]
+    data = describe(tmp_path / "t.csv").data
     assert data["columns"] == {"path": "image", "label": "dx"} and data["image_size"] == 8

@@ -1,0 +1,82 @@
+"""Look at a folder or file and draft a recipe for it, with all that a person should know of the guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import InputError
+from .arrays import describe_archive
+from .base import CONVERT, Description
+from .folder import describe_folder
+from .table import Listing, describe_table, listing_of
+from .tree import DICOM, TABLES, Tree, is_dicom
+
+__all__ = ["Description", "describe"]
+
+
+def describe(path: Path) -> Description:
+    """Draft a recipe for an NPZ file, a table, a folder that holds one of them, or a folder of images or volumes.
+
+    Raises InputError where there is nothing that a source could read, or where no reading is safe.
+    """
+    path = Path(path).absolute()
+    if path.is_dir():
+        return _look_into(path)
+    name = path.name.lower()
+    if name.endswith(".npz"):
+        return describe_archive(path)
+    if name.endswith(TABLES):
+        tree = Tree.of(path.parent)
+        table = listing_of(path, tree)
+        if isinstance(table, str):
+            raise InputError(path, "a column that names images, by path or by their names without suffix", table)
+        return describe_table(table, tree, alone=True)
+    came = "nothing there"
+    if path.is_file():
+        came = f"a file of another kind: give the folder {path.parent}"
+        if name.endswith(DICOM) or is_dicom(path):
+            came = f"DICOM, {CONVERT}"
+        elif name.endswith((".nii", ".nii.gz")):
+            came = f"one volume: give the folder {path.parent}"
+    raise InputError(path, "a folder of images or volumes, a CSV or an NPZ file", came)
+
+
+def _look_into(path: Path) -> Description:
+    tree = Tree.of(path)
+    while len(folders := {file.partition("/")[0] for file in tree.files}) == 1 and (tree.root / min(folders)).is_dir():
+        tree = Tree.of(tree.root / min(folders))
+    archives = [file for file in tree.files if "/" not in file and file.lower().endswith(".npz")]
+    if not tree.readable and archives:
+        if len(archives) > 1:
+            raise InputError(tree.root, "one NPZ file", ", ".join(archives) + ": name one of them")
+        return describe_archive(tree.root / archives[0])
+    if not tree.readable:
+        came = f"{len(tree.dicom)} DICOM files, {CONVERT}" if tree.dicom else tree.others or "no file"
+        raise InputError(tree.root, "images, NIfTI volumes, a CSV or an NPZ file", came)
+    return _of_images(tree)
+
+
+def _of_images(tree: Tree) -> Description:
+    """By the table that names most images, if one does; else by the folders."""
+    listings: list[Listing] = []
+    left = []
+    for table in tree.tables:
+        found = listing_of(table, tree)
+        if isinstance(found, str):
+            left.append(f"{table.name}: {found}")
+        else:
+            listings.append(found)
+    best = max(listings, key=lambda listing: (listing.answers, listing.count), default=None)
+    others = [listing for listing in listings if listing is not best]
+    left += [f"{other.table.name}: names {other.count} images too; a recipe reads one table" for other in others]
+    if best is not None and not (best.answers or tree.mask_of) and _has_classes(tree):
+        left.append(f"{best.table.name}: names {best.count} images, but has no labels, which the folders have")
+        best = None
+    description = describe_folder(tree) if best is None else describe_table(best, tree)
+    description.left[:0] = left
+    return description
+
+
+def _has_classes(tree: Tree) -> bool:
+    """Whether the folders alone say classes."""
+    return any(what == "classes" and not text.startswith("none") for what, text in describe_folder(tree).took)

@@ -1,0 +1,159 @@
+"""What `init` found out about some data: the sections of a recipe, and all that a person should know of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError
+from .names import modality_of
+from .plan import Rows, budgets, make_plan
+from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
+
+MAX_CLASSES = 50
+LISTED = 8
+NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
+KEYS = ("source", "root", "images", "columns", "labels", "multilabel", "masks", "mask_ending", "ignore", "classes")
+PLACEHOLDERS = ["negative", "positive"]
+
+
+@dataclass
+class Description:
+    """The draft of a recipe, and what is said of it.
+
+    data      its section `data`, plain values fit for YAML
+    task      classification, multilabel or segmentation
+    labeled   whether the data holds labels for the pool
+    modality  "" where no name tells it; `word` is the one that does
+    budgets   of the rounds
+    saw, took, left, open   what lies there; (what, what it was taken for); what was not taken, and why; what to decide
+    comments  dotted key -> lines of the recipe below it
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    task: str = "classification"
+    labeled: bool = False
+    modality: str = ""
+    word: str = ""
+    budgets: list[int] = field(default_factory=list)
+    saw: list[str] = field(default_factory=list)
+    took: list[tuple[str, str]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    comments: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, key: str, *lines: str) -> None:
+        """Lines of the recipe below a key."""
+        self.comments.setdefault(key, []).extend(lines)
+
+    def sections(self) -> dict[str, Any]:
+        """The sections of the recipe that depend on the data."""
+        order = {key: i for i, key in enumerate(KEYS)}
+        data = dict(sorted(self.data.items(), key=lambda item: order.get(item[0], len(order))))
+        sections: dict[str, Any] = {}
+        if self.task == "segmentation":
+            sections["task"] = {"name": self.task, "network": NETWORK}
+        elif self.task != "classification":
+            sections["task"] = self.task
+        learner = "finetune" if self.task == "segmentation" else "frozen"
+        return {**sections, "data": data, "learner": learner, "loop": {"budgets": self.budgets}}
+
+    def lines(self) -> list[str]:
+        """What a person should know, a line each."""
+        modality = (
+            f"{self.modality}, by the word {self.word}"
+            if self.modality
+            else "no name tells it: ct has the mildest views; choose in the recipe"
+        )
+        took = [*self.took, ("modality", modality), ("budgets", ", ".join(map(str, self.budgets)))]
+        width = max(len(what) for what, _ in took)
+        blocks = {
+            "Saw": self.saw,
+            "Took": [f"{what:{width}}  {text}" for what, text in took],
+            "Left": self.left,
+            "Decide": self.open,
+        }
+        return [f"{name if i == 0 else '':7} {line}" for name, ls in blocks.items() for i, line in enumerate(ls)]
+
+    def pass_over(self, tree: Tree) -> None:
+        """Say what lies in the folder that nothing reads."""
+        if tree.dicom:
+            self.left.append(f"{len(tree.dicom)} DICOM files ({tree.dicom[0]}): {CONVERT}")
+        if tree.others:
+            self.left.append(f"files of other kinds: {tree.others}")
+        if tree.left:
+            self.left.append(f"hidden: {listing(tree.left)}")
+        if tree.links:
+            self.left.append(f"linked folders, which could lead out of the data: {listing(tree.links)}")
+
+    def finish(self, rows: Rows, names: Iterable[str]) -> Description:
+        """Shares to hold out, budgets and modality, from the samples and from names of files and columns."""
+        outlook = make_plan(rows)
+        if outlook.holdout:
+            self.data["holdout"] = dict(outlook.holdout)
+        unit = "" if rows.planes == 1 else " slices"
+        drawn = f"{unit}; {' and '.join(outlook.holdout)} drawn by group" if outlook.holdout else unit
+        self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
+        if outlook.why:
+            self.open.append(outlook.why)
+        self.labeled = any(
+            answered and split in (None, "pool") for answered, split in zip(rows.answered, rows.splits, strict=True)
+        )
+        self.budgets = budgets(outlook.pool, self.task)
+        self.modality, self.word = modality_of(names)
+        if not self.labeled and "classes" not in self.data and self.task == "classification":
+            self.data["classes"] = PLACEHOLDERS
+            self.note("data.classes", "placeholders: name the classes that an annotator may give")
+            self.open.append("data.classes: placeholders stand there; name what an annotator may answer")
+        return self
+
+    def sized(self, paths: Sequence[Path]) -> float:
+        """Set the side of the images: the median longer side, 8 to 64, a multiple of 4; returns the samples a file."""
+        side, planes, problems = look(paths)
+        self.data["image_size"] = side_of(side)
+        if side > MAX_SIDE:
+            self.note("data.image_size", f"the files have {side} px; small images train fast, large ones show more")
+        if problems:
+            self.left.append(f"cannot be read, {len(problems)} of the {min(len(paths), SAMPLED)} tried: {problems[0]}")
+            self.note("data.image_size", "on_error: skip   # would leave out files that cannot be read")
+        return planes
+
+    def masked(self, masks: Sequence[Path], names: Mapping[int, str] | None = None) -> None:
+        """The classes of pixels, by the values in the masks and by names that the data has for them."""
+        values = mask_values(spread(masks))
+        named = dict(names or {})
+        if len(values) < 2 and not named:
+            raise InputError(masks[0].parent, "masks of at least two values, the background among them", str(values))
+        if set(values) <= named.keys():
+            values = sorted(named)
+        default = "foreground" if len(values) == 2 else ""
+        classes = [
+            named.get(value, "background" if i == 0 else default or f"class_{value}") for i, value in enumerate(values)
+        ]
+        self.task, self.data["classes"] = "segmentation", classes
+        if values != list(range(len(values))):
+            self.data["mask_values"] = dict(zip(values, classes, strict=True))
+        if not named:
+            self.note("data.classes", "names of the values in the masks, chosen by init: call them what they are")
+        self.took.append(("masks", f"{len(masks)}, values {', '.join(map(str, values))} = {', '.join(classes)}"))
+
+
+CONVERT = (
+    "not read yet; `dcm2niix -z y -o NIFTI FOLDER` makes volumes of series, then: hybrid-al init NIFTI; "
+    "`dcm2img FILE FILE.png` (dcmtk) makes an image"
+)
+
+
+def listing(names: Iterable[str], most: int = LISTED) -> str:
+    """The first of some names, and how many more there are."""
+    items = list(names)
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def counted(labels: Iterable[str]) -> str:
+    """Names with their counts, by name."""
+    counts = Counter(labels)
+    return listing((f"{name} {counts[name]}" for name in sorted(counts)), 6)

@@ -1,0 +1,291 @@
+"""The draft of a recipe for a folder: classes, splits, patients, parts of an archive, masks, volumes."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from ...core.manifest import Split
+from ...errors import InputError
+from ..folders import Labels, find_images
+from ..splits import split_named
+from .base import MAX_CLASSES, Description, counted, listing
+from .names import IN_PATH, MASK_ENDING, PART, PATIENT, PATTERN
+from .plan import Rows
+from .table import NO_GROUP
+from .tree import READERS, Tree, spread
+
+FIRST = "^[^/]+"  # of a path: its first folder
+SECOND = "^[^/]+/([^/]+)"  # below a split
+
+
+def describe_folder(tree: Tree) -> Description:
+    """A description of a folder of images or volumes."""
+    about = Description()
+    counts = {folder or "./": len(images) for folder, images in tree.folders().items()}
+    kind = "volumes" if tree.volumes else "images"
+    masks = f", {len(tree.masks)} masks" if tree.masks else ""
+    about.saw.append(f"{len(tree.images)} {kind}{masks}: " + listing(f"{k} {n}" for k, n in counts.items()))
+    pair = _pair(tree)
+    if pair is not None and (pair.apart or not _beside_classes(tree)):
+        return _segmentation(tree, pair, about)
+    if tree.masks and pair is None and not _masks_beside(tree):
+        image, mask = next(iter(tree.mask_of.items()))
+        expected = "masks in one folder, at the paths of their images, such as images/train/1.png, masks/train/1.png"
+        raise InputError(tree.root, expected, f"{mask} for {image}")
+    return _classification(tree, pair, about)
+
+
+# -- masks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A folder of images and one of masks, whose names have an ending more; `apart`: they are two folders."""
+
+    images: str
+    masks: str
+    ending: str
+    mask_of: Mapping[str, str]
+
+    @property
+    def apart(self) -> bool:
+        return self.images != self.masks
+
+
+def _pair(tree: Tree) -> _Pair | None:
+    """The folders of images and masks; None where there are no masks, or where they lie in no such way."""
+    if not tree.mask_of:
+        return None
+    images, masks = _common(tree.mask_of.keys()), _common(tree.mask_of.values())
+    endings = set()
+    for image, mask in tree.mask_of.items():
+        stem = READERS.stem(os.path.relpath(image, images or "."))
+        mask_stem = READERS.stem(os.path.relpath(mask, masks or "."))
+        if not mask_stem.startswith(stem):
+            return None
+        endings.add(mask_stem.removeprefix(stem))
+    return _Pair(images, masks, endings.pop(), tree.mask_of) if len(endings) == 1 else None
+
+
+def _common(files: Iterable[str]) -> str:
+    """The folder that holds all of some files, "" for the root."""
+    folder = os.path.commonpath([str(PurePosixPath(file).parent) for file in files])
+    return "" if folder == "." else folder
+
+
+def _masks_beside(tree: Tree) -> bool:
+    return all(PurePosixPath(i).parent == PurePosixPath(m).parent for i, m in tree.mask_of.items())
+
+
+def _beside_classes(tree: Tree) -> bool:
+    """Whether masks lie beside images in several folders, which may be classes."""
+    return len(tree.folders()) > 1 or not all(split_named(name) for name in tree.folders() if name)
+
+
+def _mask_patterns(tree: Tree) -> list[str]:
+    """Patterns of names of masks that lie beside their images."""
+    patterns = set()
+    for mask in tree.masks:
+        name = PurePosixPath(mask).name
+        match = MASK_ENDING.search(READERS.stem(name))
+        if match and tree.root / mask:
+            patterns.add("*" + glob.escape(name[match.start() :]))
+    return sorted(patterns)
+
+
+def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
+    root, masks = tree.root / pair.images, tree.root / pair.masks
+    kind, below = "volumes" if tree.volumes else "images", f"{pair.images}/" if pair.images else ""
+    images = [image.removeprefix(below) for image in tree.images if image.startswith(below)]
+    flat = all("/" not in image for image in images)
+    source = "nifti" if tree.volumes and flat and not pair.ending else "folder"
+    about.data = {"source": source, "root": str(root), "masks": str(masks), "group": "none"}
+    ignore = [] if source == "nifti" else _ignored(tree, pair.images, about)
+    if not pair.apart:
+        ignore += _mask_patterns(tree)
+    if pair.ending:
+        about.data["mask_ending"] = pair.ending
+    if ignore:
+        about.data["ignore"] = ignore
+    outside = len(tree.images) - len(images)
+    if outside:
+        about.left.append(f"{outside} images outside of {pair.images}, which have no masks")
+    if more := len(tree.masks) - len(pair.mask_of):
+        about.left.append(f"{more} second masks of images that have one")
+    about.took.append(("images", f"{len(images)} {kind} in {pair.images or './'}, {len(pair.mask_of)} with a mask"))
+    names, words = _names_of_data(tree)
+    about.masked([tree.root / mask for mask in pair.mask_of.values()], names)
+    planes = about.sized([root / image for image in images])
+    if source == "nifti":
+        entries: list[tuple[str, Split | None, str | None]] = [(image, None, None) for image in images]
+    else:
+        entries = find_images(root, "none", READERS, ignore)
+    group = _group_in_names([path for path, _, _ in entries], about, volumes=tree.volumes)
+    about.data["group"] = group if source == "folder" else "none"
+    about.pass_over(tree)
+    masked = {image.removeprefix(below) for image in pair.mask_of}
+    paths = [path for path, _, _ in entries]
+    rows = Rows(
+        _groups(paths, about.data["group"]),
+        [split for _, split, _ in entries],
+        [-1] * len(paths),
+        [path in masked for path in paths],
+        planes,
+    )
+    return about.finish(rows, [tree.root.name, *words, *tree.folders(), *spread(paths, 10)])
+
+
+def _names_of_data(tree: Tree) -> tuple[dict[int, str], list[str]]:
+    """Value -> class, and words of the modality: from the dataset.json of the Decathlon or of nnU-Net."""
+    try:
+        facts = json.loads((tree.root / "dataset.json").read_text(encoding="utf-8"))
+        labels, channels = facts.get("labels", {}), facts.get("modality") or facts.get("channel_names") or {}
+        pairs = [(k, v) if str(k).isdigit() else (v, k) for k, v in labels.items()]
+        return {int(value): str(name) for value, name in pairs}, [str(word) for word in channels.values()]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}, []
+
+
+# -- classes ----------------------------------------------------------------------------------------------------------
+
+
+def _classification(tree: Tree, pair: _Pair | None, about: Description) -> Description:
+    about.data = {"source": "folder", "root": str(tree.root), "group": "none"}
+    folders = tree.folders()
+    splits = [name for name in folders if name and split_named(name)]
+    ignore = _ignored(tree, "", about)
+    split_layout = bool(splits) and any(split_named(name) == "pool" for name in splits)
+    if split_layout:
+        ignore += _beside_splits(tree, splits, about)
+        inner = [tree.folders(split) for split in splits]
+        for split in splits:
+            ignore += [name for name in _ignored(tree, split, about, f"{split}/") if name not in ignore]
+        folders = {name: [i for f in inner for i in f.get(name, [])] for name in sorted({n for f in inner for n in f})}
+    if tree.masks:
+        _say_masks(tree, pair, about)
+        ignore += _mask_patterns(tree)
+    labels, group = _reading(folders, about, split=split_layout)
+    if ignore:
+        about.data["ignore"] = ignore
+    if labels != "folders":
+        about.data["labels"] = labels
+    entries = find_images(tree.root, labels, READERS, ignore)
+    paths = [path for path, _, _ in entries]
+    about.data["group"] = group or _group_in_names(paths, about, volumes=tree.volumes)
+    groups = _groups(paths, about.data["group"])
+    if about.data["group"] != "none":
+        about.took.append(("groups", f"{len(set(groups))}, such as {groups[0]} (data.group)"))
+        about.note("data.group", "group: none   # would count every image as its own")
+    if tree.volumes and set(folders) == {""} and not split_layout and not ignore:
+        about.data = {"source": "nifti", "root": str(tree.root), "group": "none"}
+    names = [name for _, _, name in entries if name is not None]
+    classes = sorted(set(names))
+    text = f"{len(classes)}, {'the folders' if labels == 'folders' else 'the inner folders'}: {counted(names)}"
+    about.took.insert(0, ("images", f"{len(paths)} volumes" if tree.volumes else str(len(paths))))
+    about.took.insert(1, ("classes", text if classes else "none: all images are unlabeled"))
+    planes = about.sized([tree.root / path for path in paths])
+    about.pass_over(tree)
+    number = {name: i for i, name in enumerate(classes)}
+    truth = [number.get(name or "", -1) for _, _, name in entries]
+    answered = [label >= 0 for label in truth]
+    rows = Rows(groups, [split for _, split, _ in entries], truth, answered, planes)
+    return about.finish(rows, [tree.root.name, *tree.folders(), *spread(paths, 10)])
+
+
+def _ignored(tree: Tree, below: str, about: Description, shown: str = "") -> list[str]:
+    """Folders in which no image lies, and linked ones."""
+    empty = tree.empty_folders(below)
+    start = f"{below}/" if below else ""
+    bare = [shown + name for name in empty if not any(mask.startswith(f"{start}{name}/") for mask in tree.masks)]
+    if bare:
+        about.left.append(f"folders without an image: {listing(bare)}")
+    return [glob.escape(name) for name in [*empty, *tree.links]]
+
+
+def _beside_splits(tree: Tree, splits: Sequence[str], about: Description) -> list[str]:
+    """What lies beside the folders of the splits."""
+    folders = tree.folders()
+    extra = [name for name in folders if name and name not in splits]
+    if extra:
+        counts = listing(f"{name} {len(folders[name])}" for name in extra)
+        about.open.append(f"folders beside {', '.join(splits)} are left out with their images: {counts}")
+        about.note("data.root", f"left out, as they are no splits: {counts} images")
+    if beside := folders.get("", []):
+        if len(beside) > MAX_CLASSES:
+            raise InputError(tree.root, f"nothing beside the splits {', '.join(splits)}", f"{len(beside)} images")
+        about.left.append(f"{len(beside)} images beside the folders of the splits ({beside[0]})")
+    return [glob.escape(name) for name in [*extra, *beside]]
+
+
+def _say_masks(tree: Tree, pair: _Pair | None, about: Description) -> None:
+    count = len(tree.mask_of)
+    about.left.append(f"{len(tree.masks)} masks of {count} images, beside them ({', '.join(_mask_patterns(tree))})")
+    if pair is not None:
+        about.open.append("masks lie beside the images: this recipe classifies; its comments say how to segment")
+        about.note(
+            "data.root",
+            f"for masks: task: segmentation, learner: finetune, and here masks: {tree.root / pair.masks},",
+            f"mask_ending: {pair.ending}, classes: [background, NAME], mask_values: {{0: background, 255: NAME}}",
+        )
+
+
+def _reading(folders: Mapping[str, Sequence[str]], about: Description, *, split: bool) -> tuple[Labels, str]:
+    """What the folders are: (labels, group) of the source; a group of "" is to be looked for in the names."""
+    names = [name for name in folders if name]
+    first = SECOND if split else FIRST
+    shown = listing(names, 4)
+    inner = _inner(folders, split=split)
+    patients = bool(names) and all(PATIENT.match(name) for name in names)
+    if len(inner) > 1 and not all(map(split_named, inner)):
+        about.open.append(f"folders {shown} all have {', '.join(inner)}: those are taken for the classes")
+        about.note("data.root", f"labels: folders would take {shown} for the classes, not {', '.join(inner)}")
+        return "parents", first if patients else ""
+    if len(inner) > 1:
+        about.open.append(f"folders {shown} all have {', '.join(inner)}: splits are only read outside of the classes")
+    if patients or len(names) > MAX_CLASSES:
+        why = "by their names" if patients else "too many for classes"
+        about.open.append(f"{len(names)} folders ({shown}) are taken for one patient each, {why}")
+        about.note("data.group", f"labels: folders, group: none would take the {len(names)} folders for classes")
+        return "none", first
+    if names and all(PART.match(name) for name in names):
+        about.open.append(f"folders {shown} are taken for parts of one set of images, not for classes")
+        about.note("data.root", f"labels: folders would take {shown} for classes")
+        return "none", ""
+    if len(names) == 1:
+        about.left.append(f"folder {names[0]}: alone, it is taken for no class")
+    return ("folders" if len(names) > 1 else "none"), ""
+
+
+def _inner(folders: Mapping[str, Sequence[str]], *, split: bool) -> list[str]:
+    """The sub-folders that all of several folders have; none where they are not the same, or images lie beside."""
+    depth = 2 if split else 1
+    sets = {frozenset("/".join(i.split("/")[depth:-1]) for i in images) for name, images in folders.items() if name}
+    common = next(iter(sets)) if len(sets) == 1 and len([n for n in folders if n]) > 1 else frozenset[str]()
+    return sorted(common) if common and all(name and "/" not in name for name in common) else []
+
+
+def _group_in_names(paths: Sequence[str], about: Description, *, volumes: bool) -> str:
+    """A regular expression of patients in the paths, where each path has one and some have the same; else none."""
+    found = [match.group() for path in paths if (match := IN_PATH.search(path))]
+    if len(found) == len(paths) and 1 < len(set(found)) < len(paths):
+        words = {re.sub(r"[ _-]?\d+$", "", match).lower() for match in found}
+        return PATTERN.format(words.pop()) if len(words) == 1 else IN_PATH.pattern
+    if not volumes:
+        about.open.append(f"{NO_GROUP}; set data.group if several show one patient")
+        about.note("data.group", NO_GROUP + "; a regular expression on the path would name one")
+    return "none"
+
+
+def _groups(paths: Sequence[str], group: str) -> list[str]:
+    """The group of each path, as the source reads it."""
+    if group == "none":
+        return list(paths)
+    pattern = re.compile(group)
+    matches = [pattern.search(path) for path in paths]
+    return [match.group(1 if pattern.groups else 0) if match else "" for match in matches]

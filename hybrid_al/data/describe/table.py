@@ -1,0 +1,191 @@
+"""The draft of a recipe for a table that names images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...errors import InputError
+from ..splits import split_named
+from ..tables import Line, read_labels, read_table
+from .base import Description, counted, listing
+from .columns import Roles, read_roles
+from .names import role_of
+from .places import UNSAFE, Place, by_name, find_outside, find_place
+from .plan import Rows
+from .tree import READERS, Tree
+
+NO_GROUP = "no patients found: every image counts as its own"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table, where the files lie that it names, and how many of its rows name one; `answers`: it has labels."""
+
+    table: Path
+    header: Sequence[str]
+    lines: Sequence[Line]
+    place: Place
+    files: Sequence[str]
+    count: int
+    answers: bool
+
+
+def listing_of(table: Path, tree: Tree) -> Listing | str:
+    """A table that names images in a folder, or why it is none."""
+    try:
+        header, lines = read_table(table)
+    except InputError as error:
+        return f"not read ({str(error).removeprefix(str(table)).lstrip(',: ')})"
+    rows = [row for _, row in lines]
+    if READERS.stem(header[0]) != header[0] or any((table.parent / name).is_file() for name in header):
+        return f"line 1: expected the names of columns, got {', '.join(header)}"
+    place = find_place(header, rows, tree.images) or find_outside(header, rows, table.parent)
+    if place is None:
+        return f"no column names images that exist here (columns {listing(header)})"
+    known = frozenset(tree.images)
+    if place.outside is None:
+        files = [place.file(row[place.column].strip(), known) for row in rows]
+        count = sum(file in known for file in files)
+    else:
+        files = [str(place.outside / row[place.column].strip()) for row in rows]
+        count = sum(Path(file).is_file() for file in files)
+    roles = read_roles(header, lines, {place.column}, Description())
+    answers = bool(roles.label or roles.labels or any(role_of(name) == "mask" for name in header))
+    return Listing(table, header, lines, place, files, count, answers)
+
+
+def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Description:
+    """A description of a table; `alone`: what else lies in its folder is not spoken of."""
+    about = Description()
+    table, place = found.table, found.place
+    about.saw.append(f"{table.name}: {len(found.lines)} rows; columns {listing(found.header, 20)}")
+    folders = {folder or "./": len(images) for folder, images in tree.folders().items()}
+    if not alone:
+        masks = f", {len(tree.masks)} masks" if tree.masks else ""
+        about.saw.append(f"{len(tree.images)} images{masks}: {_counts(folders)}")
+        about.pass_over(tree)
+    mask = _mask_template(found, tree, about)
+    roles = read_roles(found.header, found.lines, {place.column, _column_of(mask)}, about)
+    if mask and (roles.label or roles.labels):
+        about.open.append(f"masks are there too ({mask}): this recipe classifies; see its comments for masks")
+        about.note("data.columns", f"for masks: task: segmentation, learner: finetune, mask: {mask!r} and no label")
+    mask_files = [] if roles.label or roles.labels or not mask else _masks(found, tree, mask)
+    about.data = {"source": "csv", "root": str(table), "group": roles.group or "none"}
+    columns = _path(found, about, alone=not mask_files)
+    if mask_files:
+        columns["mask"] = mask
+    columns |= {role: name for role, name in (("label", roles.label), ("split", roles.split)) if name}
+    about.data["columns"] = columns
+    base = place.outside or table.parent
+    planes = about.sized([path for file in found.files if (path := base / file).is_file()])
+    _say(found, roles, about, tree, alone=alone)
+    labels, answered = _labels(found, roles, about)
+    if mask_files:
+        about.masked([tree.root / file for file in mask_files if file])
+        answered = [bool(file) for file in mask_files]
+    rows = [row for _, row in found.lines]
+    groups = [(row[roles.group].strip() if roles.group else "") or f for row, f in zip(rows, found.files, strict=True)]
+    splits = [split_named(row[roles.split]) if roles.split else None for row in rows]
+    names = (tree.root.name, table.stem, *found.header, *tree.folders())
+    return about.finish(Rows(groups, splits, labels, answered, planes), names)
+
+
+def _counts(folders: dict[str, int]) -> str:
+    return listing(f"{folder} {count}" for folder, count in folders.items())
+
+
+def _path(found: Listing, about: Description, *, alone: bool) -> dict[str, str]:
+    """The column or template of the paths; `alone`: no masks lie in other folders, so that paths may start deeper."""
+    place = found.place
+    if place.outside is not None:
+        about.data["images"] = str(place.outside)
+        return {"path": place.column}
+    if alone and len(place.folders) == 1 and place.folder:
+        about.data["images"] = str(found.table.parent / place.folder)
+        return {"path": place.within("")}
+    return {"path": place.template}
+
+
+def _say(found: Listing, roles: Roles, about: Description, tree: Tree, *, alone: bool) -> None:
+    place, count = found.place, found.count
+    how = f"{count}, column {place.column}" if place.template == place.column else f"{count}, {place.template}"
+    about.took.insert(0, ("images", how if place.outside is None else f"{how} below {place.outside}"))
+    if missing := len(found.lines) - count:
+        base = place.outside or found.table.parent
+        first = next(i for i, file in enumerate(found.files) if not (base / file).is_file())
+        about.open.append(
+            f"{missing} rows name no file (first: line {found.lines[first][0]}, {found.files[first]}): "
+            "take them out, or set data.on_error: skip"
+        )
+        about.note("data.columns", f"on_error: skip   # would leave out the {missing} rows whose files are missing")
+    folders = {PurePosixPath(file).parent for file in found.files}
+    near = {image for image in tree.images if not alone or PurePosixPath(image).parent in folders}
+    if rest := near - set(found.files) if place.outside is None else set():
+        about.left.append(f"{len(rest)} images that the table does not name ({min(rest)})")
+    if roles.group:
+        cells = [row[roles.group].strip() for _, row in found.lines]
+        about.took.append(("groups", f"{len(set(cells) - {''})}, column {roles.group}"))
+        about.note("data.group", "group: none   # would count every image as its own")
+    else:
+        about.open.append(f"{NO_GROUP}; set data.group if several show one patient")
+        about.comments["data.group"] = [NO_GROUP, *about.comments.get("data.group", [])]
+
+
+def _labels(found: Listing, roles: Roles, about: Description) -> tuple[list[int], list[bool]]:
+    """The class numbers of the rows, -1 where unknown, and which rows have their labels."""
+    rows = [row for _, row in found.lines]
+    if roles.labels:
+        del about.data["group"]
+        about.data |= {"group": roles.group or "none", "labels": list(roles.labels)}
+        about.task = "multilabel"
+        counts = {name: sum(row[name].strip() in ("1", "1.0") for row in rows) for name in roles.labels}
+        about.took.append(("labels", _counts(counts)))
+        known = [all(row[name].strip() not in ("", "-1", "-1.0") for name in roles.labels) for row in rows]
+        return [-1] * len(rows), known
+    if not roles.label:
+        if "mask" not in about.data["columns"]:
+            about.took.append(("classes", "none: all images are unlabeled; data.columns.label would name a column"))
+        return [-1] * len(rows), [False] * len(rows)
+    cells = [(line, row[roles.label].strip()) for line, row in found.lines]
+    classes, labels = read_labels(found.table, cells, None)
+    about.data["classes"] = list(classes)
+    counts_text = counted(cell for _, cell in cells if cell)
+    about.took.append(("classes", f"{len(classes)}, column {roles.label}: {counts_text}"))
+    return list(labels), [label >= 0 for label in labels]
+
+
+def _column_of(template: str) -> str:
+    return template if "{" not in template else template.partition("{")[2].partition("}")[0]
+
+
+def _mask_template(found: Listing, tree: Tree, about: Description) -> str:
+    """The column or template of the masks, "" without any."""
+    rows = [row for _, row in found.lines]
+    if found.place.outside is not None:
+        return ""
+    for name in by_name(found.header, "mask"):
+        if role_of(name) == "mask" and (place := find_place([name], rows, tree.readable)):
+            return place.template
+    pairs = [
+        (row[found.place.column].strip(), tree.mask_of[file])
+        for row, file in zip(rows, found.files, strict=True)
+        if file in tree.mask_of
+    ]
+    shapes = {tuple(mask.rpartition(cell)[::2]) for cell, mask in pairs if cell in mask}
+    if len(shapes) == 1 and all(cell in mask for cell, mask in pairs) and not UNSAFE.search(found.place.column):
+        folder, ending = next(iter(shapes))
+        return f"{folder}{{{found.place.column}}}{ending}"
+    if pairs:
+        about.left.append(f"{len(pairs)} masks ({pairs[0][1]}): no template of the columns names them all")
+    return ""
+
+
+def _masks(found: Listing, tree: Tree, template: str) -> list[str]:
+    """The mask of every row, "" where it has none."""
+    masks = []
+    for _, row in found.lines:
+        name = template.format_map(row) if "{" in template else row[template]
+        masks.append(name.strip() if (tree.root / name.strip()).is_file() else "")
+    return masks

@@ -1,0 +1,197 @@
+"""What lies in a folder: images, the masks among them, volumes, tables, and all that no reader takes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import numpy as np
+
+from ...errors import InputError
+from ..folders import hidden
+from ..masks import MOST_CLASSES
+from ..readers import choose
+from ..readers.volumes import Volumes
+from ..samples import reason
+from .names import MASK_ENDING, MASK_FOLDERS, plain
+
+T = TypeVar("T")
+READERS = choose()
+MAX_SIDE = 64  # pixels; larger images train too slowly for a first try on a CPU
+SAMPLED = 200
+VOLUMES_SAMPLED = 10  # a volume is read as a whole
+MOST_VALUES = 20
+TABLES = (".csv", ".tsv")
+DICOM = (".dcm", ".dicom", ".ima")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The visible files below a folder, as sorted paths relative to it; `left` are names that were passed over."""
+
+    root: Path
+    files: tuple[str, ...]
+    left: tuple[str, ...]
+    links: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> Tree:
+        """Look through a folder; linked folders are not followed."""
+        files: list[str] = []
+        left: set[str] = set()
+        links: list[str] = []
+        for folder, names, leaves in os.walk(root):
+            where = Path(folder)
+            left |= {name for name in names if hidden(name)}
+            links += [name for name in names if (where / name).is_symlink()]
+            names[:] = [name for name in names if not hidden(name) and not (where / name).is_symlink()]
+            files += [(where / leaf).relative_to(root).as_posix() for leaf in leaves if not hidden(leaf)]
+        return cls(root, tuple(sorted(files)), tuple(sorted(left)), tuple(sorted(links)))
+
+    @cached_property
+    def readable(self) -> tuple[str, ...]:
+        """Files with the suffix of a reader: images and volumes, masks among them."""
+        return tuple(file for file in self.files if file.lower().endswith(READERS.suffixes))
+
+    @cached_property
+    def mask_of(self) -> dict[str, str]:
+        """Image -> its mask: in a folder named so, or beside the image, its name that of the image and an ending."""
+        masks: dict[str, str] = {}
+        for file, image in self._masks:
+            masks.setdefault(image, file)
+        return masks
+
+    @cached_property
+    def masks(self) -> frozenset[str]:
+        """All files that are masks of images."""
+        return frozenset(file for file, _ in self._masks)
+
+    @cached_property
+    def _masks(self) -> list[tuple[str, str]]:
+        in_folder = {
+            f for f in self.readable if any(plain(part) in MASK_FOLDERS for part in PurePosixPath(f).parts[:-1])
+        }
+        images: dict[str, list[str]] = {}
+        stems = {READERS.stem(file): file for file in self.readable}
+        for file in self.readable:
+            if file not in in_folder:
+                images.setdefault(PurePosixPath(READERS.stem(file)).name, []).append(file)
+        pairs = []
+        for file in self.readable:
+            stem = READERS.stem(file)
+            name = PurePosixPath(stem).name
+            bare = MASK_ENDING.sub("", name)
+            if file in in_folder:
+                fitting = images.get(name) or images.get(bare) or []
+                pairs += [(file, max(fitting, key=lambda image: _alike(image, file)))] if fitting else []
+            elif bare != name and (image := stems.get(stem[: len(stem) - len(name)] + bare)):
+                pairs.append((file, image))
+        return pairs
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """Images and volumes that are no masks."""
+        return tuple(file for file in self.readable if file not in self.masks)
+
+    @property
+    def volumes(self) -> bool:
+        """Whether all images are volumes."""
+        return bool(self.images) and all(image.lower().endswith(Volumes.SUFFIXES) for image in self.images)
+
+    @cached_property
+    def dicom(self) -> list[str]:
+        """Files of DICOM, by suffix or, where they have none, by content."""
+        bare = [file for file in self.files if not PurePosixPath(file).suffix]
+        return [f for f in self.files if f.lower().endswith(DICOM)] + [f for f in bare if is_dicom(self.root / f)]
+
+    @cached_property
+    def tables(self) -> list[Path]:
+        """Tables in the folder itself."""
+        return [self.root / file for file in self.files if "/" not in file and file.lower().endswith(TABLES)]
+
+    @cached_property
+    def others(self) -> str:
+        """Files that are nothing of that, counted by suffix; "" where there are none."""
+        known = {*self.readable, *self.dicom, *(table.name for table in self.tables)}
+        counts = Counter(PurePosixPath(file).suffix or "no suffix" for file in self.files if file not in known)
+        return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+
+    def folders(self, below: str = "") -> dict[str, list[str]]:
+        """Folder directly below a folder -> the images in it, "" for those beside the folders."""
+        start = f"{below}/" if below else ""
+        images: dict[str, list[str]] = {}
+        for image in self.images:
+            if image.startswith(start):
+                rest = image.removeprefix(start)
+                images.setdefault(rest.partition("/")[0] if "/" in rest else "", []).append(image)
+        return images
+
+    def empty_folders(self, below: str = "") -> list[str]:
+        """Visible folders directly below a folder in which no image lies."""
+        entries = sorted((self.root / below).iterdir())
+        names = [e.name for e in entries if e.is_dir() and not e.is_symlink() and not hidden(e.name)]
+        return [name for name in names if name not in self.folders(below)]
+
+
+def _alike(image: str, mask: str) -> int:
+    """How many folders two paths share."""
+    return len({*PurePosixPath(image).parts[:-1]} & {*PurePosixPath(mask).parts[:-1]})
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file has the mark of DICOM."""
+    with file.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def spread(items: Sequence[T], count: int = SAMPLED) -> list[T]:
+    """At most `count` of the items, evenly spread."""
+    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else list(items)
+
+
+def side_of(side: float) -> int:
+    """The side to bring images to: 8 to 64 px, a multiple of 4."""
+    return max(8, 4 * round(min(MAX_SIDE, side) / 4))
+
+
+def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
+    """Median longer side, samples a file, and what cannot be read, of some of the files.
+
+    InputError where none of them can be read.
+    """
+    volumes = all(path.name.lower().endswith(Volumes.SUFFIXES) for path in paths)
+    sides, planes, problems = [], [], []
+    for path in spread(paths, VOLUMES_SAMPLED if volumes else SAMPLED):
+        try:
+            header = READERS.of(path).probe(path)
+        except (OSError, ValueError) as error:
+            problems.append(f"{path}: {reason(error)}")
+        else:
+            sides.append(max(header.height, header.width))
+            planes.append(1 if header.planes is None else header.planes)
+    if not sides:
+        raise InputError(paths[0].parent, "images that can be read", problems[0] if problems else "none")
+    return int(np.median(sides)), float(np.mean(planes)), problems
+
+
+def mask_values(masks: Iterable[Path]) -> list[int]:
+    """The values in masks, sorted; InputError where they are not the numbers of a few classes."""
+    values: set[int] = set()
+    for path in masks:
+        try:
+            reader = READERS.for_masks.of(path)
+            header = reader.probe(path)
+            for plane in range(header.planes or 1):
+                values |= {int(value) for value in np.unique(reader.values(path, plane))}
+        except (OSError, ValueError) as error:
+            raise InputError(path, "a mask of whole numbers, one a class", reason(error)) from error
+        if len(values) > MOST_VALUES or max(values) > 255:
+            came = f"{len(values)} values from {min(values)} to {max(values)}"
+            hint = ", as JPEG makes them: save masks without loss" if path.suffix.lower() in (".jpg", ".jpeg") else ""
+            raise InputError(path, f"at most {min(MOST_VALUES, MOST_CLASSES)} values, one a class", came + hint)
+    return sorted(values)
