@@ -79,6 +79,8 @@ def _drawn(rows: Rows, shares: Mapping[str, float], why: str = "") -> Plan | Non
     least = min(2, len(np.unique(labels[answered])))
     if shares and any(len(np.unique(labels[answered & (splits == s)])) < least for s in ("pool", *shares)):
         return None
-    counts = {split: round(int((splits == split).sum()) * rows.planes) for split in SPLITS if split in splits}
+    counts: dict[str, int] = {
+        split: round(int((splits == split).sum()) * rows.planes) for split in SPLITS if split in splits
+    }
     pool = int((answered & (splits == "pool")).sum()) or int((splits == "pool").sum())
     return Plan(shares, counts, round(pool * rows.planes), why)

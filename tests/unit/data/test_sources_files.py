@@ -277,3 +277,39 @@ class TestCsv:
         (tmp_path / "x.csv").write_bytes(content)
         with pytest.raises(InputError, match=match):
             Csv(tmp_path / "x.csv", {"path": "file"}, group="none").load()
+
+
+def test_a_path_with_a_star_is_that_of_one_file(tmp_path: Path) -> None:
+    for name in ("part_1/a.png", "part_2/b.png", "part_2/[c].png"):
+        draw(tmp_path / name, len(name))
+    file = table(tmp_path / "t.csv", [["id"], ["a"], ["b"], ["[c]"]])
+    source = Csv(file, {"path": "part_*/{id}.png"}, group="none")
+    assert source.load().manifest.ids == ("part_1/a.png", "part_2/b.png", "part_2/[c].png")
+    draw(tmp_path / "part_1" / "b.png", 9)
+    with pytest.raises(InputError, match="one file of the name"):
+        source.load()
+
+
+def test_names_that_a_folder_ignores(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "b/1_Mask.png", "old/1.png", "__MACOSX/a/2.png"):
+        draw(tmp_path / name, len(name))
+    dataset = Folder(tmp_path, group="none", ignore=("*_mask.png", "old")).load()
+    assert dataset.manifest.ids == ("a/1.png", "b/1.png") and dataset.classes == ("a", "b")
+
+
+def test_the_folder_that_holds_an_image_may_be_its_class(tmp_path: Path) -> None:
+    for name in ("north/a/1.png", "north/b/1.png", "south/a/1.png", "2.png"):
+        draw(tmp_path / name, len(name))
+    dataset = Folder(tmp_path, group="none", labels="parents").load()
+    assert dataset.classes == ("a", "b") and dataset.truth.tolist() == [-1, 0, 1, 0]
+
+
+def test_masks_may_have_an_ending(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png", 200)
+    draw(tmp_path / "2.png", 100)
+    draw(tmp_path / "1_seg.png", 1)
+    folder = Folder(
+        tmp_path, "none", classes=("rest", "organ"), masks=tmp_path, mask_ending="_seg", ignore=("*_seg.png",)
+    )
+    masks = folder.load().masks
+    assert masks is not None and masks.labeled.tolist() == [True, False]

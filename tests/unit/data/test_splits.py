@@ -23,6 +23,11 @@ def test_names_that_people_use() -> None:
         read_split("labels.csv, line 3", "trian")
 
 
+def test_splits_by_more_names() -> None:
+    names = ("dev", "Development", "test-set", "Hold out", "train_set")
+    assert [read_split("x", name) for name in names] == ["val", "val", "test", "test", "pool"]
+
+
 def test_no_holdout_is_all_pool() -> None:
     groups, no_splits = alone(5)
     assert assign(groups, no_splits, {}, seed=0) == ("pool",) * 5
