@@ -36,6 +36,7 @@ NO_FINDINGS = frozenset(
 )
 """Columns of 0 and 1, in the form of `plain`, that say something of a person or of a split, and no finding."""
 
+IMAGE_FOLDERS = frozenset(_words("image images img imgs imagestr scans jpg jpgs jpeg png pngs"))
 MASK_FOLDERS = frozenset(
     _words(
         "mask masks seg segs segmentation segmentations label labels labelstr labelsts gt groundtruth groundtruths "

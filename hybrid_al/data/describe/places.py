@@ -11,7 +11,7 @@ from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
 from ..readers import Choice
-from .names import COLUMNS, plain
+from .names import COLUMNS, IMAGE_FOLDERS, plain
 from .tree import READERS, SAMPLED, spread
 
 UNSAFE = re.compile(r"[{}\[\].!:]|^\d+$")  # what the name of a column in a template may not have
@@ -24,12 +24,14 @@ class Place:
 
     folders  relative to the table; several where each file lies in one of them
     outside  a folder beyond that of the table, to which the cells are relative; None for the usual place
+    rivals   other folders in which files of the same names lie
     """
 
     column: str
     folders: tuple[str, ...]
     suffix: str
     outside: Path | None = None
+    rivals: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -70,6 +72,8 @@ def find_place(
             if suffix and (len(set(cells)) < len(cells) or UNSAFE.search(column)):
                 continue
             place, hits = _place(column, suffix, cells, names)
+            if place and place.folders != ("",) and len(set(cells)) < len(cells):
+                continue  # the same names in several folders, of which the table says none
             if place and hits >= ENOUGH * min(len(rows), SAMPLED) and (best is None or hits > best[0]):
                 best = hits, place
     return best[1] if best else None
@@ -105,13 +109,18 @@ def _place(column: str, suffix: str, cells: Sequence[str], names: Mapping[str, l
     hits = sum(map(bool, fits))
     if not counts:
         return None, 0
-    folder, most = counts.most_common(1)[0]
-    if most == hits:
-        return Place(column, (folder,), suffix), hits
+    whole = sorted((folder for folder, count in counts.items() if count == hits), key=_rank)
+    if whole:
+        return Place(column, (whole[0],), suffix, rivals=tuple(whole[1:])), hits
     alone = all(len(folders) < 2 for folders in fits) and len({name.count("/") for name in counts}) == 1
     if alone and "" not in counts and not UNSAFE.search(column):
         return Place(column, tuple(sorted(counts)), suffix), hits
-    return Place(column, (folder,), suffix), most
+    return None, 0  # in some folders more than one file has the name
+
+
+def _rank(folder: str) -> tuple[bool, str]:
+    """Folders that are called images come first."""
+    return (plain(PurePosixPath(folder).name) not in IMAGE_FOLDERS, folder)
 
 
 def _clean(cell: str) -> str:

@@ -51,7 +51,7 @@ def make_plan(rows: Rows) -> Plan:
     wishes: list[Mapping[str, float]] = []
     if any(rows.answered):
         wishes = [{split: SHARES[split] for split in missing}, *([{"test": 0.2}, *LARGER] if "test" in missing else [])]
-    why = "too few images or groups for two classes in each split" if wishes else "without labels there is no measure"
+    why = "too few images or groups for it" if wishes else "without labels there is no measure"
     for shares in wishes:
         if plan := _drawn(rows, shares):
             return plan

@@ -43,7 +43,7 @@ def listing_of(table: Path, tree: Tree) -> Listing | str:
         return f"line 1: expected the names of columns, got {', '.join(header)}"
     place = find_place(header, rows, tree.images) or find_outside(header, rows, table.parent)
     if place is None:
-        return f"no column names images that exist here (columns {listing(header)})"
+        return f"no column names images that exist here, each in one place (columns {listing(header)})"
     known = frozenset(tree.images)
     if place.outside is None:
         files = [place.file(row[place.column].strip(), known) for row in rows]
@@ -85,6 +85,10 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     if mask_files:
         about.masked([tree.root / file for file in mask_files if file])
         answered = [bool(file) for file in mask_files]
+        if "{" in mask and not all(answered):
+            about.open.append(
+                f"{answered.count(False)} rows have no mask at {mask}: take them out, or name masks in a column"
+            )
     rows = [row for _, row in found.lines]
     groups = [(row[roles.group].strip() if roles.group else "") or f for row, f in zip(rows, found.files, strict=True)]
     splits = [split_named(row[roles.split]) if roles.split else None for row in rows]
@@ -112,6 +116,8 @@ def _say(found: Listing, roles: Roles, about: Description, tree: Tree, *, alone:
     place, count = found.place, found.count
     how = f"{count}, column {place.column}" if place.template == place.column else f"{count}, {place.template}"
     about.took.insert(0, ("images", how if place.outside is None else f"{how} below {place.outside}"))
+    if place.rivals:
+        about.open.append(f"files of these names lie in {listing(place.rivals)} too; those in {place.folder} are taken")
     if missing := len(found.lines) - count:
         base = place.outside or found.table.parent
         first = next(i for i, file in enumerate(found.files) if not (base / file).is_file())

@@ -444,3 +444,16 @@ def test_a_draft_says_what_else_could_be_meant(tmp_path: Path) -> None:
     assert plain["name"] == "my-scans.2" and plain["modality"] == "ct" and plain["oracle"] == "worklist"
     assert "# labels: folders, group: none would take the 8 folders for classes" in text
     assert "not known from any name" in text and all(name in text for name in VIEWS)
+
+
+def test_names_that_lie_in_several_folders(tmp_path: Path) -> None:
+    for i in range(8):
+        draw(tmp_path / "contours" / f"{i}.png")
+        draw(tmp_path / "images" / f"{i}.png")
+    table(tmp_path / "t.csv", "id,label", [[i, "ab"[i % 2]] for i in range(8)])
+    about = describe(tmp_path)
+    assert about.data["images"] == str(tmp_path / "images")
+    assert "files of these names lie in contours too; those in images are taken" in said(about)
+    table(tmp_path / "t.csv", "id,label", [[f"{i % 4}.png", "ab"[i % 2]] for i in range(8)])
+    with pytest.raises(InputError, match="each in one place"):
+        describe(tmp_path / "t.csv")
