@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import yaml
 
 from .core.embeddings import PLAIN, USED, Embeddings
@@ -102,9 +103,19 @@ class Project:
         return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
 
     def views(self) -> Views:
-        """The view policies of the modality."""
+        """The view policies of the modality, or pipelines in their place, tried on an image."""
+        from .data.views.albumentations import Pipeline
+        from .data.views.pixels import pixel_views
+
         views = _views(self.recipe)
-        return views if self.dataset.stack == 1 else views.without_colour()
+        if self.dataset.stack > 1:
+            return views.without_colour()
+        for view in (views.pretrain, views.weak, views.strong):
+            if isinstance(view, Pipeline):
+                view.check_on(self.store().batch(np.zeros(1, dtype=np.int64)))
+        if self.task.drawable:
+            pixel_views(views)  # refuses a strong view of which nothing is left beside its geometry
+        return views
 
     def claim(self) -> None:
         """Write recipe and facts to the run directory, or check that it has the same ones."""
@@ -121,7 +132,7 @@ class Project:
             "manifest": self.dataset.manifest.fingerprint,
             "versions": {
                 "python": platform.python_version(),
-                **{p: version(p) for p in PACKAGES},
+                **{p: version(p) for p in (*PACKAGES, *["albumentations"] * bool(self.recipe.views.pipelines))},
             },
         }
         self.run.claim(facts, yaml.safe_dump(values, sort_keys=False), self.dataset.manifest)
@@ -257,7 +268,14 @@ def _views(recipe: Recipe) -> Views:
 
     if recipe.modality not in VIEWS:
         raise UnknownName("recipe: modality", recipe.modality, VIEWS)
-    return VIEWS[recipe.modality]
+    views, given = VIEWS[recipe.modality], recipe.views.pipelines
+    if not given:
+        return views
+    from .data.views.albumentations import Pipeline
+
+    pipelines = {kind: Pipeline.of(plain, f"recipe: views.{kind}") for kind, plain in given.items()}
+    pixels = {"strong_pixels": None} if "strong" in given else {}
+    return dataclasses.replace(views, **pipelines, **pixels)
 
 
 def _strategy(where: str, spec: Component) -> Any:

@@ -6,6 +6,7 @@ A recipe holds only what differs from the defaults.
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
@@ -86,6 +87,41 @@ class EncoderSection(_Section):
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Options without a value are left out, as they are in the recipes that `benchmarks/` noted."""
         return {k: v for k, v in plain(self).items() if k not in ("options", "input_size", "pool") or v}
+
+
+def _pipeline(value: object) -> object:
+    """The content of a file in the place of its name."""
+    if not isinstance(value, str):
+        return value
+    path, where = Path(value), f"views: {value}"
+    if not path.is_file():
+        raise InputError(where, "a pipeline of albumentations, or its YAML or JSON file", "no such file")
+    if path.suffix != ".json":
+        return _plain(path)[1]
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(where, "JSON", str(error)) from None
+
+
+PipelineOrFile = Annotated[dict[str, Value] | None, BeforeValidator(_pipeline)]
+
+
+class ViewsSection(_Section):
+    """Pipelines of albumentations in the place of views of the modality; null: that of the modality.
+
+    Each is what `albumentations.to_dict` gives, or a YAML or JSON file of it, whose content then is part of the recipe.
+    """
+
+    pretrain: PipelineOrFile = None
+    weak: PipelineOrFile = None
+    strong: PipelineOrFile = None
+
+    @property
+    def pipelines(self) -> dict[str, dict[str, Value]]:
+        """Those that are given, by the kind of view."""
+        kinds = {"pretrain": self.pretrain, "weak": self.weak, "strong": self.strong}
+        return {kind: pipeline for kind, pipeline in kinds.items() if pipeline is not None}
 
 
 class EmbeddingsSection(_Section):
@@ -206,6 +242,7 @@ class Recipe(_Section):
 
     name: str = Field(pattern=NAME)
     modality: str = "microscopy"
+    views: ViewsSection = ViewsSection()
     task: ComponentOrName = Component(name="classification")
     seed: int = Field(0, ge=0)
     data: Data = Data()
@@ -229,6 +266,8 @@ class Recipe(_Section):
         values: dict[str, Any] = plain(self)
         if self.embeddings == EmbeddingsSection():
             del values["embeddings"]
+        if self.views == ViewsSection():
+            del values["views"]
         if self.calibration == CalibrationSection():
             del values["calibration"]
         return values

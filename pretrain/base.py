@@ -13,7 +13,7 @@ from lightly.models.utils import update_momentum
 from lightly.utils import dist
 from torch import Tensor, nn
 
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.models.encoder import Encoder
 
 
@@ -75,7 +75,7 @@ class Method(Protocol):
         ...
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """Loss of one batch of images (B, C, H, W) in [0, 1]; `progress` in [0, 1) is the share of steps done.
 
@@ -98,7 +98,7 @@ def dim_of(encoder: Encoder, example: Tensor) -> int:
     return dim
 
 
-def two_views(images: Tensor, views: ViewPolicy, generator: torch.Generator) -> Tensor:
+def two_views(images: Tensor, views: View, generator: torch.Generator) -> Tensor:
     """Two views of each image as one batch (2B, C, H, W): the first views, then the second ones."""
     pair = torch.cat([views(images, generator), views(images, generator)])
     return pair.contiguous(memory_format=torch.channels_last)

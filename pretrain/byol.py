@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from hybrid_al.core.registry import Amount, Count, Positive, Share, hyperparameters
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of, follow, rising, teacher_of, two_views
@@ -45,7 +45,7 @@ class BYOL:
         return nn.ModuleDict({"encoder": encoder, "head": head, "predict": predict, "teacher": teacher})
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """See `Method.loss`; an image's share is the sum of its two directions, in [0, 8]."""
         pair = two_views(images, views, generator)

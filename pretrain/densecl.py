@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from hybrid_al.core.registry import Amount, Count, Positive, Share, hyperparameters
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
 
@@ -59,7 +59,7 @@ class DenseCL:
         return nn.ModuleDict({**students, "teacher": teacher_of(students)})
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """See `Method.loss`; the confidence is the softmax probability of the image's own key."""
         query, key = (views(images, generator).contiguous(memory_format=torch.channels_last) for _ in range(2))

@@ -13,7 +13,7 @@ from lightly.models.modules.center import Center
 from torch import Tensor, nn
 
 from hybrid_al.core.registry import Amount, Count, Positive, Share, Whole, hyperparameters
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of, follow, rising, two_views
@@ -68,7 +68,7 @@ class DINO:
             return cast(nn.Module, DINOProjectionHead(dim, self.hidden, self.bottleneck, self.codes, self.batch_norm))
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """See `Method.loss`; an image's share is the mean of its two directions. Moves the centre."""
         pair = two_views(images, views, generator)

@@ -23,7 +23,7 @@ from hybrid_al.core.rundir import write_arrays
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views import draws
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.models.checkpoint import load_into
 from hybrid_al.models.encoder import Encoder
@@ -55,7 +55,7 @@ class Job:
     encoder: Encoder
     store: ImageStore
     pool: IntArray
-    views: ViewPolicy
+    views: View
     seed: int
     device: torch.device
     resume: Path

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
 from hybrid_al.data.views.draws import rand
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder
 
@@ -76,7 +76,7 @@ class MAE:
         return int(patches * (1 - self.mask))
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """See `Method.loss`; an image's share is the mean over its masked patches."""
         encoder, decoder = (
@@ -84,8 +84,7 @@ class MAE:
             cast(MaskedVisionTransformerDecoderTIMM, network["decoder"]),
         )
         masked = cast(MaskedVisionTransformerTIMM, network["masked"])
-        geometry = ViewPolicy(views.crop, views.shift, views.hflip, views.vflip, views.rotate)
-        images = encoder.normalize(geometry(images, generator))
+        images = encoder.normalize(views.geometry()(images, generator))
         patches, prefix = decoder.num_patches, decoder.num_prefix_tokens
         order = rand((len(images), patches), generator).argsort(dim=1).to(images.device) + prefix
         visible, hidden = order.tensor_split([self._visible(patches)], dim=1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View, ViewPolicy
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of
@@ -40,9 +40,10 @@ class Rotation:
         return nn.ModuleDict({"encoder": encoder, "head": nn.Linear(dim_of(encoder, example), TURNS)})
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """See `Method.loss`; share and confidence of an image are means over its rotations."""
+        assert isinstance(views, ViewPolicy)  # see stage0.check
         upright = replace(views, rotate=0.0, vflip=False)(images, generator)
         turned = torch.cat([upright.rot90(k, (2, 3)) for k in range(TURNS)])
         logits = network["head"](network["encoder"](turned.contiguous(memory_format=torch.channels_last)))

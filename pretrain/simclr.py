@@ -11,7 +11,7 @@ from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor, nn
 
 from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.models.encoder import Encoder
 
 from .base import Loss, dim_of, two_views
@@ -41,7 +41,7 @@ class SimCLR:
         return nn.ModuleDict({"encoder": encoder, "head": head})
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         """See `Method.loss`; both views go through the network as one batch, an image's share is that of its two.
 

@@ -17,7 +17,7 @@ from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.rundir import write_json
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
-from hybrid_al.errors import UnknownName
+from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
@@ -31,6 +31,7 @@ from .feed import Schedule
 from .loop import Job, Progress, pretrain
 from .probe import probe
 from .quality import collapse, quality
+from .rotation import Rotation
 from .sets import make_sets
 
 RANKED, VIEWED = 4096, 1024  # images of a sample, and those of them that are embedded in two views more
@@ -43,6 +44,8 @@ def check(recipe: Recipe) -> Method | None:
     that the method cannot use. `start` checks the weights.
     """
     method = _method(recipe)
+    if isinstance(method, Rotation) and recipe.views.pretrain is not None:
+        raise InputError("recipe: views.pretrain", "null with rotation, which turns images itself", "a pipeline")
     if method is not None:
         Schedule.of(method, method.batch, processes.world())
     size, channels = recipe.data.image_size, recipe.data.channels or 3  # any number will do, as weights come later

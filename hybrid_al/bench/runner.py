@@ -139,6 +139,7 @@ def _stage0(grid: Grid, variant: Variant, seed: int, paths: Paths, device: str) 
     recipe = Recipe(
         name="stage0",
         modality=base.modality,
+        views=base.views.model_copy(update={"strong": None}),  # stage 0 has no strong views
         task=base.task,
         seed=grid.encoder(variant.name, seed),
         data=base.data,

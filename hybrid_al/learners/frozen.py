@@ -19,7 +19,7 @@ from ..core.registry import Amount, Count, Decay, Whole, hyperparameters
 from ..core.rundir import read_seal, seal
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
-from ..data.views.policies import ViewPolicy, Views
+from ..data.views.policies import View, Views
 from ..models.checkpoint import seeded
 from ..models.classifier import Standardize
 from ..models.encoder import Encoder
@@ -86,7 +86,7 @@ def weak_views_of(base: Foundation) -> Callable[[int], FloatArray]:
     return cache(partial(cached_views, base, base.views.weak))
 
 
-def cached_views(base: Foundation, policy: ViewPolicy, count: int) -> FloatArray:
+def cached_views(base: Foundation, policy: View, count: int) -> FloatArray:
     """Embeddings (count, N, D) float16 of `count` views of each pool image; rows outside the pool hold zeros.
 
     Memory-mapped from a file named by a hash of encoder, images, policy, pool and count. The views are drawn from a

@@ -55,6 +55,9 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
         lines.append(f"  {split:5} {len(rows):7} images, {groups} groups; {', '.join(names) or 'no labels'}")
     if dataset.stack > 1:
         lines.append(_stacks(dataset))
+    project.views()
+    if pipelines := recipe.views.pipelines:
+        lines.append(f"  views by albumentations: {', '.join(pipelines)}; the others are those of {recipe.modality}")
     lines += project.task.summary(project.setting, dataset, project.cache)
     if not len(manifest.indices("test")):
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")

@@ -42,3 +42,8 @@ def randn(shape: Sequence[int], source: torch.Generator) -> Tensor:
         return torch.randn(shape, generator=source)
     seeds = torch.randint(2**62, (source.world,), generator=source)
     return torch.randn(shape, generator=torch.Generator().manual_seed(int(seeds[source.rank])))
+
+
+def number(source: torch.Generator) -> int:
+    """A whole number from 0 to 2**62; the same in all processes of a `Share`."""
+    return int(torch.randint(2**62, (1,), generator=source))

@@ -9,13 +9,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.types import IGNORE
 from ...errors import InputError
 from .draws import rand, randn
+
+GEOMETRY = ("crop", "shift", "hflip", "vflip", "rotate")
+
+
+class View(Protocol):
+    """One kind of random view: a policy of a modality, or a pipeline of albumentations.
+
+    Its text names it in cache keys: what gives other views has another text.
+    """
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Views (B, C, H, W) of images (B, C, H, W), float32 in [0, 1]."""
+        ...
+
+    def with_maps(
+        self, images: Tensor, maps: Tensor, generator: torch.Generator, filled: int = IGNORE
+    ) -> tuple[Tensor, Tensor]:
+        """Views, and maps (B, H, W) that moved with them by nearest pixel.
+
+        Pixels that no pixel of the image lies behind are `filled`, or False.
+        """
+        ...
+
+    def geometry(self) -> View:
+        """What moves pixels, alone."""
+        ...
+
+    def in_place(self) -> View:
+        """The rest: what neither moves nor erases pixels."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +96,7 @@ class ViewPolicy:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Views (B, C, H, W) of images (B, C, H, W)."""
-        _check(images)
+        check(images)
         draw = _Draw(len(images), generator, images.device)
         views = self._geometry(images, draw)
         views = self._acquisition(views, draw)
@@ -77,6 +109,30 @@ class ViewPolicy:
         if self.erase:
             views = self._erase(views, draw)
         return views.clamp(0, 1)
+
+    def with_maps(
+        self, images: Tensor, maps: Tensor, generator: torch.Generator, filled: int = IGNORE
+    ) -> tuple[Tensor, Tensor]:
+        """See `View.with_maps`; of a geometry alone. Nothing is filled: beyond the edge an image is mirrored.
+
+        Two more channels of the image hold each pixel's origin.
+        """
+        b, c, h, w = images.shape
+        down = ((torch.arange(h, device=images.device) + 0.5) / h).view(1, 1, h, 1).expand(b, 1, h, w)
+        right = ((torch.arange(w, device=images.device) + 0.5) / w).view(1, 1, 1, w).expand(b, 1, h, w)
+        stack = self(torch.cat([images, down, right], dim=1), generator)
+        row = (stack[:, c] * h - 0.5).round().long().clamp(0, h - 1)
+        column = (stack[:, c + 1] * w - 0.5).round().long().clamp(0, w - 1)
+        values = maps.flatten(1).gather(1, (row * w + column).flatten(1)).view(b, h, w)
+        return stack[:, :c].contiguous(), values
+
+    def geometry(self) -> ViewPolicy:
+        """See `View.geometry`."""
+        return ViewPolicy(**{name: getattr(self, name) for name in GEOMETRY})
+
+    def in_place(self) -> ViewPolicy:
+        """See `View.in_place`."""
+        return replace(self, **{name: getattr(ViewPolicy, name) for name in GEOMETRY}, erase=0.0)
 
     def _geometry(self, images: Tensor, draw: _Draw) -> Tensor:
         if self.crop == 1 and not (self.shift or self.hflip or self.vflip or self.rotate):
@@ -140,15 +196,17 @@ class Views:
                    without erasing, it has nothing but the greys to change
     """
 
-    pretrain: ViewPolicy
-    weak: ViewPolicy
-    strong: ViewPolicy
-    strong_pixels: ViewPolicy | None = None
+    pretrain: View
+    weak: View
+    strong: View
+    strong_pixels: View | None = None
 
     def without_colour(self) -> Views:
         """The same views for images whose channels are no colours but the slices of a stack."""
 
-        def plain(kind: ViewPolicy) -> ViewPolicy:
+        def plain(kind: View) -> View:
+            if not isinstance(kind, ViewPolicy):
+                raise InputError("views", "none beside data.stack, whose channels are slices and no colours", "some")
             return replace(kind, saturation=0.0, gray=0.0, stain=0.0)
 
         pixels = None if self.strong_pixels is None else plain(self.strong_pixels)
@@ -342,7 +400,8 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     return flat.view(b, c, h, w)
 
 
-def _check(images: Tensor) -> None:
+def check(images: Tensor) -> None:
+    """Refuse what is no batch (B, C, H, W) of float32 images in [0, 1]."""
     if images.ndim != 4 or not images.numel():
         raise InputError("views", "a batch of images (B, C, H, W)", f"shape {tuple(images.shape)}")
     if images.dtype != torch.float32:
