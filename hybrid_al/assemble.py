@@ -274,8 +274,8 @@ def _views(recipe: Recipe) -> Views:
     from .data.views.albumentations import Pipeline
 
     pipelines = {kind: Pipeline.of(plain, f"recipe: views.{kind}") for kind, plain in given.items()}
-    pixels = {"strong_pixels": None} if "strong" in given else {}
-    return dataclasses.replace(views, **pipelines, **pixels)
+    views = dataclasses.replace(views, **pipelines)
+    return dataclasses.replace(views, strong_pixels=None) if "strong" in given else views
 
 
 def _strategy(where: str, spec: Component) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hybrid_al.core.registry import Share, hyperparameters
 from hybrid_al.core.types import BoolArray, FloatArray, IntArray, Need, Query
-from hybrid_al.data.views.policies import ViewPolicy
+from hybrid_al.data.views.policies import View
 from hybrid_al.models.encoder import Encoder
 from hybrid_al.query.base import QueryState, check_budget
 from hybrid_al.query.batches import Batch
@@ -114,7 +114,7 @@ class Method:
         return nn.ModuleDict({"encoder": encoder})
 
     def loss(
-        self, network: nn.ModuleDict, images: Tensor, views: ViewPolicy, generator: torch.Generator, progress: float
+        self, network: nn.ModuleDict, images: Tensor, views: View, generator: torch.Generator, progress: float
     ) -> Loss:
         first, second = (network["encoder"](views(images, generator)) for _ in range(2))
         return Loss((first - second).square().mean())

@@ -190,7 +190,9 @@ class Pipeline:
             result: dict[str, Any] = self._compose(image=image, **maps)
         except (*REFUSALS, cv2.error) as error:
             raise InputError(self.where, f"a pipeline for images of shape {image.shape}", _line(error)) from None
-        for view, before in ((result["image"], image), *((result[key], maps[key]) for key in maps)):
+        originals: dict[str, npt.NDArray[Any]] = {"image": image, **maps}
+        for key, before in originals.items():
+            view = result[key]
             if not isinstance(view, np.ndarray) or (view.shape, view.dtype) != (before.shape, before.dtype):
                 came = f"{view.dtype} of shape {tuple(view.shape)}"
                 raise InputError(self.where, f"a pipeline that leaves {before.dtype} of shape {before.shape}", came)

@@ -24,7 +24,7 @@ from hybrid_al.data.views.pixels import pixel_views
 from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.errors import InputError
 from hybrid_al.learners.inputs import MaskInputs
-from hybrid_al.recipe import Recipe, load
+from hybrid_al.recipe import load
 from hybrid_al.report.overview import draw_views
 from tests.helpers.pipelines import FLIPS, MOVING, STRONG, pipeline, transform
 from tests.helpers.tiny import SIZE, recipe_of
@@ -107,7 +107,7 @@ def test_a_recipe_takes_a_mapping_or_a_file_and_keeps_the_content(tmp_path: Path
     assert recipes[0] == recipes[1] == recipes[2]
     identities = [recipe.identity()["views"] for recipe in recipes]
     assert identities == [{"pretrain": None, "weak": None, "strong": STRONG}] * 3
-    assert "views" not in Recipe(name="x").plain()
+    assert "views" not in load({"name": "x"}).plain()
     with pytest.raises(InputError, match=r"^views: none\.yaml: expected a pipeline of albumentations, .* no such file"):
         load(recipe_of("classification", views={"weak": "none.yaml"}))
 

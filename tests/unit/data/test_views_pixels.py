@@ -81,11 +81,13 @@ def test_the_same_generator_gives_the_same_views() -> None:
 
 
 def test_what_is_split_is_all_there_is() -> None:
-    policy = VIEWS["histology"]
-    views = pixel_views(policy)
-    assert views.weak.stain == policy.weak.stain > 0 and views.strong.stain == policy.strong.stain > 0
-    assert views.strong.erase == 0 < policy.strong.erase and views.geometry.crop == policy.weak.crop < 1
-    assert views.weak.crop == views.strong.crop == 1 and views.strong.rotate == 0 < policy.strong.rotate
+    policy, views = VIEWS["histology"], pixel_views(VIEWS["histology"])
+    geometry, weak, strong = views.geometry, views.weak, views.strong
+    assert isinstance(policy.weak, ViewPolicy) and isinstance(policy.strong, ViewPolicy)
+    assert isinstance(geometry, ViewPolicy) and isinstance(weak, ViewPolicy) and isinstance(strong, ViewPolicy)
+    assert weak.stain == policy.weak.stain > 0 and strong.stain == policy.strong.stain > 0
+    assert strong.erase == 0 < policy.strong.erase and geometry.crop == policy.weak.crop < 1
+    assert weak.crop == strong.crop == 1 and strong.rotate == 0 < policy.strong.rotate
 
 
 @pytest.mark.parametrize("modality", VIEWS)

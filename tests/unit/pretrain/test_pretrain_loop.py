@@ -17,7 +17,7 @@ from hybrid_al.core.types import IntArray
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views import draws
-from hybrid_al.data.views.policies import VIEWS, ViewPolicy
+from hybrid_al.data.views.policies import VIEWS, View, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import load
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return ImageStore.build(data, image_size=16, channels=1, cache=tmp_path_factory.mktemp("cache"))
 
 
-def train(method: Method, store: ImageStore, folder: Path, views: ViewPolicy) -> tuple[list[dict[str, float]], Encoder]:
+def train(method: Method, store: ImageStore, folder: Path, views: View) -> tuple[list[dict[str, float]], Encoder]:
     """The logged values, and the encoder."""
     logged: list[dict[str, float]] = []
     job = Job(method, vit(), store, np.arange(40), views, 0, torch.device("cpu"), folder / "resume.pt")
@@ -131,7 +131,9 @@ def test_an_image_that_cannot_be_loaded_is_an_error_also_from_ahead() -> None:
 
 def test_processes_draw_the_views_of_one() -> None:
     images = torch.rand(6, 1, 16, 16, generator=draws.generator(0))
-    policy = replace(VIEWS["chest_xray"].pretrain, erase=0.3)
+    policy = VIEWS["chest_xray"].pretrain
+    assert isinstance(policy, ViewPolicy)
+    policy = replace(policy, erase=0.3)
     whole = policy(images, draws.generator(5))
     shares = [policy(images[3 * r : 3 * r + 3], draws.generator(5, r, 2)) for r in range(2)]
     assert torch.equal(torch.cat(shares), whole)
