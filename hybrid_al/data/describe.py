@@ -10,13 +10,14 @@ import numpy as np
 
 from ..core.manifest import Split
 from ..errors import InputError
-from .archives import PREFIXES
+from .archives import PREFIXES, Names
 from .folders import find_images
 from .readers import choose
 from .readers.arrays import Archive
 from .samples import reason
 from .splits import NAMES, read_split
 from .tables import read_labels, read_table
+from .words import missing_marks
 
 T = TypeVar("T")
 AUTOMATIC = choose()
@@ -95,17 +96,20 @@ def _npz(path: Path) -> Description:
     endings = sorted({key.removeprefix(prefixes[0]) for key in arrays.keys if key.startswith(prefixes[0])} - known)
     group = next((ending for ending in endings if ending in ROLES["group"]), "none")
     notes = [NO_GROUP] if group == "none" else [f"groups: the arrays that end in {group}"]
-    sides, classes = [], 0
+    sides, sizes = [], {}
     for prefix in prefixes:
         images = arrays.images(prefix + "images")
         sides.append(max(images.shape[1:3]))
         notes.append(f"{len(images)} images of {images.shape[1]} x {images.shape[2]} pixels in {prefix}images")
-        if prefix + "labels" in arrays.keys:
-            classes = max(classes, int(arrays.column(prefix + "labels", len(images)).max()) + 1)
+        sizes[prefix] = len(images)
     data = _section("npz", path, sides, group)
+    classes, _ = Names("none").rows(arrays, sizes)
     if classes:
-        notes.append(f"{classes} classes; data.classes: [name, ...] would name them")
-    return _with_holdout(data, notes, {PREFIXES[prefix] for prefix in prefixes}, labeled=classes > 0)
+        numbered = classes == tuple(map(str, range(len(classes))))
+        names = "data.classes: [name, ...] would name them" if numbered else ", ".join(classes)
+        notes.append(f"{len(classes)} classes; {names}")
+    splits = {PREFIXES[prefix] for prefix in prefixes if sizes[prefix]}
+    return _with_holdout(data, notes, splits, labeled=bool(classes))
 
 
 def _csv(path: Path) -> Description | None:
@@ -128,7 +132,11 @@ def _csv(path: Path) -> Description | None:
     if masks is not None:
         notes.append(f"masks in the column {masks}: columns.mask in the place of columns.label would segment")
     if "label" in columns:
-        classes, _ = read_labels(path, [(line, row[columns["label"]].strip()) for line, row in lines], None)
+        marks = missing_marks(row[columns["label"]] for _, row in lines)
+        if marks:
+            data["unknown"] = marks
+            notes.append(f"{', '.join(marks)}: read as not labeled; a class of that name goes from unknown to classes")
+        classes, _ = read_labels(path, [(line, row[columns["label"]]) for line, row in lines], None, marks)
         data["classes"] = list(classes)
         notes.append(f"{len(classes)} classes, numbered in this order: {', '.join(classes)}")
     else:

@@ -46,7 +46,8 @@ class Classification:
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: masks and several labels a sample are other tasks'."""
         if dataset.masks is not None:
-            raise InputError("task", "segmentation, as the data has masks", "classification")
+            hint = "segmentation, as the data has masks (a table: columns: {mask: none} reads none)"
+            raise InputError("task", hint, "classification")
         if dataset.labels is not None:
             raise InputError("task", "multilabel, as samples have several labels", "classification")
 

@@ -48,7 +48,9 @@ SCORES = (
 """Scores that take a label as two classes; the score of a sample is the mean over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
-LABEL_SOURCES = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
+LABEL_SOURCES = (
+    "labels (csv: labels or separator, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
+)
 
 
 @dataclass(frozen=True)
