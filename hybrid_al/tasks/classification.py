@@ -19,6 +19,7 @@ from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedOracle
+from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from .base import LABELS, Materials, Setting, check_classes, split_of
@@ -50,6 +51,8 @@ class Classification:
             raise InputError("task", hint, "classification")
         if dataset.labels is not None:
             raise InputError("task", "multilabel, as samples have several labels", "classification")
+        if not setting.simulated:
+            refuse_reserved(dataset.classes, WORDINGS["class"])
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: it takes labels of two classes."""

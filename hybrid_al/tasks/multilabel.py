@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,9 +16,10 @@ from ..data.base import Dataset
 from ..errors import InputError, UnknownName
 from ..experiment import OpenTask
 from ..metrics.holdout import LabelHoldout
-from ..oracles.base import NONE, SEPARATOR, SKIP, Oracle
+from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedLabels
+from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.base import Predictor, Scorer
 from ..query.spending import LabelBudgets
 from ..regions.base import Regions, Whole
@@ -82,6 +83,8 @@ class Multilabel:
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: samples must have several labels."""
         labels_of(dataset)
+        if not setting.simulated:
+            refuse_reserved(dataset.classes, WORDINGS["classes"])
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: some samples must have the named label, or any label, and some not."""
@@ -172,7 +175,6 @@ class _Answers:
 
     def people(self) -> Oracle:
         """See `Answers.people`."""
-        _check_names(self.materials.dataset.classes)
         return Words("classes").open(self.run)
 
 
@@ -193,11 +195,3 @@ def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scor
         return np.concatenate([BY_NAME[name](b.probs).mean(axis=1) for b in predictor(indices, samples, views)])
 
     return score
-
-
-def _check_names(classes: Sequence[str]) -> None:
-    """Refuse names of labels that a list of them in a file cannot hold."""
-    for name in classes:
-        if SEPARATOR in name or name in (NONE, SKIP) or name != name.strip():
-            expected = f"labels without {SEPARATOR}, none named {NONE} or {SKIP} (worklist)"
-            raise InputError("data: labels", expected, repr(name))
