@@ -11,6 +11,7 @@ from ..core.manifest import Split
 from ..errors import InputError
 from .readers import Choice
 from .splits import NAMES
+from .words import normal
 
 
 def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str, str]:
@@ -20,11 +21,11 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str
     """
     if not folder.is_dir():
         raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
-    by_stem = {readers.stem(image): image for image in images}
+    by_stem = {normal(readers.stem(image)): image for image in images}
     mask_of: dict[str, str] = {}
     masks = readers.for_masks
     for file in sorted(files_below(folder, folder, masks.suffixes)):
-        image = by_stem.get(masks.stem(file.relative_to(folder).as_posix()))
+        image = by_stem.get(normal(masks.stem(file.relative_to(folder).as_posix())))
         if image is None:
             raise InputError(file, "a mask at the path of its image below data.root", "no such image")
         if image in mask_of:
