@@ -177,7 +177,7 @@ def labels(
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
         outlook = f"corrections of rounds that are over: round {r} trains on them, go on with: hybrid-al run; {over}"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
-    print(f"{received} answers taken{f', in the place of other answers: {whose}' if whose else ''}; {outlook}")
+    print(f"{received} answers taken{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 
 @app.command()
