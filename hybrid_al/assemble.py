@@ -162,7 +162,9 @@ def open_project(
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
     dataset = _load(recipe, path.parent / ".cache" / "files")
-    task_of(recipe).check_data(setting_of(recipe), dataset)
+    setting = setting_of(recipe)
+    task_of(recipe).check_data(setting, dataset)
+    _costs(setting, dataset)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -246,7 +248,7 @@ def experiment(project: Project) -> Experiment:
         task=task,
         seed=recipe.seed,
         records=project.stage0 / "records.npz",
-        costs=_costs(project, setting),
+        costs=_costs(setting, dataset),
         tissue=_tissue(project, setting),
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
@@ -370,7 +372,7 @@ def _check_weights(recipe: Recipe) -> None:
     for where, spec in encoders(recipe).items():
         if spec.weights not in (None, PRETRAINED) and not Path(str(spec.weights)).is_file():
             expected = f"null, {PRETRAINED} or a weights file"
-            raise InputError(f"{where}.weights", expected, f"{spec.weights}: no such file")
+            raise InputError(f"{where}.weights", expected, f"{Path(str(spec.weights)).absolute()}: no such file")
 
 
 def _learner(project: Project, setting: Setting, materials: Materials, task: OpenTask) -> tuple[Learner, Embeddings]:
@@ -408,11 +410,11 @@ def _strategy_embeddings(project: Project, plain: Embeddings) -> Embeddings:
     return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
 
 
-def _costs(project: Project, setting: Setting) -> FloatArray | None:
+def _costs(setting: Setting, dataset: Dataset) -> FloatArray | None:
     from .data.costs import read_costs
 
     path = setting.oracle[1].costs
-    return None if path is None else read_costs(Path(path), project.dataset.manifest)
+    return None if path is None else read_costs(Path(path).expanduser(), dataset.manifest)
 
 
 def _tissue(project: Project, setting: Setting) -> FloatArray | None:

@@ -170,17 +170,23 @@ def labels(
     run: RunArg,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, or a folder of masks.")],
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of other answers of other people.")] = False,
 ) -> None:
-    """Take annotations in: checked whole, then taken over at once."""
+    """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
     from .core.rundir import RunDir
     from .oracles.inbox import inbox
+    from .oracles.worklist import corrections
 
     disk = RunDir(run)
     disk.facts()
     with disk.lock():
-        received, missing = inbox(disk).take(file, annotator)
+        received, missing = inbox(disk).take(file, annotator, replace=replace)
     outlook = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
-    print(f"{received} answers taken, {outlook}")
+    if disk.query_ids(r := len(disk.rounds())) is None:
+        over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
+        outlook = f"corrections of rounds that are over: round {r} trains on them, go on with: hybrid-al run; {over}"
+    whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
+    print(f"{received} answers taken{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 
 @app.command()

@@ -58,6 +58,11 @@ class Component(_Open):
 ComponentOrName = Annotated[Component, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)]
 
 
+def _from_home(path: Any) -> Any:
+    """A path with the home directory in the place of ~."""
+    return str(Path(path).expanduser()) if isinstance(path, str) and (path == "~" or path[:2] == "~/") else path
+
+
 class Data(_Open):
     """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source."""
 
@@ -65,6 +70,20 @@ class Data(_Open):
     image_size: int = Field(default=32, ge=8, le=4096)
     channels: Literal[1, 3] | None = None
     on_leak: Literal["warn", "error"] = "warn"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_texts(cls, values: Any) -> Any:
+        """Paths from ~ are made whole; names that YAML takes for something else are refused."""
+        if not isinstance(values, dict):
+            return values
+        for key, kinds in (("classes", str), ("labels", str), ("unknown", (str, int, float))):
+            names = values.get(key)
+            for name in names if isinstance(names, list) else ():
+                if isinstance(name, bool) or not isinstance(name, kinds):
+                    expected = 'texts: in quotes where YAML reads something else, as "no", "yes", "1" or "null"'
+                    raise InputError(f"data.{key}", expected, f"{name!r} without quotes")
+        return {k: _from_home(v) if k in ("root", "images", "masks") else v for k, v in values.items()}
 
 
 class EncoderSection(_Section):
@@ -78,7 +97,7 @@ class EncoderSection(_Section):
     """
 
     name: str = "resnet10t"
-    weights: str | None = None
+    weights: Annotated[str | None, BeforeValidator(_from_home)] = None
     options: dict[str, str | int | float | bool | None] = {}
     input_size: int | None = Field(default=None, ge=8, le=4096)
     pool: Literal["stages", "centre"] | None = None

@@ -25,7 +25,7 @@ from ..experiment import Experiment, OpenTask
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import SKIP
 from ..oracles.inbox import Words, spec_of
-from ..oracles.worklist import WorklistOracle
+from ..oracles.worklist import WORDINGS, WorklistOracle, refuse_reserved
 from ..query.base import COLD, QueryStrategy
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
@@ -88,6 +88,7 @@ class Loop:
         check_model(self.model)
         if len(self._classes) < 2:
             raise InputError("classes", "at least two", str(len(self._classes)))
+        refuse_reserved(self._classes, WORDINGS["class"])
         if isinstance(self.budgets, str) or not isinstance(self.budgets, Sequence | np.ndarray):
             raise InputError("budgets", "a list of whole numbers, one a round", repr(self.budgets))
         if self.test is not None and not (isinstance(self.test, tuple | list) and len(self.test) == 2):

@@ -31,15 +31,22 @@ class OpenQuery:
     ids: tuple[str, ...]
     oracle: WorklistOracle = field(repr=False)
 
-    def tell(self, labels: Sequence[Label] | npt.NDArray[np.generic] | Mapping[int, Label], by: str = "me") -> int:
+    def tell(
+        self,
+        labels: Sequence[Label] | npt.NDArray[np.generic] | Mapping[int, Label],
+        by: str = "me",
+        *,
+        replace: bool = False,
+    ) -> int:
         """Take labels in, checked whole and then written to disk; how many of this query are still missing.
 
         labels  one for each of `indices`, or position -> label of some of them; also of samples that were labeled
                 before, as corrections. A label is the number of a class, its name, or None where nobody can say
         by      who answered
+        replace  put these labels in the place of others that another person gave
 
         The loop goes on when none is missing. Errors: a number of labels that is not k, an unknown class, a position
-        that nobody asked about.
+        that nobody asked about, another label than another person gave.
         """
         label_at = labels if isinstance(labels, Mapping) else self._in_order(labels)
         if not label_at:
@@ -51,7 +58,8 @@ class OpenQuery:
             if not 0 <= index < len(ids) or ids[index] not in open_ids:
                 raise InputError("tell", "positions of this query or of labeled samples", str(index))
             answers[ids[index]] = answer(f"label of sample {index}", label, classes)
-        return self.oracle.store(self.round, answers, by)
+        replaces = self.oracle.replaces_words("tell", self.round, answers, by, replace=replace)
+        return self.oracle.store(self.round, answers, by, replaces)
 
     def _in_order(self, labels: Sequence[Label] | npt.NDArray[np.generic]) -> dict[int, Label]:
         if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):

@@ -99,7 +99,7 @@ def claim(path: Path, facts: Mapping[str, object], arms: Mapping[str, object], c
     """
     complete_arms, old = set(complete), _read(path)
     if complete_arms:
-        _same(path, old["facts"], facts, "")
+        _same(path, {"classes": facts.get("classes"), **old["facts"]}, facts, "")  # which early files do not have
         for name in sorted(complete_arms & set(arms)):
             _same(path, old["arms"].get(name, {}), arms[name], f"{name}: ")
     old_arms = {name: origin for name, origin in old["arms"].items() if name in complete_arms}

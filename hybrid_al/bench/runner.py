@@ -167,6 +167,7 @@ def settings(grid: Grid, variant: str) -> dict[str, object]:
 def _settle(grid: Grid, variant: Variant, paths: Paths, cells: Results) -> None:
     """Refuse to add to cells of another version; note the version; drop what was cut off."""
     versions = {
+        "classes": list(variant.project.dataset.classes),
         "data": variant.project.dataset.manifest.fingerprint,
         "stage 0 code": variant.code,
         "libraries": provenance.versions(),

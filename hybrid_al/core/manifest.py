@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ from .types import IntArray
 Split = Literal["pool", "val", "test"]
 SPLITS: tuple[Split, ...] = ("pool", "val", "test")
 COLUMNS = ("id", "path", "group", "split", "z", "digest")
+
+
+LISTED = 3
+
+
+def _first(ids: Sequence[str]) -> str:
+    return ", ".join([*ids[:LISTED], *(["..."] if len(ids) > LISTED else [])])
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,9 @@ class Manifest:
         for name in ("paths", "groups", "splits", "digests", "z"):
             if len(getattr(self, name)) != n:
                 raise InputError(f"manifest.{name}", f"{n} entries", str(len(getattr(self, name))))
-        if len(set(self.ids)) != n:
-            duplicates = [i for i, count in Counter(self.ids).items() if count > 1]
+        if len(self._position_of_normal) != n:
+            counts = Counter(unicodedata.normalize("NFC", sample) for sample in self.ids)
+            duplicates = [i for i, count in counts.items() if count > 1]
             raise InputError(
                 "manifest.ids", "unique ids", f"{len(duplicates)} repeated, the first is {duplicates[0]!r}"
             )
@@ -93,6 +102,14 @@ class Manifest:
         """Sample id -> position."""
         return {sample: i for i, sample in enumerate(self.ids)}
 
+    def find(self, sample: str) -> int | None:
+        """Position of an id, in whichever Unicode form its letters are written; None where there is no such sample."""
+        return self._position_of_normal.get(unicodedata.normalize("NFC", sample))
+
+    @cached_property
+    def _position_of_normal(self) -> dict[str, int]:
+        return {unicodedata.normalize("NFC", sample): i for i, sample in enumerate(self.ids)}
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of all rows; a chain: that of a longer manifest goes on from that of its first rows."""
@@ -109,6 +126,19 @@ class Manifest:
         columns = (self.ids, self.paths, self.groups, self.splits, map(str, self.z), self.digests)
         rows = zip(*columns, strict=True)
         return (row for row, _ in zip(rows, range(n), strict=False))
+
+    def differences(self, later: Manifest) -> str:
+        """What a later manifest has otherwise: how many samples are new, gone or changed, and which are the first."""
+        before, after = (dict(zip(m.ids, m._rows(len(m)), strict=True)) for m in (self, later))
+        both = [i for i in self.ids if i in after]
+        changes = {
+            "new": [i for i in later.ids if i not in before],
+            "gone": [i for i in self.ids if i not in after],
+        }
+        for column, what in ((5, "other content"), (2, "another group"), (3, "another split"), (1, "another path")):
+            changes[f"with {what}"] = [i for i in both if before[i][column] != after[i][column]]
+        parts = [f"{len(ids)} {what} ({_first(ids)})" for what, ids in changes.items() if ids]
+        return ", ".join(parts) or "the same samples in another order"
 
     def leaks(self) -> list[tuple[str, str]]:
         """Pairs of sample ids with the same content in different splits (first pair of each content)."""

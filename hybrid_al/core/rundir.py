@@ -10,11 +10,11 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import filelock
 import numpy as np
@@ -62,7 +62,7 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a whole file or nothing."""
     with replacement(path) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 def sha256_of(path: Path) -> str:
@@ -128,7 +128,7 @@ class RunDir:
     # -- what the run is ------------------------------------------------------------------------------------------
 
     def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
-        """Make the directory this run's, or check that it already is: same recipe, same data."""
+        """Make the directory this run's, or check that it already is: same recipe, same data, same classes in order."""
         if self.exists():
             self._check_same(facts, manifest)
             return
@@ -148,7 +148,7 @@ class RunDir:
         """
         if not self.exists():
             raise InputError(self.path, "a run directory", "no run.json there")
-        facts: dict[str, object] = json.loads((self.path / "run.json").read_text())
+        facts: dict[str, object] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         missing = [name for name in FACTS if name not in facts]
         if missing or layout_of(facts) not in range(1, LAYOUT + 1):
             came = f"one whose run.json has no {missing[0]}" if missing else f"layout {layout_of(facts)}"
@@ -168,12 +168,17 @@ class RunDir:
     def manifest(self) -> Manifest:
         """The frozen manifest of the run."""
         self.facts()
-        return Manifest.from_csv((self.path / "manifest.csv").read_text())
+        return Manifest.from_csv((self.path / "manifest.csv").read_text(encoding="utf-8"))
 
     def _check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
         old = self.current()
+        began, now = (list(map(str, cast(list[object], names))) for names in (old["classes"], facts["classes"]))
+        if began != now:
+            expected = f"the labels of a run that began with classes {', '.join(began) or 'that nobody named'}"
+            raise InputError(self.path, expected, _moved_classes(began, now))
         if old["manifest"] != manifest.fingerprint:
-            raise InputError(self.path, "the data that this run began with", f"other data ({len(manifest)} samples)")
+            came = f"other data: {self.manifest().differences(manifest)}"
+            raise InputError(self.path, "the data that this run began with", came)
         recipes = old["recipe"], facts["recipe"]
         keys = _changed_keys(*recipes)
         if keys:
@@ -198,7 +203,7 @@ class RunDir:
         """The committed rounds, in order."""
         rounds: list[Round] = []
         while (file := self.round_path(len(rounds)) / "round.json").is_file():
-            row = json.loads(file.read_text())
+            row = json.loads(file.read_text(encoding="utf-8"))
             rounds.append(Round(**{**row, "query": tuple(row["query"])}))
         return rounds
 
@@ -207,7 +212,7 @@ class RunDir:
         count = len(self.rounds())
         if count == 0:
             return LabelStore(n)
-        return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text())
+        return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text(encoding="utf-8"))
 
     def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed.
@@ -235,7 +240,7 @@ class RunDir:
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
-        with file.open(newline="") as rows:
+        with file.open(newline="", encoding="utf-8") as rows:
             return tuple(row["id"] for row in csv.DictReader(rows))
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
@@ -243,7 +248,7 @@ class RunDir:
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
-        with file.open(newline="") as rows:
+        with file.open(newline="", encoding="utf-8") as rows:
             picks = [
                 int(row["unit"]) if "unit" in row else manifest.position[row["id"]] for row in csv.DictReader(rows)
             ]
@@ -275,6 +280,13 @@ def _maker(facts: Mapping[str, object]) -> str:
 def _write_scores(path: Path, scores: Scores) -> None:
     parts = {f"part/{name}": values for name, values in scores.parts.items()}
     write_arrays(path, {"indices": scores.indices, "values": scores.values, **parts})
+
+
+def _moved_classes(began: Sequence[str], now: Sequence[str]) -> str:
+    """What is different between two lists of classes."""
+    gone, new = ([name for name in a if name not in b] for a, b in ((began, now), (now, began)))
+    changes = [f"{', '.join(names)} {what}" for names, what in ((gone, "gone"), (new, "new")) if names]
+    return f"classes {', '.join(now) or 'without names'} ({'; '.join(changes) or 'another order'})"
 
 
 def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:

@@ -19,12 +19,17 @@ from .pixels import Window, to_pixels
 from .readers import identity
 from .readers.arrays import Archive, Arrays, Rows
 from .samples import OnError, Sample, content_digest, make_dataset
+from .words import Cell, Mark, class_names, class_numbers, is_unknown, unknown_texts, whole, yes_or_no
 
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
 """Prefix of the keys of a split -> the split."""
 DEMO = Path(__file__).with_name("demo")
 PACKAGE = "package:"
 """Before the name of a file that the package brings along: `package:pneumonia.npz`; its origin lies beside it."""
+
+BAD = -2
+_Labels = dict[str, list[tuple[int, tuple[int, ...]]]]
+"""Key prefix of a split -> class and labels of each sample, as in `Sample`."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +39,64 @@ class Names:
     group: str
     classes: int | Sequence[str] | None = None
     multilabel: bool = False
+    unknown: Sequence[Mark] = ()
 
-    def rows(self, arrays: Archive, prefix: str, n: int) -> list[Sample]:
-        """The samples of one split, without digests."""
-        ids = [f"{prefix.rstrip('_') or 'image'}/{i:05d}" for i in range(n)]
-        groups = ids if self.group == "none" else arrays.column(prefix + self.group, n)
-        labels, label_rows = [-1] * n, list[tuple[int, ...]]([()] * n)
-        if self.multilabel:
-            label_rows = self._multilabels(arrays, prefix, n)
-        elif prefix + "labels" in arrays.keys:
-            labels = _labels(f"{arrays.path}: {prefix}labels", arrays.column(prefix + "labels", n))
-        return [
-            Sample(ids[i], f"{prefix}images#{i}", str(groups[i]), PREFIXES[prefix], labels[i], labels=label_rows[i])
-            for i in range(n)
-        ]
+    def rows(self, arrays: Archive, sizes: Mapping[str, int]) -> tuple[tuple[str, ...], dict[str, list[Sample]]]:
+        """The classes, and the samples of each split without digests; `sizes`: key prefix -> number of images."""
+        ids = {prefix: [f"{prefix.rstrip('_') or 'image'}/{i:05d}" for i in range(n)] for prefix, n in sizes.items()}
+        classes, labels = (self._multilabels if self.multilabel else self._classes)(arrays, ids)
+        samples = {}
+        for prefix, names in ids.items():
+            groups = names if self.group == "none" else arrays.column(prefix + self.group, len(names))
+            samples[prefix] = [
+                Sample(name, f"{prefix}images#{i}", str(group), PREFIXES[prefix], labels=row, label=label)
+                for i, (name, group, (label, row)) in enumerate(zip(names, groups, labels[prefix], strict=True))
+            ]
+        return classes, samples
 
-    def _multilabels(self, arrays: Archive, prefix: str, n: int) -> list[tuple[int, ...]]:
-        """The labels of each sample of a split, all unknown where it has none."""
-        key = prefix + "labels"
-        count = len(self._names(self._count(arrays) if self.classes is None else 0))
-        if key not in arrays.keys:
-            return [(-1,) * count] * n
-        array = arrays[key]
-        if array.shape != (n, count):
-            raise InputError(f"{arrays.path}: {key}", f"shape {(n, count)} (multilabel)", str(array.shape))
-        bad = np.flatnonzero(~np.isin(array, (-1, 0, 1)).all(axis=1))
-        if len(bad):
-            expected, came = "0, 1 or -1 for each label (multilabel)", str(array[bad[0]].tolist())
-            raise InputError(f"{arrays.path}: {key} of image {bad[0]}", expected, came)
-        return [tuple(map(int, row)) for row in array]
+    def _classes(self, arrays: Archive, ids: Mapping[str, list[str]]) -> tuple[tuple[str, ...], _Labels]:
+        """The class of each sample: a number, or a text, for which see `class_numbers`."""
+        cells: list[Cell] = []
+        words = False
+        for prefix, names in ids.items():
+            column = self._column(arrays, prefix + "labels", len(names))
+            words |= column is not None and column.dtype.kind in "US"
+            texts = [""] * len(names) if column is None else _texts(column)
+            cells += [(f"{arrays.path}: label of {name}", text) for name, text in zip(names, texts, strict=True)]
+        if words:
+            classes, numbers = class_numbers(cells, self.classes, self.unknown)
+        else:
+            marks, numbers = unknown_texts(self.unknown), []
+            largest = max((whole(text) or 0 for _, text in cells if not is_unknown(text, marks)), default=-1)
+            classes = class_names(1 + largest if self.classes is None else self.classes)
+            for where, text in cells:
+                number = -1 if is_unknown(text, marks) else whole(text)
+                if number is None or not -1 <= number < len(classes):
+                    hint = "; data.unknown: [nan] takes nan for not labeled" if text == "nan" else ""
+                    raise InputError(where, f"a class below {len(classes)}, or -1{hint}", text)
+                numbers.append(number)
+        rest = iter(numbers)
+        return classes, {prefix: [(next(rest), ()) for _ in of_split] for prefix, of_split in ids.items()}
+
+    def _multilabels(self, arrays: Archive, ids: Mapping[str, list[str]]) -> tuple[tuple[str, ...], _Labels]:
+        """The labels of each sample, all unknown in a split that has none."""
+        names = class_names(self._count(arrays) if self.classes is None else self.classes)
+        marks = unknown_texts(self.unknown)
+        labels: _Labels = {}
+        for prefix, of_split in ids.items():
+            key, n = prefix + "labels", len(of_split)
+            array = arrays[key] if key in arrays.keys else np.full((n, len(names)), -1)
+            if array.shape != (n, len(names)):
+                raise InputError(f"{arrays.path}: {key}", f"shape {(n, len(names))} (multilabel)", str(array.shape))
+            values, inverse = np.unique(array, return_inverse=True)
+            answers = [yes_or_no(text, marks) for text in _texts(values)]
+            codes = np.asarray([BAD if a is None else a for a in answers], dtype=np.int64)[inverse].reshape(array.shape)
+            bad = np.flatnonzero((codes == BAD).any(axis=1))
+            if len(bad):
+                expected, came = "0, 1 or -1 for each label (multilabel)", str(array[bad[0]].tolist())
+                raise InputError(f"{arrays.path}: {key} of image {bad[0]}", expected, came)
+            labels[prefix] = [(-1, tuple(row)) for row in codes.tolist()]
+        return names, labels
 
     @staticmethod
     def _count(arrays: Archive) -> int:
@@ -73,20 +107,16 @@ class Names:
                 return int(shape[1]) if len(shape) == 2 else 1
         raise InputError(arrays.path, "labels (multilabel) under train_labels or labels, or data.classes", "none")
 
-    def _names(self, largest: int) -> tuple[str, ...]:
-        """The names of the classes where the settings have them, else the numbers below `largest`."""
-        classes = largest if self.classes is None else self.classes
-        return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-
-    def classes_of(self, path: Path, samples: Sequence[Sample]) -> tuple[str, ...]:
-        """The names of the classes; InputError where a sample has one beyond them."""
-        names = self._names(len(samples[0].labels) or 1 + max(sample.label for sample in samples))
-        for sample in samples:
-            if not -1 <= sample.label < len(names):
-                raise InputError(
-                    f"{path}: label of {sample.id}", f"a class below {len(names)}, or -1", str(sample.label)
-                )
-        return names
+    @staticmethod
+    def _column(arrays: Archive, key: str, n: int) -> npt.NDArray[Any] | None:
+        """One label of each image (n,); None where the split has none."""
+        if key not in arrays.keys:
+            return None
+        if (shape := arrays[key].shape) == (n, *shape[1:]) and len(shape) == 2 and shape[1] > 1:
+            several = "several labels a sample are task: multilabel with data.multilabel: true"
+            expected = f"one entry for each of the {n} images ({several})"
+            raise InputError(f"{arrays.path}: {key}", expected, f"shape {shape}")
+        return arrays.column(key, n)
 
 
 def archive_path(root: Path | str) -> Path:
@@ -116,15 +146,19 @@ def archive_dataset(
     prefixes = [prefix for prefix in PREFIXES if prefix + "images" in arrays.keys]
     if not prefixes:
         raise InputError(arrays.path, "images under train_images or images", ", ".join(arrays.keys) or "no arrays")
+    images = {prefix: arrays.images(prefix + "images") for prefix in prefixes}
+    images = {prefix: rows for prefix, rows in images.items() if len(rows)}
+    if not images:
+        raise InputError(arrays.path, "at least one image", "empty arrays")
+    classes, samples_of = names.rows(arrays, {prefix: len(rows) for prefix, rows in images.items()})
     samples: list[Sample] = []
     problems: list[tuple[str, str]] = []
     channels = 1
-    for prefix in prefixes:
-        images = arrays.images(prefix + "images")
-        channels = max(channels, images.shape[3] if len(images.shape) == 4 else 1)
+    for prefix, rows in images.items():
+        channels = max(channels, rows.shape[3] if len(rows.shape) == 4 else 1)
         how = f"npz {identity(Arrays(prefix + 'images', window))}"
-        digests = index.look(arrays.path, how, partial(_digests, images, window))
-        for sample, (digest, problem) in zip(names.rows(arrays, prefix, len(images)), digests, strict=True):
+        digests = index.look(arrays.path, how, partial(_digests, rows, window))
+        for sample, (digest, problem) in zip(samples_of[prefix], digests, strict=True):
             if problem:
                 problems.append((sample.path, problem))
             else:
@@ -134,7 +168,7 @@ def archive_dataset(
     return make_dataset(
         _with_file_names(arrays, samples),
         partial(_read, arrays.path, tuple(sample.path for sample in samples), window),
-        classes=names.classes_of(path, samples),
+        classes=classes,
         channels=channels,
         reader="arrays " + identity(Arrays("images", window)),
         holdout=holdout,
@@ -143,10 +177,11 @@ def archive_dataset(
     )
 
 
-def _labels(where: str, column: npt.NDArray[Any]) -> list[int]:
-    if column.dtype.kind not in "iub":
-        raise InputError(where, "whole numbers", f"type {column.dtype}")
-    return [int(label) for label in column]
+def _texts(column: npt.NDArray[Any]) -> list[str]:
+    """The entries of an array of numbers or text as texts."""
+    if column.dtype.kind == "S":
+        column = np.char.decode(column, "utf-8")
+    return [str(entry).strip() for entry in (column.astype(np.int64) if column.dtype.kind == "b" else column).tolist()]
 
 
 def _with_file_names(arrays: Archive, samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -20,17 +20,16 @@ def read_costs(path: Path, manifest: Manifest) -> FloatArray:
 
     Errors name the line: an unknown or repeated id, or a cost that is no number above 0.
     """
-    if not path.is_file():
-        raise InputError(f"oracle.costs: {path}", "a CSV file with the columns id and cost", "no file there")
-    header, lines = read_table(path)
+    header, lines = read_table(path, "oracle.costs")
     if not set(COLUMNS) <= set(header):
         raise InputError(f"{path}, line 1", "the columns id and cost", ", ".join(header))
     costs = np.full(len(manifest), np.nan)
     for line, row in lines:
-        where, sample = f"{path}, line {line}", row["id"].strip()
-        if sample not in manifest.position:
+        where, sample = f"{path}, line {line}", row["id"]
+        index = manifest.find(sample)
+        if index is None:
             raise InputError(where, "an id of the data", repr(sample))
-        if not np.isnan(costs[manifest.position[sample]]):
+        if not np.isnan(costs[index]):
             raise InputError(where, "each id once", f"{sample!r} again")
         try:
             cost = float(row["cost"])
@@ -38,7 +37,7 @@ def read_costs(path: Path, manifest: Manifest) -> FloatArray:
             cost = math.nan
         if not 0 < cost < math.inf:
             raise InputError(where, "a cost above 0", repr(row["cost"]))
-        costs[manifest.position[sample]] = cost
+        costs[index] = cost
     missing = [i for i in manifest.indices("pool").tolist() if np.isnan(costs[i])]
     if missing:
         raise InputError(path, "a cost of every sample of the pool", f"none of {manifest.ids[missing[0]]!r}")

@@ -12,6 +12,7 @@ from ..core.manifest import Split
 from ..errors import InputError
 from .readers import Choice
 from .splits import split_named
+from .words import normal
 
 Labels = Literal["folders", "parents", "none"]
 REMAINS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what archives and systems leave behind
@@ -31,14 +32,14 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice, ending: str
     """
     if not folder.is_dir():
         raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
-    by_stem = {readers.stem(image): image for image in images}
+    by_stem = {normal(readers.stem(image)): image for image in images}
     mask_of: dict[str, str] = {}
     masks = readers.for_masks
     for file in sorted(files_below(folder, folder, masks.suffixes)):
         stem = masks.stem(file.relative_to(folder).as_posix())
         if not stem.endswith(ending):
             continue
-        image = by_stem.get(stem.removesuffix(ending))
+        image = by_stem.get(normal(stem.removesuffix(ending)))
         if image is None:
             raise InputError(file, "a mask at the path of its image below data.root", "no such image")
         if image in mask_of:

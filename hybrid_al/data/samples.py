@@ -40,7 +40,7 @@ class Sample:
     labels: tuple[int, ...] = ()
 
 
-def check_settings(window: Window | None, on_error: str, group: str, kind: str) -> None:
+def check_settings(window: Window | None, on_error: str, group: str = "none", kind: str = "") -> None:
     """Refuse an invalid window, an unknown on_error, and an empty group; `kind` says in the error what a group is."""
     if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[0] < window[1]):
         raise InputError("data.window", "two numbers [low, high], low below high", str(window))

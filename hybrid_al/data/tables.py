@@ -3,119 +3,198 @@
 from __future__ import annotations
 
 import csv
-import glob
-import string
-from collections.abc import Iterator, Mapping, Sequence
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError, UnknownName
+from .paths import below, fill, grouping, search, template_columns
 from .samples import Sample
 from .splits import read_split
+from .words import Mark, class_numbers, label_rows, normal, unknown_texts, whole, yes_or_no
 
-ROLES = ("path", "slice", "label", "mask", "group", "split")
+ROLES: dict[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "image_index"),
+    "slice": (),
+    "label": ("label",),
+    "mask": ("mask",),
+    "group": ("group", "patient", "patient_id", "patientid", "subject", "subject_id"),
+    "split": ("split",),
+}
+"""What a column may be for, and the usual names of its column, in lower case, where a recipe does not name it."""
+NONE = "none"
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 Line = tuple[int, dict[str, str]]
 """Line number in the file, and its cells by column."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file (UTF-8, commas; tabs in a .tsv) that names files; the fields as in `Csv`."""
+    """A CSV file that names files (see `read_table`); the fields as in `Csv`."""
 
     root: Path
     columns: Mapping[str, str]
     images: Path | None = None
-    group: str = ""
+    group: str | Mapping[str, str] = ""
     classes: int | Sequence[str] | None = None
     labels: Sequence[str] = field(default_factory=tuple)
-
-    @property
-    def group_column(self) -> str:
-        """The column of the groups, or "none"; "" without either."""
-        return self.group or self.columns.get("group", "")
+    unknown: Sequence[Mark] = ()
+    separator: str = ""
+    none: str = ""
 
     def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
         """The folder of the files, the classes, and the samples that the table lists, before any file is read."""
-        table, group = table_of(self.root), self.group_column
+        table = table_of(self.root)
         header, lines = read_table(table)
-        self._check_columns(header, group)
         images = Path(self.images if self.images is not None else table.parent).resolve()
         if not images.is_dir():
             raise InputError(f"data.images: {images}", "a folder", "no such folder")
-        places = self._places(lines, images)
-        masks = self._masks(lines, images)
-        label_column = self.columns.get("label")
-        cells = [(line, row[label_column].strip() if label_column else "") for line, row in lines]
-        classes, labels = read_labels(table, cells, self.classes)
+        refuse_headless(table, header, images)
+        columns = self._columns(header)
+        self._check_columns(header, columns)
+        group_of = self._grouping(header, columns)
+        places = self._places(table, lines, columns, images)
+        masks = self._masks(table, lines, columns, images)
+        classes, labels, label_rows = self._labels(table, lines, columns)
         samples = []
-        for (path, z), mask, label, (line, row) in zip(places, masks, labels, lines, strict=True):
-            where = f"{table}, line {line}"
-            split = read_split(where, row[self.columns["split"]]) if "split" in self.columns else None
-            group_name = path if group == "none" else row[group].strip()
-            if not group_name:
-                raise InputError(f"{where}, column {group}", "a group", "an empty cell")
-            label_row = tuple(_yes_or_no(where, column, row[column].strip()) for column in self.labels)
-            samples.append(Sample(path, path, group_name, split, label, mask=mask, z=z, labels=label_row))
-        return images, tuple(self.labels) or classes, samples
+        for k, (line, row) in enumerate(lines):
+            where, (name, path, z) = f"{table}, line {line}", places[k]
+            split = read_split(where, row[columns["split"]]) if "split" in columns else None
+            group = group_of(where, row, name)
+            samples.append(Sample(name, path, group, split, labels[k], mask=masks[k], z=z, labels=label_rows[k]))
+        return images, classes, samples
 
-    def _check_columns(self, header: Sequence[str], group: str) -> None:
-        for role, column in self.columns.items():
+    def _columns(self, header: Sequence[str]) -> dict[str, str]:
+        """Role -> column: those that the recipe names, and for other roles columns of the usual names."""
+        usual = {role: usual_column(role, header) for role in ROLES}
+        named = {role for role, column in self.columns.items() if column != NONE}
+        if self.labels or named & {"label", "mask"}:
+            usual |= {"label": "", "mask": ""}
+        elif usual["label"] and usual["mask"] and not self.columns.keys() & {"label", "mask"}:
+            raise InputError("data.columns", "label or mask, as the table has both columns", "neither")
+        if self.group:
+            usual["group"] = ""
+        own = {role: column for role, column in self.columns.items() if column != NONE or role == "group"}
+        return {role: column for role, column in usual.items() if column and role not in self.columns} | own
+
+    def _check_columns(self, header: Sequence[str], columns: Mapping[str, str]) -> None:
+        for role in columns:
             if role not in ROLES:
                 raise UnknownName("data.columns", role, ROLES)
-            if role in ("path", "mask"):
-                for name in template_columns(f"data.columns.{role}", column):
-                    require_column(f"data.columns.{role}", name, header)
-            elif (role, column) != ("group", "none"):
-                require_column(f"data.columns.{role}", column, header)
-        if "mask" in self.columns and "label" in self.columns:
+        if "path" not in columns:
+            raise InputError("data.columns.path", f"one of the columns {', '.join(header)}", "nothing")
+        for role, column in columns.items():
+            names = template_columns(f"data.columns.{role}", column) if role in ("path", "mask") else [column]
+            for name in names if (role, column) != ("group", NONE) else ():
+                require_column(f"data.columns.{role}", name, header)
+        if "mask" in columns and "label" in columns:
             raise InputError("data.columns", "label or mask: a recipe has one task", "both")
         for column in self.labels:
             require_column("data.labels", column, header)
-        if self.labels and (self.columns.keys() & {"label", "mask"} or self.classes is not None):
+        if self.labels and (columns.keys() & {"label", "mask"} or self.classes is not None):
             raise InputError("data.labels", "no label or mask column, and no classes, beside labels", "some")
         if len(set(self.labels)) < len(self.labels):
             raise InputError("data.labels", "each column once", ", ".join(self.labels))
-        if "path" not in self.columns:
-            raise InputError("data.columns.path", f"one of the columns {', '.join(header)}", "nothing")
-        if group != "none":
-            require_column("data.group", group, header)
+        if self.separator and "label" not in columns:
+            raise InputError("data.separator", "a column of labels (columns.label)", "none")
+        if self.none and not self.separator:
+            raise InputError("data.none", "a separator of several labels in a column (data.separator)", "none")
 
-    def _places(self, lines: Sequence[Line], images: Path) -> list[tuple[str, int]]:
-        """The path of every row and its slice, -1 where there is no such column; InputError for a second row of one."""
+    def _grouping(
+        self, header: Sequence[str], columns: Mapping[str, str]
+    ) -> Callable[[str, Mapping[str, str], str], str]:
+        """(place for errors, row, name of the sample) -> its group."""
+        group = self.group or columns.get("group", "")
+        if not group:
+            raise InputError("data.group", 'a column (columns.group), or "none" said on purpose', "nothing")
+        if group == NONE:
+            return lambda where, row, name: name
+        if isinstance(group, str):
+            require_column("data.group", group, header)
+            return lambda where, row, name: _filled(f"{where}, column {group}", row[group])
+        for key in group:
+            if key not in ("column", "pattern"):
+                raise UnknownName("data.group", key, ("column", "pattern"))
+        if "pattern" not in group:
+            raise InputError("data.group", "a column and a pattern, or a pattern of the path", str(dict(group)))
+        column, find = group.get("column"), grouping(group["pattern"], "text")
+        if column is None:
+            return lambda where, row, name: find(where, name)
+        require_column("data.group.column", column, header)
+        return lambda where, row, name: find(f"{where}, column {column}", row[column])
+
+    def _places(
+        self, table: Path, lines: Sequence[Line], columns: Mapping[str, str], images: Path
+    ) -> list[tuple[str, str, int]]:
+        """Name, path and slice of every row, -1 where there is no such column; InputError for a second row of one."""
         line_of: dict[tuple[Path, int], int] = {}
         places = []
         for line, row in lines:
-            where = f"{self.root}, line {line}"
-            path, file = _below(images, where, _search(images, where, self.columns["path"], row))
-            z = _number(where, self.columns["slice"], row) if "slice" in self.columns else -1
+            where = f"{table}, line {line}"
+            name, path, file = below(images, where, search(images, where, columns["path"], row))
+            z = _slice(where, columns["slice"], row) if "slice" in columns else -1
             if (file, z) in line_of:
-                raise InputError(where, "an image of its own", f"{path}, as in line {line_of[file, z]}")
+                raise InputError(where, "an image of its own", f"{name}, as in line {line_of[file, z]}")
             line_of[file, z] = line
-            places.append((path, z))
+            places.append((name, path, z))
         return places
 
-    def _masks(self, lines: Sequence[Line], images: Path) -> list[str]:
+    def _masks(self, table: Path, lines: Sequence[Line], columns: Mapping[str, str], images: Path) -> list[str]:
         """The mask of every row, "" where its cell is empty."""
-        if "mask" not in self.columns:
+        if "mask" not in columns:
             return [""] * len(lines)
         paths = []
         for line, row in lines:
-            text = fill(self.columns["mask"], row)
-            paths.append(text and _below(images, f"{self.root}, line {line}", text)[0])
+            text = fill(columns["mask"], row)
+            paths.append(text and below(images, f"{table}, line {line}", text)[1])
         return paths
 
+    def _labels(
+        self, table: Path, lines: Sequence[Line], columns: Mapping[str, str]
+    ) -> tuple[tuple[str, ...], list[int], list[tuple[int, ...]]]:
+        """The classes, and of every row its class, -1 where unknown, and its labels where it may have several."""
+        nobody, no_rows = [-1] * len(lines), list[tuple[int, ...]]([()] * len(lines))
+        if self.labels:
+            marks = unknown_texts(self.unknown)
+            return tuple(self.labels), nobody, [self._yes_or_no(table, line, row, marks) for line, row in lines]
+        column = columns.get("label")
+        cells = [(f"{table}, line {line}", row[column] if column else "") for line, row in lines]
+        if self.separator:
+            classes, rows = label_rows(cells, self.separator, self.none, self.classes, self.unknown)
+            return classes, nobody, rows
+        return *class_numbers(cells, self.classes, self.unknown), no_rows
 
-def _yes_or_no(where: str, column: str, text: str) -> int:
-    if text not in ("", "0", "1"):
-        raise InputError(f"{where}, column {column}", "0 or 1, or an empty cell", repr(text))
-    return int(text) if text else -1
+    def _yes_or_no(self, table: Path, line: int, row: Mapping[str, str], marks: frozenset[str]) -> tuple[int, ...]:
+        answers = []
+        for column in self.labels:
+            answer = yes_or_no(row[column], marks)
+            if answer is None:
+                expected = "0 or 1, -1 or an empty cell where unknown (data.unknown lists more texts that mean it)"
+                raise InputError(f"{table}, line {line}, column {column}", expected, repr(row[column]))
+            answers.append(answer)
+        return tuple(answers)
 
 
-def _number(where: str, column: str, row: Mapping[str, str]) -> int:
-    text = row[column].strip()
-    if not (text.isascii() and text.isdecimal()):
-        raise InputError(f"{where}, column {column}", "a number from 0", repr(text))
-    return int(text)
+def usual_column(role: str, header: Sequence[str]) -> str:
+    """The first column with one of the usual names of a role, "" where there is none."""
+    plain = {re.sub(r"[\W_]+", "_", name.lower()): name for name in reversed(header)}
+    return next((plain[word] for word in ROLES[role] if word in plain), "")
+
+
+def _filled(where: str, text: str) -> str:
+    if not text:
+        raise InputError(where, "a group", "an empty cell")
+    return text
+
+
+def _slice(where: str, column: str, row: Mapping[str, str]) -> int:
+    number = whole(row[column])
+    if number is None or number < 0:
+        raise InputError(f"{where}, column {column}", "a number from 0", repr(row[column]))
+    return number
 
 
 def table_of(root: Path) -> Path:
@@ -124,98 +203,92 @@ def table_of(root: Path) -> Path:
     return inside if inside.is_file() else Path(root)
 
 
-def read_table(path: Path) -> tuple[list[str], list[Line]]:
-    """Header and rows of a CSV file; InputError with the line where it is no valid CSV."""
-    if not path.is_file():
-        raise InputError(f"data.root: {path}", "a CSV file", "a folder" if path.is_dir() else "nothing there")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-        try:
-            rows = [(reader.line_num, row) for row in reader if row]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}, after line {reader.line_num}", "CSV in UTF-8", str(error)) from error
+def read_table(path: Path, where: str = "data.root") -> tuple[list[str], list[Line]]:
+    """Header and rows of a CSV file in UTF-8, cells without spaces around; InputError with the line where it is none.
+
+    Between cells are commas, semicolons or tabs: what the header has; where it has several of them, the usual one (tabs
+    in a .tsv), or the one that gives each row as many cells as the header. Rows without any text are left out, and so
+    is a first column without a name. `where` says in errors what the file is.
+    """
+    text = _text(path, where)
+    delimiter, rows = _split(path, text)
     if len(rows) < 2:
         raise InputError(path, "a header and at least one row", f"{len(rows)} line(s)")
-    header = [name.strip() for name in rows[0][1]]
-    duplicates = sorted({name for name in header if header.count(name) > 1})
+    (first, names), *cells = rows
+    header = [normal(name) for name in names]
+    duplicates = sorted({name for name in header if name and header.count(name) > 1})
     if duplicates:
-        raise InputError(f"{path}, line 1", "columns of different names", f"{duplicates[0]!r} twice")
+        raise InputError(f"{path}, line {first}", "columns of different names", f"{duplicates[0]!r} twice")
     lines = []
-    for line, row in rows[1:]:
+    for line, row in cells:
         if len(row) != len(header):
-            raise InputError(f"{path}, line {line}", f"{len(header)} cells", str(len(row)))
-        lines.append((line, dict(zip(header, row, strict=True))))
-    return header, lines
+            expected = f"{len(header)} cells as the header has, with {DELIMITERS[delimiter]} between them"
+            raise InputError(f"{path}, line {line}", expected, str(len(row)))
+        lost = next((text for k, text in enumerate(row) if k and text and not header[k]), None)
+        if lost is not None:
+            raise InputError(f"{path}, line {line}", "a name above each column (line 1)", f"none above {lost!r}")
+        lines.append((line, {name: text for name, text in zip(header, row, strict=True) if name}))
+    return [name for name in header if name], lines
 
 
-def read_labels(
-    table: Path, cells: Sequence[tuple[int, str]], classes: int | Sequence[str] | None
-) -> tuple[tuple[str, ...], list[int]]:
-    """Names of the classes, and the class number of every (line, text); -1 where the text is empty.
-
-    Texts are names where at least one of them is among the names, else numbers from 0: never a mix of both.
-    """
-    texts = {text for _, text in cells if text}
-    numbers = all(text.isdecimal() for text in texts)
-    if classes is None:
-        names = tuple(sorted(texts, key=lambda text: (int(text), text) if numbers else (0, text)))
-    else:
-        names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-    number = {name: i for i, name in enumerate(names)}
-    if not texts & number.keys():
-        number = {str(i): i for i in range(len(names))}
-    for line, text in cells:
-        if text and text not in number:
-            raise InputError(f"{table}, line {line}", f"a label among {', '.join(number)}", repr(text))
-    return names, [number.get(text, -1) for _, text in cells]
+def _text(path: Path, where: str) -> str:
+    """The text of a file; InputError with the line where it is not UTF-8."""
+    if not path.is_file():
+        came = "a folder" if path.is_dir() else "nothing there"
+        raise InputError(f"{where}: {path.absolute()}", "a CSV file", came)
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(path, "a CSV file that can be read", str(error.strerror)) from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        came = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"another encoding ({error.reason})"
+        raise InputError(f"{path}, line {line}", "CSV in UTF-8 (of a spreadsheet: CSV UTF-8)", came) from error
+    if "\0" in text:
+        raise InputError(path, "CSV in UTF-8 (of a spreadsheet: CSV UTF-8)", "zero bytes, as UTF-16 has them")
+    return text
 
 
-def template_columns(where: str, text: str) -> list[str]:
-    """The columns that a template names; a text without braces names itself."""
-    return [text] if "{" not in text else list(_fields(where, text))
+def _split(path: Path, text: str) -> tuple[str, list[tuple[int, list[str]]]]:
+    """What stands between the cells of a text, and its rows of cells with their lines."""
+    head = re.sub(r'"[^"]*"', "", next((line for line in text.splitlines() if line.strip()), ""))
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    marks = [mark for mark in sorted(DELIMITERS, key=lambda mark: mark != usual) if mark in head] or [usual]
+    for mark in marks if len(marks) > 1 else ():
+        with suppress(InputError):
+            rows = _rows(path, text, mark)
+            if len({len(row) for _, row in rows}) == 1:
+                return mark, rows
+    return marks[0], _rows(path, text, marks[0])
+
+
+def _rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The rows with any text, each with the line where it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows, line = [], 0
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                rows.append((line + 1, cells))
+            line = reader.line_num
+    except csv.Error as error:
+        came = str(error)
+        if "limit" in came or "end of data" in came:
+            came = f"a quote that is not closed, or a cell of more than {csv.field_size_limit()} characters"
+        raise InputError(f"{path}, line {line + 1}", "CSV in UTF-8", came) from error
+    return rows
+
+
+def refuse_headless(table: Path, header: Sequence[str], folder: Path) -> None:
+    """InputError where the first line names a file: the table has no header, and would lose that row."""
+    for name in header:
+        if Path(name).suffix and below(folder, f"{table}, line 1", name)[2].is_file():
+            raise InputError(f"{table}, line 1", "a header with the names of the columns", f"the file {name}")
 
 
 def require_column(where: str, column: str, header: Sequence[str]) -> None:
     """UnknownName, with the nearest column, where the table has no such column."""
     if column not in header:
         raise UnknownName(where, column, header)
-
-
-def fill(template: str, row: Mapping[str, str]) -> str:
-    """The text of a column, or of a template of columns, in one row."""
-    return (template.format_map(row) if "{" in template else row[template]).strip()
-
-
-def _search(images: Path, where: str, template: str, row: Mapping[str, str]) -> str:
-    """The path that a template names; where it has a *, as in part_*/{id}.jpg, that of the one file that fits."""
-    if "{" not in template or "*" not in template:
-        return fill(template, row)
-    pattern = fill(template, {name: glob.escape(cell.strip()) for name, cell in row.items()}).lstrip("/")
-    files = sorted(file.relative_to(images).as_posix() for file in images.glob(pattern))
-    if len(files) > 1:
-        raise InputError(where, f"one file of the name {pattern}", f"{files[0]} and {files[1]}")
-    return files[0] if files else pattern
-
-
-def _fields(where: str, template: str) -> Iterator[str]:
-    try:
-        for _, name, spec, conversion in string.Formatter().parse(template):
-            if name is not None:
-                if spec or conversion:
-                    raise ValueError("a format in the braces")
-                yield name
-    except ValueError as error:
-        raise InputError(where, "a column, or a template such as {split}/{file}", f"{template!r} ({error})") from error
-
-
-def _below(images: Path, where: str, text: str) -> tuple[str, Path]:
-    """A path relative to `images`, normalised, and the file that it leads to."""
-    if not text:
-        raise InputError(where, "a path", "an empty cell")
-    try:
-        file = (images / text).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(where, "a path", f"{text!r} ({error})") from error
-    if not file.is_relative_to(images) or file == images:
-        raise InputError(where, f"a path below {images}", repr(text))
-    return Path(text).as_posix() if not Path(text).is_absolute() else file.relative_to(images).as_posix(), file

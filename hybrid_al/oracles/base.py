@@ -66,6 +66,9 @@ class OracleSettings(Protocol):
 class Inbox(Protocol):
     """Takes in the answers of people."""
 
-    def take(self, file: Path, annotator: str) -> tuple[int, int]:
-        """Take in a file or folder, whole or not at all; (number of its answers, answers still missing)."""
+    def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
+        """Take in a file or folder, whole or not at all; (number of its answers, answers still missing).
+
+        InputError where an answer of another annotator would change, unless `replace`.
+        """
         ...

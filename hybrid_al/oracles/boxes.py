@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class BoxWorklist:
         """See `Oracle.score`: nothing."""
         return {}
 
-    def take(self, file: Path, annotator: str) -> tuple[int, int]:
+    def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a CSV of boxes, whole or not at all; (images answered, images still missing).
 
         InputError: no open query; no CSV with the columns; and, with a line for each bad row, a name of no image, an
@@ -86,8 +86,17 @@ class BoxWorklist:
         refuse(file, "a row for each box of the images that were given out", problems, "that are none")
         if not answers:
             raise InputError(file, "at least one row", "none")
+        differs: Callable[[Annotation], bool] = lambda a: not self._same(a, answers[a.index])  # noqa: E731
+        replaces = self.lists.replaces(file, round, answers, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in answers.items()}
-        return len(answers), self.lists.store(round, texts, annotator)
+        return len(answers), self.lists.store(round, texts, annotator, replaces)
+
+    def _same(self, answer: Annotation, rows: list[tuple[int, ...] | str]) -> bool:
+        """Whether an earlier answer is that of these rows."""
+        if rows == [SKIP] or answer.kind == "skip":
+            return rows == [SKIP] and answer.kind == "skip"
+        before = [tuple(box) for box in read_boxes(self.run.path / str(answer.target)).tolist()]
+        return sorted(before) == sorted(row for row in rows if not isinstance(row, str))
 
     def _read(self, index: int, row: Mapping[str, str]) -> tuple[int, ...] | str:
         """(class, top, left, bottom, right) in the size of the network, `none` or `skip`; ValueError says why not."""

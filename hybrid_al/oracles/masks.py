@@ -20,7 +20,7 @@ from ..data.masks import EmptyMask, check_size, read_mask, resize_marks
 from ..data.readers.images import SUFFIXES, probe
 from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
-from .base import SKIP
+from .base import NONE, SKIP
 from .weak import strokes
 from .worklist import Wording, WorklistOracle
 
@@ -40,7 +40,7 @@ KINDS: Mapping[str, AnnotationKind] = {"mask": "mask", "points": "point", "scrib
 
 def wording(answer: str) -> Wording:
     """The wording of a CSV whose texts are files of answers."""
-    return Wording(KINDS[answer], _file_name, f"{answer} for each image")
+    return Wording(KINDS[answer], _file_name, f"{answer} for each image", words=(NONE, SKIP))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class MaskWorklist:
             return answer
         return replace(answer, cost=float(strokes(read_answer(self.run.path / str(answer.target)))))
 
-    def take(self, folder: Path, annotator: str) -> tuple[int, int]:
+    def take(self, folder: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a folder of masks, whole or not at all; (number of its answers, answers still missing).
 
         InputError: no open query; no folder of masks; and, with a line for each bad file, a name of no image, a file
@@ -99,8 +99,17 @@ class MaskWorklist:
         """
         round, names = answerable_images(self.lists, "masks")
         masks = self._read(folder, names)
+        differs: Callable[[Annotation], bool] = lambda a: not self._same(a, masks[a.index])  # noqa: E731
+        replaces = self.lists.replaces(folder, round, masks, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
-        return len(texts), self.lists.store(round, texts, annotator)
+        return len(texts), self.lists.store(round, texts, annotator, replaces)
+
+    def _same(self, answer: Annotation, mask: LabelMap | None) -> bool:
+        """Whether an earlier answer is the one that a mask gives."""
+        if mask is None or answer.kind == "skip":
+            return mask is None and answer.kind == "skip"
+        marks = mask if self._whole else resize_marks(mask, self.size)
+        return np.array_equal(read_answer(self.run.path / str(answer.target)), marks)
 
     def _read(self, folder: Path, names: Mapping[str, int]) -> dict[int, LabelMap | None]:
         """The masks of a folder by sample, None for one that labels no pixel."""

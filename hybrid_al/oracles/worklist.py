@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import cast
 from ..core.manifest import Manifest
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
+from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP
 
@@ -23,11 +25,14 @@ class Wording:
 
     read  (place of the text for errors, text, classes) -> target of the annotation; InputError for an unknown name
     how   what to write into the column, for the person who answers
+    words that are no class; `mark`: what stands between several classes
     """
 
     kind: AnnotationKind
     read: Callable[[str, str, tuple[str, ...]], Target]
     how: str
+    words: tuple[str, ...] = (SKIP,)
+    mark: str = ""
 
 
 def _class(where: str, text: str, classes: tuple[str, ...]) -> int:
@@ -51,9 +56,26 @@ def _labels(where: str, text: str, classes: tuple[str, ...]) -> tuple[int, ...]:
 
 WORDINGS: Mapping[str, Wording] = {
     "class": Wording("class", _class, f"a class, or {SKIP}"),
-    "classes": Wording("classes", _labels, f"the labels that are there, {SEPARATOR} between them, {NONE} or {SKIP}"),
+    "classes": Wording(
+        "classes",
+        _labels,
+        f"the labels that are there, {SEPARATOR} between them, {NONE} or {SKIP}",
+        words=(NONE, SKIP),
+        mark=SEPARATOR,
+    ),
 }
 """Wordings by the kind of the annotation."""
+
+
+def refuse_reserved(classes: Sequence[str], wording: Wording) -> None:
+    """InputError for a class that a person could not name, as an answer with its name says something else."""
+    for name in classes:
+        if name in wording.words or name != name.strip() or (wording.mark and wording.mark in name):
+            without = f"without {wording.mark} in them, and " if wording.mark else ""
+            expected = (
+                f"names {without}other than {' and '.join(wording.words)}, which say no class in answers of people"
+            )
+            raise InputError("data.classes", f"{expected}: rename the class in the data", repr(name))
 
 
 @dataclass(frozen=True)
@@ -85,17 +107,18 @@ class WorklistOracle:
         latest = {a.index: a for a in self.answers(round)}
         return tuple(latest.values()), [i for i in query.tolist() if i not in latest]
 
-    def take(self, file: Path, annotator: str) -> tuple[int, int]:
+    def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a CSV of `id,label`, whole or not at all; (number of its answers, answers still missing).
 
-        A label is what `wording` reads, or "skip"; an empty one is no answer yet. InputError: no open query; and, with
-        its line, an id that was neither asked about nor labeled before, an unknown class, an id twice with different
-        labels.
+        A label is what `wording` reads, or "skip"; an empty one is no answer yet. InputError: no open query and nothing
+        to correct; another answer than another annotator gave, unless `replace`; and, with its line, an id that was
+        neither asked about nor labeled before, an unknown class, an id twice with different labels.
         """
         round, ids = self.open_query("labels")
         answers: dict[str, str] = {}
         for line, row in csv_rows(file, ("id", "label")):
-            where, sample, label = f"{file} line {line}", row["id"], row["label"]
+            where, label, index = f"{file} line {line}", row["label"], self.manifest.find(row["id"])
+            sample = row["id"] if index is None else self.manifest.ids[index]
             if not label:
                 continue
             if sample not in ids:
@@ -104,25 +127,70 @@ class WorklistOracle:
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
-        return len(answers), self.store(round, answers, annotator)
+        replaces = self.replaces_words(file, round, answers, annotator, replace=replace)
+        return len(answers), self.store(round, answers, annotator, replaces)
 
     def open_query(self, waits_for: str) -> tuple[int, set[str]]:
-        """The round that waits for answers, and the ids that may be answered: of its query, or labeled before."""
-        round = len(self.run.rounds())
-        query_ids = self.run.query_ids(round)
-        if query_ids is None:
-            raise InputError(self.run.path, f"a round that waits for {waits_for}", f"no open query in round {round}")
-        return round, {*query_ids, *(self.manifest.ids[i] for i in self.run.labels(len(self.manifest)).current)}
+        """The round that takes answers in, and the ids that may be answered: of its query, or answered before.
 
-    def store(self, round: int, answers: Mapping[str, str], annotator: str) -> int:
-        """Write answers (id -> text) as a CSV of the round; the number of answers still missing."""
+        Where no query is open, answers are corrections that wait for the next round.
+        """
+        round = len(self.run.rounds())
+        query_ids, earlier = self.run.query_ids(round), self.run.labels(len(self.manifest)).current
+        if query_ids is None and not earlier:
+            raise InputError(self.run.path, f"a round that waits for {waits_for}", f"no open query in round {round}")
+        return round, {*(query_ids or ()), *(self.manifest.ids[i] for i in earlier)}
+
+    def replaces_words(
+        self, where: object, round: int, answers: Mapping[str, str], annotator: str, *, replace: bool
+    ) -> dict[str, str]:
+        """See `replaces`, of answers (id -> text)."""
+        meanings = {self.manifest.position[i]: self._meaning(i, text) for i, text in answers.items()}
+        differs: Callable[[Annotation], bool] = lambda a: (a.kind, a.target) != meanings[a.index]  # noqa: E731
+        return self.replaces(where, round, meanings, differs, annotator, replace=replace)
+
+    def replaces(
+        self,
+        where: object,
+        round: int,
+        samples: Iterable[int],
+        differs: Callable[[Annotation], bool],
+        annotator: str,
+        *,
+        replace: bool,
+    ) -> dict[str, str]:
+        """Id -> who gave the earlier answer, of the samples whose new answer differs from it.
+
+        What was answered in an earlier round counts where this round does not ask again. InputError where an answer of
+        another annotator would change, unless `replace`.
+        """
+        asked = {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
+        earlier = {i: a for i, a in self.run.labels(len(self.manifest)).current.items() if i not in asked}
+        earlier |= {a.index: a for a in self.answers(round)}
+        changed = [earlier[i] for i in samples if i in earlier and differs(earlier[i])]
+        others = [a for a in changed if a.annotator != annotator]
+        if others and not replace:
+            expected = f"the answers that others gave (--replace would put those of {annotator} in their place)"
+            whose = ", ".join(f"{n} of {who}" for who, n in Counter(a.annotator for a in others).items())
+            first = self.manifest.ids[others[0].index]
+            raise InputError(where, expected, f"others than {whose}, the first about {first!r}; nothing was taken")
+        return {self.manifest.ids[a.index]: a.annotator for a in changed}
+
+    def store(
+        self, round: int, answers: Mapping[str, str], annotator: str, replaces: Mapping[str, str] | None = None
+    ) -> int:
+        """Write answers (id -> text) as a CSV of the round; the number of answers still missing.
+
+        replaces  see there: it is noted beside the answers
+        """
         folder = self.run.round_path(round) / "answers"
         number = len(list(folder.glob("*.csv")))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("id", "label", "annotator", "time"))
-        writer.writerows((sample, label, annotator, now) for sample, label in answers.items())
+        writer.writerow(("id", "label", "annotator", "time", "replaces"))
+        before = replaces or {}
+        writer.writerows((sample, label, annotator, now, before.get(sample, "")) for sample, label in answers.items())
         write_atomic(folder / f"{number:03d}.csv", out.getvalue())
         answered = {a.index for a in self.answers(round)}
         return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
@@ -145,15 +213,20 @@ def classes_of(run: RunDir) -> tuple[str, ...]:
     return tuple(cast(list[str], run.facts()["classes"]))
 
 
+def corrections(run: RunDir) -> dict[str, int]:
+    """Whose answers the last file of answers of the open round changed, and how many of them."""
+    files = sorted((run.round_path(len(run.rounds())) / "answers").glob("*.csv"))
+    if not files:
+        return {}
+    with files[-1].open(newline="", encoding="utf-8") as rows:
+        return dict(Counter(row["replaces"] for row in csv.DictReader(rows) if row.get("replaces")))
+
+
 def csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, column -> value without spaces around) of a person's CSV; InputError for a missing column."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(file, "a CSV file in UTF-8", getattr(error, "strerror", None) or "another encoding") from error
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    if any(column not in (reader.fieldnames or ()) for column in columns):
+    """(line number, column -> value without spaces around) of a person's CSV; see `read_table` for errors."""
+    header, lines = read_table(file, "answers")
+    if any(column not in header for column in columns):
         expected = f"columns {', '.join(columns[:-1])} and {columns[-1]}"
-        raise InputError(file, expected, ", ".join(reader.fieldnames or ["nothing"]))
-    for row in reader:
-        yield reader.line_num, {column: (row[column] or "").strip() for column in columns}
+        raise InputError(f"{file}, line 1", expected, ", ".join(header))
+    for line, row in lines:
+        yield line, {column: row[column] for column in columns}

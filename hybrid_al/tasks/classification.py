@@ -19,9 +19,10 @@ from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedOracle
+from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
-from .base import LABELS, Materials, Setting, check_classes, split_of
+from .base import LABELS, Materials, Setting, answerable, check_classes, split_of
 
 if TYPE_CHECKING:
     from ..learners.network import Foundation
@@ -46,9 +47,12 @@ class Classification:
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: masks and several labels a sample are other tasks'."""
         if dataset.masks is not None:
-            raise InputError("task", "segmentation, as the data has masks", "classification")
+            hint = "segmentation, as the data has masks (a table: columns: {mask: none} reads none)"
+            raise InputError("task", hint, "classification")
         if dataset.labels is not None:
             raise InputError("task", "multilabel, as samples have several labels", "classification")
+        if not setting.simulated:
+            refuse_reserved(dataset.classes, WORDINGS["class"])
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: it takes labels of two classes."""
@@ -91,8 +95,8 @@ class Classification:
         return learner
 
     def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
-        """See `Task.summary`: nothing."""
-        return []
+        """See `Task.summary`: how many images have an answer, where not all have."""
+        return answerable(setting, dataset, self.answered(dataset))
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""

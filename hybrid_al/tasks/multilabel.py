@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,14 +16,15 @@ from ..data.base import Dataset
 from ..errors import InputError, UnknownName
 from ..experiment import OpenTask
 from ..metrics.holdout import LabelHoldout
-from ..oracles.base import NONE, SEPARATOR, SKIP, Oracle
+from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedLabels
+from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.base import Predictor, Scorer
 from ..query.spending import LabelBudgets
 from ..regions.base import Regions, Whole
 from ..scores import samples as scores
-from .base import LABELS, Materials, Setting, split_of
+from .base import LABELS, Materials, Setting, answerable, split_of
 from .classification import refuse_answer, rehearse
 from .tryout import try_strategy
 
@@ -48,7 +49,9 @@ SCORES = (
 """Scores that take a label as two classes; the score of a sample is the mean over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
-LABEL_SOURCES = "labels (csv: labels, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
+LABEL_SOURCES = (
+    "labels (csv: labels or separator, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Multilabel:
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: samples must have several labels."""
         labels_of(dataset)
+        if not setting.simulated:
+            refuse_reserved(dataset.classes, WORDINGS["classes"])
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: some samples must have the named label, or any label, and some not."""
@@ -139,8 +144,8 @@ class Multilabel:
         return learner
 
     def summary(self, setting: Setting, dataset: Dataset, cache: Path) -> list[str]:
-        """See `Task.summary`: nothing."""
-        return []
+        """See `Task.summary`: how many images have an answer, where not all have."""
+        return answerable(setting, dataset, self.answered(dataset))
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""
@@ -170,7 +175,6 @@ class _Answers:
 
     def people(self) -> Oracle:
         """See `Answers.people`."""
-        _check_names(self.materials.dataset.classes)
         return Words("classes").open(self.run)
 
 
@@ -191,11 +195,3 @@ def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scor
         return np.concatenate([BY_NAME[name](b.probs).mean(axis=1) for b in predictor(indices, samples, views)])
 
     return score
-
-
-def _check_names(classes: Sequence[str]) -> None:
-    """Refuse names of labels that a list of them in a file cannot hold."""
-    for name in classes:
-        if SEPARATOR in name or name in (NONE, SKIP) or name != name.strip():
-            expected = f"labels without {SEPARATOR}, none named {NONE} or {SKIP} (worklist)"
-            raise InputError("data: labels", expected, repr(name))

@@ -25,9 +25,10 @@ from ..metrics.holdout import MaskHoldout, network_spacing
 from ..metrics.pixel_calibration import FEW, sample_pixels
 from ..oracles import inbox
 from ..oracles.base import Oracle
-from ..oracles.masks import MaskWorklist
+from ..oracles.masks import MaskWorklist, wording
 from ..oracles.regions import RegionWorklist
 from ..oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
+from ..oracles.worklist import refuse_reserved
 from ..query.base import Predictor, QueryStrategy, Scorer
 from ..query.spending import CostBudgets, LabelBudgets, Spending
 from ..query.stopping import IMAGES, stop_set
@@ -130,6 +131,8 @@ class Segmentation:
         if setting.simulated and not masks_of(dataset).labeled.any():
             raise InputError("data", MASK_SOURCES, "none")
         masks_of(dataset)
+        if setting.answer == "boxes" and not setting.simulated:
+            refuse_reserved(dataset.classes[1:], wording("boxes"))
         self._blank(setting, dataset)
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:

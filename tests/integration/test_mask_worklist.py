@@ -222,7 +222,9 @@ def test_boxes_come_in_as_a_csv(tmp_path: Path, recipe: dict[str, Any]) -> None:
     moved = tmp_path / "c.csv"
     moved.write_text(f"image,class,left,top,right,bottom\n{one.name},thing,0,0,24,18\n")
     assert inbox(disk).take(write_boxes(tmp_path / "d.csv", images_of(run, 1)), "ann") == (2, 0)
-    assert inbox(disk).take(moved, "bob") == (1, 0)  # all boxes of an earlier answer are replaced
+    with pytest.raises(InputError, match=r"got others than 1 of ann, the first about .*nothing was taken"):
+        inbox(disk).take(moved, "bob")
+    assert inbox(disk).take(moved, "bob", replace=True) == (1, 0)  # all boxes of an earlier answer are replaced
     project = play(run, plain)
     labels = project.run.labels(N)
     answers = {a.index: a for a in labels.annotations}

@@ -272,9 +272,9 @@ def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("name", ["a;b", "none", "skip"])
 def test_labels_that_no_list_can_name_are_refused(tmp_path: Path, name: str) -> None:
-    project = open_project(parse({**TINY, "data": make_unanswered(tmp_path, "mass", name), "oracle": "worklist"}))
-    with pytest.raises(InputError, match="labels without ;, none named none or skip"):
-        project.task.open(project.setting, project.materials())
+    recipe = parse({**TINY, "data": make_unanswered(tmp_path, "mass", name), "oracle": "worklist"})
+    with pytest.raises(InputError, match="names without ; in them, and other than none and skip"):
+        open_project(recipe)
 
 
 def test_nobody_answers_where_nothing_is_known(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hybrid_al.assemble import open_project
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import load, parse, shipped_recipes
 from pretrain import stage0
+from tests.helpers.tiny import recipe_of
 
 
 def test_every_shipped_recipe_is_valid_and_says_its_command() -> None:
@@ -190,3 +191,48 @@ def test_a_mapping_is_a_recipe_and_stays_as_it_was() -> None:
     assert recipe.loop.budgets == (3, 4) and recipe.seed == 2
     assert plain == {"name": "mine", "query": "hybrid", "loop": {"budgets": [5]}}
     assert load("cells", {"train.steps": 7}) == load("cells", ["train.steps=7"])
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (
+            "{source: csv, root: x, classes: [no, yes]}",
+            r'data\.classes: .*in quotes.* "no", "yes".*got False without quotes',
+        ),
+        ("{source: csv, root: x, labels: [1, 2]}", r"data\.labels: .*in quotes.* got 1 without"),
+        ("{source: csv, root: x, unknown: [no]}", r"data\.unknown: .*got False"),
+        ("{source: csv, root: x, unknown: [null]}", r"data\.unknown: .*got None"),
+    ],
+)
+def test_names_that_yaml_reads_otherwise_want_quotes(data: str, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        parse(yaml.safe_load(f"name: x\ndata: {data}"))
+
+
+def test_paths_from_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    data = {"source": "csv", "root": "~/x.csv", "images": "~/i", "unknown": [-1, "NA"]}
+    recipe = parse({"name": "x", "data": data, "encoder": {"weights": "~/w.safetensors"}})
+    assert recipe.data.params == {"root": "/home/ann/x.csv", "images": "/home/ann/i", "unknown": [-1, "NA"]}
+    assert recipe.encoder.weights == "/home/ann/w.safetensors"
+
+
+def test_costs_are_read_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = recipe_of("classification", oracle={"name": "simulated", "costs": "none.csv"})
+    with pytest.raises(
+        InputError, match=rf"oracle\.costs: {tmp_path}/none\.csv: expected a CSV file, got nothing there"
+    ):
+        open_project(parse(plain), run_dir=tmp_path / "run")
+
+
+def test_check_says_how_many_images_a_simulated_oracle_can_answer(tmp_path: Path) -> None:
+    project = open_project(parse(recipe_of("multilabel")), run_dir=tmp_path / "run")
+    dataset = project.dataset
+    assert dataset.labels is not None and project.task.summary(project.setting, dataset, tmp_path) == []
+    dataset.labels[dataset.manifest.indices("pool")[:9], 0] = -1
+    (line,) = project.task.summary(project.setting, dataset, tmp_path)
+    assert line.strip().startswith(
+        "the simulated oracle can answer 3 of the pool's 12 images; it skips the others, of which"
+    )

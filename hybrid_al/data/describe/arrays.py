@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...core.manifest import Split
 from ...errors import InputError
-from ..archives import PREFIXES
+from ..archives import PREFIXES, Names
 from ..readers.arrays import Archive
+from ..samples import Sample
 from .base import Description, counted, listing
 from .names import COLUMNS, plain
 from .plan import Rows
@@ -26,28 +27,23 @@ def describe_archive(path: Path) -> Description:
     about.saw.append(f"{path.name}: {', '.join(arrays.keys)}")
     group = _group(arrays, prefixes)
     multilabel = _is_multilabel(arrays, prefixes)
-    groups: list[str] = []
-    splits: list[Split | None] = []
-    labels: list[int] = []
-    answered: list[bool] = []
-    sides, shown = [], []
-    for prefix in prefixes:
-        images = arrays.images(prefix + "images")
-        n = len(images)
-        sides.append(max(images.shape[1:3]))
-        shown.append(f"{prefix}images {n} of {images.shape[1]} x {images.shape[2]} px")
-        names = arrays.column(prefix + group, n) if group else np.arange(len(groups), len(groups) + n)
-        groups += [str(name) for name in names]
-        splits += [PREFIXES[prefix]] * n
-        column, known = _labels(arrays, prefix + "labels", n, multilabel)
-        labels, answered = labels + column, answered + known
-    rows = Rows(groups, splits, labels, answered)
+    images = {prefix: shape for prefix in prefixes if (shape := arrays.images(prefix + "images").shape)[0]}
+    names = Names(group or "none", multilabel=multilabel)
+    classes, samples_of = names.rows(arrays, {prefix: shape[0] for prefix, shape in images.items()})
+    samples = [sample for of_split in samples_of.values() for sample in of_split]
+    rows = Rows(
+        [sample.group for sample in samples],
+        [sample.split for sample in samples],
+        [sample.label for sample in samples],
+        [min(sample.labels, default=sample.label) >= 0 for sample in samples],
+    )
     about.data = {"source": "npz", "root": str(path), "group": group or "none"}
-    about.data["image_size"] = side_of(float(np.median(sides)))
+    about.data["image_size"] = side_of(float(np.median([max(shape[1:3]) for shape in images.values()])))
+    shown = (f"{prefix}images {n} of {height} x {width} px" for prefix, (n, height, width, *_) in images.items())
     about.took.append(("images", listing(shown)))
-    _say_labels(arrays, prefixes, labels, multilabel, about)
+    _say_labels(classes, samples, multilabel, about)
     if group:
-        about.took.append(("groups", f"{len(set(groups))}, the arrays that end in {group}"))
+        about.took.append(("groups", f"{len(set(rows.groups))}, the arrays that end in {group}"))
     else:
         about.open.append(f"{NO_GROUP}; set data.group if several show one patient")
         about.note("data.group", NO_GROUP)
@@ -70,29 +66,19 @@ def _is_multilabel(arrays: Archive, prefixes: list[str]) -> bool:
     return any(arrays[key].ndim == 2 and arrays[key].shape[1] > 1 for key in keys)
 
 
-def _labels(arrays: Archive, key: str, n: int, multilabel: bool) -> tuple[list[int], list[bool]]:
-    if key not in arrays.keys:
-        return [-1] * n, [False] * n
-    if multilabel:
-        return [-1] * n, np.all(arrays[key] >= 0, axis=1).tolist()
-    column = arrays.column(key, n)
-    if column.dtype.kind not in "iub":
-        raise InputError(f"{arrays.path}: {key}", "whole numbers, one a class", f"type {column.dtype}")
-    labels = [int(label) for label in column]
-    return labels, [label >= 0 for label in labels]
-
-
-def _say_labels(arrays: Archive, prefixes: list[str], labels: list[int], multilabel: bool, about: Description) -> None:
+def _say_labels(classes: Sequence[str], samples: Sequence[Sample], multilabel: bool, about: Description) -> None:
+    named = classes != tuple(map(str, range(len(classes))))
     if multilabel:
         about.task, about.data["multilabel"] = "multilabel", True
-        tables = [arrays[prefix + "labels"] for prefix in prefixes if prefix + "labels" in arrays.keys]
-        counts = np.sum([(table == 1).sum(axis=0) for table in tables], axis=0).tolist()
+        counts = np.sum([np.equal(sample.labels, 1) for sample in samples], axis=0).tolist()
         about.took.append(("labels", listing((f"{i} {count}" for i, count in enumerate(counts)), 20)))
         about.note("data.multilabel", f"classes: [NAME, ...] would name the {len(counts)} labels")
-    elif any(label >= 0 for label in labels):
-        count = max(labels) + 1
-        names = counted(str(label) for label in labels if label >= 0)
-        about.took.append(("classes", f"{count}: {names}"))
-        about.note("data.group", "classes: [NAME, ...] would name the classes, in the order of their numbers")
+    elif classes:
+        names = counted(classes[sample.label] for sample in samples if sample.label >= 0)
+        about.took.append(("classes", f"{len(classes)}: {names}"))
+        if named:
+            about.data["classes"] = list(classes)
+        else:
+            about.note("data.group", "classes: [NAME, ...] would name the classes, in the order of their numbers")
     else:
         about.took.append(("classes", "none: all images are unlabeled"))

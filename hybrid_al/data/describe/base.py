@@ -16,7 +16,10 @@ from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
 MAX_CLASSES = 50
 LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
-KEYS = ("source", "root", "images", "columns", "labels", "multilabel", "masks", "mask_ending", "ignore", "classes")
+KEYS = (
+    *("source", "root", "images", "columns", "labels", "separator", "none", "multilabel", "masks", "mask_ending"),
+    *("ignore", "classes", "unknown"),
+)
 PLACEHOLDERS = ["negative", "positive"]
 
 

@@ -20,9 +20,13 @@ FEW = 20  # values of a column that may be a label
 
 @dataclass(frozen=True)
 class Roles:
-    """Columns by role; "" where there is none. `labels` are columns of 0 and 1, of a task with several labels."""
+    """Columns by role; "" where there is none. `labels` are columns of 0 and 1, of a task with several labels.
+
+    separator  what stands between several labels in the column `label`, "" where it holds classes
+    """
 
     label: str = ""
+    separator: str = ""
     group: str = ""
     split: str = ""
     labels: tuple[str, ...] = ()
@@ -59,7 +63,8 @@ def read_roles(header: Sequence[str], lines: Sequence[Line], used: set[str], abo
         about.left.append(f"columns that are the same in all rows: {listing(constant)}")
     taken |= {label, *labels, *(constant if labels else ())}
     _left(header, values, taken, about)
-    return Roles(label, group, split, labels, frozenset(taken - {""}))
+    mark = _separator(values[label]) if label else ""
+    return Roles(label, mark, group, split, labels, frozenset(taken - {""}))
 
 
 def _binary(cells: Sequence[str]) -> bool:
@@ -83,18 +88,17 @@ def _label(header: Sequence[str], values: Mapping[str, list[str]], used: set[str
         cells = {cell for cell in values[name] if cell}
         if name in used or role_of(name) != "label" or not cells or (plain(name) == "y" and "x" in map(plain, header)):
             continue
-        mark = next((m for m in SEPARATORS if any(m in cell for cell in cells)), "")
-        if mark:
-            text = f"column {name}: cells hold several labels with {mark} between them"
-            about.open.append(f"{text}; drafted as one class for each combination")
-            about.note("data.columns", f"to be decided: {text}; here each combination is a class of its own")
         if len(cells) == 1:
             about.left.append(f"column {name}: one value alone ({min(cells)})")
-        elif len(cells) > MAX_CLASSES and not mark:
+        elif len(cells) > MAX_CLASSES and not _separator(values[name]):
             about.left.append(f"column {name}: {len(cells)} values in {len(values[name])} rows, too many for classes")
         else:
             return name
     return ""
+
+
+def _separator(cells: Sequence[str]) -> str:
+    return next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), "")
 
 
 def _group(

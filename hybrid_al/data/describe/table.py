@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
 from ..splits import split_named
-from ..tables import Line, read_labels, read_table
+from ..tables import NONE, Line, read_table, usual_column
+from ..words import NOTHING, Cell, class_numbers, label_rows, missing_marks
 from .base import Description, counted, listing
 from .columns import Roles, read_roles
 from .names import role_of
@@ -77,7 +78,9 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     if mask_files:
         columns["mask"] = mask
     columns |= {role: name for role, name in (("label", roles.label), ("split", roles.split)) if name}
-    about.data["columns"] = columns
+    answers = () if roles.labels or columns.keys() & {"label", "mask"} else ("label", "mask")
+    unread = [role for role in (*answers, "split") if role not in columns and usual_column(role, found.header)]
+    about.data["columns"] = columns | dict.fromkeys(unread, NONE)
     base = place.outside or table.parent
     planes = about.sized([path for file in found.files if (path := base / file).is_file()])
     _say(found, roles, about, tree, alone=alone)
@@ -151,15 +154,40 @@ def _labels(found: Listing, roles: Roles, about: Description) -> tuple[list[int]
         known = [all(row[name].strip() not in ("", "-1", "-1.0") for name in roles.labels) for row in rows]
         return [-1] * len(rows), known
     if not roles.label:
-        if "mask" not in about.data["columns"]:
+        if about.data["columns"].get("mask", NONE) == NONE:
             about.took.append(("classes", "none: all images are unlabeled; data.columns.label would name a column"))
         return [-1] * len(rows), [False] * len(rows)
-    cells = [(line, row[roles.label].strip()) for line, row in found.lines]
-    classes, labels = read_labels(found.table, cells, None)
+    cells = [(f"{found.table}, line {line}", row[roles.label]) for line, row in found.lines]
+    if roles.separator:
+        return _several(cells, roles, about)
+    marks = missing_marks(cell for _, cell in cells)
+    _say_unknown(marks, about)
+    classes, labels = class_numbers(cells, None, marks)
     about.data["classes"] = list(classes)
-    counts_text = counted(cell for _, cell in cells if cell)
+    counts_text = counted(classes[label] for label in labels if label >= 0)
     about.took.append(("classes", f"{len(classes)}, column {roles.label}: {counts_text}"))
-    return list(labels), [label >= 0 for label in labels]
+    return labels, [label >= 0 for label in labels]
+
+
+def _several(cells: Sequence[Cell], roles: Roles, about: Description) -> tuple[list[int], list[bool]]:
+    """As `_labels`, of a column whose cells hold several labels."""
+    texts = sorted({cell for _, cell in cells})
+    none = next((text for text in texts if text.lower() in NOTHING), "")
+    marks = missing_marks(text for text in texts if text != none)
+    _say_unknown(marks, about)
+    classes, rows = label_rows(cells, roles.separator, none, None, marks)
+    about.task = "multilabel"
+    about.data |= {"separator": roles.separator, **({"none": none} if none else {}), "classes": list(classes)}
+    about.took.append(("labels", _counts({name: [row[k] for row in rows].count(1) for k, name in enumerate(classes)})))
+    said = f", {none} means none of them" if none else ""
+    about.open.append(f"column {roles.label}: several labels with {roles.separator} between them{said}: right?")
+    return [-1] * len(rows), [min(row, default=-1) >= 0 for row in rows]
+
+
+def _say_unknown(marks: Sequence[str], about: Description) -> None:
+    if marks:
+        about.data["unknown"] = list(marks)
+        about.open.append(f"{', '.join(marks)}: read as not labeled; a class of that name goes from unknown to classes")
 
 
 def _column_of(template: str) -> str:

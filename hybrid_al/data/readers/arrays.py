@@ -129,7 +129,9 @@ class Archive:
         self.path = path
         self._last: tuple[str, npt.NDArray[Any]] | None = None
         if not path.is_file():
-            raise InputError(f"data.root: {path}", "an NPZ file", "a folder" if path.is_dir() else "nothing there")
+            raise InputError(
+                f"data.root: {path.absolute()}", "an NPZ file", "a folder" if path.is_dir() else "nothing there"
+            )
         try:
             with zipfile.ZipFile(path) as archive:
                 self.keys = sorted(name.removesuffix(".npy") for name in archive.namelist())

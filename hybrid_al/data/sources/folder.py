@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +11,11 @@ from ..base import Dataset
 from ..files import files_dataset
 from ..folders import Labels, find_images, find_masks
 from ..index import FileIndex
+from ..paths import grouping
 from ..pixels import Window
 from ..readers import AUTO, choose
 from ..samples import OnError, Sample, check_settings
+from ..words import Mark, class_names, is_unknown, normal, refuse_missing, unknown_texts
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Folder:
              no folder is a class, all images are unlabeled
     classes  names of the classes in the order of their numbers: of the class folders (by default sorted), or, where all
              images are unlabeled, of the classes that an annotator may give
+    unknown  names of class folders whose images are not labeled: [unlabeled]
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
@@ -56,27 +58,24 @@ class Folder:
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
     ignore: Sequence[str] = ()
+    unknown: Sequence[Mark] = ()
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the folder; rows are sorted by path."""
         root = Path(self.root).resolve()
         if not root.is_dir():
-            raise InputError(f"data.root: {self.root}", "a folder", "a file" if root.exists() else "nothing there")
+            raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
         check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
-        group = _grouping(self.group)
+        group_of = grouping(self.group)
         readers = choose(self.reader, self.window)
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
-        folders = sorted({name for _, _, name in entries if name is not None})
-        classes = tuple(folders if self.classes is None else self.classes)
-        for name in folders:
-            if name not in classes:
-                raise UnknownName(f"class folder of {root}", name, classes)
-        number = {name: i for i, name in enumerate(classes)}
+        classes, number = self._classes(root, {name for _, _, name in entries if name is not None})
         paths = [path for path, _, _ in entries]
         masks = find_masks(Path(self.masks).resolve(), paths, readers, self.mask_ending) if self.masks else {}
         samples = [
-            Sample(path, path, group(path), split, -1 if name is None else number[name], mask=masks.get(path, ""))
+            Sample(path, path, group, split, number.get(name, -1), mask=masks.get(path, ""))
             for path, split, name in entries
+            for group in (path if self.group == "none" else group_of(f"data.group: {path}", path),)
         ]
         return files_dataset(
             root,
@@ -90,21 +89,15 @@ class Folder:
             values=self.mask_values if self.masks else None,
         )
 
-
-def _grouping(group: str) -> Callable[[str], str]:
-    """Path below root -> group."""
-    if group == "none":
-        return str
-    try:
-        pattern = re.compile(group)
-    except re.error as error:
-        raise InputError("data.group", "a regular expression", f"{group!r} ({error})") from error
-
-    def group_of(path: str) -> str:
-        match = pattern.search(path)
-        name = match and match.group(1 if pattern.groups else 0)
-        if not name:
-            raise InputError(f"data.group: {path}", f"a path in which {group!r} finds a group", "no match")
-        return name
-
-    return group_of
+    def _classes(self, root: Path, folders: set[str]) -> tuple[tuple[str, ...], dict[str | None, int]]:
+        """The classes, and the class of each folder's name that is no mark of `unknown`."""
+        given = () if self.classes is None else class_names(self.classes)
+        marks = unknown_texts(self.unknown, given)
+        names = {folder: normal(folder) for folder in sorted(folders) if not is_unknown(folder, marks)}
+        for folder, name in names.items():
+            if self.classes is None:
+                refuse_missing(f"class folder {root / folder}", name)
+            elif name not in given:
+                raise UnknownName(f"class folder of {root}", folder, given)
+        classes = tuple(sorted(set(names.values()))) if self.classes is None else given
+        return classes, {folder: classes.index(name) for folder, name in names.items()}

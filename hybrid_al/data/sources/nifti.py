@@ -15,7 +15,7 @@ from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.volumes import Axis, Volumes
 from ..samples import OnError, Sample, check_settings
-from ..tables import Table
+from ..tables import NONE, Table
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Nifti:
         readers = choose({"name": "volumes", "axis": self.axis, "stack": self.stack}, self.window)
         listed = bool(self.columns) or Path(self.root).is_file()
         folder, volumes = self._table() if listed else self._folder(readers)
-        masked = "mask" in self.columns or any(volume.mask for volume in volumes)
+        masked = self.columns.get("mask", NONE) != NONE or any(volume.mask for volume in volumes)
         return files_dataset(
             folder,
             volumes,
@@ -69,8 +69,8 @@ class Nifti:
     def _table(self) -> tuple[Path, list[Sample]]:
         if "label" in self.columns:
             raise InputError("data.columns", "path, mask, group and split of volumes", "label")
-        table = Table(self.root, self.columns, self.images, self.group)
-        check_settings(self.window, self.on_error, table.group_column, "a column (columns.group)")
+        check_settings(self.window, self.on_error)
+        table = Table(self.root, {**self.columns, "label": NONE}, self.images, self.group)
         folder, _, volumes = table.find()
         return folder, volumes
 
@@ -78,7 +78,7 @@ class Nifti:
         check_settings(self.window, self.on_error, self.group, "none, as volumes are groups of their slices")
         root = Path(self.root).resolve()
         if not root.is_dir():
-            raise InputError(f"data.root: {self.root}", "a CSV file or a folder of volumes", "nothing there")
+            raise InputError(f"data.root: {root}", "a CSV file or a folder of volumes", "nothing there")
         if self.group != "none":
             raise InputError("data.group", "none: in a folder each volume is a group", self.group)
         suffixes = Volumes.SUFFIXES

@@ -11,6 +11,7 @@ from ..base import Dataset
 from ..index import FileIndex
 from ..pixels import Window
 from ..samples import OnError, check_settings
+from ..words import Mark
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,12 @@ class Npz:
 
     root     the file; `package:pneumonia.npz` is the one that the package brings along for its demo
     images   (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or wider with the rules of `to_pixels`
-    labels   (N,) or (N, 1), class numbers, -1 unknown; a split without labels is unlabeled
+    labels   (N,) or (N, 1), class numbers, -1 unknown, or names, "" unknown; a split without labels is unlabeled
     multilabel  labels are (N, L), 1 or 0 for each of L labels, -1 unknown; `classes` are their names
     files    (N,) optional names, which become the ids where no two are alike; otherwise ids are like train/00012
     group    "none", which must be set on purpose, or the ending of the keys of the groups: patient for `train_patient`
-    classes  names or number of the classes; by default, the largest label plus 1
+    classes  names or number of the classes; by default, the largest label plus 1, or the names in the labels, sorted
+    unknown  labels that mean not labeled: [9, nan, NA]
     holdout  {val: f, test: f}, shares to draw where the file has no such split; `seed` fixes the draw
     on_error stop | skip images whose values cannot be mapped to pixels
     window   [low, high] of the values that become 0 and 1
@@ -39,13 +41,14 @@ class Npz:
     on_error: OnError = "stop"
     window: Window | None = None
     multilabel: bool = False
+    unknown: Sequence[Mark] = ()
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the file once; rows are in the order train, val, test."""
         check_settings(self.window, self.on_error, self.group, "the ending of a key, such as patient")
         return archive_dataset(
             archive_path(self.root),
-            Names(self.group, self.classes, self.multilabel),
+            Names(self.group, self.classes, self.multilabel, self.unknown),
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,

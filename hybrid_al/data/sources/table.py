@@ -12,23 +12,30 @@ from ..index import FileIndex
 from ..pixels import Window
 from ..readers import AUTO, choose
 from ..samples import OnError, check_settings
-from ..tables import Table
+from ..tables import NONE, Table
+from ..words import Mark
 
 
 @dataclass(frozen=True)
 class Csv:
-    """Rows of a CSV file (UTF-8, commas; tabs in a .tsv) that name files.
+    """Rows of a CSV file that name files: UTF-8, with commas, semicolons or tabs, whichever the header has.
 
     root     the CSV file, or a folder with an index.csv
-    columns  role -> column: {path: file, label: dx, mask: mask, group: patient, split: split}; only path is required.
+    columns  role -> column: {path: file, label: dx, mask: mask, group: patient, split: split}. A role that is not
+             listed has the column of its own name, where the table has one; path and group also that of another usual
+             name (file, image, ...; patient, subject, ...). "none" says that no column has the role.
              path (and mask) may be a template of columns: "{split}/{file}.jpg"; in that of path, * stands for any part
              of a name, where one file fits: "part_*/{id}.jpg". A file of several slices gives a sample
              for each, with the row's label; with {slice: z} a row is one slice, and column z has its number from 0
     images   the folder that paths are relative to and may not leave; by default the folder of the CSV
-    group    "none", which must be set on purpose, or a column; `columns: {group: ...}` is the same
+    group    "none", which must be set on purpose, or a column (`columns: {group: ...}` is the same), or a regular
+             expression that is searched in a column, without one in the path: {column: Path, pattern: 'patient(\\d+)'}
     classes  names or number of the classes; by default the values of the label column, sorted. Labels are names of the
-             list, or numbers from 0; an empty cell is unknown
-    labels   columns of 0 or 1, empty where unknown, of a task with several labels a sample; their names are the classes
+             list, or numbers from 0
+    labels   columns of 0 or 1 (or 0.0 and 1.0), of a task with several labels a sample; their names are the classes
+    separator  what stands between several labels in the label column: "|" in "Edema|Mass"; `classes` are their names
+    none     the text in that column that means none of the labels, such as "No Finding"
+    unknown  texts that mean not labeled: [NA, "?"]. An empty cell always does, and -1 where labels are numbers
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
@@ -43,7 +50,7 @@ class Csv:
     root: Path
     columns: Mapping[str, str]
     images: Path | None = None
-    group: str = ""
+    group: str | Mapping[str, str] = ""
     classes: int | Sequence[str] | None = None
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
@@ -52,12 +59,26 @@ class Csv:
     window: Window | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     labels: Sequence[str] = ()
+    unknown: Sequence[Mark] = ()
+    separator: str = ""
+    none: str = ""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
-        table = Table(self.root, self.columns, self.images, self.group, self.classes, self.labels)
-        check_settings(self.window, self.on_error, table.group_column, "a column (columns.group)")
+        check_settings(self.window, self.on_error)
+        table = Table(
+            self.root,
+            self.columns,
+            self.images,
+            self.group,
+            self.classes,
+            self.labels,
+            unknown=self.unknown,
+            separator=self.separator,
+            none=self.none,
+        )
         images, classes, samples = table.find()
+        masked = self.columns.get("mask", NONE) != NONE or any(sample.mask for sample in samples)
         return files_dataset(
             images,
             samples,
@@ -67,5 +88,5 @@ class Csv:
             seed=self.seed,
             on_error=self.on_error,
             index=index,
-            values=self.mask_values if "mask" in self.columns else None,
+            values=self.mask_values if masked else None,
         )

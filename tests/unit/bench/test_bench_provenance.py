@@ -153,3 +153,11 @@ def test_the_loop_depends_on_the_learner_and_not_on_the_report() -> None:
         "hybrid_al.data.views.policies",
     } <= names
     assert not [n for n in names if n.startswith(("hybrid_al.track", "hybrid_al.cli", "hybrid_al.bench"))]
+
+
+def test_other_classes_are_refused_and_early_files_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    provenance.claim(path, FACTS, {}, [])
+    provenance.claim(path, {**FACTS, "classes": ["a", "b"]}, {}, ["random"])
+    with pytest.raises(InputError, match=r'one classes .* finished ones with \["a", "b"\], now \["b", "a"\]'):
+        provenance.claim(path, {**FACTS, "classes": ["b", "a"]}, {}, ["random"])

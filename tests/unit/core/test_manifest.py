@@ -78,3 +78,11 @@ def test_csv_round_trip() -> None:
 def test_csv_with_other_columns() -> None:
     with pytest.raises(InputError, match="columns id, path"):
         Manifest.from_csv("id,path\na,b\n")
+
+
+def test_an_id_is_found_in_either_form_of_its_letters() -> None:
+    composed, apart = "b\u00f6se.png", "bo\u0308se.png"
+    manifest = Manifest((apart, "x"), (apart, "x"), ("1", "2"), ("pool", "pool"), ("1", "2"))
+    assert manifest.find(composed) == manifest.find(apart) == 0 and manifest.find("y") is None
+    with pytest.raises(InputError, match="unique ids"):
+        Manifest((apart, composed), ("1", "2"), ("1", "2"), ("pool", "pool"), ("1", "2"))

@@ -119,3 +119,35 @@ def test_a_round_without_its_commit_is_not_there(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a run directory, got no run\.json"):
         RunDir(tmp_path).facts()
+
+
+@pytest.mark.parametrize(
+    ("classes", "came"),
+    [
+        (["b", "normal"], r"got classes b, normal \(a gone; normal new\)"),
+        (["b", "a"], r"got classes b, a \(another order\)"),
+        (["a", "b", "c"], r"got classes a, b, c \(c new\)"),
+        ([], r"got classes without names \(a, b gone\)"),
+    ],
+)
+def test_other_classes_or_another_order_of_them_are_refused(tmp_path: Path, classes: list[str], came: str) -> None:
+    run, m = RunDir(tmp_path / "run"), manifest()
+    run.claim(facts(m), "name: x\n", m)
+    with pytest.raises(InputError, match=f"began with classes a, b, {came}"):
+        run.claim({**facts(m), "classes": classes}, "name: x\n", m)
+
+
+def test_other_data_are_said_with_the_first_ids(tmp_path: Path) -> None:
+    run, m = RunDir(tmp_path / "run"), manifest(6)
+    run.claim(facts(m), "name: x\n", m)
+    ids, pool = ("s0", "s2", "s3", "s4", "s5", "ö"), cast(tuple[Split, ...], ("pool",) * 6)
+    other = Manifest(ids, ids, ("s0", "p", *ids[2:]), pool, ("x", "x", "3", "x", "x", "new"))
+    expected = (
+        r"got other data: 1 new \(ö\), 1 gone \(s1\), 4 with other content \(s0, s2, s4, \.\.\.\), "
+        r"1 with another group \(s2\)"
+    )
+    with pytest.raises(InputError, match=expected):
+        run.claim(facts(other), "name: x\n", other)
+    turned = Manifest(m.ids[::-1], m.paths[::-1], m.groups[::-1], m.splits, m.digests[::-1])
+    with pytest.raises(InputError, match="got other data: the same samples in another order"):
+        run.claim(facts(turned), "name: x\n", turned)

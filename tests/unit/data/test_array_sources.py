@@ -88,7 +88,19 @@ class TestNpz:
         [
             ({"train_labels": np.zeros(5, dtype=int)}, "one entry for each of the 6 images"),
             ({"train_labels": np.zeros((6, 3), dtype=int)}, "one entry for each of the 6 images"),
-            ({"train_labels": np.zeros(6)}, "whole numbers"),
+            (
+                {"train_labels": np.asarray([0, 1, 0.5, 0, 1, 0])},
+                "00002: expected a class below 2, or -1, got 0.5",
+            ),
+            (
+                {"train_labels": np.zeros((6, 14), dtype=int)},
+                r"with data.multilabel: true.* \(6, 14\)",
+            ),
+            ({"train_labels": np.asarray([0, 1, np.nan] * 2)}, r"label of train/00002: .*data.unknown: \[nan\].* nan$"),
+            (
+                {"train_labels": np.asarray(["a", "NA", "b"] * 2)},
+                r"train/00001: .*'NA', which looks like a missing",
+            ),
             ({"train_labels": np.asarray([0, 1, 2, 0, 1, -2])}, "label of train/00005"),
             ({"train_labels": np.asarray([0, 1, 3, 0, 1, 0])}, r"at least one sample of class 2"),
             ({"train_labels": np.asarray([0, 1, None] * 2, dtype=object)}, "plain numbers or text"),
@@ -124,6 +136,26 @@ class TestNpz:
         np.savez(tmp_path / "x.npz", images=turned, labels=np.arange(len(turned)) % 2)
         data = Npz(tmp_path / "x.npz", group="none").load()
         assert np.array_equal(data.read(1), turned[1].reshape(data.read(1).shape))
+
+    def test_labels_of_any_type(self, tmp_path: Path) -> None:
+        names, empty = np.asarray(["ill", "well", "", "ill", "well", "ill"]), self.IMAGES[:0]
+        words = self.save(
+            tmp_path / "w.npz", train_labels=names, val_images=empty, val_labels=np.asarray([], dtype=int)
+        )
+        data = Npz(words, group="none").load()
+        assert data.classes == ("ill", "well") and data.truth.tolist() == [0, 1, -1, 0, 1, 0]
+        assert Npz(words, group="none", classes=("well", "ill")).load().truth.tolist() == [1, 0, -1, 1, 0, 1]
+        numbers = self.save(tmp_path / "n.npz", train_labels=np.asarray([[0.0], [1], [np.nan], [9], [-1], [1]]))
+        data = Npz(numbers, group="none", unknown=["nan", 9]).load()
+        assert data.classes == ("0", "1") and data.truth.tolist() == [0, 1, -1, -1, -1, 1, 0, 1]
+
+    def test_several_labels_of_floats(self, tmp_path: Path) -> None:
+        rows = np.asarray([[0.0, 1], [1, np.nan], [-1, 0]])
+        np.savez(tmp_path / "x.npz", images=self.IMAGES[:3], labels=rows)
+        with pytest.raises(InputError, match=r"labels of image 1: expected 0, 1 or -1 .*got \[1\.0, nan\]"):
+            Npz(tmp_path / "x.npz", group="none", multilabel=True).load()
+        labels = Npz(tmp_path / "x.npz", group="none", multilabel=True, unknown=["nan"]).load().labels
+        assert labels is not None and labels.tolist() == [[0, 1], [1, -1], [-1, 0]]
 
     def test_damaged_files(self, tmp_path: Path) -> None:
         whole = self.save(tmp_path / "x.npz").read_bytes()

@@ -249,8 +249,7 @@ class TestCsv:
         [
             ({"columns": {"path": "flie"}}, "did you mean 'file'"),
             ({"columns": {"path": "file", "lable": "dx"}}, "did you mean 'label'"),
-            ({"columns": {"label": "dx"}}, "data.columns.path"),
-            ({"columns": {"path": "file"}, "group": ""}, "said on purpose"),
+            ({"columns": {"path": "none"}}, "data.columns.path"),
             ({"group": "pateint"}, "did you mean 'patient'"),
             ({"classes": ("mel", "nev", "bcc")}, r"at least one sample of class 2 \(bcc\)"),
             ({"classes": 2}, "a label among 0, 1"),
@@ -268,7 +267,7 @@ class TestCsv:
             (b"", "a header and at least one row"),
             (b"file\n", "a header and at least one row"),
             (b"file,file\na,b\n", "'file' twice"),
-            (b"file,dx\na.png\n", "line 2: expected 2 cells, got 1"),
+            (b"file,dx\na.png\n", "line 2: expected 2 cells as the header has, with commas between them, got 1"),
             (b'file,dx\n"a.png,1\n', "CSV in UTF-8"),
             (b"file,dx\n\xff\xfe,1\n", "CSV in UTF-8"),
         ],

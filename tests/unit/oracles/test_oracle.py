@@ -14,7 +14,7 @@ from hybrid_al.core.types import Annotation, Query, Round
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles.inbox import Boxes, Masks, Words, inbox, spec_of
 from hybrid_al.oracles.simulated import SimulatedOracle
-from hybrid_al.oracles.worklist import WORDINGS, WorklistOracle
+from hybrid_al.oracles.worklist import WORDINGS, WorklistOracle, corrections, refuse_reserved
 
 IDS = tuple(f"img{i}" for i in range(6))
 
@@ -100,8 +100,69 @@ def test_a_file_without_the_columns_or_that_is_no_text(worklist: WorklistOracle,
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="UTF-8"):
         worklist.take(tmp_path / "bytes.csv", "me")
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="nothing there"):
         worklist.take(tmp_path / "gone.csv", "me")
+
+
+def test_others_are_not_overruled_in_silence(worklist: WorklistOracle, tmp_path: Path) -> None:
+    worklist.take(answers(tmp_path, "img1,normal", "img3,tumour"), "anna")
+    worklist.take(answers(tmp_path, "img1,normal"), "ben")  # they agree
+    ben = answers(tmp_path, "img1,tumour", "img3,normal")
+    with pytest.raises(
+        InputError, match=r"--replace .* others than 1 of ben, 1 of anna, the first about 'img1'; nothing"
+    ) as e:
+        worklist.take(ben, "carl")
+    assert e.value.exit_code == 2 and len(list((worklist.run.round_path(0) / "answers").glob("*.csv"))) == 2
+    assert worklist.take(ben, "carl", replace=True) == (2, 0) and corrections(worklist.run) == {"ben": 1, "anna": 1}
+    worklist.take(answers(tmp_path, "img1,skip", "img3,normal"), "carl")  # of his own he may
+    assert corrections(worklist.run) == {"carl": 1}
+    worklist.take(answers(tmp_path, "img3,normal"), "carl")
+    assert corrections(worklist.run) == {}
+
+
+def test_answers_after_the_last_round_are_corrections_of_the_next(worklist: WorklistOracle, tmp_path: Path) -> None:
+    worklist.take(answers(tmp_path, "img1,normal", "img3,normal"), "anna")
+    first = LabelStore(6).add(worklist.annotate(np.asarray([1, 3]), 0))
+    worklist.run.commit_round(Round(0, "random", 2, ("img1", "img3"), 2, {}, 0, {}), first)
+    late = answers(tmp_path, "img1,tumour")
+    with pytest.raises(InputError, match="others than 1 of anna, the first about 'img1'"):
+        worklist.take(late, "ben")
+    assert worklist.take(late, "anna") == (1, 0) and corrections(worklist.run) == {"anna": 1}
+    with pytest.raises(InputError, match="an id of the open query or of an earlier one, got 'img5'"):
+        worklist.take(answers(tmp_path, "img5,tumour"), "anna")
+    worklist.run.commit_query(1, Query(np.asarray([5])), worklist.manifest)
+    worklist.take(answers(tmp_path, "img5,normal"), "ben")
+    assert first.add(worklist.annotate(np.asarray([5]), 1)).current[1].target == 1
+
+
+def test_ids_are_the_same_in_either_form_of_their_letters(tmp_path: Path) -> None:
+    apart = "bo\u0308se"
+    manifest, run = Manifest((apart,), (apart,), ("1",), ("pool",), ("1",)), RunDir(tmp_path / "run")
+    run.commit_query(0, Query(np.asarray([0])), manifest)
+    oracle = WorklistOracle(run, manifest, ("normal", "tumour"))
+    assert oracle.take(answers(tmp_path, "b\u00f6se,tumour"), "me") == (1, 0)
+    assert oracle.annotate(np.asarray([0]), 0)[0].target == 1
+
+
+def test_cells_that_no_column_names_are_not_dropped(worklist: WorklistOracle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3: expected 2 cells as the header has, with commas between them, got 3"):
+        worklist.take(answers(tmp_path, "img1,normal", "img3,normal,tumour"), "me")
+    assert worklist.take(answers(tmp_path, "img1;normal", "img3;tumour", header="id;label"), "me") == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind", "match"),
+    [
+        (("a", "skip"), "class", "other than skip, which say no class .*'skip'"),
+        (("a", "none"), "classes", "other than none and skip"),
+        (("a;b", "c"), "classes", "names without ; in them"),
+        (("a ", "c"), "class", "'a '"),
+    ],
+)
+def test_classes_that_an_answer_cannot_name(classes: tuple[str, ...], kind: str, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        refuse_reserved(classes, WORDINGS[kind])
+    refuse_reserved(("a", "none"), WORDINGS["class"])
 
 
 def test_no_open_query(worklist: WorklistOracle, tmp_path: Path) -> None:
@@ -130,7 +191,7 @@ def test_several_labels_are_a_list_and_the_rest_is_not_there(several: WorklistOr
     store = LabelStore(6).add(several.annotate(query, 0))
     assert [(a.index, a.kind, a.target) for a in store.annotations] == [(3, "classes", (0, 2)), (1, "classes", ())]
     np.testing.assert_array_equal(store.label_targets(3), [[1, 0, 1], [0, 0, 0]])
-    several.take(answers(tmp_path, "img1,old clip", "img3,skip"), "you")
+    several.take(answers(tmp_path, "img1,old clip", "img3,skip"), "you", replace=True)
     again = {a.index: a for a in several.annotate(query, 0)}
     assert again[1].target == (1,) and again[3].kind == "skip" and again[3].annotator == "you"
 
