@@ -15,7 +15,7 @@ from ..core.manifest import Split
 from ..errors import InputError, UnknownName, UnreadableImages
 from .base import Dataset, Pixels
 from .index import FileIndex
-from .pixels import Window, to_pixels
+from .pixels import Window, span_of, to_pixels
 from .readers import identity
 from .readers.arrays import Archive, Arrays, Rows
 from .samples import OnError, Sample, content_digest, make_dataset
@@ -118,9 +118,10 @@ def archive_dataset(
         raise InputError(arrays.path, "images under train_images or images", ", ".join(arrays.keys) or "no arrays")
     samples: list[Sample] = []
     problems: list[tuple[str, str]] = []
-    channels = 1
+    channels, span = 1, tuple[float, ...]()
     for prefix in prefixes:
         images = arrays.images(prefix + "images")
+        span = span_of(images.dtype, window)
         channels = max(channels, images.shape[3] if len(images.shape) == 4 else 1)
         how = f"npz {identity(Arrays(prefix + 'images', window))}"
         digests = index.look(arrays.path, how, partial(_digests, images, window))
@@ -140,6 +141,7 @@ def archive_dataset(
         holdout=holdout,
         seed=seed,
         skipped=problems,
+        span=span,
     )
 
 

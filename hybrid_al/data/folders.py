@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -11,6 +13,22 @@ from ..core.manifest import Split
 from ..errors import InputError
 from .readers import Choice
 from .splits import NAMES
+
+HIDDEN = (".", "__MACOSX")  # how names of files and folders start that are none of the data
+
+
+def ignored_files(root: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """A remark on the files below a folder without these suffixes: `11 files ignored in DIR (.dcm 4, none 1)`."""
+    counts: Counter[str] = Counter()
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+        for name in names:
+            if name.startswith(HIDDEN):
+                counts["hidden"] += 1
+            elif not name.lower().endswith(suffixes):
+                counts[Path(folder, name).suffix.lower() or "none"] += 1
+    listing = ", ".join(f"{suffix} {count}" for suffix, count in counts.most_common())
+    return [f"{counts.total()} files ignored in {root} ({listing})"] if counts else []
 
 
 def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str, str]:
@@ -43,9 +61,10 @@ def find_images(
     for split, base in split_folders(root, readers.suffixes) or [(None, root)]:
         for entry in base.iterdir():
             paths = [path.relative_to(root).as_posix() for path in files_below(root, entry, readers.suffixes)]
-            is_class = labels == "folders" and entry.is_dir() and not entry.name.startswith(".")
+            is_class = labels == "folders" and entry.is_dir() and not entry.name.startswith(HIDDEN)
             if is_class and not paths:
-                raise InputError(f"class folder {entry}", "at least one image", "none")
+                ignored = "".join(f"; {note}" for note in ignored_files(entry, readers.suffixes))
+                raise InputError(f"class folder {entry}", "at least one image, or no such folder", f"none{ignored}")
             entries += [(path, split, entry.name if is_class else None) for path in paths]
     if not entries:
         raise InputError(f"data.root: {root}", f"images ({', '.join(readers.suffixes)})", "none")
@@ -54,7 +73,7 @@ def find_images(
 
 def split_folders(root: Path, suffixes: tuple[str, ...]) -> list[tuple[Split | None, Path]]:
     """Splits and their sub-folders; none unless all visible sub-folders are splits and no image lies beside them."""
-    entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
+    entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(HIDDEN)]
     folders = [entry for entry in entries if entry.is_dir()]
     beside = any(entry.name.lower().endswith(suffixes) for entry in entries if not entry.is_dir())
     if beside or not all(folder.name.lower() in NAMES for folder in folders):
@@ -64,7 +83,7 @@ def split_folders(root: Path, suffixes: tuple[str, ...]) -> list[tuple[Split | N
 
 def files_below(root: Path, path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Files with these suffixes at or below a path, unsorted, without hidden ones; links out of `root` are an error."""
-    if path.name.startswith("."):
+    if path.name.startswith(HIDDEN):
         return
     if path.is_dir():
         if path.is_symlink():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from ...errors import InputError, UnknownName
 from ..base import Pixels
-from ..pixels import Window, to_pixels
+from ..pixels import Window, span_of, to_pixels
 from .base import Header, Stamp, plane_of
 
 
@@ -42,10 +43,12 @@ class Arrays:
 
     def probe(self, file: Path) -> Header:
         """The rows of the array, by its header."""
-        shape = self._rows(file).shape
+        rows = self._rows(file)
+        shape = rows.shape
         if 0 in shape:
             raise ValueError(f"expected images in {self.key}, got shape {shape}")
-        return Header(shape[1], shape[2], shape[3] if len(shape) == 4 else 1, planes=shape[0])
+        span = span_of(rows.dtype, self.window)
+        return Header(shape[1], shape[2], shape[3] if len(shape) == 4 else 1, planes=shape[0], span=span)
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A row as pixels (H, W, C)."""
@@ -93,7 +96,7 @@ class Rows:
         if self.dtype.hasobject or fortran or not self.shape:
             raise ValueError("an array of objects" if self.dtype.hasobject else "columns before rows")
         self._start, self._next = self._file.tell(), 0
-        self._bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        self._bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def __len__(self) -> int:
         """How many rows."""

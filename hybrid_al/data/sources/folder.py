@@ -11,7 +11,7 @@ from typing import Literal
 from ...errors import InputError, UnknownName
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import find_images, find_masks
+from ..folders import find_images, find_masks, ignored_files
 from ..index import FileIndex
 from ..pixels import Window
 from ..readers import AUTO, choose
@@ -37,8 +37,9 @@ class Folder:
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
 
-    Hidden files and files without the suffix of a reader are ignored. A sample's id is its path below root. A volume
-    gives a sample for each slice, with the volume's class and group; its id is the path, `#` and the number.
+    Hidden files and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A sample's id is
+    its path below root. A volume gives a sample for each slice, with the volume's class and group; its id is the path,
+    `#` and the number.
     """
 
     root: Path
@@ -84,6 +85,7 @@ class Folder:
             on_error=self.on_error,
             index=index,
             values=self.mask_values if self.masks else None,
+            notes=ignored_files(root, readers.suffixes),
         )
 
 

@@ -82,7 +82,7 @@ class Nifti:
         if self.group != "none":
             raise InputError("data.group", "none: in a folder each volume is a group", self.group)
         suffixes = Volumes.SUFFIXES
-        names = sorted(f.name for f in root.iterdir() if f.name.endswith(suffixes) and not f.name.startswith("."))
+        names = sorted(f.name for f in root.iterdir() if f.name.lower().endswith(suffixes) and f.name[0] != ".")
         if not names:
             raise InputError(f"data.root: {root}", f"volumes ({', '.join(suffixes)})", "none")
         masks = {} if self.masks is None else find_masks(Path(self.masks).resolve(), names, readers)
