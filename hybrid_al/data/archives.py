@@ -23,6 +23,7 @@ from .samples import OnError, Sample, content_digest, make_dataset
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
 """Prefix of the keys of a split -> the split."""
 DEMO = Path(__file__).with_name("demo")
+MOST_CLASSES = 100_000  # that numbers alone may name
 PACKAGE = "package:"
 """Before the name of a file that the package brings along: `package:pneumonia.npz`; its origin lies beside it."""
 
@@ -80,7 +81,11 @@ class Names:
 
     def classes_of(self, path: Path, samples: Sequence[Sample]) -> tuple[str, ...]:
         """The names of the classes; InputError where a sample has one beyond them."""
-        names = self._names(len(samples[0].labels) or 1 + max(sample.label for sample in samples))
+        largest = max(sample.label for sample in samples)
+        if self.classes is None and largest >= MOST_CLASSES:
+            expected = f"class numbers below {MOST_CLASSES}, or -1"
+            raise InputError(f"{path}: labels", expected, str(largest))
+        names = self._names(len(samples[0].labels) or 1 + largest)
         for sample in samples:
             if not -1 <= sample.label < len(names):
                 raise InputError(
