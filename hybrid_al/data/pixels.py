@@ -139,7 +139,7 @@ class Levels:
     def add(self, pixels: Pixels) -> None:
         """Count the pixels of an image; uint8 is stored as it is, and not counted."""
         if pixels.dtype != np.uint8:
-            bins = np.rint(pixels.ravel() * np.float32(BINS - 1)).astype(np.int64)
+            bins = np.rint(pixels.ravel() * np.float32(BINS - 1)).clip(0, BINS - 1).astype(np.int64)
             self.counts += np.bincount(bins, minlength=BINS)
 
     def used(self, beyond: float = 0.0) -> tuple[float, float]:

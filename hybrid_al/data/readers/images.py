@@ -166,7 +166,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation of a file, 1 to 8, or 0 where it says none; the pixels are decoded only where it must be."""
-    if image.format == "PNG" and isinstance(image, ImageFile.ImageFile) and _says_more(image.fp):
+    if isinstance(image, ImageFile.ImageFile) and image.format == "PNG" and image.fp and _says_more(image.fp):
         image.load()
     found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 0)  # that of PNG decodes every image
     return found if isinstance(found, int) and 0 < found < 9 else 0

@@ -70,7 +70,10 @@ class Folder:
                 raise UnknownName(f"class folder of {root}", name, classes)
         number = {name: i for i, name in enumerate(classes)}
         paths = [path for path, _, _ in entries]
-        masks = find_masks(Path(self.masks).resolve(), paths, readers) if self.masks else {}
+        masks, notes = dict[str, str](), ignored_files(root, readers.suffixes)
+        if self.masks:
+            masks = find_masks(Path(self.masks).resolve(), paths, readers)
+            notes += ignored_files(Path(self.masks).resolve(), readers.for_masks.suffixes)
         samples = [
             Sample(path, path, group(path), split, -1 if name is None else number[name], mask=masks.get(path, ""))
             for path, split, name in entries
@@ -85,7 +88,7 @@ class Folder:
             on_error=self.on_error,
             index=index,
             values=self.mask_values if self.masks else None,
-            notes=ignored_files(root, readers.suffixes),
+            notes=notes,
         )
 
 

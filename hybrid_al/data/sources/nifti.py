@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import find_masks
+from ..folders import find_masks, ignored_files
 from ..index import FileIndex
 from ..pixels import Window
 from ..readers import Choice, choose
@@ -64,6 +64,7 @@ class Nifti:
             on_error=self.on_error,
             index=index,
             values=self.mask_values if masked else None,
+            notes=[] if listed else ignored_files(folder, Volumes.SUFFIXES),
         )
 
     def _table(self) -> tuple[Path, list[Sample]]:
