@@ -149,12 +149,6 @@ def blank(sizes: IntArray, size: int) -> LabelMap:
     return np.where(inside(sizes, size), 0, IGNORE).astype(np.uint8)
 
 
-def check_size(path: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
-    """ValueError where a mask has another height and width than its image."""
-    if mask != image:
-        raise ValueError(f"expected {image[0]} x {image[1]} pixels as {path} has, got {mask[0]} x {mask[1]}")
-
-
 def check_lies_on(path: str, mask: Header, image: Header) -> None:
     """ValueError where a mask has another shape than its image, lies elsewhere in space, or may be turned otherwise."""
     if mask.planes is None and image.planes is None:
@@ -172,14 +166,14 @@ def check_lies_on(path: str, mask: Header, image: Header) -> None:
 
 def _check_turned(path: str, mask: Header, image: Header) -> None:
     """ValueError for another size, and where one of two files was turned by EXIF and size does not tell the other's."""
-    turned = {"the image": image.orientation, "the mask": mask.orientation}
-    one_sided = min(turned.values()) == 0 and max(turned.values()) > 1
-    tag = f"{max(turned, key=lambda k: turned[k])} has EXIF orientation {max(turned.values())}, the other file has none"
-    try:
-        check_size(path, (mask.height, mask.width), (image.height, image.width))
-    except ValueError as error:
-        raise ValueError(f"{error} ({tag})" if one_sided else str(error)) from None
-    if one_sided and not (max(turned.values()) in SIDEWAYS and image.height != image.width):
+    turned, other = ("image", mask) if image.orientation else ("mask", image)
+    orientation = max(image.orientation, mask.orientation)
+    one_sided = orientation > 1 and not other.orientation
+    tag = f"the {turned} has EXIF orientation {orientation}, the other file has none"
+    if (mask.height, mask.width) != (image.height, image.width):
+        came = f"got {mask.height} x {mask.width}" + (f" ({tag})" if one_sided else "")
+        raise ValueError(f"expected {image.height} x {image.width} pixels as {path} has, {came}")
+    if one_sided and not (orientation in SIDEWAYS and image.height != image.width):
         raise ValueError(f"{tag}, so that either may be the upright one of {path}: give both the tag, or neither")
 
 

@@ -119,10 +119,9 @@ def _one_channel(array: npt.NDArray[Any], mode: str, *, halved: bool) -> npt.NDA
         if (array[:, :, -1] != 255).any():
             raise ValueError(f"expected a mask of one channel, got mode {mode} with transparent pixels")
         array = array[:, :, :-1]
-    colours = np.unique(array.reshape(-1, array.shape[2]), axis=0)
-    colour = colours[(colours != colours[:, :1]).any(axis=1)][:1]
-    if colour.size:
-        seen = f"{len(colours)} colours in mode {mode}, as {tuple(colour[0].tolist())}"
+    coloured = (array != array[:, :, :1]).any(axis=2)
+    if coloured.any():
+        seen = f"colours in mode {mode}, as {tuple(array[coloured][0].tolist())}"
         raise ValueError(f"expected a mask of one channel, whose values data.mask_values may name, got {seen}")
     return array[:, :, 0]
 

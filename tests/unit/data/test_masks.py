@@ -174,7 +174,7 @@ class TestReadMask:
     @pytest.mark.parametrize(
         ("image", "format", "match"),
         [
-            (np.dstack([MASK * 255, MASK, MASK]), "PNG", r"one channel.*2 colours in mode RGB, as \(255, 1, 1\)"),
+            (np.dstack([MASK * 255, MASK, MASK]), "PNG", r"one channel.*colours in mode RGB, as \(255, 1, 1\)"),
             (np.dstack([MASK, MASK, MASK, MASK * 255]), "PNG", "mode RGBA with transparent pixels"),
             (MASK * 255, "JPEG", "JPEG may change the values of a mask"),
             (MASK * 255, "WEBP", "WEBP may change the values of a mask"),

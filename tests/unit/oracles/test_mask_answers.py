@@ -127,7 +127,7 @@ def test_a_mask_of_another_orientation(tmp_path: Path) -> None:
         (CELL * np.uint8(90), ".png", r"values 90 outside the classes \(0, 1, 255\) in 4 of 12 pixels"),
         (np.arange(12, dtype=np.uint8).reshape(3, 4) * 20, ".png", "smoothed edges"),
         (CELL[:2], ".png", r"expected 3 x 4 pixels as 000000\.png has, got 2 x 4"),
-        (np.dstack([BLACK_AND_WHITE, CELL, CELL]), ".png", "2 colours in mode RGB"),
+        (np.dstack([BLACK_AND_WHITE, CELL, CELL]), ".png", "got colours in mode RGB"),
     ],
 )
 def test_masks_that_are_none(tmp_path: Path, mask: np.ndarray, suffix: str, match: str) -> None:
