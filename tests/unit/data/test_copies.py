@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.data.base import Dataset
@@ -14,7 +15,6 @@ from hybrid_al.data.copies import joined_groups
 from hybrid_al.data.samples import Sample, make_dataset
 from hybrid_al.data.sources.npz import Npz
 from hybrid_al.data.sources.table import Csv
-from tests.unit.data.test_masks import put
 
 HOLDOUT = {"val": 0.2, "test": 0.3}
 
@@ -83,8 +83,8 @@ def test_slices_without_anything_in_them_join_no_volumes() -> None:
 
 def test_masks_of_copies(tmp_path: Path) -> None:
     for i in range(3):
-        put(tmp_path / f"{i}.png", np.zeros((4, 4), dtype=np.uint8))
-        put(tmp_path / f"m{i}.png", np.full((4, 4), i == 2, dtype=np.uint8))
+        Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        Image.fromarray(np.full((4, 4), i == 2, dtype=np.uint8)).save(tmp_path / f"m{i}.png")
     (tmp_path / "t.csv").write_text("f,m\n0.png,m0.png\n1.png,m1.png\n2.png,m2.png\n")
     data = Csv(tmp_path / "t.csv", {"path": "f", "mask": "m"}, group="none", classes=("rest", "thing")).load()
     assert data.notes[-1].endswith("than the first: 0.png (mask m0.png) = 2.png (mask m2.png)")
