@@ -42,7 +42,8 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
     if window is not None:
         low, high = window
         values = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        return np.clip(values, 0.0, 1.0)
+        clipped: npt.NDArray[np.float32] = np.clip(values, 0.0, 1.0)
+        return clipped
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u":

@@ -79,7 +79,7 @@ class MaskWorklist:
         kind = "" if self._whole else f" of {self.lists.wording.kind}s"
         how = (
             f"draw one of the same name and size for each image in {self.run.round_path(round) / IMAGES} "
-            f"(values: {in_words(self.table, self.lists.classes)}, everywhere to skip) "
+            f"(values: {in_words(self.table, self.lists.classes)}; a mask all of it not known skips) "
             f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
         )
         return tuple(map(self._with_cost, image_answers(self.lists, query, round, self.picture, f"masks{kind}", how)))

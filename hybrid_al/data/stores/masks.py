@@ -95,7 +95,7 @@ def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names
             except (OSError, ValueError) as error:
                 problems.append((name, reason(error)))
             else:
-                box = image_box(*mask.shape, size)
+                box = image_box(mask.shape[0], mask.shape[1], size)
                 pixels += np.bincount(label_map[box.rows, box.columns].ravel(), minlength=len(pixels))
                 out.write(label_map.tobytes())
         if problems:

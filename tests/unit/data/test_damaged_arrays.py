@@ -17,7 +17,10 @@ SHAPE = "(4, 2, 2)"
 
 def spoiled(path: Path, text: str, key: str = "images") -> Path:
     """Images and labels, in the header of one of which the shape is another text."""
-    arrays = {"images": np.arange(16, dtype=np.uint8).reshape(4, 2, 2), "labels": np.arange(4) % 2}
+    arrays: dict[str, np.ndarray] = {
+        "images": np.arange(16, dtype=np.uint8).reshape(4, 2, 2),
+        "labels": np.arange(4) % 2,
+    }
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             out = io.BytesIO()
