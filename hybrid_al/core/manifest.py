@@ -88,8 +88,20 @@ class Manifest:
         return len(self.ids)
 
     def indices(self, split: Split) -> IntArray:
-        """Positions of a split's samples, ascending (K,); empty where the split is missing."""
-        return np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
+        """Positions of a split's samples, ascending (K,); empty where the split is missing.
+
+        The pool has each content once: nobody is asked about a copy, which its original stands for.
+        """
+        rows = np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
+        return rows[self.originals[rows] == rows] if split == "pool" else rows
+
+    @cached_property
+    def originals(self) -> IntArray:
+        """The first sample of the same split and content (N,): the sample itself where it is no copy."""
+        first: dict[tuple[Split, str], int] = {}
+        contents = zip(self.splits, self.digests, strict=True)
+        rows = [first.setdefault(content, i) if content[1] else i for i, content in enumerate(contents)]
+        return np.asarray(rows, dtype=np.int64)
 
     @cached_property
     def group_codes(self) -> IntArray:

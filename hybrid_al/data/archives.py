@@ -15,7 +15,7 @@ from ..core.manifest import Split
 from ..errors import InputError, UnknownName, UnreadableImages
 from .base import Dataset, Pixels
 from .index import FileIndex
-from .pixels import Window, to_pixels
+from .pixels import Window, span_of, to_pixels
 from .readers import identity
 from .readers.arrays import Archive, Arrays, Rows
 from .samples import OnError, Sample, content_digest, make_dataset
@@ -24,6 +24,7 @@ from .words import Cell, Mark, class_names, class_numbers, is_unknown, unknown_t
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
 """Prefix of the keys of a split -> the split."""
 DEMO = Path(__file__).with_name("demo")
+MOST_CLASSES = 100_000  # that numbers alone may name
 PACKAGE = "package:"
 """Before the name of a file that the package brings along: `package:pneumonia.npz`; its origin lies beside it."""
 
@@ -68,6 +69,8 @@ class Names:
         else:
             marks, numbers = unknown_texts(self.unknown), []
             largest = max((whole(text) or 0 for _, text in cells if not is_unknown(text, marks)), default=-1)
+            if self.classes is None and largest >= MOST_CLASSES:
+                raise InputError(f"{arrays.path}: labels", f"class numbers below {MOST_CLASSES}, or -1", str(largest))
             classes = class_names(1 + largest if self.classes is None else self.classes)
             for where, text in cells:
                 number = -1 if is_unknown(text, marks) else whole(text)
@@ -153,8 +156,9 @@ def archive_dataset(
     classes, samples_of = names.rows(arrays, {prefix: len(rows) for prefix, rows in images.items()})
     samples: list[Sample] = []
     problems: list[tuple[str, str]] = []
-    channels = 1
+    channels, span = 1, tuple[float, ...]()
     for prefix, rows in images.items():
+        span = span_of(rows.dtype, window)
         channels = max(channels, rows.shape[3] if len(rows.shape) == 4 else 1)
         how = f"npz {identity(Arrays(prefix + 'images', window))}"
         digests = index.look(arrays.path, how, partial(_digests, rows, window))
@@ -174,6 +178,7 @@ def archive_dataset(
         holdout=holdout,
         seed=seed,
         skipped=problems,
+        span=span,
     )
 
 

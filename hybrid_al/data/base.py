@@ -24,6 +24,7 @@ class Masks:
     labeled  (N,) whether a sample has one
     read     position -> LabelMap in the image's own pixels; raises OSError or ValueError with the reason
     keys     (N,) digest of a mask's content and of how it is read; "" where there is none
+    values   what the values in the files mean, in words; "" where there are no files
     sizes    (N, 2) height and width of every image in its own pixels, whether it has a mask or not
     spacing  (N, 3) millimetres from slice to slice, row to row and column to column; nan where unknown
     """
@@ -33,6 +34,7 @@ class Masks:
     keys: tuple[str, ...]
     sizes: IntArray
     spacing: FloatArray
+    values: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Dataset:
              no sample has a class; only oracle and holdout get it
     stack    slices in the channels of an image, an odd number, of which the middle one is the sample; 1 where the
              channels are grey or colours
+    span     the values in the files that 0 and 1 of float pixels stand for; empty where they differ by file
+    notes    remarks for the person, a line each: files that were ignored, copies
     """
 
     manifest: Manifest
@@ -63,6 +67,8 @@ class Dataset:
     masks: Masks | None = None
     labels: IntArray | None = None
     stack: int = 1
+    span: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):

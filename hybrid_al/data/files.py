@@ -15,10 +15,13 @@ from ..core.types import LabelMap
 from ..errors import UnreadableImages
 from .base import Dataset, Masks, Pixels
 from .index import FileIndex
-from .masks import check_lies_on, classes_of, to_classes, value_table
+from .masks import check_lies_on, classes_of, in_words, to_classes, value_table
 from .readers import Choice, identity
 from .readers.base import Header, Reader
 from .samples import OnError, Sample, content_digest, make_dataset, reason
+
+HEADERS = "2"
+"""Raise it when headers say more or other things than before: findings about files are kept under it."""
 
 
 def files_dataset(
@@ -32,6 +35,7 @@ def files_dataset(
     on_error: OnError,
     values: Mapping[int, str] | None = None,
     index: FileIndex | None = None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """The dataset of files; a sample's path is relative to `root`.
 
@@ -57,6 +61,7 @@ def files_dataset(
         raise UnreadableImages(problems)
     files = _Files(root, readers, tuple(rows), tuple((table or {}).items()))
     names = sorted({row.image.reader for row in rows})
+    spans = {row.image.header.span for row in rows if row.image.header.span}
     return make_dataset(
         [row.sample for row in rows],
         files.read,
@@ -66,8 +71,10 @@ def files_dataset(
         seed=seed,
         reader="; ".join(f"{name} {identity(readers.members[name])}" for name in names),
         skipped=problems,
-        masks=None if table is None else files.masks(),
+        masks=None if table is None else files.masks(in_words(table, classes)),
         stack=max((row.image.header.stack for row in rows), default=1),
+        span=spans.pop() if len(spans) == 1 else (),
+        notes=notes,
     )
 
 
@@ -91,7 +98,7 @@ class _File:
     @classmethod
     def of(cls, plain: list[Any]) -> _File:
         reader, header, digests = plain
-        lists = {key: tuple(header[key]) for key in ("spacing", "affine")}
+        lists = {key: tuple(header[key]) for key in ("spacing", "affine", "span")}
         return cls(reader, Header(**{**header, **lists}), tuple(digests))
 
 
@@ -130,7 +137,7 @@ class _Files:
         convert = to_classes if row.mask.header.planes is None else classes_of
         return convert(values, dict(self.table))
 
-    def masks(self) -> Masks:
+    def masks(self, values: str) -> Masks:
         headers = [row.image.header for row in self.rows]
         return Masks(
             labeled=np.asarray([row.mask is not None for row in self.rows]),
@@ -138,6 +145,7 @@ class _Files:
             keys=tuple(map(self._key, self.rows)),
             sizes=np.asarray([(header.height, header.width) for header in headers], dtype=np.int64).reshape(-1, 2),
             spacing=np.asarray([header.spacing for header in headers], dtype=np.float64).reshape(-1, 3),
+            values=values,
         )
 
     def _key(self, row: _Row) -> str:
@@ -196,7 +204,7 @@ class _Look:
         key = f"{how} {path}"
         if key not in self.files:
             try:
-                self.files[key] = _File.of(self.index.look(file, f"{how} {self.whole} {readers}", find))
+                self.files[key] = _File.of(self.index.look(file, f"{HEADERS} {how} {self.whole} {readers}", find))
             except (OSError, ValueError) as error:
                 raise _Unreadable(path, error) from error
         return self.files[key]

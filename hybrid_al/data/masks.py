@@ -14,14 +14,15 @@ from ..core.types import IGNORE, BoolArray, IntArray, LabelMap
 from ..errors import InputError, UnknownName
 from .pixels import image_box
 from .readers.base import Header
-from .readers.images import MAX_PIXELS, read_values
+from .readers.images import MAX_PIXELS, SIDEWAYS, read_values
 
-MASKS_VERSION = "1"
+MASKS_VERSION = "2"
 """Raise it when reading or resizing gives other label maps than before: the keys of caches contain it."""
 
 MOST_CLASSES = 254
 LISTED = 5
-AFFINE_TOLERANCE = 1e-3  # mm
+SMOOTHED = 4  # values without a class from which on they look like smoothed edges
+SHIFT = 0.1  # of a voxel by which a mask may lie beside its volume
 
 
 class EmptyMask(ValueError):
@@ -45,8 +46,14 @@ def value_table(values: Mapping[int, str], classes: Sequence[str]) -> dict[int, 
     return {value: number[name] for value, name in values.items()}
 
 
+def in_words(table: Mapping[int, int], classes: Sequence[str]) -> str:
+    """What each value in a mask file means: `0 background, 255 nucleus, 128 not known`."""
+    names = dict(enumerate(classes)) | {IGNORE: "not known"}
+    return ", ".join(f"{value} {names[c]}" for value, c in sorted(table.items()))
+
+
 def read_mask(file: Path | BinaryIO, table: Mapping[int, int], *, max_pixels: int = MAX_PIXELS) -> LabelMap:
-    """The label map of an image file of one channel; of a palette image the numbers count, not the colours.
+    """The label map of an image file; see `read_values` for palettes and colours.
 
     Raises OSError or ValueError with the reason, as `decode` does, and for values that the table does not have.
     """
@@ -65,16 +72,43 @@ def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
 
 
 def classes_of(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
-    """As `to_classes`, but all pixels may be `IGNORE`, as in a slice whose mask has classes in other slices."""
-    values, where = np.unique(array.astype(np.int64), return_inverse=True)
+    """As `to_classes`, but all pixels may be `IGNORE`, as in a slice whose mask has classes in other slices.
+
+    Numbers mean what the table says and nothing else. White of a file of one bit is 1, or 255 where 1 has no meaning.
+    """
+    if array.dtype == np.bool_ and 1 not in table and 255 in table:
+        array = array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
+        raise ValueError("values that are no whole numbers")
+    values, where, counts = np.unique(array.astype(np.int64), return_inverse=True, return_counts=True)
     unknown = [int(v) for v in values if int(v) not in table]
     if unknown:
         listing = ", ".join(map(str, unknown[:LISTED])) + (", ..." if len(unknown) > LISTED else "")
-        options = ", ".join(map(str, sorted(table)))
-        raise ValueError(
-            f"values {listing} outside the classes ({options}): data.mask_values: {{255: NAME}} would name one"
-        )
+        share = f"{int(counts[np.isin(values, unknown)].sum())} of {array.size} pixels"
+        how = f"data.mask_values: {{{unknown[-1]}: NAME}} would name one"
+        if len(unknown) >= SMOOTHED:
+            how += "; if smoothed edges (antialiasing) or a lossy format made them, save the mask without"
+        raise ValueError(f"values {listing} outside the classes ({_options(table)}) in {share}: {how}")
     return np.asarray([table[int(v)] for v in values], dtype=np.uint8)[where].reshape(array.shape)
+
+
+def check_known(array: npt.NDArray[Any], table: Mapping[int, int], classes: Sequence[str]) -> None:
+    """ValueError where 255 may be a class: a mask of 0 and 255 alone is how programs save black and white.
+
+    array  (n,) the values that count, of a table in which 255 means not known without that the recipe says so
+    """
+    values = set(np.unique(array).tolist())
+    if 255 in values and {table.get(int(v)) for v in values} == {0, IGNORE}:
+        unknown, name = int((array == 255).sum()), classes[1]
+        raise ValueError(
+            f"values {', '.join(map(str, sorted(map(int, values))))} alone: are the {unknown} pixels of 255 {name}, or "
+            f"not known? Here {_options(table)} are {in_words(table, classes)}; only a run that begins with "
+            f"data.mask_values: {{0: {classes[0]}, 255: {name}}} (or 255: ignore) reads 255 as that"
+        )
+
+
+def _options(table: Mapping[int, int]) -> str:
+    return ", ".join(map(str, sorted(table)))
 
 
 def resize_mask(mask: LabelMap, size: int) -> LabelMap:
@@ -115,20 +149,42 @@ def blank(sizes: IntArray, size: int) -> LabelMap:
     return np.where(inside(sizes, size), 0, IGNORE).astype(np.uint8)
 
 
-def check_size(path: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
-    """ValueError where a mask has another height and width than its image."""
-    if mask != image:
-        raise ValueError(f"expected {image[0]} x {image[1]} pixels as {path} has, got {mask[0]} x {mask[1]}")
-
-
 def check_lies_on(path: str, mask: Header, image: Header) -> None:
-    """ValueError where a mask has another shape than its image, or lies elsewhere in space."""
+    """ValueError where a mask has another shape than its image, lies elsewhere in space, or may be turned otherwise."""
     if mask.planes is None and image.planes is None:
-        check_size(path, (mask.height, mask.width), (image.height, image.width))
+        _check_turned(path, mask, image)
     elif (mask.planes, mask.height, mask.width) != (image.planes, image.height, image.width):
         raise ValueError(f"expected {_shape(image)} voxels as its volume, got {_shape(mask)}")
-    if mask.affine and image.affine and not np.allclose(mask.affine, image.affine, atol=AFFINE_TOLERANCE):
-        raise ValueError("it lies elsewhere in space than its volume (their affines differ)")
+    if mask.affine and image.affine:
+        distance, shift = _apart(mask, image)
+        if shift > SHIFT:
+            raise ValueError(
+                f"it lies elsewhere in space than its volume: {distance:.3g} mm ({shift:.2g} voxels) at the farthest "
+                f"corner by their affines, at most {SHIFT:g} voxels are taken as the same place"
+            )
+
+
+def _check_turned(path: str, mask: Header, image: Header) -> None:
+    """ValueError for another size, and where one of two files was turned by EXIF and size does not tell the other's."""
+    turned, other = ("image", mask) if image.orientation else ("mask", image)
+    orientation = max(image.orientation, mask.orientation)
+    one_sided = orientation > 1 and not other.orientation
+    tag = f"the {turned} has EXIF orientation {orientation}, the other file has none"
+    if (mask.height, mask.width) != (image.height, image.width):
+        came = f"got {mask.height} x {mask.width}" + (f" ({tag})" if one_sided else "")
+        raise ValueError(f"expected {image.height} x {image.width} pixels as {path} has, {came}")
+    if one_sided and not (orientation in SIDEWAYS and image.height != image.width):
+        raise ValueError(f"{tag}, so that either may be the upright one of {path}: give both the tag, or neither")
+
+
+def _apart(mask: Header, image: Header) -> tuple[float, float]:
+    """How far the corners of two grids of one shape lie apart at most, in mm and in voxels of the image."""
+    ours, theirs = (np.asarray(header.affine).reshape(4, 4) for header in (image, mask))
+    last = [(image.planes or 1) - 1, image.height - 1, image.width - 1]
+    corners = np.asarray([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*last, 1]
+    apart = corners @ (theirs - ours).T[:, :3]
+    voxels = np.linalg.solve(ours[:3, :3], apart.T)
+    return float(np.linalg.norm(apart, axis=1).max()), float(np.abs(voxels).max())
 
 
 def _shape(header: Header) -> str:

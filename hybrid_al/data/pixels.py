@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..core.types import IntArray
 from .base import Pixels
 
 PIXELS_VERSION = "1"
@@ -30,12 +33,17 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
         raise ValueError(f"expected an image (H, W), (H, W, 1) or (H, W, 3), got shape {array.shape}")
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"expected an image of numbers, got {array.dtype}")
+    if array.dtype.kind == "f" and (count := int((~np.isfinite(array)).sum())):
+        raise ValueError(f"{count} of {array.size} pixels are not finite numbers (NaN or infinite)")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     if window is not None:
         low, high = window
         values = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        return _finite(np.clip(values, 0.0, 1.0))
+        clipped: npt.NDArray[np.float32] = np.clip(values, 0.0, 1.0)
+        return clipped
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u":
@@ -44,6 +52,13 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
         return array.astype(np.float32)
     came = f"{array.dtype} values from {array.min()} to {array.max()}"
     raise ValueError(f"{came} have no fixed range: set data.window: [low, high]")
+
+
+def span_of(dtype: np.dtype[Any], window: Window | None = None) -> tuple[float, ...]:
+    """The values that 0 and 1 of the float pixels of `to_pixels` stand for; empty where pixels are uint8."""
+    if window is not None or dtype.kind not in "uf" or dtype == np.uint8:
+        return window or ()
+    return 0.0, float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
 class Box(NamedTuple):
@@ -108,7 +123,54 @@ def to_uint8(pixels: Pixels) -> npt.NDArray[np.uint8]:
     return values.astype(np.uint8, copy=False)
 
 
-def _finite(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise ValueError("the image has values that are not finite")
-    return values
+BINS = 65536  # of the values of float pixels
+LEAST, FEW = 1 / 15, 1 / 3  # shares of the range of values
+BULK = 0.005  # of the pixels on either side that may be marks or dead pixels
+
+
+@dataclass
+class Levels:
+    """Which values the float pixels of a pool use, before they are rounded to 256 grey levels.
+
+    counts  (BINS,) pixels by value in [0, 1]
+    """
+
+    counts: IntArray = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
+
+    def add(self, pixels: Pixels) -> None:
+        """Count the pixels of an image; uint8 is stored as it is, and not counted."""
+        if pixels.dtype != np.uint8:
+            bins = np.rint(pixels.ravel() * np.float32(BINS - 1)).clip(0, BINS - 1).astype(np.int64)
+            self.counts += np.bincount(bins, minlength=BINS)
+
+    def used(self, beyond: float = 0.0) -> tuple[float, float]:
+        """Least and largest value in use, without this share of the pixels on either side; (0, 1) of no pixels."""
+        total = self.counts.cumsum()
+        if not total[-1]:
+            return 0.0, 1.0
+        low = int(np.searchsorted(total, beyond * total[-1], side="right"))
+        high = int(np.searchsorted(total, (1 - beyond) * total[-1], side="left"))
+        return low / (BINS - 1), high / (BINS - 1)
+
+
+def few_levels(used: Window, bulk: Window, span: Sequence[float]) -> tuple[str, str]:
+    """(reason to refuse, remark) about images of which 256 grey levels keep too little, "" where there is none.
+
+    used  least and largest of all values; `bulk` of nearly all, see `Levels.used`
+    span  the values in the files that 0 and 1 stand for; empty where that is not known
+    """
+    if 0 < used[1] - used[0] < LEAST:
+        return f"values that use {_share(used, span)}", ""
+    if 0 < bulk[1] - bulk[0] < FEW:
+        return "", f"{1 - 2 * BULK:.0%} of the pixels use {_share(bulk, span)}"
+    return "", ""
+
+
+def _share(used: Window, span: Sequence[float]) -> str:
+    share, where, window = used[1] - used[0], "", "one of their values"
+    if span:
+        low, high = (span[0] + value * (span[1] - span[0]) for value in used)
+        edges = [round(low), round(high)] if high - low > 2 else [float(f"{low:.3g}"), float(f"{high:.3g}")]
+        where, window = f" {span[0]:g} to {span[1]:g}", str(edges)
+    kept = f"{max(2, round(256 * share))} of the 256 grey levels that are kept"
+    return f"{100 * share:.2g} % of the range{where}, {kept}: set data.window: {window}"

@@ -14,6 +14,7 @@ from ..core.manifest import Manifest, Split
 from ..core.types import IntArray
 from ..errors import InputError
 from .base import Dataset, Masks, Pixels
+from .copies import copy_notes, joined_groups
 from .pixels import Window
 from .splits import assign
 
@@ -62,11 +63,13 @@ def make_dataset(
     skipped: Sequence[tuple[str, str]] = (),
     masks: Masks | None = None,
     stack: int = 1,
+    span: Sequence[float] = (),
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """The dataset of samples; those without a split get one. For the other parameters see `Dataset`.
 
     A class without samples is an InputError, unless no sample has a label: then `classes` are those that an annotator
-    may give.
+    may give. `notes` are remarks of the source, to which those on copies are added.
     """
     for sample in samples:
         if CONTROL.search(sample.id + sample.path + sample.group):
@@ -78,16 +81,60 @@ def make_dataset(
     for number, name in enumerate(classes):
         if (truth >= 0).any() and not (truth == number).any():
             raise InputError("data.classes", f"at least one sample of class {number} ({name})", "none")
-    groups = tuple(sample.group for sample in samples)
     manifest = Manifest(
         ids=tuple(sample.id for sample in samples),
         paths=tuple(sample.path for sample in samples),
-        groups=groups,
-        splits=assign(groups, [sample.split for sample in samples], holdout, seed=seed, labels=truth),
+        groups=tuple(sample.group for sample in samples),
+        splits=_splits(samples, holdout, seed=seed, labels=truth),
         digests=tuple(sample.digest for sample in samples),
         z=tuple(sample.z for sample in samples),
     )
-    return Dataset(manifest, tuple(classes), truth, read, channels, reader, tuple(skipped), masks, labels, stack)
+    return Dataset(
+        manifest,
+        tuple(classes),
+        truth,
+        read,
+        channels,
+        reader,
+        tuple(skipped),
+        masks,
+        labels,
+        stack,
+        tuple(span),
+        (*notes, *copy_notes(manifest, *_answers(samples, classes, masks))),
+    )
+
+
+def _splits(
+    samples: Sequence[Sample], holdout: Mapping[str, float], *, seed: int, labels: IntArray
+) -> tuple[Split, ...]:
+    """The split of each sample; groups that share an image are drawn as one, in which a content counts once.
+
+    Slices are not compared: those without anything in them are alike in all volumes.
+    """
+    digests, given = [s.digest if s.z < 0 else "" for s in samples], [s.split for s in samples]
+    groups = joined_groups([s.group for s in samples], digests, given)
+    first: dict[tuple[object, ...], int] = {}
+    contents = zip(groups, given, digests, strict=True)
+    firsts = [first.setdefault(content if content[2] else (i,), i) for i, content in enumerate(contents)]
+    rows = sorted(first.values())
+    drawn = assign([groups[i] for i in rows], [given[i] for i in rows], holdout, seed=seed, labels=labels[rows])
+    split_of = dict(zip(rows, drawn, strict=True))
+    return tuple(split_of[i] for i in firsts)
+
+
+def _answers(
+    samples: Sequence[Sample], classes: Sequence[str], masks: Masks | None
+) -> tuple[list[object], Callable[[int], str]]:
+    """What the data answers about each sample, None where unknown; and position -> the answer in words."""
+    if masks is not None:
+        return [key or None for key in masks.keys], lambda i: f"mask {samples[i].mask or i}"
+    if any(sample.labels for sample in samples):
+        known = [None if -1 in s.labels else s.labels for s in samples]
+        return list(
+            known
+        ), lambda i: "; ".join(n for n, y in zip(classes, samples[i].labels, strict=True) if y) or "none"
+    return [None if s.label < 0 else s.label for s in samples], lambda i: str(classes[samples[i].label])
 
 
 def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | None:

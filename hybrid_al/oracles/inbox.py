@@ -41,16 +41,18 @@ class Masks:
     answer  see `masks.KINDS`
     size    of the network, in pixels
     table   value in a mask file -> class, `IGNORE` for a pixel that the person does not know
+    named   whether the recipe says what 255 means (`data.mask_values`)
     """
 
     answer: str
     size: int
     table: Mapping[int, int]
+    named: bool = False
 
     def open(self, run: RunDir, picture: Picture | None = None) -> MaskWorklist:
         """The oracle of a run, which is also its inbox; it gives out images where there is a `picture`."""
         lists = WorklistOracle(run, run.manifest(), classes_of(run), wording(self.answer))
-        return MaskWorklist(lists, self.table, self.size, picture)
+        return MaskWorklist(lists, self.table, self.size, picture, self.named)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Points and strokes come in as masks too, in which all other pixels have the valu
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.rundir import RunDir, write_atomic
-from ..core.types import IGNORE, Annotation, AnnotationKind, IntArray, LabelMap, Target
+from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray, LabelMap, Target
 from ..data.answers import file_name, read_answer, to_png, write_answer
-from ..data.masks import EmptyMask, check_size, read_mask, resize_marks
-from ..data.readers.images import SUFFIXES, probe
+from ..data.folders import ignored_files
+from ..data.masks import EmptyMask, check_known, check_lies_on, in_words, resize_marks, to_classes
+from ..data.readers.base import Header
+from ..data.readers.images import SUFFIXES, header, read_values
 from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
 from .base import NONE, SKIP
@@ -25,6 +28,7 @@ from .weak import strokes
 from .worklist import Wording, WorklistOracle
 
 IMAGES = "images"
+ASKED = "asked"
 MOST_PROBLEMS = 20
 Picture = Callable[[int], npt.NDArray[np.uint8]]
 """Position -> the image (H, W, 1 or 3) for a person, in its own pixels."""
@@ -55,12 +59,15 @@ class MaskWorklist:
     table    value in a mask file -> class, `IGNORE` for a pixel that the person does not know
     size     of the network, in which points and strokes are stored; masks are in the image's own pixels
     picture  position -> image (H, W, 1 or 3); None where answers only come in
+    named    whether the recipe says what 255 means; else a mask of 0 and 255 alone is refused, as it may be a drawing
+             in black and white
     """
 
     lists: WorklistOracle
     table: Mapping[int, int]
     size: int
     picture: Picture | None = None
+    named: bool = False
 
     @property
     def run(self) -> RunDir:
@@ -72,7 +79,7 @@ class MaskWorklist:
         kind = "" if self._whole else f" of {self.lists.wording.kind}s"
         how = (
             f"draw one of the same name and size for each image in {self.run.round_path(round) / IMAGES} "
-            f"(values: {self._values()}) "
+            f"(values: {in_words(self.table, self.lists.classes)}; a mask all of it not known skips) "
             f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
         )
         return tuple(map(self._with_cost, image_answers(self.lists, query, round, self.picture, f"masks{kind}", how)))
@@ -94,6 +101,8 @@ class MaskWorklist:
     def take(self, folder: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a folder of masks, whole or not at all; (number of its answers, answers still missing).
 
+        Says on stderr how many pixels are not known, and which files of the folder are no masks.
+
         InputError: no open query; no folder of masks; and, with a line for each bad file, a name of no image, a file
         that is no mask, another size than that of the image, values that mean no class.
         """
@@ -102,6 +111,8 @@ class MaskWorklist:
         differs: Callable[[Annotation], bool] = lambda a: not self._same(a, masks[a.index])  # noqa: E731
         replaces = self.lists.replaces(folder, round, masks, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
+        for note in (*self._counts(list(masks.values())), *ignored_files(folder, SUFFIXES)):
+            print(note, file=sys.stderr)
         return len(texts), self.lists.store(round, texts, annotator, replaces)
 
     def _same(self, answer: Annotation, mask: LabelMap | None) -> bool:
@@ -136,23 +147,35 @@ class MaskWorklist:
 
     def _mask(self, file: Path, index: int) -> LabelMap | None:
         """A mask, None where it labels no pixel; ValueError or OSError where the file is no mask of its image."""
-        expected = image_size(self.run, index)
-        height, width, _ = probe(io.BytesIO(file.read_bytes()))
-        check_size(file_name(index), (height, width), expected)
+        image = image_header(self.run, index)
+        check_lies_on(file_name(index), header(io.BytesIO(file.read_bytes())), image)
+        array = read_values(file)
         try:
-            return read_mask(file, self.table)
+            mask = to_classes(array, self.table)
         except EmptyMask:
             return None
+        if self._whole and not self.named:
+            check_known(array[self._asked(index, array.shape)], self.table, self.lists.classes)
+        return mask
+
+    def _asked(self, index: int, shape: tuple[int, ...]) -> BoolArray:
+        """Which pixels (H, W) of an image were asked about by now: all of them where no regions are."""
+        files = list(self.run.path.glob(f"rounds/*/{ASKED}/{file_name(index)}"))
+        return np.any([read_values(file) > 0 for file in files], axis=0) if files else np.ones(shape, dtype=np.bool_)
+
+    def _counts(self, masks: Sequence[LabelMap | None]) -> list[str]:
+        """How many pixels of these masks are not known, and how many masks skip their image."""
+        labels = [mask for mask in masks if mask is not None]
+        unknown, total = sum(int((mask == IGNORE).sum()) for mask in labels), sum(mask.size for mask in labels)
+        skips = len(masks) - len(labels)
+        notes = [f"{unknown} of {total} pixels ({unknown / total:.1%}) are not known"] if unknown else []
+        return [*notes, f"{skips} masks label no pixel, which skips their images"] if skips else notes
 
     def _keep(self, round: int, index: int, mask: LabelMap | None) -> str:
         """Write a mask with the numbers of the classes; the text for the CSV of the round."""
         if mask is None:
             return SKIP
         return write_answer(self.run, round, index, mask if self._whole else resize_marks(mask, self.size))
-
-    def _values(self) -> str:
-        names = dict(enumerate(self.lists.classes)) | {IGNORE: "not known, everywhere to skip"}
-        return ", ".join(f"{value} {names[c]}" for value, c in sorted(self.table.items()))
 
 
 def image_answers(
@@ -184,10 +207,16 @@ def answerable_images(lists: WorklistOracle, waits_for: str) -> tuple[int, dict[
 
 def image_size(run: RunDir, index: int) -> tuple[int, int]:
     """Height and width of the image that was given out of a sample; ValueError where no round has it any more."""
+    found = image_header(run, index)
+    return found.height, found.width
+
+
+def image_header(run: RunDir, index: int) -> Header:
+    """The header of the image that was given out of a sample; raises as `image_size`."""
     files = sorted(run.path.glob(f"rounds/*/{IMAGES}/{file_name(index)}"))
     if not files:
         raise ValueError(f"the image {file_name(index)} that was given out is gone: hybrid-al run writes it again")
-    return probe(io.BytesIO(files[-1].read_bytes()))[:2]
+    return header(io.BytesIO(files[-1].read_bytes()))
 
 
 def refuse(where: Path, expected: str, problems: Sequence[str], what: str) -> None:

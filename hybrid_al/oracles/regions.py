@@ -15,9 +15,8 @@ from ..data.masks import resize_mask
 from ..data.pixels import image_box
 from ..errors import AwaitingLabels
 from ..regions.base import Parts
-from .masks import MaskWorklist
+from .masks import ASKED, MaskWorklist
 
-ASKED = "asked"
 KNOWN = "known"
 
 

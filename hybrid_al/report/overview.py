@@ -63,6 +63,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
     if leaks := manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
+    lines += [f"  note: {note}" for note in (*dataset.notes, *store.notes)]
     lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
     first, *later = recipe.loop.budgets
     spending = f"{sum(recipe.loop.budgets)} labels"

@@ -187,8 +187,13 @@ class Segmentation:
             lines.append(f"  images of {size} px are {note}")
         total = int(store.pixels[: len(dataset.classes)].sum())
         shares = [f"{name} {store.pixels[c] / total:.1%}" for c, name in enumerate(dataset.classes) if total]
-        count = f"  {int(masks_of(dataset).labeled.sum())} of {len(dataset.manifest)} samples have a mask"
-        return [*lines, f"{count}; pixels: {', '.join(shares)}" if shares else count]
+        masks, unknown = masks_of(dataset), int(store.pixels[IGNORE])
+        count = f"  {int(masks.labeled.sum())} of {len(dataset.manifest)} samples have a mask"
+        if masks.values:
+            lines.append(f"  values of masks: {masks.values}")
+        if not total:
+            return [*lines, count]
+        return [*lines, f"{count}; pixels: {', '.join(shares)}; {unknown / (total + unknown):.1%} not known"]
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""
@@ -346,7 +351,7 @@ def _inbox(setting: Setting, dataset: Dataset) -> inbox.Masks | inbox.Boxes:
         return inbox.Boxes(setting.image_size)
     values, classes = setting.mask_values, dataset.classes
     table = value_table(values, classes)
-    return inbox.Masks(answer, setting.image_size, {IGNORE: IGNORE, **table})
+    return inbox.Masks(answer, setting.image_size, {IGNORE: IGNORE, **table}, IGNORE in table)
 
 
 def _check_record(params: Mapping[str, object]) -> None:

@@ -126,7 +126,7 @@ def test_images_go_out_and_masks_come_back(tmp_path: Path, recipe: dict[str, Any
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "size": (lambda p: Image.new("L", (24, 17)).save(p), r"expected 18 x 24 pixels as \d+\.png has, got 17 x 24"),
     "values": (lambda p: Image.new("L", (24, 18), 7).save(p), r"values 7 outside the classes \(0, 9, 255\)"),
-    "colours": (lambda p: Image.new("RGB", (24, 18)).save(p), "a mask of one channel"),
+    "colours": (lambda p: Image.new("RGB", (24, 18), (255, 0, 0)).save(p), "a mask of one channel"),
     "no image": (lambda p: p.write_bytes(b"hello"), "no image"),
     "a name that was not asked for": (
         lambda p: p.rename(p.with_name("999999.png")),

@@ -227,7 +227,7 @@ def test_a_bench_that_cannot_be(tmp_path: Path, override: str, message: str) -> 
 def test_a_bench_of_data_that_does_not_do(tmp_path: Path, unknown: int, message: str) -> None:
     labels = np.asarray([[1, 0], [0, 1], [0, 0]] * 3 + [[1, 0], [0, 0]])
     labels[0, 1] = unknown
-    file, images = tmp_path / "set.npz", np.zeros((11, 8, 8), dtype=np.uint8)
+    file, images = tmp_path / "set.npz", np.random.default_rng(0).integers(256, size=(11, 8, 8), dtype=np.uint8)
     parts = {"train_images": images[:9], "train_labels": labels[:9], "test_images": images[9:]}
     np.savez(file, **parts, test_labels=labels[9:])  # type: ignore[arg-type]
     data = {"source": "npz", "root": str(file), "multilabel": True, "group": "none", "classes": ["a", "b"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 import zipfile
 import zlib
@@ -9,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from tokenize import TokenError
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import InputError, UnknownName
 from ..base import Pixels
-from ..pixels import Window, to_pixels
+from ..pixels import Window, span_of, to_pixels
 from .base import Header, Stamp, plane_of
 
 
@@ -42,10 +44,12 @@ class Arrays:
 
     def probe(self, file: Path) -> Header:
         """The rows of the array, by its header."""
-        shape = self._rows(file).shape
+        rows = self._rows(file)
+        shape = rows.shape
         if 0 in shape:
             raise ValueError(f"expected images in {self.key}, got shape {shape}")
-        return Header(shape[1], shape[2], shape[3] if len(shape) == 4 else 1, planes=shape[0])
+        span = span_of(rows.dtype, self.window)
+        return Header(shape[1], shape[2], shape[3] if len(shape) == 4 else 1, planes=shape[0], span=span)
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A row as pixels (H, W, C)."""
@@ -84,16 +88,14 @@ class Rows:
     def __init__(self, path: Path, key: str) -> None:
         """Read the header; ValueError where the array is pickled, of Fortran's order or of an unknown version."""
         self._where = f"{path}: {key}"
-        self._file = zipfile.ZipFile(path).open(f"{key}.npy")  # noqa: SIM115, stays open as long as the rows are read
+        archive = zipfile.ZipFile(path)
+        self._file = archive.open(f"{key}.npy")  # stays open as long as the rows are read
         weakref.finalize(self, self._file.close)
-        version = np.lib.format.read_magic(self._file)
-        if version not in _HEADERS:
-            raise ValueError(f"an array of format {version}")
-        self.shape, fortran, self.dtype = _HEADERS[version](self._file)
+        self.shape, fortran, self.dtype = _header(self._file, archive.getinfo(f"{key}.npy").file_size)
         if self.dtype.hasobject or fortran or not self.shape:
             raise ValueError("an array of objects" if self.dtype.hasobject else "columns before rows")
         self._start, self._next = self._file.tell(), 0
-        self._bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        self._bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def __len__(self) -> int:
         """How many rows."""
@@ -107,7 +109,7 @@ class Rows:
             if row != self._next:
                 self._file.seek(self._start + row * self._bytes)
             data = self._file.read(self._bytes)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, *_DAMAGE) as error:
             raise InputError(self._where, "a whole array of plain numbers", str(error)) from error
         if len(data) < self._bytes:
             raise InputError(self._where, f"{len(self)} rows", f"{row}, and then the end of the file")
@@ -119,6 +121,27 @@ _HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is of Fortran's order, and type of an open array of `size` bytes, header included.
+
+    ValueError where the header is damaged, of an unknown version, or claims other bytes than there are.
+    """
+    try:
+        shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+    except _DAMAGE as error:
+        raise ValueError(f"no array that can be read ({error})") from error
+    if any(side < 0 for side in shape):
+        raise ValueError(f"an array of shape {shape}")
+    expected, actual = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if expected != actual and not dtype.hasobject:
+        raise ValueError(f"its header claims shape {shape} of {dtype} in {expected} bytes, the file holds {actual}")
+    return shape, fortran, dtype
+
+
+_DAMAGE = (KeyError, TypeError, SyntaxError, TokenError, NotImplementedError, RuntimeError, OverflowError, zlib.error)
+"""What damaged headers, unknown versions, ways of packing and passwords raise, beside ValueError and OSError."""
 
 
 class Archive:
@@ -135,7 +158,7 @@ class Archive:
         try:
             with zipfile.ZipFile(path) as archive:
                 self.keys = sorted(name.removesuffix(".npy") for name in archive.namelist())
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, *_DAMAGE) as error:
             raise InputError(path, "a whole NPZ file", f"{error}") from error
 
     def __getitem__(self, key: str) -> npt.NDArray[Any]:
@@ -145,9 +168,11 @@ class Archive:
         if key not in self.keys:
             raise UnknownName(self.path, key, self.keys)
         try:
+            with zipfile.ZipFile(self.path) as packed, packed.open(f"{key}.npy") as file:
+                _header(file, packed.getinfo(f"{key}.npy").file_size)
             with np.load(self.path, allow_pickle=False) as archive:
                 array = np.atleast_1d(archive[key])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, *_DAMAGE) as error:
             raise InputError(f"{self.path}: {key}", "a whole array of plain numbers or text", str(error)) from error
         array.setflags(write=False)  # it is kept, and handed out row by row
         self._last = (key, array)
@@ -157,10 +182,10 @@ class Archive:
         """An array of images, (N, H, W) or (N, H, W, 1 or 3), of any type of numbers, one by one."""
         try:
             images: Rows | npt.NDArray[Any] = Rows(self.path, key)
-        except (KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        except (ValueError, zipfile.BadZipFile, EOFError, OSError, *_DAMAGE):
             images = self[key]  # all at once, or the reason why not
         shape = images.shape
-        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape[1:]:
             raise InputError(f"{self.path}: {key}", "shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)", str(shape))
         return images
 

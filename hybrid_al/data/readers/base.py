@@ -21,7 +21,9 @@ class Header:
     planes   number of slices or rows in the file, each a sample; None: the file is one image
     stack    slices in the channels, 1 where the channels are grey or colours
     spacing  millimetres from slice to slice, row to row and column to column; nan where unknown
-    affine   of a volume, row after row (16,): its place in space; empty without one
+    affine   of a volume, row after row (16,): from slice, row and column to its place in millimetres; empty without one
+    orientation  EXIF orientation that the file says, 1 to 8, by which it was turned; 0 where it says none
+    span     the values in the file that 0 and 1 of float pixels stand for; empty where they differ, or are uint8
     """
 
     height: int
@@ -31,6 +33,8 @@ class Header:
     stack: int = 1
     spacing: tuple[float, ...] = (math.nan,) * 3
     affine: tuple[float, ...] = ()
+    orientation: int = 0
+    span: tuple[float, ...] = ()
 
 
 class Reader(Protocol):

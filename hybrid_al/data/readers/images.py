@@ -10,27 +10,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import IO, Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..base import Pixels
 from ..pixels import Window, to_pixels
 from .base import Header, plane_of
 
 MAX_PIXELS = 100_000_000
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".jp2")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".jp2")
 STARTS = re.compile(  # PNG, JPEG, GIF, TIFF, BigTIFF, BMP, Netpbm, WebP, JPEG 2000
     rb"\x89PNG|\xff\xd8\xff|GIF8|II[*+]\0|MM\0[*+]|BM....\0\0|P[1-6]\s|RIFF....WEBP|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
     re.DOTALL,
 )
 
+FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "PPM", "WEBP", "JPEG2000")
+"""The parsers of Pillow that may look at a file; others start programs (PostScript) or are for no image."""
+LOSSY = frozenset({"JPEG", "MPO", "WEBP", "JPEG2000"})
+"""Formats that may change the values of a mask when it is saved."""
+
 _GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _PLAIN = _GREY - {"1", "LA", "La"} | {"RGB"}
-_NUMBERS = _PLAIN - {"RGB", "F"} | {"1", "P"}  # modes whose values may be classes
-_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that change height for width
+_NUMBERS = _PLAIN - {"RGB"} | {"1", "P"}  # modes whose values may be classes
+SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that change height for width
+_TEXTS = (b"Raw profile type", b"XML:com.adobe.xmp")  # keywords of PNG texts that may say an orientation
+_LEAST_LEVELS = 16  # of the 256 that are read of 16-bit colour
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,8 @@ class Images:
         return STARTS.match(head) is not None
 
     def probe(self, file: Path) -> Header:
-        """See `probe`."""
-        return Header(*probe(file))
+        """See `header`."""
+        return header(file, window=self.window)
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """See `decode`."""
@@ -69,39 +76,121 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
     """Pixels (H, W, C) of one image file, upright by its EXIF orientation.
 
     Grey stays one channel; palette, CMYK and the like become RGB; alpha is dropped. Files of 8 bits give uint8, files
-    of more give float32 in [0, 1]; see `to_pixels`. (Pillow reads 16-bit colour as 8-bit colour.)
+    of more give float32 in [0, 1]; see `to_pixels`. Pillow reads the upper 8 of 16 bits a colour: where these hold next
+    to nothing, or a window says what 16 bits mean, that is an error.
     A file of several frames is an error: its first frame is rarely the image.
 
     Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than `max_pixels` by
     its header, before anything is decoded.
     """
     with open_image(file, max_pixels) as image:
-        netpbm = image.format == "PPM"
-        upright = ImageOps.exif_transpose(image)
-        array = np.asarray(_plain(upright))
+        netpbm, halved = image.format == "PPM", _halved(image)
+        array = np.asarray(_plain(_upright(image)))
     if netpbm and array.dtype == np.int32:  # Pillow scales deep PGM to 0..65535 and hands it out as int32
         array = array.astype(np.uint16)
+    if halved and (window is not None or 0 < np.ptp(array) < _LEAST_LEVELS):
+        raise ValueError("16 bits a colour, of which 8 can be read: save it with 8 bits a colour, or as grey")
     return to_pixels(array, window)
 
 
 def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
-    """The numbers (H, W) of an image of one channel, as a mask; of a palette image the numbers, not the colours.
+    """The numbers (H, W) of a mask file, upright as its image; of a palette image the numbers, not the colours.
 
-    Raises OSError or ValueError with the reason, as `decode` does.
+    Colours that are all grey count as their grey, and alpha that hides nothing is dropped. Raises OSError or ValueError
+    with the reason, as `decode` does, and for formats that may have changed the values (`LOSSY`).
     """
     with open_image(file, max_pixels) as image:
-        if image.mode not in _NUMBERS:
+        if image.format in LOSSY or image.info.get("compression") == "jpeg":
+            raise ValueError(f"{image.format} may change the values of a mask when it is saved: save it as PNG")
+        if image.mode not in _NUMBERS and image.mode not in ("LA", "RGB", "RGBA"):
             raise ValueError(f"expected a mask of one channel whose values are classes, got mode {image.mode}")
-        return np.asarray(image)
+        halved, mode, palette = _halved(image), image.mode, image.getpalette("RGB")
+        array = np.asarray(_upright(image))
+    if palette is not None:
+        _check_palette(array, np.asarray(palette, dtype=np.uint8).reshape(-1, 3))
+    return _one_channel(array, mode, halved=halved) if array.ndim == 3 else array
+
+
+def _one_channel(array: npt.NDArray[Any], mode: str, *, halved: bool) -> npt.NDArray[Any]:
+    """The one channel (H, W) that the channels (H, W, C) of a mask repeat; ValueError where they say more."""
+    if halved:
+        raise ValueError("expected a mask of one channel, got colours of 16 bits, of which 8 can be read")
+    if mode.endswith("A"):
+        if (array[:, :, -1] != 255).any():
+            raise ValueError(f"expected a mask of one channel, got mode {mode} with transparent pixels")
+        array = array[:, :, :-1]
+    coloured = (array != array[:, :, :1]).any(axis=2)
+    if coloured.any():
+        seen = f"colours in mode {mode}, as {tuple(array[coloured][0].tolist())}"
+        raise ValueError(f"expected a mask of one channel, whose values data.mask_values may name, got {seen}")
+    return array[:, :, 0]
+
+
+def _check_palette(array: npt.NDArray[Any], palette: npt.NDArray[np.uint8]) -> None:
+    """ValueError where a palette draws numbers as greys the other way round, as programs do that keep black and white.
+
+    array (H, W) of numbers; palette (K, 3)
+    """
+    numbers = np.unique(array)
+    colours = palette[numbers[numbers < len(palette)]].astype(np.int64)
+    if (colours == colours[:, :1]).all() and (np.diff(colours[:, 0]) < 0).any():
+        drawn = ", ".join(
+            f"{n} as grey {c}" for n, c in zip(numbers[:5].tolist(), colours[:5, 0].tolist(), strict=False)
+        )
+        raise ValueError(f"its palette draws the numbers in another order than they have ({drawn}): save it as greys")
 
 
 def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) that the header claims, upright, without decoding; raises as `decode`."""
+    """Height, width and channels of `header`."""
+    found = header(file, max_pixels=max_pixels)
+    return found.height, found.width, found.channels
+
+
+def header(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: int = MAX_PIXELS) -> Header:
+    """Size, channels (1 or 3) and orientation that the header claims, upright, not decoded; raises as `decode`."""
     with open_image(file, max_pixels) as image:
-        # a PNG may have its orientation behind the pixels, where reading the header does not reach
-        turned = image.format != "PNG" and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+        orientation = _orientation(image)
+        turned = orientation in SIDEWAYS and image.format != "TIFF"  # a TIFF has been turned on opening
         height, width = (image.width, image.height) if turned else (image.height, image.width)
-        return height, width, 1 if image.mode in _GREY else 3
+        channels = 1 if image.mode in _GREY else 3
+        top = 65535.0 if image.mode.startswith("I") else 1.0 if image.mode == "F" else 0.0
+        span = window or ((0.0, top) if top else ())
+        return Header(height, width, channels, orientation=orientation, span=span)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The decoded image, turned and mirrored as its EXIF orientation says."""
+    return ImageOps.exif_transpose(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a file, 1 to 8, or 0 where it says none; the pixels are decoded only where it must be."""
+    if isinstance(image, ImageFile.ImageFile) and image.format == "PNG" and image.fp and _says_more(image.fp):
+        image.load()
+    found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 0)  # that of PNG decodes every image
+    return found if isinstance(found, int) and 0 < found < 9 else 0
+
+
+def _says_more(file: IO[bytes]) -> bool:
+    """Whether an open PNG may say its orientation behind its pixels, where reading the header does not reach."""
+    place, behind = file.tell(), False
+    file.seek(8)
+    try:
+        while len(start := file.read(8)) == 8 and start[4:] != b"IEND":
+            text = start[4:] in (b"iTXt", b"tEXt", b"zTXt") and file.read(20).startswith(_TEXTS)
+            if behind and (text or start[4:] == b"eXIf"):
+                return True
+            behind = behind or start[4:] == b"IDAT"
+            here = 20 if start[4:] in (b"iTXt", b"tEXt", b"zTXt") else 0
+            file.seek(int.from_bytes(start[:4], "big") + 4 - here, 1)
+        return False
+    finally:
+        file.seek(place)
+
+
+def _halved(image: Image.Image) -> bool:
+    """Whether the file has 16 bits a channel, of which Pillow reads 8; to be asked before anything is decoded."""
+    return image.mode in ("LA", "RGB", "RGBA") and any("16" in str(tile.args) for tile in getattr(image, "tile", ()))
 
 
 @contextmanager
@@ -111,7 +200,7 @@ def open_image(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
             warnings.simplefilter("ignore", UserWarning)  # damaged metadata: damaged pixels raise
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"{image.width} x {image.height} is more than the limit of {max_pixels} pixels")
                 frames = getattr(image, "n_frames", 1)

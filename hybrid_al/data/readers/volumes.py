@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.types import FloatArray
 from ...errors import InputError
 from ..base import Pixels
 from ..pixels import Window
@@ -27,6 +29,8 @@ AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 
 
 LEAST, MOST = 0.5, 99.5  # percentiles of a volume that become 0 and 1
 PACKED = b"\x1f\x8b"  # how gzip files begin
+MOST_STACK = 99
+MAX_VOXELS = 1_000_000_000
 FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which are its first number
 
 
@@ -50,8 +54,9 @@ class Volumes:
 
     def __post_init__(self) -> None:
         """Refuse a stack without a middle."""
-        if self.stack < 1 or self.stack % 2 == 0:
-            raise InputError("data.stack", "an odd number of slices, as many before one as behind it", str(self.stack))
+        if not 1 <= self.stack <= MOST_STACK or self.stack % 2 == 0:
+            expected = f"an odd number of slices, {MOST_STACK} at most, as many before one as behind it"
+            raise InputError("data.stack", expected, str(self.stack))
 
     @staticmethod
     def claims(head: bytes) -> bool:
@@ -78,7 +83,8 @@ class Volumes:
             planes=image.shape[across],
             stack=self.stack,
             spacing=(zooms[across], zooms[down], zooms[right]),
-            affine=tuple(np.asarray(image.affine, dtype=np.float64).ravel().tolist()),
+            affine=tuple(_affine_of_slices(image, self.axis).ravel().tolist()),
+            span=self.window or (),
         )
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
@@ -91,6 +97,15 @@ class Volumes:
         slices = _numbers(Stamp.of(file), self.axis)
         values: npt.NDArray[Any] = slices[plane_of(len(slices), plane)]
         return values
+
+
+def _affine_of_slices(image: Nifti1Image, axis: Axis) -> FloatArray:
+    """From slice, row and column of `_slices` to millimetres (4, 4)."""
+    across, down, right = AXES[axis]
+    affine: FloatArray = np.asarray(image.affine, dtype=np.float64)[:, [across, down, right, 3]]
+    affine[:, 3] += affine[:, 1] * (image.shape[down] - 1)  # rows are counted from the other end
+    affine[:, 1] *= -1
+    return affine
 
 
 def stack_at(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray[np.float32]:
@@ -106,7 +121,7 @@ def _intensities(stamp: Stamp, axis: Axis, window: Window | None) -> npt.NDArray
     values = np.asarray(_upright_volume(stamp).dataobj, dtype=np.float32)
     count = int((~np.isfinite(values)).sum())
     if count:
-        raise ValueError(f"{count} voxels are not finite numbers")
+        raise ValueError(f"{count} voxels are not finite numbers (NaN or infinite)")
     low, high = window if window is not None else np.percentile(values, [LEAST, MOST])
     if not low < high:
         raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
@@ -140,12 +155,17 @@ def _upright_volume(stamp: Stamp) -> Nifti1Image:
 
     path = stamp.file
     try:
-        content = path.read_bytes()
-        if path.name.lower().endswith(".gz") or content[:2] == PACKED:
-            content = gzip.decompress(content)
-        kind = nibabel.Nifti2Image if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Image
-        header = kind.header_class.from_fileobj(io.BytesIO(content))
-        _check_header(header, len(content))
+        with path.open("rb") as raw:
+            packed = path.name.lower().endswith(".gz") or raw.peek(2)[:2] == PACKED
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+            content = file.read(SECOND)
+            second = content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
+            kind = nibabel.Nifti2Image if second else nibabel.Nifti1Image
+            header = kind.header_class.from_fileobj(io.BytesIO(content))
+            expected = _check_header(header)
+            # a few bytes of zeros can unpack to any size: no more is unpacked than the header claims, and one byte
+            content += file.read(max(0, expected + 1 - len(content)))
+        _check_size(header, expected, len(content))
         image = kind.from_bytes(content)
         if image.ndim == 4:
             image = image.slicer[..., 0]
@@ -153,19 +173,29 @@ def _upright_volume(stamp: Stamp) -> Nifti1Image:
             raise ValueError("its affine says no orientation")
         upright: Nifti1Image = nibabel.as_closest_canonical(image)
         return upright
-    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, zlib.error) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, OverflowError, zlib.error) as error:
         raise ValueError(f"no NIfTI volume ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
-def _check_header(header: Any, size: int) -> None:
+def _check_header(header: Any) -> int:
+    """How many bytes a file of this header has; ValueError where that is no volume, or one too large."""
     shape = header.get_data_shape()
-    if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)) or 0 in shape:
+    if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)) or min(shape) < 1:
         raise ValueError(f"expected a volume of three axes, got {' x '.join(map(str, shape)) or 'none'}")
     if header.get_data_dtype().fields:
         raise ValueError("colours are no volume of one channel")
-    expected = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
-    actual = size - int(header.get_data_offset())
-    if expected != actual:
-        raise ValueError(
-            f"its header claims {' x '.join(map(str, shape))} voxels in {expected} bytes, the file holds {actual}"
-        )
+    voxels = math.prod(map(int, shape))
+    if voxels > MAX_VOXELS:
+        raise ValueError(f"{' x '.join(map(str, shape))} is more than the limit of {MAX_VOXELS} voxels")
+    return voxels * int(header.get_data_dtype().itemsize) + int(header.get_data_offset())
+
+
+def _check_size(header: Any, expected: int, size: int) -> None:
+    """ValueError where a file does not hold the voxels that its header claims."""
+    if size == expected:
+        return
+    offset, shape = int(header.get_data_offset()), " x ".join(map(str, header.get_data_shape()))
+    raise ValueError(
+        f"its header claims {shape} voxels in {expected - offset} bytes, the file holds "
+        f"{'more' if size > expected else size - offset}"
+    )

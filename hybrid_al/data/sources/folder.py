@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError, UnknownName
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import Labels, find_images, find_masks
+from ..folders import Labels, find_images, find_masks, ignored_files
 from ..index import FileIndex
 from ..paths import grouping
 from ..pixels import Window
@@ -41,8 +41,9 @@ class Folder:
     mask_ending   what the name of a mask has behind that of its image: _mask in 1_mask.png
     ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
-    Hidden files, __MACOSX and files without the suffix of a reader are ignored. A sample's id is its path below root. A
-    volume gives a sample for each slice, with the volume's class and group; its id is the path, `#` and the number.
+    Hidden files, __MACOSX and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A
+    sample's id is its path below root. A volume gives a sample for each slice, with the volume's class and group; its
+    id is the path, `#` and the number.
     """
 
     root: Path
@@ -71,7 +72,11 @@ class Folder:
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
         classes, number = self._classes(root, {name for _, _, name in entries if name is not None})
         paths = [path for path, _, _ in entries]
-        masks = find_masks(Path(self.masks).resolve(), paths, readers, self.mask_ending) if self.masks else {}
+        masks, notes = dict[str, str](), ignored_files(root, readers.suffixes, self.ignore)
+        if self.masks:
+            folder = Path(self.masks).resolve()
+            masks = find_masks(folder, paths, readers, self.mask_ending)
+            notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
         samples = [
             Sample(path, path, group, split, number.get(name, -1), mask=masks.get(path, ""))
             for path, split, name in entries
@@ -87,6 +92,7 @@ class Folder:
             on_error=self.on_error,
             index=index,
             values=self.mask_values if self.masks else None,
+            notes=notes,
         )
 
     def _classes(self, root: Path, folders: set[str]) -> tuple[tuple[str, ...], dict[str | None, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import find_masks
+from ..folders import find_masks, ignored_files
 from ..index import FileIndex
 from ..pixels import Window
 from ..readers import Choice, choose
@@ -64,6 +64,7 @@ class Nifti:
             on_error=self.on_error,
             index=index,
             values=self.mask_values if masked else None,
+            notes=[] if listed else ignored_files(folder, Volumes.SUFFIXES),
         )
 
     def _table(self) -> tuple[Path, list[Sample]]:
@@ -82,7 +83,7 @@ class Nifti:
         if self.group != "none":
             raise InputError("data.group", "none: in a folder each volume is a group", self.group)
         suffixes = Volumes.SUFFIXES
-        names = sorted(f.name for f in root.iterdir() if f.name.endswith(suffixes) and not f.name.startswith("."))
+        names = sorted(f.name for f in root.iterdir() if f.name.lower().endswith(suffixes) and f.name[0] != ".")
         if not names:
             raise InputError(f"data.root: {root}", f"volumes ({', '.join(suffixes)})", "none")
         masks = {} if self.masks is None else find_masks(Path(self.masks).resolve(), names, readers)

@@ -19,7 +19,7 @@ from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
 from ...errors import InputError, UnreadableImages
 from ..base import Dataset
-from ..pixels import PIXELS_VERSION, resize, to_channels, to_uint8
+from ..pixels import BULK, PIXELS_VERSION, Levels, few_levels, resize, to_channels, to_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +36,14 @@ class ImageStore:
     stack   slices of a volume in the channels, the sample in the middle; 1: the channels are grey or colours
     digest  of the origin of the images: manifest, size, channels, reader
     keys    digest for each image alone (N,): its content, size, channels, reader
+    notes   remarks about the grey levels that float pixels use
     """
 
     images: npt.NDArray[np.uint8]
     digest: str
     keys: tuple[str, ...]
     stack: int = 1
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def build(
@@ -51,7 +53,8 @@ class ImageStore:
 
         `channels` is 1, 3 or None for those of the dataset, which a stack keeps. The images are streamed to
         disk one at a time. A cached file is checked against its hash; one that is cut short or damaged is built again.
-        Raises UnreadableImages with all images that cannot be read, and then leaves nothing in the cache.
+        Raises UnreadableImages with all images that cannot be read, and InputError where 256 grey levels keep next to
+        nothing of deeper ones; both leave nothing in the cache.
         """
         if image_size < 1:
             raise InputError("data.image_size", "at least 1 pixel", str(image_size))
@@ -68,13 +71,13 @@ class ImageStore:
         folder = Path(cache) / digest[:32]
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):  # a second process waits for the first one's work
-            if read_seal(folder / "images.npy") is None:
-                if (folder / "images.npy").exists():
-                    print(f"{folder}: cut short or damaged; its images are decoded again", file=sys.stderr)
-                _write(folder, dataset, shape, progress)
+            facts = read_seal(folder / "images.npy")
+            if facts is None and (folder / "images.npy").exists():
+                print(f"{folder}: cut short or damaged; its images are decoded again", file=sys.stderr)
+            note = _write(folder, dataset, shape, progress) if facts is None or "note" not in facts else facts["note"]
         keys = tuple(_digest(content, *how) for content in dataset.manifest.digests)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        return cls(images, digest, keys, dataset.stack)
+        return cls(images, digest, keys, dataset.stack, (note,) if note else ())
 
     def __len__(self) -> int:
         """Number of images."""
@@ -116,15 +119,18 @@ def _digest(*origin: str) -> str:
     return hashlib.sha256("\x1f".join(origin).encode()).hexdigest()
 
 
-def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], progress: Progress | None) -> None:
-    """Stream all images into their file; its hash, written last, shows that it is whole."""
+def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], progress: Progress | None) -> str:
+    """Stream all images into their file; its hash, written last, shows that it is whole. A remark on grey levels."""
     n, size, _, channels = shape
+    pool, levels = frozenset(dataset.manifest.indices("pool").tolist()), Levels()
     problems: list[tuple[str, str]] = []
     with replacement(folder / "images.npy") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for i in range(n):
             try:
                 image = dataset.read(i)
+                if i in pool:
+                    levels.add(image)
                 pixels = to_uint8(resize(image if dataset.stack > 1 else to_channels(image, channels), size))
             except (OSError, ValueError) as error:
                 problems.append((dataset.manifest.paths[i], str(error)))
@@ -134,4 +140,8 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
                 progress(i + 1, n)
         if problems:
             raise UnreadableImages(problems)
-    seal(folder / "images.npy")
+        refusal, note = few_levels(levels.used(), levels.used(BULK), dataset.span)
+        if refusal:
+            raise InputError("data.window", "the range of the values of the images", refusal)
+    seal(folder / "images.npy", note=note)
+    return note

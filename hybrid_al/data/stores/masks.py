@@ -15,6 +15,7 @@ from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IGNORE, IntArray, LabelMap
 from ...errors import InputError, UnreadableImages
 from ..masks import MASKS_VERSION, resize_mask
+from ..pixels import image_box
 from ..samples import reason
 
 
@@ -24,7 +25,7 @@ class MaskStore:
 
     samples  (K,) positions in the manifest, ascending
     maps     (K, size, size) uint8, memory-mapped read-only; `IGNORE` where unknown or padding
-    pixels   (256,) how many pixels each class has in all maps together
+    pixels   (256,) how many pixels each class has in all maps together; at `IGNORE` those not known, without padding
     digest   of the masks and the size
     """
 
@@ -89,11 +90,13 @@ def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names
         )
         for i, name in zip(samples.tolist(), names, strict=True):
             try:
-                label_map = resize_mask(read(i), size)
+                mask = read(i)
+                label_map = resize_mask(mask, size)
             except (OSError, ValueError) as error:
                 problems.append((name, reason(error)))
             else:
-                pixels += np.bincount(label_map.ravel(), minlength=len(pixels))
+                box = image_box(mask.shape[0], mask.shape[1], size)
+                pixels += np.bincount(label_map[box.rows, box.columns].ravel(), minlength=len(pixels))
                 out.write(label_map.tobytes())
         if problems:
             raise UnreadableImages(problems)

@@ -153,7 +153,7 @@ def spoil(path: Path) -> None:
 
 BAD: dict[str, tuple[Any, str]] = {
     "cut": (lambda p: cut(p, -8), r"its header claims 5 x 6 x 4 voxels in 480 bytes, the file holds 472"),
-    "longer": (lambda p: cut(p, 8), r"claims .* in 480 bytes, the file holds 488"),
+    "longer": (lambda p: cut(p, 8), r"claims .* in 480 bytes, the file holds more"),
     "lie": (lie, r"claims 500 x 6 x 4 voxels in 48000 bytes, the file holds 480"),
     "broken gzip": (lambda p: p.write_bytes(p.read_bytes()[:-40]), r"no NIfTI volume"),
     "no gzip": (lambda p: p.write_bytes(b"hello"), r"[Nn]ot a gzipped file"),
@@ -181,11 +181,67 @@ def test_bad_volumes_say_why_and_can_be_left_out(root: Path, kind: str) -> None:
 
 BAD_MASKS: dict[str, tuple[Any, str]] = {
     "size": (lambda p: put(p, labels()[:4]), r"expected 4 x 6 x 5 voxels as its volume, got 4 x 6 x 4"),
-    "place": (lambda p: put(p, labels(), np.diag([1.0, 2.0, 4.0, 1.0])), r"lies elsewhere in space"),
+    "place": (
+        lambda p: put(p, labels(), np.diag([1.0, 2.0, 4.0, 1.0])),
+        r"elsewhere in space than its volume: 3 mm \(1 voxels\)",
+    ),
     "values": (lambda p: put(p, labels() + 2), r"values 3, 4 outside the classes \(0, 1, 2\)"),
     "fractions": (lambda p: put(p, labels() / np.float32(2)), r"no whole numbers"),
     "gone": (lambda p: p.unlink(), r"No such file"),
 }
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_a_mask_stored_along_other_axes_lies_on_its_volume(root: Path, axis: Axis) -> None:
+    straight = table(root, axis=axis).load()
+    image = nib.load(root / "lb" / "v0.nii.gz")
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt("LSP")
+    )
+    nib.save(image.as_reoriented(turn), root / "lb" / "v0.nii.gz")
+    data = table(root, axis=axis).load()
+    assert data.masks is not None and straight.masks is not None
+    for i in range(4):
+        np.testing.assert_array_equal(data.masks.read(i), straight.masks.read(i))
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize(("moved", "turned", "accepted"), [(0.004, 0, True), (0.09, 0, True), (0.11, 0, False),
+                                                           (0, 1e-3, True), (0, 0.1, False)])  # fmt: skip
+def test_a_mask_may_lie_a_share_of_a_voxel_beside_its_volume(
+    root: Path, axis: Axis, moved: float, turned: float, accepted: bool
+) -> None:
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[0, 3], affine[0, 1] = moved, turned
+    put(root / "lb" / "v0.nii.gz", labels(), affine)
+    if accepted:
+        table(root, axis=axis).load()
+        return
+    distance = r"0\.11 mm \(0\.11 voxels\)" if moved else r"0\.5 mm \(0\.5 voxels\)"  # the sixth row is off by 5 x 0.1
+    with pytest.raises(UnreadableImages, match=f"{distance} at the farthest corner"):
+        table(root, axis=axis).load()
+
+
+def test_what_unpacks_to_more_than_its_header_claims_is_not_unpacked(tmp_path: Path, monkeypatch: Any) -> None:
+    whole = gzip.decompress(put(tmp_path / "im" / "a.nii.gz", voxels()).read_bytes())
+    (tmp_path / "im" / "a.nii.gz").write_bytes(gzip.compress(whole + bytes(50_000_000), 1))
+    reads = list[int]()
+    original = gzip.GzipFile.read
+
+    def read(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        data = original(self, size)
+        reads.append(len(data))
+        return data
+
+    monkeypatch.setattr(gzip.GzipFile, "read", read)
+    with pytest.raises(UnreadableImages, match="claims 5 x 6 x 4 voxels in 480 bytes, the file holds more"):
+        Nifti(tmp_path / "im", group="none").load()
+    assert sum(reads) < 2000
+    huge = bytearray(whole)
+    huge[42:48] = (30_000).to_bytes(2, "little") * 3
+    (tmp_path / "im" / "a.nii.gz").write_bytes(gzip.compress(bytes(huge)))
+    with pytest.raises(UnreadableImages, match="30000 x 30000 x 30000 is more than the limit of 1000000000 voxels"):
+        Nifti(tmp_path / "im", group="none").load()
 
 
 @pytest.mark.parametrize("kind", BAD_MASKS)
@@ -305,7 +361,7 @@ def test_one_slice_is_no_stack(root: Path) -> None:
     assert one.manifest.fingerprint == plain.manifest.fingerprint and one.reader == plain.reader
 
 
-@pytest.mark.parametrize("count", [-1, 0, 2, 4])
+@pytest.mark.parametrize("count", [-1, 0, 2, 4, 1_000_000_001])
 def test_a_stack_of_an_even_number_is_refused(root: Path, count: int) -> None:
     with pytest.raises(InputError, match=rf"data\.stack: expected an odd number of slices, .*, got {count}"):
         table(root, stack=count).load()

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from hybrid_al.data.pixels import resize, to_channels, to_pixels, to_uint8
-from hybrid_al.data.readers.images import decode, probe
+from hybrid_al.data.readers.images import decode, probe, read_values
 
 RAMP = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 
@@ -151,7 +151,10 @@ def test_no_image() -> None:
     ("array", "match"),
     [
         (np.full((2, 2), 3.0), "data.window"),
-        (np.full((2, 2), np.nan), "data.window"),
+        (np.full((2, 2), np.nan), r"^4 of 4 pixels are not finite numbers \(NaN or infinite\)$"),
+        (np.asarray([[0.0, np.inf]]), r"^1 of 2 pixels are not finite"),
+        (np.full((2, 2), "a"), "expected an image of numbers, got <U1"),
+        (np.full((2, 2), 1j), "expected an image of numbers, got complex128"),
         (np.full((2, 2), 3, dtype=np.int16), "data.window"),
         (np.zeros((2, 2, 4), dtype=np.uint8), "shape"),
         (np.zeros(4, dtype=np.uint8), "shape"),
@@ -220,3 +223,35 @@ def test_channels() -> None:
 def test_to_uint8_rounds() -> None:
     values = np.asarray([0.0, 0.499 / 255, 0.501 / 255, 1.0], dtype=np.float32).reshape(2, 2, 1)
     np.testing.assert_array_equal(to_uint8(values).ravel(), [0, 0, 1, 255])
+
+
+def deep_png(array: npt.NDArray[Any]) -> io.BytesIO:
+    """A PNG of 16 bits a colour (H, W, 3), which Pillow cannot write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    return io.BytesIO(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+def test_sixteen_bits_a_colour_are_not_cut_to_nothing() -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (8, 8, 3))
+    np.testing.assert_array_equal(decode(deep_png(values)), values >> 8)
+    for dark, window in ((values >> 4, None), (values, (0, 4095))):
+        with pytest.raises(ValueError, match="16 bits a colour, of which 8 can be read"):
+            decode(deep_png(dark), window=window)
+    with pytest.raises(ValueError, match="colours of 16 bits"):
+        read_values(deep_png(values))
+
+
+def test_no_program_is_started_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
+    with pytest.raises(ValueError, match="no image, or of a format"):
+        decode(io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n"))

@@ -1,0 +1,54 @@
+"""Copies, samples of the same content: drawn into one split, and said, above all where their answers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..core.manifest import Manifest, Split
+
+NAMED = 3  # pairs that a remark names
+
+
+def joined_groups(groups: Sequence[str], digests: Sequence[str], splits: Sequence[Split | None]) -> list[str]:
+    """A name for each sample's group (N,), one name for groups that share a content.
+
+    Without a digest a sample shares nothing. Groups with a sample whose split the data gives keep to themselves.
+    """
+    given = {group for group, split in zip(groups, splits, strict=True) if split is not None}
+    parent = {group: group for group in groups}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = group = parent[parent[group]]
+        return group
+
+    first: dict[str, str] = {}
+    for group, digest in zip(groups, digests, strict=True):
+        if digest and group not in given:
+            parent[root(group)] = root(first.setdefault(digest, group))
+    return [root(group) for group in groups]
+
+
+def copy_notes(manifest: Manifest, answers: Sequence[object], words: Callable[[int], str]) -> list[str]:
+    """Remarks on copies, none where there are none.
+
+    answers  of the data about each sample (N,), None where unknown
+    words    position -> its answer in words
+    """
+    original: dict[str, int] = {}
+    labeled: dict[str, int] = {}
+    copies, pairs = 0, list[str]()
+    for i, digest in enumerate(manifest.digests):
+        if not digest:
+            continue
+        copies += original.setdefault(digest, i) != i
+        if answers[i] is not None and answers[j := labeled.setdefault(digest, i)] != answers[i]:
+            pairs.append(f"{manifest.ids[j]} ({words(j)}) = {manifest.ids[i]} ({words(i)})")
+    notes = []
+    if copies:
+        left_out = int((manifest.originals != range(len(manifest))).sum())
+        notes.append(f"{copies} images are copies of others, {left_out} in the same split: nobody is asked twice")
+    if pairs:
+        more = f", and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+        notes.append(f"{len(pairs)} copies have another answer than the first: {'; '.join(pairs[:NAMED])}{more}")
+    return notes
