@@ -31,7 +31,7 @@ from .feed import Schedule
 from .loop import Job, Progress, pretrain
 from .probe import probe
 from .quality import collapse, quality
-from .sets import make_sets
+from .sets import check_sets, make_sets
 
 RANKED, VIEWED = 4096, 1024  # images of a sample, and those of them that are embedded in two views more
 
@@ -51,6 +51,13 @@ def check(recipe: Recipe) -> Method | None:
         if method is not None:
             method.network(encoder, torch.zeros(2, channels, size, size))
     return method
+
+
+def check_project(project: Project) -> None:
+    """Raise the errors of stage 0 that need the data, before a training: see `start`, `notes`, `check_sets`."""
+    start(project)
+    check_sets(project)
+    notes(project)
 
 
 def start(project: Project) -> Encoder:
@@ -101,7 +108,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
             file=sys.stderr,
         )
         _embed_again(project, folder)
-    probes: dict[str, float] = json.loads(marker.read_text())
+    probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
     return probes
 
 

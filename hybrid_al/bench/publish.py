@@ -46,7 +46,7 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
             pages,
             metric=bench.metrics[0],
             digest=digest.hexdigest(),
-            mode=wandb.mode,
+            mode=wandb.mode_here,
             project=wandb.project,
         )
     page = paths.out / "index.html"

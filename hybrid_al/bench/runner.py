@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import stage0
-from ..assemble import Project, check_components, open_project, setting_of, task_of
+from ..assemble import Project, check_components, check_images, open_project, setting_of, task_of
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
@@ -122,10 +122,9 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
     if unknown:
         expected = "a pool whose images all have their labels"
         raise InputError(f"bench: {name}", expected, f"{unknown} of {len(pool)} without")
-    if not task.regional and sum(recipe.loop.budgets) > len(pool):
-        came = f"{sum(recipe.loop.budgets)} = {' + '.join(map(str, recipe.loop.budgets))}"
-        raise InputError(f"bench: {name}: loop.budgets", f"at most the pool's {len(pool)} images in all", came)
     task.check_metric(f"bench: {name}: metrics", grid.bench.metrics[0], project.dataset)
+    check_images(project)
+    stage0.check_project(project)
     return Variant(name, project, _stage0_code(recipe))
 
 

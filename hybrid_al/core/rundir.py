@@ -34,6 +34,9 @@ directory, or newer code with an old one.
 2  `inbox` says how answers come in, and a task has its settings beside its name
 """
 
+ANOTHER = "put them back, or begin another run in a folder of its own: --run-dir DIR"
+"""The way out where a run directory is that of another run."""
+
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
 
@@ -128,9 +131,14 @@ class RunDir:
     # -- what the run is ------------------------------------------------------------------------------------------
 
     def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
-        """Make the directory this run's, or check that it already is: same recipe, same data."""
+        """Make the directory this run's, or check that it already is: same recipe, same data.
+
+        What may change between two calls, such as budgets, is kept as the last call has it.
+        """
         if self.exists():
-            self._check_same(facts, manifest)
+            self.check_same(facts, manifest)
+            if (self.path / "recipe.yaml").read_text(encoding="utf-8") != recipe:
+                write_atomic(self.path / "recipe.yaml", recipe)
             return
         write_atomic(self.path / "recipe.yaml", recipe)
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
@@ -148,7 +156,7 @@ class RunDir:
         """
         if not self.exists():
             raise InputError(self.path, "a run directory", "no run.json there")
-        facts: dict[str, object] = json.loads((self.path / "run.json").read_text())
+        facts: dict[str, object] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         missing = [name for name in FACTS if name not in facts]
         if missing or layout_of(facts) not in range(1, LAYOUT + 1):
             came = f"one whose run.json has no {missing[0]}" if missing else f"layout {layout_of(facts)}"
@@ -168,16 +176,18 @@ class RunDir:
     def manifest(self) -> Manifest:
         """The frozen manifest of the run."""
         self.facts()
-        return Manifest.from_csv((self.path / "manifest.csv").read_text())
+        return Manifest.from_csv((self.path / "manifest.csv").read_text(encoding="utf-8"))
 
-    def _check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+    def check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+        """Refuse another recipe or other data than the run began with."""
         old = self.current()
         if old["manifest"] != manifest.fingerprint:
-            raise InputError(self.path, "the data that this run began with", f"other data ({len(manifest)} samples)")
-        recipes = old["recipe"], facts["recipe"]
-        keys = _changed_keys(*recipes)
+            came = f"other data ({_difference(self.manifest(), manifest)}); {ANOTHER}"
+            raise InputError(self.path, "the data that this run began with", came)
+        keys = _changed_keys(old["recipe"], facts["recipe"])
         if keys:
-            raise InputError(self.path, "the recipe that this run began with", f"other values for {', '.join(keys)}")
+            came = f"other values for {', '.join(keys)}; {ANOTHER}"
+            raise InputError(self.path, "the recipe that this run began with", came)
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -198,7 +208,7 @@ class RunDir:
         """The committed rounds, in order."""
         rounds: list[Round] = []
         while (file := self.round_path(len(rounds)) / "round.json").is_file():
-            row = json.loads(file.read_text())
+            row = json.loads(file.read_text(encoding="utf-8"))
             rounds.append(Round(**{**row, "query": tuple(row["query"])}))
         return rounds
 
@@ -207,26 +217,30 @@ class RunDir:
         count = len(self.rounds())
         if count == 0:
             return LabelStore(n)
-        return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text())
+        return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text(encoding="utf-8"))
 
     def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
-        """Write scores, then `query.csv`: from here on the picks of this round are fixed.
+        """Write scores, then `query.csv`: from here on the picks of this round are fixed; later ones follow them.
 
         parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
         """
-        folder = self.round_path(round)
+        folder, earlier = self.round_path(round), self.query_ids(round)
         by_index: dict[int, float] = {}
         if query.scores is not None:
             _write_scores(folder / "scores.npz", query.scores)
             by_index = dict(zip(query.scores.indices.tolist(), query.scores.values.tolist(), strict=True))
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
-        for rank, index in enumerate(query.indices.tolist()):
+        if earlier is None:
+            writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
+        else:
+            out.write((folder / "query.csv").read_text(encoding="utf-8"))
+        for k, index in enumerate(query.indices.tolist()):
             score = f"{by_index[index]:.6g}" if index in by_index else ""
-            reason = query.reasons[rank] if query.reasons else ""
+            reason = query.reasons[k] if query.reasons else ""
             sample, part = divmod(index, parts)
             unit = (index, part) if parts > 1 else ()
+            rank = len(earlier or ()) + k
             writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit])
         write_atomic(folder / "query.csv", out.getvalue())
 
@@ -235,7 +249,7 @@ class RunDir:
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
-        with file.open(newline="") as rows:
+        with file.open(newline="", encoding="utf-8") as rows:
             return tuple(row["id"] for row in csv.DictReader(rows))
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
@@ -243,7 +257,7 @@ class RunDir:
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
-        with file.open(newline="") as rows:
+        with file.open(newline="", encoding="utf-8") as rows:
             picks = [
                 int(row["unit"]) if "unit" in row else manifest.position[row["id"]] for row in csv.DictReader(rows)
             ]
@@ -254,6 +268,22 @@ class RunDir:
         folder = self.round_path(round.index)
         write_atomic(folder / "labels.jsonl", labels.to_jsonl())
         write_json(folder / "round.json", asdict(round))
+
+
+def _difference(old: Manifest, new: Manifest) -> str:
+    """In what two manifests differ: how many samples, and the first of each kind."""
+    changes = {
+        "added": [i for i in new.ids if i not in old.position],
+        "gone": [i for i in old.ids if i not in new.position],
+        "of other content": _changed_content(old, new),
+    }
+    words = [f"{len(ids)} {word}, the first is {ids[0]}" for word, ids in changes.items() if ids]
+    return f"{len(new)} samples: {'; '.join(words) or 'the same ones in other splits, groups or order'}"
+
+
+def _changed_content(old: Manifest, new: Manifest) -> list[str]:
+    pairs = [(i, old.digests[old.position[i]], new.digests[new.position[i]]) for i in new.ids if i in old.position]
+    return [i for i, before, after in pairs if before != after]
 
 
 def layout_of(facts: Mapping[str, object]) -> object:

@@ -48,7 +48,7 @@ def read_answer(file: Path, classes: int = IGNORE) -> LabelMap:
 
 def read_boxes(mask: Path) -> IntArray:
     """The boxes (n, 5) of an answer, as `boxes.boxes` gives them."""
-    return np.asarray(json.loads(_box_file(mask).read_text()), dtype=np.int64).reshape(-1, 5)
+    return np.asarray(json.loads(_box_file(mask).read_text(encoding="utf-8")), dtype=np.int64).reshape(-1, 5)
 
 
 def to_png(labels: LabelMap) -> bytes:

@@ -201,7 +201,7 @@ def test_a_failed_cell_does_not_stop_the_rest(recipe: Path, tmp_path: Path, caps
     [
         (["--strategies", "random,entropi"], "did you mean 'entropy'"),
         (["--seeds", "1,1"], "1 twice"),
-        (["loop.budgets=[30, 31]"], "at most the pool's 60 images in all, got 61 = 30 + 31"),
+        (["loop.budgets=[30, 31]"], "at most the pool's 60 samples in all, got 61"),
         (["data.n_test=0"], "a metric of a split with labels"),
         (["bench.metrics=[trest/auroc]"], "a metric of a split"),
         (["oracle=worklist"], "simulated"),
