@@ -211,8 +211,10 @@ def run(
     project = _open(recipe, overrides, run_dir, device, quiet=quiet)
     count = project.recipe.report.random_runs
     say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
+    made, began = not project.has_stage0, time.perf_counter()
     with session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
+        seconds = time.perf_counter() - began if made else None
         if not quiet:
             console.say_probe(metrics)
         setup = experiment(project)
@@ -227,6 +229,7 @@ def run(
         return
     console.say_table(project.run.rounds(), [random.rounds() for random in project.run.random_runs()])
     console.say_enough(setup.stopping, project.run.rounds())
+    console.say_time(seconds, project.run.rounds())
     console.say_outcome(outcome := outcome_of(project.run))
     print(f"Report: {page}")
     console.say_next(outcome)

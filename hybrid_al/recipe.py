@@ -182,6 +182,7 @@ class Bench(_Section):
     strategies   names of STRATEGIES, `A+B` (cold start A, query B), or own names for such pairs (`strategies.mine:
                  {cold_start: ..., query: ...}`); random is always added
     stratified   add class_stratified too, which reads the truth: what class balance alone is worth
+    recipe       add the recipe's own cold start and query too, under the name `recipe`, where no strategy is that pair
     linear       add random picks with the learner `linear` too, where the task has it: what training is worth
     objectives   empty: the recipe's own
     seeds        their number (from 0), or the seeds as in `60-79,100`
@@ -195,6 +196,7 @@ class Bench(_Section):
 
     strategies: dict[str, Arms | None] | tuple[str, ...] = ("random",)
     stratified: Bool = True
+    recipe: Bool = True
     linear: Bool = True
     objectives: tuple[str, ...] = ()
     seeds: int | str = 20

@@ -168,7 +168,7 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
     )
     numbers = quality(embeddings.take(rows), first, second)
     write_json(folder / "quality.json", numbers)
-    if warning := collapse(numbers):
+    if warning := collapse(numbers, trained=project.recipe.pretrain.name != NONE):
         print(f"stage 0: {warning}", file=sys.stderr)
     return numbers
 

@@ -71,6 +71,12 @@ def say_enough(stopping: Stopping, rows: Sequence[Round]) -> None:
         print(f"Stopping signal: enough labels after round {r}; {effect}")
 
 
+def say_time(stage0: float | None, rows: Sequence[Round]) -> None:
+    """Seconds of stage 0, None where an earlier call made it, and of all rounds."""
+    made = "made by an earlier call" if stage0 is None else f"{stage0:.1f} s"
+    print(f"Time: stage 0 {made}, rounds {sum(sum(row.seconds.values()) for row in rows):.1f} s")
+
+
 def say_random(run: int, count: int, rows: Sequence[Round]) -> None:
     """One line a run with random picks: its last numbers."""
     last = rows[-1]

@@ -32,7 +32,7 @@ pretrain: none
 data: {source: phantom, n_pool: 60, n_val: 10, n_test: 40, size: 16, image_size: 16}
 loop: {budgets: [6, 5, 5]}
 track: {wandb: {mode: "off"}}
-bench: {strategies: [random, typiclust+entropy], seeds: 3, encoders: 2}
+bench: {recipe: false, strategies: [random, typiclust+entropy], seeds: 3, encoders: 2}
 """
 
 
@@ -237,7 +237,7 @@ pretrain: none
 train: {name: mean_teacher, steps: 3, batch: 4}
 loop: {budgets: [3, 2]}
 track: {wandb: {mode: "off"}}
-bench: {strategies: [entropy], seeds: 1, encoders: 1, metrics: [test/dice, test/hd95]}
+bench: {recipe: false, strategies: [entropy], seeds: 1, encoders: 1, metrics: [test/dice, test/hd95]}
 """
 
 

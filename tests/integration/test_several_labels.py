@@ -200,7 +200,7 @@ def bench(tmp_path: Path, *overrides: str, data: Any = TINY["data"]) -> Any:
 def test_a_bench_has_the_baselines_of_the_task(tmp_path: Path) -> None:
     (variant,) = bench(tmp_path, "bench.metrics=[test/auroc/granular]")
     assert variant.pool == 24
-    assert list(load_grid(tmp_path / "recipe.yaml").strategies) == ["random"]
+    assert list(load_grid(tmp_path / "recipe.yaml").strategies) == ["random", "recipe"]
 
 
 @pytest.mark.parametrize(
