@@ -206,7 +206,7 @@ def run(
     from .api.random_runs import play_random
     from .api.session import session
     from .assemble import experiment
-    from .report.overview import outcome_of
+    from .report.overview import holdout_notes, outcome_of
 
     project = _open(recipe, overrides, run_dir, device, quiet=quiet)
     count = project.recipe.report.random_runs
@@ -217,6 +217,7 @@ def run(
         seconds = time.perf_counter() - began if made else None
         if not quiet:
             console.say_probe(metrics)
+            print("".join(f"{note}\n" for note in holdout_notes(project.dataset)), end="", file=sys.stderr)
         setup = experiment(project)
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)

@@ -60,7 +60,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if dataset.stack > 1:
         lines.append(_stacks(dataset))
     lines += project.task.summary(project.setting, dataset, project.cache)
-    lines += _holdout_notes(dataset)
+    lines += holdout_notes(dataset)
     if not len(manifest.indices("test")):
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
     if leaks := manifest.leaks():
@@ -80,7 +80,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     return lines
 
 
-def _holdout_notes(dataset: Dataset) -> list[str]:
+def holdout_notes(dataset: Dataset) -> list[str]:
     """What val and test cannot measure: without any label, or with samples of one kind alone."""
     lines = []
     for split in SPLITS[1:]:
