@@ -17,7 +17,7 @@ from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.rundir import write_json
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
-from hybrid_al.errors import UnknownName
+from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
@@ -55,9 +55,29 @@ def check(recipe: Recipe) -> Method | None:
 
 def check_project(project: Project) -> None:
     """Raise the errors of stage 0 that need the data, before a training: see `start`, `notes`, `check_sets`."""
-    start(project)
+    encoder = start(project)
     check_sets(project)
     notes(project)
+    _check_records(project, encoder)
+
+
+def _check_records(project: Project, encoder: Encoder) -> None:
+    """Refuse a strategy that reads a record (`csval`) that the method does not write, as one loss on images tells."""
+    method, readers = _method(project.recipe), [s for s in project.setting.strategies if "stage0" in s[2].needs]
+    pool = project.dataset.manifest.indices("pool")
+    if method is None or not readers or len(pool) < 2:
+        return
+    store, generator = project.store(), seeded(0)
+    with torch.random.fork_rng(devices=[]):
+        images = store.batch(pool[: max(2, 2 * method.accumulate)])
+        loss = method.loss(method.network(encoder, images), images, project.views().pretrain, generator, 0.0)
+    written = {"pretext_loss": loss.per_sample, "confidence": loss.confidence, "variability": loss.confidence}
+    for key, name, strategy in readers:
+        for record in getattr(strategy, "records", ("pretext_loss",)):
+            if written[record] is None:
+                raise InputError(
+                    key, f"a pretraining that records {record}", f"{project.recipe.pretrain.name}, for {name}"
+                )
 
 
 def start(project: Project) -> Encoder:

@@ -16,7 +16,8 @@ from .splits import NAMES
 def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str, str]:
     """Path of an image -> file of its mask, at the same path but for the suffix, for the images that have one.
 
-    InputError where there is no folder, for a mask without an image, and for two masks of one image.
+    An empty folder has none yet. InputError where there is no folder, for a mask without an image, and for two masks of
+    one image.
     """
     if not folder.is_dir():
         raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
@@ -30,8 +31,6 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice) -> dict[str
         if image in mask_of:
             raise InputError(file, f"one mask for {image}", f"also {mask_of[image]}")
         mask_of[image] = str(file)
-    if not mask_of:
-        raise InputError(f"data.masks: {folder}", f"masks ({', '.join(masks.suffixes)})", "none")
     return mask_of
 
 

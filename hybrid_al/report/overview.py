@@ -71,6 +71,9 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if recipe.loop.unit != "labels":
         spending = f"{first} labels, then {sum(later)} of {recipe.loop.unit}"
     answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
+    pool = manifest.indices("pool")
+    if project.setting.simulated and (known := int(project.task.answered(dataset)[pool].sum())) < len(pool):
+        answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
     lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
     lines.append(f"  answers by {recipe.oracle.name}{answers}")
     lines.append(

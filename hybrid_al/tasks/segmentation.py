@@ -320,7 +320,7 @@ class _Answers:
 def masks_of(dataset: Dataset) -> Masks:
     """The masks of a dataset, which must have a place for them."""
     if dataset.masks is None:
-        raise InputError("data", MASK_SOURCES, "none")
+        raise InputError("data", f"{MASK_SOURCES}; where none is drawn yet, an empty column or folder", "none")
     return dataset.masks
 
 

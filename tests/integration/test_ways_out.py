@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from hybrid_al import cli
 from hybrid_al.api.session import project_of
@@ -126,6 +127,28 @@ def test_a_run_goes_on_where_it_was_moved_to(tmp_path: Path, recipe: Path) -> No
     (tmp_path / "old").rename(tmp_path / "new")
     assert call("check", tmp_path / "new") == 0 and call("run", tmp_path / "new", "loop.budgets=[3, 2, 2]") == 0
     assert len(RunDir(tmp_path / "new").rounds()) == 3 and not (tmp_path / "old").exists()
+
+
+def test_no_mask_need_be_drawn_when_a_project_begins(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    noise = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(noise.integers(0, 255, (32, 32), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    data = {"source": "folder", "root": str(tmp_path / "images"), "masks": str(tmp_path / "masks"), "group": "none"}
+    data |= {"classes": ["rest", "lesion"], "image_size": 32}
+    plain = {**PLAIN, "task": "segmentation", "learner": "finetune", "encoder": {}, "query": "random", "data": data}
+    project = project_of(parse(plain), tmp_path / "run", "cpu")
+    assert project.dataset.masks is not None and not project.dataset.masks.labeled.any()
+    with pytest.raises(InputError, match="data: expected masks"):
+        project_of(parse({**plain, "oracle": "simulated"}), tmp_path / "other", "cpu")
+
+
+def test_a_record_that_the_method_does_not_write_is_known_before_stage_0(tmp_path: Path) -> None:
+    plain = {**PLAIN, "cold_start": "csval", "pretrain": {"name": "byol", "batch": 4}}
+    with pytest.raises(InputError, match="cold_start: expected a pretraining that records confidence, got byol"):
+        project_of(parse(plain), tmp_path / "run", "cpu")
+    assert project_of(parse({**plain, "pretrain": {"name": "simclr", "batch": 4}}), tmp_path / "run", "cpu")
 
 
 def test_a_pool_that_grew_is_refused_with_the_first_new_image(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Nifti:
         readers = choose({"name": "volumes", "axis": self.axis, "stack": self.stack}, self.window)
         listed = bool(self.columns) or Path(self.root).is_file()
         folder, volumes = self._table() if listed else self._folder(readers)
-        masked = "mask" in self.columns or any(volume.mask for volume in volumes)
+        masked = "mask" in self.columns or self.masks is not None or any(volume.mask for volume in volumes)
         return files_dataset(
             folder,
             volumes,
