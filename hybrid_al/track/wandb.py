@@ -47,19 +47,19 @@ class Wandb:
     project: str = "hybrid-al"
     log_images: bool = False
 
-    @property
-    def mode_here(self) -> Mode:
-        """The mode, with that of the environment where the recipe names none."""
-        return self.mode or ("off" if os.environ.get("WANDB_MODE", "").lower() == "disabled" else "offline")
-
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
         """See `TrackerSettings.open`; open it after JsonlTracker: a run that goes on continues the step.
 
         InputError where nobody is logged in.
         """
-        if (mode := self.mode_here) == "off":
+        if (mode := mode_of(self)) == "off":
             return Trackers()
         return WandbTracker(run_dir, recipe, digest=digest, mode=mode, log_images=self.log_images, project=self.project)
+
+
+def mode_of(settings: Wandb) -> Mode:
+    """The mode, with that of the environment where the recipe names none."""
+    return settings.mode or ("off" if os.environ.get("WANDB_MODE", "").lower() == "disabled" else "offline")
 
 
 class WandbTracker:

@@ -106,7 +106,7 @@ def write(
     folder: Path, n: int, labels: str, recipe: dict[str, Any], faults: tuple[tuple[str, Any], ...]
 ) -> dict[str, Any]:
     """The recipe of a pair, its data written."""
-    arrays = {"images": np.random.default_rng(n).integers(0, 255, (n, SIDE, SIDE), dtype=np.uint8)}
+    arrays: dict[str, Any] = {"images": np.random.default_rng(n).integers(0, 255, (n, SIDE, SIDE), dtype=np.uint8)}
     if (numbers := LABELS[labels]) is not None:
         arrays["labels"] = numbers(n)
     np.savez(folder / "data.npz", **arrays)

@@ -198,7 +198,7 @@ def test_a_wrong_variant(tmp_path: Path, line: str) -> None:
 
 def test_the_arm_that_reads_the_truth_can_be_left_out(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
-    file.write_text("name: r\nbench: {stratified: false, strategies: [entropy]}\n")
+    file.write_text("name: r\nbench: {stratified: false, recipe: false, strategies: [entropy]}\n")
     assert list(load_grid(file).strategies) == ["random", "entropy"]
 
 

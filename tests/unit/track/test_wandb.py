@@ -20,7 +20,7 @@ from PIL import Image
 
 from hybrid_al.errors import InputError
 from hybrid_al.track.base import Trackers
-from hybrid_al.track.wandb import Wandb, bench_id, grouping, log_bench, run_id
+from hybrid_al.track.wandb import Wandb, bench_id, grouping, log_bench, mode_of, run_id
 
 RECIPE: dict[str, object] = {
     "name": "chest xray",
@@ -356,7 +356,7 @@ def test_a_bench_with_mode_off_imports_nothing(tmp_path: Path) -> None:
 def test_the_environment_may_turn_it_off_and_never_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for word, mode in (("disabled", "off"), ("offline", "offline"), ("online", "offline"), ("", "offline")):
         monkeypatch.setenv("WANDB_MODE", word)
-        assert Wandb().mode_here == mode and Wandb(mode="online").mode_here == "online"
+        assert mode_of(Wandb()) == mode and mode_of(Wandb(mode="online")) == "online"
 
 
 def test_nobody_logged_in_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
