@@ -135,7 +135,12 @@ def test_no_mask_need_be_drawn_when_a_project_begins(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     for i in range(6):
         Image.fromarray(noise.integers(0, 255, (32, 32), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
-    data = {"source": "folder", "root": str(tmp_path / "images"), "masks": str(tmp_path / "masks"), "group": "none"}
+    data: dict[str, Any] = {
+        "source": "folder",
+        "root": str(tmp_path / "images"),
+        "masks": str(tmp_path / "masks"),
+        "group": "none",
+    }
     data |= {"classes": ["rest", "lesion"], "image_size": 32}
     plain = {**PLAIN, "task": "segmentation", "learner": "finetune", "encoder": {}, "query": "random", "data": data}
     project = project_of(parse(plain), tmp_path / "run", "cpu")
