@@ -117,10 +117,25 @@ class Project:
             pixel_views(views)  # refuses a strong view of which nothing is left beside its geometry
         return views
 
+    @property
+    def has_stage0(self) -> bool:
+        """Whether stage 0 is over: its probes are written last."""
+        return (self.stage0 / "probe.json").is_file()
+
     def claim(self) -> None:
         """Write recipe and facts to the run directory, or check that it has the same ones."""
-        values, identity = self.recipe.plain(), self.recipe.identity()
-        facts = {
+        recipe = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
+        self.run.claim(self._facts(), recipe, self.dataset.manifest)
+
+    def check_run(self) -> None:
+        """Refuse a run directory that was begun with another recipe or other data."""
+        if self.run.exists():
+            self.run.check_same(self._facts(), self.dataset.manifest)
+
+    def _facts(self) -> dict[str, object]:
+        """What `run.json` says of the run."""
+        identity = self.recipe.identity()
+        return {
             "name": self.recipe.name,
             "seed": self.recipe.seed,
             "task": self.recipe.task.name,
@@ -135,7 +150,6 @@ class Project:
                 **{p: version(p) for p in (*PACKAGES, *["albumentations"] * bool(self.recipe.views.pipelines))},
             },
         }
-        self.run.claim(facts, yaml.safe_dump(values, sort_keys=False), self.dataset.manifest)
 
     def trackers(self) -> Trackers:
         """metrics.jsonl, and the trackers of the recipe."""
@@ -146,15 +160,16 @@ class Project:
 
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
-    return component(SOURCES, "data", recipe.data.source, recipe.data.params)
+    return component(SOURCES, "data", recipe.data.source, recipe.data.params, key=".source")
 
 
 def open_project(
     recipe: Recipe, *, run_dir: Path | None = None, device: str = "cpu", stage0_alone: bool = False
 ) -> Project:
-    """Check every component by name and parameters, then look at the data. Images are not decoded yet.
+    """Check every component by name and parameters, then the data: whatever can be known of a loop before it is played.
 
-    `stage0_alone`: the recipe says nothing of the loop, whose components are not looked at.
+    Images are not decoded yet (see `check_images`). `stage0_alone`: the recipe says nothing of the loop, which is not
+    looked at.
     """
     where = device_of(device)
     (_check_stage0 if stage0_alone else check_components)(recipe)
@@ -162,13 +177,21 @@ def open_project(
     if not (path / "stage0" / "probe.json").is_file():
         _check_weights(recipe)
     dataset = _load(recipe, path.parent / ".cache" / "files")
-    setting = setting_of(recipe)
-    task_of(recipe).check_data(setting, dataset)
-    _costs(setting, dataset)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
-    return Project(recipe, dataset, RunDir(path), where)
+    project = Project(recipe, dataset, RunDir(path), where)
+    if not stage0_alone:
+        setting = project.setting
+        project.task.check_data(setting, dataset)
+        _calibrating(project)
+        _costs(setting, dataset)
+    return project
+
+
+def check_images(project: Project) -> None:
+    """Refuse what only decoded images show: the last thing that is known of a loop before stage 0."""
+    project.task.check_images(project.setting, project.materials())
 
 
 def _load(recipe: Recipe, folder: Path) -> Dataset:
@@ -227,7 +250,7 @@ def setting_of(recipe: Recipe) -> Setting:
 
 def trackers_of(recipe: Recipe) -> list[TrackerSettings]:
     """The trackers of a recipe, their settings checked."""
-    return [component(TRACKERS, f"track.{name}", name, settings) for name, settings in recipe.track.items()]
+    return [component(TRACKERS, f"track.{name}", name, settings, key="") for name, settings in recipe.track.items()]
 
 
 def experiment(project: Project) -> Experiment:

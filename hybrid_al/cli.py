@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
+import itertools
+import os
 import shlex
 import sys
+import tempfile
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +25,10 @@ from .report import console
 if TYPE_CHECKING:
     from .assemble import Project
     from .core.types import Round
+    from .recipe import Recipe
     from .track.base import Trackers
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="hybrid-al",
@@ -29,7 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")]
+RecipeArg = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, the name of a shipped one, or a run to go on with.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key.path=value ...]", help="Values to change.")]
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Where the run lives (runs/<name>-s<seed>).")]
@@ -93,7 +104,6 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
-    from .api.session import project_of, read_images
     from .recipe import load_variants
     from .report.overview import draw_views, summary
     from .stage0 import notes, start
@@ -103,9 +113,9 @@ def check(
     for name, variant in variants.items():
         if several and not quiet:
             print(f"Variant {name}", flush=True)
-        project = project_of(variant, run_dir, device)
-        with console.progress(quiet) as progress:
-            read_images(project, progress)
+        project = _project(variant, _run_dir(recipe, run_dir), device, quiet=quiet)
+        if not several:
+            project.check_run()
         lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
         if not quiet:
             print("\n".join(lines))
@@ -113,6 +123,8 @@ def check(
             path = views.with_stem(f"{views.stem}-{name}") if several else views
             draw_views(project, project.store(), path)
             print(f"Views: {path}")
+    if several:
+        _check_bench(recipe, overrides, device)
 
 
 @app.command()
@@ -127,7 +139,7 @@ def pretrain(
     from . import stage0
     from .api.session import session
 
-    project = _open(recipe, overrides, run_dir, device, alone=False)
+    project = _open(recipe, overrides, run_dir, device, quiet=quiet or not stage0.leads(), alone=False)
     if not stage0.leads():
         stage0.assist(project)
         return
@@ -150,19 +162,24 @@ def select(
     from . import loop
     from .api.session import session
     from .assemble import experiment
+    from .report.overview import answers_of, go_on
 
-    project = _open(recipe, overrides, run_dir, device)
+    project = _open(recipe, overrides, run_dir, device, quiet=quiet)
     with session(project) as tracker:
         _stage0(project, tracker, quiet)
         setup, rounds = experiment(project), project.run.rounds()
         if setup.over(rounds):
             raise InputError(project.run.path, "a round left to play", f"all {len(rounds)} are done")
         r = len(rounds)
+        _say_standing_query(project, r)
         picks = loop.select(setup, project.run, r)
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
-    print(f"Round {r}: {len(picks)} images to label in {project.run.round_path(r) / 'query.csv'}")
+    waiting = len(picks) - len(answers_of(project.run, r))
+    query = project.run.round_path(r) / "query.csv"
+    outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
+    print(f"Round {r}: {outlook}")
 
 
 @app.command()
@@ -176,15 +193,16 @@ def labels(
     from .core.rundir import RunDir
     from .oracles.inbox import inbox
     from .oracles.worklist import corrections
+    from .report.overview import go_on
 
     disk = RunDir(run)
     disk.facts()
     with disk.lock():
         received, missing = inbox(disk).take(file, annotator, replace=replace)
-    outlook = f"{missing} still missing" if missing else "the round is complete; go on with: hybrid-al run"
+    outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
-        outlook = f"corrections of rounds that are over: round {r} trains on them, go on with: hybrid-al run; {over}"
+        outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
     print(f"{received} answers taken{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
@@ -202,18 +220,22 @@ def run(
     from .api.random_runs import play_random
     from .api.session import session
     from .assemble import experiment
-    from .report.overview import outcome_of
+    from .report.overview import holdout_notes, outcome_of
 
-    project = _open(recipe, overrides, run_dir, device)
+    project = _open(recipe, overrides, run_dir, device, quiet=quiet)
     count = project.recipe.report.random_runs
     say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
+    made, began = not project.has_stage0, time.perf_counter()
     with session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
+        seconds = time.perf_counter() - began if made else None
         if not quiet:
             console.say_probe(metrics)
+            print("".join(f"{note}\n" for note in holdout_notes(project.dataset)), end="", file=sys.stderr)
         setup = experiment(project)
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)
+        _say_standing_query(project, len(project.run.rounds()))
         loop.run(setup, project.run, tracker, report=say)
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
         page = _report(project)
@@ -222,6 +244,7 @@ def run(
         return
     console.say_table(project.run.rounds(), [random.rounds() for random in project.run.random_runs()])
     console.say_enough(setup.stopping, project.run.rounds())
+    console.say_time(seconds, project.run.rounds())
     console.say_outcome(outcome := outcome_of(project.run))
     print(f"Report: {page}")
     console.say_next(outcome)
@@ -308,27 +331,95 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: exit code 0 done, 2 wrong input (one clear line), 3 waiting for labels."""
+    """Entry point: exit code 0 done, 1 a fault of ours, 2 wrong input (one line), 3 waiting for labels, 130 stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     try:
         app(args=None if argv is None else list(argv))
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted; the last commit is unchanged, and the same command goes on", file=sys.stderr)
+        raise
     except HybridALError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        print(f"{error.filename or 'disk'}: {error.strerror}; the last commit is unchanged", file=sys.stderr)
-        sys.exit(2)
+    except Exception as error:  # noqa: BLE001 (the last door: whatever gets here is a fault of ours, or of the disk)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            print(f"{error.filename or 'disk'}: {error.strerror}; the last commit is unchanged", file=sys.stderr)
+            sys.exit(2)
+        print(_fault(error, sys.argv[1:] if argv is None else argv), file=sys.stderr)
+        sys.exit(1)
+    finally:
+        _flush()
+
+
+def _fault(error: Exception, argv: Sequence[str]) -> str:
+    """Write the trace of a fault to a file, in the run directory where the command names one; what to do with it."""
+    places = [Path(after) for before, after in itertools.pairwise(argv) if before == "--run-dir" or after == argv[1]]
+    folder = next((place for place in places if (place / "run.json").is_file()), Path(tempfile.gettempdir()))
+    file = folder / f"hybrid-al-fault-{time.strftime('%Y%m%d-%H%M%S')}.txt"
+    about = f"hybrid-al {__version__}, Python {sys.version}, {sys.platform}\ncommand: {shlex.join(argv)}\n\n"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    text = f"a fault of hybrid-al, not of yours: {line} ({Path(last.filename).name} line {last.lineno})"
+    try:
+        file.write_text(about + "".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return text
+    content = "the trace, the command and the versions, and of images and patients nothing but paths"
+    return f"{text}; please send {file} to the authors: it holds {content}"
+
+
+def _flush() -> None:
+    """Write out what was printed; a reader that went away, as `head` does, is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open(
-    recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, *, alone: bool = True
+    recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, *, quiet: bool, alone: bool = True
 ) -> Project:
     """The project of a recipe, checked; `alone` refuses to be one of several processes."""
-    from .api.session import project_of
     from .recipe import load
 
-    return project_of(load(recipe, overrides or []), run_dir, device, alone=alone)
+    return _project(load(recipe, overrides or []), _run_dir(recipe, run_dir), device, quiet=quiet, alone=alone)
+
+
+def _project(recipe: Recipe, run_dir: Path | None, device: str, *, quiet: bool, alone: bool = True) -> Project:
+    from .api.session import project_of
+
+    with console.progress(quiet) as progress:
+        return project_of(recipe, run_dir, device, alone=alone, progress=progress)
+
+
+def _run_dir(recipe: str, run_dir: Path | None) -> Path | None:
+    """The run directory of a command: a run that stands in the place of the recipe is gone on with."""
+    from .recipe import is_run
+
+    return Path(recipe) if run_dir is None and is_run(recipe) else run_dir
+
+
+def _say_standing_query(project: Project, r: int) -> None:
+    """Say where the query of a round was made for another budget than the recipe has now; it stays as it is."""
+    ids, loop = project.run.query_ids(r), project.recipe.loop
+    if ids is None or r >= len(loop.budgets) or (r and loop.unit != "labels"):
+        return
+    asked, budget = len(ids), loop.budgets[r]
+    if asked < budget or (asked > budget and r):  # in round 0 others may follow those that were skipped
+        text = f"round {r} has its query, of {asked}, and keeps it; the {budget} of loop.budgets came too late for it"
+        print(text, file=sys.stderr)
+
+
+def _check_bench(recipe: str, overrides: list[str] | None, device: str) -> None:
+    """Refuse what a bench of all variants would, beyond what a run of each does."""
+    from .bench import grid, runner
+
+    work = Path("runs/bench")
+    plan = grid.load_grid(recipe, overrides or [])
+    runner.open_variants(plan, runner.Paths(work / plan.bench_recipe.name, work), device)
 
 
 def _stage0(project: Project, tracker: Trackers, quiet: bool) -> dict[str, float]:

@@ -40,6 +40,13 @@ class Example:
     note: str
 
 
+def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
+    """Refuse budgets that the pool surely cannot meet."""
+    units, budget = len(regions.at(0).indices), spending.least_picks(regions.fixed)
+    if budget > units:
+        raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
+
+
 @dataclass(frozen=True)
 class OpenTask:
     """A task with its data: everything in which the loop of one task differs from that of another.
@@ -96,15 +103,12 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool surely cannot meet."""
-        regions = self.task.regions
-        units, budget = len(regions.at(0).indices), self.task.spending.least_picks(regions.fixed)
-        if budget > units:
-            raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
+        check_budgets(self.task.regions, self.task.spending)
 
     def over(self, rounds: Sequence[Round]) -> bool:
-        """Whether no round follows the committed ones."""
+        """Whether no round follows the committed ones: all is spent, or everything was asked about."""
         regions = self.task.regions
-        if rounds and regions.fixed and rounds[-1].labeled >= len(regions.at(0).indices):
+        if rounds and regions.fixed and sum(len(r.query) for r in rounds) >= len(regions.at(0).indices):
             return True
         return self.task.spending.is_spent(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
 

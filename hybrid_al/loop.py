@@ -8,16 +8,19 @@ disk, so a round that was interrupted is played again and ends the same.
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
 from .core.types import IntArray, PredictionBatch, Round
-from .errors import NonFiniteLoss
+from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import calibration, metrics, query_usage
 from .experiment import Experiment
 from .regions.base import Regions, Whole
@@ -39,10 +42,12 @@ def run(
 def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> None:
     """Play round r and commit it."""
     seconds: dict[str, float] = {}
-    with _timer(seconds, "query"):
-        picks = select(experiment, disk, r)
-    answers = experiment.oracle.annotate(picks, r)
-    labels = disk.labels(len(experiment.manifest)).add(answers)
+    while True:
+        with _timer(seconds, "query"):
+            picks = select(experiment, disk, r)
+        labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
+        if _learnable(experiment, r, labels):
+            break
     with _timer(seconds, "train"):
         fit = _fit(experiment, disk, tracker, r, labels)
     with _timer(seconds, "calibrate"):
@@ -54,16 +59,34 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
 
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
-    """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked."""
-    picks = disk.picks(r, experiment.manifest)
-    if picks is not None:
-        return picks
+    """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked.
+
+    Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks.
+    """
+    earlier = disk.picks(r, experiment.manifest)
+    labels = disk.labels(len(experiment.manifest))
+    if earlier is not None:
+        try:
+            labels = labels.add(experiment.oracle.annotate(earlier, r))
+        except AwaitingLabels:
+            return earlier
+        if _learnable(experiment, r, labels):
+            return earlier
+        print(f"round {r}: all {len(earlier)} that were asked about are skipped; others follow", file=sys.stderr)
     (_, strategy), spending, regions = experiment.strategy(r), experiment.task.spending, _regions(experiment, disk, r)
-    state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions)
+    state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions, labels)
+    if not len(state.candidates):
+        way = f"skips alone; hybrid-al labels {disk.path} FILE takes a label of any of them"
+        raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
     query = spending.query(strategy, state, disk.rounds(), regions.pixels, rng)
     disk.commit_query(r, query, experiment.manifest, regions.parts)
-    return query.indices
+    return query.indices if earlier is None else np.concatenate([earlier, query.indices])
+
+
+def _learnable(experiment: Experiment, r: int, labels: LabelStore) -> bool:
+    """Whether anything was answered but with skips."""
+    return len(experiment.task.regions.at(r).labels(labels).labeled) > 0
 
 
 def _regions(experiment: Experiment, disk: RunDir, r: int) -> Regions | Whole:

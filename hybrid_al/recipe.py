@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import (
@@ -26,11 +27,16 @@ from pydantic import (
 )
 
 from .core.embeddings import PLAIN, USED
+from .core.registry import in_words, item_hint
+from .core.rundir import RunDir
 from .errors import InputError, UnknownName
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MILDEST = "ct"  # the modality whose views change least
 PROBE = "probe"  # the value of embeddings.use that lets labels choose
+Int = Annotated[int, Field(strict=True)]  # neither true nor "3"
+Number = Annotated[float, Field(strict=True)]
+Bool = Annotated[bool, Field(strict=True)]
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
@@ -67,7 +73,7 @@ class Data(_Open):
     """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source."""
 
     source: str = "phantom"
-    image_size: int = Field(default=32, ge=8, le=4096)
+    image_size: Annotated[Int, Field(ge=8, le=4096)] = 32
     channels: Literal[1, 3] | None = None
     on_leak: Literal["warn", "error"] = "warn"
 
@@ -99,7 +105,7 @@ class EncoderSection(_Section):
     name: str = "resnet10t"
     weights: Annotated[str | None, BeforeValidator(_from_home)] = None
     options: dict[str, str | int | float | bool | None] = {}
-    input_size: int | None = Field(default=None, ge=8, le=4096)
+    input_size: Annotated[Int, Field(ge=8, le=4096)] | None = None
     pool: Literal["stages", "centre"] | None = None
 
     @model_serializer(mode="wrap")
@@ -158,7 +164,7 @@ class EmbeddingsSection(_Section):
     use: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = Field(
         default=(PLAIN,), min_length=1
     )
-    whiten: int | None = Field(default=None, ge=1)
+    whiten: Annotated[Int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _check_names(self) -> EmbeddingsSection:
@@ -177,10 +183,10 @@ class EmbeddingsSection(_Section):
 class Stop(_Section):
     """What counts as enough labels (see `stopping.Stopping`); shown in each round, and the loop's end if `enforce`."""
 
-    agreement: Annotated[float, Field(ge=-1, le=1)] = 0.99
-    rounds: Annotated[int, Field(ge=1)] = 3
-    gain: Annotated[float, Field(ge=0)] = 0.002
-    enforce: bool = False
+    agreement: Annotated[Number, Field(ge=-1, le=1)] = 0.99
+    rounds: Annotated[Int, Field(ge=1)] = 3
+    gain: Annotated[Number, Field(ge=0)] = 0.002
+    enforce: Bool = False
 
 
 class CalibrationSection(_Section):
@@ -188,8 +194,8 @@ class CalibrationSection(_Section):
 
     fit: Literal["none", "val", "cross"] = "none"
     method: Literal["temperature", "vector", "dirichlet"] = "vector"
-    folds: Annotated[int, Field(ge=2)] = 5
-    queries: bool = False
+    folds: Annotated[Int, Field(ge=2)] = 5
+    queries: Bool = False
 
 
 class Loop(_Section):
@@ -200,7 +206,7 @@ class Loop(_Section):
     """
 
     stop: Stop = Stop()
-    budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
+    budgets: tuple[Annotated[Int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
     unit: str = "labels"
 
 
@@ -210,8 +216,8 @@ class Report(_Section):
     random_runs  runs with random picks that `hybrid-al run` plays beside a simulated run, on its stage 0
     """
 
-    images: bool = True
-    random_runs: Annotated[int, Field(ge=0, le=100)] = 0
+    images: Bool = True
+    random_runs: Annotated[Int, Field(ge=0, le=100)] = 0
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -232,6 +238,7 @@ class Bench(_Section):
     strategies   names of STRATEGIES, `A+B` (cold start A, query B), or own names for such pairs (`strategies.mine:
                  {cold_start: ..., query: ...}`); random is always added
     stratified   add class_stratified too, which reads the truth: what class balance alone is worth
+    recipe       add the recipe's own cold start and query too, under the name `recipe`, where no strategy is that pair
     linear       add random picks with the learner `linear` too, where the task has it: what training is worth
     objectives   empty: the recipe's own
     seeds        their number (from 0), or the seeds as in `60-79,100`
@@ -244,16 +251,17 @@ class Bench(_Section):
     """
 
     strategies: dict[str, Arms | None] | tuple[str, ...] = ("random",)
-    stratified: bool = True
-    linear: bool = True
+    stratified: Bool = True
+    recipe: Bool = True
+    linear: Bool = True
     objectives: tuple[str, ...] = ()
     seeds: int | str = 20
-    encoders: Annotated[int, Field(ge=1)] = 3
+    encoders: Annotated[Int, Field(ge=1)] = 3
     variants: dict[str, dict[str, Value]] = {}
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("test/auroc", "test/balanced_accuracy", "test/ece")
-    margin: Annotated[float, Field(ge=0)] = 0.005
-    full: bool = True
-    share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    margin: Annotated[Number, Field(ge=0)] = 0.005
+    full: Bool = True
+    share: Annotated[Number, Field(gt=0, le=1)] = 0.95
 
 
 class Recipe(_Section):
@@ -263,7 +271,7 @@ class Recipe(_Section):
     modality: str = "microscopy"
     views: ViewsSection = ViewsSection()
     task: ComponentOrName = Component(name="classification")
-    seed: int = Field(0, ge=0)
+    seed: Annotated[Int, Field(ge=0)] = 0
     data: Data = Data()
     encoder: EncoderSection = EncoderSection()
     embeddings: EmbeddingsSection = EmbeddingsSection()
@@ -305,7 +313,7 @@ class Recipe(_Section):
 
 
 def load(recipe: Path | str | Mapping[str, object], overrides: Sequence[str] | Mapping[str, object] = ()) -> Recipe:
-    """Read a recipe: a YAML file, the name of a shipped one, or a mapping.
+    """Read a recipe: a YAML file, the name of a shipped one, a run directory (its last call), or a mapping.
 
     Overrides are texts `key.path=value`, parsed as YAML, or a mapping of key.path to value.
     """
@@ -412,8 +420,16 @@ def _plain(file: Path | str) -> tuple[str, dict[str, Any]]:
     return where, plain
 
 
+def is_run(file: Path | str) -> bool:
+    """Whether a path is a run directory, whose recipe can be gone on with."""
+    return (Path(file) / "run.json").is_file()
+
+
 def _text(file: Path | str) -> tuple[str, str]:
     path = Path(file)
+    if is_run(path):
+        RunDir(path).current()
+        path /= "recipe.yaml"
     if path.is_file():
         try:
             return str(path), path.read_text(encoding="utf-8")
@@ -461,19 +477,47 @@ def _default_component(key: str) -> dict[str, Any]:
 
 
 def _translate(error: ValidationError, where: object) -> InputError:
+    """The first error of pydantic as a line of ours."""
     first = error.errors(include_url=False)[0]
-    keys = [str(k) for k in first["loc"]]
-    place = f"{where}: {'.'.join(keys)}"
+    keys, came = [str(k) for k in first["loc"] if "[" not in str(k)], first["input"]  # without the members of a union
     if first["type"] == "extra_forbidden":
-        return UnknownName(f"{where}: {'.'.join(keys[:-1]) or 'top level'}", keys[-1], _fields(keys[:-1]))
-    expected = first["msg"].removeprefix("Input should be ")
-    return InputError(place, expected[:1].lower() + expected[1:], repr(first["input"])[:80])
+        section = next(_members(_walk(keys[:-1])[1]))
+        names = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else ()
+        return UnknownName(f"{where}: {'.'.join(keys[:-1]) or 'top level'}", keys[-1], names)
+    depth, hint = _walk(keys)
+    place, words = f"{where}: {'.'.join(keys[:depth])}".removesuffix(": "), in_words(hint)
+    if first["type"] == "missing":
+        return InputError(place, words, "nothing")
+    if first["type"] == "value_error":
+        words = first["msg"].removeprefix("Value error, ")
+    elif first["type"] == "string_pattern_mismatch":
+        words = "letters, digits, '.', '_' and '-', the first of them a letter or digit"
+    elif first["type"] == "too_short":
+        words += ", one at least"
+    elif words == "text" and isinstance(came, int | float):
+        words += " (in quotes)"
+    return InputError(place, words, repr(came)[:80])
 
 
-def _fields(keys: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = Recipe
-    for key in keys:
-        annotation = model.model_fields[key].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation
-    return list(model.model_fields)
+def _walk(keys: Sequence[str]) -> tuple[int, object]:
+    """How many of the keys name fields or items of a recipe, and the type that is expected there."""
+    hint: object = Recipe
+    for depth, key in enumerate(keys):
+        inner = next((inner for member in _members(hint) if (inner := _inner(member, key)) is not None), None)
+        if inner is None:
+            return depth, hint
+        hint = inner
+    return len(keys), hint
+
+
+def _members(hint: object) -> Iterator[object]:
+    """A type without its notes, or the members of a union."""
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    yield from get_args(bare) if get_origin(bare) in (Union, UnionType) else (bare,)
+
+
+def _inner(hint: object, key: str) -> object | None:
+    """The type of a field or an item."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return get_type_hints(hint, include_extras=True).get(key)
+    return item_hint(hint)

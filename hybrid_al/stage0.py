@@ -38,6 +38,13 @@ def check(recipe: Recipe) -> Method | None:
     return stage0.check(recipe)
 
 
+def check_project(project: Project) -> None:
+    """Refuse what stage 0 would once it has the data: weights of another network, a small pool, nothing to probe."""
+    from pretrain import stage0
+
+    stage0.check_project(project)
+
+
 def start(project: Project) -> Encoder:
     """The encoder as it is before stage 0."""
     from pretrain import stage0

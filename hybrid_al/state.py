@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .core.consistency import Consistency
+from .core.labels import LabelStore
 from .core.rundir import RunDir
 from .core.types import FloatArray, IntArray, Need, PredictionBatch
 from .errors import InputError
@@ -22,13 +23,18 @@ MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "
 
 
 def query_state(
-    experiment: Experiment, disk: RunDir, r: int, needs: frozenset[Need], regions: Regions | Whole
+    experiment: Experiment,
+    disk: RunDir,
+    r: int,
+    needs: frozenset[Need],
+    regions: Regions | Whole,
+    answers: LabelStore,
 ) -> QueryState:
-    """The state of round r, with what the needs ask for and nothing else.
+    """The state of round r, with what the needs ask for and nothing else; what `answers` hold is no candidate.
 
     Errors: a need that recipe, stage 0 or learner cannot meet.
     """
-    labels = regions.labels(disk.labels(len(experiment.manifest)))
+    labels = regions.labels(answers)
     candidates = np.setdiff1d(regions.indices, labels.answered)
     predictor, consistency, extras = None, None, _extras(experiment, r, needs)
     if r > 0:

@@ -110,15 +110,19 @@ def neighbour_stability(first_ND: FloatArray, second_ND: FloatArray, k: int) -> 
     return float(sum((first == second[:, [j]]).sum() for j in range(k)) / first.size)
 
 
-def collapse(metrics: Mapping[str, float]) -> str | None:
-    """A warning where the numbers of `quality` show a collapse: one point, or fewer than two directions in use."""
+def collapse(metrics: Mapping[str, float], *, trained: bool = True) -> str | None:
+    """A warning where the numbers of `quality` show a collapse: one point, or fewer than two directions in use.
+
+    trained  whether stage 0 has a training, whose settings may be at fault
+    """
     rank, width = metrics["effective_rank"], metrics["spread"]
     if rank >= LOWEST_RANK and width >= LOWEST_SPREAD:
         return None
+    settings = "lower the learning rate, train for fewer epochs or take another method"
     return (
         f"the embeddings have collapsed: effective rank {rank:.1f} (at least {LOWEST_RANK:g} expected), spread "
-        f"{width:.3f} (at least {LOWEST_SPREAD:g}), so what is near one image is near to all; lower the learning rate, "
-        "train for fewer epochs or take another method"
+        f"{width:.3f} (at least {LOWEST_SPREAD:g}), so what is near one image is near to all; "
+        + (settings if trained else "a stage 0 (pretrain) or other weights (encoder.weights) may tell the images apart")
     )
 
 

@@ -14,6 +14,7 @@ from hybrid_al.core.rundir import sha256_of, write_json
 from hybrid_al.core.types import IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.models.checkpoint import digest_of
+from hybrid_al.models.encoder import Encoder
 from hybrid_al.recipe import PROBE, EmbeddingsSection
 
 from .combine import SideBySide
@@ -38,10 +39,22 @@ def make_sets(project: Project, plain: Embeddings) -> dict[str, float]:
     return {f"set/{name}": score for name, score in scores.items()}
 
 
-def _embed(project: Project, name: str) -> Embeddings:
+def check_sets(project: Project) -> None:
+    """Refuse weights of another network than a set names, and a probe without labels."""
+    for name in project.recipe.embeddings.sets:
+        _encoder(project, name)
+    if project.recipe.embeddings.use == (PROBE,):
+        _labels(project)
+
+
+def _encoder(project: Project, name: str) -> Encoder:
     spec, store = project.recipe.embeddings.sets[name], project.store()
     seed = derive_seed(project.recipe.seed, f"encoder {name}")
-    encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
+    return make_encoder(spec, channels=store.channels, image_size=store.size, seed=seed, weights=spec.weights)
+
+
+def _embed(project: Project, name: str) -> Embeddings:
+    encoder, store = _encoder(project, name), project.store()
     path, manifest = project.embeddings(name), project.dataset.manifest.fingerprint
     return embed_all(
         encoder.to(project.device), digest_of(encoder), store, manifest, path, project.device, cache=project.cache

@@ -32,7 +32,7 @@ from .loop import Job, Progress, pretrain
 from .probe import probe
 from .quality import collapse, quality
 from .rotation import Rotation
-from .sets import make_sets
+from .sets import check_sets, make_sets
 
 RANKED, VIEWED = 4096, 1024  # images of a sample, and those of them that are embedded in two views more
 
@@ -54,6 +54,33 @@ def check(recipe: Recipe) -> Method | None:
         if method is not None:
             method.network(encoder, torch.zeros(2, channels, size, size))
     return method
+
+
+def check_project(project: Project) -> None:
+    """Raise the errors of stage 0 that need the data, before a training: see `start`, `notes`, `check_sets`."""
+    encoder = start(project)
+    check_sets(project)
+    notes(project)
+    _check_records(project, encoder)
+
+
+def _check_records(project: Project, encoder: Encoder) -> None:
+    """Refuse a strategy that reads a record (`csval`) that the method does not write, as one loss on images tells."""
+    method, readers = _method(project.recipe), [s for s in project.setting.strategies if "stage0" in s[2].needs]
+    pool = project.dataset.manifest.indices("pool")
+    if method is None or not readers or len(pool) < 2:
+        return
+    store, generator = project.store(), seeded(0)
+    with torch.random.fork_rng(devices=[]):
+        images = store.batch(pool[: max(2, 2 * method.accumulate)])
+        loss = method.loss(method.network(encoder, images), images, project.views().pretrain, generator, 0.0)
+    written = {"pretext_loss": loss.per_sample, "confidence": loss.confidence, "variability": loss.confidence}
+    for key, name, strategy in readers:
+        for record in getattr(strategy, "records", ("pretext_loss",)):
+            if written[record] is None:
+                raise InputError(
+                    key, f"a pretraining that records {record}", f"{project.recipe.pretrain.name}, for {name}"
+                )
 
 
 def start(project: Project) -> Encoder:
@@ -104,7 +131,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
             file=sys.stderr,
         )
         _embed_again(project, folder)
-    probes: dict[str, float] = json.loads(marker.read_text())
+    probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
     return probes
 
 
@@ -164,7 +191,7 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
     )
     numbers = quality(embeddings.take(rows), first, second)
     write_json(folder / "quality.json", numbers)
-    if warning := collapse(numbers):
+    if warning := collapse(numbers, trained=project.recipe.pretrain.name != NONE):
         print(f"stage 0: {warning}", file=sys.stderr)
     return numbers
 

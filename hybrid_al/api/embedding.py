@@ -59,7 +59,7 @@ def pretrain(
         },
         "pretrain",
     )
-    project = project_of(recipe, folder, device)
+    project = project_of(recipe, folder, device, stage0_alone=True)
     with session(project) as tracker:
         stage0_of(project, tracker)
     return open(folder)

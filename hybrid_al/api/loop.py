@@ -113,10 +113,11 @@ class Loop:
             try:
                 while not experiment.over(rounds := disk.rounds()):
                     self._learner.refit(disk.labels(n))
-                    picks = loop.select(experiment, disk, len(rounds))
-                    if self._oracle.latest_answers(picks, len(rounds))[1]:
-                        ids = tuple(experiment.manifest.ids[i] for i in picks.tolist())
-                        yield OpenQuery(len(rounds), picks, ids, self._oracle)
+                    asked, picks = 0, loop.select(experiment, disk, len(rounds))
+                    while asked < len(picks) and self._oracle.latest_answers(picks, len(rounds))[1]:
+                        ids = tuple(experiment.manifest.ids[i] for i in picks[asked:].tolist())
+                        yield OpenQuery(len(rounds), picks[asked:], ids, self._oracle)
+                        asked, picks = len(picks), loop.select(experiment, disk, len(rounds))
                     loop.play(experiment, disk, tracker, len(rounds))
                 self._learner.refit(disk.labels(n))
             finally:

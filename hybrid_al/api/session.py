@@ -17,15 +17,33 @@ if TYPE_CHECKING:
     from ..track.base import Trackers
 
 
-def project_of(recipe: Recipe, run_dir: Path | None, device: str, *, alone: bool = True) -> Project:
-    """The project of a recipe, all of it checked; `alone` refuses to be one of several processes of torchrun."""
-    from ..assemble import open_project
+def project_of(
+    recipe: Recipe,
+    run_dir: Path | None,
+    device: str,
+    *,
+    alone: bool = True,
+    stage0_alone: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Project:
+    """The project of a recipe, images decoded: the gate of every verb. It refuses all that can be known.
+
+    alone         refuses to be one of several processes of torchrun
+    stage0_alone  the recipe says nothing of the loop, which is not looked at
+    """
+    from ..assemble import check_images, open_project
 
     if alone and stage0.world() > 1:
         expected = "hybrid-al pretrain, the only command that several processes share"
         raise InputError("torchrun", expected, f"another one, {stage0.world()} times")
     stage0.check(recipe)
-    return open_project(recipe, run_dir=run_dir, device=device)
+    project = open_project(recipe, run_dir=run_dir, device=device, stage0_alone=stage0_alone)
+    read_images(project, progress)
+    if not stage0_alone:
+        check_images(project)
+    if not project.has_stage0:
+        stage0.check_project(project)
+    return project
 
 
 @contextmanager
@@ -47,5 +65,4 @@ def read_images(project: Project, progress: Progress = lambda *_: None) -> None:
 
 def stage0_of(project: Project, tracker: Trackers, progress: Progress = lambda *_: None) -> dict[str, float]:
     """Stage 0 where it is not done yet; its probe metrics."""
-    read_images(project, progress)
     return stage0.ensure(project, tracker, progress)

@@ -15,7 +15,7 @@ from ..query.strategies import STRATEGIES
 from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
 from ..train import Schedule
 from .compared import LINEAR
-from .results import CHEATING, FULL, Arm, Cell
+from .results import CHEATING, FULL, OWN, Arm, Cell
 
 SCHEDULE_KEYS = frozenset(f.name for f in dataclasses.fields(Schedule))
 
@@ -28,6 +28,7 @@ class Grid:
     numbers in every arm. `bench.full` adds one loop an objective and seed with the whole pool labeled.
 
     linear  the variants that have the baseline of random picks with the learner `linear`
+    asked   the strategies that somebody asked for, by name; the others are added
     """
 
     bench_recipe: Recipe
@@ -36,6 +37,7 @@ class Grid:
     objectives: tuple[str, ...]
     seeds: tuple[int, ...]
     linear: frozenset[str] = frozenset()
+    asked: tuple[str, ...] = ()
 
     @property
     def bench(self) -> Bench:
@@ -49,6 +51,23 @@ class Grid:
         linear = [LINEAR] if variant in self.linear else []
         return linear + [Arm(name, objective, learner) for objective in self.objectives for name in names]
 
+    def pair(self, variant: str, arm: Arm) -> Arms | None:
+        """Cold start and query of an arm; None for full supervision."""
+        if arm.strategy == OWN and OWN not in self.asked:
+            return own_pair(self.variants[variant])
+        return self.strategies.get(arm.strategy)
+
+    @property
+    def added(self) -> str:
+        """The arms that nobody asked for, in words, and what leaves them out."""
+        own, keys = own_pair(self.bench_recipe), {CHEATING: "stratified", OWN: "recipe"}
+        names = {name: keys.get(name, "") for name in self.strategies if name not in self.asked}
+        names |= {"random / linear": "linear"} if self.linear else {}
+        names |= {FULL: "full"} if self.bench.full else {}
+        texts = {OWN: f"{OWN} = {own.cold_start.name}+{own.query.name}"}
+        words = [texts.get(name, name) + f" (bench.{key})" * bool(key) for name, key in names.items()]
+        return ", ".join(words)
+
     def label(self, variant: str, arm: Arm) -> str:
         """An arm among those of a variant, whose learner goes without saying."""
         return str(arm) if arm.learner == self.variants[variant].learner.name else f"{arm} / {arm.learner}"
@@ -61,7 +80,7 @@ class Grid:
         """The recipe of one loop; where a strategy reads the truth, `random` stands in its place (see `cheats`)."""
         arm, seed = cell
         base = self.variants[variant]
-        pair = self.strategies.get(arm.strategy, Arms())
+        pair = self.pair(variant, arm) or Arms()
         start, query = (random_for_cheating(c) for c in (pair.cold_start, pair.query))
         budgets = (pool,) if arm.strategy == FULL else base.loop.budgets
         task = base.task
@@ -123,7 +142,10 @@ def load_grid(
     for label, changes in bench.variants.items():
         if changes.keys() & {"train", "train.name"} and (name := variants[label].train.name) not in names:
             raise InputError(f"bench: variant {label}: train", f"an objective of the grid ({', '.join(names)})", name)
-    arms = pairs(strategies or tuple(own_pairs), own_pairs, baselines(recipe))
+    asked = tuple(strategies or own_pairs)
+    arms = pairs(asked, own_pairs, baselines(recipe))
+    if bench.recipe and OWN not in arms and any(own_pair(v) not in arms.values() for v in variants.values()):
+        arms[OWN] = own_pair(recipe)
     cheating = [label for label, pair in arms.items() if CHEATING in (pair.cold_start.name, pair.query.name)]
     if cheating and not task_of(recipe).strata:
         expected = f"no {CHEATING}, as samples of this task have no one class"
@@ -132,10 +154,16 @@ def load_grid(
         bench_recipe=recipe,
         variants=variants,
         strategies=arms,
+        asked=asked,
         objectives=tuple(names),
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
         linear=frozenset(name for name, variant in variants.items() if bench.linear and takes_linear(variant)),
     )
+
+
+def own_pair(recipe: Recipe) -> Arms:
+    """The recipe's own cold start and query."""
+    return Arms(cold_start=recipe.cold_start, query=recipe.query)
 
 
 def baselines(recipe: Recipe) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..assemble import trackers_of
 from ..core.rundir import write_atomic
 from ..errors import InputError
-from ..track.wandb import Wandb
+from ..track.wandb import Wandb, mode_of
 from . import provenance, results
 from .costs import cost_tables
 from .grid import Grid
@@ -46,7 +46,7 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
             pages,
             metric=bench.metrics[0],
             digest=digest.hexdigest(),
-            mode=wandb.mode,
+            mode=mode_of(wandb),
             project=wandb.project,
         )
     page = paths.out / "index.html"

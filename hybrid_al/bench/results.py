@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..metrics.classification import aubc
 
 COLUMNS = ("strategy", "objective", "learner", "seed", "round", "labels", "metric", "value")
+OWN = "recipe"  # the arm of the recipe's own cold start and query
 FULL = "full"
 """Strategy name of full supervision: the whole pool labeled at once."""
 CHEATING = "class_stratified"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import stage0
-from ..assemble import Project, check_components, open_project, setting_of, task_of
+from ..assemble import Project, check_components, check_images, open_project, setting_of, task_of
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
@@ -81,6 +81,7 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
             for name in grid.variants:
                 provenance.check(paths.facts(name), settings(grid, name))
             return
+        say(f"arms: {', '.join(grid.asked)}; beside them, unless their key is false: {grid.added or 'none'}")
         variants = open_variants(grid, paths, device)
         for variant in variants:
             _settle(grid, variant, paths, cells_of[variant.name])
@@ -114,7 +115,12 @@ def open_variants(grid: Grid, paths: Paths, device: str) -> list[Variant]:
 
 
 def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> Variant:
-    project = open_project(recipe, run_dir=paths.work / "stage0" / "none", device=device)  # nothing is made there
+    try:
+        project = open_project(recipe, run_dir=paths.work / "stage0" / "none", device=device)  # nothing is made there
+        check_images(project)
+        stage0.check_project(project)
+    except InputError as error:
+        raise error.at(f"bench: {name}: {error.where}") from None
     manifest = project.dataset.manifest
     pool = manifest.indices("pool")
     task = task_of(recipe)
@@ -122,9 +128,6 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
     if unknown:
         expected = "a pool whose images all have their labels"
         raise InputError(f"bench: {name}", expected, f"{unknown} of {len(pool)} without")
-    if not task.regional and sum(recipe.loop.budgets) > len(pool):
-        came = f"{sum(recipe.loop.budgets)} = {' + '.join(map(str, recipe.loop.budgets))}"
-        raise InputError(f"bench: {name}: loop.budgets", f"at most the pool's {len(pool)} images in all", came)
     task.check_metric(f"bench: {name}: metrics", grid.bench.metrics[0], project.dataset)
     return Variant(name, project, _stage0_code(recipe))
 
@@ -186,7 +189,7 @@ def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     """The components of an arm, and the code they run."""
     recipe = grid.recipe(variant.name, (arm, grid.seeds[0]), variant.pool)
     task, setting = task_of(recipe), setting_of(recipe)
-    pair = grid.strategies.get(arm.strategy)
+    pair = grid.pair(variant.name, arm)
     parts = [pair.cold_start, pair.query] if pair else [recipe.cold_start]
     roots = [module for part in parts for module in modules_of(part)]
     roots += [_module_of(task.objectives(setting)[0], recipe.train.name), *provenance.LOOP]

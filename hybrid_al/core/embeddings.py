@@ -92,7 +92,7 @@ def _release(vectors: FloatArray) -> None:
 
 def _note(path: Path) -> dict[str, Any]:
     try:
-        note: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        note: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(path, "embeddings with a JSON beside them", "none; stage 0 makes them") from None
     return note

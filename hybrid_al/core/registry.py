@@ -7,10 +7,11 @@ import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import InputError, UnknownName
 
@@ -57,20 +58,23 @@ def member(registry: Mapping[str, T], where: str, name: str) -> T:
     return registry[name]
 
 
-def component(registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object]) -> T:
+def component(
+    registry: Mapping[str, type[T]], where: str, name: str, params: Mapping[str, object], *, key: str = ".name"
+) -> T:
     """Build `registry[name](**params)`, or `package.module:Class` from outside; unknown names and keys are errors.
 
-    An InputError of the class itself, which names the class, names `where` in its place.
+    An InputError of the class itself, which names the class, names `where` in its place. `key`: what errors about the
+    name add to `where`.
     """
-    kind: object = member(registry, f"{where}.name", name)
+    kind: object = member(registry, where + key, name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(f"{where}.name", "a dataclass", name)
+        raise InputError(where + key, "a dataclass", name)
     if lacking := sorted(_shared(tuple(registry.values())) - set(dir(kind))):
-        raise InputError(f"{where}.name", f"a class that has {', '.join(lacking)}, as those of the registry", name)
+        raise InputError(where + key, f"a class that has {', '.join(lacking)}, as those of the registry", name)
     fields = [f.name for f in dataclasses.fields(kind) if f.init]
-    for key in params:
-        if key not in fields:
-            raise UnknownName(f"{where} ({name})", str(key), fields)
+    for param in params:
+        if param not in fields:
+            raise UnknownName(f"{where} ({name})", str(param), fields)
     try:
         return cast(T, _adapter(cast(Any, kind)).validate_python(dict(params)))
     except ValidationError as error:
@@ -154,45 +158,56 @@ def _import_object(where: str, name: str) -> object:
 def _refusal(where: str, hints: Mapping[str, object], error: ValidationError, *prefix: str) -> InputError:
     """The first error of pydantic as an InputError of one line."""
     first = error.errors(include_url=False)[0]
-    path, came = (*prefix, *first["loc"]), first["input"]
+    path, came = (*prefix, *first["loc"]), "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
     if not path:
-        return InputError(where, first["msg"].removeprefix("Input should be "), repr(came)[:80])
+        return InputError(where, "a mapping of keys", came)
     hint, depth = hints[str(path[0])], 1
-    while depth < len(path) and (inner := _item_hint(hint)) is not None:
+    while depth < len(path) and (inner := item_hint(hint)) is not None:
         hint, depth = inner, depth + 1
     place = ".".join([where, *map(str, path[:depth])])
     if get_origin(hint) is Literal:
-        return UnknownName(place, str(came), map(str, get_args(hint)))
-    expected = _expected(hint)
-    if isinstance(came, float) and not math.isfinite(came):
+        return UnknownName(place, str(first["input"]), map(str, get_args(hint)))
+    expected = in_words(hint)
+    if first["type"] in ("value_error", "assertion_error"):
+        expected = first["msg"].partition(", ")[2]
+    if isinstance(first["input"], float) and not math.isfinite(first["input"]):
         expected = expected.replace("a number", "a finite number")
     elif first["type"] == "less_than_equal" and first["ctx"]["le"] == LARGEST:
         expected = f"at most {LARGEST}"
-    return InputError(place, expected, repr(came)[:80])
+    return InputError(place, expected, came)
 
 
-def _item_hint(hint: object) -> object | None:
+def item_hint(hint: object) -> object | None:
     """Type hint of the items of a mapping or a sequence; None for other types."""
     origin, args = get_origin(hint), get_args(hint)
     is_container = isinstance(origin, type) and issubclass(origin, Mapping | Sequence)
     return (args[0] if args[-1] is ... else args[-1]) if is_container and args else None
 
 
-def _expected(hint: object) -> str:
+def in_words(hint: object) -> str:
     """A type and its range in words: "a whole number of 1 or more"."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return " ".join(filter(None, (_expected(args[0]), _range(args[1:]))))
+        return " ".join(filter(None, (in_words(args[0]), _range(args[1:]))))
     if origin is Union or origin is UnionType:
-        return " or ".join(map(_expected, args))
+        return " or ".join(map(in_words, args))
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}"
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return "a mapping of keys"
     if isinstance(origin, type) and issubclass(origin, Sequence):
-        return f"a list of {', '.join(_expected(a) for a in args if a is not ...)}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
-    return names.get(cast(Any, hint)) or f"a {getattr(hint, '__name__', hint)}"
+        return f"a list of {', '.join(in_words(a) for a in args if a is not ...)}"
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        named = "name" in hint.model_fields and hint.model_config.get("extra") == "allow"
+        return "a name, or a mapping with a name" if named else "a mapping of keys"
+    names: dict[Any, str] = {
+        Mapping: "a mapping of keys",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        NoneType: "null",
+    }
+    names |= {Path: "a path", dict: "a mapping of keys", list: "a list"}
+    return names.get(origin or hint) or f"a {getattr(hint, '__name__', hint)}"
 
 
 def _range(notes: Sequence[object]) -> str:

@@ -34,6 +34,9 @@ directory, or newer code with an old one.
 2  `inbox` says how answers come in, and a task has its settings beside its name
 """
 
+ANOTHER = "put them back, or begin another run in a folder of its own: --run-dir DIR"
+"""The way out where a run directory is that of another run."""
+
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
 
@@ -128,9 +131,14 @@ class RunDir:
     # -- what the run is ------------------------------------------------------------------------------------------
 
     def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
-        """Make the directory this run's, or check that it already is: same recipe, same data, same classes in order."""
+        """Make the directory this run's, or check that it already is: same recipe, same data, same classes.
+
+        What may change between two calls, such as budgets, is kept as the last call has it.
+        """
         if self.exists():
-            self._check_same(facts, manifest)
+            self.check_same(facts, manifest)
+            if (self.path / "recipe.yaml").read_text(encoding="utf-8") != recipe:
+                write_atomic(self.path / "recipe.yaml", recipe)
             return
         write_atomic(self.path / "recipe.yaml", recipe)
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
@@ -170,19 +178,20 @@ class RunDir:
         self.facts()
         return Manifest.from_csv((self.path / "manifest.csv").read_text(encoding="utf-8"))
 
-    def _check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+    def check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+        """Refuse another recipe or other data than the run began with."""
         old = self.current()
         began, now = (list(map(str, cast(list[object], names))) for names in (old["classes"], facts["classes"]))
         if began != now:
             expected = f"the labels of a run that began with classes {', '.join(began) or 'that nobody named'}"
             raise InputError(self.path, expected, _moved_classes(began, now))
         if old["manifest"] != manifest.fingerprint:
-            came = f"other data: {self.manifest().differences(manifest)}"
+            came = f"other data: {self.manifest().differences(manifest)}; {ANOTHER}"
             raise InputError(self.path, "the data that this run began with", came)
-        recipes = old["recipe"], facts["recipe"]
-        keys = _changed_keys(*recipes)
+        keys = _changed_keys(old["recipe"], facts["recipe"])
         if keys:
-            raise InputError(self.path, "the recipe that this run began with", f"other values for {', '.join(keys)}")
+            came = f"other values for {', '.join(keys)}; {ANOTHER}"
+            raise InputError(self.path, "the recipe that this run began with", came)
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -215,23 +224,27 @@ class RunDir:
         return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text(encoding="utf-8"))
 
     def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
-        """Write scores, then `query.csv`: from here on the picks of this round are fixed.
+        """Write scores, then `query.csv`: from here on the picks of this round are fixed; later ones follow them.
 
         parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
         """
-        folder = self.round_path(round)
+        folder, earlier = self.round_path(round), self.query_ids(round)
         by_index: dict[int, float] = {}
         if query.scores is not None:
             _write_scores(folder / "scores.npz", query.scores)
             by_index = dict(zip(query.scores.indices.tolist(), query.scores.values.tolist(), strict=True))
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
-        for rank, index in enumerate(query.indices.tolist()):
+        if earlier is None:
+            writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
+        else:
+            out.write((folder / "query.csv").read_text(encoding="utf-8"))
+        for k, index in enumerate(query.indices.tolist()):
             score = f"{by_index[index]:.6g}" if index in by_index else ""
-            reason = query.reasons[rank] if query.reasons else ""
+            reason = query.reasons[k] if query.reasons else ""
             sample, part = divmod(index, parts)
             unit = (index, part) if parts > 1 else ()
+            rank = len(earlier or ()) + k
             writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit])
         write_atomic(folder / "query.csv", out.getvalue())
 

@@ -44,7 +44,8 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice, ending: str
 
     With an ending, other files in the folder are no masks.
 
-    InputError where there is no folder, for a mask without an image, and for two masks of one image.
+    An empty folder has none yet. InputError where there is no folder, for a mask without an image, and for two masks of
+    one image.
     """
     if not folder.is_dir():
         raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
@@ -61,8 +62,6 @@ def find_masks(folder: Path, images: Sequence[str], readers: Choice, ending: str
         if image in mask_of:
             raise InputError(file, f"one mask for {image}", f"also {mask_of[image]}")
         mask_of[image] = str(file)
-    if not mask_of:
-        raise InputError(f"data.masks: {folder}", f"masks ({', '.join(masks.suffixes)})", "none")
     return mask_of
 
 

@@ -19,7 +19,9 @@ from .pixels import Window
 from .splits import assign
 
 OnError = Literal["stop", "skip"]
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # a line break in a name would break every list of names
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f\ud800-\udfff]"
+)  # a line break would break every list of names, half a letter every file
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def make_dataset(
     for sample in samples:
         if CONTROL.search(sample.id + sample.path + sample.group):
             raise InputError(
-                "a sample's name or group", "no control characters", f"{sample.path!r} of {sample.group!r}"
+                "a sample's name or group",
+                "UTF-8 (see PYTHONUTF8=1) without control characters",
+                f"{sample.path!r} of {sample.group!r}",
             )
     labels = _labels(samples, classes)
     truth = np.asarray([sample.label for sample in samples], dtype=np.int64)

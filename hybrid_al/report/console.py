@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .outcome import Outcome
 
 WIDTH = 100
+UNMEASURED = "no test or val labels to measure on"
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def headline(metrics: Mapping[str, float]) -> list[str]:
 
 def say_round(row: Round) -> None:
     """One line a round: who picked how many, and the numbers that matter."""
-    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in headline(row.metrics))
+    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in headline(row.metrics)) or UNMEASURED
     words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
     numbers += "".join(f", {label} {row.metrics[k]:.3f}" for k, label in words.items() if k in row.metrics)
     print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
@@ -70,10 +71,16 @@ def say_enough(stopping: Stopping, rows: Sequence[Round]) -> None:
         print(f"Stopping signal: enough labels after round {r}; {effect}")
 
 
+def say_time(stage0: float | None, rows: Sequence[Round]) -> None:
+    """Seconds of stage 0, None where an earlier call made it, and of all rounds."""
+    made = "made by an earlier call" if stage0 is None else f"{stage0:.1f} s"
+    print(f"Time: stage 0 {made}, rounds {sum(sum(row.seconds.values()) for row in rows):.1f} s")
+
+
 def say_random(run: int, count: int, rows: Sequence[Round]) -> None:
     """One line a run with random picks: its last numbers."""
     last = rows[-1]
-    numbers = ", ".join(f"{name} {last.metrics[name]:.3f}" for name in headline(last.metrics))
+    numbers = ", ".join(f"{name} {last.metrics[name]:.3f}" for name in headline(last.metrics)) or UNMEASURED
     print(f"Random picks, run {run + 1} of {count}: {last.labeled} labels; {numbers}", flush=True)
 
 
@@ -113,8 +120,7 @@ def say_outcome(outcome: Outcome) -> None:
     """What was done and how well it went, in words."""
     print()
     _wrap(outcome.story)
-    if outcome.scores:
-        _wrap(outcome.ground)
+    _wrap(outcome.ground)
     for score in outcome.scores:
         print(f"  {score.name:18} {score.value:.3f}" + f"   random picks: {score.beside}" * bool(score.random))
         if score.meaning:

@@ -102,7 +102,10 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
                 traces += _curve_traces(curve, escape(label), choice.name, i, "labels" if not cost else "")
     if not traces:
         return None
-    alt = f"Learning curves of {', '.join(groups)}: test and validation metrics against the number of labels."
+    measured = any(m.startswith(("test/", "val/")) for m in metrics)
+    shown = "test and validation metrics" if measured else "agreement of the models of two rounds"
+    title = "Learning curves" if measured else "Rounds"
+    alt = f"{title} of {', '.join(groups)}: {shown} against the number of labels."
     return Figure("curve", tuple(traces), tuple(choices), alt, {"height": 420, "showlegend": len(groups) > 1})
 
 

@@ -29,7 +29,10 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters.update(filters)
-    plotly, script, style = get_plotlyjs(), (HERE / "report.js.j2").read_text(), (HERE / "report.css.j2").read_text()
+    plotly, (script, style) = (
+        get_plotlyjs(),
+        ((HERE / name).read_text(encoding="utf-8") for name in ("report.js.j2", "report.css.j2")),
+    )
     hashes = [_hash(plotly), _hash(script)]
     return environment.get_template(template).render(
         {**values, "plotly": plotly, "script": script, "style": style, "hashes": hashes}

@@ -13,6 +13,10 @@ from .runview import RunView
 NAMES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "dice": "Dice"}
 """Metric -> its name in a text, where that is another one."""
 MOST_CLASSES = 6
+UNMEASURED = (
+    "No image outside the pool has a label, so nothing says how good the model is, and there is no learning curve. "
+    "What is shown instead is how far the models of two rounds agree, which says when more labels change little."
+)
 LESS = ("hd95",)
 """Metrics of which less is better."""
 NEXT = (
@@ -96,7 +100,9 @@ def _ground(run: RunView, metrics: Sequence[str]) -> str:
     split = metrics[0].partition("/")[0] if metrics else ""
     if split == "test":
         return f"Measured on {len(run.manifest.indices('test'))} test images, of which no model has seen any."
-    return f"Measured on {len(run.manifest.indices('val'))} val images; there is no test set." if split else ""
+    if split == "val":
+        return f"Measured on {len(run.manifest.indices('val'))} val images; there is no test set."
+    return UNMEASURED if run.committed else ""
 
 
 def _score(run: RunView, random: Sequence[RunView], metric: str, value: float) -> Score:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -16,12 +17,14 @@ from ..core.registry import component, parse_spec
 from ..core.rundir import LAYOUT, RunDir, layout_of
 from ..errors import InputError
 from ..oracles import ORACLES
+from ..oracles.base import SKIP
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
-from .console import headline
+from .console import UNMEASURED, headline
 
 if TYPE_CHECKING:
     from ..assemble import Project
+    from ..core.types import BoolArray, Round
     from ..data.base import Dataset
     from ..data.stores.images import ImageStore
     from ..models.encoder import Encoder
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .overlay import Overlay
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
+OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
 
 def summary(project: Project, encoder: Encoder) -> list[str]:
@@ -59,6 +63,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if pipelines := recipe.views.pipelines:
         lines.append(f"  views by albumentations: {', '.join(pipelines)}; the others are those of {recipe.modality}")
     lines += project.task.summary(project.setting, dataset, project.cache)
+    lines += holdout_notes(dataset)
     if not len(manifest.indices("test")):
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
     if leaks := manifest.leaks():
@@ -70,6 +75,9 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if recipe.loop.unit != "labels":
         spending = f"{first} labels, then {sum(later)} of {recipe.loop.unit}"
     answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
+    pool = manifest.indices("pool")
+    if project.setting.simulated and (known := int(project.task.answered(dataset)[pool].sum())) < len(pool):
+        answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
     lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
     lines.append(f"  answers by {recipe.oracle.name}{answers}")
     lines.append(
@@ -77,6 +85,40 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     )
     lines.append(f"  run directory {project.run.path}")
     return lines
+
+
+def holdout_notes(dataset: Dataset) -> list[str]:
+    """What val and test cannot measure: without any label, or with samples of one kind alone."""
+    lines = []
+    for split in SPLITS[1:]:
+        rows = dataset.manifest.indices(split)
+        if not len(rows):
+            continue
+        if not answered(dataset)[rows].any():
+            lines.append(
+                f"  note: no {split} image has a label and nobody is asked about one, so they measure nothing"
+                " (data.holdout={} leaves them in the pool)"
+            )
+        elif dataset.labels is not None:
+            labels = dataset.labels[rows]
+            lacking = [name for name, column in zip(dataset.classes, labels.T, strict=True) if not (column == 1).any()]
+            lines += [f"  note: no {split} image has the label {', '.join(lacking)}, which is not measured"] * bool(
+                lacking
+            )
+        elif dataset.masks is None:
+            lacking = [name for c, name in enumerate(dataset.classes) if not (dataset.truth[rows] == c).any()]
+            lines += [f"  note: no {split} image is of class {', '.join(lacking)}, which is not measured"] * bool(
+                lacking
+            )
+    return lines
+
+
+def answered(dataset: Dataset) -> BoolArray:
+    """Whether the data has a label of a sample (N,), of whatever kind."""
+    if dataset.masks is not None:
+        return dataset.masks.labeled
+    known = dataset.truth if dataset.labels is None else dataset.labels.max(axis=1)
+    return known >= 0
 
 
 def _stacks(dataset: Dataset) -> str:
@@ -128,39 +170,74 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8
 
 
 def standing(run: RunDir) -> list[str]:
-    """Where a run stands and what it waits for; one line each."""
+    """Where a run stands, what it waits for, and the command that goes on; one line each."""
     facts, rounds = run.facts(), run.rounds()
-    recipe = yaml.safe_load((run.path / "recipe.yaml").read_text())
-    budgets = recipe["loop"]["budgets"]
-    lines = [f"{facts['name']} (seed {facts['seed']}): {len(rounds)} of {len(budgets)} rounds done"]
+    recipe = _recipe(run)
+    budgets, r = recipe["loop"]["budgets"], len(rounds)
+    lines = [f"{facts['name']} (seed {facts['seed']}): {r} of {max(len(budgets), r)} rounds done"]
     if rounds:
         last = rounds[-1].metrics
         numbers = ", ".join(f"{name} {last[name]:.3f}" for name in headline(last))
-        lines.append(f"  {rounds[-1].labeled} labels; {numbers or 'no test or val labels'}")
-    if len(rounds) == len(budgets):
-        return [*lines, "  finished"]
-    if spent_out(unit := recipe["loop"].get("unit", "labels"), budgets, rounds):
-        return [*lines, f"  finished: all that was to be spent of {unit} is (loop.unit)"]
+        lines.append(f"  {rounds[-1].labeled} labels; {numbers or UNMEASURED}")
+    return [*lines, f"  {_end(recipe, rounds) or _next(run, facts, recipe, r)}"]
+
+
+def _end(recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
+    """That no round follows, and why; empty where one does."""
+    budgets, unit = recipe["loop"]["budgets"], recipe["loop"].get("unit", "labels")
     stopping = Stopping(**recipe["loop"].get("stop", {}))
-    if stopping.enforce and stopping.enough(rounds):
-        return [*lines, "  finished: the stopping signal says that these labels are enough (loop.stop)"]
-    ids = run.query_ids(len(rounds))
+    if len(rounds) >= len(budgets):
+        return "finished"
+    if spent_out(unit, budgets, rounds):
+        return f"finished: all that was to be spent of {unit} is (loop.unit)"
+    enough = stopping.enforce and stopping.enough(rounds)
+    return "finished: the stopping signal says that these labels are enough (loop.stop)" if enough else ""
+
+
+def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r: int) -> str:
+    """What round r waits for, and the command that goes on."""
+    ids = run.query_ids(r)
     if ids is None:
-        has_stage0 = (run.path / "stage0" / "probe.json").is_file()
-        step = f"the query of round {len(rounds)}" if has_stage0 else "stage 0"
-        return [*lines, f"  next: {step}; go on with: hybrid-al run"]
-    answers = set()
-    for file in sorted((run.round_path(len(rounds)) / "answers").glob("*.csv")):
-        with file.open(newline="", encoding="utf-8") as lines_of_file:
-            answers |= {row["id"] for row in csv.DictReader(lines_of_file)}
-    ids = tuple(dict.fromkeys(ids))  # several parts of an image are one answer
+        has_stage0 = recipe["data"].get("source") == OWN or (run.path / "stage0" / "probe.json").is_file()
+        step = f"the query of round {r}" if has_stage0 else "stage 0"
+        return f"next: {step}; {go_on(run)}"
+    ids, answers = tuple(dict.fromkeys(ids)), answers_of(run, r)  # several parts of an image are one answer
     waiting = sum(i not in answers for i in ids)
     people = not component(ORACLES, "oracle", *parse_spec(recipe["oracle"])).holds_truth
     if waiting and people:
-        query = run.round_path(len(rounds)) / "query.csv"
-        how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}: hybrid-al run says how)"
-        return [*lines, f"  waits for {waiting} of {len(ids)} labels in {query}{how}: hybrid-al labels {run.path} FILE"]
-    return [*lines, f"  next: the training of round {len(rounds)}; go on with: hybrid-al run"]
+        query = run.round_path(r) / "query.csv"
+        how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}; {command_of(run)} says how)"
+        take = f"hybrid-al labels {shlex.quote(str(run.path))} FILE"
+        return f"waits for {waiting} of {len(ids)} labels in {query}{how}: {take}"
+    if people and not r and all(answers[i] == SKIP for i in ids):
+        return f"next: other images, as all {len(ids)} were skipped; {go_on(run)}"
+    return f"next: the training of round {r}; {go_on(run)}"
+
+
+def answers_of(run: RunDir, r: int) -> dict[str, str]:
+    """The last answer about each sample in the files of a round: id -> text."""
+    answers: dict[str, str] = {}
+    for file in sorted((run.round_path(r) / "answers").glob("*.csv")):
+        with file.open(newline="", encoding="utf-8") as lines:
+            answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
+    return answers
+
+
+def go_on(run: RunDir) -> str:
+    """What to do next, where that is to call the run again."""
+    return f"go on with: {command_of(run)}"
+
+
+def command_of(run: RunDir) -> str:
+    """The command that goes on with a run, or the script around a model of one's own."""
+    own = _recipe(run)["data"].get("source") == OWN
+    return "the script that began it" if own else f"hybrid-al run {shlex.quote(str(run.path))}"
+
+
+def _recipe(run: RunDir) -> dict[str, Any]:
+    """The recipe that a run was last called with."""
+    recipe: dict[str, Any] = yaml.safe_load((run.path / "recipe.yaml").read_text(encoding="utf-8"))
+    return recipe
 
 
 def _inbox_name(facts: Mapping[str, object]) -> str:
@@ -209,7 +286,7 @@ def _project(run: Path) -> Project | None:
 
     if layout_of(RunDir(run).facts()) != LAYOUT:
         return None  # its recipe has other keys
-    recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text()), run / "recipe.yaml")
+    recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")), run / "recipe.yaml")
     if not recipe.report.images:
         return None
     try:

@@ -90,7 +90,7 @@ class RunView:
         """The run in `run_dir` as it stands; error where a file is missing or is not what it should be."""
         disk = RunDir(run_dir)
         facts, manifest, commits = disk.facts(), disk.manifest(), disk.rounds()
-        recipe = yaml.safe_load((run_dir / "recipe.yaml").read_text())
+        recipe = yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8"))
         if not isinstance(recipe, dict):
             raise InputError(run_dir / "recipe.yaml", "a mapping", type(recipe).__name__)
         labels = disk.labels(len(manifest))
@@ -204,7 +204,7 @@ def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
 def _round(
     folder: Path, index: int, commit: Round | None, manifest: Manifest, labels: LabelStore, classes: tuple[str, ...]
 ) -> RoundView:
-    with folder.joinpath("query.csv").open(newline="") as file:
+    with folder.joinpath("query.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     picks = []
     for row in rows:

@@ -127,7 +127,11 @@ class Task(Protocol):
         ...
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
-        """Refuse data that is not the task's; nothing is decoded."""
+        """Refuse data that is not the task's, or that its loop cannot be played on; nothing is decoded."""
+        ...
+
+    def check_images(self, setting: Setting, materials: Materials) -> None:
+        """Refuse what only decoded images show that the loop cannot be played on; stage 0 need not have been run."""
         ...
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
@@ -172,7 +176,7 @@ class Task(Protocol):
 
 
 def check_classes(classes: tuple[str, ...]) -> None:
-    """Refuse fewer than two classes, from which nothing can be learned; stage 0 needs none."""
+    """Refuse fewer than two classes, from which nothing can be learned."""
     if len(classes) < 2:
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
 

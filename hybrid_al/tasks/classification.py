@@ -14,7 +14,7 @@ from ..core.rundir import RunDir
 from ..core.types import BoolArray
 from ..data.base import Dataset
 from ..errors import InputError
-from ..experiment import OpenTask
+from ..experiment import OpenTask, check_budgets
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
@@ -51,8 +51,16 @@ class Classification:
             raise InputError("task", hint, "classification")
         if dataset.labels is not None:
             raise InputError("task", "multilabel, as samples have several labels", "classification")
+        check_classes(dataset.classes)
         if not setting.simulated:
             refuse_reserved(dataset.classes, WORDINGS["class"])
+        pool = dataset.manifest.indices("pool")
+        if setting.simulated and not (dataset.truth[pool] >= 0).any():
+            raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
+        check_budgets(Whole(pool), LabelBudgets(setting.budgets))
+
+    def check_images(self, setting: Setting, materials: Materials) -> None:
+        """See `Task.check_images`: nothing."""
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: it takes labels of two classes."""
@@ -76,7 +84,6 @@ class Classification:
     def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
         """See `Task.open`."""
         dataset = materials.dataset
-        check_classes(dataset.classes)
         oracle = setting.oracle[1].open(_Answers(materials))
         holdout = ClassHoldout(dataset.manifest, dataset.truth)
         return OpenTask(holdout, Whole(materials.pool), LabelBudgets(setting.budgets)), oracle
@@ -117,8 +124,6 @@ class _Answers:
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: the classes of the pool."""
         truth, pool = self.materials.dataset.truth, self.materials.pool
-        if not (truth[pool] >= 0).any():
-            raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
         of_pool = np.full_like(truth, -1)
         of_pool[pool] = truth[pool]
         return SimulatedOracle(of_pool)

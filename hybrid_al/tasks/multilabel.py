@@ -14,7 +14,7 @@ from ..core.rundir import RunDir
 from ..core.types import Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset
 from ..errors import InputError, UnknownName
-from ..experiment import OpenTask
+from ..experiment import OpenTask, check_budgets
 from ..metrics.holdout import LabelHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
@@ -82,9 +82,16 @@ class Multilabel:
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: samples must have several labels."""
-        labels_of(dataset)
+        labels, pool = labels_of(dataset), dataset.manifest.indices("pool")
+        if setting.simulated and not (labels[pool] >= 0).all(axis=1).any():
+            expected = "a sample of the pool with all its labels (simulated)"
+            raise InputError("oracle", expected, "none in the data; use oracle.name=worklist")
         if not setting.simulated:
             refuse_reserved(dataset.classes, WORDINGS["classes"])
+        check_budgets(Whole(pool), LabelBudgets(setting.budgets))
+
+    def check_images(self, setting: Setting, materials: Materials) -> None:
+        """See `Task.check_images`: nothing."""
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: some samples must have the named label, or any label, and some not."""
@@ -166,9 +173,6 @@ class _Answers:
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: the labels of the pool."""
         labels, pool = labels_of(self.materials.dataset), self.materials.pool
-        if not (labels[pool] >= 0).all(axis=1).any():
-            expected = "a sample of the pool with all its labels (simulated)"
-            raise InputError("oracle", expected, "none in the data; use oracle.name=worklist")
         of_pool = np.full_like(labels, -1)
         of_pool[pool] = labels[pool]
         return SimulatedLabels(of_pool)

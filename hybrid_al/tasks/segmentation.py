@@ -20,7 +20,7 @@ from ..data.masks import blank, value_table
 from ..data.pixels import image_box, to_uint8
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
-from ..experiment import MANY, OpenTask
+from ..experiment import MANY, OpenTask, check_budgets
 from ..metrics.holdout import MaskHoldout, network_spacing
 from ..metrics.pixel_calibration import FEW, sample_pixels
 from ..oracles import inbox
@@ -128,12 +128,23 @@ class Segmentation:
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: masks where the oracle is simulated, and an encoder that fits the network."""
-        if setting.simulated and not masks_of(dataset).labeled.any():
+        masks, pool = masks_of(dataset), dataset.manifest.indices("pool")
+        if setting.simulated and not masks.labeled.any():
             raise InputError("data", MASK_SOURCES, "none")
-        masks_of(dataset)
         if setting.answer == "boxes" and not setting.simulated:
             refuse_reserved(dataset.classes[1:], wording("boxes"))
+        check_classes(dataset.classes)
+        if setting.simulated and not masks.labeled[pool].any():
+            raise InputError("oracle", "masks for the pool (simulated)", "none in the data; use oracle.name=worklist")
+        if not self.regional:
+            check_budgets(Whole(pool), _spending(setting))
         self._blank(setting, dataset)
+
+    def check_images(self, setting: Setting, materials: Materials) -> None:
+        """See `Task.check_images`: masks that lack a class, budgets beyond the regions of the pool."""
+        mask_store(setting, materials.dataset, materials.cache)
+        if parts := mask_regions.parts_of(self.region, materials, masks_of(materials.dataset).sizes):
+            check_budgets(parts, _spending(setting))
 
     def check_metric(self, where: str, name: str, dataset: Dataset) -> None:
         """See `Task.check_metric`: Dice."""
@@ -211,7 +222,6 @@ class Segmentation:
     def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
         """See `Task.open`."""
         dataset, size = materials.dataset, setting.image_size
-        check_classes(dataset.classes)
         masks = masks_of(dataset)
         parts = mask_regions.parts_of(self.region, materials, masks.sizes)
         answers = _Answers(setting, materials, parts)
@@ -300,8 +310,6 @@ class _Answers:
         masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
         answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
         answerable[self.materials.pool] = masks.labeled[self.materials.pool]
-        if not answerable.any():
-            raise InputError("oracle", "masks for the pool (simulated)", "none in the data")
         if self.parts is not None:
             return SimulatedRegions(answerable, store.batch, self.parts, self.run)
         read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
@@ -320,7 +328,7 @@ class _Answers:
 def masks_of(dataset: Dataset) -> Masks:
     """The masks of a dataset, which must have a place for them."""
     if dataset.masks is None:
-        raise InputError("data", MASK_SOURCES, "none")
+        raise InputError("data", f"{MASK_SOURCES}; where none is drawn yet, an empty column or folder", "none")
     return dataset.masks
 
 

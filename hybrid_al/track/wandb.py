@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
+from ..errors import InputError
 from . import jsonl
 from .base import Tracker, Trackers, Value, shareable
 
@@ -36,20 +37,29 @@ CurvePoint = tuple[str, str, int, float, float, float]
 
 @dataclass(frozen=True)
 class Wandb:
-    """Weights & Biases; offline writes files to <run>/wandb and opens no connection, off imports nothing."""
+    """Weights & Biases; offline writes files to <run>/wandb and opens no connection, off imports nothing.
+
+    mode  null: off where the environment says WANDB_MODE=disabled, else offline; only a recipe can say online
+    """
 
     # YAML 1.1 reads a bare off as false
-    mode: Annotated[Mode, BeforeValidator(lambda v: "off" if v is False else v)] = "offline"
+    mode: Annotated[Mode | None, BeforeValidator(lambda v: "off" if v is False else v)] = None
     project: str = "hybrid-al"
     log_images: bool = False
 
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
-        """See `TrackerSettings.open`; open it after JsonlTracker: a run that goes on continues the step."""
-        if self.mode == "off":
+        """See `TrackerSettings.open`; open it after JsonlTracker: a run that goes on continues the step.
+
+        InputError where nobody is logged in.
+        """
+        if (mode := mode_of(self)) == "off":
             return Trackers()
-        return WandbTracker(
-            run_dir, recipe, digest=digest, mode=self.mode, log_images=self.log_images, project=self.project
-        )
+        return WandbTracker(run_dir, recipe, digest=digest, mode=mode, log_images=self.log_images, project=self.project)
+
+
+def mode_of(settings: Wandb) -> Mode:
+    """The mode, with that of the environment where the recipe names none."""
+    return settings.mode or ("off" if os.environ.get("WANDB_MODE", "").lower() == "disabled" else "offline")
 
 
 class WandbTracker:
@@ -242,11 +252,15 @@ def _init(folder: Path, id: str, about: Mapping[str, object], *, mode: Mode, pro
         x_disable_machine_info=True,
         x_save_requirements=False,
     )
-    return wandb.init(
-        id=id,
-        project=project,
-        mode="online" if mode == "online" else "offline",
-        resume="allow" if mode == "online" else None,
-        settings=settings,
-        **about,  # type: ignore[arg-type]
-    )
+    try:
+        return wandb.init(
+            id=id,
+            project=project,
+            mode="online" if mode == "online" else "offline",
+            resume="allow" if mode == "online" else None,
+            settings=settings,
+            **about,  # type: ignore[arg-type]
+        )
+    except wandb.Error as error:
+        expected = "a server that is there and a login to it (wandb login, or WANDB_API_KEY), or offline, or off"
+        raise InputError(f"track.wandb.mode: {mode}", expected, " ".join(str(error).split())) from None

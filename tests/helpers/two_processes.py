@@ -119,7 +119,7 @@ def main(folder: Path) -> None:
     loop_module.CHECKPOINT_SECONDS = 60.0
     found["resumed"] = Trained("byol", folder, images=POOL, drop=0.2).go().came()
     if processes.rank() == 0:
-        (folder / "came.json").write_text(json.dumps({**found, "processes": processes.world()}))
+        (folder / "came.json").write_text(json.dumps({**found, "processes": processes.world()}), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 

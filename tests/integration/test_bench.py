@@ -32,7 +32,7 @@ pretrain: none
 data: {source: phantom, n_pool: 60, n_val: 10, n_test: 40, size: 16, image_size: 16}
 loop: {budgets: [6, 5, 5]}
 track: {wandb: {mode: "off"}}
-bench: {strategies: [random, typiclust+entropy], seeds: 3, encoders: 2}
+bench: {recipe: false, strategies: [random, typiclust+entropy], seeds: 3, encoders: 2}
 """
 
 
@@ -201,7 +201,7 @@ def test_a_failed_cell_does_not_stop_the_rest(recipe: Path, tmp_path: Path, caps
     [
         (["--strategies", "random,entropi"], "did you mean 'entropy'"),
         (["--seeds", "1,1"], "1 twice"),
-        (["loop.budgets=[30, 31]"], "at most the pool's 60 images in all, got 61 = 30 + 31"),
+        (["loop.budgets=[30, 31]"], "at most the pool's 60 samples in all, got 61"),
         (["data.n_test=0"], "a metric of a split with labels"),
         (["bench.metrics=[trest/auroc]"], "a metric of a split"),
         (["oracle=worklist"], "simulated"),
@@ -237,7 +237,7 @@ pretrain: none
 train: {name: mean_teacher, steps: 3, batch: 4}
 loop: {budgets: [3, 2]}
 track: {wandb: {mode: "off"}}
-bench: {strategies: [entropy], seeds: 1, encoders: 1, metrics: [test/dice, test/hd95]}
+bench: {recipe: false, strategies: [entropy], seeds: 1, encoders: 1, metrics: [test/dice, test/hd95]}
 """
 
 

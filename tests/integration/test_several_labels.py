@@ -11,7 +11,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al import assemble
 from hybrid_al.assemble import Project, check_components, experiment, open_project
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
@@ -122,9 +121,9 @@ def test_labels_are_calibrated_and_queries_see_it(tmp_path: Path, fit: str) -> N
 
 
 def test_a_calibration_on_val_wants_a_label_there(tmp_path: Path) -> None:
-    project = open_project(parse({**TINY, "data": make_unanswered(tmp_path, "a", "b"), "calibration": {"fit": "val"}}))
+    data = make_unanswered(tmp_path, "a", "b")
     with pytest.raises(InputError, match=r"calibration\.fit: expected a val split with labels"):
-        assemble._calibrating(project)
+        open_project(parse({**TINY, "data": data, "calibration": {"fit": "val"}, "oracle": "worklist"}))
 
 
 @pytest.mark.slow
@@ -200,7 +199,7 @@ def bench(tmp_path: Path, *overrides: str, data: Any = TINY["data"]) -> Any:
 def test_a_bench_has_the_baselines_of_the_task(tmp_path: Path) -> None:
     (variant,) = bench(tmp_path, "bench.metrics=[test/auroc/granular]")
     assert variant.pool == 24
-    assert list(load_grid(tmp_path / "recipe.yaml").strategies) == ["random"]
+    assert list(load_grid(tmp_path / "recipe.yaml").strategies) == ["random", "recipe"]
 
 
 @pytest.mark.parametrize(
@@ -272,21 +271,23 @@ def test_a_person_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("name", ["a;b", "none", "skip"])
 def test_labels_that_no_list_can_name_are_refused(tmp_path: Path, name: str) -> None:
-    recipe = parse({**TINY, "data": make_unanswered(tmp_path, "mass", name), "oracle": "worklist"})
+    data = make_unanswered(tmp_path, "mass", name)
     with pytest.raises(InputError, match="names without ; in them, and other than none and skip"):
-        open_project(recipe)
+        open_project(parse({**TINY, "data": data, "oracle": "worklist"}))
 
 
 def test_nobody_answers_where_nothing_is_known(tmp_path: Path) -> None:
-    project = open_project(parse({**TINY, "data": make_unanswered(tmp_path, "mass", "oedema")}))
+    data = make_unanswered(tmp_path, "mass", "oedema")
     with pytest.raises(InputError, match=r"got none in the data; use oracle\.name=worklist"):
-        project.task.open(project.setting, project.materials())
+        open_project(parse({**TINY, "data": data}))
 
 
 @pytest.mark.slow
 def test_a_bench_counts_the_labels_that_are_there(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump({**TINY, "bench": {"strategies": ["entropy"], "seeds": 1, "encoders": 1}}))
+    file.write_text(
+        yaml.safe_dump({**TINY, "bench": {"recipe": False, "strategies": ["entropy"], "seeds": 1, "encoders": 1}})
+    )
     with pytest.raises(SystemExit, match="0"):
         main(["bench", str(file), "--run-dir", str(tmp_path / "work"), "--jobs", "1"])
     cells = read(tmp_path / "work" / "tiny" / "tiny.csv").cells

@@ -17,6 +17,7 @@ RECIPE = {
     "data": {"source": "phantom", "n_pool": 32, "n_val": 0, "n_test": 20, "size": 16, "image_size": 16},
     "encoder": {"name": "test_resnet"},
     "pretrain": {"name": "simclr", "epochs": 2, "batch": 16},
+    "loop": {"budgets": [4]},
     "track": {"wandb": {"mode": "off"}},
 }
 

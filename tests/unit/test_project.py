@@ -16,6 +16,7 @@ RECIPE = {
     "name": "tiny",
     "data": {"source": "phantom", "n_pool": 12, "n_val": 0, "n_test": 6, "size": 16, "image_size": 16},
     "pretrain": "none",
+    "loop": {"budgets": [4]},
 }
 
 

@@ -53,7 +53,8 @@ class Nifti:
         readers = choose({"name": "volumes", "axis": self.axis, "stack": self.stack}, self.window)
         listed = bool(self.columns) or Path(self.root).is_file()
         folder, volumes = self._table() if listed else self._folder(readers)
-        masked = self.columns.get("mask", NONE) != NONE or any(volume.mask for volume in volumes)
+        named = self.columns.get("mask", NONE) != NONE or self.masks is not None
+        masked = named or any(volume.mask for volume in volumes)
         return files_dataset(
             folder,
             volumes,

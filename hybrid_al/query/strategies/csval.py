@@ -42,12 +42,16 @@ class CSVAL:
         memory="N D",
     )
 
+    @property
+    def records(self) -> tuple[str, ...]:
+        """What it reads of the records of stage 0."""
+        return ("confidence", "variability") if self.by == "both" else (self.by,)
+
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates, the one of the largest cluster without labels first, ties in random order."""
         check_budget(state, budget)
         clusters = cluster_pool(state, self.clusters or len(state.labels.labeled) + budget, self.metric, rng)
-        axes = ("confidence", "variability") if self.by == "both" else (self.by,)
-        ease = sum((mid_ranks(state.record(axis, clusters.samples)) for axis in axes), start=np.zeros(1))
+        ease = sum((mid_ranks(state.record(axis, clusters.samples)) for axis in self.records), start=np.zeros(1))
         order = np.lexsort((rng.random(len(clusters.samples)), ease))
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order))
@@ -58,5 +62,5 @@ class CSVAL:
         picks = fewest_labels_first(clusters, budget, hardest_first)
         return Query(
             clusters.samples[[p.row for p in picks]],
-            reasons=tuple(f"hardest to contrast ({' and '.join(axes)}) of {p.cluster}" for p in picks),
+            reasons=tuple(f"hardest to contrast ({' and '.join(self.records)}) of {p.cluster}" for p in picks),
         )

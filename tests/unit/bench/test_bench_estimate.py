@@ -23,7 +23,7 @@ train: {name: mean_teacher, steps: 30, min_steps: 30}
 pretrain: none
 data: {source: phantom, n_pool: 40, n_val: 0, n_test: 20, size: 16, image_size: 16}
 loop: {budgets: [6, 5, 5]}
-bench: {seeds: 1, encoders: 1, stratified: false, full: false, objectives: [mean_teacher, supervised]}
+bench: {recipe: false, seeds: 1, encoders: 1, stratified: false, full: false, objectives: [mean_teacher, supervised]}
 """
 FROZEN = Arm("random", "mean_teacher", "frozen")
 

@@ -18,6 +18,7 @@ learner: frozen
 train: {name: mean_teacher, weight: 2.0, steps: 30}
 loop: {budgets: [4, 4]}
 bench:
+  recipe: false
   seeds: 3
   encoders: 2
   strategies:
@@ -46,6 +47,21 @@ def test_baselines_come_first_and_cells_go_seed_by_seed(recipe: Path) -> None:
     assert cells[0] == (LINEAR, 0)
     assert [seed for _, seed in cells] == sorted(seed for _, seed in cells)
     assert Arm(FULL, "mean_teacher", "frozen") in {arm for arm, _ in cells}
+
+
+def test_the_chain_of_the_recipe_is_an_arm_and_arms_that_nobody_asked_for_are_named(recipe: Path) -> None:
+    grid = grid_of(
+        recipe, "bench.recipe=true", "bench.variants={small: {}, other: {query: margin}}", strategies=["far"]
+    )
+    assert list(grid.strategies) == ["random", "class_stratified", "far", "recipe"]
+    arm = Arm("recipe", "mean_teacher", "frozen")
+    chains = [(r.cold_start.name, r.query.name) for r in (grid.recipe(v, (arm, 0), 99) for v in grid.variants)]
+    assert chains == [("stratified", "hybrid"), ("stratified", "margin")]
+    assert grid.added == (
+        "random, class_stratified (bench.stratified), recipe = stratified+hybrid (bench.recipe), "
+        "random / linear (bench.linear), full (bench.full)"
+    )
+    assert "recipe" not in grid_of(recipe, "bench.recipe=true", strategies=["stratified+hybrid"]).strategies
 
 
 @pytest.mark.parametrize(
@@ -182,7 +198,7 @@ def test_a_wrong_variant(tmp_path: Path, line: str) -> None:
 
 def test_the_arm_that_reads_the_truth_can_be_left_out(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
-    file.write_text("name: r\nbench: {stratified: false, strategies: [entropy]}\n")
+    file.write_text("name: r\nbench: {stratified: false, recipe: false, strategies: [entropy]}\n")
     assert list(load_grid(file).strategies) == ["random", "entropy"]
 
 

@@ -91,7 +91,8 @@ def test_a_second_start_reads_no_image_that_lies_still(tmp_path: Path, monkeypat
         return inner(content)
 
     monkeypatch.setattr(files_module, "content_digest", counting)
-    recipe = parse({"name": "x", "data": {"source": "folder", "root": str(root), "group": "none"}, "pretrain": "none"})
+    data = {"source": "folder", "root": str(root), "group": "none"}
+    recipe = parse({"name": "x", "data": data, "pretrain": "none", "loop": {"budgets": [2]}})
     first = open_project(recipe, run_dir=tmp_path / "runs" / "a").dataset
     assert len(read) == 6
     again = open_project(recipe, run_dir=tmp_path / "runs" / "b").dataset

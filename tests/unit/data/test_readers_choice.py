@@ -229,7 +229,7 @@ def test_a_reader_from_outside_with_masks_of_another_kind(tmp_path: Path) -> Non
         Image.fromarray(np.eye(3, dtype=np.uint8)).save(tmp_path / "lb" / f"{i}.png")
     data = {"source": "folder", "root": str(tmp_path / "im"), "group": "none", "masks": str(tmp_path / "lb")}
     data |= {"classes": ["rest", "organ"], "reader": {"name": OUTSIDE, "inverted": True}, "image_size": 8}  # type: ignore[dict-item]
-    recipe = parse({"name": "x", "task": "segmentation", "data": data, "pretrain": "none"})
+    recipe = parse({"name": "x", "task": "segmentation", "data": data, "pretrain": "none", "loop": {"budgets": [2]}})
     loaded = open_project(recipe, run_dir=tmp_path / "run").dataset
     assert loaded.manifest.ids == tuple(f"{i}.raw" for i in range(4)) and OUTSIDE in loaded.reader
     assert loaded.read(3)[0, 0, 0] == 252 and loaded.masks is not None

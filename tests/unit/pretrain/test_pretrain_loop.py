@@ -216,9 +216,9 @@ def test_errors_of_stage_0_come_before_data_is_read(overrides: list[str], messag
 
 def test_a_pool_smaller_than_the_batch_is_noted(tmp_path: Path) -> None:
     small = "data={source: phantom, n_pool: 40, n_val: 0, n_test: 20, size: 16, image_size: 16}"
-    project = open_project(load("cells", [small]), run_dir=tmp_path)
+    project = open_project(load("cells", ["loop.budgets=[4]", small]), run_dir=tmp_path)
     assert stage0.notes(project) == ["stage 0: batches of 40, for the pool has 40 images, not 256"]
-    project = open_project(load("cells", [small, "pretrain.batch=40"]), run_dir=tmp_path)
+    project = open_project(load("cells", ["loop.budgets=[4]", small, "pretrain.batch=40"]), run_dir=tmp_path)
     assert stage0.notes(project) == []
-    project = open_project(load("cells", [small, "pretrain=none"]), run_dir=tmp_path)
+    project = open_project(load("cells", ["loop.budgets=[4]", small, "pretrain=none"]), run_dir=tmp_path)
     assert stage0.notes(project) == []

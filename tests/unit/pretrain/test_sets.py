@@ -201,7 +201,7 @@ def test_wrong_sections_are_named_before_anything_is_read(tmp_path: Path) -> Non
     for section, error, message in (
         ({"use": "vitt", "sets": {"vit": VIT}}, UnknownName, r"embeddings\.use: .*did you mean 'vit'"),
         ({"sets": {"plain": VIT}}, InputError, "another name of a set than plain"),
-        ({"sets": {"a/b": VIT}}, InputError, "pattern"),
+        ({"sets": {"a/b": VIT}}, InputError, "expected letters, digits"),
         ({"use": ["plain", "plain"]}, InputError, "each set once"),
         ({"sets": {"v": {**VIT, "name": "vit_tinny_patch16_224"}}}, UnknownName, r"embeddings\.sets\.v\.name: .*tiny"),
         ({"sets": {"v": {**VIT, "weights": "gone.pth"}}}, InputError, r"sets\.v\.weights: .*gone\.pth: no such file"),

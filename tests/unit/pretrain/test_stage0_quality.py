@@ -20,6 +20,7 @@ RECIPE = {
     "name": "tiny",
     "data": {"source": "phantom", "n_pool": 40, "n_val": 0, "n_test": 20, "size": 16, "image_size": 16},
     "pretrain": "none",
+    "loop": {"budgets": [4]},
     "track": {"wandb": {"mode": "off"}},
 }
 

@@ -86,3 +86,18 @@ def test_the_terminal_says_the_same(runs: tuple[RunView, list[RunView]], capsys:
     assert f"random picks: {outcome.scores[1].beside}" in out and NEXT[1][0] in out
     assert f"{np.mean([r[0].metrics['test/auroc'] for r in rows[1:]]):.3f}" in out
     assert all(len(line) <= console.WIDTH for line in out.splitlines())
+
+
+def test_without_labels_to_measure_on_terminal_and_page_say_so(
+    runs: tuple[RunView, list[RunView]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = runs
+    rounds = [replace(r.round, metrics={"stop/agreement": 0.9}) for r in run.rounds if r.round]
+    run = replace(run, rounds=tuple(replace(v, round=r) for v, r in zip(run.rounds, rounds, strict=True)))
+    console.say_round(rounds[1])
+    console.say_outcome(Outcome.of(run))
+    out = capsys.readouterr().out
+    assert "labels; no test or val labels to measure on, agreement with the last model 0.900" in out
+    assert "No image outside the pool has a label" in out
+    page = write_report([run], tmp_path).read_text(encoding="utf-8")
+    assert "Agreement of the rounds" in page and "Learning curve" not in page and "No image outside the pool" in page

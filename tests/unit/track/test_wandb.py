@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hybrid_al.errors import InputError
 from hybrid_al.track.base import Trackers
-from hybrid_al.track.wandb import Wandb, bench_id, grouping, log_bench, run_id
+from hybrid_al.track.wandb import Wandb, bench_id, grouping, log_bench, mode_of, run_id
 
 RECIPE: dict[str, object] = {
     "name": "chest xray",
@@ -350,3 +351,21 @@ def test_a_bench_with_mode_off_imports_nothing(tmp_path: Path) -> None:
     )
     _finish(_child(code, str(tmp_path)))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_environment_may_turn_it_off_and_never_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word, mode in (("disabled", "off"), ("offline", "offline"), ("online", "offline"), ("", "offline")):
+        monkeypatch.setenv("WANDB_MODE", word)
+        assert mode_of(Wandb()) == mode and mode_of(Wandb(mode="online")) == "online"
+
+
+def test_nobody_logged_in_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import wandb
+
+    def refuse(**_: object) -> None:
+        raise wandb.errors.UsageError("No API key configured.\nUse `wandb login` to log in.")
+
+    monkeypatch.setattr("wandb.init", refuse)
+    expected = r"track\.wandb\.mode: online: expected .*wandb login.*, got No API key configured\. Use `wandb login`"
+    with pytest.raises(InputError, match=expected):
+        Wandb(mode="online").open(tmp_path, RECIPE, digest="0" * 64)
