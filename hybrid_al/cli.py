@@ -254,6 +254,43 @@ def run(
 
 
 @app.command()
+def predict(
+    run: RunArg,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A new CSV file; of segmentation a new folder for masks.")
+    ] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """What the last model of a run says of new images, or of the pool: classes with probabilities, or masks."""
+    from .api import predictions
+
+    if out is None:
+        raise InputError("-o", "a new CSV file, or of segmentation a new folder", "nothing")
+    with console.progress(quiet) as progress:
+        table = predictions.predict(run, data, out=out, device=device, say=_say(quiet), progress=progress)
+    print(f"Predictions: {table}")
+
+
+@app.command()
+def export(
+    run: RunArg,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Labels, encoder and model of a run for other programs: CSV, PNG or NIfTI, safetensors, ONNX."""
+    from .api import export as api
+
+    if out is None:
+        raise InputError("-o", "a new folder", "nothing")
+    print(f"Export: {api.export(run, out=out, say=_say(quiet))}, described in its README.md")
+
+
+@app.command()
 def status(run: RunArg) -> None:
     """Where a run stands and what it waits for."""
     from .core.rundir import RunDir

@@ -50,17 +50,19 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     """A folder, a CSV, an NPZ, or a single image or volume; groups are those that `describe` finds.
 
     scratch  folder for a list of files
-    like     a recipe whose readers and windows are kept; a CSV that has its columns is read by them
+    like     a recipe whose readers and windows are kept; a CSV that has its columns is read by them, and its splits are
+             of no account
 
     Errors: nothing there, no image.
     """
-    kept = {} if like is None else pixels_of(like)
+    kept: dict[str, object] = {} if like is None else pixels_of(like)
     if path.is_file() and not path.name.lower().endswith(TABLES):
         return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)
     data = _by_columns_of(like, path) or describe(path)["data"]
-    section = {key: data[key] for key in ("source", "root", "group", "images") if key in data}
+    section: dict[str, object] = {key: data[key] for key in ("source", "root", "group", "images") if key in data}
     if isinstance(columns := data.get("columns"), Mapping):
-        section["columns"] = {role: columns[role] for role in ("path", "slice", "split") if role in columns}
+        roles = ("path", "slice", *(() if like is not None else ("split",)))
+        section["columns"] = {role: columns[role] for role in roles if role in columns}
     if section["source"] == "npz":
         return Place({**section, **{key: value for key, value in kept.items() if key != "reader"}}, None)
     if section["source"] == "folder":
@@ -74,7 +76,8 @@ def pixels_of(recipe: Recipe) -> dict[str, object]:
     params = recipe.data.params
     kept: dict[str, object] = {key: params[key] for key in PIXELS if params.get(key) is not None}
     if recipe.data.source == "nifti":
-        kept["reader"] = {"name": "volumes", **{key: params[key] for key in ("axis", "stack") if key in params}}
+        settings: dict[str, object] = {key: params[key] for key in ("axis", "stack") if key in params}
+        kept["reader"] = {"name": "volumes", **settings}
     return kept
 
 

@@ -24,7 +24,7 @@ def commands_of(page: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["picks.md"])
+@pytest.mark.parametrize("page", ["picks.md", "after_the_labels.md"])
 def test_they_run_in_their_order(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("scans" if page == "picks.md" else "new_scans")
