@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
 
+import hybrid_al as hal
 from hybrid_al.api.deployed import load_model, model_of_run
+from hybrid_al.api.export import export
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
 from hybrid_al.core.types import FloatArray, IntArray
@@ -274,3 +277,16 @@ def model_classes(run: Path) -> list[str]:
 
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
     return [str(name) for name in facts["classes"]]
+
+
+def test_a_loop_around_an_own_model_exports_its_labels_alone(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).normal(size=(40, 4))
+    classes = (inputs[:, 0] > 0).astype(int)
+    for query in hal.Loop(LogisticRegression(), inputs, ["no", "yes"], [6, 4], tmp_path / "run"):
+        query.tell(classes[query.indices])
+    said: list[str] = []
+    export(tmp_path / "run", out=tmp_path / "export", say=said.append)
+    assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["README.md", "labels.csv"]
+    rows = table_of(tmp_path / "export" / "labels.csv")
+    assert [row["label"] for row in rows] == [["no", "yes"][classes[int(row["id"])]] for row in rows]
+    assert len(rows) == 10 and "the caller's own" in said[0]
