@@ -152,13 +152,54 @@ def pretrain(
 
 @app.command()
 def select(
-    recipe: RecipeArg,
+    target: Annotated[
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe; or a folder of images, a CSV, an NPZ or a volume.")
+    ],
     overrides: Overrides = None,
+    k: Annotated[int | None, typer.Option("-k", metavar="N", help="DATA: how many images to pick.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="DATA: a new folder for the picks (DATA-picks beside it).")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option("--strategy", help="DATA: who picks (stratified).")] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--embeddings", help="DATA: a .npy, rows by sorted ids, or an .npz of ids and embeddings."),
+    ] = None,
+    already: Annotated[
+        Path | None, typer.Option("--already", help="DATA: a CSV with a column id of images that have a label.")
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="DATA: copy the picked images too.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="DATA: of whatever is drawn (0).")] = None,
     run_dir: RunDirOption = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """One query: the cold start or the next round; writes query.csv."""
+    """RECIPE: one query, the cold start or the next round; writes query.csv. DATA: the -k images to label first."""
+    options = {
+        "-k": k, "--output": out, "--strategy": strategy, "--embeddings": embeddings, "--already": already,
+        "--copy": copy or None, "--seed": seed,
+    }  # fmt: skip
+    if k is not None or _is_data(target):
+        from .api import select as api
+
+        if run_dir is not None:
+            raise InputError("--run-dir", "a recipe, which has a run; picks go to -o", f"the images of {target}")
+        if k is None:
+            raise InputError("-k", "how many of the images to pick", "nothing")
+        with console.progress(quiet) as progress:
+            selection = api.select(
+                target, k, out=out, strategy=strategy or "stratified", embeddings=embeddings, already=already,
+                copy=copy, seed=seed or 0, device=device, overrides=overrides or [], say=_say(quiet), progress=progress,
+            )  # fmt: skip
+        print(f"Picks: {selection.folder / 'picks.csv'}, and contact_sheet.png beside it")
+        return
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(name, "images (a folder, a CSV, an NPZ or a volume) to pick from", f"the recipe {target}")
+    _select_round(target, overrides, run_dir, device, quiet)
+
+
+def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, quiet: bool) -> None:
     from . import loop
     from .api.session import session
     from .assemble import experiment
@@ -248,6 +289,43 @@ def run(
     console.say_outcome(outcome := outcome_of(project.run))
     print(f"Report: {page}")
     console.say_next(outcome)
+
+
+@app.command()
+def predict(
+    run: RunArg,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A new CSV file; of segmentation a new folder for masks.")
+    ] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """What the last model of a run says of new images, or of the pool: classes with probabilities, or masks."""
+    from .api import predictions
+
+    if out is None:
+        raise InputError("-o", "a new CSV file, or of segmentation a new folder", "nothing")
+    with console.progress(quiet) as progress:
+        table = predictions.predict(run, data, out=out, device=device, say=_say(quiet), progress=progress)
+    print(f"Predictions: {table}")
+
+
+@app.command()
+def export(
+    run: RunArg,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Labels, encoder and model of a run for other programs: CSV, PNG or NIfTI, safetensors, ONNX."""
+    from .api import export as api
+
+    if out is None:
+        raise InputError("-o", "a new folder", "nothing")
+    print(f"Export: {api.export(run, out=out, say=_say(quiet))}, described in its README.md")
 
 
 @app.command()
@@ -377,6 +455,21 @@ def _flush() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_data(target: str) -> bool:
+    """Whether the argument of `select` is images: a folder that is no run and no recipe's name, or a file of data."""
+    path = Path(target)
+    if path.is_dir():
+        from .recipe import shipped_recipes
+
+        return not (path / "run.json").is_file() and target not in shipped_recipes()
+    return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    """Says a line at once, indented, or nothing."""
+    return (lambda _: None) if quiet else (lambda line: print(f"  {line}", flush=True))
 
 
 def _open(

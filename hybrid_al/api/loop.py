@@ -26,7 +26,7 @@ from ..metrics.holdout import ClassHoldout
 from ..oracles.base import SKIP
 from ..oracles.inbox import Words, spec_of
 from ..oracles.worklist import WORDINGS, WorklistOracle, refuse_reserved
-from ..query.base import COLD, QueryStrategy
+from ..query.base import COLD
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from ..track.base import Trackers
@@ -34,7 +34,7 @@ from ..track.jsonl import JsonlTracker
 from .inputs import numbers
 from .learner import Model, ModelLearner, check_model
 from .open_query import Label, OpenQuery, answer
-from .strategies import StrategyLike, strategy_of
+from .strategies import StrategyLike, strategy_within
 
 FEEDS: frozenset[Need] = frozenset({"embeddings", "predictions", "samples", "history"})
 """The needs that a loop around the caller's model can meet."""
@@ -196,8 +196,8 @@ class Loop:
             manifest=manifest,
             classes=self._classes,
             embeddings=Embeddings(vectors, encoder="own", manifest=manifest.fingerprint),
-            cold_start=_strategy("cold_start", self.cold_start, COLD & FEEDS),
-            query=_strategy("query", self.query, FEEDS),
+            cold_start=strategy_within("cold_start", self.cold_start, COLD & FEEDS),
+            query=strategy_within("query", self.query, FEEDS),
             learner=self._learner,
             oracle=self._oracle,
             task=OpenTask(
@@ -238,16 +238,6 @@ class Loop:
             "manifest": self._manifest.fingerprint,
             "versions": {"python": platform.python_version(), "hybrid-al": version("hybrid-al")},
         }
-
-
-def _strategy(where: str, choice: StrategyLike, feeds: frozenset[Need]) -> tuple[str, QueryStrategy]:
-    """Name and strategy, refused where it needs more than `feeds`."""
-    name, strategy = strategy_of(where, choice)
-    for need in sorted(strategy.needs - feeds):
-        raise InputError(
-            where, f"a strategy that needs {', '.join(sorted(feeds))} at most", f"{name}, that needs {need}"
-        )
-    return name, strategy
 
 
 def _plain(choice: StrategyLike) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..core.registry import component
+from ..core.types import Need
 from ..errors import InputError
 from ..query.base import QueryStrategy
 from ..query.strategies import STRATEGIES
@@ -28,6 +29,16 @@ def strategy_of(where: str, choice: StrategyLike) -> tuple[str, QueryStrategy]:
         params = {key: value for key, value in choice.items() if key != "name"}
         return name, _check(where, component(STRATEGIES, where, name, params))
     return type(choice).__name__, _check(where, choice)
+
+
+def strategy_within(where: str, choice: StrategyLike, feeds: frozenset[Need]) -> tuple[str, QueryStrategy]:
+    """`strategy_of`, refused where the strategy needs more than `feeds`."""
+    name, strategy = strategy_of(where, choice)
+    for need in sorted(strategy.needs - feeds):
+        raise InputError(
+            where, f"a strategy that needs {', '.join(sorted(feeds))} at most", f"{name}, that needs {need}"
+        )
+    return name, strategy
 
 
 def _check(where: str, strategy: QueryStrategy) -> QueryStrategy:

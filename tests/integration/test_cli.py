@@ -28,7 +28,20 @@ TINY = [
     "loop.budgets=[6, 5]",
     "track.wandb.mode=off",
 ]
-VERBS = {"recipes", "init", "check", "pretrain", "select", "labels", "run", "status", "report", "bench"}
+VERBS = {
+    "recipes",
+    "init",
+    "check",
+    "pretrain",
+    "select",
+    "labels",
+    "run",
+    "predict",
+    "export",
+    "status",
+    "report",
+    "bench",
+}
 
 
 def call(*argv: object) -> int:

@@ -164,7 +164,7 @@ def test_a_pool_that_grew_is_refused_with_the_first_new_image(tmp_path: Path) ->
         return project_of(parse({**PLAIN, "data": data}), tmp_path / run, "cpu")
 
     project(8, "run").claim()
-    with pytest.raises(InputError, match=r"9 samples: 1 added, the first is image/00008\); .*--run-dir DIR"):
+    with pytest.raises(InputError, match=r"other data: 1 new \(image/00008\); .*--run-dir DIR"):
         project(9, "run").check_run()
 
 

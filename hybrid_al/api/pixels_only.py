@@ -1,0 +1,114 @@
+"""Images of which only the pixels count: a folder or file of a person as a dataset without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.base import Dataset
+from ..data.describe import describe
+from ..data.paths import template_columns
+from ..data.tables import NONE, read_table, table_of
+from ..errors import UnreadableImages
+from ..recipe import Recipe, load
+from .images import data_of
+
+TABLES = (".csv", ".tsv", ".npz")
+PIXELS = ("window", "reader")
+"""Keys of a recipe's `data` that decide which pixels a file has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where images are.
+
+    data   the `data` section of a recipe that finds them, without labels and held-out shares
+    files  folder that the paths of samples are relative to; None where they lie in an array
+    """
+
+    data: Mapping[str, object]
+    files: Path | None
+
+    def load(self, overrides: Sequence[str] = (), *, on_error: str = "stop") -> Dataset:
+        """The dataset; images whose headers show that they cannot be read are left out (`Dataset.skipped`).
+
+        Errors: no image that can be read; overrides that are none of `data`.
+        """
+        from ..assemble import source
+
+        try:
+            return source(load({"name": "images", "data": {**self.data, "on_error": on_error}}, overrides)).load()
+        except UnreadableImages:
+            if on_error == "skip":
+                raise
+            return self.load(overrides, on_error="skip")
+
+
+def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
+    """A folder, a CSV, an NPZ, or a single image or volume; groups are those that `describe` finds.
+
+    scratch  folder for a list of files
+    like     a recipe whose readers and windows are kept; a CSV that has its columns is read by them, and its splits are
+             of no account
+
+    Errors: nothing there, no image.
+    """
+    kept: dict[str, object] = {} if like is None else pixels_of(like)
+    if path.is_file() and not path.name.lower().endswith(TABLES):
+        return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)
+    data = _by_columns_of(like, path) or describe(path).data
+    keys = ("source", "root", "group", "images", "ignore")
+    section: dict[str, object] = {key: data[key] for key in keys if key in data}
+    if isinstance(columns := data.get("columns"), Mapping):
+        roles = ("path", "slice", *(() if like is not None else ("split",)))
+        unread = dict.fromkeys(("label", "mask", "split"), NONE)
+        section["columns"] = unread | {role: columns[role] for role in roles if role in columns}
+    if section["source"] == "npz":
+        return Place({**section, **{key: value for key, value in kept.items() if key != "reader"}}, None)
+    if section["source"] == "folder":
+        section["labels"] = "none"
+        return Place({**section, **kept}, Path(str(data["root"])).resolve())
+    return Place({**section, **kept}, Path(str(data.get("images", table_of(Path(str(data["root"]))).parent))).resolve())
+
+
+def pixels_of(recipe: Recipe) -> dict[str, object]:
+    """What decides the pixels of a file, of which the source `nifti` has keys of its own."""
+    params = recipe.data.params
+    kept: dict[str, object] = {key: params[key] for key in PIXELS if params.get(key) is not None}
+    if recipe.data.source == "nifti":
+        settings: dict[str, object] = {key: params[key] for key in ("axis", "stack") if key in params}
+        kept["reader"] = {"name": "volumes", **settings}
+    return kept
+
+
+def _by_columns_of(recipe: Recipe | None, path: Path) -> dict[str, object] | None:
+    """The section of a CSV that has the columns of paths of the recipe's own; None where it is none."""
+    columns = None if recipe is None else recipe.data.params.get("columns")
+    if not isinstance(columns, dict) or "path" not in columns or not table_of(path).name.endswith((".csv", ".tsv")):
+        return None
+    header, _ = read_table(table_of(path))
+    roles = [role for role in ("path", "slice") if role in columns]
+    names = [name for role in roles for name in template_columns(f"data.columns.{role}", str(columns[role]))]
+    if not set(names) <= set(header):
+        return None
+    return {
+        "source": "csv",
+        "root": str(path),
+        "group": "none",
+        "columns": {role: columns[role] for role in roles},
+    }
+
+
+def sides(dataset: Dataset, most: int = 20) -> tuple[int, int]:
+    """The least and the largest longer side in pixels of some images, evenly spread; (0, 0) where none can be read."""
+    n = len(dataset.manifest)
+    longer = []
+    for i in np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int)).tolist():
+        try:
+            longer.append(max(dataset.read(i).shape[:2]))
+        except (OSError, ValueError):
+            continue
+    return (min(longer), max(longer)) if longer else (0, 0)
