@@ -124,7 +124,7 @@ def volumes(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     (folder / "volumes").mkdir()
     for i in range(6):
-        image = nib.Nifti1Image(rng.normal(size=(16, 16, 6)).astype(np.float32), np.eye(4))
+        image = nib.Nifti1Image(rng.normal(size=(16, 16, 6)).astype(np.float32), np.eye(4))  # type: ignore[no-untyped-call]
         nib.save(image, folder / "volumes" / f"v{i}.nii.gz")
     return {}
 

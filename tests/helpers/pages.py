@@ -1,4 +1,8 @@
-"""The blocks of code in the README and in docs/, and how a page of them is played."""
+"""The blocks of code in the README and in docs/, and how a page of them is played.
+
+As a script it plays the tutorial in the current folder and prints what its commands print, to write it there anew:
+python -m tests.helpers.pages
+"""
 
 from __future__ import annotations
 
@@ -100,6 +104,7 @@ def _call(block: Block, argv: list[str]) -> str:
         except SystemExit as end:
             code = int(end.code or 0)
     assert code in (0, 3), f"{block}: {argv} ended with {code}\n{output.getvalue()}"
+    print(f"$ hybrid-al {shlex.join(argv)}\n{output.getvalue()}")
     return output.getvalue()
 
 
@@ -109,3 +114,7 @@ def _fill_in(run: Path, answers: Path) -> None:
         rows = [(row["id"], Path(row["path"]).parent.name) for row in csv.DictReader(file)]
     with answers.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("id", "label"), *rows])
+
+
+if __name__ == "__main__":
+    play("docs/tutorial.md", {}, shell=True)
