@@ -82,6 +82,9 @@ def components() -> str:
     from hybrid_al.data.sources import SOURCES
     from hybrid_al.learners import LEARNERS
     from hybrid_al.oracles import ORACLES
+    from hybrid_al.regions.fixed import PARTITIONS
+    from hybrid_al.regions.proposals import BOXES
+    from hybrid_al.scores.pixels import REDUCTIONS
     from hybrid_al.semi import OBJECTIVES
     from hybrid_al.semi.dense import DENSE_OBJECTIVES
     from hybrid_al.tasks import TASKS
@@ -93,6 +96,8 @@ def components() -> str:
         "Sources": ("`data.source`, whose keys lie beside it in `data`", SOURCES),
         "Readers": ("`data.reader`; without it each file has its own, by content and suffix", READERS),
         "Tasks": ("`task`", TASKS),
+        "Regions": ("`task.region` in `task: segmentation`", {**PARTITIONS, **BOXES}),
+        "Reductions": ("`task.reduction` in `task: segmentation`", REDUCTIONS),
         "Methods of stage 0": ("`pretrain`; `none` takes the encoder as it is", METHODS),
         "Learners": ("`learner`", LEARNERS),
         "Objectives": ("`train`, whose keys lie beside those of the schedule", OBJECTIVES),

@@ -124,7 +124,7 @@ def volumes(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     (folder / "volumes").mkdir()
     for i in range(6):
-        image = nib.Nifti1Image(rng.normal(size=(16, 16, 6)).astype(np.float32), np.eye(4))  # type: ignore[no-untyped-call]
+        image = nib.Nifti1Image(rng.normal(size=(16, 16, 6)).astype(np.float32), np.eye(4))
         nib.save(image, folder / "volumes" / f"v{i}.nii.gz")
     return {}
 
@@ -170,5 +170,5 @@ PLAYED = sorted({b.page for b in BLOCKS if b.runs and (b.language == "python" or
 def test_what_a_reader_would_do(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    names = PREPARED.get(page, lambda _: {})(tmp_path)
+    names = PREPARED[page](tmp_path) if page in PREPARED else {}
     play(page, names, shell=page.startswith(TO_FOLLOW))
