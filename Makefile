@@ -6,7 +6,7 @@ READY := .venv/.ready
 # programs keep the cores busy, and results do not depend on the core count; tests are two processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
-.PHONY: demo test fast slow check format strategies lock clean
+.PHONY: demo test fast slow check docs format strategies lock clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
@@ -25,6 +25,10 @@ fast: $(READY)
 
 slow: $(READY)
 	$(PYTEST) -m slow
+
+# the site of docs/ in site/; the variable silences a notice of the theme about its successor
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -48,4 +52,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site

@@ -1,4 +1,4 @@
-"""The examples of docs/examples run as they are, and the README shows two of them to the letter."""
+"""The examples of docs/examples run as they are, and pages show two of them to the letter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.stem: path for path in sorted((ROOT / "docs" / "examples").glob("*.py"))}
 FAST = ("pick", "own_sklearn")
-IN_README = ("own_sklearn", "own_torch")
+SHOWN = {"own_sklearn": "README.md", "own_torch": "docs/library.md"}
 OUTPUT = {
     "pick": "strategy badge: expected probs (N, C) and features (N, D), got no features",
     "own_sklearn": "test/balanced_accuracy",
@@ -39,9 +39,9 @@ def code_of(name: str) -> str:
     return EXAMPLES[name].read_text(encoding="utf-8").partition('"""\n\n')[2]
 
 
-@pytest.mark.parametrize("name", IN_README)
-def test_the_readme_shows_it_in_ten_lines(name: str) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_page_shows_it_in_ten_lines(name: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / SHOWN[name]).read_text(encoding="utf-8"), re.DOTALL)
     assert code_of(name) in blocks
     lines = [line for line in code_of(name).splitlines() if line and not re.match(r"import |from ", line)]
     assert len(lines) <= 10
