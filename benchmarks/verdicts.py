@@ -43,18 +43,6 @@ QUERIES = (
     "bald",
     "badge",
 )
-OBJECTIVES = (
-    "pseudo_label",
-    "pi_model",
-    "mean_teacher",
-    "mixmatch",
-    "uda",
-    "fixmatch",
-    "flexmatch",
-    "freematch",
-    "softmatch",
-    "debiased",
-)
 STARTS = (
     "typiclust",
     "kmeans",
@@ -163,18 +151,6 @@ def worth() -> Iterator[tuple[str, Side, Side]]:
         yield f"{name}: hybrid minus random (SSL)", Side(ssl, ["hybrid"]), base
 
 
-def training() -> Iterator[tuple[str, Side, Side]]:
-    """What training on the rest of the pool is worth, and what the query is worth under it."""
-    for name in SETS:
-        file = f"training/{name}"
-        for query in ("random", "hybrid"):
-            with_pool, without = Side(file, [query], "fixmatch"), Side(file, [query])
-            yield f"{name}: FixMatch minus supervised ({query})", with_pool, without
-        for objective in ("supervised", "fixmatch"):
-            query_side, random = Side(file, ["hybrid"], objective), Side(file, ["random"], objective)
-            yield f"{name}: hybrid minus random ({objective})", query_side, random
-
-
 def budget() -> Iterator[tuple[str, Side, Side]]:
     """Representativeness against uncertainty, and whether their difference itself differs between the budgets."""
     for size in ("low", "high"):
@@ -186,16 +162,6 @@ def budget() -> Iterator[tuple[str, Side, Side]]:
             Side(f"budget/{name}-{s}", COVER, minus=Side(f"budget/{name}-{s}", DOUBT)) for s in ("low", "high")
         )
         yield f"low minus high, {name}", low, high
-
-
-def consistency() -> Iterator[tuple[str, Side, Side]]:
-    """What the record of training adds."""
-    for folder, objective in (("consistency", "fixmatch"), ("consistency_debiased", "debiased")):
-        for name in SETS:
-            file = f"{folder}/{name}"
-            doubt = Side(file, ["typiclust+uncertainty"], objective)
-            for query in ("consistency", "both"):
-                yield f"{name}, {objective}: {query}", Side(file, [f"typiclust+{query}"], objective), doubt
 
 
 def cosine() -> Iterator[tuple[str, Side, Side]]:
@@ -216,36 +182,6 @@ def starts() -> Iterator[tuple[str, Side, Side]]:
             yield f"{name}: {start} start of 50", Side(file, [f"{start}+random"]), Side(file, ["random"])
 
 
-def finetune() -> Iterator[tuple[str, Side, Side]]:
-    """The whole network trained."""
-    for name in SETS[:2]:
-        file = f"finetune/{name}"
-        base = Side(file, ["random"])
-        for objective, said in (("fixmatch", "FixMatch"), ("mean_teacher", "mean teacher")):
-            yield f"{name}: {said} minus supervised (random)", Side(file, ["random"], objective), base
-        for objective in ("supervised", "fixmatch", "mean_teacher"):
-            query, random = Side(file, ["hybrid"], objective), Side(file, ["random"], objective)
-            yield f"{name}: hybrid minus random ({objective})", query, random
-
-
-def objectives() -> Iterator[tuple[str, Side, Side]]:
-    """What each way of training on the rest of the pool is worth, the two queries averaged."""
-    for name in SETS:
-        file = f"objectives/{name}"
-        for objective in OBJECTIVES:
-            both = ["random", "hybrid"]
-            yield f"{name}: {objective} minus supervised", Side(file, both, objective), Side(file, both)
-
-
-def trainers() -> Iterator[tuple[str, Side, Side]]:
-    """What the query is worth under each objective."""
-    for name in SETS:
-        file = f"objectives/{name}"
-        for objective in ("supervised", *OBJECTIVES):
-            query, random = Side(file, ["hybrid"], objective), Side(file, ["random"], objective)
-            yield f"{name}: hybrid minus random ({objective})", query, random
-
-
 def first_labels() -> Iterator[tuple[str, Side, Side]]:
     """Strategies that need no model, all along; and queries with one after a TypiClust start."""
     for folder, said in (("starts", "SSL"), ("starts_imagenet", "ImageNet")):
@@ -257,12 +193,6 @@ def first_labels() -> Iterator[tuple[str, Side, Side]]:
 
 QUESTIONS = {
     "What is worth most?": (worth, "Survey budget of 50 + 5 x 50, frozen encoder."),
-    "The training recipe": (training, "The same budget and encoder (SSL)."),
-    "Every objective": (
-        objectives,
-        "10 to 160 labels from a random start, frozen encoder (SSL), the mean of random and hybrid queries.",
-    ),
-    "Hybrid minus random under every objective": (trainers, "The same loops."),
     "The first labels": (
         first_labels,
         "10, 20, 40 and 80 labels, supervised, frozen encoder; minus random picks. Without a plus the strategy buys "
@@ -273,14 +203,8 @@ QUESTIONS = {
         f"The mean of {', '.join(COVER)} minus the mean of {', '.join(DOUBT)}, after the same random start; SSL, "
         "supervised. Low is 10 to 120 labels, high 200 to 1,000.",
     ),
-    "Consistency minus uncertainty": (
-        consistency,
-        "Queries by consistency, or by both, minus those by uncertainty, after the same TypiClust start of 10, up to "
-        "120 labels; SSL. Top-k of each score. ISIC 2017 is the imbalanced set (19 % melanoma).",
-    ),
     "Core-set: cosine minus L2": (cosine, "Survey budget, supervised, on raw embeddings."),
     "Representative start minus random start": (starts, "Then random queries; SSL, supervised."),
-    "Finetune": (finetune, "The whole network from SSL weights, 20, 40 and 80 labels, 100 steps a round."),
 }
 
 
@@ -314,6 +238,21 @@ def parts() -> Iterator[tuple[str, Side, Side]]:
         yield f"{said}: stratified start, then random, minus random", start, _of(file, "random")
         yield f"{said}: hybrid minus random, after the same start", default, start
         yield f"{said}: hybrid minus its entropy alone", default, _of(file, "stratified+uncertainty")
+
+
+def finetuned() -> Iterator[tuple[str, Side, Side]]:
+    """What asking by the record of training is worth where the whole network is trained."""
+    for name in SETS[:2]:
+        for objective, said in (("mean_teacher", "mean teacher"), ("fixmatch", "FixMatch")):
+            sides = {
+                query: Side(f"finetune_consistency/{name}", [f"random+{query}" if query else "random"], objective)
+                for query in ("", "uncertainty", "consistency", "both")
+            }
+            yield f"{name}, {said}: uncertainty minus random", sides["uncertainty"], sides[""]
+            yield f"{name}, {said}: consistency minus random", sides["consistency"], sides[""]
+            yield f"{name}, {said}: both minus random", sides["both"], sides[""]
+            yield f"{name}, {said}: consistency minus uncertainty", sides["consistency"], sides["uncertainty"]
+            yield f"{name}, {said}: both minus uncertainty", sides["both"], sides["uncertainty"]
 
 
 def over_linear() -> Table:
@@ -373,6 +312,11 @@ PRESENT = {
         "Stratified start, then hybrid, minus random picks with the same trainer, 10 to 160 labels.",
     ),
     "What of the chain does it": (parts, "The same loops."),
+    "Consistency where the whole network is trained": (
+        finetuned,
+        "Learner finetune from SSL weights, 20, 40 and 80 labels, 50 steps a round, after the same random start; top-k "
+        "of entropy, of the record of training, or of the sum of their ranks.",
+    ),
 }
 
 
