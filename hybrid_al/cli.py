@@ -74,8 +74,8 @@ def init(
 ) -> None:
     """Look at a data folder or file and write a recipe for it."""
     from .data.describe import describe
+    from .data.describe.draft import draft
     from .data.describe.names import MODALITIES
-    from .recipe import draft
 
     about = describe(data)
     _write_new(

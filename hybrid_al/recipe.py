@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import UnionType
@@ -32,7 +32,6 @@ from .core.rundir import RunDir
 from .errors import InputError, UnknownName
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-MILDEST = "ct"  # the modality whose views change least
 PROBE = "probe"  # the value of embeddings.use that lets labels choose
 Int = Annotated[int, Field(strict=True)]  # neither true nor "3"
 Number = Annotated[float, Field(strict=True)]
@@ -363,53 +362,6 @@ def shipped_recipes() -> dict[str, str]:
     """The shipped recipes: name -> YAML text."""
     files = (f for f in (resources.files("hybrid_al") / "recipes").iterdir() if f.name.endswith(".yaml"))
     return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in sorted(files, key=str)}
-
-
-def draft(
-    name: str,
-    sections: Mapping[str, object],
-    *,
-    modality: str,
-    modalities: Iterable[str],
-    simulated: bool,
-    comments: Mapping[str, Sequence[str]],
-) -> str:
-    """The text of a first recipe.
-
-    sections   its keys behind name and modality, oracle left out: a person is the oracle where nothing is simulated
-    modality   chooses the views; "" where nothing tells it
-    comments   dotted key -> lines below it
-    """
-    choices = f"one of {', '.join(modalities)}"
-    unknown = [f"not known from any name: {MILDEST} has the mildest views (no flip, no colour); {choices}"]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "mine"
-    plain: dict[str, object] = {"name": name, "modality": modality or MILDEST}
-    plain |= {**sections, "oracle": "simulated" if simulated else "worklist"}
-    notes = {
-        "modality": [f"chooses the views; {choices}"] if modality else unknown,
-        "learner": ["frozen takes seconds a round, finetune trains the whole network"],
-        "oracle": ["simulated answers with the labels of the data, worklist asks you"],
-        **comments,
-    }
-    head = "# Written by `hybrid-al init`; look it over, then: hybrid-al check RECIPE --views views.png\n"
-    return head + "".join(f"{line}\n" for line in _commented(plain, notes))
-
-
-def _commented(plain: Mapping[str, object], notes: Mapping[str, Sequence[str]], above: str = "") -> Iterator[str]:
-    """Lines of YAML, each key followed by its notes."""
-    indent = "  " * above.count(".")
-    for key, value in plain.items():
-        where = f"{above}{key}"
-        if isinstance(value, Mapping) and (where == "data" or any(note.startswith(f"{where}.") for note in notes)):
-            yield f"{indent}{key}:"
-            yield from _commented(value, notes, f"{where}.")
-        else:
-            flow = None if isinstance(value, Mapping | list) else False  # a list or mapping of plain values on one line
-            text = yaml.safe_dump(
-                {key: value}, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=flow
-            )
-            yield from (indent + line for line in text.splitlines())
-        yield from (f"{indent}# {note}" for note in notes.get(where, ()))
 
 
 def _plain(file: Path | str) -> tuple[str, dict[str, Any]]:
