@@ -131,7 +131,7 @@ def say_outcome(outcome: Outcome) -> None:
 def say_next(outcome: Outcome) -> None:
     """The commands that may come next."""
     if outcome.next:
-        print("Next, on your own images:")
+        print("Next:")
     for command, effect in outcome.next:
         print(f"  {command:43} {effect}")
 

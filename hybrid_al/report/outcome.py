@@ -24,6 +24,11 @@ NEXT = (
     ("hybrid-al run recipe.yaml oracle=worklist", "picks images and asks you for their labels"),
 )
 """What to do after a run whose answers were simulated: (command, what it does)."""
+AFTER = (
+    ("hybrid-al predict RUN FOLDER -o said.csv", "says what the last model thinks of new images"),
+    ("hybrid-al export RUN -o FOLDER", "writes labels and model for other programs"),
+)
+"""What to do with any run that has a model."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Outcome:
             ground=_ground(run, metrics),
             scores=tuple(_score(run, random, metric, last[metric]) for metric in metrics),
             verdict=_verdict(run, random, metrics[0]) if metrics else "",
-            next=NEXT if run.component("oracle") == "simulated" else (),
+            next=(NEXT if run.component("oracle") == "simulated" else ()) + (AFTER if run.committed else ()),
         )
 
 

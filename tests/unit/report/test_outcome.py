@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_al.metrics.classification import aubc
 from hybrid_al.report import console
-from hybrid_al.report.outcome import NEXT, Outcome
+from hybrid_al.report.outcome import AFTER, NEXT, Outcome
 from hybrid_al.report.page import RunView, write_report
 from tests.helpers.fake_run import fake_run
 
@@ -34,7 +34,7 @@ def test_the_words_hold_the_numbers_of_the_run(runs: tuple[RunView, list[RunView
     assert [s.name for s in outcome.scores] == ["AUROC", "balanced accuracy"]
     assert "0.2 is guessing" in outcome.scores[1].meaning
     assert outcome.scores[0].value == run.rounds[-1].metrics["test/auroc"] and not outcome.scores[0].random
-    assert outcome.verdict == "" and outcome.next == NEXT
+    assert outcome.verdict == "" and outcome.next == NEXT + AFTER
 
 
 def test_random_picks_stand_beside_with_their_range_and_number(runs: tuple[RunView, list[RunView]]) -> None:
