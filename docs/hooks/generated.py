@@ -129,7 +129,7 @@ def _described(kind: Any) -> str:
 
 def _value(field: FieldInfo) -> str:
     """What a key takes, in words."""
-    from hybrid_al.core.registry import _expected
+    from hybrid_al.core.registry import in_words
     from hybrid_al.recipe import Component
 
     hint: Any = field.annotation
@@ -137,7 +137,7 @@ def _value(field: FieldInfo) -> str:
         return "a name, or a mapping with one" if hint is Component else "a mapping"
     if len(get_args(hint)) > 3:
         return "any value"
-    return _expected(Annotated[hint, *field.metadata] if field.metadata else hint)
+    return in_words(Annotated[hint, *field.metadata] if field.metadata else hint)
 
 
 def _default(value: Any) -> str:

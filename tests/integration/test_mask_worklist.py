@@ -269,7 +269,11 @@ def test_a_box_that_is_none_is_named_and_nothing_is_taken(tmp_path: Path, recipe
         inbox(RunDir(run)).take(file, "ann")
     assert str(caught.value).count("\n") == 1 and "nothing was taken" in str(caught.value)
     assert not list((run / "rounds" / "000" / "answers").glob("*"))
-    for text, why in (("image,class\n", "columns image, class, left"), (",".join(COLUMNS) + "\n", "one row, got none")):
+    wrong = {
+        "image,class\n1,a\n": "columns image, class, left",
+        ",".join(COLUMNS) + "\n": "at least one row, got 1 line",
+    }
+    for text, why in wrong.items():
         file.write_text(text)
         with pytest.raises(InputError, match=why):
             inbox(RunDir(run)).take(file, "ann")
