@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ..words import in_order
 from .names import modality_of
 from .plan import Rows, budgets, make_plan
 from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
@@ -159,4 +160,4 @@ def listing(names: Iterable[str], most: int = LISTED) -> str:
 def counted(labels: Iterable[str]) -> str:
     """Names with their counts, by name."""
     counts = Counter(labels)
-    return listing((f"{name} {counts[name]}" for name in sorted(counts)), 6)
+    return listing((f"{name} {counts[name]}" for name in in_order(counts)), 6)

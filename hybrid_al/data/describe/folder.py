@@ -14,6 +14,7 @@ from ...core.manifest import Split
 from ...errors import InputError
 from ..folders import Labels, find_images
 from ..splits import split_named
+from ..words import in_order
 from .base import MAX_CLASSES, Description, counted, listing
 from .names import IN_PATH, MASK_ENDING, PART, PATIENT, PATTERN
 from .plan import Rows
@@ -185,7 +186,7 @@ def _classification(tree: Tree, pair: _Pair | None, about: Description) -> Descr
     if tree.volumes and set(folders) == {""} and not split_layout and not ignore:
         about.data = {"source": "nifti", "root": str(tree.root), "group": "none"}
     names = [name for _, _, name in entries if name is not None]
-    classes = sorted(set(names))
+    classes = in_order(names)
     text = f"{len(classes)}, {'the folders' if labels == 'folders' else 'the inner folders'}: {counted(names)}"
     about.took.insert(0, ("images", f"{len(paths)} volumes" if tree.volumes else str(len(paths))))
     about.took.insert(1, ("classes", text if classes else "none: all images are unlabeled"))

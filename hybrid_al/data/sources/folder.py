@@ -15,7 +15,7 @@ from ..paths import grouping
 from ..pixels import Window
 from ..readers import AUTO, choose
 from ..samples import OnError, Sample, check_settings
-from ..words import Mark, class_names, is_unknown, normal, refuse_missing, unknown_texts
+from ..words import Mark, class_names, in_order, is_unknown, normal, refuse_missing, unknown_texts
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Folder:
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
              no folder is a class, all images are unlabeled
-    classes  names of the classes in the order of their numbers: of the class folders (by default sorted), or, where all
-             images are unlabeled, of the classes that an annotator may give
+    classes  names of the classes in the order of their numbers: of the class folders (by default sorted, 2 before 10),
+             or, where all images are unlabeled, of the classes that an annotator may give
     unknown  names of class folders whose images are not labeled: [unlabeled]
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
@@ -105,5 +105,5 @@ class Folder:
                 refuse_missing(f"class folder {root / folder}", name)
             elif name not in given:
                 raise UnknownName(f"class folder of {root}", folder, given)
-        classes = tuple(sorted(set(names.values()))) if self.classes is None else given
+        classes = in_order(names.values()) if self.classes is None else given
         return classes, {folder: classes.index(name) for folder, name in names.items()}

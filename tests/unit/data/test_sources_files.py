@@ -47,6 +47,14 @@ class TestFolder:
         assert data.classes == ("a", "b") and data.truth.tolist() == [0, 1] and data.channels == 3
         assert data.read(1).shape == (6, 6, 1) and data.read(1)[0, 0, 0] == 2
 
+    def test_classes_that_are_numbers_come_by_value(self, tmp_path: Path) -> None:
+        for name in ("0", "1", "2", "10", "11"):
+            draw(tmp_path / name / "1.png", int(name))
+        data = Folder(tmp_path, group="none").load()
+        assert data.classes == ("0", "1", "2", "10", "11") and data.truth.tolist() == [0, 1, 3, 4, 2]
+        draw(tmp_path / "9b" / "1.png", 9)
+        assert Folder(tmp_path, group="none").load().classes == ("0", "1", "10", "11", "2", "9b")
+
     def test_what_is_ignored_is_counted(self, tmp_path: Path) -> None:
         for i, name in enumerate(["a/1.png", "b/2.PNG", "a/3.jfif"]):
             draw(tmp_path / "x.jpg" if name.endswith("jfif") else tmp_path / name, i)
