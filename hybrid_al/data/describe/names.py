@@ -46,6 +46,9 @@ MASK_FOLDERS = frozenset(
 MASK_ENDING = re.compile(
     r"[ _.-](mask|masks|seg|segm|segmentation|label|gt|groundtruth|annotation)([ _.-]?\d+)?$", re.I
 )
+FIRST_CHANNEL = "_0000"
+"""What nnU-Net has behind the name of an image, of the first of its channels; its mask has the bare name."""
+CHANNEL = re.compile(r"_\d{4}$")
 PATIENT = re.compile(
     r"^((patients?|pat|subjects?|subj|sub|cases?|participant|person|pid|study|series)[ _.-]?\d+|[ps]\d{2,}|\d{4,})$",
     re.I,

@@ -38,7 +38,8 @@ class Folder:
     masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
-    mask_ending   what the name of a mask has behind that of its image: _mask in 1_mask.png
+    mask_ending, image_ending   what the name of a mask has behind that of its image, _mask in 1_mask.png; and that of
+             an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it
     ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
     Hidden files, __MACOSX and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A
@@ -58,6 +59,7 @@ class Folder:
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
+    image_ending: str = ""
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
 
@@ -75,7 +77,7 @@ class Folder:
         masks, notes = dict[str, str](), ignored_files(root, readers.suffixes, self.ignore)
         if self.masks:
             folder = Path(self.masks).resolve()
-            masks = find_masks(folder, paths, readers, self.mask_ending)
+            masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
             notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
         samples = [
             Sample(path, path, group, split, number.get(name, -1), mask=masks.get(path, ""))

@@ -331,6 +331,24 @@ def test_the_folder_that_holds_an_image_may_be_its_class(tmp_path: Path) -> None
     assert dataset.classes == ("a", "b") and dataset.truth.tolist() == [-1, 0, 1, 0]
 
 
+def test_images_may_have_an_ending_as_channels_of_nnunet(tmp_path: Path) -> None:
+    for name in ("i/1_0000.png", "i/1_0001.png", "i/2_0000.png", "m/1.png"):
+        draw(tmp_path / name, int("m/" in name))
+    settings: dict[str, Any] = {"group": "none", "classes": ("rest", "organ"), "masks": tmp_path / "m"}
+    dataset = Folder(tmp_path / "i", image_ending="_0000", ignore=["*_0001.*"], **settings).load()
+    assert dataset.manifest.ids == ("1_0000.png", "2_0000.png")
+    assert dataset.masks is not None and dataset.masks.labeled.tolist() == [True, False]
+    with pytest.raises(InputError, match="the path of its image"):
+        Folder(tmp_path / "i", **settings).load()
+
+
+def test_a_mask_of_two_images_is_refused(tmp_path: Path) -> None:
+    for name in ("i/1.jpg", "i/1.png", "m/1.png"):
+        draw(tmp_path / name, int("m/" in name))
+    with pytest.raises(InputError, match=r"m/1\.png: .* got 2: 1\.jpg, 1\.png"):
+        Folder(tmp_path / "i", group="none", classes=("rest", "organ"), masks=tmp_path / "m").load()
+
+
 def test_masks_may_have_an_ending(tmp_path: Path) -> None:
     draw(tmp_path / "1.png", 200)
     draw(tmp_path / "2.png", 100)
