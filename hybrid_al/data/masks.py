@@ -157,13 +157,14 @@ def check_lies_on(path: str, mask: Header, image: Header) -> None:
     if mask.planes is None and image.planes is None:
         _check_turned(path, mask, image)
     elif (mask.planes, mask.height, mask.width) != (image.planes, image.height, image.width):
-        raise ValueError(f"expected {_shape(image)} voxels as its volume, got {_shape(mask)}")
+        raise ValueError(f"expected {_shape(image)} voxels as its volume, got {_shape(mask)}: resample it onto that")
     if mask.affine and image.affine:
         distance, shift = _apart(mask, image)
         if shift > SHIFT:
             raise ValueError(
                 f"it lies elsewhere in space than its volume: {distance:.3g} mm ({shift:.2g} voxels) at the farthest "
-                f"corner by their affines, at most {SHIFT:g} voxels are taken as the same place"
+                f"corner by their affines, at most {SHIFT:g} voxels are taken as the same place: resample it onto its "
+                "volume, or give it the affine of the volume where its header is what is wrong"
             )
 
 

@@ -131,9 +131,9 @@ def say_outcome(outcome: Outcome) -> None:
 def say_next(outcome: Outcome) -> None:
     """The commands that may come next."""
     if outcome.next:
-        print("Next, on your own images:")
+        print(f"{outcome.heading}:")
     for command, effect in outcome.next:
-        print(f"  {command:43} {effect}")
+        print(f"  {command:42}  {effect}")
 
 
 def _wrap(text: str) -> None:

@@ -74,6 +74,9 @@ def test_picks_go_elsewhere_than_labels(scans: Path, vectors: Path) -> None:
     assert not set(first.ids) & set(second.ids) and len(second.ids) == N - 10
     with pytest.raises(InputError, match=r"-k: expected 1 to 14, the images without a label \(10 of 24 have one\)"):
         select(scans, 15, embeddings=vectors, already=first.folder / "picks.csv", out=scans.parent / "more")
+    whole = select(scans, N, embeddings=vectors, out=scans.parent / "whole").folder / "picks.csv"
+    with pytest.raises(InputError, match=r"picks\.csv: expected images without a label left .* got all 24 images"):
+        select(scans, 1, embeddings=vectors, already=whole, out=scans.parent / "none")
 
 
 def test_patients_share_the_picks(tmp_path: Path, scans: Path) -> None:

@@ -349,6 +349,20 @@ def test_a_mask_of_two_images_is_refused(tmp_path: Path) -> None:
         Folder(tmp_path / "i", group="none", classes=("rest", "organ"), masks=tmp_path / "m").load()
 
 
+def test_where_nothing_can_be_read_leaving_out_is_no_way(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UnreadableImages, match=r"2 image\(s\) cannot be read; there is no other:"):
+        Folder(tmp_path, group="none", labels="none", on_error="skip").load()
+
+
+def test_a_share_of_copies_says_that_they_are(tmp_path: Path) -> None:
+    for i in range(20):
+        draw(tmp_path / "ab"[i % 2] / f"{i}.png", i // 5)
+    with pytest.raises(InputError, match=r"holdout\.val: .* got 0\.4 of 4 \(20 samples, of which 16 are copies\)"):
+        Folder(tmp_path, group="none", holdout={"val": 0.1}).load()
+
+
 def test_masks_may_have_an_ending(tmp_path: Path) -> None:
     draw(tmp_path / "1.png", 200)
     draw(tmp_path / "2.png", 100)
