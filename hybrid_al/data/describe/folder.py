@@ -16,7 +16,7 @@ from ..folders import Labels, find_images
 from ..splits import split_named
 from ..words import in_order
 from .base import MAX_CLASSES, Description, counted, listing
-from .names import CHANNEL, FIRST_CHANNEL, IN_PATH, MASK_ENDING, PART, PATIENT, PATTERN
+from .names import CHANNEL, FIRST_CHANNEL, IN_PATH, MASK_ENDING, MOST_ALIKE, P_NUMBER, PART, PATIENT, PATTERN, START
 from .plan import Rows
 from .table import NO_GROUP
 from .tree import READERS, Tree, spread
@@ -312,11 +312,23 @@ def _group_in_names(paths: Sequence[str], about: Description, *, volumes: bool) 
     found = [match.group() for path in paths if (match := IN_PATH.search(path))]
     if len(found) == len(paths) and 1 < len(set(found)) < len(paths):
         words = {re.sub(r"[ _-]?\d+$", "", match).lower() for match in found}
-        return PATTERN.format(words.pop()) if len(words) == 1 else IN_PATH.pattern
+        word = words.pop() if len(words) == 1 else ""
+        return PATTERN.format(P_NUMBER if word == "p" else word) if word else IN_PATH.pattern
     if not volumes:
-        about.open.append(f"{NO_GROUP}; set data.group if several show one patient")
+        about.open.append(f"{NO_GROUP}; set data.group if several show one patient{_starts(paths)}")
         about.note("data.group", NO_GROUP + "; a regular expression on the path would name one")
     return "none"
+
+
+def _starts(paths: Sequence[str]) -> str:
+    """What to set where the names of a few images each begin alike, as those of one patient may."""
+    starts = [match[1] for path in paths if (match := START.search(path))]
+    count = len(set(starts))
+    if len(starts) < len(paths) or not max(5, len(paths) / MOST_ALIKE) <= count < len(paths):
+        return ""
+    return (
+        f": names have {count} starts ({listing(dict.fromkeys(starts), 3)}); group: '{START.pattern}' would take them"
+    )
 
 
 def _groups(paths: Sequence[str], group: str) -> list[str]:

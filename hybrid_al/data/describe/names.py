@@ -54,7 +54,11 @@ PATIENT = re.compile(
     re.I,
 )
 PATTERN = r"(?i)(?<![a-z]){}[ _-]?\d+"
-IN_PATH = re.compile(PATTERN.format("(?:patient|pat|subject|subj|sub|case|participant|pid)"))
+P_NUMBER = r"p(?=\d\d)"  # P012, but not p1
+IN_PATH = re.compile(PATTERN.format(f"(?:patient|pat|subject|subj|sub|case|participant|pid|{P_NUMBER})"))
+START = re.compile(r"([^/_-]+)[_-][^/]*$")
+"""What names of files begin with, which may be a patient where several names do."""
+MOST_ALIKE = 20  # images of a patient, on average
 PART = re.compile(r"^(.*[ _-])?(images?|imgs?|parts?|batch|chunk|archive|disc|folder|vol)[ _.-]?\d+$", re.I)
 
 MODALITIES: dict[str, tuple[str, ...]] = {

@@ -221,6 +221,12 @@ def channels_of_nnunet(root: Path) -> tuple[Path, dict[str, Any]]:
     return root, {**keys, "source": "folder", "classes": ["background", "edema", "core"]}
 
 
+def numbered_patients(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(24):
+        draw(root / "ab"[i // 12] / f"P{i // 2:03d}_{'LR'[i % 2]}.png")
+    return root, {"group": r"(?i)(?<![a-z])p(?=\d\d)[ _-]?\d+"}
+
+
 def patients_in_classes(root: Path) -> tuple[Path, dict[str, Any]]:
     for name in ("ill", "well"):
         for i in range(12):
@@ -298,6 +304,7 @@ LAYOUTS: list[Layout] = [
     patients_in_names,
     decathlon,
     channels_of_nnunet,
+    numbered_patients,
     patients_in_classes,
     volumes,
     volumes_in_classes,
@@ -347,6 +354,15 @@ def test_values_without_a_name_in_the_list_of_the_data_are_said(tmp_path: Path) 
     (root / "dataset.json").write_text(facts, encoding="utf-8")
     text = "masks have 1, for which dataset.json has no name, and do not have its 3 tumour: data.classes"
     assert text in said(describe(root))
+
+
+def test_names_that_begin_alike_are_said_where_no_patient_is_found(tmp_path: Path) -> None:
+    for i in range(24):
+        draw(tmp_path / "eyes" / "ab"[i // 12] / f"{1000 + i // 2}_{'LR'[i % 2]}.png")
+        draw(tmp_path / "plain" / "ab"[i // 12] / f"img_{i}.png")
+    text = said(describe(tmp_path / "eyes"))
+    assert "names have 12 starts (1000, 1001, 1002 and 9 more); group: '([^/_-]+)[_-][^/]*$' would take them" in text
+    assert "starts" not in said(describe(tmp_path / "plain"))
 
 
 def test_a_gap_in_the_patients_is_said_with_its_line(tmp_path: Path) -> None:
