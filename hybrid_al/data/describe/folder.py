@@ -38,7 +38,7 @@ def describe_folder(tree: Tree) -> Description:
         raise InputError(
             tree.root / folder,
             "one mask an image, called as it is (1.png for 1.png), as 1_mask.png, or of nnU-Net 1.png for 1_0000.png; "
-            "several masks of an image are first drawn into one file, a value for each class",
+            "several masks of an image are first drawn into one, a value for each class; or the folder of images alone",
             f"{len(files)} files whose names fit no image, as {PurePosixPath(files[0]).name}",
         )
     pair = _pair(tree)
