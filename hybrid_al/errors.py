@@ -65,16 +65,18 @@ class NonFiniteLoss(HybridALError):
 
 
 class UnreadableImages(HybridALError):
-    """Images that cannot be read, all of them at once, so that a folder is repaired in one go."""
+    """Images that cannot be read, all of them at once, so that a folder is repaired in one go.
 
-    def __init__(self, problems: list[tuple[str, str]], *, most: int = 20) -> None:
+    alone  there are no others, so that leaving them out is no way
+    """
+
+    def __init__(self, problems: list[tuple[str, str]], *, alone: bool = False, most: int = 20) -> None:
         self.problems = problems
+        way = "there is no other" if alone else "data.on_error=skip would leave them out"
         lines = [f"  {path}: {why}" for path, why in problems[:most]]
         if len(problems) > most:
             lines.append(f"  ... and {len(problems) - most} more")
-        super().__init__(
-            f"{len(problems)} image(s) cannot be read; data.on_error=skip would leave them out:\n" + "\n".join(lines)
-        )
+        super().__init__(f"{len(problems)} image(s) cannot be read; {way}:\n" + "\n".join(lines))
 
 
 class RunLocked(HybridALError):

@@ -118,7 +118,7 @@ def collapse(metrics: Mapping[str, float], *, trained: bool = True) -> str | Non
     rank, width = metrics["effective_rank"], metrics["spread"]
     if rank >= LOWEST_RANK and width >= LOWEST_SPREAD:
         return None
-    settings = "lower the learning rate, train for fewer epochs or take another method"
+    settings = "take an encoder with weights (encoder.weights), another method, fewer epochs or a lower learning rate"
     return (
         f"the embeddings have collapsed: effective rank {rank:.1f} (at least {LOWEST_RANK:g} expected), spread "
         f"{width:.3f} (at least {LOWEST_SPREAD:g}), so what is near one image is near to all; "

@@ -107,7 +107,7 @@ class _Labels:
     def files(self) -> Path | None:
         """The folder of the images; None where they lie in no files."""
         from .deployed import recipe_of_run
-        from .predictions import files_of
+        from .pixels_only import files_of
 
         return files_of(recipe_of_run(self.disk.path).data)
 

@@ -84,6 +84,8 @@ def pick(
     )  # fmt: skip
     _check_needs(name, picker, inputs)
     state = inputs.state()
+    if not len(state.candidates):
+        raise InputError("labeled", "rows without a label left to pick from", f"all {len(state.labels.labeled)} rows")
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(state.candidates):
         raise InputError("k", f"1 to {len(state.candidates)}, the rows without a label", repr(k))
     try:

@@ -13,7 +13,7 @@ from ..data.describe import describe
 from ..data.paths import template_columns
 from ..data.tables import NONE, read_table, table_of
 from ..errors import UnreadableImages
-from ..recipe import Recipe, load
+from ..recipe import Data, Recipe, load
 from .images import data_of
 
 TABLES = (".csv", ".tsv", ".npz")
@@ -67,11 +67,20 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
         unread = dict.fromkeys(("label", "mask", "split"), NONE)
         section["columns"] = unread | {role: columns[role] for role in roles if role in columns}
     if section["source"] == "npz":
-        return Place({**section, **{key: value for key, value in kept.items() if key != "reader"}}, None)
-    if section["source"] == "folder":
-        section["labels"] = "none"
-        return Place({**section, **kept}, Path(str(data["root"])).resolve())
-    return Place({**section, **kept}, Path(str(data.get("images", table_of(Path(str(data["root"]))).parent))).resolve())
+        kept.pop("reader", None)
+    elif "columns" not in section:
+        section |= {"source": "folder", "labels": "none"}  # which reads volumes too, by any reader
+    return Place({**section, **kept}, files_of(Data.model_validate(section)))
+
+
+def files_of(data: Data) -> Path | None:
+    """The folder that the paths of samples are relative to, by a recipe's `data`; None where they are no files."""
+    if data.source not in ("folder", "csv", "nifti"):
+        return None
+    root = Path(str(data.params.get("root", "")))
+    if data.source == "folder" or (root.is_dir() and not (root / "index.csv").is_file()):
+        return root.resolve()
+    return Path(str(data.params.get("images") or table_of(root).parent)).resolve()
 
 
 def pixels_of(recipe: Recipe) -> dict[str, object]:

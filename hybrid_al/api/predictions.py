@@ -21,11 +21,10 @@ from ..data.stores.images import ImageStore
 from ..data.volume_masks import write_volume
 from ..errors import InputError, UnreadableImages
 from ..oracles.base import NONE, SEPARATOR
-from ..recipe import Data
 from ..stage0 import Progress
 from .deployed import Deployed, model_of_run, recipe_of_run
 from .outputs import check_new, file_names, new_folder, write_table
-from .pixels_only import place_of, sides
+from .pixels_only import files_of, place_of, sides
 
 LISTED = 20
 
@@ -94,9 +93,8 @@ def _pool(run: Path, device: str) -> _Images:
     project = open_project(recipe_of_run(run), run_dir=run, device=device)
     if project.dataset.manifest.fingerprint != RunDir(run).facts()["manifest"]:
         raise InputError(run, "the data that this run began with", "other data; name the images to predict")
-    return _Images(
-        project.dataset, project.store(), project.dataset.manifest.indices("pool"), files_of(recipe_of_run(run).data)
-    )
+    files = files_of(recipe_of_run(run).data)
+    return _Images(project.dataset, project.store(), project.dataset.manifest.indices("pool"), files)
 
 
 def _new(
@@ -150,17 +148,6 @@ def _sides_of_training(run: Path) -> tuple[int, int] | None:
     except (InputError, UnreadableImages):
         return None
     return sides(dataset)
-
-
-def files_of(data: Data) -> Path | None:
-    """The folder that the paths of samples are relative to, by the `data` of a recipe; None where they are no files."""
-    root = Path(str(data.params.get("root", "")))
-    if data.source not in ("folder", "csv", "nifti"):
-        return None
-    if data.source == "folder" or (root.is_dir() and not (root / "index.csv").is_file()):
-        return root.resolve()
-    table = root / "index.csv" if root.is_dir() else root
-    return Path(str(data.params.get("images") or table.parent)).resolve()
 
 
 def _write_classes(out: Path, model: Deployed, images: _Images, progress: Progress) -> None:

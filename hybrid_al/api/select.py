@@ -167,6 +167,8 @@ def _labeled_rows(already: Path | str | None, dataset: Dataset, k: int) -> tuple
         labeled.add(position[row["id"]])
     known = np.asarray(sorted(labeled & set(rows.tolist())), dtype=np.int64)
     what = f"the images without a label{f' ({len(known)} of {len(rows)} have one)' if len(known) else ''}"
+    if len(known) and len(known) == len(rows):
+        raise InputError(str(already), "images without a label left to pick from", f"all {len(rows)} images")
     if k > (left := len(rows) - len(known)):
         raise InputError("-k", f"1 to {left}, {what}", str(k))
     return rows, known

@@ -168,7 +168,7 @@ def archive_dataset(
             else:
                 samples.append(replace(sample, digest=digest))
     if problems and (on_error == "stop" or not samples):
-        raise UnreadableImages(problems)
+        raise UnreadableImages(problems, alone=not samples)
     return make_dataset(
         _with_file_names(arrays, samples),
         partial(_read, arrays.path, tuple(sample.path for sample in samples), window),

@@ -58,7 +58,7 @@ def files_dataset(
             failures[error.path, error.why] = None
     problems = list(failures)
     if problems and (on_error == "stop" or not rows):
-        raise UnreadableImages(problems)
+        raise UnreadableImages(problems, alone=not rows)
     files = _Files(root, readers, tuple(rows), tuple((table or {}).items()))
     names = sorted({row.image.reader for row in rows})
     spans = {row.image.header.span for row in rows if row.image.header.span}

@@ -39,26 +39,34 @@ def ignored_files(root: Path, suffixes: tuple[str, ...], ignore: Sequence[str] =
     return [f"{counts.total()} files ignored in {root} ({listing})"] if counts else []
 
 
-def find_masks(folder: Path, images: Sequence[str], readers: Choice, ending: str = "") -> dict[str, str]:
-    """Path of an image -> file of its mask, at the same path but for `ending` and suffix, for images that have one.
+def find_masks(
+    folder: Path, images: Sequence[str], readers: Choice, ending: str = "", image_ending: str = ""
+) -> dict[str, str]:
+    """Path of an image -> file of its mask, at the same path but for endings and suffix, for images that have one.
 
-    With an ending, other files in the folder are no masks.
+    ending        of the names of masks; with one, other files in the folder are no masks
+    image_ending  of the names of images; those without it have no mask
 
-    An empty folder has none yet. InputError where there is no folder, for a mask without an image, and for two masks of
-    one image.
+    An empty folder has none yet. InputError where there is no folder, for a mask of no image or of two (1.png, 1.jpg),
+    and for two masks of one image.
     """
     if not folder.is_dir():
         raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
-    by_stem = {normal(readers.stem(image)): image for image in images}
+    by_stem: dict[str, list[str]] = {}
+    for image in images:
+        if (stem := readers.stem(image)).endswith(image_ending):
+            by_stem.setdefault(normal(stem.removesuffix(image_ending)), []).append(image)
     mask_of: dict[str, str] = {}
     masks = readers.for_masks
     for file in sorted(files_below(folder, folder, masks.suffixes)):
         stem = masks.stem(file.relative_to(folder).as_posix())
         if not stem.endswith(ending):
             continue
-        image = by_stem.get(normal(stem.removesuffix(ending)))
-        if image is None:
-            raise InputError(file, "a mask at the path of its image below data.root", "no such image")
+        fitting = by_stem.get(normal(stem.removesuffix(ending)), [])
+        if len(fitting) != 1:
+            came = f"{len(fitting)}: {', '.join(fitting)}" if fitting else "no such image"
+            raise InputError(file, "a mask at the path of its image below data.root", came)
+        image = fitting[0]
         if image in mask_of:
             raise InputError(file, f"one mask for {image}", f"also {mask_of[image]}")
         mask_of[image] = str(file)

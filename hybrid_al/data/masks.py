@@ -22,6 +22,7 @@ MASKS_VERSION = "2"
 MOST_CLASSES = 254
 LISTED = 5
 SMOOTHED = 4  # values without a class from which on they look like smoothed edges
+SMOOTHING = "smoothed edges (antialiasing, interpolation) or a lossy format"
 SHIFT = 0.1  # of a voxel by which a mask may lie beside its volume
 
 
@@ -34,6 +35,8 @@ def value_table(values: Mapping[int, str], classes: Sequence[str]) -> dict[int, 
     if not 2 <= len(classes) <= MOST_CLASSES:
         expected = f"the names of 2 to {MOST_CLASSES} classes of pixels, the background first"
         raise InputError("data.classes", expected, ", ".join(classes) or "none")
+    if "ignore" in classes:
+        raise InputError("data.classes", "no class ignore: data.mask_values: {VALUE: ignore} says it of a value", "one")
     if not values:
         return {c: c for c in range(len(classes))}
     number = {name: c for c, name in enumerate(classes)} | {"ignore": IGNORE}
@@ -87,7 +90,7 @@ def classes_of(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
         share = f"{int(counts[np.isin(values, unknown)].sum())} of {array.size} pixels"
         how = f"data.mask_values: {{{unknown[-1]}: NAME}} would name one"
         if len(unknown) >= SMOOTHED:
-            how += "; if smoothed edges (antialiasing) or a lossy format made them, save the mask without"
+            how += f"; if {SMOOTHING} made them, save the mask without"
         raise ValueError(f"values {listing} outside the classes ({_options(table)}) in {share}: {how}")
     return np.asarray([table[int(v)] for v in values], dtype=np.uint8)[where].reshape(array.shape)
 
@@ -154,13 +157,14 @@ def check_lies_on(path: str, mask: Header, image: Header) -> None:
     if mask.planes is None and image.planes is None:
         _check_turned(path, mask, image)
     elif (mask.planes, mask.height, mask.width) != (image.planes, image.height, image.width):
-        raise ValueError(f"expected {_shape(image)} voxels as its volume, got {_shape(mask)}")
+        raise ValueError(f"expected {_shape(image)} voxels as its volume, got {_shape(mask)}: resample it onto that")
     if mask.affine and image.affine:
         distance, shift = _apart(mask, image)
         if shift > SHIFT:
             raise ValueError(
                 f"it lies elsewhere in space than its volume: {distance:.3g} mm ({shift:.2g} voxels) at the farthest "
-                f"corner by their affines, at most {SHIFT:g} voxels are taken as the same place"
+                f"corner by their affines, at most {SHIFT:g} voxels are taken as the same place: resample it onto its "
+                "volume, or give it the affine of the volume where its header is what is wrong"
             )
 
 

@@ -122,7 +122,13 @@ def _splits(
     contents = zip(groups, given, digests, strict=True)
     firsts = [first.setdefault(content if content[2] else (i,), i) for i, content in enumerate(contents)]
     rows = sorted(first.values())
-    drawn = assign([groups[i] for i in rows], [given[i] for i in rows], holdout, seed=seed, labels=labels[rows])
+    try:
+        drawn = assign([groups[i] for i in rows], [given[i] for i in rows], holdout, seed=seed, labels=labels[rows])
+    except InputError as error:
+        if len(rows) == len(samples) or "share" not in error.expected:
+            raise
+        came = f"{error.came} ({len(samples)} samples, of which {len(samples) - len(rows)} are copies)"
+        raise InputError(error.where, error.expected, came) from error
     split_of = dict(zip(rows, drawn, strict=True))
     return tuple(split_of[i] for i in firsts)
 

@@ -86,7 +86,8 @@ def assign(
         if target:
             members = _every_nth(order, round(target)) if by_class else _groups_until(order, sizes, target)
             if not members:
-                raise InputError(f"data.holdout.{split}", "a share of at least one group", f"{target:.1f} samples")
+                came = f"{target:.1f} of {sizes.total()}"
+                raise InputError(f"data.holdout.{split}", "a share of at least one group", came)
             draws.update(dict.fromkeys(members, split))
             order = [group for group in order if group not in draws]
     return tuple(

@@ -77,6 +77,13 @@ def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes, each once, in the order of their numbers: whole numbers by value, else as texts."""
+    words = set(names)
+    numeric = all(whole(word) is not None for word in words)
+    return tuple(sorted(words, key=lambda word: (whole(word) or 0 if numeric else 0, word)))
+
+
 def class_numbers(
     cells: Sequence[Cell], classes: int | Sequence[str] | None, unknown: Sequence[Mark] = ()
 ) -> tuple[tuple[str, ...], list[int]]:
@@ -95,7 +102,7 @@ def class_numbers(
         for where, text in cells:
             if plain.get(text) in words:
                 refuse_missing(where, text)
-        given = tuple(sorted(words, key=lambda word: (int(word), "") if numeric else (0, word)))
+        given = in_order(words)
     number = {name: i for i, name in enumerate(given)}
     if not words & number.keys():
         number = {str(i): i for i in range(len(given))}
@@ -130,7 +137,7 @@ def label_rows(
         for (where, _), names in zip(cells, lists, strict=True):
             for name in names or ():
                 _refuse_nothing(where, name)
-        given = tuple(sorted({name for names in lists for name in names or ()}))
+        given = in_order(name for names in lists for name in names or ())
     for (where, _), names in zip(cells, lists, strict=True):
         for name in names or ():
             if name not in given:

@@ -133,7 +133,7 @@ def say_next(outcome: Outcome) -> None:
     if outcome.next:
         print("Next:")
     for command, effect in outcome.next:
-        print(f"  {command:43} {effect}")
+        print(f"  {command:42}  {effect}")
 
 
 def _wrap(text: str) -> None:

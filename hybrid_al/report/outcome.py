@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +19,14 @@ UNMEASURED = (
 )
 LESS = ("hd95",)
 """Metrics of which less is better."""
+FILES = ("folder", "csv", "nifti", "npz")
+"""Sources of data in files of one's own."""
 NEXT = (
     ("hybrid-al init FOLDER -o recipe.yaml", "writes a recipe for your own images"),
     ("hybrid-al run recipe.yaml oracle=worklist", "picks images and asks you for their labels"),
 )
-"""What to do after a run whose answers were simulated: (command, what it does)."""
+ON_OWN = (("hybrid-al run RECIPE oracle=worklist --run-dir runs/asked", "picks and asks you for labels"),)
+"""What to do after a run whose answers were simulated, on data that come along and on one's own: (command, effect)."""
 AFTER = (
     ("hybrid-al predict RUN FOLDER -o said.csv", "says what the last model thinks of new images"),
     ("hybrid-al export RUN -o FOLDER", "writes labels and model for other programs"),
@@ -75,8 +78,15 @@ class Outcome:
             ground=_ground(run, metrics),
             scores=tuple(_score(run, random, metric, last[metric]) for metric in metrics),
             verdict=_verdict(run, random, metrics[0]) if metrics else "",
-            next=(NEXT if run.component("oracle") == "simulated" else ()) + (AFTER if run.committed else ()),
+            next=(_next(run) if run.component("oracle") == "simulated" else ()) + (AFTER if run.committed else ()),
         )
+
+
+def _next(run: RunView) -> tuple[tuple[str, str], ...]:
+    """What may come next: data of one's own lie in files that do not come along."""
+    data = run.recipe.get("data")
+    source, root = (data.get("source"), str(data.get("root"))) if isinstance(data, Mapping) else (None, "")
+    return ON_OWN if source in FILES and not root.startswith("package:") else NEXT
 
 
 def _story(run: RunView) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ..words import in_order
 from .names import modality_of
 from .plan import Rows, budgets, make_plan
 from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
@@ -18,7 +19,7 @@ LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
     *("source", "root", "images", "columns", "labels", "separator", "none", "multilabel", "masks", "mask_ending"),
-    *("ignore", "classes", "unknown"),
+    *("image_ending", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
 
@@ -136,9 +137,13 @@ class Description:
         classes = [
             named.get(value, "background" if i == 0 else default or f"class_{value}") for i, value in enumerate(values)
         ]
-        self.task, self.data["classes"] = "segmentation", classes
-        if values != list(range(len(values))):
+        self.task, self.data["classes"] = "segmentation", [name for name in classes if name != "ignore"]
+        if values != list(range(len(values))) or "ignore" in classes:
             self.data["mask_values"] = dict(zip(values, classes, strict=True))
+        if strange := [value for value in values if named and value not in named]:
+            unseen = "; ".join(f"{value} {name}" for value, name in named.items() if value not in values)
+            text = f"masks have {', '.join(map(str, strange))}, for which dataset.json has no name"
+            self.open.append(text + (f", and do not have its {unseen}" if unseen else "") + ": data.classes")
         if not named:
             self.note("data.classes", "names of the values in the masks, chosen by init: call them what they are")
         self.took.append(("masks", f"{len(masks)}, values {', '.join(map(str, values))} = {', '.join(classes)}"))
@@ -159,4 +164,4 @@ def listing(names: Iterable[str], most: int = LISTED) -> str:
 def counted(labels: Iterable[str]) -> str:
     """Names with their counts, by name."""
     counts = Counter(labels)
-    return listing((f"{name} {counts[name]}" for name in sorted(counts)), 6)
+    return listing((f"{name} {counts[name]}" for name in in_order(counts)), 6)

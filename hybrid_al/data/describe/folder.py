@@ -14,14 +14,16 @@ from ...core.manifest import Split
 from ...errors import InputError
 from ..folders import Labels, find_images
 from ..splits import split_named
+from ..words import in_order
 from .base import MAX_CLASSES, Description, counted, listing
-from .names import IN_PATH, MASK_ENDING, PART, PATIENT, PATTERN
+from .names import CHANNEL, FIRST_CHANNEL, IN_PATH, MASK_ENDING, MOST_ALIKE, P_NUMBER, PART, PATIENT, PATTERN, START
 from .plan import Rows
 from .table import NO_GROUP
 from .tree import READERS, Tree, spread
 
 FIRST = "^[^/]+"  # of a path: its first folder
-SECOND = "^[^/]+/([^/]+)"  # below a split
+SECOND = "^[^/]+/([^/]+)"  # below a split, or a class
+THIRD = "^[^/]+/[^/]+/([^/]+)"
 
 
 def describe_folder(tree: Tree) -> Description:
@@ -31,6 +33,14 @@ def describe_folder(tree: Tree) -> Description:
     kind = "volumes" if tree.volumes else "images"
     masks = f", {len(tree.masks)} masks" if tree.masks else ""
     about.saw.append(f"{len(tree.images)} {kind}{masks}: " + listing(f"{k} {n}" for k, n in counts.items()))
+    if tree.strangers:
+        folder, files = next(iter(tree.strangers.items()))
+        raise InputError(
+            tree.root / folder,
+            "one mask an image, called as it is (1.png for 1.png), as 1_mask.png, or of nnU-Net 1.png for 1_0000.png; "
+            "several masks of an image are first drawn into one, a value for each class; or the folder of images alone",
+            f"{len(files)} files whose names fit no image, as {PurePosixPath(files[0]).name}",
+        )
     pair = _pair(tree)
     if pair is not None and (pair.apart or not _beside_classes(tree)):
         return _segmentation(tree, pair, about)
@@ -46,11 +56,15 @@ def describe_folder(tree: Tree) -> Description:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A folder of images and one of masks, whose names have an ending more; `apart`: they are two folders."""
+    """A folder of images and one of masks, whose names have an ending more; `apart`: they are two folders.
+
+    image_ending  what the names of images have more
+    """
 
     images: str
     masks: str
     ending: str
+    image_ending: str
     mask_of: Mapping[str, str]
 
     @property
@@ -67,10 +81,11 @@ def _pair(tree: Tree) -> _Pair | None:
     for image, mask in tree.mask_of.items():
         stem = READERS.stem(os.path.relpath(image, images or "."))
         mask_stem = READERS.stem(os.path.relpath(mask, masks or "."))
-        if not mask_stem.startswith(stem):
+        channel = FIRST_CHANNEL if stem == mask_stem + FIRST_CHANNEL else ""
+        if not mask_stem.startswith(stem.removesuffix(channel)):
             return None
-        endings.add(mask_stem.removeprefix(stem))
-    return _Pair(images, masks, endings.pop(), tree.mask_of) if len(endings) == 1 else None
+        endings.add((mask_stem.removeprefix(stem.removesuffix(channel)), channel))
+    return _Pair(images, masks, *endings.pop(), tree.mask_of) if len(endings) == 1 else None
 
 
 def _common(files: Iterable[str]) -> str:
@@ -99,21 +114,37 @@ def _mask_patterns(tree: Tree) -> list[str]:
     return sorted(patterns)
 
 
+def _channel_patterns(channels: Sequence[str]) -> list[str]:
+    """Patterns of the names of further channels of images, as nnU-Net has them; other files by their own names."""
+    patterns = set()
+    for image in channels:
+        match, name = CHANNEL.search(READERS.stem(image)), PurePosixPath(image).name
+        patterns.add(f"*{match.group()}{image[match.end() :]}" if match else glob.escape(name))
+    return sorted(patterns)
+
+
 def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     root, masks = tree.root / pair.images, tree.root / pair.masks
     kind, below = "volumes" if tree.volumes else "images", f"{pair.images}/" if pair.images else ""
     images = [image.removeprefix(below) for image in tree.images if image.startswith(below)]
     flat = all("/" not in image for image in images)
-    source = "nifti" if tree.volumes and flat and not pair.ending else "folder"
+    source = "nifti" if tree.volumes and flat and not (pair.ending or pair.image_ending) else "folder"
     about.data = {"source": source, "root": str(root), "masks": str(masks), "group": "none"}
     ignore = [] if source == "nifti" else _ignored(tree, pair.images, about)
     if not pair.apart:
         ignore += _mask_patterns(tree)
     if pair.ending:
         about.data["mask_ending"] = pair.ending
+    if pair.image_ending:
+        about.data["image_ending"] = pair.image_ending
+        channels = [image for image in images if not READERS.stem(image).endswith(pair.image_ending)]
+        ignore += _channel_patterns(channels)
+        images = [image for image in images if image not in set(channels)]
+        if channels:
+            about.left.append(f"{len(channels)} further channels (_0001, ...): an image has the first of them alone")
     if ignore:
         about.data["ignore"] = ignore
-    outside = len(tree.images) - len(images)
+    outside = len(tree.images) - sum(image.startswith(below) for image in tree.images)
     if outside:
         about.left.append(f"{outside} images outside of {pair.images}, which have no masks")
     if more := len(tree.masks) - len(pair.mask_of):
@@ -147,7 +178,8 @@ def _names_of_data(tree: Tree) -> tuple[dict[int, str], list[str]]:
         facts = json.loads((tree.root / "dataset.json").read_text(encoding="utf-8"))
         labels, channels = facts.get("labels", {}), facts.get("modality") or facts.get("channel_names") or {}
         pairs = [(k, v) if str(k).isdigit() else (v, k) for k, v in labels.items()]
-        return {int(value): str(name) for value, name in pairs}, [str(word) for word in channels.values()]
+        names = {int(value): str(name) for value, name in pairs if not isinstance(value, list)}  # a list is a region
+        return names, [str(word) for word in channels.values()]
     except (OSError, ValueError, TypeError, AttributeError):
         return {}, []
 
@@ -185,7 +217,7 @@ def _classification(tree: Tree, pair: _Pair | None, about: Description) -> Descr
     if tree.volumes and set(folders) == {""} and not split_layout and not ignore:
         about.data = {"source": "nifti", "root": str(tree.root), "group": "none"}
     names = [name for _, _, name in entries if name is not None]
-    classes = sorted(set(names))
+    classes = in_order(names)
     text = f"{len(classes)}, {'the folders' if labels == 'folders' else 'the inner folders'}: {counted(names)}"
     about.took.insert(0, ("images", f"{len(paths)} volumes" if tree.volumes else str(len(paths))))
     about.took.insert(1, ("classes", text if classes else "none: all images are unlabeled"))
@@ -242,6 +274,11 @@ def _reading(folders: Mapping[str, Sequence[str]], about: Description, *, split:
     shown = listing(names, 4)
     inner = _inner(folders, split=split)
     patients = bool(names) and all(PATIENT.match(name) for name in names)
+    if len(inner) > 1 and all(PATIENT.match(name) for name in inner):
+        people = listing(inner, 4)
+        about.open.append(f"folders {shown} all have {people}: those are taken for patients, {shown} for classes")
+        about.note("data.root", f"labels: parents would take {people} for the classes")
+        return "folders", THIRD if split else SECOND
     if len(inner) > 1 and not all(map(split_named, inner)):
         about.open.append(f"folders {shown} all have {', '.join(inner)}: those are taken for the classes")
         about.note("data.root", f"labels: folders would take {shown} for the classes, not {', '.join(inner)}")
@@ -275,11 +312,23 @@ def _group_in_names(paths: Sequence[str], about: Description, *, volumes: bool) 
     found = [match.group() for path in paths if (match := IN_PATH.search(path))]
     if len(found) == len(paths) and 1 < len(set(found)) < len(paths):
         words = {re.sub(r"[ _-]?\d+$", "", match).lower() for match in found}
-        return PATTERN.format(words.pop()) if len(words) == 1 else IN_PATH.pattern
+        word = words.pop() if len(words) == 1 else ""
+        return PATTERN.format(P_NUMBER if word == "p" else word) if word else IN_PATH.pattern
     if not volumes:
-        about.open.append(f"{NO_GROUP}; set data.group if several show one patient")
+        about.open.append(f"{NO_GROUP}; set data.group if several show one patient{_starts(paths)}")
         about.note("data.group", NO_GROUP + "; a regular expression on the path would name one")
     return "none"
+
+
+def _starts(paths: Sequence[str]) -> str:
+    """What to set where the names of a few images each begin alike, as those of one patient may."""
+    starts = [match[1] for path in paths if (match := START.search(path))]
+    count = len(set(starts))
+    if len(starts) < len(paths) or not max(5, len(paths) / MOST_ALIKE) <= count < len(paths):
+        return ""
+    return (
+        f": names have {count} starts ({listing(dict.fromkeys(starts), 3)}); group: '{START.pattern}' would take them"
+    )
 
 
 def _groups(paths: Sequence[str], group: str) -> list[str]:

@@ -46,12 +46,19 @@ MASK_FOLDERS = frozenset(
 MASK_ENDING = re.compile(
     r"[ _.-](mask|masks|seg|segm|segmentation|label|gt|groundtruth|annotation)([ _.-]?\d+)?$", re.I
 )
+FIRST_CHANNEL = "_0000"
+"""What nnU-Net has behind the name of an image, of the first of its channels; its mask has the bare name."""
+CHANNEL = re.compile(r"_\d{4}$")
 PATIENT = re.compile(
     r"^((patients?|pat|subjects?|subj|sub|cases?|participant|person|pid|study|series)[ _.-]?\d+|[ps]\d{2,}|\d{4,})$",
     re.I,
 )
 PATTERN = r"(?i)(?<![a-z]){}[ _-]?\d+"
-IN_PATH = re.compile(PATTERN.format("(?:patient|pat|subject|subj|sub|case|participant|pid)"))
+P_NUMBER = r"p(?=\d\d)"  # P012, but not p1
+IN_PATH = re.compile(PATTERN.format(f"(?:patient|pat|subject|subj|sub|case|participant|pid|{P_NUMBER})"))
+START = re.compile(r"([^/_-]+)[_-][^/]*$")
+"""What names of files begin with, which may be a patient where several names do."""
+MOST_ALIKE = 20  # images of a patient, on average
 PART = re.compile(r"^(.*[ _-])?(images?|imgs?|parts?|batch|chunk|archive|disc|folder|vol)[ _.-]?\d+$", re.I)
 
 MODALITIES: dict[str, tuple[str, ...]] = {

@@ -14,11 +14,11 @@ import numpy as np
 
 from ...errors import InputError
 from ..folders import hidden
-from ..masks import MOST_CLASSES
+from ..masks import MOST_CLASSES, SMOOTHING
 from ..readers import choose
 from ..readers.volumes import Volumes
 from ..samples import reason
-from .names import MASK_ENDING, MASK_FOLDERS, plain
+from .names import FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
 
 T = TypeVar("T")
 READERS = choose()
@@ -87,11 +87,22 @@ class Tree:
             name = PurePosixPath(stem).name
             bare = MASK_ENDING.sub("", name)
             if file in in_folder:
-                fitting = images.get(name) or images.get(bare) or []
+                fitting = images.get(name) or images.get(bare) or images.get(name + FIRST_CHANNEL) or []
                 pairs += [(file, max(fitting, key=lambda image: _alike(image, file)))] if fitting else []
             elif bare != name and (image := stems.get(stem[: len(stem) - len(name)] + bare)):
                 pairs.append((file, image))
         return pairs
+
+    @cached_property
+    def strangers(self) -> dict[str, list[str]]:
+        """Folder of masks beside a folder of images -> its files, where none of them has the name of an image."""
+        strangers: dict[str, list[str]] = {}
+        beside = {folder.parent for file in self.images for folder in _named(file, IMAGE_FOLDERS)}
+        for file in self.images:
+            for folder in _named(file, MASK_FOLDERS):
+                if folder.parent in beside and not any(mask.startswith(f"{folder}/") for mask in self.masks):
+                    strangers.setdefault(str(folder), []).append(file)
+        return strangers
 
     @cached_property
     def images(self) -> tuple[str, ...]:
@@ -143,6 +154,11 @@ def _alike(image: str, mask: str) -> int:
     return len({*PurePosixPath(image).parts[:-1]} & {*PurePosixPath(mask).parts[:-1]})
 
 
+def _named(file: str, names: Sequence[str] | frozenset[str]) -> list[PurePosixPath]:
+    """The folders above a file that are called by one of some names."""
+    return [folder for folder in PurePosixPath(file).parents if plain(folder.name) in names]
+
+
 def is_dicom(file: Path) -> bool:
     """Whether a file has the mark of DICOM."""
     with file.open("rb") as stream:
@@ -192,6 +208,7 @@ def mask_values(masks: Iterable[Path]) -> list[int]:
             raise InputError(path, "a mask of whole numbers, one a class", reason(error)) from error
         if len(values) > MOST_VALUES or max(values) > 255:
             came = f"{len(values)} values from {min(values)} to {max(values)}"
-            hint = ", as JPEG makes them: save masks without loss" if path.suffix.lower() in (".jpg", ".jpeg") else ""
-            raise InputError(path, f"at most {min(MOST_VALUES, MOST_CLASSES)} values, one a class", came + hint)
+            if len(values) > MOST_VALUES:
+                came += f", as {SMOOTHING} make them: save the masks without, or round them to their classes first"
+            raise InputError(path, f"at most {min(MOST_VALUES, MOST_CLASSES)} values, one a class", came)
     return sorted(values)

@@ -15,7 +15,7 @@ from ..paths import grouping
 from ..pixels import Window
 from ..readers import AUTO, choose
 from ..samples import OnError, Sample, check_settings
-from ..words import Mark, class_names, is_unknown, normal, refuse_missing, unknown_texts
+from ..words import Mark, class_names, in_order, is_unknown, normal, refuse_missing, unknown_texts
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Folder:
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
              no folder is a class, all images are unlabeled
-    classes  names of the classes in the order of their numbers: of the class folders (by default sorted), or, where all
-             images are unlabeled, of the classes that an annotator may give
+    classes  names of the classes in the order of their numbers: of the class folders (by default sorted, 2 before 10),
+             or, where all images are unlabeled, of the classes that an annotator may give
     unknown  names of class folders whose images are not labeled: [unlabeled]
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
@@ -38,7 +38,8 @@ class Folder:
     masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
-    mask_ending   what the name of a mask has behind that of its image: _mask in 1_mask.png
+    mask_ending, image_ending   what the name of a mask has behind that of its image, _mask in 1_mask.png; and that of
+             an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it
     ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
     Hidden files, __MACOSX and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A
@@ -58,6 +59,7 @@ class Folder:
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
+    image_ending: str = ""
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
 
@@ -75,7 +77,7 @@ class Folder:
         masks, notes = dict[str, str](), ignored_files(root, readers.suffixes, self.ignore)
         if self.masks:
             folder = Path(self.masks).resolve()
-            masks = find_masks(folder, paths, readers, self.mask_ending)
+            masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
             notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
         samples = [
             Sample(path, path, group, split, number.get(name, -1), mask=masks.get(path, ""))
@@ -105,5 +107,5 @@ class Folder:
                 refuse_missing(f"class folder {root / folder}", name)
             elif name not in given:
                 raise UnknownName(f"class folder of {root}", folder, given)
-        classes = tuple(sorted(set(names.values()))) if self.classes is None else given
+        classes = in_order(names.values()) if self.classes is None else given
         return classes, {folder: classes.index(name) for folder, name in names.items()}

@@ -152,6 +152,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "not finite": (lambda: hal.pick(_broken(), 3), r"embedding of sample 3: expected finite numbers"),
     "too many": (lambda: hal.pick(X, 31), r"k: expected 1 to 30, the rows without a label, got 31"),
     "more than are left": (lambda: hal.pick(X, 29, labeled=[0, 1]), r"k: expected 1 to 28"),
+    "none is left": (lambda: hal.pick(X, 3, labeled=range(30)), r"labeled: expected rows .* left .* got all 30 rows"),
     "no picks": (lambda: hal.pick(X, 0), r"k: expected 1 to 30"),
     "half a pick": (lambda: hal.pick(X, 1.5), r"k: expected 1 to 30"),  # type: ignore[arg-type]
     "labels of another length": (lambda: hal.pick(X, 3, labeled=[0, 1], labels=[1]), r"labels: expected 2 classes"),

@@ -7,14 +7,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 import hybrid_al as hal
 from hybrid_al.api import encoding
+from hybrid_al.api.pixels_only import place_of
 from hybrid_al.api.select import Selection, default_folder, select
 from hybrid_al.errors import InputError
+from hybrid_al.recipe import load
 
 N = 24
 VECTORS = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
@@ -74,6 +77,9 @@ def test_picks_go_elsewhere_than_labels(scans: Path, vectors: Path) -> None:
     assert not set(first.ids) & set(second.ids) and len(second.ids) == N - 10
     with pytest.raises(InputError, match=r"-k: expected 1 to 14, the images without a label \(10 of 24 have one\)"):
         select(scans, 15, embeddings=vectors, already=first.folder / "picks.csv", out=scans.parent / "more")
+    whole = select(scans, N, embeddings=vectors, out=scans.parent / "whole").folder / "picks.csv"
+    with pytest.raises(InputError, match=r"picks\.csv: expected images without a label left .* got all 24 images"):
+        select(scans, 1, embeddings=vectors, already=whole, out=scans.parent / "none")
 
 
 def test_patients_share_the_picks(tmp_path: Path, scans: Path) -> None:
@@ -104,8 +110,6 @@ def test_images_that_cannot_be_read_are_skipped_and_val_is_left_alone(tmp_path: 
 
 
 def test_rows_of_an_archive_and_slices_of_a_volume(tmp_path: Path) -> None:
-    import nibabel
-
     images = np.random.default_rng(0).integers(0, 255, (9, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "rows.npz", images=images)
     np.save(tmp_path / "v.npy", VECTORS[:9])
@@ -116,6 +120,17 @@ def test_rows_of_an_archive_and_slices_of_a_volume(tmp_path: Path) -> None:
     np.save(tmp_path / "w.npy", VECTORS[:8])
     volume = select(tmp_path / "scan.nii.gz", 2, embeddings=tmp_path / "w.npy", copy=True)
     assert volume.folder.name == "scan-picks" and len(list((volume.folder / "images").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize("source", [{"source": "nifti"}, {"source": "folder", "reader": "volumes"}])
+def test_new_volumes_lie_in_the_folder_that_was_named(source: dict[str, str], tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(9, 9, 4)).astype(np.float32)
+    for name in ("v1_0000.nii.gz", "v2_0000.nii.gz"):
+        nibabel.Nifti1Image(images, np.eye(4)).to_filename(tmp_path / name)
+    data = {**source, "root": str(tmp_path), "group": "none", "classes": ["a", "b"]}
+    place = place_of(tmp_path, tmp_path / "scratch", load({"name": "x", "data": data}))
+    manifest = place.load().manifest
+    assert len(manifest) == 8 and place.files == tmp_path and (place.files / manifest.paths[0]).is_file()
 
 
 @pytest.mark.parametrize(

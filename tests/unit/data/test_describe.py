@@ -210,6 +210,31 @@ def decathlon(root: Path) -> tuple[Path, dict[str, Any]]:
     return root, {"source": "nifti", "masks": str(root / "labelsTr"), "classes": ["background", "liver", "tumour"]}
 
 
+def channels_of_nnunet(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(6):
+        for channel in range(2):
+            volume(root / "imagesTr" / f"case{i}_{channel:04d}.nii.gz")
+        volume(root / "labelsTr" / f"case{i}.nii.gz", values=4)
+    labels = '{"background": 0, "whole": [1, 2], "edema": 1, "core": 2, "ignore": 3}'
+    (root / "dataset.json").write_text(f'{{"labels": {labels}}}', encoding="utf-8")
+    values = {0: "background", 1: "edema", 2: "core", 3: "ignore"}
+    keys: dict[str, Any] = {"image_ending": "_0000", "ignore": ["*_0001.nii.gz"], "mask_values": values}
+    return root, {**keys, "source": "folder", "classes": ["background", "edema", "core"]}
+
+
+def numbered_patients(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(24):
+        draw(root / "ab"[i // 12] / f"P{i // 2:03d}_{'LR'[i % 2]}.png")
+    return root, {"group": r"(?i)(?<![a-z])p(?=\d\d)[ _-]?\d+"}
+
+
+def patients_in_classes(root: Path) -> tuple[Path, dict[str, Any]]:
+    for name in ("ill", "well"):
+        for i in range(12):
+            draw(root / name / f"patient{i // 2:02d}" / f"{i % 2}.png")
+    return root, {"source": "folder", "labels": None, "group": "^[^/]+/([^/]+)"}
+
+
 def volumes(root: Path) -> tuple[Path, dict[str, Any]]:
     for i in range(3):
         volume(root / f"v{i}.nii.gz")
@@ -279,6 +304,9 @@ LAYOUTS: list[Layout] = [
     same_inside,
     patients_in_names,
     decathlon,
+    channels_of_nnunet,
+    numbered_patients,
+    patients_in_classes,
     volumes,
     volumes_in_classes,
     several_labels,
@@ -299,6 +327,43 @@ def test_drafts_can_be_opened(layout: Layout, tmp_path: Path) -> None:
     groups = project.dataset.manifest.groups
     by_split = [{groups[i] for i in project.dataset.manifest.indices(split)} for split in ("pool", "val", "test")]
     assert sum(map(len, by_split)) == len(set(groups))
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_masks_that_fit_no_image_are_no_class(split: str, tmp_path: Path) -> None:
+    for i in range(4):
+        draw(tmp_path / f"{split}images" / f"{i}.png")
+        for k in range(2):
+            mask(tmp_path / f"{split}masks" / f"{i}-nucleus-{k}.png", 255)
+    with pytest.raises(InputError, match=r"masks: expected one mask an image.*into one, .*8 files .*0-nucleus-0"):
+        describe(tmp_path)
+
+
+def test_masks_with_smoothed_edges_are_told_how_to_be_mended(tmp_path: Path) -> None:
+    draw(tmp_path / "images" / "0.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)).save(tmp_path / "masks" / "0.png")
+    with pytest.raises(InputError, match=r"144 values from 0 to 143, as smoothed edges .* round them to their classes"):
+        describe(tmp_path)
+
+
+def test_values_without_a_name_in_the_list_of_the_data_are_said(tmp_path: Path) -> None:
+    root, _ = decathlon(tmp_path / "d")
+    for i in range(6):
+        volume(root / "labelsTr" / f"v{i}.nii.gz", values=2)
+    facts = '{"labels": {"0": "background", "3": "tumour"}}'
+    (root / "dataset.json").write_text(facts, encoding="utf-8")
+    text = "masks have 1, for which dataset.json has no name, and do not have its 3 tumour: data.classes"
+    assert text in said(describe(root))
+
+
+def test_names_that_begin_alike_are_said_where_no_patient_is_found(tmp_path: Path) -> None:
+    for i in range(24):
+        draw(tmp_path / "eyes" / "ab"[i // 12] / f"{1000 + i // 2}_{'LR'[i % 2]}.png")
+        draw(tmp_path / "plain" / "ab"[i // 12] / f"img_{i}.png")
+    text = said(describe(tmp_path / "eyes"))
+    assert "names have 12 starts (1000, 1001, 1002 and 9 more); group: '([^/_-]+)[_-][^/]*$' would take them" in text
+    assert "starts" not in said(describe(tmp_path / "plain"))
 
 
 def test_a_gap_in_the_patients_is_said_with_its_line(tmp_path: Path) -> None:

@@ -197,6 +197,8 @@ class TestReadMask:
 
     def test_values(self) -> None:
         table = value_table({0: "background", 255: "nucleus", 128: "ignore"}, CLASSES)
+        with pytest.raises(InputError, match=r"data\.classes: expected no class ignore"):
+            value_table({}, (*CLASSES, "ignore"))
         assert table == {0: 0, 255: 1, 128: IGNORE}
         classes = to_classes(np.asarray([[0, 255], [128, 0]]), table)
         assert classes.dtype == np.uint8 and classes.tolist() == [[0, 1], [IGNORE, 0]]

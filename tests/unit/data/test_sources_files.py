@@ -47,6 +47,14 @@ class TestFolder:
         assert data.classes == ("a", "b") and data.truth.tolist() == [0, 1] and data.channels == 3
         assert data.read(1).shape == (6, 6, 1) and data.read(1)[0, 0, 0] == 2
 
+    def test_classes_that_are_numbers_come_by_value(self, tmp_path: Path) -> None:
+        for name in ("0", "1", "2", "10", "11"):
+            draw(tmp_path / name / "1.png", int(name))
+        data = Folder(tmp_path, group="none").load()
+        assert data.classes == ("0", "1", "2", "10", "11") and data.truth.tolist() == [0, 1, 3, 4, 2]
+        draw(tmp_path / "9b" / "1.png", 9)
+        assert Folder(tmp_path, group="none").load().classes == ("0", "1", "10", "11", "2", "9b")
+
     def test_what_is_ignored_is_counted(self, tmp_path: Path) -> None:
         for i, name in enumerate(["a/1.png", "b/2.PNG", "a/3.jfif"]):
             draw(tmp_path / "x.jpg" if name.endswith("jfif") else tmp_path / name, i)
@@ -321,6 +329,38 @@ def test_the_folder_that_holds_an_image_may_be_its_class(tmp_path: Path) -> None
         draw(tmp_path / name, len(name))
     dataset = Folder(tmp_path, group="none", labels="parents").load()
     assert dataset.classes == ("a", "b") and dataset.truth.tolist() == [-1, 0, 1, 0]
+
+
+def test_images_may_have_an_ending_as_channels_of_nnunet(tmp_path: Path) -> None:
+    for name in ("i/1_0000.png", "i/1_0001.png", "i/2_0000.png", "m/1.png"):
+        draw(tmp_path / name, int("m/" in name))
+    settings: dict[str, Any] = {"group": "none", "classes": ("rest", "organ"), "masks": tmp_path / "m"}
+    dataset = Folder(tmp_path / "i", image_ending="_0000", ignore=["*_0001.*"], **settings).load()
+    assert dataset.manifest.ids == ("1_0000.png", "2_0000.png")
+    assert dataset.masks is not None and dataset.masks.labeled.tolist() == [True, False]
+    with pytest.raises(InputError, match="the path of its image"):
+        Folder(tmp_path / "i", **settings).load()
+
+
+def test_a_mask_of_two_images_is_refused(tmp_path: Path) -> None:
+    for name in ("i/1.jpg", "i/1.png", "m/1.png"):
+        draw(tmp_path / name, int("m/" in name))
+    with pytest.raises(InputError, match=r"m/1\.png: .* got 2: 1\.jpg, 1\.png"):
+        Folder(tmp_path / "i", group="none", classes=("rest", "organ"), masks=tmp_path / "m").load()
+
+
+def test_where_nothing_can_be_read_leaving_out_is_no_way(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UnreadableImages, match=r"2 image\(s\) cannot be read; there is no other:"):
+        Folder(tmp_path, group="none", labels="none", on_error="skip").load()
+
+
+def test_a_share_of_copies_says_that_they_are(tmp_path: Path) -> None:
+    for i in range(20):
+        draw(tmp_path / "ab"[i % 2] / f"{i}.png", i // 5)
+    with pytest.raises(InputError, match=r"holdout\.val: .* got 0\.4 of 4 \(20 samples, of which 16 are copies\)"):
+        Folder(tmp_path, group="none", holdout={"val": 0.1}).load()
 
 
 def test_masks_may_have_an_ending(tmp_path: Path) -> None:

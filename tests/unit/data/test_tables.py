@@ -202,6 +202,7 @@ def test_several_labels_in_a_column() -> None:
     names, rows = label_rows(texts, "|", "No Finding", None, ["NA"])
     assert names == ("Edema", "Mass") and rows == [(1, 1), (0, 0), (-1, -1), (1, 0), (-1, -1)]
     assert label_rows(texts, "|", "No Finding", ("Mass", "Edema"), ["NA"])[1][3] == (0, 1)
+    assert label_rows(cells("10|2", "1", "2"), "|", "", None)[0] == ("1", "2", "10")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_al.metrics.classification import aubc
 from hybrid_al.report import console
-from hybrid_al.report.outcome import AFTER, NEXT, Outcome
+from hybrid_al.report.outcome import AFTER, NEXT, ON_OWN, Outcome
 from hybrid_al.report.page import RunView, write_report
 from tests.helpers.fake_run import fake_run
 
@@ -20,7 +20,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunView, list[RunVie
     root = tmp_path_factory.mktemp("runs")
     random = [RunView.read(fake_run(root / f"r{seed}", strategy="random", seed=seed)) for seed in range(3)]
     run = RunView.read(fake_run(root / "run"))
-    return replace(run, recipe={**run.recipe, "oracle": "simulated"}), random
+    data = {"source": "npz", "root": "package:pneumonia.npz"}
+    return replace(run, recipe={**run.recipe, "oracle": "simulated", "data": data}), random
 
 
 def test_the_words_hold_the_numbers_of_the_run(runs: tuple[RunView, list[RunView]]) -> None:
@@ -35,6 +36,12 @@ def test_the_words_hold_the_numbers_of_the_run(runs: tuple[RunView, list[RunView
     assert "0.2 is guessing" in outcome.scores[1].meaning
     assert outcome.scores[0].value == run.rounds[-1].metrics["test/auroc"] and not outcome.scores[0].random
     assert outcome.verdict == "" and outcome.next == NEXT + AFTER
+
+
+def test_after_data_of_ones_own_comes_a_person(runs: tuple[RunView, list[RunView]]) -> None:
+    run, _ = runs
+    own = Outcome.of(replace(run, recipe={**run.recipe, "data": {"source": "folder", "root": "scans"}}))
+    assert own.next == ON_OWN + AFTER and "--run-dir" in own.next[0][0]
 
 
 def test_random_picks_stand_beside_with_their_range_and_number(runs: tuple[RunView, list[RunView]]) -> None:
