@@ -179,7 +179,7 @@ def select(
         "-k": k, "--output": out, "--strategy": strategy, "--embeddings": embeddings, "--already": already,
         "--copy": copy or None, "--seed": seed,
     }  # fmt: skip
-    if k is not None or _is_data(target):
+    if _is_data(target) or (k is not None and not _is_recipe(target)):
         from .api import select as api
 
         if run_dir is not None:
@@ -465,6 +465,13 @@ def _is_data(target: str) -> bool:
 
         return not (path / "run.json").is_file() and target not in shipped_recipes()
     return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
+
+
+def _is_recipe(target: str) -> bool:
+    """Whether the argument of `select` is a recipe's file or name, or a run."""
+    from .recipe import is_run, shipped_recipes
+
+    return is_run(target) or target in shipped_recipes() or target.lower().endswith((".yaml", ".yml"))
 
 
 def _say(quiet: bool) -> Callable[[str], None]:

@@ -16,9 +16,20 @@ from ..errors import InputError
 
 
 def check_new(path: Path) -> None:
-    """Refuse a path at which something is."""
+    """Refuse a path at which something is, or below one where nothing can be made."""
     if path.exists() or path.is_symlink():
         raise InputError(path, "a new folder or file to write to (-o)", "one that exists")
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise InputError(path, "a new folder or file to write to (-o)", f"one below {above}, which is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(path, "a folder that can be written to (-o)", f"one below {above}, which is read-only")
+
+
+def check_outside(path: Path, data: Path) -> None:
+    """Refuse a place among a person's images, where what is written would be read as images later."""
+    if data.is_dir() and data.resolve() in path.resolve().parents:
+        raise InputError(path, f"a folder outside the images of {data} (-o)", "one inside")
 
 
 @contextmanager

@@ -27,10 +27,12 @@ class Place:
 
     data   the `data` section of a recipe that finds them, without labels and held-out shares
     files  folder that the paths of samples are relative to; None where they lie in an array
+    left   remarks on images that lie there and are not among them
     """
 
     data: Mapping[str, object]
     files: Path | None
+    left: tuple[str, ...] = ()
 
     def load(self, overrides: Sequence[str] = (), *, on_error: str = "stop") -> Dataset:
         """The dataset; images whose headers show that they cannot be read are left out (`Dataset.skipped`).
@@ -59,7 +61,10 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     kept: dict[str, object] = {} if like is None else pixels_of(like)
     if path.is_file() and not path.name.lower().endswith(TABLES):
         return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)
-    data = _by_columns_of(like, path) or describe(path).data
+    data, left = _by_columns_of(like, path), tuple[str, ...]()
+    if data is None:
+        about = describe(path, answers=False)
+        data, left = about.data, tuple(about.unread)
     keys = ("source", "root", "group", "images", "ignore")
     section: dict[str, object] = {key: data[key] for key in keys if key in data}
     if isinstance(columns := data.get("columns"), Mapping):
@@ -70,7 +75,7 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
         kept.pop("reader", None)
     elif "columns" not in section:
         section |= {"source": "folder", "labels": "none"}  # which reads volumes too, by any reader
-    return Place({**section, **kept}, files_of(Data.model_validate(section)))
+    return Place({**section, **kept}, files_of(Data.model_validate(section)), left)
 
 
 def files_of(data: Data) -> Path | None:

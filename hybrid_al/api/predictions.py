@@ -23,7 +23,7 @@ from ..errors import InputError, UnreadableImages
 from ..oracles.base import NONE, SEPARATOR
 from ..stage0 import Progress
 from .deployed import Deployed, model_of_run, recipe_of_run
-from .outputs import check_new, file_names, new_folder, write_table
+from .outputs import check_new, check_outside, file_names, new_folder, write_table
 from .pixels_only import files_of, place_of, sides
 
 LISTED = 20
@@ -71,6 +71,8 @@ def predict(
     if segments == (out.suffix.lower() == ".csv"):
         expected = "a folder for the masks (-o FOLDER)" if segments else "a CSV file (-o FILE.csv)"
         raise InputError(out, expected, "a CSV file" if segments else "another name")
+    if segments and data is not None:
+        check_outside(out, Path(data))
     for line in _about(run, model):
         say(line)
     with tempfile.TemporaryDirectory() as scratch:
@@ -93,8 +95,8 @@ def _pool(run: Path, device: str) -> _Images:
     project = open_project(recipe_of_run(run), run_dir=run, device=device)
     if project.dataset.manifest.fingerprint != RunDir(run).facts()["manifest"]:
         raise InputError(run, "the data that this run began with", "other data; name the images to predict")
-    files = files_of(recipe_of_run(run).data)
-    return _Images(project.dataset, project.store(), project.dataset.manifest.indices("pool"), files)
+    rows = np.flatnonzero(np.asarray(project.dataset.manifest.splits) == "pool").astype(np.int64)  # copies too
+    return _Images(project.dataset, project.store(), rows, files_of(recipe_of_run(run).data))
 
 
 def _new(
@@ -103,7 +105,7 @@ def _new(
     """New images, those that cannot be read left out with a line."""
     place = place_of(data, scratch, recipe_of_run(run))
     dataset = place.load()
-    for line in _unlike(run, model, dataset):
+    for line in (*(f"not read: {left}" for left in place.left), *_unlike(run, model, dataset)):
         say(f"warning: {line}")
 
     def build(images: Dataset) -> ImageStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..oracles.worklist import csv_rows
 from ..stage0 import Progress
 from .contact_sheet import contact_sheet, picture
 from .encoding import encode
-from .outputs import check_new, file_names, new_folder, write_table
+from .outputs import check_new, check_outside, file_names, new_folder, write_table
 from .picks import pick
 from .pixels_only import Place, place_of
 from .strategies import StrategyLike, strategy_within
@@ -81,13 +82,14 @@ def select(
     """
     data, folder = Path(data), default_folder(Path(data)) if out is None else Path(out)
     check_new(folder)
+    check_outside(folder, data)
     if k < 1:
         raise InputError("-k", "1 or more images to pick", str(k))
     name, _ = strategy_within("--strategy", strategy, FEEDS)
     with tempfile.TemporaryDirectory() as scratch:
         place = place_of(data, Path(scratch))
         dataset = place.load(overrides)
-        for line in _found(dataset):
+        for line in (*_found(dataset), *(f"not among them: {line}" for line in place.left)):
             say(line)
         _labeled_rows(already, dataset, k)
         if embeddings is not None:
@@ -130,23 +132,25 @@ def read_embeddings(file: Path, ids: Sequence[str]) -> FloatArray:
     try:
         content = np.load(file, allow_pickle=False)
         arrays = {"embeddings": content} if isinstance(content, np.ndarray) else dict(_arrays(content))
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        came = "nothing there" if not file.exists() else str(error).partition("\n")[0]
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        came = "a folder" if file.is_dir() else "another kind of file" if file.exists() else "nothing there"
         raise InputError(file, expected, came) from None
-    vectors = arrays.get("embeddings")
-    if vectors is None or vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+    vectors, named = arrays.get("embeddings"), arrays.get("ids", np.asarray(sorted(ids)))
+    if vectors is None or vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or named.ndim != 1:
         came = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
         raise InputError(file, expected, came or "no array")
-    names = arrays["ids"].astype(str).tolist() if "ids" in arrays else sorted(ids)
+    names = named.astype(str).tolist()
     if len(vectors) != len(names):
-        raise InputError(
-            file, f"{len(names)} rows, one for each image in the order of the sorted ids", str(len(vectors))
-        )
+        order = "of its ids" if "ids" in arrays else "image in the order of the sorted ids"
+        raise InputError(file, f"{len(names)} rows, one for each {order}", str(len(vectors)))
+    if len(set(names)) < len(names):
+        raise InputError(file, "each id once", f"{Counter(names).most_common(1)[0][0]!r} more than once")
     row_of = {name: row for row, name in enumerate(names)}
     for sample in ids:
         if sample not in row_of:
             raise InputError(file, "a row for each image", f"none for {sample!r}")
-    ordered: FloatArray = vectors[[row_of[sample] for sample in ids]].astype(np.float32)
+    with np.errstate(over="ignore"):
+        ordered: FloatArray = vectors[[row_of[sample] for sample in ids]].astype(np.float32)
     for row in np.flatnonzero(~np.isfinite(ordered).all(axis=1))[:1].tolist():
         raise InputError(f"{file}: {ids[row]}", "finite numbers", "nan or inf")
     return ordered
@@ -159,17 +163,21 @@ def _arrays(archive: np.lib.npyio.NpzFile) -> Iterator[tuple[str, npt.NDArray[np
 
 
 def _labeled_rows(already: Path | str | None, dataset: Dataset, k: int) -> tuple[IntArray, IntArray]:
-    """The images of the pool, and those of them that are labeled already; refuses more picks than are left."""
-    rows, position, labeled = dataset.manifest.indices("pool"), dataset.manifest.position, set[int]()
+    """The images of the pool, and those of them that are labeled already; refuses more picks than are left.
+
+    A label of a copy is one of its original.
+    """
+    manifest, labeled = dataset.manifest, set[int]()
+    rows = manifest.indices("pool")
     for line, row in csv_rows(Path(already), ("id",)) if already is not None else ():
-        if row["id"] not in position:
+        if (i := manifest.find(row["id"])) is None:
             raise InputError(f"{already} line {line}", "the id of an image", repr(row["id"]))
-        labeled.add(position[row["id"]])
+        labeled.add(int(manifest.originals[i]))
     known = np.asarray(sorted(labeled & set(rows.tolist())), dtype=np.int64)
+    if not (left := len(rows) - len(known)):
+        raise InputError(str(already), "ids of some of the images", f"those of all {len(rows)}")
     what = f"the images without a label{f' ({len(known)} of {len(rows)} have one)' if len(known) else ''}"
-    if len(known) and len(known) == len(rows):
-        raise InputError(str(already), "images without a label left to pick from", f"all {len(rows)} images")
-    if k > (left := len(rows) - len(known)):
+    if k > left:
         raise InputError("-k", f"1 to {left}, {what}", str(k))
     return rows, known
 
@@ -180,8 +188,10 @@ def _found(dataset: Dataset) -> Iterator[str]:
     groups = len({manifest.groups[i] for i in pool.tolist()})
     patients = f" of {groups} patients or volumes" if groups < len(pool) else ""
     yield f"{len(pool)} images{patients}"
-    if len(pool) < len(manifest):
-        yield f"{len(manifest) - len(pool)} images of val and test are not picked"
+    held_out = len(manifest) - manifest.splits.count("pool")
+    for count, what in ((held_out, "of val and test"), (len(manifest) - held_out - len(pool), "that are copies")):
+        if count:
+            yield f"{count} images {what} are not picked"
 
 
 def _skipped(dataset: Dataset) -> Iterator[str]:

@@ -226,7 +226,8 @@ def csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     """(line number, column -> value without spaces around) of a person's CSV; see `read_table` for errors."""
     header, lines = read_table(file, "answers")
     if any(column not in header for column in columns):
-        expected = f"columns {', '.join(columns[:-1])} and {columns[-1]}"
+        several = f"columns {', '.join(columns[:-1])} and {columns[-1]}"
+        expected = several if len(columns) > 1 else f"a column {columns[0]}"
         raise InputError(f"{file}, line 1", expected, ", ".join(header))
     for line, row in lines:
         yield line, {column: row[column] for column in columns}

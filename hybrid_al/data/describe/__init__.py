@@ -14,12 +14,19 @@ from .tree import DICOM, TABLES, Tree, is_dicom
 __all__ = ["Description", "describe"]
 
 
-def describe(path: Path) -> Description:
+def describe(path: Path, *, answers: bool = True) -> Description:
     """Draft a recipe for an NPZ file, a table, a folder that holds one of them, or a folder of images or volumes.
 
-    Raises InputError where there is nothing that a source could read, or where no reading is safe.
+    Raises InputError where there is nothing that a source could read, or where no reading is safe. Without `answers`
+    only images count, whatever is wrong with the labels, masks or splits that the data has.
     """
-    path = Path(path).absolute()
+    about = _describe(Path(path).absolute())
+    if answers and about.refusal is not None:
+        raise about.refusal
+    return about
+
+
+def _describe(path: Path) -> Description:
     if path.is_dir():
         return _look_into(path)
     name = path.name.lower()

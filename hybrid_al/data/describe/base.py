@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ...errors import InputError
 from ..words import in_order
 from .names import modality_of
-from .plan import Rows, budgets, make_plan
+from .plan import Plan, Rows, budgets, make_plan
 from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
 
 MAX_CLASSES = 50
@@ -35,6 +36,8 @@ class Description:
     budgets   of the rounds
     saw, took, left, open   what lies there; (what, what it was taken for); what was not taken, and why; what to decide
     comments  dotted key -> lines of the recipe below it
+    unread    what of `left` are images
+    refusal   why no recipe can be drafted, where only the answers or splits of the data stand against it
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +51,21 @@ class Description:
     left: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     comments: dict[str, list[str]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    refusal: InputError | None = None
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Keep the first error of a block that looks at answers or splits, as the refusal."""
+        try:
+            yield
+        except InputError as error:
+            self.refusal = self.refusal or error
+
+    def leave(self, images: str) -> None:
+        """Say that images are left out."""
+        self.left.append(images)
+        self.unread.append(images)
 
     def note(self, key: str, *lines: str) -> None:
         """Lines of the recipe below a key."""
@@ -85,17 +103,19 @@ class Description:
     def pass_over(self, tree: Tree) -> None:
         """Say what lies in the folder that nothing reads."""
         if tree.dicom:
-            self.left.append(f"{len(tree.dicom)} DICOM files ({tree.dicom[0]}): {CONVERT}")
+            self.leave(f"{len(tree.dicom)} DICOM files ({tree.dicom[0]}): {CONVERT}")
         if tree.others:
             self.left.append(f"files of other kinds: {tree.others}")
         if tree.left:
             self.left.append(f"hidden: {listing(tree.left)}")
         if tree.links:
-            self.left.append(f"linked folders, which could lead out of the data: {listing(tree.links)}")
+            self.leave(f"linked folders, which could lead out of the data: {listing(tree.links)}")
 
     def finish(self, rows: Rows, names: Iterable[str]) -> Description:
         """Shares to hold out, budgets and modality, from the samples and from names of files and columns."""
-        outlook = make_plan(rows)
+        outlook = Plan({}, {}, 0)
+        with self.answering():
+            outlook = make_plan(rows)
         if outlook.holdout:
             self.data["holdout"] = dict(outlook.holdout)
         unit = "" if rows.planes == 1 else " slices"

@@ -146,12 +146,13 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
         about.data["ignore"] = ignore
     outside = len(tree.images) - sum(image.startswith(below) for image in tree.images)
     if outside:
-        about.left.append(f"{outside} images outside of {pair.images}, which have no masks")
+        about.leave(f"{outside} images outside of {pair.images}, which have no masks")
     if more := len(tree.masks) - len(pair.mask_of):
         about.left.append(f"{more} second masks of images that have one")
     about.took.append(("images", f"{len(images)} {kind} in {pair.images or './'}, {len(pair.mask_of)} with a mask"))
     names, words = _names_of_data(tree)
-    about.masked([tree.root / mask for mask in pair.mask_of.values()], names)
+    with about.answering():
+        about.masked([tree.root / mask for mask in pair.mask_of.values()], names)
     planes = about.sized([root / image for image in images])
     if source == "nifti":
         entries: list[tuple[str, Split | None, str | None]] = [(image, None, None) for image in images]
@@ -247,11 +248,12 @@ def _beside_splits(tree: Tree, splits: Sequence[str], about: Description) -> lis
     if extra:
         counts = listing(f"{name} {len(folders[name])}" for name in extra)
         about.open.append(f"folders beside {', '.join(splits)} are left out with their images: {counts}")
+        about.unread.append(f"folders beside {', '.join(splits)}: {counts}")
         about.note("data.root", f"left out, as they are no splits: {counts} images")
     if beside := folders.get("", []):
         if len(beside) > MAX_CLASSES:
             raise InputError(tree.root, f"nothing beside the splits {', '.join(splits)}", f"{len(beside)} images")
-        about.left.append(f"{len(beside)} images beside the folders of the splits ({beside[0]})")
+        about.leave(f"{len(beside)} images beside the folders of the splits ({beside[0]})")
     return [glob.escape(name) for name in [*extra, *beside]]
 
 

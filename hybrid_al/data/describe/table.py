@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...core.manifest import Split
 from ...errors import InputError
 from ..splits import split_named
 from ..tables import NONE, Line, read_table, usual_column
@@ -84,9 +85,12 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     base = place.outside or table.parent
     planes = about.sized([path for file in found.files if (path := base / file).is_file()])
     _say(found, roles, about, tree, alone=alone)
-    labels, answered = _labels(found, roles, about)
+    labels, answered = [-1] * len(found.lines), [False] * len(found.lines)
+    with about.answering():
+        labels, answered = _labels(found, roles, about)
     if mask_files:
-        about.masked([tree.root / file for file in mask_files if file])
+        with about.answering():
+            about.masked([tree.root / file for file in mask_files if file])
         answered = [bool(file) for file in mask_files]
         if "{" in mask and not all(answered):
             about.open.append(
@@ -95,8 +99,23 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     rows = [row for _, row in found.lines]
     groups = [(row[roles.group].strip() if roles.group else "") or f for row, f in zip(rows, found.files, strict=True)]
     splits = [split_named(row[roles.split]) if roles.split else None for row in rows]
+    if roles.group and (several := _straddling(groups, splits)):
+        groups, about.data["group"] = list(found.files), "none"
+        about.comments["data.group"] = [f"group: {roles.group}   # only without columns.split, as splits part groups"]
+        about.open.append(
+            f"column {roles.split} parts {len(several)} groups of column {roles.group} ({listing(several, 3)}): the "
+            f"splits are kept and every image counts as its own; or set data.group, and split: none in data.columns"
+        )
     names = (tree.root.name, table.stem, *found.header, *tree.folders())
     return about.finish(Rows(groups, splits, labels, answered, planes), names)
+
+
+def _straddling(groups: Sequence[str], splits: Sequence[Split | None]) -> list[str]:
+    """The groups with samples in several splits."""
+    places: dict[str, set[Split | None]] = {}
+    for group, split in zip(groups, splits, strict=True):
+        places.setdefault(group, set()).add(split)
+    return sorted(group for group, here in places.items() if len(here) > 1)
 
 
 def _counts(folders: dict[str, int]) -> str:
@@ -132,7 +151,7 @@ def _say(found: Listing, roles: Roles, about: Description, tree: Tree, *, alone:
     folders = {PurePosixPath(file).parent for file in found.files}
     near = {image for image in tree.images if not alone or PurePosixPath(image).parent in folders}
     if rest := near - set(found.files) if place.outside is None else set():
-        about.left.append(f"{len(rest)} images that the table does not name ({min(rest)})")
+        about.leave(f"{len(rest)} images that the table does not name ({min(rest)})")
     if roles.group:
         cells = [row[roles.group].strip() for _, row in found.lines]
         about.took.append(("groups", f"{len(set(cells) - {''})}, column {roles.group}"))

@@ -82,6 +82,34 @@ def test_picks_go_elsewhere_than_labels(scans: Path, vectors: Path) -> None:
         select(scans, 1, embeddings=vectors, already=whole, out=scans.parent / "none")
 
 
+def test_copies_are_named_as_such_and_a_label_of_one_counts_for_its_original(scans: Path, vectors: Path) -> None:
+    (scans / "p0" / "00.png").rename(scans / "p0" / "a.png")
+    (scans / "z.png").write_bytes((scans / "p0" / "a.png").read_bytes())
+    np.save(vectors, np.vstack([VECTORS, VECTORS[:1]]))
+    said: list[str] = []
+    labeled = scans.parent / "labels.csv"
+    labeled.write_text("id\nz.png\n", encoding="utf-8")
+    picks = select(scans, N - 1, embeddings=vectors, already=labeled, say=said.append)
+    assert said == ["24 images", "1 images that are copies are not picked"] and not {"p0/a.png", "z.png"} & set(
+        picks.ids
+    )
+
+
+def test_answers_and_splits_of_the_data_stop_no_picks_and_images_left_out_are_named(
+    scans: Path, vectors: Path, tmp_path: Path
+) -> None:
+    ids = sorted(path.relative_to(scans).as_posix() for path in scans.rglob("*.png"))
+    for i, cells in enumerate(("A||B", "C|A")):
+        rows = [f"scans/{sample},{cells}" for sample in ids]
+        (tmp_path / f"{i}.csv").write_text("\n".join(["path,label", *rows, ""]), encoding="utf-8")
+        assert len(select(tmp_path / f"{i}.csv", 3, embeddings=vectors).ids) == 3
+    (folder := scans / "p0" / "few.csv").write_text("path,predicted\n00.png,x\n04.png,y\n", encoding="utf-8")
+    np.save(vectors, VECTORS[:2])
+    said: list[str] = []
+    select(folder.parent, 2, embeddings=vectors, say=said.append)
+    assert said == ["2 images", "not among them: 4 images that the table does not name (08.png)"]
+
+
 def test_patients_share_the_picks(tmp_path: Path, scans: Path) -> None:
     table, file = tmp_path / "scans.csv", tmp_path / "grouped.npy"
     lines = [f"p{i % 4}/{i:02d}.png,p{i % 4 if i < 4 else 0}" for i in range(N)]
@@ -149,7 +177,17 @@ def test_new_volumes_lie_in_the_folder_that_was_named(source: dict[str, str], tm
         ({"embeddings": "bad.npy"}, "p0/04.png: expected finite numbers, got nan or inf"),
         ({"embeddings": "pickle.npy"}, "expected a .npy"),
         ({"already": "labels.csv"}, "labels.csv line 2: expected the id of an image, got 'nobody.png'"),
+        ({"embeddings": "shape.npz"}, "expected a .npy (N, D), or an .npz of ids (N,) and embeddings (N, D), got ids"),
+        ({"embeddings": "twice.npz"}, "expected each id once, got 'p0/00.png' more than once"),
+        ({"embeddings": "few.npz"}, "expected 23 rows, one for each of its ids, got 24"),
+        ({"embeddings": "large.npy"}, "p0/00.png: expected finite numbers, got nan or inf"),
+        ({"embeddings": "scans"}, "embeddings (N, D), got a folder"),
+        ({"embeddings": "labels.csv"}, "embeddings (N, D), got another kind of file"),
+        ({"already": "files.csv"}, "files.csv, line 1: expected a column id, got file"),
+        ({"already": "all.csv"}, "all.csv: expected ids of some of the images, got those of all 24"),
         ({"out": "."}, "expected a new folder or file to write to (-o), got one that exists"),
+        ({"out": "scans/picks"}, "scans/picks: expected a folder outside the images of"),
+        ({"out": "labels.csv/picks"}, "labels.csv, which is no folder"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(
@@ -159,6 +197,13 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     np.save("short.npy", VECTORS[1:])
     np.save("bad.npy", np.where(np.arange(N)[:, None] == 1, np.nan, VECTORS))
     np.save("pickle.npy", np.asarray([{}], dtype=object), allow_pickle=True)
+    np.save("large.npy", VECTORS.astype(np.float64) * 1e300)
+    ids = np.asarray(sorted(path.relative_to(scans).as_posix() for path in scans.rglob("*.png")))
+    np.savez("shape.npz", ids=ids[:, None], embeddings=VECTORS)
+    np.savez("twice.npz", ids=np.append(ids[:-1], ids[0]), embeddings=VECTORS)
+    np.savez("few.npz", ids=ids[1:], embeddings=VECTORS)
+    Path("files.csv").write_text("file\np0/00.png\n", encoding="utf-8")
+    Path("all.csv").write_text("\n".join(["id", *ids.tolist()]), encoding="utf-8")
     np.savez("other.npz", ids=np.arange(N).astype(str), embeddings=VECTORS)
     Path("labels.csv").write_text("id,label\nnobody.png,x\n", encoding="utf-8")
     before = sorted(Path().iterdir())

@@ -495,6 +495,27 @@ def test_what_is_held_out_fits_the_data() -> None:
         make_plan(Rows(["a"], ["test"], [0], [True]))
 
 
+def test_splits_that_part_patients_are_kept_and_said(tmp_path: Path) -> None:
+    for i in range(10):
+        Image.new("L", (16, 16), 20 * i).save(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,P{i // 2},{i % 3 % 2},{'test' if i in (4, 6) else 'train'}" for i in range(10)]
+    (tmp_path / "t.csv").write_text("\n".join(["file,patient,label,split", *rows, ""]), encoding="utf-8")
+    about = describe(tmp_path / "t.csv")
+    assert about.data["group"] == "none" and about.data["columns"]["split"] == "split"
+    assert any("column split parts 2 groups of column patient (P2, P3)" in line for line in about.open)
+    load({"name": "x", **about.sections()})
+
+
+def test_answers_alone_are_no_reason_against_images(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            Image.new("L", (16, 16), 20 * i if folder == "images" else 0).save(tmp_path / folder / f"{i}.png")
+    with pytest.raises(InputError, match="masks of at least two values"):
+        describe(tmp_path)
+    assert describe(tmp_path, answers=False).data["root"].endswith("images")
+
+
 def test_the_modality_is_what_a_name_tells() -> None:
     assert set(MODALITIES) == set(VIEWS)
     assert modality_of(["Chest_X-ray", "a"])[0] == "chest_xray"
