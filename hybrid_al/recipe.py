@@ -28,7 +28,7 @@ from pydantic import (
 
 from .core.embeddings import PLAIN, USED
 from .core.registry import in_words, item_hint
-from .core.rundir import RunDir
+from .core.rundir import RunDir, whole
 from .errors import InputError, UnknownName
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -375,6 +375,16 @@ def _plain(file: Path | str) -> tuple[str, dict[str, Any]]:
 def is_run(file: Path | str) -> bool:
     """Whether a path is a run directory, whose recipe can be gone on with."""
     return (Path(file) / "run.json").is_file()
+
+
+def of_run(run: Path) -> dict[str, Any]:
+    """The keys of the recipe that a run was last called with; error where its file is gone, cut or changed."""
+    file = run / "recipe.yaml"
+    with whole(file):
+        plain = _yaml(str(file), file.read_text(encoding="utf-8"))
+    if not isinstance(plain, dict) or not {"data", "loop"} <= plain.keys():
+        raise InputError(file, "the recipe of a run, as hybrid-al wrote it", "one that is cut or changed")
+    return plain
 
 
 def _text(file: Path | str) -> tuple[str, str]:

@@ -11,11 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from ..assemble import device_of, make_encoder, setting_of, source, task_of, training
-from ..core.rundir import RunDir
+from ..core.rundir import RunDir, whole
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks
 from ..data.stores.images import ImageStore
@@ -29,7 +28,7 @@ from ..models.checkpoint import load_into, load_weights, save_weights
 from ..models.classifier import Classifier, Standardize
 from ..models.encoder import Encoder
 from ..models.segmenter import network_or_committee
-from ..recipe import Recipe, parse
+from ..recipe import Recipe, of_run, parse
 from ..tasks.segmentation import Segmentation
 from .images import Images, data_of
 from .pixels_only import pixels_of
@@ -159,15 +158,16 @@ def load_note(folder: Path) -> ModelNote:
     """What the model of an export is; errors as those of `load_model`."""
     if not (folder / NOTE).is_file():
         raise InputError(folder, "a folder that hybrid-al export wrote", f"no {NOTE} there")
-    plain = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    if plain.get("format") != FORMAT:
-        raise InputError(folder / NOTE, f"a model of format {FORMAT}", str(plain.get("format")))
-    return ModelNote(**{**plain, "classes": tuple(plain["classes"]), "calibrated": tuple(plain["calibrated"])})
+    with whole(folder / NOTE):
+        plain = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        if plain.get("format") != FORMAT:
+            raise InputError(folder / NOTE, f"a model of format {FORMAT}", str(plain.get("format")))
+        return ModelNote(**{**plain, "classes": tuple(plain["classes"]), "calibrated": tuple(plain["calibrated"])})
 
 
 def recipe_of_run(run: Path) -> Recipe:
     """The recipe of a run directory; error where it is that of a `hal.Loop`, whose model is not kept."""
-    plain = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    plain = of_run(run)
     if plain["data"]["source"] == "own":
         raise InputError(run, "a run of a recipe", "one of a hal.Loop, whose model is the caller's own")
     return parse(plain, run / "recipe.yaml")

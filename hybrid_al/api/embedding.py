@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from ..core.types import FloatArray
 from ..errors import InputError
-from ..recipe import EncoderSection, Recipe, parse
+from ..recipe import EncoderSection, Recipe, of_run, parse
 from .images import Images, data_of
 from .results import Run, open
 from .session import project_of, session, stage0_of
@@ -142,7 +141,7 @@ def _network_of_run(run: Run, image_size: int | None) -> _Network:
     """The encoder of a stage 0, with the channels that its weights have."""
     from ..models.checkpoint import load_weights
 
-    recipe = parse(yaml.safe_load((run.path / "recipe.yaml").read_text(encoding="utf-8")), run.path / "recipe.yaml")
+    recipe = parse(of_run(run.path), run.path / "recipe.yaml")
     side = recipe.data.image_size if image_size is None else image_size
     channels = load_weights(run.encoder)["mean"].numel()
     return _Network(recipe.encoder, str(run.encoder), side, channels, recipe.data.params.get("window"))

@@ -108,6 +108,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def whole(file: Path) -> Iterator[None]:
+    """InputError where a block cannot read a file of a run: it is gone, cut or changed."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        came = "nothing there" if not file.exists() else f"one that is cut or changed ({type(error).__name__})"
+        raise InputError(file, "the file as hybrid-al wrote it; a copy of the run may have it", came) from error
+
+
 class RunDir:
     """Paths and commits of one run; everything else about a run is a value read from here."""
 
@@ -137,8 +147,9 @@ class RunDir:
         """
         if self.exists():
             self.check_same(facts, manifest)
-            if (self.path / "recipe.yaml").read_text(encoding="utf-8") != recipe:
-                write_atomic(self.path / "recipe.yaml", recipe)
+            file = self.path / "recipe.yaml"
+            if not file.is_file() or file.read_text(encoding="utf-8") != recipe:
+                write_atomic(file, recipe)
             return
         write_atomic(self.path / "recipe.yaml", recipe)
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
@@ -156,7 +167,8 @@ class RunDir:
         """
         if not self.exists():
             raise InputError(self.path, "a run directory", "no run.json there")
-        facts: dict[str, object] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        with whole(file := self.path / "run.json"):
+            facts: dict[str, object] = dict(json.loads(file.read_text(encoding="utf-8")))
         missing = [name for name in FACTS if name not in facts]
         if missing or layout_of(facts) not in range(1, LAYOUT + 1):
             came = f"one whose run.json has no {missing[0]}" if missing else f"layout {layout_of(facts)}"
@@ -176,7 +188,8 @@ class RunDir:
     def manifest(self) -> Manifest:
         """The frozen manifest of the run."""
         self.facts()
-        return Manifest.from_csv((self.path / "manifest.csv").read_text(encoding="utf-8"))
+        with whole(file := self.path / "manifest.csv"):
+            return Manifest.from_csv(file.read_text(encoding="utf-8"))
 
     def check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
         """Refuse another recipe or other data than the run began with."""
@@ -212,16 +225,21 @@ class RunDir:
         """The committed rounds, in order."""
         rounds: list[Round] = []
         while (file := self.round_path(len(rounds)) / "round.json").is_file():
-            row = json.loads(file.read_text(encoding="utf-8"))
-            rounds.append(Round(**{**row, "query": tuple(row["query"])}))
+            with whole(file):
+                row = json.loads(file.read_text(encoding="utf-8"))
+                rounds.append(Round(**{**row, "query": tuple(row["query"])}))
         return rounds
 
     def labels(self, n: int) -> LabelStore:
         """All labels of the committed rounds."""
-        count = len(self.rounds())
-        if count == 0:
+        rounds = self.rounds()
+        if not rounds:
             return LabelStore(n)
-        return LabelStore.from_jsonl(n, (self.round_path(count - 1) / "labels.jsonl").read_text(encoding="utf-8"))
+        with whole(file := self.round_path(rounds[-1].index) / "labels.jsonl"):
+            store = LabelStore.from_jsonl(n, file.read_text(encoding="utf-8"))
+            if len(store.labeled) < rounds[-1].labeled:
+                raise ValueError(f"{len(store.labeled)} of {rounds[-1].labeled} labels")
+            return store
 
     def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed; later ones follow them.
@@ -253,7 +271,7 @@ class RunDir:
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
-        with file.open(newline="", encoding="utf-8") as rows:
+        with whole(file), file.open(newline="", encoding="utf-8") as rows:
             return tuple(row["id"] for row in csv.DictReader(rows))
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
@@ -261,7 +279,7 @@ class RunDir:
         file = self.round_path(round) / "query.csv"
         if not file.is_file():
             return None
-        with file.open(newline="", encoding="utf-8") as rows:
+        with whole(file), file.open(newline="", encoding="utf-8") as rows:
             picks = [
                 int(row["unit"]) if "unit" in row else manifest.position[row["id"]] for row in csv.DictReader(rows)
             ]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from ..core.manifest import SPLITS
 from ..core.registry import component, parse_spec
@@ -20,6 +19,7 @@ from ..oracles import ORACLES
 from ..oracles.base import SKIP
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
+from ..recipe import of_run
 from .console import UNMEASURED, headline
 
 if TYPE_CHECKING:
@@ -236,8 +236,7 @@ def command_of(run: RunDir) -> str:
 
 def _recipe(run: RunDir) -> dict[str, Any]:
     """The recipe that a run was last called with."""
-    recipe: dict[str, Any] = yaml.safe_load((run.path / "recipe.yaml").read_text(encoding="utf-8"))
-    return recipe
+    return of_run(run.path)
 
 
 def _inbox_name(facts: Mapping[str, object]) -> str:
@@ -286,7 +285,7 @@ def _project(run: Path) -> Project | None:
 
     if layout_of(RunDir(run).facts()) != LAYOUT:
         return None  # its recipe has other keys
-    recipe = parse(yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")), run / "recipe.yaml")
+    recipe = parse(of_run(run), run / "recipe.yaml")
     if not recipe.report.images:
         return None
     try:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from ..core.consistency import Consistency
 from ..core.labels import LabelStore
@@ -20,6 +19,7 @@ from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
 from ..metrics.classification import aubc
 from ..query.stopping import Stopping
+from ..recipe import of_run
 from ..track import jsonl
 from ..track.base import shareable
 
@@ -90,9 +90,7 @@ class RunView:
         """The run in `run_dir` as it stands; error where a file is missing or is not what it should be."""
         disk = RunDir(run_dir)
         facts, manifest, commits = disk.facts(), disk.manifest(), disk.rounds()
-        recipe = yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8"))
-        if not isinstance(recipe, dict):
-            raise InputError(run_dir / "recipe.yaml", "a mapping", type(recipe).__name__)
+        recipe = of_run(run_dir)
         labels = disk.labels(len(manifest))
         classes = tuple(str(c) for c in _list(facts.get("classes")))
         rounds: list[RoundView] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +17,7 @@ from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir, read_seal, replacement, seal, sha256_of, write_atomic
 from hybrid_al.core.types import Annotation, Query, Round, Scores
 from hybrid_al.errors import HybridALError, InputError, RunLocked
+from hybrid_al.recipe import of_run
 
 
 def manifest(n: int = 4, tag: str = "") -> Manifest:
@@ -151,3 +153,31 @@ def test_other_data_are_said_with_the_first_ids(tmp_path: Path) -> None:
     turned = Manifest(m.ids[::-1], m.paths[::-1], m.groups[::-1], m.splits, m.digests[::-1])
     with pytest.raises(InputError, match="got other data: the same samples in another order"):
         run.claim(facts(turned), "name: x\n", turned)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1", "null", "\x00"])
+def test_files_of_a_run_that_are_gone_or_cut_are_named(tmp_path: Path, content: str | None) -> None:
+    run, m = RunDir(tmp_path / "run"), manifest()
+    run.claim(facts(m), "name: x\n", m)
+    run.commit_round(
+        Round(0, "random", 1, ("s0",), 1, {}, 0, {}), LabelStore(4).add([Annotation(0, "class", 1, "a", 0)])
+    )
+    reads: dict[str, Callable[[], object]] = {
+        "rounds/000/labels.jsonl": lambda: run.labels(4),
+        "manifest.csv": run.manifest,
+        "recipe.yaml": lambda: of_run(run.path),
+        "rounds/000/round.json": run.rounds,
+        "run.json": run.facts,
+    }
+    for name, read in reads.items():
+        file = run.path / name
+        text = file.read_text(encoding="utf-8")
+        file.unlink()
+        if content is not None:
+            file.write_text(content, encoding="utf-8")
+        elif name in ("rounds/000/round.json", "run.json"):
+            continue  # no round, no run
+        with pytest.raises(InputError, match=r"as hybrid-al wrote it|expected columns id|expected YAML") as error:
+            read()
+        assert name in str(error.value) and "\n" not in str(error.value)
+        file.write_text(text, encoding="utf-8")
