@@ -261,18 +261,19 @@ def run(
     from .api.random_runs import play_random
     from .api.session import session
     from .assemble import experiment
-    from .report.overview import holdout_notes, outcome_of
+    from .report.overview import first_notes, outcome_of
 
     project = _open(recipe, overrides, run_dir, device, quiet=quiet)
     count = project.recipe.report.random_runs
     say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
     made, began = not project.has_stage0, time.perf_counter()
+    if not quiet:
+        print("".join(f"{note.lstrip()}\n" for note in first_notes(project)), end="", file=sys.stderr)
     with session(project) as tracker:
         metrics = _stage0(project, tracker, quiet)
         seconds = time.perf_counter() - began if made else None
         if not quiet:
             console.say_probe(metrics)
-            print("".join(f"{note}\n" for note in holdout_notes(project.dataset)), end="", file=sys.stderr)
         setup = experiment(project)
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)

@@ -63,12 +63,9 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     if pipelines := recipe.views.pipelines:
         lines.append(f"  views by albumentations: {', '.join(pipelines)}; the others are those of {recipe.modality}")
     lines += project.task.summary(project.setting, dataset, project.cache)
-    lines += holdout_notes(dataset)
+    lines += data_notes(project)
     if not len(manifest.indices("test")):
         lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
-    if leaks := manifest.leaks():
-        lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
-    lines += [f"  note: {note}" for note in (*dataset.notes, *store.notes)]
     lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
     first, *later = recipe.loop.budgets
     spending = f"{sum(recipe.loop.budgets)} labels"
@@ -85,6 +82,24 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     )
     lines.append(f"  run directory {project.run.path}")
     return lines
+
+
+def data_notes(project: Project) -> list[str]:
+    """What a person should know of the data before a loop starts on them: splits, copies, ignored files, levels."""
+    dataset = project.dataset
+    lines = holdout_notes(dataset)
+    if leaks := dataset.manifest.leaks():
+        lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
+    return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *project.store().notes))]
+
+
+def first_notes(project: Project) -> list[str]:
+    """`data_notes` and the meaning of the values of masks, for a run that has no round yet; else nothing."""
+    if project.run.rounds():
+        return []
+    masks = project.dataset.masks
+    values = [f"  values of masks: {masks.values}"] if masks is not None and masks.values else []
+    return [*values, *data_notes(project)]
 
 
 def holdout_notes(dataset: Dataset) -> list[str]:

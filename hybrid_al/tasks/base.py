@@ -181,16 +181,6 @@ def check_classes(classes: tuple[str, ...]) -> None:
         raise InputError("data.classes", "at least two classes", ", ".join(classes) or "none (say data.classes)")
 
 
-def answerable(setting: Setting, dataset: Dataset, answered: BoolArray) -> list[str]:
-    """A line for `hybrid-al check` where a simulated oracle has no answer (N,) about some samples of the pool."""
-    pool = dataset.manifest.indices("pool")
-    count = int(answered[pool].sum())
-    if not setting.simulated or count == len(pool):
-        return []
-    why = "" if dataset.labels is None else ", of which a label is unknown"
-    return [f"  the simulated oracle can answer {count} of the pool's {len(pool)} images; it skips the others{why}"]
-
-
 def split_of(metric: str, manifest: Manifest) -> IntArray:
     """The samples (K,) of the split of `<split>/<metric>`; none where it is not val or test."""
     splits: dict[str, Split] = {"val": "val", "test": "test"}

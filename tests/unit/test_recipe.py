@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hybrid_al.assemble import open_project
+from hybrid_al.core.rundir import write_json
+from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import load, parse, shipped_recipes
+from hybrid_al.report.overview import first_notes, summary
+from hybrid_al.stage0 import start
 from pretrain import stage0
 from tests.helpers.tiny import recipe_of
 
@@ -243,9 +248,23 @@ def test_costs_are_read_before_anything_is_made(tmp_path: Path, monkeypatch: pyt
 def test_check_says_how_many_images_a_simulated_oracle_can_answer(tmp_path: Path) -> None:
     project = open_project(parse(recipe_of("multilabel")), run_dir=tmp_path / "run")
     dataset = project.dataset
-    assert dataset.labels is not None and project.task.summary(project.setting, dataset, tmp_path) == []
+    assert dataset.labels is not None
+    assert "  answers by simulated" in summary(project, start(project))
     dataset.labels[dataset.manifest.indices("pool")[:9], 0] = -1
-    (line,) = project.task.summary(project.setting, dataset, tmp_path)
-    assert line.strip().startswith(
-        "the simulated oracle can answer 3 of the pool's 12 images; it skips the others, of which"
-    )
+    (line,) = [line for line in summary(project, start(project)) if "3 of" in line]
+    assert line == "  answers by simulated, for 3 of the 12 images of the pool; the others are skipped"
+
+
+def test_a_run_says_what_check_says_of_the_data_before_its_first_round(tmp_path: Path) -> None:
+    project = open_project(parse(recipe_of("segmentation")), run_dir=tmp_path / "run")
+    masks = project.dataset.masks
+    assert masks is not None
+    notes = ("2 copies have another answer than the first",)
+    masks = replace(masks, values="0 background, 255 cell")
+    noted = replace(project, dataset=replace(project.dataset, notes=notes, masks=masks))
+    values = "  values of masks: 0 background"
+    lines = first_notes(noted)
+    assert lines[0].startswith(values) and lines[-1] == "  note: 2 copies have another answer than the first"
+    assert set(lines) <= set(summary(noted, start(noted)))
+    write_json(tmp_path / "run" / "rounds" / "000" / "round.json", asdict(Round(0, "random", 1, (), 0, {}, 0, {})))
+    assert first_notes(noted) == []
