@@ -181,3 +181,10 @@ def test_files_of_a_run_that_are_gone_or_cut_are_named(tmp_path: Path, content: 
             read()
         assert name in str(error.value) and "\n" not in str(error.value)
         file.write_text(text, encoding="utf-8")
+
+
+def test_a_round_may_have_more_regions_than_labeled_samples(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    store = LabelStore(4).add([Annotation(0, "mask", None, "a", 0, region=(0, 3))])
+    run.commit_round(Round(0, "random", 2, ("s0", "s0"), 2, {}, 0, {}), store)
+    assert run.labels(4) == store
