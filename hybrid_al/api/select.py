@@ -175,7 +175,7 @@ def _labeled_rows(already: Path | str | None, dataset: Dataset, k: int) -> tuple
         labeled.add(int(manifest.originals[i]))
     known = np.asarray(sorted(labeled & set(rows.tolist())), dtype=np.int64)
     if not (left := len(rows) - len(known)):
-        raise InputError(str(already), "ids of some of the images", f"those of all {len(rows)}")
+        raise InputError(str(already), "images without a label left to pick from", f"all {len(rows)} images")
     what = f"the images without a label{f' ({len(known)} of {len(rows)} have one)' if len(known) else ''}"
     if k > left:
         raise InputError("-k", f"1 to {left}, {what}", str(k))
