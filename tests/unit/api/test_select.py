@@ -184,7 +184,7 @@ def test_new_volumes_lie_in_the_folder_that_was_named(source: dict[str, str], tm
         ({"embeddings": "scans"}, "embeddings (N, D), got a folder"),
         ({"embeddings": "labels.csv"}, "embeddings (N, D), got another kind of file"),
         ({"already": "files.csv"}, "files.csv, line 1: expected a column id, got file"),
-        ({"already": "all.csv"}, "all.csv: expected ids of some of the images, got those of all 24"),
+        ({"already": "all.csv"}, "all.csv: expected images without a label left to pick from, got all 24 images"),
         ({"out": "."}, "expected a new folder or file to write to (-o), got one that exists"),
         ({"out": "scans/picks"}, "scans/picks: expected a folder outside the images of"),
         ({"out": "labels.csv/picks"}, "labels.csv, which is no folder"),
