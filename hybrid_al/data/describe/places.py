@@ -11,6 +11,7 @@ from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
 from ..readers import Choice
+from ..words import normal
 from .names import COLUMNS, IMAGE_FOLDERS, plain
 from .tree import READERS, SAMPLED, spread
 
@@ -49,7 +50,7 @@ class Place:
         return self.column if not folder and not self.suffix else f"{folder}{{{self.column}}}{self.suffix}"
 
     def file(self, cell: str, files: Iterable[str]) -> str:
-        """The file of a cell, or the path that it would have."""
+        """The file of a cell among `files` in the Unicode form NFC, or the path that it would have."""
         options = [_join(folder, cell + self.suffix) for folder in self.folders]
         return next((option for option in options if option in files), options[0])
 
@@ -60,7 +61,10 @@ def find_place(
     files: Sequence[str],
     readers: Choice = READERS,
 ) -> Place | None:
-    """The column that names most of the files; None where no column names files for half of its cells."""
+    """The column that names most of the files; None where no column names files for half of its cells.
+
+    files  in the Unicode form NFC
+    """
     names: dict[str, list[str]] = {}
     for file in files:
         names.setdefault(PurePosixPath(file).name, []).append(file)
@@ -124,7 +128,8 @@ def _rank(folder: str) -> tuple[bool, str]:
 
 
 def _clean(cell: str) -> str:
-    return cell.strip().removeprefix("./")
+    """A cell as the path of a file, whichever slashes and Unicode form it has."""
+    return normal(cell.strip().replace("\\", "/")).removeprefix("./")
 
 
 def _join(folder: str, name: str) -> str:

@@ -10,7 +10,7 @@ from ...core.manifest import Split
 from ...errors import InputError
 from ..splits import split_named
 from ..tables import NONE, Line, read_table, usual_column
-from ..words import NOTHING, Cell, class_numbers, label_rows, missing_marks
+from ..words import NOTHING, Cell, class_numbers, label_rows, missing_marks, normal
 from .base import Description, counted, listing
 from .columns import Roles, read_roles
 from .names import role_of
@@ -43,13 +43,13 @@ def listing_of(table: Path, tree: Tree) -> Listing | str:
     rows = [row for _, row in lines]
     if READERS.stem(header[0]) != header[0] or any((table.parent / name).is_file() for name in header):
         return f"line 1: expected the names of columns, got {', '.join(header)}"
-    place = find_place(header, rows, tree.images) or find_outside(header, rows, table.parent)
+    file_of = {normal(file): file for file in tree.images}
+    place = find_place(header, rows, list(file_of)) or find_outside(header, rows, table.parent)
     if place is None:
         return f"no column names images that exist here, each in one place (columns {listing(header)})"
-    known = frozenset(tree.images)
     if place.outside is None:
-        files = [place.file(row[place.column].strip(), known) for row in rows]
-        count = sum(file in known for file in files)
+        paths = [place.file(row[place.column].strip(), file_of) for row in rows]
+        files, count = [file_of.get(path, path) for path in paths], sum(path in file_of for path in paths)
     else:
         files = [str(place.outside / row[place.column].strip()) for row in rows]
         count = sum(Path(file).is_file() for file in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -493,6 +494,17 @@ def test_what_is_held_out_fits_the_data() -> None:
     assert plan_of(20, groups=1) == {}
     with pytest.raises(InputError, match="a train split"):
         make_plan(Rows(["a"], ["test"], [0], [True]))
+
+
+@pytest.mark.parametrize("cell", ["images\\größe_{}.png", "images/größe_{}.png", "größe_{}"])
+def test_cells_name_files_with_other_slashes_and_in_another_unicode_form(tmp_path: Path, cell: str) -> None:
+    for i in range(10):
+        draw(tmp_path / "images" / unicodedata.normalize("NFD", f"größe_{i}.png"))
+    rows = [f"{cell.format(i)},{i % 2}" for i in range(10)]
+    (tmp_path / "t.csv").write_text("\n".join(["file,label", *rows, ""]), encoding="utf-8")
+    about = describe(tmp_path)
+    assert about.took[0] == ("images", "10, column file") or about.took[0][1].startswith("10, images/{file}.png")
+    assert len(open_project(load({"name": "x", **about.sections()})).dataset.manifest) == 10
 
 
 def test_splits_that_part_patients_are_kept_and_said(tmp_path: Path) -> None:
