@@ -119,8 +119,8 @@ class Project:
 
     @property
     def has_stage0(self) -> bool:
-        """Whether stage 0 is over: its probes are written last."""
-        return (self.stage0 / "probe.json").is_file()
+        """Whether stage 0 is over."""
+        return RunDir(self.base or self.run.path).has_stage0
 
     def claim(self) -> None:
         """Write recipe and facts to the run directory, or check that it has the same ones."""
@@ -174,7 +174,7 @@ def open_project(
     where = device_of(device)
     (_check_stage0 if stage0_alone else check_components)(recipe)
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
-    if not (path / "stage0" / "probe.json").is_file():
+    if not RunDir(path).has_stage0:
         _check_weights(recipe)
     dataset = _load(recipe, path.parent / ".cache" / "files")
     leaks = dataset.manifest.leaks()

@@ -435,8 +435,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _fault(error: Exception, argv: Sequence[str]) -> str:
     """Write the trace of a fault to a file, in the run directory where the command names one; what to do with it."""
+    from .core.rundir import RunDir
+
     places = [Path(after) for before, after in itertools.pairwise(argv) if before == "--run-dir" or after == argv[1]]
-    folder = next((place for place in places if (place / "run.json").is_file()), Path(tempfile.gettempdir()))
+    folder = next((place for place in places if RunDir(place).exists()), Path(tempfile.gettempdir()))
     file = folder / f"hybrid-al-fault-{time.strftime('%Y%m%d-%H%M%S')}.txt"
     about = f"hybrid-al {__version__}, Python {sys.version}, {sys.platform}\ncommand: {shlex.join(argv)}\n\n"
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -462,9 +464,9 @@ def _is_data(target: str) -> bool:
     """Whether the argument of `select` is images: a folder that is no run and no recipe's name, or a file of data."""
     path = Path(target)
     if path.is_dir():
-        from .recipe import shipped_recipes
+        from .recipe import is_run, shipped_recipes
 
-        return not (path / "run.json").is_file() and target not in shipped_recipes()
+        return not is_run(path) and target not in shipped_recipes()
     return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
 
 

@@ -374,7 +374,7 @@ def _plain(file: Path | str) -> tuple[str, dict[str, Any]]:
 
 def is_run(file: Path | str) -> bool:
     """Whether a path is a run directory, whose recipe can be gone on with."""
-    return (Path(file) / "run.json").is_file()
+    return RunDir(Path(file)).exists()
 
 
 def of_run(run: Path) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def _embed_again(project: Project, folder: Path) -> None:
 
 def assist(project: Project) -> None:
     """Stage 0 in a process of torchrun other than the first: it trains, without files or messages."""
-    if not (project.run.path / "stage0" / "probe.json").is_file():
+    if not project.has_stage0:
         _train(project, Trackers(), lambda *_: None)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.rundir import RunDir
 from ..core.types import FloatArray
 from ..errors import InputError
 from ..recipe import EncoderSection, Recipe, of_run, parse
@@ -133,7 +134,7 @@ def _run_of(encoder: Run | Path | str | Mapping[str, object]) -> Path | None:
     if isinstance(encoder, str | Path):
         path = Path(encoder).absolute()
         folder = path.parents[1] if path.is_file() else path
-        return folder if (folder / "run.json").is_file() else None
+        return folder if RunDir(folder).exists() else None
     return None
 
 

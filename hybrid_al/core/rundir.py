@@ -159,6 +159,11 @@ class RunDir:
         """Whether a run was begun here."""
         return (self.path / "run.json").is_file()
 
+    @property
+    def has_stage0(self) -> bool:
+        """Whether stage 0 is over here: its probes are written last."""
+        return (self.path / "stage0" / "probe.json").is_file()
+
     def facts(self) -> dict[str, object]:
         """The facts that `claim` wrote: name, seed, classes, digests of recipe and manifest, versions.
 

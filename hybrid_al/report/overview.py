@@ -213,7 +213,7 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     """What round r waits for, and the command that goes on."""
     ids = run.query_ids(r)
     if ids is None:
-        has_stage0 = recipe["data"].get("source") == OWN or (run.path / "stage0" / "probe.json").is_file()
+        has_stage0 = recipe["data"].get("source") == OWN or run.has_stage0
         step = f"the query of round {r}" if has_stage0 else "stage 0"
         return f"next: {step}; {go_on(run)}"
     ids, answers = tuple(dict.fromkeys(ids)), answers_of(run, r)  # several parts of an image are one answer

@@ -21,22 +21,13 @@ import hybrid_al as hal
 from hybrid_al.api.deployed import load_model, model_of_run
 from hybrid_al.api.export import export
 from hybrid_al.assemble import Project, experiment
-from hybrid_al.cli import main
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.metrics.calibration import Calibration, logs
+from tests.helpers.command import call
 from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
 
 pytestmark = pytest.mark.slow
-
-
-def call(*argv: object) -> int:
-    """Exit code of a call in this process."""
-    try:
-        main([str(a) for a in argv])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def table_of(file: Path) -> list[dict[str, str]]:

@@ -17,9 +17,9 @@ import yaml
 
 from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.results import END, Arm, read
-from hybrid_al.cli import main
 from hybrid_al.core.types import Need, Query
 from hybrid_al.query.base import QueryState
+from tests.helpers.command import call
 from tests.helpers.played import play
 
 pytestmark = pytest.mark.slow
@@ -62,14 +62,6 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("whole")
     assert call("bench", recipe, "--run-dir", work, "--jobs", 2) == 0
     return work
-
-
-def call(*argv: object) -> int:
-    try:
-        main([str(a) for a in argv])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def numbers(csv: Path) -> list[str]:

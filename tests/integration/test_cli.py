@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid_al.cli import app, main
+from hybrid_al.cli import app
 from hybrid_al.core.rundir import RunDir
+from tests.helpers.command import call
 
 TINY = [
     "data.n_pool=60",
@@ -42,15 +43,6 @@ VERBS = {
     "report",
     "bench",
 }
-
-
-def call(*argv: object) -> int:
-    """Exit code of a call in this process."""
-    try:
-        main([str(a) for a in argv])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def test_the_verbs_are_frozen() -> None:

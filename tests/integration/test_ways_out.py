@@ -17,11 +17,11 @@ from PIL import Image
 
 from hybrid_al import cli
 from hybrid_al.api.session import project_of
-from hybrid_al.cli import main
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import parse
 from hybrid_al.report.overview import standing
+from tests.helpers.command import call
 
 ROOT = Path(__file__).parents[2]
 PLAIN: dict[str, Any] = {
@@ -37,14 +37,6 @@ PLAIN: dict[str, Any] = {
     "oracle": "worklist",
     "track": {},
 }
-
-
-def call(*argv: object) -> int:
-    try:
-        main([str(a) for a in argv])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def follow(text: str) -> int:
