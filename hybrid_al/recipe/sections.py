@@ -1,35 +1,24 @@
-"""Recipes: validated YAML. No code of the loop reads one: `assemble.py` turns it into objects.
-
-A recipe holds only what differs from the defaults.
-"""
+"""The sections of a recipe and their defaults; unknown keys are refused."""
 
 from __future__ import annotations
 
-import copy
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
-from .core.embeddings import PLAIN, USED
-from .core.registry import in_words, item_hint
-from .core.rundir import RunDir, whole
-from .errors import InputError, UnknownName
+from ..core.embeddings import PLAIN, USED
+from ..errors import InputError, UnknownName
+from .files import mapping_of
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 PROBE = "probe"  # the value of embeddings.use that lets labels choose
@@ -121,7 +110,7 @@ def _pipeline(value: object) -> object:
     if not path.is_file():
         raise InputError(where, "a pipeline of albumentations, or its YAML or JSON file", "no such file")
     if path.suffix != ".json":
-        return _plain(path)[1]
+        return mapping_of(path)[1]
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -309,177 +298,3 @@ class Recipe(_Section):
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
         plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak")}
         return plain | unit
-
-
-def load(recipe: Path | str | Mapping[str, object], overrides: Sequence[str] | Mapping[str, object] = ()) -> Recipe:
-    """Read a recipe: a YAML file, the name of a shipped one, a run directory (its last call), or a mapping.
-
-    Overrides are texts `key.path=value`, parsed as YAML, or a mapping of key.path to value.
-    """
-    where, plain = _plain(recipe) if isinstance(recipe, Path | str) else ("recipe", copy.deepcopy(dict(recipe)))
-    if isinstance(overrides, Mapping):
-        for key, value in overrides.items():
-            _set(plain, f"override {key}", key, value)
-        return parse(plain, where)
-    for override in overrides:
-        _override(plain, override)
-    return parse(plain, where)
-
-
-def load_variants(file: Path | str, overrides: Sequence[str] = ()) -> dict[str, Recipe]:
-    """The recipes of a bench by the name of their variant; one of the recipe's own name where it lists none.
-
-    A variant starts from the recipe that it names, or from this one; the keys of this one replace those of the
-    other as a whole, the variant's own keys come next, the overrides last.
-    """
-    recipe = load(file, overrides)
-    where, plain = _plain(file)
-    recipes = {}
-    for name, changes in (recipe.bench.variants or {recipe.name: {}}).items():
-        place = f"{where}: bench.variants.{name}"
-        if not re.fullmatch(NAME, name):
-            raise InputError(place, f"a name like {NAME}", repr(name))
-        base = _plain(str(changes["recipe"]))[1] if "recipe" in changes else {}
-        merged = copy.deepcopy({**base, **plain})
-        for key, value in changes.items():
-            if key != "recipe":
-                _set(merged, place, key, value)
-        for override in overrides:
-            _override(merged, override)
-        recipes[name] = parse(merged, place)
-    return recipes
-
-
-def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
-    """Validate plain values; the first error is reported with its key, and the nearest key where it is unknown."""
-    try:
-        return Recipe.model_validate(plain)
-    except ValidationError as error:
-        raise _translate(error, where) from None
-
-
-def shipped_recipes() -> dict[str, str]:
-    """The shipped recipes: name -> YAML text."""
-    files = (f for f in (resources.files("hybrid_al") / "recipes").iterdir() if f.name.endswith(".yaml"))
-    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in sorted(files, key=str)}
-
-
-def _plain(file: Path | str) -> tuple[str, dict[str, Any]]:
-    where, text = _text(file)
-    plain = _yaml(where, text)
-    if not isinstance(plain, dict):
-        raise InputError(where, "a mapping of keys", type(plain).__name__)
-    return where, plain
-
-
-def is_run(file: Path | str) -> bool:
-    """Whether a path is a run directory, whose recipe can be gone on with."""
-    return RunDir(Path(file)).exists()
-
-
-def of_run(run: Path) -> dict[str, Any]:
-    """The keys of the recipe that a run was last called with; error where its file is gone, cut or changed."""
-    file = run / "recipe.yaml"
-    with whole(file):
-        plain = _yaml(str(file), file.read_text(encoding="utf-8"))
-    if not isinstance(plain, dict) or not {"data", "loop"} <= plain.keys():
-        raise InputError(file, "the recipe of a run, as hybrid-al wrote it", "one that is cut or changed")
-    return plain
-
-
-def _text(file: Path | str) -> tuple[str, str]:
-    path = Path(file)
-    if is_run(path):
-        RunDir(path).current()
-        path /= "recipe.yaml"
-    if path.is_file():
-        try:
-            return str(path), path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise InputError(path, "a YAML file in UTF-8", "another encoding") from None
-    recipes = shipped_recipes()
-    if str(file) in recipes:
-        return f"recipe {file}", recipes[str(file)]
-    if path.suffix or path.parent != Path():
-        raise InputError(path, "a recipe file", "no such file")
-    raise UnknownName("recipe", str(file), recipes)
-
-
-def _yaml(where: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(where, "YAML", " ".join(str(error).split())) from None
-
-
-def _override(plain: dict[str, Any], override: str) -> None:
-    path, equals, value = override.partition("=")
-    if not equals or not path:
-        raise InputError(f"override {override!r}", "key.path=value", "no key or no =")
-    where = f"override {override!r}"
-    _set(plain, where, path, _yaml(where, value))
-
-
-def _set(plain: dict[str, Any], where: str, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for key in parents:
-        below = plain.setdefault(key, _default_component(key))
-        if isinstance(below, str):  # `query: entropy` is short for {name: entropy}
-            below = plain[key] = {"name": below}
-        if not isinstance(below, dict):
-            raise InputError(where, f"keys below {key}", repr(below))
-        plain = below
-    plain[last] = value
-
-
-def _default_component(key: str) -> dict[str, Any]:
-    """The default of a key that the recipe lacks: `train.threshold=0.9` changes the default objective."""
-    field = Recipe.model_fields.get(key)
-    return {"name": field.default.name} if field is not None and isinstance(field.default, Component) else {}
-
-
-def _translate(error: ValidationError, where: object) -> InputError:
-    """The first error of pydantic as a line of ours."""
-    first = error.errors(include_url=False)[0]
-    keys, came = [str(k) for k in first["loc"] if "[" not in str(k)], first["input"]  # without the members of a union
-    if first["type"] == "extra_forbidden":
-        section = next(_members(_walk(keys[:-1])[1]))
-        names = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else ()
-        return UnknownName(f"{where}: {'.'.join(keys[:-1]) or 'top level'}", keys[-1], names)
-    depth, hint = _walk(keys)
-    place, words = f"{where}: {'.'.join(keys[:depth])}".removesuffix(": "), in_words(hint)
-    if first["type"] == "missing":
-        return InputError(place, words, "nothing")
-    if first["type"] == "value_error":
-        words = first["msg"].removeprefix("Value error, ")
-    elif first["type"] == "string_pattern_mismatch":
-        words = "letters, digits, '.', '_' and '-', the first of them a letter or digit"
-    elif first["type"] == "too_short":
-        words += ", one at least"
-    elif words == "text" and isinstance(came, int | float):
-        words += " (in quotes)"
-    return InputError(place, words, repr(came)[:80])
-
-
-def _walk(keys: Sequence[str]) -> tuple[int, object]:
-    """How many of the keys name fields or items of a recipe, and the type that is expected there."""
-    hint: object = Recipe
-    for depth, key in enumerate(keys):
-        inner = next((inner for member in _members(hint) if (inner := _inner(member, key)) is not None), None)
-        if inner is None:
-            return depth, hint
-        hint = inner
-    return len(keys), hint
-
-
-def _members(hint: object) -> Iterator[object]:
-    """A type without its notes, or the members of a union."""
-    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    yield from get_args(bare) if get_origin(bare) in (Union, UnionType) else (bare,)
-
-
-def _inner(hint: object, key: str) -> object | None:
-    """The type of a field or an item."""
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return get_type_hints(hint, include_extras=True).get(key)
-    return item_hint(hint)

@@ -1,0 +1,5 @@
+"""`python -m hybrid_al.cli`."""
+
+from . import main
+
+main()

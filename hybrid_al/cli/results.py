@@ -1,0 +1,116 @@
+"""The verbs after a run, and over many: predict, export, report, bench."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from ..report import console
+
+if TYPE_CHECKING:
+    pass
+
+from .base import Device, Overrides, Quiet, RecipeArg, RunArg, app, line_by_line
+
+
+@app.command()
+def predict(
+    run: RunArg,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A new CSV file; of segmentation a new folder for masks.")
+    ] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """What the last model of a run says of new images, or of the pool: classes with probabilities, or masks."""
+    from ..api import predictions
+
+    if out is None:
+        raise InputError("-o", "a new CSV file, or of segmentation a new folder", "nothing")
+    with console.progress(quiet) as progress:
+        table = predictions.predict(run, data, out=out, device=device, say=line_by_line(quiet), progress=progress)
+    print(f"Predictions: {table}")
+
+
+@app.command()
+def export(
+    run: RunArg,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Labels, encoder and model of a run for other programs: CSV, PNG or NIfTI, safetensors, ONNX."""
+    from ..api import export as api
+
+    if out is None:
+        raise InputError("-o", "a new folder", "nothing")
+    print(f"Export: {api.export(run, out=out, say=line_by_line(quiet))}, described in its README.md")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN [RUN ...]", help="One or more run directories.")],
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to (RUN/report).")] = None,
+) -> None:
+    """HTML + CSV; several runs are compared."""
+    from ..report.overview import write_reports
+
+    print(f"Report: {write_reports(runs, out)}")
+
+
+@app.command()
+def bench(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    strategies: Annotated[
+        str,
+        typer.Option(
+            "--strategies", metavar="A,B+C", help="B+C: cold start B, queries by C; else those of the recipe."
+        ),
+    ] = "",
+    objectives: Annotated[str, typer.Option("--objectives", metavar="X,Y", help="Else those of the recipe.")] = "",
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="N", help="How many, or which, as in 60-79,100; else those of the recipe."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Loops at once, each with one thread.")] = 1,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", metavar="MINUTES", min=0, help="Start no loop after that.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where the results go; else runs/bench/<name>.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="A Markdown file whose block `<!-- bench: <name> -->` is filled in.")
+    ] = None,
+    work: Annotated[
+        Path, typer.Option("--run-dir", help="Stage 0, caches and loops in progress; benches may share it.")
+    ] = Path("runs/bench"),
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Compare strategies and objectives over paired seeds; killed or out of time, it goes on when called again."""
+    from ..bench import grid, publish, runner
+
+    split: Callable[[str], list[str]] = lambda text: [part.strip() for part in text.split(",") if part.strip()]  # noqa: E731
+    plan = grid.load_grid(
+        recipe, overrides or [], strategies=split(strategies), objectives=split(objectives), seeds=seeds
+    )
+    paths = runner.Paths(out or work / plan.bench_recipe.name, work)
+    limit = None if time_limit is None else 60 * time_limit
+    say: Callable[[str], None] = (lambda _: None) if quiet else (lambda line: print(line, flush=True))
+    failure = None
+    try:
+        runner.run(plan, paths, jobs=jobs, device=device, time_limit=limit, say=say)
+    except runner.CellsFailed as error:
+        failure = error
+    print(f"Results: {publish.publish(plan, paths, into=into)}")
+    if failure is not None:
+        raise failure

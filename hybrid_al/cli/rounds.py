@@ -1,0 +1,235 @@
+"""The verbs of a run: pretrain, select, labels, run, status."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import AwaitingLabels, InputError
+from ..report import console
+
+if TYPE_CHECKING:
+    from ..assemble import Project
+    from ..core.types import Round
+
+from .base import (
+    Device,
+    Overrides,
+    Quiet,
+    RecipeArg,
+    RunArg,
+    RunDirOption,
+    app,
+    line_by_line,
+    make_stage0,
+    open_project,
+)
+
+
+@app.command()
+def pretrain(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Stage 0: self-supervised pretraining on the pool; writes encoder and embeddings. Torchrun may start several."""
+    from .. import stage0
+    from ..api.session import session
+
+    project = open_project(recipe, overrides, run_dir, device, quiet=quiet or not stage0.leads(), alone=False)
+    if not stage0.leads():
+        stage0.assist(project)
+        return
+    with session(project) as tracker:
+        metrics = make_stage0(project, tracker, quiet)
+    if not quiet:
+        console.say_probe(metrics)
+        print(f"Stage 0: {project.run.path / 'stage0'}")
+
+
+@app.command()
+def select(
+    target: Annotated[
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe; or a folder of images, a CSV, an NPZ or a volume.")
+    ],
+    overrides: Overrides = None,
+    k: Annotated[int | None, typer.Option("-k", metavar="N", help="DATA: how many images to pick.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="DATA: a new folder for the picks (DATA-picks beside it).")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option("--strategy", help="DATA: who picks (stratified).")] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--embeddings", help="DATA: a .npy, rows by sorted ids, or an .npz of ids and embeddings."),
+    ] = None,
+    already: Annotated[
+        Path | None, typer.Option("--already", help="DATA: a CSV with a column id of images that have a label.")
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="DATA: copy the picked images too.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="DATA: of whatever is drawn (0).")] = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """RECIPE: one query, the cold start or the next round; writes query.csv. DATA: the -k images to label first."""
+    options = {
+        "-k": k, "--output": out, "--strategy": strategy, "--embeddings": embeddings, "--already": already,
+        "--copy": copy or None, "--seed": seed,
+    }  # fmt: skip
+    if _is_data(target) or (k is not None and not _is_recipe(target)):
+        from ..api import select as api
+
+        if run_dir is not None:
+            raise InputError("--run-dir", "a recipe, which has a run; picks go to -o", f"the images of {target}")
+        if k is None:
+            raise InputError("-k", "how many of the images to pick", "nothing")
+        with console.progress(quiet) as progress:
+            selection = api.select(
+                target, k, out=out, strategy=strategy or "stratified", embeddings=embeddings, already=already,
+                copy=copy, seed=seed or 0, device=device, overrides=overrides or [], say=line_by_line(quiet),
+                progress=progress,
+            )  # fmt: skip
+        print(f"Picks: {selection.folder / 'picks.csv'}, and contact_sheet.png beside it")
+        return
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(name, "images (a folder, a CSV, an NPZ or a volume) to pick from", f"the recipe {target}")
+    _select_round(target, overrides, run_dir, device, quiet)
+
+
+def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, quiet: bool) -> None:
+    from .. import loop
+    from ..api.session import session
+    from ..assemble import experiment
+    from ..report.overview import answers_of, go_on
+
+    project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
+    with session(project) as tracker:
+        make_stage0(project, tracker, quiet)
+        setup, rounds = experiment(project), project.run.rounds()
+        if setup.over(rounds):
+            raise InputError(project.run.path, "a round left to play", f"all {len(rounds)} are done")
+        r = len(rounds)
+        _say_standing_query(project, r)
+        picks = loop.select(setup, project.run, r)
+        if not project.setting.simulated:
+            with suppress(AwaitingLabels):  # which lays out what a person needs to answer
+                setup.oracle.annotate(picks, r)
+    waiting = len(picks) - len(answers_of(project.run, r))
+    query = project.run.round_path(r) / "query.csv"
+    outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
+    print(f"Round {r}: {outlook}")
+
+
+@app.command()
+def labels(
+    run: RunArg,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, or a folder of masks.")],
+    annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of other answers of other people.")] = False,
+) -> None:
+    """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
+    from ..core.rundir import RunDir
+    from ..oracles.inbox import inbox
+    from ..oracles.worklist import corrections
+    from ..report.overview import go_on
+
+    disk = RunDir(run)
+    disk.facts()
+    with disk.lock():
+        received, missing = inbox(disk).take(file, annotator, replace=replace)
+    outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
+    if disk.query_ids(r := len(disk.rounds())) is None:
+        over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
+        outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
+    whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
+    print(f"{received} answers taken{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """The whole loop; with a human oracle it stops at the query (exit code 3) and goes on when called again."""
+    from .. import loop
+    from ..api.random_runs import play_random
+    from ..api.session import session
+    from ..assemble import experiment
+    from ..report.overview import first_notes, outcome_of, write_reports
+
+    project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
+    count = project.recipe.report.random_runs
+    say: Callable[[Round], None] = (lambda _: None) if quiet else console.say_round
+    made, began = not project.has_stage0, time.perf_counter()
+    if not quiet:
+        print("".join(f"{note.lstrip()}\n" for note in first_notes(project)), end="", file=sys.stderr)
+    with session(project) as tracker:
+        metrics = make_stage0(project, tracker, quiet)
+        seconds = time.perf_counter() - began if made else None
+        if not quiet:
+            console.say_probe(metrics)
+        setup = experiment(project)
+        for row in [] if quiet else project.run.rounds():
+            console.say_round(row)
+        _say_standing_query(project, len(project.run.rounds()))
+        loop.run(setup, project.run, tracker, report=say)
+        play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
+        page = write_reports([project.run.path], None)
+    if quiet:
+        print(f"Report: {page}")
+        return
+    console.say_table(project.run.rounds(), [random.rounds() for random in project.run.random_runs()])
+    console.say_enough(setup.stopping, project.run.rounds())
+    console.say_time(seconds, project.run.rounds())
+    console.say_outcome(outcome := outcome_of(project.run))
+    print(f"Report: {page}")
+    console.say_next(outcome)
+
+
+@app.command()
+def status(run: RunArg) -> None:
+    """Where a run stands and what it waits for."""
+    from ..core.rundir import RunDir
+    from ..report.overview import standing
+
+    print("\n".join(standing(RunDir(run))))
+
+
+def _is_data(target: str) -> bool:
+    """Whether the argument of `select` is images: a folder that is no run and no recipe's name, or a file of data."""
+    path = Path(target)
+    if path.is_dir():
+        from ..recipe import is_run, shipped_recipes
+
+        return not is_run(path) and target not in shipped_recipes()
+    return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
+
+
+def _is_recipe(target: str) -> bool:
+    """Whether the argument of `select` is a recipe's file or name, or a run."""
+    from ..recipe import is_run, shipped_recipes
+
+    return is_run(target) or target in shipped_recipes() or target.lower().endswith((".yaml", ".yml"))
+
+
+def _say_standing_query(project: Project, r: int) -> None:
+    """Say where the query of a round was made for another budget than the recipe has now; it stays as it is."""
+    ids, loop = project.run.query_ids(r), project.recipe.loop
+    if ids is None or r >= len(loop.budgets) or (r and loop.unit != "labels"):
+        return
+    asked, budget = len(ids), loop.budgets[r]
+    if asked < budget or (asked > budget and r):  # in round 0 others may follow those that were skipped
+        text = f"round {r} has its query, of {asked}, and keeps it; the {budget} of loop.budgets came too late for it"
+        print(text, file=sys.stderr)

@@ -1,0 +1,102 @@
+"""The verbs before a run: recipes, init, check."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    pass
+
+from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, checked_project, run_dir_of, write_new
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The recipe to copy.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Where to copy it (NAME.yaml).")] = None,
+) -> None:
+    """List the shipped recipes, or copy one."""
+    from ..errors import UnknownName
+    from ..recipe import shipped_recipes
+
+    texts = shipped_recipes()
+    if name is None:
+        for key, text in texts.items():
+            print(f"{key:14} {text.splitlines()[0].lstrip('# ')}")
+        return
+    if name not in texts:
+        raise UnknownName("recipes", name, texts)
+    write_new(out or Path(f"{name}.yaml"), texts[name])
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images or volumes, a CSV or an NPZ file.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The recipe to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Look at a data folder or file and write a recipe for it."""
+    from ..data.describe import describe
+    from ..data.describe.draft import draft
+    from ..data.describe.names import MODALITIES
+
+    about = describe(data)
+    write_new(
+        out,
+        draft(
+            data.resolve().name.split(".")[0],
+            about.sections(),
+            modality=about.modality,
+            modalities=MODALITIES,
+            simulated=about.labeled,
+            comments=about.comments,
+        ),
+    )
+    print("\n".join(about.lines()))
+    print(f"Next: hybrid-al check {shlex.quote(str(out))} --views views.png")
+    print(f"      hybrid-al run {shlex.quote(str(out))}")
+
+
+@app.command()
+def check(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    views: Annotated[Path | None, typer.Option("--views", help="Draw the views of some images as a PNG.")] = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
+    from ..recipe import load_variants
+    from ..report.overview import draw_views, summary
+    from ..stage0 import notes, start
+
+    variants = load_variants(recipe, overrides or [])
+    several = len(variants) > 1
+    for name, variant in variants.items():
+        if several and not quiet:
+            print(f"Variant {name}", flush=True)
+        project = checked_project(variant, run_dir_of(recipe, run_dir), device, quiet=quiet)
+        if not several:
+            project.check_run()
+        lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
+        if not quiet:
+            print("\n".join(lines))
+        if views is not None:
+            path = views.with_stem(f"{views.stem}-{name}") if several else views
+            draw_views(project, project.store(), path)
+            print(f"Views: {path}")
+    if several:
+        _check_bench(recipe, overrides, device)
+
+
+def _check_bench(recipe: str, overrides: list[str] | None, device: str) -> None:
+    """Refuse what a bench of all variants would, beyond what a run of each does."""
+    from ..bench import grid, runner
+
+    work = Path("runs/bench")
+    plan = grid.load_grid(recipe, overrides or [])
+    runner.open_variants(plan, runner.Paths(work / plan.bench_recipe.name, work), device)

@@ -1,0 +1,34 @@
+"""Recipes: validated YAML. No code of the loop reads one: `assemble.py` turns it into objects.
+
+A recipe holds only what differs from the defaults.
+"""
+
+from .files import is_run, of_run, shipped_recipes
+from .reading import load, load_variants, parse
+from .sections import (
+    PROBE,
+    Arms,
+    Bench,
+    Component,
+    Data,
+    EmbeddingsSection,
+    EncoderSection,
+    Recipe,
+)
+
+__all__ = [
+    "PROBE",
+    "Arms",
+    "Bench",
+    "Component",
+    "Data",
+    "EmbeddingsSection",
+    "EncoderSection",
+    "Recipe",
+    "is_run",
+    "load",
+    "load_variants",
+    "of_run",
+    "parse",
+    "shipped_recipes",
+]
