@@ -106,12 +106,22 @@ class MaskWorklist:
         InputError: no open query; no folder of masks; and, with a line for each bad file, a name of no image, a file
         that is no mask, another size than that of the image, values that mean no class.
         """
-        round, names = answerable_images(self.lists, "masks")
+        _, names = answerable_images(self.lists, "masks")
         masks = self._read(folder, names)
+        count = self.take_maps(folder, masks, annotator, replace=replace)
+        for note in ignored_files(folder, SUFFIXES):
+            print(note, file=sys.stderr)
+        return count
+
+    def take_maps(
+        self, where: Path, masks: Mapping[int, LabelMap | None], annotator: str, *, replace: bool = False
+    ) -> tuple[int, int]:
+        """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
+        round, _ = self.lists.open_query("masks")
         differs: Callable[[Annotation], bool] = lambda a: not self._same(a, masks[a.index])  # noqa: E731
-        replaces = self.lists.replaces(folder, round, masks, differs, annotator, replace=replace)
+        replaces = self.lists.replaces(where, round, masks, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
-        for note in (*self._counts(list(masks.values())), *ignored_files(folder, SUFFIXES)):
+        for note in self._counts(list(masks.values())):
             print(note, file=sys.stderr)
         return len(texts), self.lists.store(round, texts, annotator, replaces)
 

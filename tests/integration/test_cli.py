@@ -36,6 +36,7 @@ VERBS = {
     "pretrain",
     "select",
     "labels",
+    "query",
     "run",
     "predict",
     "export",
