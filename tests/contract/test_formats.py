@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import nibabel
+import nrrd
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,8 +64,8 @@ class Truth:
         return [(self.classes[c], self.labels == c) for c in np.unique(self.labels).tolist() if first <= c < IGNORE]
 
 
-def opened(path: Path, kind: str, name: str) -> tuple[Project, Oracle, IntArray]:
-    plain = RECIPES[kind]
+def opened(path: Path, kind: str, name: str, plain: dict[str, Any] | None = None) -> tuple[Project, Oracle, IntArray]:
+    plain = plain or RECIPES[kind]
     oracle = plain.get("oracle", {})
     project = open_project(parse({**plain, "oracle": {**oracle, "name": name}}), run_dir=path)
     path.mkdir(parents=True, exist_ok=True)
@@ -331,6 +333,46 @@ def by_qupath(folder: Path, said: list[Truth], kind: str) -> Path:
     return folder / "back"
 
 
+def by_itk_snap(folder: Path, said: list[Truth], kind: str) -> Path:
+    """Every second file is saved with its axes turned round."""
+    (folder / "back").mkdir()
+    lines = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+    value_of = {line.split('"')[1]: int(line.split()[0]) for line in lines if not line.startswith("#")}
+    for number, truth in enumerate(said):
+        (image,) = map(nibabel.load, (folder / "images").glob(f"{truth.name}*"))
+        assert image.shape == (SIZE, SIZE, 1)
+        values = np.zeros(image.shape, dtype=np.int16)
+        for name, mask in truth.areas(kind):
+            values[mask.T] = value_of[name]
+        affine = image.affine.copy()
+        if number % 2:
+            values, affine = values[::-1], affine @ np.asarray([[-1, 0, 0, SIZE - 1], *np.eye(4)[1:].tolist()])
+        nibabel.save(nibabel.Nifti1Image(values, affine), folder / "back" / f"{truth.name}_label.nii.gz")
+    return folder / "back"
+
+
+def by_slicer(folder: Path, said: list[Truth], kind: str) -> Path:
+    """Cropped to what is drawn, the values of segments in another order, a segment a layer."""
+    (folder / "back").mkdir()
+    for truth in said:
+        start, header = nrrd.read(str(folder / "start" / f"{truth.name}.seg.nrrd"))
+        assert start.shape == (SIZE, SIZE, 1) and header["Segment0_Name"] == truth.classes[1]
+        areas = truth.areas(kind) or [(truth.classes[1], np.zeros((SIZE, SIZE), dtype=bool))]
+        drawn = np.argwhere(np.logical_or.reduce([mask for _, mask in areas]))
+        top, left = drawn.min(axis=0) if len(drawn) else (0, 0)
+        layers = np.stack([(9 - k) * mask.T[left:, top:, None] for k, (_, mask) in enumerate(areas)]).astype(np.uint8)
+        fields: dict[str, Any] = {
+            "space": "left-posterior-superior",
+            "kinds": ["list", "domain", "domain", "domain"],
+            "space directions": np.asarray([[np.nan] * 3, [1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+            "space origin": np.asarray([left, top, 0]),
+        }
+        for k, (name, _) in enumerate(areas):
+            fields |= {f"Segment{k}_Name": name, f"Segment{k}_LabelValue": str(9 - k), f"Segment{k}_Layer": str(k)}
+        nrrd.write(str(folder / "back" / f"Segmentation {truth.name}.seg.nrrd"), layers, fields)
+    return folder / "back"
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Project, tuple[Annotation, ...]]]:
     """Kind -> a run whose answers are known, and the answers."""
@@ -351,6 +393,8 @@ PLAYERS: Mapping[str, Callable[[Path, list[Truth], str], Path]] = {
     "coco": by_coco,
     "cvat": by_cvat,
     "geojson": by_qupath,
+    "nifti": by_itk_snap,
+    "seg_nrrd": by_slicer,
 }
 
 
@@ -405,6 +449,8 @@ def accept(name: str, folder: Path) -> Path:
             task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
         (folder / "export.json").write_text(json.dumps(tasks), encoding="utf-8")
         return folder / "export.json"
+    if name in ("nifti", "seg_nrrd"):
+        return folder / "start"
     return folder / {"coco": "instances.json", "cvat": "annotations.xml", "geojson": "proposals"}[name]
 
 
@@ -415,3 +461,43 @@ def test_an_unknown_format_and_one_that_cannot_hold_the_answers(tmp_path: Path) 
     with pytest.raises(InputError, match="holds classes, as this run asks for: csv, label_studio, cvat, got coco"):
         query.write(people.run.path, format="coco", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["nifti", "seg_nrrd"])
+@pytest.mark.parametrize(("codes", "axis"), [("RAS", "axial"), ("PSR", "coronal"), ("IAL", "sagittal")])
+def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes: str, axis: str) -> None:
+    rng, shape = np.random.default_rng(0), (6, 7, 5)
+    turn = nibabel.orientations.inv_ornt_aff(nibabel.orientations.axcodes2ornt(codes), shape)
+    affine = np.linalg.inv(turn) @ np.diag([2.0, 2.0, 2.0, 1.0])
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for i in range(4):
+        mask = (rng.random(shape) < 0.4).astype(np.uint8) * 2
+        for folder, values in (("images", rng.normal(size=shape)), ("labels", mask)):
+            nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / folder / f"v{i}.nii.gz")
+    data = {
+        "source": "nifti", "root": str(tmp_path / "images"), "masks": str(tmp_path / "labels"), "group": "none",
+        "axis": axis, "image_size": SIZE, "classes": ["background", "thing"], "holdout": {"test": 0.25},
+        "mask_values": {0: "background", 2: "thing", 7: "ignore"},
+    }  # fmt: skip
+    plain = {**MASKS, "data": data}
+    truth, oracle, picks = opened(tmp_path / "truth", "mask", "simulated", plain)
+    expected = oracle.annotate(picks, 0)
+    people, oracle, _ = opened(tmp_path / "people", "mask", "worklist", plain)
+    query.write(people.run.path, format=name, out=tmp_path / "out")
+    with (tmp_path / "out" / "slices.csv").open(encoding="utf-8") as lines:
+        assert {row["id"] for row in csv.DictReader(lines)} == {truth.dataset.manifest.ids[i] for i in picks.tolist()}
+    (tmp_path / "back").mkdir()
+    for file in (tmp_path / "out" / "images").iterdir():
+        drawn = nibabel.load(tmp_path / "labels" / f"{file.name.split('-')[0]}.nii.gz")
+        voxels = np.asarray(drawn.dataobj)
+        if name == "nifti":
+            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), drawn.affine), tmp_path / "back" / file.name)
+            continue
+        start, header = nrrd.read(str(tmp_path / "out" / "start" / file.name.replace(".nii.gz", ".seg.nrrd")))
+        assert start.shape == shape and header["Segment0_Name"] == "thing"
+        nrrd.write(str(tmp_path / "back" / file.name.replace(".nii.gz", ".seg.nrrd")), voxels // 2, header)
+    said: list[str] = []
+    assert take(people.run.path, tmp_path / "back", "ann", empty=True, say=said.append) == (4, 0)
+    assert all("nobody asked about are not read" in line for line in said)
+    same(truth, expected, people, oracle.annotate(picks, 0))

@@ -10,7 +10,9 @@ from .content import Content
 from .cvat import Cvat
 from .geojson import GeoJson
 from .label_studio import LabelStudio
+from .nifti import Nifti
 from .own import Csv, Folder
+from .seg_nrrd import SegNrrd
 
 FORMATS: dict[str, type[Format]] = {
     "csv": Csv,
@@ -19,6 +21,8 @@ FORMATS: dict[str, type[Format]] = {
     "coco": Coco,
     "cvat": Cvat,
     "geojson": GeoJson,
+    "nifti": Nifti,
+    "seg_nrrd": SegNrrd,
 }
 
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from ...core.manifest import Manifest
 from ...core.types import AnnotationKind, BoolArray, LabelMap
-from ...errors import InputError
 from ..base import NONE, SKIP
 from .content import Content
 
@@ -47,10 +46,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Plane:
-    """A slice of a volume: the file of the volume, the kind of its slices, and the number of this one."""
+    """A slice of a volume: the file of the volume, the kind of its slices, and the number of this one.
+
+    name  of the volume in files of other tools, without suffix; it ends in a code that another run does not have
+    """
 
     file: Path
-    path: str
+    name: str
     axis: str
     z: int
 
@@ -146,27 +148,37 @@ class Given:
 
 @dataclass(frozen=True)
 class Reference:
-    """The slices of a volume on which masks of volumes lie.
+    """What a mask in a file of voxels lies on: a volume, or an image that was given out as one slice.
 
-    planes  number of a slice -> name of the image, of all slices that may be answered
-    plane   one of them
+    shape, affine  of the file: voxels along its axes (3,), and from their numbers to millimetres (4, 4)
+    images         number of a slice -> name of its image, of all that may be answered
+    axis           kind of the slices; None for an image
     """
 
-    planes: dict[int, str]
-    plane: Plane
+    shape: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+    images: Mapping[int, str]
+    axis: str | None = None
+
+
+def _none(name: str) -> Reference:
+    raise ValueError(f"{name} lies on no volume of this run")
 
 
 @dataclass(frozen=True)
 class Asked:
     """What may be answered, for formats that cannot be read without it.
 
-    classes  of the run
-    volumes  name of the volume -> its slices
+    values     in files of masks -> label
+    reference  name of a file of voxels -> what it lies on; ValueError where that is nothing of this run
+    say        gets what a person should know beside
     """
 
     kind: AnnotationKind
     classes: tuple[str, ...]
-    volumes: Callable[[], dict[str, Reference]]
+    values: Mapping[int, str] = field(default_factory=dict)
+    reference: Callable[[str], Reference] = _none
+    say: Callable[[str], None] = lambda text: None
 
 
 class Format(Protocol):
@@ -202,6 +214,11 @@ def image_name(manifest: Manifest, index: int) -> str:
     return f"{index:06d}-{code(manifest, manifest.ids[index])}"
 
 
+def volume_name(manifest: Manifest, path: str) -> str:
+    """As `image_name`, of a volume by its path."""
+    return f"{Path(path).name.removesuffix('.gz').removesuffix('.nii')}-{code(manifest, path)}"
+
+
 def code(manifest: Manifest, text: str) -> str:
     """Eight hex digits of a sample or volume of a run."""
     return hashlib.sha256(f"{manifest.fingerprint}\0{text}".encode()).hexdigest()[:8]
@@ -232,22 +249,3 @@ def colour(number: int) -> str:
 
     red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb(number * 0.381966 % 1, 0.75, 0.95))
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def whole_number(where: object, what: str, value: object) -> int:
-    """A number of a file as an int; InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise InputError(where, f"{what} as a whole number", repr(value))
-    return int(value)
-
-
-def grey(png: bytes) -> npt.NDArray[np.uint8]:
-    """The pixels of a grey image (H, W); InputError for colours."""
-    import io
-
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as image:
-        if image.mode != "L":
-            raise InputError("query", "grey images, or volumes, in this format", "colours")
-        return np.asarray(image)

@@ -31,6 +31,15 @@ class Content:
         return tuple(f for f in sorted(self.path.iterdir()) if f.is_file() and not f.name.startswith("."))
 
     @cached_property
+    def heads(self) -> tuple[bytes, ...]:
+        """How the files of a folder begin, or the file itself."""
+        heads = []
+        for file in self.files:
+            with file.open("rb") as stream:
+                heads.append(stream.read(HEAD))
+        return tuple(heads)
+
+    @cached_property
     def text(self) -> bytes:
         """The bytes of a file of text (JSON, XML), out of a .zip too; empty for anything else."""
         if not self.path.is_file():

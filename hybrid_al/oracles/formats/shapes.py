@@ -212,7 +212,7 @@ def unpack_brush(values: Sequence[int], height: int, width: int) -> BoolArray:
     """The mask (H, W) of `pack_brush`: where alpha is above one half. ValueError where it is cut or of another size."""
     try:
         bits = np.unpackbits(np.asarray(values, dtype=np.uint8))
-    except (OverflowError, TypeError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"bytes that are none ({error})") from None
     text, place = (bits + 48).tobytes().decode("ascii"), 0
 

@@ -71,7 +71,7 @@ def hand_in(run: RunDir, file: Path, *, empty: bool = False) -> tuple[int, int]:
     name, content = recognise(file)
     assert name is not None
     lists = box if isinstance(box, WorklistOracle) else box.lists
-    given = FORMATS[name].read(content, Asked(lists.wording.kind, lists.classes, dict))
+    given = FORMATS[name].read(content, Asked(lists.wording.kind, lists.classes))
     said: list[str] = []
     counts = Intake(box, empty).take(file, given, "ann", replace=False, say=said.append)
     assert not said or "still wait" in said[0]
