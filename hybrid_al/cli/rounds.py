@@ -123,6 +123,7 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
+            _propose(project)
     waiting = len(picks) - len(answers_of(project.run, r))
     query = project.run.round_path(r) / "query.csv"
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
@@ -209,7 +210,11 @@ def run(
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)
         _say_standing_query(project, len(project.run.rounds()))
-        loop.run(setup, project.run, tracker, report=say)
+        try:
+            loop.run(setup, project.run, tracker, report=say)
+        except AwaitingLabels:
+            _propose(project)
+            raise
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
         page = write_reports([project.run.path], None)
     if quiet:
@@ -230,6 +235,15 @@ def status(run: RunArg) -> None:
     from ..report.overview import standing
 
     print("\n".join(standing(RunDir(run))))
+
+
+def _propose(project: Project) -> None:
+    """Give the model's proposals to tasks on a server; one that cannot be reached was named already."""
+    from ..api.query import propose
+    from ..oracles.label_studio import ServerProblem
+
+    with suppress(ServerProblem):
+        propose(project.run.path, str(project.device))
 
 
 def _note(text: str) -> None:
