@@ -175,13 +175,13 @@ def side_of(side: float) -> int:
     return max(8, 4 * round(min(MAX_SIDE, side) / 4))
 
 
-def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
-    """Median longer side, samples a file, and what cannot be read, of some of the files.
+def look(paths: Sequence[Path]) -> tuple[int, float, list[str], dict[Path, tuple[float, ...]]]:
+    """Median longer side, samples a file, what cannot be read, and the spans (`Header.span`), of some of the files.
 
     InputError where none of them can be read.
     """
     volumes = all(path.name.lower().endswith(Volumes.SUFFIXES) for path in paths)
-    sides, planes, problems = [], [], []
+    sides, planes, problems, spans = [], [], [], {}
     for path in spread(paths, VOLUMES_SAMPLED if volumes else SAMPLED):
         try:
             header = READERS.of(path).probe(path)
@@ -190,9 +190,10 @@ def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
         else:
             sides.append(max(header.height, header.width))
             planes.append(1 if header.planes is None else header.planes)
+            spans[path] = header.span
     if not sides:
         raise InputError(paths[0].parent, "images that can be read", problems[0] if problems else "none")
-    return int(np.median(sides)), float(np.mean(planes)), problems
+    return int(np.median(sides)), float(np.mean(planes)), problems, spans
 
 
 def mask_values(masks: Iterable[Path]) -> list[int]:
