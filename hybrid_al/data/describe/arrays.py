@@ -13,9 +13,9 @@ from ..pixels import span_of
 from ..readers.arrays import Archive
 from ..samples import Sample
 from .base import Description, counted, listing
+from .groups import NO_GROUP
 from .names import COLUMNS, plain
 from .plan import Rows
-from .table import NO_GROUP
 from .tree import side_of, spread
 from .values import LOOKED_AT, set_window
 
