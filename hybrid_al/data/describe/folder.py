@@ -16,10 +16,11 @@ from ..splits import split_named
 from ..words import in_order
 from .base import MAX_CLASSES, Description, counted, listing
 from .groups import group_in_names, groups_of, say_groups
-from .names import CHANNEL, FIRST_CHANNEL, MASK_ENDING, PART, PATIENT
+from .names import FIRST_CHANNEL, MASK_ENDING, PART, PATIENT
 from .plan import Rows
-from .tree import READERS, Tree, spread
+from .tree import READERS, Tree, channel_patterns, further_channels, spread
 
+CHANNELS = "further channels (_0001, ...): an image has the first of them alone"
 FIRST = "^[^/]+"  # of a path: its first folder
 SECOND = "^[^/]+/([^/]+)"  # below a split, or a class
 THIRD = "^[^/]+/[^/]+/([^/]+)"
@@ -113,15 +114,6 @@ def _mask_patterns(tree: Tree) -> list[str]:
     return sorted(patterns)
 
 
-def _channel_patterns(channels: Sequence[str]) -> list[str]:
-    """Patterns of the names of further channels of images, as nnU-Net has them; other files by their own names."""
-    patterns = set()
-    for image in channels:
-        match, name = CHANNEL.search(READERS.stem(image)), PurePosixPath(image).name
-        patterns.add(f"*{match.group()}{image[match.end() :]}" if match else glob.escape(name))
-    return sorted(patterns)
-
-
 def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     root, masks = tree.root / pair.images, tree.root / pair.masks
     kind, below = "volumes" if tree.volumes else "images", f"{pair.images}/" if pair.images else ""
@@ -139,10 +131,10 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     if pair.image_ending:
         about.data["image_ending"] = pair.image_ending
         channels = [image for image in images if not READERS.stem(image).endswith(pair.image_ending)]
-        ignore += _channel_patterns(channels)
+        ignore += channel_patterns(channels)
         images = [image for image in images if image not in set(channels)]
         if channels:
-            about.left.append(f"{len(channels)} further channels (_0001, ...): an image has the first of them alone")
+            about.leave(f"{len(channels)} {CHANNELS}")
     if ignore:
         about.data["ignore"] = ignore
     outside = len(tree.images) - sum(image.startswith(below) for image in tree.images)
@@ -205,6 +197,9 @@ def _classification(tree: Tree, pair: _Pair | None, about: Description) -> Descr
     if tree.masks:
         _say_masks(tree, pair, about)
         ignore += _mask_patterns(tree)
+    if tree.volumes and (channels := further_channels(tree.images)):
+        about.leave(f"{len(channels)} {CHANNELS}")
+        ignore += channel_patterns(channels)
     labels, group = _reading(folders, about, split=split_layout)
     if ignore:
         about.data["ignore"] = ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from ..masks import MOST_CLASSES, SMOOTHING
 from ..readers import choose
 from ..readers.volumes import Volumes
 from ..samples import reason
-from .names import FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
+from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
 
 T = TypeVar("T")
 READERS = choose()
@@ -147,6 +148,27 @@ class Tree:
         entries = sorted((self.root / below).iterdir())
         names = [e.name for e in entries if e.is_dir() and not e.is_symlink() and not hidden(e.name)]
         return [name for name in names if name not in self.folders(below)]
+
+
+def further_channels(images: Sequence[str]) -> list[str]:
+    """The images that are further channels of others, as nnU-Net names them: each image has the same, from _0000 on."""
+    channels: dict[str, set[str]] = {}
+    for image in images:
+        stem = READERS.stem(image)
+        channels.setdefault(CHANNEL.sub("", stem), set()).add(stem[-len(FIRST_CHANNEL) :])
+    first, *others = channels.values()
+    if len(first) < 2 or FIRST_CHANNEL not in first or any(other != first for other in others):
+        return []
+    return [image for image in images if not READERS.stem(image).endswith(FIRST_CHANNEL)]
+
+
+def channel_patterns(channels: Iterable[str]) -> list[str]:
+    """Patterns of the names of further channels of images, as nnU-Net has them; other files by their own names."""
+    patterns = set()
+    for image in channels:
+        match, name = CHANNEL.search(READERS.stem(image)), PurePosixPath(image).name
+        patterns.add(f"*{match.group()}{image[match.end() :]}" if match else glob.escape(name))
+    return sorted(patterns)
 
 
 def _alike(image: str, mask: str) -> int:

@@ -277,6 +277,20 @@ def repeated_volumes(root: Path) -> tuple[Path, dict[str, Any]]:
     return root, {"source": "folder", "group": r"(?i)(?<![a-z])sub[ _-]?\d+"}
 
 
+def channels_of_volumes(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(4):
+        for channel in range(3):
+            volume(root / f"case{i}_000{channel}.nii.gz")
+    return root, {"source": "folder", "ignore": ["*_0001.nii.gz", "*_0002.nii.gz"]}
+
+
+def frames(root: Path) -> tuple[Path, dict[str, Any]]:
+    for name in ("a", "b"):
+        for i in range(4):
+            draw(root / f"{name}_000{i}.png")
+    return root, {"source": "folder", "classes": ["negative", "positive"]}
+
+
 def label_rows(root: Path) -> tuple[Path, dict[str, Any]]:
     root.mkdir()
     rng = np.random.default_rng(0)
@@ -332,6 +346,8 @@ LAYOUTS: list[Layout] = [
     several_labels,
     chexpert,
     repeated_volumes,
+    channels_of_volumes,
+    frames,
     label_rows,
     absolute_paths,
     unrelated,
