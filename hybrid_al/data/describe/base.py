@@ -14,6 +14,7 @@ from ..words import in_order
 from .names import modality_of
 from .plan import Plan, Rows, budgets, make_plan
 from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
+from .values import draft_window
 
 MAX_CLASSES = 50
 LISTED = 8
@@ -135,14 +136,18 @@ class Description:
         return self
 
     def sized(self, paths: Sequence[Path]) -> float:
-        """Set the side of the images: the median longer side, 8 to 64, a multiple of 4; returns the samples a file."""
-        side, planes, problems = look(paths)
+        """Set the side of the images, and a window where they need one; returns the samples a file.
+
+        The side is the median longer side, 8 to 64, a multiple of 4.
+        """
+        side, planes, problems, spans = look(paths)
         self.data["image_size"] = side_of(side)
         if side > MAX_SIDE:
             self.note("data.image_size", f"the files have {side} px; small images train fast, large ones show more")
         if problems:
             self.left.append(f"cannot be read, {len(problems)} of the {min(len(paths), SAMPLED)} tried: {problems[0]}")
             self.note("data.image_size", "on_error: skip   # would leave out files that cannot be read")
+        draft_window(spans, len(paths), self)
         return planes
 
     def masked(self, masks: Sequence[Path], names: Mapping[int, str] | None = None) -> None:

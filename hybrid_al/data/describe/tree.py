@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from ..masks import MOST_CLASSES, SMOOTHING
 from ..readers import choose
 from ..readers.volumes import Volumes
 from ..samples import reason
-from .names import FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
+from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
 
 T = TypeVar("T")
 READERS = choose()
@@ -149,6 +150,27 @@ class Tree:
         return [name for name in names if name not in self.folders(below)]
 
 
+def further_channels(images: Sequence[str]) -> list[str]:
+    """The images that are further channels of others, as nnU-Net names them: each image has the same, from _0000 on."""
+    channels: dict[str, set[str]] = {}
+    for image in images:
+        stem = READERS.stem(image)
+        channels.setdefault(CHANNEL.sub("", stem), set()).add(stem[-len(FIRST_CHANNEL) :])
+    first, *others = channels.values()
+    if len(first) < 2 or FIRST_CHANNEL not in first or any(other != first for other in others):
+        return []
+    return [image for image in images if not READERS.stem(image).endswith(FIRST_CHANNEL)]
+
+
+def channel_patterns(channels: Iterable[str]) -> list[str]:
+    """Patterns of the names of further channels of images, as nnU-Net has them; other files by their own names."""
+    patterns = set()
+    for image in channels:
+        match, name = CHANNEL.search(READERS.stem(image)), PurePosixPath(image).name
+        patterns.add(f"*{match.group()}{image[match.end() :]}" if match else glob.escape(name))
+    return sorted(patterns)
+
+
 def _alike(image: str, mask: str) -> int:
     """How many folders two paths share."""
     return len({*PurePosixPath(image).parts[:-1]} & {*PurePosixPath(mask).parts[:-1]})
@@ -175,13 +197,13 @@ def side_of(side: float) -> int:
     return max(8, 4 * round(min(MAX_SIDE, side) / 4))
 
 
-def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
-    """Median longer side, samples a file, and what cannot be read, of some of the files.
+def look(paths: Sequence[Path]) -> tuple[int, float, list[str], dict[Path, tuple[float, ...]]]:
+    """Median longer side, samples a file, what cannot be read, and the spans (`Header.span`), of some of the files.
 
     InputError where none of them can be read.
     """
     volumes = all(path.name.lower().endswith(Volumes.SUFFIXES) for path in paths)
-    sides, planes, problems = [], [], []
+    sides, planes, problems, spans = [], [], [], {}
     for path in spread(paths, VOLUMES_SAMPLED if volumes else SAMPLED):
         try:
             header = READERS.of(path).probe(path)
@@ -190,9 +212,10 @@ def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
         else:
             sides.append(max(header.height, header.width))
             planes.append(1 if header.planes is None else header.planes)
+            spans[path] = header.span
     if not sides:
         raise InputError(paths[0].parent, "images that can be read", problems[0] if problems else "none")
-    return int(np.median(sides)), float(np.mean(planes)), problems
+    return int(np.median(sides)), float(np.mean(planes)), problems, spans
 
 
 def mask_values(masks: Iterable[Path]) -> list[int]:
