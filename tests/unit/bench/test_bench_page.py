@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -31,6 +30,7 @@ from hybrid_al.bench.statistics import interval
 from hybrid_al.bench.tables import Table
 from hybrid_al.errors import InputError
 from hybrid_al.report.figures import Figure, Trace
+from tests.helpers.figures import check_figure
 
 METRIC = "test/auroc"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -132,9 +132,7 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     assert "alert(1)</script>" not in text.replace(html.escape(EVIL), "")
     assert not [attrs for _, attrs in page.elements if any(key.startswith("on") for key in attrs)]
     assert page.words.count(EVIL) == 7  # two contents, two headings, note, header, cell: shown in full
-    specs = [json.loads(s) for s in page.scripts if s.startswith("{")]
-    assert len(specs) == 2
-    assert "<script" not in json.dumps(specs)  # plotly reads a little HTML in its texts
+    assert sum(s.startswith("{") for s in page.scripts) == 2 and not any("<" in s for s in page.scripts if s[0] == "{")
 
 
 def test_the_curve_is_mean_and_interval_of_the_seeds() -> None:
@@ -224,13 +222,10 @@ def test_many_arms_look_different_and_the_same_in_every_variant(tmp_path: Path) 
     assert all(look == lines[0] for look in lines)
 
 
-def test_plotly_accepts_the_figures() -> None:
-    from plotly.graph_objects import Figure as PlotlyFigure
-
+def test_the_figures_ask_for_nothing_that_cannot_be_drawn() -> None:
     for figure in (_curves(USUAL), forest_figure("v", USUAL, METRIC, arm_looks(names({"v": USUAL})))):
         assert figure is not None
-        spec = json.loads(re.sub(r'"--[a-z]+\d*(/[\d.]+)?"', '"#123456"', figure.to_json()))
-        PlotlyFigure(data=spec["data"], layout=spec["layout"])
+        check_figure(figure)
 
 
 def test_unfinished_benches_are_shown(tmp_path: Path) -> None:
@@ -312,9 +307,7 @@ def test_costs_are_drawn_over_variants_of_the_same_images(tmp_path: Path) -> Non
         ("test/auroc by pixels", "labeled pixels")
     ]
     lines = [trace for trace in figure.data if "name" in trace]
-    assert [str(line["name"]).split(":")[0] for line in lines] == ["images"] * 2 + [
-        html.escape(f"parts{EVIL}", quote=False)
-    ] * 2
+    assert [str(line["name"]).rpartition(": ")[0] for line in lines] == ["images"] * 2 + [f"parts{EVIL}"] * 2
     assert lines[0]["x"] == [110, 150, 160, 200]  # all costs between those that both seeds were at
     slow = []
     for cost in (110, 150, 160, 200):

@@ -154,7 +154,7 @@ def test_docs_explain_every_name() -> None:
 def test_imports_stay_light() -> None:
     code = (
         "import sys, hybrid_al.track.base, hybrid_al.track.jsonl, hybrid_al.track.wandb, hybrid_al.report.page\n"
-        "print([m for m in ('torch', 'wandb', 'plotly', 'pandas', 'jinja2') if m in sys.modules])"
+        "print([m for m in ('torch', 'wandb', 'pandas', 'jinja2') if m in sys.modules])"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "[]"
