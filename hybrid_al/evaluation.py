@@ -38,6 +38,8 @@ def metrics(
     outcome = experiment.task.holdout.evaluate(experiment.learner, scaling, fitted_on=fitted_on)
     if outcome.reliability:
         write_arrays(disk.round_path(r) / "reliability.npz", outcome.reliability)
+    if outcome.confusion:
+        write_arrays(disk.round_path(r) / "confusion.npz", outcome.confusion)
     return outcome.metrics | _stop_signals(experiment, disk, r, labels, scaling)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -143,7 +144,8 @@ class RunDir:
     def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
         """Make the directory this run's, or check that it already is: same recipe, same data, same classes.
 
-        What may change between two calls, such as budgets, is kept as the last call has it.
+        What may change between two calls, such as budgets, is kept as the last call has it. A new one gets an `id` by
+        which trackers tell it from others of the same recipe and seed, wherever it moves.
         """
         if self.exists():
             self.check_same(facts, manifest)
@@ -153,7 +155,7 @@ class RunDir:
             return
         write_atomic(self.path / "recipe.yaml", recipe)
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(self.path / "run.json", {"schema": LAYOUT, **facts})
+        write_json(self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], **facts})
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
@@ -290,11 +292,15 @@ class RunDir:
             ]
         return np.asarray(picks, dtype=np.int64)
 
-    def commit_round(self, round: Round, labels: LabelStore) -> None:
-        """Write the labels, then `round.json`, which commits the round."""
-        folder = self.round_path(round.index)
-        write_atomic(folder / "labels.jsonl", labels.to_jsonl())
-        write_json(folder / "round.json", asdict(round))
+    def write_labels(self, round: int, labels: LabelStore) -> None:
+        """Write the labels that a round leaves, before it is committed."""
+        write_atomic(self.round_path(round) / "labels.jsonl", labels.to_jsonl())
+
+    def commit_round(self, round: Round, labels: LabelStore | None = None) -> None:
+        """Write the labels where they are given, then `round.json`, which commits the round."""
+        if labels is not None:
+            self.write_labels(round.index, labels)
+        write_json(self.round_path(round.index) / "round.json", asdict(round))
 
 
 def layout_of(facts: Mapping[str, object]) -> object:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.bench.compared import LINEAR, LINEAR_NAME, RANDOM, names
-from hybrid_al.bench.mirror import areas, curve_points, mirror
+from hybrid_al.bench.mirror import areas, curve_points, numbers
 from hybrid_al.bench.page import (
     AGAINST,
     AGAINST_LINEAR,
@@ -25,11 +25,16 @@ from hybrid_al.bench.page import (
     training_figure,
     write_page,
 )
+from hybrid_al.bench.publish import mirror
 from hybrid_al.bench.results import CHEATING, END, FULL, Arm, Results, Row
 from hybrid_al.bench.statistics import interval
 from hybrid_al.bench.tables import Table
 from hybrid_al.errors import InputError
 from hybrid_al.report.figures import Figure, Trace
+from hybrid_al.track.base import TrackerSettings
+from hybrid_al.track.mlflow import MLflow
+from hybrid_al.track.tensorboard import TensorBoard, handed_over
+from hybrid_al.track.wandb import Wandb
 from tests.helpers.figures import check_figure
 
 METRIC = "test/auroc"
@@ -259,7 +264,7 @@ def test_wrong_calls(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_mirror_holds_the_numbers_of_the_page(tmp_path: Path) -> None:
+def test_trackers_get_the_numbers_of_the_page() -> None:
     results = Results({**USUAL.cells, (_arm("margin"), 0): _cell(_arm("margin"), 0)})
     points = {(arm, labels): rest for _, arm, labels, *rest in curve_points({"v": results}, METRIC)}
     assert len(points) == 4 * 3
@@ -272,15 +277,24 @@ def test_the_mirror_holds_the_numbers_of_the_page(tmp_path: Path) -> None:
     assert summary["v/entropy/aubc_minus_random"] == pytest.approx((mine - other).mean())
     assert "v/random/aubc_minus_random" not in summary
     assert f"v/{CHEATING} (cheating)/aubc" in summary
-    mirror(tmp_path, "b", {"v": results}, (), metric=METRIC, digest="0" * 8, mode="off")
-    assert not list(tmp_path.iterdir())
 
 
-def test_the_mirror_hands_tables_with_rows_over(tmp_path: Path) -> None:
+def test_every_tracker_gets_the_tables_with_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tables = [Table("only words", "read this"), Table("t", "", ("arm",), (("entropy",),))]
-    mirror(tmp_path, "b", {"v": USUAL, "nothing": Results()}, tables, metric=METRIC, digest="0" * 8)
+    bench = numbers("b", {"v": USUAL, "nothing": Results()}, tables, metric=METRIC, digest="0" * 8)
+    trackers: dict[str, TrackerSettings] = {
+        "mlflow": MLflow(uri=str(tmp_path / "a file")),
+        "tensorboard": TensorBoard(),
+        "wandb": Wandb(),
+    }
+    (tmp_path / "a file").write_text("")
+    for _ in range(2):
+        mirror(trackers, tmp_path, bench)
     kinds = sorted(p.name.partition("_")[0] for p in tmp_path.rglob("*.table.json"))
     assert kinds == ["curves", "t"]
+    places = handed_over(tmp_path / "tensorboard")
+    assert ("curve/v/entropy", 10) in places and ("table/t", 0) in places
+    assert capsys.readouterr().err.count("track.mlflow: ") == 2  # which stopped nobody
 
 
 def _costly(variant: int) -> Results:
