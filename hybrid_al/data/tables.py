@@ -59,7 +59,7 @@ class Table:
         group_of = self._grouping(header, columns)
         places = self._places(table, lines, columns, images)
         masks = self._masks(table, lines, columns, images)
-        classes, labels, label_rows = self._labels(table, lines, columns)
+        classes, labels, label_rows = self.answers(table, lines, columns)
         samples = []
         for k, (line, row) in enumerate(lines):
             where, (name, path, z) = f"{table}, line {line}", places[k]
@@ -155,7 +155,7 @@ class Table:
             paths.append(text and below(images, f"{table}, line {line}", text)[1])
         return paths
 
-    def _labels(
+    def answers(
         self, table: Path, lines: Sequence[Line], columns: Mapping[str, str]
     ) -> tuple[tuple[str, ...], list[int], list[tuple[int, ...]]]:
         """The classes, and of every row its class, -1 where unknown, and its labels where it may have several."""

@@ -7,11 +7,13 @@ from os.path import normpath
 from pathlib import Path
 
 from ...errors import InputError
+from ..studies import is_dicom
 from .arrays import describe_archive
-from .base import CONVERT, Description, listing
+from .base import Description, listing
+from .dicom import describe_dicom
 from .folder import describe_folder
 from .table import Listing, describe_table, listing_of
-from .tree import DICOM, TABLES, Tree, is_dicom
+from .tree import TABLES, Tree
 
 __all__ = ["Description", "describe"]
 
@@ -43,8 +45,8 @@ def _describe(path: Path) -> Description:
     came = "nothing there"
     if path.is_file():
         came = f"a file of another kind: give the folder {path.parent}"
-        if name.endswith(DICOM) or is_dicom(path):
-            came = f"DICOM, {CONVERT}"
+        if is_dicom(path):
+            came = f"one DICOM file: give the folder {path.parent}"
         elif name.endswith((".nii", ".nii.gz")):
             came = f"one volume: give the folder {path.parent}"
     raise InputError(path, "a folder of images or volumes, a CSV or an NPZ file", came)
@@ -82,9 +84,11 @@ def _describe_tree(tree: Tree) -> Description:
         if len(archives) > 1:
             raise InputError(tree.root, "one NPZ file", ", ".join(archives) + ": name one of them")
         return describe_archive(tree.root / archives[0])
+    if tree.dicom and set(tree.images) <= set(tree.dicom):
+        return describe_dicom(tree)
     if not tree.readable:
-        came = f"{len(tree.dicom)} DICOM files, {CONVERT}" if tree.dicom else tree.others or "no file"
-        raise InputError(tree.root, "images, NIfTI volumes, a CSV or an NPZ file", came)
+        expected = "images, NIfTI volumes, DICOM files, a CSV or an NPZ file"
+        raise InputError(tree.root, expected, tree.others or "no file")
     return _of_images(tree)
 
 

@@ -20,8 +20,8 @@ MAX_CLASSES = 50
 LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
-    *("source", "root", "images", "columns", "labels", "separator", "none", "multilabel", "masks", "mask_ending"),
-    *("image_ending", "ignore", "classes", "unknown"),
+    *("source", "root", "sample", "images", "table", "columns", "labels", "separator", "none", "multilabel", "masks"),
+    *("mask_ending", "image_ending", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
 
@@ -103,8 +103,8 @@ class Description:
 
     def pass_over(self, tree: Tree) -> None:
         """Say what lies in the folder that nothing reads."""
-        if tree.dicom:
-            self.leave(f"{len(tree.dicom)} DICOM files ({tree.dicom[0]}): {CONVERT}")
+        if bare := [file for file in tree.dicom if file not in tree.readable]:
+            self.leave(f"{len(bare)} DICOM files without a suffix ({bare[0]}): a recipe of their own has source: dicom")
         if tree.others:
             self.left.append(f"files of other kinds: {tree.others}")
         if tree.left:
@@ -172,12 +172,6 @@ class Description:
         if not named:
             self.note("data.classes", "names of the values in the masks, chosen by init: call them what they are")
         self.took.append(("masks", f"{len(masks)}, values {', '.join(map(str, values))} = {', '.join(classes)}"))
-
-
-CONVERT = (
-    "not read yet; `dcm2niix -z y -o NIFTI FOLDER` makes volumes of series, then: hybrid-al init NIFTI; "
-    "`dcm2img FILE FILE.png` (dcmtk) makes an image"
-)
 
 
 def listing(names: Iterable[str], most: int = LISTED) -> str:

@@ -89,7 +89,7 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     _say(found, roles, about, tree, alone=alone)
     labels, answered = [-1] * len(found.lines), [False] * len(found.lines)
     with about.answering():
-        labels, answered = _labels(found, roles, about)
+        labels, answered = labels_of(found.table, found.lines, roles, about)
     if mask_files:
         with about.answering():
             about.masked([tree.root / file for file in mask_files if file])
@@ -101,7 +101,7 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     rows = [row for _, row in found.lines]
     groups = _groups(found, roles, about, volumes=tree.volumes)
     splits = [split_named(row[roles.split]) if roles.split else None for row in rows]
-    if several := _straddling(groups, splits):
+    if several := straddling(groups, splits):
         group = roles.group or about.data["group"]
         by = f"column {group}" if roles.group else "their paths"
         groups, about.data["group"] = list(found.files), "none"
@@ -114,7 +114,7 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     return about.finish(Rows(groups, splits, labels, answered, planes), names)
 
 
-def _straddling(groups: Sequence[str], splits: Sequence[Split | None]) -> list[str]:
+def straddling(groups: Sequence[str], splits: Sequence[Split | None]) -> list[str]:
     """The groups with samples in several splits."""
     places: dict[str, set[Split | None]] = {}
     for group, split in zip(groups, splits, strict=True):
@@ -175,12 +175,11 @@ def _groups(found: Listing, roles: Roles, about: Description, *, volumes: bool) 
     return groups
 
 
-def _labels(found: Listing, roles: Roles, about: Description) -> tuple[list[int], list[bool]]:
+def labels_of(table: Path, lines: Sequence[Line], roles: Roles, about: Description) -> tuple[list[int], list[bool]]:
     """The class numbers of the rows, -1 where unknown, and which rows have their labels."""
-    rows = [row for _, row in found.lines]
+    rows = [row for _, row in lines]
     if roles.labels:
-        del about.data["group"]
-        about.data |= {"group": roles.group or "none", "labels": list(roles.labels)}
+        about.data["labels"] = list(roles.labels)
         about.task = "multilabel"
         counts = {name: sum(row[name].strip() in ("1", "1.0") for row in rows) for name in roles.labels}
         about.took.append(("labels", _counts(counts)))
@@ -198,7 +197,7 @@ def _labels(found: Listing, roles: Roles, about: Description) -> tuple[list[int]
         if about.data["columns"].get("mask", NONE) == NONE:
             about.took.append(("classes", "none: all images are unlabeled; data.columns.label would name a column"))
         return [-1] * len(rows), [False] * len(rows)
-    cells = [(f"{found.table}, line {line}", row[roles.label]) for line, row in found.lines]
+    cells = [(f"{table}, line {line}", row[roles.label]) for line, row in lines]
     if roles.separator:
         return _several(cells, roles, about)
     marks = missing_marks(cell for _, cell in cells)

@@ -17,8 +17,10 @@ from ...errors import InputError
 from ..folders import hidden
 from ..masks import MOST_CLASSES, SMOOTHING
 from ..readers import choose
+from ..readers.dicom import Dicom
 from ..readers.volumes import Volumes
 from ..samples import reason
+from ..studies import is_dicom
 from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
 
 T = TypeVar("T")
@@ -28,7 +30,6 @@ SAMPLED = 200
 VOLUMES_SAMPLED = 10  # a volume is read as a whole
 MOST_VALUES = 20
 TABLES = (".csv", ".tsv")
-DICOM = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,9 @@ class Tree:
 
     @cached_property
     def dicom(self) -> list[str]:
-        """Files of DICOM, by suffix or, where they have none, by content."""
-        bare = [file for file in self.files if not PurePosixPath(file).suffix]
-        return [f for f in self.files if f.lower().endswith(DICOM)] + [f for f in bare if is_dicom(self.root / f)]
+        """Files of DICOM, by suffix or, where they have none of another kind, by content."""
+        other = (*(suffix for suffix in READERS.suffixes if suffix not in Dicom.SUFFIXES), *TABLES, ".npz")
+        return [f for f in self.files if not f.lower().endswith(other) and is_dicom(self.root / f)]
 
     @cached_property
     def tables(self) -> list[Path]:
@@ -179,12 +180,6 @@ def _alike(image: str, mask: str) -> int:
 def _named(file: str, names: Sequence[str] | frozenset[str]) -> list[PurePosixPath]:
     """The folders above a file that are called by one of some names."""
     return [folder for folder in PurePosixPath(file).parents if plain(folder.name) in names]
-
-
-def is_dicom(file: Path) -> bool:
-    """Whether a file has the mark of DICOM."""
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 def spread(items: Sequence[T], count: int = SAMPLED) -> list[T]:

@@ -481,15 +481,15 @@ def test_values_of_masks_must_be_few(tmp_path: Path) -> None:
         describe(tmp_path)
 
 
-def test_dicom_is_named_with_a_way_out(tmp_path: Path) -> None:
+def test_dicom_that_cannot_be_read_and_dicom_among_others(tmp_path: Path) -> None:
     for name in ("1.dcm", "2"):
         (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
-        with pytest.raises(InputError, match="dcm2niix"):
+        with pytest.raises(InputError, match="one DICOM file: give the folder"):
             describe(tmp_path / name)
-    with pytest.raises(InputError, match="2 DICOM files, not read yet"):
+    with pytest.raises(InputError, match="DICOM files with images, got 2 that cannot be read"):
         describe(tmp_path)
     draw(tmp_path / "3.png")
-    assert "2 DICOM files" in said(describe(tmp_path))
+    assert "1 DICOM files without a suffix (2)" in said(describe(tmp_path))
 
 
 def test_nothing_usable(tmp_path: Path) -> None:
