@@ -109,7 +109,7 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
     from .. import loop
     from ..api.session import session
     from ..assemble import experiment
-    from ..report.overview import answers_of, go_on
+    from ..report.overview import answers_of, go_on, list_of
 
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     with session(project) as tracker:
@@ -124,7 +124,7 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
     waiting = len(picks) - len(answers_of(project.run, r))
-    query = project.run.round_path(r) / "query.csv"
+    query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
     print(f"Round {r}: {outlook}")
 
@@ -199,11 +199,21 @@ def run(
 
 
 @app.command()
-def status(run: RunArg) -> None:
+def status(
+    run: RunArg,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its commit.")] = False,
+) -> None:
     """Where a run stands and what it waits for."""
     from ..core.rundir import RunDir
+    from ..core.verify import verify as verify_run
     from ..report.overview import standing
 
+    if verify:
+        count, lines = verify_run(RunDir(run))
+        if lines:
+            expected = f"{count} files as hybrid-al wrote them"
+            raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
+        print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
 
 
