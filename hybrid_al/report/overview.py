@@ -17,6 +17,7 @@ from ..core.rundir import LAYOUT, RunDir, layout_of
 from ..errors import InputError
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
+from ..oracles.ledger import Ledger, pending, taken
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
 from ..recipe import of_run
@@ -230,12 +231,13 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
 
 
 def answers_of(run: RunDir, r: int) -> dict[str, str]:
-    """The last answer about each sample in the files of a round: id -> text."""
+    """The last answer about each sample in the files of a round and the ledger: id -> text."""
     answers: dict[str, str] = {}
     for file in sorted((run.round_path(r) / "answers").glob("*.csv")):
         with file.open(newline="", encoding="utf-8") as lines:
             answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
-    return answers
+    waiting = pending(Ledger(run).entries(), taken(run))
+    return answers | {sample: entry.text for sample, entry in waiting.items() if entry.round == r}
 
 
 def go_on(run: RunDir) -> str:
