@@ -50,9 +50,12 @@ def project_of(
 
 @contextmanager
 def session(project: Project) -> Iterator[Trackers]:
-    """The run locked and claimed, its trackers open."""
+    """The run locked and claimed, answers of its ledger taken in, its trackers open."""
+    from ..oracles.ledger import collect
+
     with project.run.lock():
         project.claim()
+        collect(project.run)
         tracker = project.trackers()
         try:
             yield tracker

@@ -108,6 +108,7 @@ def select(
 def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, quiet: bool) -> None:
     from .. import loop
     from ..api.session import session
+    from ..api.sheet import write_sheet
     from ..assemble import experiment
     from ..report.overview import answers_of, go_on, list_of
 
@@ -123,6 +124,7 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
+            write_sheet(project)
     waiting = len(picks) - len(answers_of(project.run, r))
     query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
@@ -139,12 +141,14 @@ def labels(
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
     from ..core.rundir import RunDir
     from ..oracles.inbox import inbox
+    from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
     from ..report.overview import go_on
 
     disk = RunDir(run)
     disk.facts()
     with disk.lock():
+        collect(disk)
         received, missing = inbox(disk).take(file, annotator, replace=replace)
     outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
@@ -166,6 +170,7 @@ def run(
     from .. import loop
     from ..api.random_runs import play_random
     from ..api.session import session
+    from ..api.sheet import write_sheet
     from ..assemble import experiment
     from ..report.overview import first_notes, outcome_of, write_reports
 
@@ -184,7 +189,11 @@ def run(
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)
         _say_standing_query(project, len(project.run.rounds()))
-        loop.run(setup, project.run, tracker, report=say)
+        try:
+            loop.run(setup, project.run, tracker, report=say)
+        except AwaitingLabels:
+            write_sheet(project)
+            raise
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
         page = write_reports([project.run.path], None)
     if quiet:

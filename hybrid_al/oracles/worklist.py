@@ -18,7 +18,7 @@ from ..core.seals import sealed, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
-from .base import NONE, SEPARATOR, SKIP
+from .base import NONE, SEPARATOR, SKIP, Notes
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,14 @@ class WorklistOracle:
         replaces = self.replaces_words(file, round, answers, annotator, replace=replace)
         return len(answers), self.store(round, answers, annotator, replaces)
 
+    def put(
+        self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
+    ) -> None:
+        """See `Inbox.put`."""
+        round, _ = self.open_query("labels")
+        replaces = self.replaces_words(where, round, texts, annotator, replace=replace)
+        self.store(round, texts, annotator, replaces, notes)
+
     def open_query(self, waits_for: str) -> tuple[int, set[str]]:
         """The round that takes answers in, and the ids that may be answered: of its query, or answered before.
 
@@ -190,20 +198,27 @@ class WorklistOracle:
         return {self.manifest.ids[a.index]: a.annotator for a in changed}
 
     def store(
-        self, round: int, answers: Mapping[str, str], annotator: str, replaces: Mapping[str, str] | None = None
+        self,
+        round: int,
+        answers: Mapping[str, str],
+        annotator: str,
+        replaces: Mapping[str, str] | None = None,
+        notes: Notes | None = None,
     ) -> int:
         """Write answers (id -> text) as a CSV of the round; the number of answers still missing.
 
-        replaces  see there: it is noted beside the answers
+        replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
         """
         folder = self.run.round_path(round) / "answers"
         number = len(answer_files(self.run, round))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("id", "label", "annotator", "time", "replaces"))
+        writer.writerow(("id", "label", "annotator", "time", "replaces", "entry"))
         before = replaces or {}
-        writer.writerows((sample, label, annotator, now, before.get(sample, "")) for sample, label in answers.items())
+        for sample, label in answers.items():
+            time, entry = (notes or {}).get(sample, (now, ""))
+            writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry))
         write_atomic(folder / f"{number:03d}.csv", out.getvalue())
         seal(folder / f"{number:03d}.csv")
         answered = {a.index for a in self.answers(round)}

@@ -18,6 +18,7 @@ from ..core.seals import whole
 from ..errors import InputError
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
+from ..oracles.ledger import Ledger, pending, taken
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
@@ -238,12 +239,13 @@ def list_of(run: RunDir, r: int) -> Path:
 
 
 def answers_of(run: RunDir, r: int) -> dict[str, str]:
-    """The last answer about each sample in the files of a round: id -> text."""
+    """The last answer about each sample in the files of a round and the ledger: id -> text."""
     answers: dict[str, str] = {}
     for file in answer_files(run, r):
         with whole(file), file.open(newline="", encoding="utf-8") as lines:
             answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
-    return answers
+    waiting = pending(Ledger(run).entries(), taken(run))
+    return answers | {sample: entry.text for sample, entry in waiting.items() if entry.round == r}
 
 
 def go_on(run: RunDir) -> str:

@@ -36,6 +36,7 @@ VERBS = {
     "pretrain",
     "select",
     "labels",
+    "label",
     "run",
     "predict",
     "export",
