@@ -13,6 +13,7 @@ from ..data.base import Dataset
 from ..data.describe import describe
 from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
+from ..data.readers.volumes import Axis
 from ..data.tables import NONE, read_table, table_of
 from ..errors import UnreadableImages
 from ..recipe import Data, Recipe, load
@@ -140,3 +141,14 @@ def sides(dataset: Dataset, most: int = 20) -> tuple[int, int]:
         except (OSError, ValueError):
             continue
     return (min(longer), max(longer)) if longer else (0, 0)
+
+
+def axis_of(data: Mapping[str, object]) -> Axis:
+    """The axis across slices, by the `data` of a recipe."""
+    return cast(Axis, volume_key(data, "axis", "axial"))
+
+
+def volume_key(data: Mapping[str, object], key: str, default: object) -> object:
+    """A setting of the reader of volumes, which is a key of the source or of `reader`, by the `data` of a recipe."""
+    reader = data.get("reader")
+    return data.get(key) or (reader.get(key) if isinstance(reader, Mapping) else None) or default

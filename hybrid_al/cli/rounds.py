@@ -132,15 +132,40 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
 
 
 @app.command()
+def query(
+    run: RunArg,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="Of the tool; a wrong one lists all.")],
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """The open query for an annotation tool: images, labels and the model's proposals in its format."""
+    from ..api.query import write
+
+    if out is None:
+        raise InputError("-o", "a new folder", "nothing")
+    with console.progress(quiet) as progress:
+        readme, count = write(run, format=format, out=out, device=device, progress=progress)
+    print(f"{count} images to answer; {readme} says how")
+
+
+@app.command()
 def labels(
     run: RunArg,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, or a folder of masks.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, a folder of masks, or what a tool exported."),
+    ],
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
     replace: Annotated[bool, typer.Option("--replace", help="In the place of other answers of other people.")] = False,
+    empty: Annotated[
+        bool,
+        typer.Option("--empty", help="Where nothing is drawn in a tool's file nothing is to be drawn; else it waits."),
+    ] = False,
 ) -> None:
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
+    from ..api.answers import take
     from ..core.rundir import RunDir
-    from ..oracles.inbox import inbox
     from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
     from ..report.overview import go_on
@@ -149,7 +174,7 @@ def labels(
     disk.facts()
     with disk.lock():
         collect(disk)
-        received, missing = inbox(disk).take(file, annotator, replace=replace)
+        received, missing = take(run, file, annotator, replace=replace, empty=empty, say=_note)
     outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
@@ -224,6 +249,10 @@ def status(
             raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
         print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _is_data(target: str) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.rundir import write_atomic
 from .readers.volumes import AXES, PACKED, Axis
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
 
 AXIS: Axis = "axial"
 
@@ -21,6 +25,12 @@ def write_volume(
 
     It has the shape, axes and affine of the image file; gzip by the suffix of `path`.
     """
+    data = mask_on(image, slices_ZHW, axis).to_bytes()
+    write_atomic(path, gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+
+
+def mask_on(image: Path, slices_ZHW: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], axis: Axis = AXIS) -> Nifti1Image:
+    """The volume that `write_volume` writes."""
     import nibabel
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
@@ -34,6 +44,4 @@ def write_volume(
     header.set_data_dtype(slices_ZHW.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    mask = kind(np.ascontiguousarray(apply_orientation(upright, back)), volume.affine, header)
-    data = mask.to_bytes()
-    write_atomic(path, gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+    return kind(np.ascontiguousarray(apply_orientation(upright, back)), volume.affine, header)

@@ -106,10 +106,20 @@ class MaskWorklist:
         InputError: no open query; no folder of masks; and, with a line for each bad file, a name of no image, a file
         that is no mask, another size than that of the image, values that mean no class.
         """
-        round, names = answerable_images(self.lists, "masks")
+        _, names = answerable_images(self.lists, "masks")
         masks = self._read(folder, names)
-        missing = self._store(folder, round, masks, annotator, replace=replace)
-        for note in (*self._counts(list(masks.values())), *ignored_files(folder, SUFFIXES)):
+        count = self.take_maps(folder, masks, annotator, replace=replace)
+        for note in ignored_files(folder, SUFFIXES):
+            print(note, file=sys.stderr)
+        return count
+
+    def take_maps(
+        self, where: Path, masks: Mapping[int, LabelMap | None], annotator: str, *, replace: bool = False
+    ) -> tuple[int, int]:
+        """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
+        round, _ = self.lists.open_query("masks")
+        missing = self._store(where, round, masks, annotator, replace=replace)
+        for note in self._counts(list(masks.values())):
             print(note, file=sys.stderr)
         return len(masks), missing
 

@@ -127,11 +127,18 @@ class WorklistOracle:
         to correct; another answer than another annotator gave, unless `replace`; and, with its line, an id that was
         neither asked about nor labeled before, an unknown class, an id twice with different labels.
         """
+        rows = ((f"{file} line {line}", row["id"], row["label"]) for line, row in csv_rows(file, ("id", "label")))
+        return self.take_texts(file, rows, annotator, replace=replace)
+
+    def take_texts(
+        self, file: Path, rows: Iterable[tuple[str, str, str]], annotator: str, *, replace: bool = False
+    ) -> tuple[int, int]:
+        """As `take`, of (place for errors, id, label)."""
         round, ids = self.open_query("labels")
         answers: dict[str, str] = {}
-        for line, row in csv_rows(file, ("id", "label")):
-            where, label, index = f"{file} line {line}", row["label"], self.manifest.find(row["id"])
-            sample = row["id"] if index is None else self.manifest.ids[index]
+        for where, name, label in rows:
+            index = self.manifest.find(name)
+            sample = name if index is None else self.manifest.ids[index]
             if not label:
                 continue
             if sample not in ids:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.registry import Spec, component, parse_spec
@@ -17,7 +16,7 @@ from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
 from ..data.masks import blank, value_table
-from ..data.pixels import image_box, to_uint8
+from ..data.pixels import image_box
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..experiment import MANY, OpenTask, check_budgets
@@ -34,7 +33,7 @@ from ..query.spending import CostBudgets, LabelBudgets, Spending
 from ..query.stopping import IMAGES, stop_set
 from ..regions.base import Parts, Regions, Whole
 from . import mask_examples, mask_regions
-from .base import LABELS, Materials, Setting, check_classes, split_of
+from .base import LABELS, Materials, Setting, check_classes, picture, split_of
 from .tryout import try_strategy
 
 if TYPE_CHECKING:
@@ -318,7 +317,7 @@ class _Answers:
     def people(self) -> Oracle:
         """See `Answers.people`."""
         dataset = self.materials.dataset
-        people = _inbox(self.setting, dataset).open(self.run, partial(_picture, dataset))
+        people = _inbox(self.setting, dataset).open(self.run, partial(picture, dataset))
         if self.parts is None:
             return people
         assert isinstance(people, MaskWorklist)  # see `Segmentation._check_answer`
@@ -400,9 +399,3 @@ def _scorer(learner: Learner, predictor: Predictor, regions: Regions | Whole) ->
 
     assert isinstance(learner, SegmentLearner)
     return partial(learner.score, regions=None if isinstance(regions, Whole) else regions)
-
-
-def _picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
-    """An image (H, W, 1 or 3) in its own pixels, as a person sees it: of a stack the slice in the middle."""
-    pixels, middle = to_uint8(dataset.read(index)), dataset.stack // 2
-    return pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels

@@ -37,6 +37,7 @@ VERBS = {
     "select",
     "labels",
     "label",
+    "query",
     "run",
     "predict",
     "export",

@@ -141,6 +141,14 @@ def _slices(values: npt.NDArray[Any], axis: Axis) -> npt.NDArray[Any]:
     return slices
 
 
+def upright_slices(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], axis: Axis) -> npt.NDArray[Any]:
+    """Slices (Z, H, W) of the voxels of a file, in the order and orientation of `Volumes`."""
+    import nibabel
+
+    volume: Nifti1Image = nibabel.as_closest_canonical(nibabel.Nifti1Image(voxels, affine))
+    return _slices(np.asarray(volume.dataobj), axis)
+
+
 @lru_cache(maxsize=1)
 def _upright_volume(stamp: Stamp) -> Nifti1Image:
     """The volume turned to right, anterior, superior; ValueError where its header and its voxels do not agree."""

@@ -1,0 +1,35 @@
+"""Formats of other tools by name; adding one = one file, one line here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .base import Format
+from .coco import Coco
+from .content import Content
+from .cvat import Cvat
+from .geojson import GeoJson
+from .label_studio import LabelStudio
+from .nifti import Nifti
+from .own import Csv, Folder
+from .seg_nrrd import SegNrrd
+
+FORMATS: dict[str, type[Format]] = {
+    "csv": Csv,
+    "folder": Folder,
+    "label_studio": LabelStudio,
+    "coco": Coco,
+    "cvat": Cvat,
+    "geojson": GeoJson,
+    "nifti": Nifti,
+    "seg_nrrd": SegNrrd,
+}
+
+
+def recognise(path: Path) -> tuple[str | None, Content]:
+    """The name of the format of a file or folder, None where the inbox of the run reads it itself; and its content.
+
+    InputError for JSON or XML that is damaged, or a .zip with several of them.
+    """
+    content = Content(path)
+    return next((name for name, kind in FORMATS.items() if kind.claims(content)), None), content
