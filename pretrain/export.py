@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from hybrid_al.core.embeddings import PLAIN, Embeddings
-from hybrid_al.core.rundir import sha256_of, write_json
+from hybrid_al.core.rundir import read_seal, write_json
+from hybrid_al.core.seals import sha256_of
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.data.stores.images import ImageStore
@@ -71,7 +72,11 @@ def damaged(folder: Path) -> list[Path]:
     """Sets of embeddings in a folder whose bytes have changed; older sets, without a hash, are left out."""
     paths = []
     for note in sorted(folder.glob("*.json")):
-        digest, path = json.loads(note.read_text(encoding="utf-8")).get("sha256"), note.with_suffix(".npy")
-        if digest is not None and not (path.is_file() and sha256_of(path) == digest):
+        path = note.with_suffix(".npy")
+        try:
+            sealed = "sha256" in json.loads(note.read_text(encoding="utf-8"))
+        except (ValueError, TypeError):
+            sealed = True
+        if sealed and read_seal(path) is None:
             paths.append(path)
     return paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from hybrid_al.core.embeddings import PLAIN, Embeddings
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.registry import component
 from hybrid_al.core.rng import derive, derive_seed
-from hybrid_al.core.rundir import write_json
+from hybrid_al.core.rundir import write_atomic, write_json
+from hybrid_al.core.seals import STAGE0, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError, UnknownName
@@ -122,7 +124,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         unlabeled, metrics = _quality(project, encoder, embeddings, folder), _probe(project, embeddings)
         results = {**sets, **unlabeled, **metrics}
         tracker.log({f"stage0/{name}": value for name, value in results.items()}, stage="stage0")
-        write_json(marker, metrics)  # last: its presence means that stage 0 is over
+        _commit(folder, metrics)
         (folder / "resume.pt").unlink(missing_ok=True)
     elif damaged_sets := damaged(folder / "embeddings"):
         print(
@@ -131,8 +133,19 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
             file=sys.stderr,
         )
         _embed_again(project, folder)
-    probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
+    with whole(sealed(marker)):
+        probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
     return probes
+
+
+def _commit(folder: Path, metrics: dict[str, float]) -> None:
+    """Write the digests of the files of a stage 0, then its probes, whose presence means that it is over."""
+    files = [folder / "encoder.safetensors", folder / "records.npz"]
+    digests = {file.name: sha256_of(file) for file in files if file.is_file()}
+    probes = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+    digests["probe.json"] = hashlib.sha256(probes.encode()).hexdigest()
+    write_json(folder / STAGE0, {"digests": digests}, own=True)
+    write_atomic(folder / "probe.json", probes)
 
 
 def _embed_again(project: Project, folder: Path) -> None:

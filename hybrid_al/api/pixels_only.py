@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.base import Dataset
 from ..data.describe import describe
+from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
 from ..data.readers.volumes import Axis
 from ..data.tables import NONE, read_table, table_of
@@ -73,11 +74,23 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
         roles = ("path", "slice", *(() if like is not None else ("split",)))
         unread = dict.fromkeys(("label", "mask", "split"), NONE)
         section["columns"] = unread | {role: columns[role] for role in roles if role in columns}
+    if like is not None and section["source"] != "npz" and "columns" not in section:
+        left += _keep_channel(str(like.data.params.get("image_ending") or ""), path, section)
     if section["source"] == "npz":
         kept.pop("reader", None)
     elif "columns" not in section:
         section |= {"source": "folder", "labels": "none"}  # which reads volumes too, by any reader
     return Place({**section, **kept}, files_of(Data.model_validate(section)), left)
+
+
+def _keep_channel(ending: str, path: Path, section: dict[str, object]) -> tuple[str, ...]:
+    """Leave out the files that lack the ending that images of a run have, where some have it; a remark on them."""
+    files = Tree.of(path).readable
+    others = [file for file in files if not READERS.stem(file).endswith(ending)]
+    if not 0 < len(others) < len(files):
+        return ()
+    section["ignore"] = [*cast(list[str], section.get("ignore", [])), *channel_patterns(others)]
+    return (f"{len(others)} files whose names do not end in {ending}, as those do that the model was trained on",)
 
 
 def files_of(data: Data) -> Path | None:

@@ -258,16 +258,19 @@ def _write(
 
     write_atomic(folder / "contact_sheet.png", contact_sheet(tiles(), len(picks)))
     if copy:
-        _copy(folder / "images", dataset, place, picks)
+        copy_images(folder / "images", dataset, place.files, picks)
 
 
-def _copy(folder: Path, dataset: Dataset, place: Place, picks: IntArray) -> None:
-    """Copy the picked files as they are, rows of arrays and slices of volumes as PNG, each with its rank in front."""
+def copy_images(folder: Path, dataset: Dataset, files: Path | None, picks: IntArray) -> None:
+    """Copy the picked files as they are, rows of arrays and slices of volumes as PNG, each with its rank in front.
+
+    files  the folder that their paths are relative to; None where they lie in an array
+    """
     manifest = dataset.manifest
     folder.mkdir()
     png = file_names([Path(manifest.ids[i]).name for i in picks.tolist()], ".png")
     for rank, (i, name) in enumerate(zip(picks.tolist(), png, strict=True), start=1):
-        file = None if place.files is None or manifest.z[i] >= 0 else place.files / manifest.paths[i]
+        file = None if files is None or manifest.z[i] >= 0 else files / manifest.paths[i]
         if file is None:
             write_atomic(folder / f"{rank:03d}_{Path(name).name}", to_png(_grey(picture(dataset, i))))
         else:

@@ -31,12 +31,14 @@ def project_of(
     alone         refuses to be one of several processes of torchrun
     stage0_alone  the recipe says nothing of the loop, which is not looked at
     """
-    from ..assemble import check_images, open_project
+    from ..assemble import check_images, open_project, trackers_of
 
     if alone and stage0.world() > 1:
         expected = "hybrid-al pretrain, the only command that several processes share"
         raise InputError("torchrun", expected, f"another one, {stage0.world()} times")
     stage0.check(recipe)
+    for tracker in trackers_of(recipe).values():
+        tracker.check()
     project = open_project(recipe, run_dir=run_dir, device=device, stage0_alone=stage0_alone)
     read_images(project, progress)
     if not stage0_alone:
@@ -48,9 +50,12 @@ def project_of(
 
 @contextmanager
 def session(project: Project) -> Iterator[Trackers]:
-    """The run locked and claimed, its trackers open."""
+    """The run locked and claimed, answers of its ledger taken in, its trackers open."""
+    from ..oracles.ledger import collect
+
     with project.run.lock():
         project.claim()
+        collect(project.run)
         tracker = project.trackers()
         try:
             yield tracker

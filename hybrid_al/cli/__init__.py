@@ -18,7 +18,7 @@ from .. import __version__
 from ..errors import HybridALError
 from .base import app
 
-from . import setup, rounds, results  # isort: skip  (their verbs, in the order of the help)
+from . import setup, rounds, people, results  # isort: skip  (their verbs, in the order of the help)
 
 __all__ = ["app", "main"]
 

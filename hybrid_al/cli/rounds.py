@@ -108,8 +108,9 @@ def select(
 def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None, device: str, quiet: bool) -> None:
     from .. import loop
     from ..api.session import session
+    from ..api.sheet import write_sheet
     from ..assemble import experiment
-    from ..report.overview import answers_of, go_on
+    from ..report.overview import answers_of, go_on, list_of
 
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     with session(project) as tracker:
@@ -124,8 +125,9 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
             _propose(project)
+            write_sheet(project)
     waiting = len(picks) - len(answers_of(project.run, r))
-    query = project.run.round_path(r) / "query.csv"
+    query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
     print(f"Round {r}: {outlook}")
 
@@ -165,12 +167,14 @@ def labels(
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
     from ..api.answers import take
     from ..core.rundir import RunDir
+    from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
     from ..report.overview import go_on
 
     disk = RunDir(run)
     disk.facts()
     with disk.lock():
+        collect(disk)
         received, missing = take(run, file, annotator, replace=replace, empty=empty, say=_note)
     outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
@@ -192,6 +196,7 @@ def run(
     from .. import loop
     from ..api.random_runs import play_random
     from ..api.session import session
+    from ..api.sheet import write_sheet
     from ..assemble import experiment
     from ..report.overview import first_notes, outcome_of, write_reports
 
@@ -214,6 +219,7 @@ def run(
             loop.run(setup, project.run, tracker, report=say)
         except AwaitingLabels:
             _propose(project)
+            write_sheet(project)
             raise
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
         page = write_reports([project.run.path], None)
@@ -229,11 +235,21 @@ def run(
 
 
 @app.command()
-def status(run: RunArg) -> None:
+def status(
+    run: RunArg,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its commit.")] = False,
+) -> None:
     """Where a run stands and what it waits for."""
     from ..core.rundir import RunDir
+    from ..core.verify import verify as verify_run
     from ..report.overview import standing
 
+    if verify:
+        count, lines = verify_run(RunDir(run))
+        if lines:
+            expected = f"{count} files as hybrid-al wrote them"
+            raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
+        print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
 
 

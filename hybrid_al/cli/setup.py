@@ -47,7 +47,7 @@ def init(
     write_new(
         out,
         draft(
-            data.resolve().name.split(".")[0],
+            data.resolve().name if data.is_dir() else data.name.partition(".")[0],
             about.sections(),
             modality=about.modality,
             modalities=MODALITIES,

@@ -42,6 +42,7 @@ class Table:
     classes: int | Sequence[str] | None = None
     labels: Sequence[str] = field(default_factory=tuple)
     unknown: Sequence[Mark] = ()
+    empty: int = -1
     separator: str = ""
     none: str = ""
 
@@ -58,7 +59,7 @@ class Table:
         group_of = self._grouping(header, columns)
         places = self._places(table, lines, columns, images)
         masks = self._masks(table, lines, columns, images)
-        classes, labels, label_rows = self._labels(table, lines, columns)
+        classes, labels, label_rows = self.answers(table, lines, columns)
         samples = []
         for k, (line, row) in enumerate(lines):
             where, (name, path, z) = f"{table}, line {line}", places[k]
@@ -98,6 +99,8 @@ class Table:
             raise InputError("data.labels", "no label or mask column, and no classes, beside labels", "some")
         if len(set(self.labels)) < len(self.labels):
             raise InputError("data.labels", "each column once", ", ".join(self.labels))
+        if self.empty == 0 and not self.labels:
+            raise InputError("data.empty", "columns of 0 and 1 (data.labels)", "none")
         if self.separator and "label" not in columns:
             raise InputError("data.separator", "a column of labels (columns.label)", "none")
         if self.none and not self.separator:
@@ -152,7 +155,7 @@ class Table:
             paths.append(text and below(images, f"{table}, line {line}", text)[1])
         return paths
 
-    def _labels(
+    def answers(
         self, table: Path, lines: Sequence[Line], columns: Mapping[str, str]
     ) -> tuple[tuple[str, ...], list[int], list[tuple[int, ...]]]:
         """The classes, and of every row its class, -1 where unknown, and its labels where it may have several."""
@@ -170,7 +173,7 @@ class Table:
     def _yes_or_no(self, table: Path, line: int, row: Mapping[str, str], marks: frozenset[str]) -> tuple[int, ...]:
         answers = []
         for column in self.labels:
-            answer = yes_or_no(row[column], marks)
+            answer = yes_or_no(row[column], marks) if row[column] else self.empty
             if answer is None:
                 expected = "0 or 1, -1 or an empty cell where unknown (data.unknown lists more texts that mean it)"
                 raise InputError(f"{table}, line {line}, column {column}", expected, repr(row[column]))

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
-from ..core.rundir import sha256_of
+from ..core.seals import sha256_of
 from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 from ..data.answers import read_answer, read_boxes
 from ..data.loaders import blocks, labeled_batches, unlabeled_batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from .calibration import Calibration, logs, reliability
-from .classification import BY_LABEL, as_questions, classification, multilabel
+from .classification import BY_LABEL, as_questions, classification, confusion, multilabel
 from .pixel_calibration import PixelCalibration, sample_pixels
 from .segmentation import mean_structures, structures
 
@@ -22,11 +22,13 @@ from .segmentation import mean_structures, structures
 class Evaluation:
     """Metrics `<split>/<metric>`, and a reliability diagram (3, bins) of each split (see `calibration.reliability`).
 
-    Calibrated probabilities have `<split>/<metric>_calibrated` and `<split>_calibrated`.
+    Calibrated probabilities have `<split>/<metric>_calibrated` and `<split>_calibrated`. confusion: samples by true and
+    predicted class (C, C) of each split, where a sample has one class.
     """
 
     metrics: dict[str, float]
     reliability: dict[str, FloatArray]
+    confusion: dict[str, IntArray] = field(default_factory=dict)
 
 
 class Holdout(Protocol):
@@ -72,6 +74,7 @@ class ClassHoldout:
                 {f"{split}/{name}": value for name, value in classification(probs, truth).items()}
             )
             evaluation.reliability[split] = reliability(probs, truth)
+            evaluation.confusion[split] = confusion(probs, truth)
             if calibration is not None and split != fitted_on:
                 calibrated = calibration.probs(logs(probs))
                 metrics = classification(calibrated, truth)

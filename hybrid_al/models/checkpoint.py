@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from ..core.rundir import write_atomic
-from ..errors import InputError
+from ..core.seals import sealed
+from ..errors import InputError, reading
 
 PICKLES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".tar"})
 # keys of a file, and prefixes of names, under which releases keep an encoder
@@ -40,10 +40,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(path, "a weights file", "no such file")
     if path.suffix in PICKLES:
         return _state_dict(path, _unpickle(path))
-    try:
+    with reading(sealed(path), "a safetensors file"):
         return load_file(path)
-    except SafetensorError as error:
-        raise InputError(path, "a safetensors file", str(error)) from error
 
 
 def _unpickle(path: Path) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from ..core.rundir import RunDir
 from ..core.types import Annotation, IntArray
 
 SKIP, NONE, SEPARATOR = "skip", "none", ";"
+
+Notes = Mapping[str, tuple[str, str]]
+"""Sample -> time of its answer, and id of its entry in the ledger."""
 
 
 class Oracle(Protocol):
@@ -77,5 +81,15 @@ class Inbox(Protocol):
         """Take in a file or folder, whole or not at all; (number of its answers, answers still missing).
 
         InputError where an answer of another annotator would change, unless `replace`.
+        """
+        ...
+
+    def put(
+        self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
+    ) -> None:
+        """Take in answers of the ledger, id -> text: words, `skip`, or a file in the run directory.
+
+        Such a file is a PNG of class numbers in the image's own pixels, or a JSON of boxes with the columns of their
+        CSV. Errors as those of `take`; `where` is what they name.
         """
         ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..data.boxes import background
 from ..data.masks import blank
 from ..data.pixels import image_box
 from ..errors import InputError, UnknownName
-from .base import NONE, SKIP
+from .base import NONE, SKIP, Notes
 from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
 from .worklist import WorklistOracle, csv_rows
 
@@ -93,12 +94,43 @@ class BoxWorklist:
         refuse(file, "a row for each box of the images that were given out", problems, "that are none")
         if not answers:
             raise InputError(file, "at least one row", "none")
-        differs: Callable[[Annotation], bool] = lambda a: not self._same(a, answers[a.index])  # noqa: E731
-        replaces = self.lists.replaces(file, round, answers, differs, annotator, replace=replace)
-        texts = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in answers.items()}
-        return len(answers), self.lists.store(round, texts, annotator, replaces)
+        return len(answers), self._store(file, round, answers, annotator, replace=replace)
 
-    def _same(self, answer: Annotation, rows: list[tuple[int, ...] | str]) -> bool:
+    def put(
+        self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
+    ) -> None:
+        """See `Inbox.put`."""
+        round, _ = self.lists.open_query("boxes")
+        answers: dict[int, Sequence[tuple[int, ...] | str]] = {}
+        for sample, text in texts.items():
+            index = self.lists.manifest.position[sample]
+            answers[index] = [SKIP] if text == SKIP else self.read_rows(index, self.run.path / text)
+        self._store(where, round, answers, annotator, notes, replace=replace)
+
+    def read_rows(self, index: int, file: Path) -> Sequence[tuple[int, ...] | str]:
+        """The boxes of a JSON file with a mapping of `class` and edges each; ValueError for one that is none."""
+        rows = [
+            {key: str(row[key]) for key in ("class", *EDGES)} for row in json.loads(file.read_text(encoding="utf-8"))
+        ]
+        return [self._read(index, row) for row in rows] or [NONE]
+
+    def _store(
+        self,
+        where: object,
+        round: int,
+        answers: Mapping[int, Sequence[tuple[int, ...] | str]],
+        annotator: str,
+        notes: Notes | None = None,
+        *,
+        replace: bool,
+    ) -> int:
+        """Write boxes and the CSV of them; how many answers are still missing."""
+        differs: Callable[[Annotation], bool] = lambda a: not self._same(a, answers[a.index])  # noqa: E731
+        replaces = self.lists.replaces(where, round, answers, differs, annotator, replace=replace)
+        texts = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in answers.items()}
+        return self.lists.store(round, texts, annotator, replaces, notes)
+
+    def _same(self, answer: Annotation, rows: Sequence[tuple[int, ...] | str]) -> bool:
         """Whether an earlier answer is that of these rows."""
         if rows == [SKIP] or answer.kind == "skip":
             return rows == [SKIP] and answer.kind == "skip"
@@ -125,7 +157,7 @@ class BoxWorklist:
         number = self.lists.classes.index(row["class"])
         return (number, box.top + rows[0], box.left + columns[0], box.top + rows[1], box.left + columns[1])
 
-    def _keep(self, round: int, index: int, answer: list[tuple[int, ...] | str]) -> str:
+    def _keep(self, round: int, index: int, answer: Sequence[tuple[int, ...] | str]) -> str:
         """Write the boxes of an image and the background around them; the text for the CSV of the round."""
         if answer == [SKIP]:
             return SKIP

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
-from ..core.rundir import RunDir, write_json
+from ..core.rundir import RunDir, whole, write_json
 from ..core.types import Annotation, IntArray
 from ..errors import AwaitingLabels, HybridALError, InputError
 from .base import Answers, Oracle
@@ -130,7 +130,8 @@ class LabelStudioOracle:
     def _pull(self, box: Inbox, tasks: Sequence[dict[str, Any]]) -> None:
         """Take in the annotations that are new or were changed, person by person; tasks of others are left."""
         file = self.run.path / PULLED
-        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        with whole(file):
+            before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         now = {str(t["id"]): _stamp(t) for t in tasks}
         intake = Intake(box, empty=False)
         new = [t for t in tasks if now[str(t["id"])] not in ("", before.get(str(t["id"]))) and intake.owns(_name(t))]

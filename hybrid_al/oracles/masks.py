@@ -23,7 +23,7 @@ from ..data.readers.base import Header
 from ..data.readers.images import SUFFIXES, header, read_values
 from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
-from .base import NONE, SKIP
+from .base import NONE, SKIP, Notes
 from .weak import strokes
 from .worklist import Wording, WorklistOracle
 
@@ -118,12 +118,38 @@ class MaskWorklist:
     ) -> tuple[int, int]:
         """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
         round, _ = self.lists.open_query("masks")
+        missing = self._store(where, round, masks, annotator, replace=replace)
+        for note in self._counts(list(masks.values())):
+            print(note, file=sys.stderr)
+        return len(masks), missing
+
+    def put(
+        self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
+    ) -> None:
+        """See `Inbox.put`."""
+        round, _ = self.lists.open_query("masks")
+        position, count = self.lists.manifest.position, len(self.lists.classes)
+        masks = {
+            position[sample]: None if text == SKIP else read_answer(self.run.path / text, count)
+            for sample, text in texts.items()
+        }
+        self._store(where, round, masks, annotator, notes, replace=replace)
+
+    def _store(
+        self,
+        where: object,
+        round: int,
+        masks: Mapping[int, LabelMap | None],
+        annotator: str,
+        notes: Notes | None = None,
+        *,
+        replace: bool,
+    ) -> int:
+        """Write masks and the CSV of them; how many answers are still missing."""
         differs: Callable[[Annotation], bool] = lambda a: not self._same(a, masks[a.index])  # noqa: E731
         replaces = self.lists.replaces(where, round, masks, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
-        for note in self._counts(list(masks.values())):
-            print(note, file=sys.stderr)
-        return len(texts), self.lists.store(round, texts, annotator, replaces)
+        return self.lists.store(round, texts, annotator, replaces, notes)
 
     def _same(self, answer: Annotation, mask: LabelMap | None) -> bool:
         """Whether an earlier answer is the one that a mask gives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import cast
 
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir, read_seal, seal, write_atomic
+from ..core.seals import sealed, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
-from .base import NONE, SEPARATOR, SKIP
+from .base import NONE, SEPARATOR, SKIP, Notes
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def refuse_reserved(classes: Sequence[str], wording: Wording) -> None:
 
 @dataclass(frozen=True)
 class WorklistOracle:
-    """A person who answers through files: `query.csv` goes out, answers come in by `take`, into the round's folder."""
+    """A person who answers through files: a copy of the query goes out, answers come in by `take`, into the round."""
 
     run: RunDir
     manifest: Manifest
@@ -91,12 +93,23 @@ class WorklistOracle:
         """See `Oracle.annotate`; answers about samples of earlier rounds are corrections."""
         answers, missing = self.latest_answers(query, round)
         if missing:
+            file = self.give_out(round)
             raise AwaitingLabels(
                 f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
-                f"{self.run.round_path(round) / 'query.csv'} ({self.wording.how}) "
-                f"and give it to: hybrid-al labels {self.run.path} FILE"
+                f"{file} ({self.wording.how}) and give it to: hybrid-al labels {self.run.path} {file}"
             )
         return answers
+
+    def give_out(self, round: int) -> Path:
+        """Write the list that people fill in, a copy of the query, where it is not there yet; its path."""
+        file, rows = self.run.worklist(round), self.run.query_rows(round) or []
+        if not file.exists():
+            out = io.StringIO()
+            writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows[self.run.query_starts(round)[-1] :])
+            write_atomic(file, out.getvalue())
+        return file
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
@@ -136,6 +149,14 @@ class WorklistOracle:
             raise InputError(file, "at least one label", "none filled in")
         replaces = self.replaces_words(file, round, answers, annotator, replace=replace)
         return len(answers), self.store(round, answers, annotator, replaces)
+
+    def put(
+        self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
+    ) -> None:
+        """See `Inbox.put`."""
+        round, _ = self.open_query("labels")
+        replaces = self.replaces_words(where, round, texts, annotator, replace=replace)
+        self.store(round, texts, annotator, replaces, notes)
 
     def open_query(self, waits_for: str) -> tuple[int, set[str]]:
         """The round that takes answers in, and the ids that may be answered: of its query, or answered before.
@@ -184,29 +205,37 @@ class WorklistOracle:
         return {self.manifest.ids[a.index]: a.annotator for a in changed}
 
     def store(
-        self, round: int, answers: Mapping[str, str], annotator: str, replaces: Mapping[str, str] | None = None
+        self,
+        round: int,
+        answers: Mapping[str, str],
+        annotator: str,
+        replaces: Mapping[str, str] | None = None,
+        notes: Notes | None = None,
     ) -> int:
         """Write answers (id -> text) as a CSV of the round; the number of answers still missing.
 
-        replaces  see there: it is noted beside the answers
+        replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
         """
         folder = self.run.round_path(round) / "answers"
-        number = len(list(folder.glob("*.csv")))
+        number = len(answer_files(self.run, round))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("id", "label", "annotator", "time", "replaces"))
+        writer.writerow(("id", "label", "annotator", "time", "replaces", "entry"))
         before = replaces or {}
-        writer.writerows((sample, label, annotator, now, before.get(sample, "")) for sample, label in answers.items())
+        for sample, label in answers.items():
+            time, entry = (notes or {}).get(sample, (now, ""))
+            writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry))
         write_atomic(folder / f"{number:03d}.csv", out.getvalue())
+        seal(folder / f"{number:03d}.csv")
         answered = {a.index for a in self.answers(round)}
         return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
 
     def answers(self, round: int) -> Iterator[Annotation]:
         """The answers of a round in the order in which they came in; the last about a sample counts."""
-        for file in sorted((self.run.round_path(round) / "answers").glob("*.csv")):
-            with file.open(newline="", encoding="utf-8") as rows:
-                for row in csv.DictReader(rows):
+        for file in answer_files(self.run, round):
+            for row in _rows_of(file):
+                with whole(file):
                     kind, target = self._meaning(str(file), row["label"])
                     index = self.manifest.position[row["id"]]
                     yield Annotation(index, kind, target, row["annotator"], round, row["time"])
@@ -222,11 +251,26 @@ def classes_of(run: RunDir) -> tuple[str, ...]:
 
 def corrections(run: RunDir) -> dict[str, int]:
     """Whose answers the last file of answers of the open round changed, and how many of them."""
-    files = sorted((run.round_path(len(run.rounds())) / "answers").glob("*.csv"))
-    if not files:
-        return {}
-    with files[-1].open(newline="", encoding="utf-8") as rows:
-        return dict(Counter(row["replaces"] for row in csv.DictReader(rows) if row.get("replaces")))
+    files = answer_files(run, len(run.rounds()))
+    return dict(Counter(row["replaces"] for row in _rows_of(files[-1]) if row.get("replaces"))) if files else {}
+
+
+def answer_files(run: RunDir, round: int) -> list[Path]:
+    """The files of answers of a round, in the order in which they came in; InputError where one is gone or changed."""
+    folder = run.round_path(round) / "answers"
+    numbers = {int(f.stem) for f in (*folder.glob("*.csv"), *folder.glob("*.json")) if re.fullmatch(r"\d{3}", f.stem)}
+    files = [folder / f"{number:03d}.csv" for number in range(max(numbers, default=-1) + 1)]
+    for file in files:
+        sealed(file)
+        if not file.is_file() or (file.with_suffix(".json").is_file() and read_seal(file) is None):
+            came = "one that was changed" if file.is_file() else "nothing there"
+            raise InputError(file, "the answers as they were taken in; a copy of the run may have them", came)
+    return files
+
+
+def _rows_of(file: Path) -> list[dict[str, str]]:
+    with whole(file), file.open(newline="", encoding="utf-8") as rows:
+        return list(csv.DictReader(rows))
 
 
 def csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

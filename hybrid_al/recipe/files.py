@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..core.rundir import RunDir, whole
+from ..core.rundir import RunDir, unmarked
 from ..errors import InputError, UnknownName
 
 
@@ -35,8 +35,7 @@ def is_run(file: Path | str) -> bool:
 def of_run(run: Path) -> dict[str, Any]:
     """The keys of the recipe that a run was last called with; error where its file is gone, cut or changed."""
     file = run / "recipe.yaml"
-    with whole(file):
-        plain = read_yaml(str(file), file.read_text(encoding="utf-8"))
+    plain = read_yaml(str(file), unmarked(file))
     if not isinstance(plain, dict) or not {"data", "loop"} <= plain.keys():
         raise InputError(file, "the recipe of a run, as hybrid-al wrote it", "one that is cut or changed")
     return plain
@@ -47,6 +46,7 @@ def _text(file: Path | str) -> tuple[str, str]:
     if is_run(path):
         RunDir(path).current()
         path /= "recipe.yaml"
+        return str(path), unmarked(path)
     if path.is_file():
         try:
             return str(path), path.read_text(encoding="utf-8")

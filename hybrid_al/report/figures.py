@@ -1,13 +1,13 @@
-"""The figures of the report, as plain plotly.js dictionaries: pure functions of `RunView`.
+"""The figures of the report: pure functions of `RunView`, which `charts.js` draws.
 
-Colours are names of the page's style sheet ("--c1", or "--c1/0.2" for a see-through one), so that figures follow
-the light and the dark theme. Text from outside is escaped, as plotly reads a little HTML in it.
+A figure is a plain dictionary in a few of the words of plotly.js: traces of lines, markers, bars and boxes. Colours are
+names of the page's style sheet ("--c1", or "--c1/0.2" for a see-through one), so that figures follow the light and the
+dark theme. Names from outside stay as they are, for they are drawn as text alone.
 """
 
 from __future__ import annotations
 
-import html
-import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..core.types import FloatArray, IntArray
+from .html import inert
 from .runview import Pick, RoundView, RunView, label_text
 
 Trace = dict[str, object]
@@ -46,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart: plotly traces and layout, the entries of its menu (at least one), and words for who cannot see it."""
+    """One chart: traces and layout, the entries of its menu (at least one), and words for who cannot see it."""
 
     id: str
     data: tuple[Trace, ...]
@@ -56,9 +57,7 @@ class Figure:
 
     def to_json(self) -> str:
         """For a script element: nothing in it can close the element."""
-        spec = {"data": self.data, "layout": self.layout, "choices": [asdict(c) for c in self.choices]}
-        text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
-        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        return inert({"data": self.data, "layout": self.layout, "choices": [asdict(c) for c in self.choices]})
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,14 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
     traces: list[Trace] = []
     costs = sorted(set.intersection(*(set(run.costs) for runs in groups.values() for run in runs)))
     first = [m for m in metrics if m.startswith("test/") and m.count("/") == 1]
-    choices = [Choice(m, "labels", escape(m)) for m in metrics]
-    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), escape(m)) for c in costs for m in first]
+    choices = [Choice(m, "labels", m) for m in metrics]
+    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), m) for c in costs for m in first]
     pairs = [(m, "") for m in metrics] + [(m, c) for c in costs for m in first]
     for choice, (metric, cost) in zip(choices, pairs, strict=True):
         for i, (label, runs) in enumerate(groups.items()):
             curve = aggregate(runs, metric, cost)
             if curve is not None and len(curve.labels):
-                traces += _curve_traces(curve, escape(label), choice.name, i, "labels" if not cost else "")
+                traces += _curve_traces(curve, label, choice.name, i, "labels" if not cost else "")
     if not traces:
         return None
     measured = any(m.startswith(("test/", "val/")) for m in metrics)
@@ -162,12 +161,12 @@ def balance_figure(run: RunView) -> Figure | None:
     traces: tuple[Trace, ...] = tuple(
         {
             "type": "bar",
-            "name": escape(c),
+            "name": c,
             "x": rounds,
             "y": [count[c] for count in counts],
             "customdata": [round(100 * count[c] / max(1, count.total())) for count in counts],
             "marker": _bar_marker(i, c),
-            "hovertemplate": f"{escape(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
+            "hovertemplate": f"{c}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
         }
         for i, c in enumerate(order)
     )
@@ -226,7 +225,7 @@ def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> 
         "type": "box",
         "name": who,
         "meta": meta,
-        "x": [escape(p) for p in parts],
+        "x": list(parts),
         **{name: short(row) for name, row in zip(names, quantiles, strict=True)},
         "line": {"color": color, "width": 1.6},
         "fillcolor": f"{color}/0.25",
@@ -301,7 +300,7 @@ def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: Int
         "name": "picked next",
         "x": short(x[picks]),
         "y": short(y[picks]),
-        "text": [escape(run.manifest.ids[i * len(run.manifest) // len(x)]) for i in picks],
+        "text": [run.manifest.ids[i * len(run.manifest) // len(x)] for i in picks],
         "marker": {"color": ACCENT, "size": 8, "line": {"color": "--card", "width": 1}},
         "hovertemplate": "%{text}<br>confidence %{x:.2f}, %{y:.2f}<extra></extra>",
     }
@@ -364,7 +363,7 @@ def training_figure(run: RunView) -> Figure | None:
     order = sorted(
         series, key=lambda n: (n != "train/loss", n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n)
     )
-    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", escape(n)) for n in order)
+    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", n) for n in order)
     alt = "Training curves: losses, mask rate and pseudo-label accuracy against the training step, one line per round."
     return Figure("training", tuple(traces), choices, alt, {"height": 380})
 
@@ -382,7 +381,7 @@ def _training_trace(name: str, round: object, points: Sequence[tuple[float, floa
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(curve) < 12 else "lines",
-        "name": f"round {round}" if isinstance(round, int) else escape(name),
+        "name": f"round {round}" if isinstance(round, int) else name,
         "meta": name,
         "x": short(curve[:, 0]),
         "y": short(curve[:, 1]),
@@ -391,11 +390,6 @@ def _training_trace(name: str, round: object, points: Sequence[tuple[float, floa
     }
 
 
-def short(values: FloatArray) -> list[float]:
-    """Four significant digits: the page is as large as its numbers are long."""
-    return [float(f"{v:.4g}") for v in values.tolist()]
-
-
-def escape(value: str) -> str:
-    """Plotly knows &lt; &gt; and &amp;, not &quot;."""
-    return html.escape(value, quote=False)
+def short(values: FloatArray) -> list[float | None]:
+    """Four significant digits, for the page is as large as its numbers are long; None where there is no number."""
+    return [float(f"{v:.4g}") if math.isfinite(v) else None for v in values.tolist()]

@@ -14,9 +14,12 @@ import numpy as np
 from ..core.manifest import SPLITS
 from ..core.registry import component, parse_spec
 from ..core.rundir import LAYOUT, RunDir, layout_of
+from ..core.seals import whole
 from ..errors import InputError
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
+from ..oracles.ledger import Ledger, pending, taken
+from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
 from ..recipe import of_run
@@ -220,7 +223,7 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     waiting = sum(i not in answers for i in ids)
     people = not component(ORACLES, "oracle", *parse_spec(recipe["oracle"])).holds_truth
     if waiting and people:
-        query = run.round_path(r) / "query.csv"
+        query = list_of(run, r)
         how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}; {command_of(run)} says how)"
         take = f"hybrid-al labels {shlex.quote(str(run.path))} FILE"
         return f"waits for {waiting} of {len(ids)} labels in {query}{how}: {take}"
@@ -229,13 +232,20 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     return f"next: the training of round {r}; {go_on(run)}"
 
 
+def list_of(run: RunDir, r: int) -> Path:
+    """What people answer by: the copy of the query that they fill in; without one, as where they draw, the query."""
+    copy = run.worklist(r)
+    return copy if copy.is_file() else run.round_path(r) / "query.csv"
+
+
 def answers_of(run: RunDir, r: int) -> dict[str, str]:
-    """The last answer about each sample in the files of a round: id -> text."""
+    """The last answer about each sample in the files of a round and the ledger: id -> text."""
     answers: dict[str, str] = {}
-    for file in sorted((run.round_path(r) / "answers").glob("*.csv")):
-        with file.open(newline="", encoding="utf-8") as lines:
+    for file in answer_files(run, r):
+        with whole(file), file.open(newline="", encoding="utf-8") as lines:
             answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
-    return answers
+    waiting = pending(Ledger(run).entries(), taken(run))
+    return answers | {sample: entry.text for sample, entry in waiting.items() if entry.round == r}
 
 
 def go_on(run: RunDir) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,8 @@ import numpy as np
 from ..core.consistency import Consistency
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir
+from ..core.rundir import RunDir, read_arrays
+from ..core.seals import sealed, whole
 from ..core.types import FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
 from ..metrics.classification import aubc
@@ -94,9 +95,9 @@ class RunView:
         labels = disk.labels(len(manifest))
         classes = tuple(str(c) for c in _list(facts.get("classes")))
         rounds: list[RoundView] = []
-        while (folder := disk.round_path(len(rounds))).joinpath("query.csv").is_file():
-            r = len(rounds)
-            rounds.append(_round(folder, r, commits[r] if r < len(commits) else None, manifest, labels, classes))
+        while (rows := disk.query_rows(r := len(rounds))) is not None:
+            commit, folder = commits[r] if r < len(commits) else None, disk.round_path(r)
+            rounds.append(_round(folder, rows, r, commit, manifest, labels, classes))
         return cls(
             name=str(facts["name"]),
             seed=int(str(facts["seed"])),
@@ -200,10 +201,14 @@ def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
 
 
 def _round(
-    folder: Path, index: int, commit: Round | None, manifest: Manifest, labels: LabelStore, classes: tuple[str, ...]
+    folder: Path,
+    rows: Sequence[Mapping[str, str]],
+    index: int,
+    commit: Round | None,
+    manifest: Manifest,
+    labels: LabelStore,
+    classes: tuple[str, ...],
 ) -> RoundView:
-    with folder.joinpath("query.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     picks = []
     for row in rows:
         position = manifest.position.get(row["id"])
@@ -226,18 +231,21 @@ def _round(
 
 
 def _arrays(path: Path) -> dict[str, FloatArray]:
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return read_arrays(path) if sealed(path).is_file() else {}
 
 
 def _scores(path: Path) -> Scores | None:
+    """The scores of a round; None where there are none, or none that are whole: they are for reports alone."""
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        parts = {name.removeprefix("part/"): archive[name] for name in archive.files if name.startswith("part/")}
-        return Scores(archive["indices"], archive["values"], parts)
+    try:
+        arrays = read_arrays(path)
+        with whole(path):
+            parts = {name.removeprefix("part/"): a for name, a in arrays.items() if name.startswith("part/")}
+            return Scores(arrays["indices"], arrays["values"], parts)
+    except InputError as error:
+        print(f"{error}; the report goes without them", file=sys.stderr)
+        return None
 
 
 def _list(value: object) -> list[object]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import typer.main
 import yaml
@@ -18,6 +19,7 @@ from sklearn.datasets import load_digits
 from hybrid_al.assemble import check_components
 from hybrid_al.cli import app, main
 from hybrid_al.recipe import load, parse, shipped_recipes
+from tests.helpers import dicom
 from tests.helpers.fake_run import fake_run
 from tests.helpers.pages import BLOCKS, PAGES, ROOT, Block, play
 
@@ -129,6 +131,21 @@ def volumes(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def series(folder: Path) -> dict[str, Any]:
+    """Series of patients, every second of them brighter, with a label each in a table."""
+    lines = ["SeriesInstanceUID,finding"]
+    for i in range(30):
+        shift: dict[str, Any] = {
+            "RescaleIntercept": -1024 + 600 * (i % 2),
+            "BodyPartExamined": "CHEST",
+            "PatientID": f"P{i}",
+        }
+        files = dicom.write_series(folder / "scans" / f"p{i}", [0, 1], seed=i, side=16, **shift)
+        lines.append(f"{pydicom.dcmread(files[0]).SeriesInstanceUID},{('clear', 'dense')[i % 2]}")
+    (folder / "scans" / "labels.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return {}
+
+
 def outlines(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
@@ -163,6 +180,7 @@ PREPARED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "README.md": scans,
     "docs/howto/csv.md": table,
     "docs/howto/volumes.md": volumes,
+    "docs/howto/dicom.md": series,
     "docs/howto/masks.md": outlines,
     "docs/howto/annotation_tools.md": waiting,
     "docs/howto/encoder.md": scans_with_recipe,

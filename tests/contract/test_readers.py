@@ -20,6 +20,7 @@ from hybrid_al.data.readers.base import Header, Reader
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.stores.masks import MaskStore
+from tests.helpers import dicom
 
 Planes = npt.NDArray[np.uint8]
 CLASSES = ("background", "one", "two")
@@ -39,8 +40,13 @@ def write_arrays(path: Path, planes: Planes) -> None:
         np.savez(file, images=planes)
 
 
+def write_dicom(path: Path, planes: Planes) -> None:
+    dicom.write(path, planes)
+
+
 FILES: dict[str, tuple[Callable[[Path, Planes], None], int]] = {
     "arrays": (write_arrays, 4),
+    "dicom": (write_dicom, 4),
     "images": (write_image, 1),
     "volumes": (write_volume, 4),
 }

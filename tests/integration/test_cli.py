@@ -36,6 +36,7 @@ VERBS = {
     "pretrain",
     "select",
     "labels",
+    "label",
     "query",
     "run",
     "predict",
@@ -54,7 +55,7 @@ def test_the_verbs_are_frozen() -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = "import sys; from hybrid_al.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    heavy = {"torch", "numpy", "pydantic", "wandb", "plotly", "sklearn", "scipy", "timm", "lightly", "faiss"}
+    heavy = {"torch", "numpy", "pydantic", "wandb", "jinja2", "sklearn", "scipy", "timm", "lightly", "faiss"}
     assert not heavy & set(out.split()) and all(verb in out for verb in VERBS)
 
 
@@ -90,7 +91,7 @@ def test_status_and_labels_load_nothing_heavy(tmp_path: Path) -> None:
     for verb in (["status", str(run)], ["labels", str(run), str(table)]):
         script = f"import sys; from hybrid_al.cli import app; app({verb!r}, standalone_mode=False); print(*sys.modules)"
         out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-        assert not {"torch", "sklearn", "timm", "faiss", "lightly", "plotly", "wandb"} & set(out.split()), verb
+        assert not {"torch", "sklearn", "timm", "faiss", "lightly", "jinja2", "wandb"} & set(out.split()), verb
 
 
 def test_recipes_are_listed_and_copied(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_one_annotator_and_a_folder_of_images(capsys: pytest.CaptureFixture[str]
     assert call(*command) == 0
     assert call("status", run) == 0 and "finished" in capsys.readouterr().out
     assert "jo" in (run / "rounds" / "001" / "labels.jsonl").read_text()
-    assert (run / "report" / "index.html").stat().st_size > 100_000
+    assert (run / "report" / "index.html").stat().st_size > 50_000
     assert call("report", run, "-o", tmp_path / "again") == 0 and (tmp_path / "again" / "curve.csv").is_file()
     capsys.readouterr()
     assert call("labels", run, answers, "--annotator", "jo") == 0

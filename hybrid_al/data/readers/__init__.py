@@ -12,11 +12,13 @@ from ...errors import InputError
 from ..pixels import Window
 from .arrays import Arrays
 from .base import Reader
+from .dicom import Dicom
 from .images import Images
 from .volumes import Volumes
 
 READERS: dict[str, type[Reader]] = {
     "arrays": Arrays,
+    "dicom": Dicom,
     "images": Images,
     "volumes": Volumes,
 }

@@ -9,7 +9,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy.typing as npt
 
+from ...errors import InputError
 from ..base import Pixels
+
+MOST_STACK = 99
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,10 @@ def plane_of(planes: int, plane: int) -> int:
     if not 0 <= plane < planes:
         raise ValueError(f"expected a plane from 0 to {planes - 1}, got {plane}")
     return plane
+
+
+def check_stack(stack: int) -> None:
+    """InputError for a number of slices without a middle."""
+    if not 1 <= stack <= MOST_STACK or stack % 2 == 0:
+        expected = f"an odd number of slices, {MOST_STACK} at most, as many before one as behind it"
+        raise InputError("data.stack", expected, str(stack))

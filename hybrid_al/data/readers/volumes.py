@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import FloatArray
-from ...errors import InputError
 from ..base import Pixels
 from ..pixels import Window
-from .base import Header, Stamp, plane_of
+from .base import Header, Stamp, check_stack, plane_of
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
@@ -29,7 +28,6 @@ AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 
 
 LEAST, MOST = 0.5, 99.5  # percentiles of a volume that become 0 and 1
 PACKED = b"\x1f\x8b"  # how gzip files begin
-MOST_STACK = 99
 MAX_VOXELS = 1_000_000_000
 FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which are its first number
 
@@ -54,9 +52,7 @@ class Volumes:
 
     def __post_init__(self) -> None:
         """Refuse a stack without a middle."""
-        if not 1 <= self.stack <= MOST_STACK or self.stack % 2 == 0:
-            expected = f"an odd number of slices, {MOST_STACK} at most, as many before one as behind it"
-            raise InputError("data.stack", expected, str(self.stack))
+        check_stack(self.stack)
 
     @staticmethod
     def claims(head: bytes) -> bool:

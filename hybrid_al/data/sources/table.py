@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..base import Dataset
 from ..files import files_dataset
@@ -35,7 +36,8 @@ class Csv:
     labels   columns of 0 or 1 (or 0.0 and 1.0), of a task with several labels a sample; their names are the classes
     separator  what stands between several labels in the label column: "|" in "Edema|Mass"; `classes` are their names
     none     the text in that column that means none of the labels, such as "No Finding"
-    unknown  texts that mean not labeled: [NA, "?"]. An empty cell always does, and -1 where labels are numbers
+    empty    what an empty cell in `labels` means: -1 unknown, or 0 not there
+    unknown  texts that mean not labeled: [NA, "?"]. An empty cell does (`empty`), and -1 where labels are numbers
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
@@ -60,6 +62,7 @@ class Csv:
     mask_values: Mapping[int, str] = field(default_factory=dict)
     labels: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
+    empty: Literal[-1, 0] = -1
     separator: str = ""
     none: str = ""
 
@@ -74,6 +77,7 @@ class Csv:
             self.classes,
             self.labels,
             unknown=self.unknown,
+            empty=self.empty,
             separator=self.separator,
             none=self.none,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -33,8 +32,7 @@ def sheet_of(
 ) -> Sheet:
     """The samples `rows` of the query of a round; `step` hears how many images were read."""
     ids, items = lists.manifest.ids, []
-    with (run.round_path(round) / "query.csv").open(newline="", encoding="utf-8") as lines:
-        reasons = {row["id"]: row["reason"] for row in csv.DictReader(lines)}
+    reasons = {row["id"]: row["reason"] for row in run.query_rows(round) or ()}
     for k, i in enumerate(rows):
         height, width = picture(i).shape[:2]
         asked = run.round_path(round) / ASKED / file_name(i)

@@ -21,7 +21,7 @@ from hybrid_al.data.views.policies import VIEWS, View, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import load
-from hybrid_al.track.base import NAMES
+from hybrid_al.track.names import NAMES
 from pretrain import METHODS, stage0
 from pretrain.base import Method
 from pretrain.feed import Schedule, feed

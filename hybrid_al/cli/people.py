@@ -1,0 +1,91 @@
+"""The verbs of people who answer: label."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import AwaitingLabels, InputError
+from ..report import console
+
+if TYPE_CHECKING:
+    from ..assemble import Project
+
+from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, make_stage0, open_project
+
+
+@app.command()
+def label(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    reader: Annotated[
+        str | None, typer.Option("--reader", metavar="NAME", help="Who answers; else the page asks.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Go on with the loop by itself where a query is answered.")
+    ] = False,
+    proposals: Annotated[
+        bool, typer.Option("--proposals/--no-proposals", help="Masks begin with what the last model draws.")
+    ] = True,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="DIR", help="No page: copy the images of the query into a new folder."),
+    ] = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """A page in the browser, of this machine alone, on which a person answers the open query; made where none is."""
+    from ..page import server
+
+    if sheet is None:
+        server.check_extra()
+    project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
+    if project.setting.simulated:
+        raise InputError("oracle", "worklist, for a person to answer (oracle=worklist)", project.recipe.oracle.name)
+    _make_query(project, quiet)
+    if sheet is not None:
+        from ..api.sheet import copy_query
+
+        print(f"Images: {copy_query(project, sheet)}")
+        return
+    server.serve(
+        project,
+        reader=reader,
+        port=port,
+        opens=open_browser,
+        trains=train,
+        proposes=proposals,
+        say=lambda line: print(line, flush=True),
+    )
+
+
+def _make_query(project: Project, quiet: bool) -> None:
+    """The loop up to a query that waits for answers, where none is open yet."""
+    from .. import loop
+    from ..api.session import session
+    from ..api.sheet import write_sheet
+    from ..assemble import experiment
+
+    run, manifest = project.run, project.dataset.manifest
+    picks = run.picks(r := len(run.rounds()), manifest) if run.exists() else None
+    if picks is not None:
+        project.check_run()
+        with suppress(AwaitingLabels):  # which lays out what a person needs to answer
+            project.task.open(project.setting, project.materials())[1].annotate(picks, r)
+        return
+    with session(project) as tracker:
+        metrics = make_stage0(project, tracker, quiet)
+        if not quiet:
+            console.say_probe(metrics)
+        try:
+            loop.run(experiment(project), run, tracker, report=(lambda _: None) if quiet else console.say_round)
+        except AwaitingLabels:
+            write_sheet(project)
+        else:
+            raise InputError(run.path, "a round left to ask about", f"all {len(run.rounds())} are done")

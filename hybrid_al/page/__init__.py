@@ -1,0 +1,1 @@
+"""The local page on which people answer a query (`hybrid-al label`)."""

@@ -1,0 +1,125 @@
+"""The server of the page: its files, images and answers over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from ..errors import HybridALError, InputError
+from ..report.overview import standing
+from .desk import Desk, Refused
+from .gate import Gate
+from .pictures import Pictures
+from .training import Training
+
+STATIC = Path(__file__).parent / "static"
+SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+class Page:
+    """What the routes share. `trains`: go on by itself where a query is answered."""
+
+    def __init__(self, desk: Desk, pictures: Pictures, training: Training, *, trains: bool) -> None:
+        self.desk, self.pictures, self.training, self.trains = desk, pictures, training, trains
+
+    def state(self) -> dict[str, Any]:
+        """See `Desk.state`; where no image waits, also what is next."""
+        desk, training = self.desk, self.training
+        state = desk.state()
+        progress = state["progress"]
+        complete = progress["total"] and progress["done"] == progress["total"]
+        if complete and not training.runs and desk.settle(0) and self.trains and not training.failed:
+            training.start()
+        phase = "training" if training.runs else "answered" if complete else "open" if progress["total"] else "none"
+        lines = standing(desk.run) if phase != "open" else []
+        return state | {"phase": phase, "standing": lines, "training": training.state()}
+
+    def item(self, index: int) -> dict[str, Any]:
+        """What is shown beside an image."""
+        pictures, round = self.pictures, self.desk.round()
+        about = pictures.about(index)
+        asked = pictures.asked(index, round) is not None
+        return about | {"similar": pictures.similar(index, self.desk.labels()), "asked": asked}
+
+
+def create_app(page: Page, gate: Gate) -> ASGIApp:
+    """The app behind its gate."""
+    desk, pictures = page.desk, page.pictures
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, telemetry=SILENT)
+
+    @app.exception_handler(HybridALError)
+    def refuse(_: Request, error: HybridALError) -> JSONResponse:
+        kind = error.kind if isinstance(error, Refused) else "bad"
+        return JSONResponse({"error": str(error), "kind": kind}, 409 if isinstance(error, Refused) else 422)
+
+    @app.exception_handler(RequestValidationError)
+    def refuse_form(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "request: expected a mapping of keys", "kind": "bad"}, 422)
+
+    @app.exception_handler(OSError)
+    def refuse_file(_: Request, error: OSError) -> JSONResponse:
+        return JSONResponse({"error": f"the disk or an image: {error}", "kind": "disk"}, 500)
+
+    @app.get("/")
+    def index() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/api/state")
+    def state() -> dict[str, Any]:
+        return page.state()
+
+    @app.get("/api/item/{index}")
+    def item(index: int) -> dict[str, Any]:
+        return page.item(index)
+
+    @app.post("/api/answer")
+    def answer(plain: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        if page.training.runs:
+            raise Refused("stale", "the round is being trained, so this answer was not taken")
+        return desk.answer(plain)
+
+    @app.post("/api/train")
+    def train() -> dict[str, Any]:
+        progress = desk.progress()
+        if progress["done"] < progress["total"]:
+            raise InputError("train", "a query that is answered", f"{progress['total'] - progress['done']} missing")
+        desk.settle()
+        page.training.start()
+        return page.state()
+
+    @app.get("/image/{index}.png")
+    def image(index: int) -> Response:
+        return _picture(pictures.image(index))
+
+    @app.get("/thumbnail/{index}.jpg")
+    def thumbnail(index: int) -> Response:
+        return _picture(pictures.thumbnail(index), "image/jpeg")
+
+    @app.get("/proposal/{index}.png")
+    def proposal(index: int) -> Response:
+        return _picture(pictures.proposal(index))
+
+    @app.get("/asked/{index}.png")
+    def asked(index: int) -> Response:
+        return _picture(pictures.asked(index, desk.round()))
+
+    @app.get("/drawn/{index}")
+    def drawn(index: int) -> Response:
+        file = desk.drawing(index)
+        kind = "application/json" if file is not None and file.suffix == ".json" else "image/png"
+        return _picture(None if file is None else file.read_bytes(), kind)
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return gate.guard(app)
+
+
+def _picture(data: bytes | None, kind: str = "image/png") -> Response:
+    """The bytes of a file; "no content" where there is none."""
+    return Response(status_code=204) if data is None else Response(data, media_type=kind)

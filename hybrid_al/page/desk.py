@@ -1,0 +1,284 @@
+"""The open query of a run as the page sees it, and the one place through which answers of the page go."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.registry import component
+from ..core.rundir import RunDir
+from ..core.types import AnnotationKind, Target
+from ..errors import HybridALError, InputError, RunLocked, UnknownName
+from ..oracles.base import NONE, SEPARATOR, SKIP
+from ..oracles.inbox import INBOXES, InboxSettings, Masks, Words
+from ..oracles.ledger import Entry, Ledger, collect, pending, rows_of, taken
+from ..oracles.masks import KINDS
+from ..oracles.worklist import classes_of
+from .answers import Submission, check_reader, drawn, words
+
+LAST = 50  # answers whose median says how long one takes
+PATIENCE = 5.0  # seconds that a complete query waits for another process to let go of the run
+
+
+class Refused(HybridALError):
+    """An answer that is well made but cannot be taken now. `kind` tells the page what to do."""
+
+    def __init__(self, kind: Literal["stale", "other", "taken"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A line of `query.csv`: a sample that is asked about."""
+
+    index: int
+    sample: str
+    path: str
+    score: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The answer about a sample that counts by now; `entry` where it came through the ledger."""
+
+    text: str
+    reader: str
+    entry: Entry | None
+    taken: bool
+
+
+class Desk:
+    """A run that people answer; the run directory is the only state, so that any number of desks may be open.
+
+    reader  who answers; None where the page asks
+    size    position -> height and width of an image in its own pixels, of a task whose answers are drawn
+    """
+
+    def __init__(self, run: RunDir, *, reader: str | None, size: Callable[[int], tuple[int, int]]) -> None:
+        spec = run.current().get("inbox")
+        if not isinstance(spec, dict):
+            raise InputError(run.path, "a run that says how its answers come in (inbox in run.json)", "none")
+        name = str(spec["name"])
+        settings = component(INBOXES, f"{run.path}: inbox", name, {k: v for k, v in spec.items() if k != "name"})
+        self.run, self.classes = run, classes_of(run)
+        self.reader = None if reader is None else check_reader(reader)
+        self.settings: InboxSettings = settings
+        self._size = size
+        self._ledger = Ledger(run)
+        self._asked: tuple[object, dict[str, Pick]] = (None, {})
+        self._labels: tuple[int, dict[int, str]] = (-1, {})
+
+    @property
+    def in_words(self) -> bool:
+        """Whether answers are words, not drawings."""
+        return isinstance(self.settings, Words)
+
+    @property
+    def kind(self) -> AnnotationKind:
+        """The kind of an answer."""
+        if isinstance(self.settings, Words):
+            return "classes" if self.settings.kind == "classes" else "class"
+        return KINDS[self.settings.answer] if isinstance(self.settings, Masks) else "box"
+
+    # -- what is asked ------------------------------------------------------------------------------------------------
+
+    def round(self) -> int:
+        """The round that is not committed yet."""
+        r = 0
+        while (self.run.round_path(r) / "round.json").is_file():
+            r += 1
+        return r
+
+    def picks(self, round: int) -> dict[str, Pick]:
+        """The samples of a round's query by id, best first; none before the query is made."""
+        file = self.run.round_path(round) / "query.csv"
+        if not file.is_file():
+            return {}
+        stat = file.stat()
+        version = (round, stat.st_mtime_ns, stat.st_size)
+        if self._asked[0] != version:
+            with file.open(newline="", encoding="utf-8") as lines:
+                rows = {row["id"]: row for row in reversed(list(csv.DictReader(lines)))}
+            picks = [
+                Pick(self._position[i], i, row["path"], row["score"], row["reason"])
+                for i, row in reversed(list(rows.items()))
+            ]
+            self._asked = version, {pick.sample: pick for pick in picks}
+        return self._asked[1]
+
+    @cached_property
+    def _position(self) -> Mapping[str, int]:
+        return self.run.manifest().position
+
+    def standings(self, round: int) -> dict[str, Standing]:
+        """The answers of a round by sample."""
+        entries, ids = self._ledger.entries(), taken(self.run)
+        standing = {
+            row["id"]: Standing(row["label"], row["annotator"], self._ledger.find(row["entry"]), True)
+            for file in sorted((self.run.round_path(round) / "answers").glob("*.csv"))
+            for row in rows_of(file)
+        }
+        waiting = pending((e for e in entries if e.round == round), ids)
+        return standing | {i: Standing(e.text, e.reader, e, False) for i, e in waiting.items()}
+
+    # -- what is answered ---------------------------------------------------------------------------------------------
+
+    def answer(self, plain: Mapping[str, object]) -> dict[str, Any]:
+        """Take one answer of the page: once this returns it is on the disk. How the query stands then.
+
+        InputError: a bad answer. Refused: the round has moved on (stale), another reader answered otherwise (other), a
+        withdrawal of what the run has taken (taken).
+        """
+        submission = component({"answer": Submission}, "answer", "answer", plain)
+        submission.check()
+        reader = check_reader(self.reader or submission.reader)
+        with self._ledger.turn():
+            entry = self._ledger.find(submission.id)
+            if entry is None:
+                entry = self._ledger.append(self._entry(submission, reader))
+            elif (entry.sample, entry.reader) != (submission.sample, reader):
+                raise InputError("answer", f"a new id, as {entry.id} is that of another answer", submission.id)
+        progress = self.progress()
+        if progress["done"] == progress["total"]:
+            self.settle()
+        return {"saved": entry.id, "sample": entry.sample, "progress": progress}
+
+    def _entry(self, submission: Submission, reader: str) -> Entry:
+        pick = self._pick(submission)
+        before = self.standings(submission.round).get(pick.sample)
+        kind: AnnotationKind | Literal["withdrawn"] = self.kind
+        text, digest = "", ""
+        if submission.kind == "withdrawn":
+            kind = "withdrawn"
+            self._check_withdrawal(before, reader)
+        elif submission.kind == "skip":
+            kind, text = "skip", SKIP
+        elif self.in_words:
+            text = words(submission.classes, self.classes, several=self.kind == "classes")
+        else:
+            size = self._size(pick.index)
+            text, digest = drawn(submission, self.run, self.settings, size, self.classes)
+        if before is not None and before.reader != reader and before.text != text and not submission.replace:
+            message = f"{before.reader} answered {self._word(before.text)} about {pick.sample}; replace that answer?"
+            raise Refused("other", message)
+        return Entry(
+            submission.id,
+            submission.round,
+            pick.sample,
+            kind,
+            text,
+            reader,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            round(submission.seconds, 1),
+            digest,
+            submission.proposal,
+            submission.reason if kind == "skip" else "",
+            submission.comment,
+            pick.reason,
+            submission.replace,
+            before.entry.id if before is not None and before.entry is not None else None,
+        )
+
+    def _pick(self, submission: Submission) -> Pick:
+        """The pick that a submission is about."""
+        now = self.round()
+        picks = self.picks(now)
+        if submission.round != now or not picks:
+            is_over = f"round {submission.round} is over" if submission.round < now else "no query is open"
+            raise Refused("stale", f"{is_over}, so this answer was not taken: load the page again")
+        if submission.sample in picks:
+            return picks[submission.sample]
+        if submission.sample not in self._position:
+            raise UnknownName("sample", submission.sample, self._position)
+        raise InputError("sample", f"an image of the query of round {now}", f"{submission.sample!r}, not asked about")
+
+    @staticmethod
+    def _check_withdrawal(before: Standing | None, reader: str) -> None:
+        if before is None or before.reader != reader:
+            raise InputError("withdrawn", f"an answer of {reader}", "none")
+        if before.taken:
+            raise Refused("taken", "the run has taken this answer already; another answer corrects it")
+
+    def _word(self, text: str) -> str:
+        return text if self.in_words or text == SKIP else "with a drawing"
+
+    def settle(self, patience: float = PATIENCE) -> bool:
+        """Put the answers into the run; whether none waits any more. Another process may hold the run meanwhile."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with self.run.lock():
+                    collect(self.run)
+                return True
+            except RunLocked:
+                if time.monotonic() > deadline:
+                    return not pending(self._ledger.entries(), taken(self.run))
+                time.sleep(0.1)
+
+    # -- how it stands ------------------------------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, Any]:
+        """Round, answers given and asked for, and the median seconds of the last of them."""
+        r = self.round()
+        picks, standing = self.picks(r), self.standings(r)
+        times = [e.seconds for e in self._ledger.entries() if e.round == r and e.kind != "withdrawn" and e.seconds]
+        done = sum(sample in standing for sample in picks)
+        pace = statistics.median(times[-LAST:]) if times else None
+        return {"round": r, "done": done, "total": len(picks), "pace": pace}
+
+    def state(self) -> dict[str, Any]:
+        """All that the page shows of the open query but its images."""
+        r = self.round()
+        standing = self.standings(r)
+        items = [{**asdict(pick), "answer": self._view(standing.get(sample))} for sample, pick in self.picks(r).items()]
+        return {
+            "run": str(self.run.path),
+            "name": str(self.run.facts()["name"]),
+            "kind": self.kind,
+            "classes": self.classes,
+            "reader": self.reader,
+            "items": items,
+            "progress": self.progress(),
+        }
+
+    @staticmethod
+    def _view(standing: Standing | None) -> dict[str, Any] | None:
+        if standing is None:
+            return None
+        entry = standing.entry
+        return {
+            "text": standing.text,
+            "reader": standing.reader,
+            "taken": standing.taken,
+            "reason": entry.reason if entry else "",
+            "comment": entry.comment if entry else "",
+            "file": bool(entry and entry.digest),
+        }
+
+    def drawing(self, index: int) -> Path | None:
+        """The file that was last drawn on the page about a sample of the open query."""
+        standing = next((s for i, s in self.standings(self.round()).items() if self._position[i] == index), None)
+        entry = standing.entry if standing else None
+        return self.run.path / entry.text if entry and entry.digest else None
+
+    def labels(self) -> dict[int, str]:
+        """The labels by now, position -> classes in words, empty of a drawing; those of this round last."""
+        r = self.round()
+        if self._labels[0] != r:
+            current = self.run.labels(len(self._position)).current
+            self._labels = r, {i: self._name(a.target) for i, a in current.items() if a.kind != "skip"}
+        given = {i: s.text if self.in_words else "" for i, s in self.standings(r).items() if s.text != SKIP}
+        return self._labels[1] | {self._position[sample]: text for sample, text in given.items()}
+
+    def _name(self, target: Target) -> str:
+        numbers = (target,) if isinstance(target, int) else target if isinstance(target, tuple) else None
+        return "" if numbers is None else SEPARATOR.join(self.classes[k] for k in numbers) or NONE

@@ -1,0 +1,158 @@
+"""What the page shows of images: their pixels, thumbnails, slices beside them, similar labeled cases, proposals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.embeddings import PLAIN, Embeddings
+from ..core.types import IntArray
+from ..data.answers import file_name, to_png
+from ..data.own_size import own_labels
+from ..data.pixels import to_uint8
+from ..errors import InputError
+from ..oracles.masks import ASKED
+from ..report.overlay import thumbnail
+
+if TYPE_CHECKING:
+    from ..api.deployed import Deployed
+    from ..assemble import Project
+
+SIMILAR = 6
+THUMBNAIL = 128  # pixels
+DEEP = 65535  # the level of 1.0 in an image of more than 8 bits
+
+
+class Pictures(Protocol):
+    """The images of a run by position."""
+
+    def image(self, index: int) -> bytes:
+        """A PNG of its own pixels; of more than 8 bits the high byte is in red, the low one in green."""
+        ...
+
+    def thumbnail(self, index: int) -> bytes:
+        """A small JPEG."""
+        ...
+
+    def about(self, index: int) -> dict[str, Any]:
+        """Height, width, depth, the values that its levels stand for, the slices beside it."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width in its own pixels."""
+        ...
+
+    def similar(self, index: int, labels: Mapping[int, str]) -> list[dict[str, Any]]:
+        """Those of labeled images, position -> label, that are most like it, nearest first."""
+        ...
+
+    def proposal(self, index: int) -> bytes | None:
+        """A PNG of the class numbers that the last model gives its pixels; None without a model."""
+        ...
+
+    def asked(self, index: int, round: int) -> bytes | None:
+        """A PNG that is white where the image is asked about; None where that is everywhere."""
+        ...
+
+
+class ProjectPictures:
+    """The images of a project; `proposes`: whether its last model draws first."""
+
+    def __init__(self, project: Project, *, proposes: bool) -> None:
+        self._project, self._store, self._dataset = project, project.store(), project.dataset
+        self._proposes = proposes and project.task.drawable
+        self._lock = threading.Lock()
+        self._model: tuple[int, Deployed] | None = None
+
+    def image(self, index: int) -> bytes:
+        """See `Pictures.image`."""
+        pixels = self._pixels(index)
+        if pixels.dtype == np.uint8:
+            return to_png(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        if pixels.shape[2] == 3:
+            return to_png(to_uint8(pixels))
+        levels = np.rint(pixels[:, :, 0] * DEEP).astype(np.uint16)
+        return to_png(np.stack([levels >> 8, levels & 255, np.zeros_like(levels)], axis=2).astype(np.uint8))
+
+    def thumbnail(self, index: int) -> bytes:
+        """See `Pictures.thumbnail`."""
+        return thumbnail(self._store.picture(index), THUMBNAIL)
+
+    def about(self, index: int) -> dict[str, Any]:
+        """See `Pictures.about`."""
+        pixels = self._pixels(index)
+        height, width, channels = pixels.shape
+        deep = pixels.dtype != np.uint8 and channels == 1
+        low, high = (float(np.percentile(pixels, q)) for q in (0.5, 99.5)) if deep else (0.0, 1.0)
+        return {
+            "height": height,
+            "width": width,
+            "deep": deep,
+            "span": list(self._dataset.span) if deep and self._dataset.span else [],
+            "window": [low, high] if high > low else [0.0, 1.0],
+            "slices": self._slices(index),
+        }
+
+    def size(self, index: int) -> tuple[int, int]:
+        """See `Pictures.size`."""
+        masks = self._dataset.masks
+        height, width = self._pixels(index).shape[:2] if masks is None else masks.sizes[index].tolist()
+        return height, width
+
+    def similar(self, index: int, labels: Mapping[int, str]) -> list[dict[str, Any]]:
+        """See `Pictures.similar`: by the cosine of the embeddings of stage 0."""
+        rows = np.asarray([i for i in labels if i != index], dtype=np.int64)
+        if not len(rows):
+            return []
+        closeness = self._embeddings.take(rows, "cosine") @ self._embeddings.take(_one(index), "cosine")[0]
+        nearest = rows[np.argsort(-closeness, kind="stable")[:SIMILAR]].tolist()
+        return [{"index": i, "id": self._dataset.manifest.ids[i], "label": labels[i]} for i in nearest]
+
+    def proposal(self, index: int) -> bytes | None:
+        """See `Pictures.proposal`."""
+        rounds = len(self._project.run.rounds())
+        if not self._proposes or not rounds:
+            return None
+        with self._lock:  # one network, one answer at a time
+            if self._model is None or self._model[0] != rounds:
+                from ..api.deployed import model_of_run
+
+                self._model = rounds, model_of_run(self._project.run.path, str(self._project.device))
+            ((_, probs),) = self._model[1].of_store(self._store, _one(index))
+        return to_png(own_labels(probs[0], *self.size(index)))
+
+    def asked(self, index: int, round: int) -> bytes | None:
+        """See `Pictures.asked`."""
+        file = self._project.run.round_path(round) / ASKED / file_name(index)
+        return file.read_bytes() if file.is_file() else None
+
+    @cached_property
+    def _embeddings(self) -> Embeddings:
+        return Embeddings.load(self._project.embeddings(PLAIN), manifest=self._dataset.manifest.fingerprint)
+
+    @cached_property
+    def _volumes(self) -> dict[str, list[int]]:
+        """Path -> positions of its slices in their order."""
+        manifest, volumes = self._dataset.manifest, dict[str, list[int]]()
+        for i, z in enumerate(manifest.z):
+            if z >= 0:
+                volumes.setdefault(manifest.paths[i], []).append(i)
+        return {path: sorted(rows, key=lambda i: manifest.z[i]) for path, rows in volumes.items()}
+
+    def _slices(self, index: int) -> list[int]:
+        return self._volumes.get(self._dataset.manifest.paths[index], [index])
+
+    def _pixels(self, index: int) -> npt.NDArray[Any]:
+        if not 0 <= index < len(self._dataset.manifest):
+            raise InputError("image", f"a position below {len(self._dataset.manifest)}", str(index))
+        pixels, middle = self._dataset.read(index), self._dataset.stack // 2
+        return pixels[:, :, middle : middle + 1] if self._dataset.stack > 1 else pixels
+
+
+def _one(index: int) -> IntArray:
+    return np.asarray([index], dtype=np.int64)

@@ -1,0 +1,78 @@
+"""`hybrid-al label`: the page of a project, served to this machine until it is stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..assemble import Project
+
+
+def check_extra() -> None:
+    """InputError where the packages of the page are not installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
+        raise InputError("label", "the packages of the page: pip install 'hybrid-al[page]'", "none of them")
+
+
+def serve(
+    project: Project,
+    *,
+    reader: str | None,
+    port: int,
+    opens: bool,
+    trains: bool,
+    proposes: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the page of a run until the process is interrupted.
+
+    reader    who answers; None lets the page ask
+    port      0 takes a free one
+    opens     show the page in a browser
+    trains    go on with the loop where a query is answered
+    proposes  let the last model draw first
+    say       gets the link, and after each use the next
+
+    InputError: a port that is taken, a bad name.
+    """
+    import uvicorn
+
+    from .app import Page, create_app
+    from .desk import Desk
+    from .gate import Gate
+    from .pictures import ProjectPictures
+    from .training import Training
+
+    pictures = ProjectPictures(project, proposes=proposes)
+    desk = Desk(project.run, reader=reader, size=pictures.size)
+    listener = _listener(port)
+    gate = Gate(listener.getsockname()[1], lambda link: say(f"opened; for another browser: {link}"))
+    page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains)
+    config = uvicorn.Config(create_app(page, gate), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    say(f"Label: {gate.link}")
+    say("every answer is on the disk at once; Ctrl-C ends")
+    if opens:
+        threading.Timer(0.5, webbrowser.open, [gate.link]).start()
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+    desk.settle()  # also of a query that is answered in part
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket of this machine alone."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError("--port", "a free port", f"{port} ({error})") from None
+    return listener

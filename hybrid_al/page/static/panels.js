@@ -1,0 +1,108 @@
+// What stands around the image: the strip of all images, classes, similar cases, messages, and the pause between queries.
+
+import { COLOURS } from "./draw.js";
+
+export const $ = (id) => document.getElementById(id);
+
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+const SKIPPED = "skip";
+export const inWords = (answer) =>
+  !answer ? "not answered" : answer.text === SKIPPED ? answer.reason || "skipped" : answer.file || answer.text.includes("/") ? "drawn" : answer.text;
+
+export function drawStrip(items, current, choose) {
+  const strip = $("strip");
+  if (strip.childElementCount !== items.length || strip.dataset.first !== items[0]?.sample) {
+    strip.dataset.first = items[0]?.sample ?? "";
+    strip.replaceChildren(...items.map((item, k) => {
+      const image = element("img", { src: `/thumbnail/${item.index}.jpg`, alt: "", loading: "lazy" });
+      return element("button", { onclick: () => choose(k) }, image, element("span", { className: "mark" }));
+    }));
+  }
+  items.forEach((item, k) => {
+    const button = strip.children[k];
+    const skipped = item.answer?.text === SKIPPED;
+    button.className = skipped ? "skipped" : "";
+    button.ariaLabel = `${k + 1}: ${item.sample}, ${inWords(item.answer)}`;
+    button.title = button.ariaLabel;
+    button.lastChild.textContent = item.answer ? (skipped ? "–" : "✓") : "";
+    button.lastChild.hidden = !item.answer;
+    if (k === current) {
+      button.setAttribute("aria-current", "true");
+      strip.scrollTo({ left: button.offsetLeft - strip.clientWidth / 2 });
+    } else button.removeAttribute("aria-current");
+  });
+}
+
+// names: [class, whether it is chosen]; a drawn class has its colour beside it.
+export function drawClasses(names, isDrawn, first, choose) {
+  $("classes").replaceChildren(...names.map(([name, isChosen], k) => {
+    const children = [name];
+    if (isDrawn) {
+      const patch = element("i");
+      patch.style.background = k + first ? COLOURS[(k + first - 1) % COLOURS.length] : "#808080";
+      children.unshift(patch);
+    }
+    if (k + 1 <= 9) children.push(element("kbd", { textContent: String(k + 1) }));
+    const button = element("button", { onclick: () => choose(k) }, ...children);
+    button.dataset.name = name;
+    button.setAttribute("aria-pressed", String(isChosen));
+    return button;
+  }));
+}
+
+export function drawSimilar(similar) {
+  $("similar").hidden = !similar.length;
+  $("similar").querySelector("ul").replaceChildren(...similar.map((one) => {
+    const image = element("img", { src: `/thumbnail/${one.index}.jpg`, alt: one.id, title: one.id });
+    return element("li", {}, image, one.label || "drawn");
+  }));
+}
+
+export function drawAbout(item, place, total) {
+  const parts = [element("b", { textContent: `${place + 1} of ${total}` }), ` ${item.sample} `];
+  if (item.reason) parts.push(element("span", { textContent: `– asked because: ${item.reason}` }));
+  if (item.answer) parts.push(element("span", { textContent: ` – ${item.answer.reader}: ${inWords(item.answer)}` }));
+  $("about").replaceChildren(...parts);
+}
+
+export function drawProgress({ done, total, pace }) {
+  $("done").max = Math.max(total, 1);
+  $("done").value = done;
+  const seconds = pace === null ? 0 : pace * (total - done);
+  const left = !seconds ? "" : seconds < 90 ? `, about ${Math.ceil(seconds)} s left` : `, about ${Math.ceil(seconds / 60)} min left`;
+  $("count").textContent = `${done} of ${total}${left}`;
+}
+
+export function say(text, isBad = false) {
+  $("saved").textContent = text;
+  $("saved").className = isBad ? "bad" : "";
+}
+
+// A message that stays until one of its buttons [words, what to do] is pressed; nothing without text.
+export function warn(text, ...buttons) {
+  $("message").hidden = !text;
+  $("message").replaceChildren(text ?? "", ...buttons.map(([words, act]) =>
+    element("button", { textContent: words, onclick: () => { warn(); act(); } })));
+}
+
+// What is shown where no image waits: answered, training, or nothing open.
+export function drawPause(state, train) {
+  const { phase, training, standing } = state;
+  const isOpen = phase === "open";
+  $("work").hidden = $("strip").hidden = !isOpen;
+  $("pause").hidden = isOpen;
+  if (isOpen) return;
+  const heading = { answered: "All images are answered. Thank you.", training: "Learning from the answers…", none: "No image waits." };
+  const step = training.step === undefined ? "" : `${training.stage}: step ${training.step}`;
+  const children = [element("h2", { textContent: heading[phase], className: phase === "training" ? "busy" : "" })];
+  if (step) children.push(element("p", { textContent: step, id: "step" }));
+  if (training.failed) children.push(element("p", { textContent: `The training stopped: ${training.line}` }));
+  children.push(element("pre", { textContent: standing.join("\n") }));
+  if (phase === "answered") children.push(element("button", { id: "train", textContent: "Go on with the loop", onclick: train }));
+  $("pause").replaceChildren(...children);
+}
