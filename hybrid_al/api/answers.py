@@ -15,7 +15,9 @@ from ..data.readers.volumes import Volumes
 from ..errors import InputError
 from ..oracles.boxes import BoxWorklist
 from ..oracles.formats import FORMATS, recognise
-from ..oracles.formats.base import UNKNOWN, Asked, Plane, Reference, image_name, volume_name
+from ..oracles.formats.base import UNKNOWN, Asked, Instance, Plane, Reference, image_name, volume_name
+from ..oracles.formats.content import HEAD
+from ..oracles.formats.dicom_seg import instance_of, is_dicom
 from ..oracles.formats.intake import GIVEN_OUT, Intake, kind_words
 from ..oracles.formats.voxels import FLAT
 from ..oracles.inbox import inbox
@@ -50,7 +52,14 @@ def take(
         return box.take(file, annotator, replace=replace)
     lists = box if isinstance(box, WorklistOracle) else box.lists
     values = {v: UNKNOWN if c == IGNORE else lists.classes[c] for v, c in table_of(box).items()}
-    asked = Asked(lists.wording.kind, lists.classes, values, partial(_reference, disk, lists), say)
+    asked = Asked(
+        lists.wording.kind,
+        lists.classes,
+        values,
+        partial(_reference, disk, lists),
+        say,
+        partial(_instances, disk, lists),
+    )
     if asked.kind not in FORMATS[name].KINDS:
         came = f"a file of {FORMATS[name].TOOL}"
         raise InputError(file, f"a file that holds {kind_words(asked.kind)}, as this run asks for", came)
@@ -104,3 +113,22 @@ def plane_of(manifest: Manifest, index: int, files: Path | None, params: Mapping
     if z < 0 or files is None or not path.lower().endswith(Volumes.SUFFIXES):
         return None
     return Plane(files / path, volume_name(manifest, path), axis_of(params), z)
+
+
+def dicom_of(manifest: Manifest, index: int, files: Path | None) -> Instance | None:
+    """The DICOM image that a sample is; None where it is none, or lies in no file."""
+    file = None if files is None else files / manifest.paths[index]
+    if file is None or not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        if not is_dicom(stream.read(HEAD)):
+            return None
+    return instance_of(file, max(manifest.z[index], 0))
+
+
+def _instances(disk: RunDir, lists: WorklistOracle) -> dict[Instance, str]:
+    """See `Asked.instances`."""
+    manifest, files = lists.manifest, files_of(recipe_of(disk).data)
+    rows = [manifest.position[sample] for sample in lists.open_query("masks")[1]]
+    found = {i: dicom_of(manifest, i, files) for i in rows}
+    return {instance: image_name(manifest, i) for i, instance in found.items() if instance is not None}

@@ -8,6 +8,7 @@ from .base import Format
 from .coco import Coco
 from .content import Content
 from .cvat import Cvat
+from .dicom_seg import DicomSeg
 from .geojson import GeoJson
 from .label_studio import LabelStudio
 from .nifti import Nifti
@@ -23,6 +24,7 @@ FORMATS: dict[str, type[Format]] = {
     "geojson": GeoJson,
     "nifti": Nifti,
     "seg_nrrd": SegNrrd,
+    "dicom_seg": DicomSeg,
 }
 
 

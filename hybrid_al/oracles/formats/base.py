@@ -58,6 +58,16 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class Instance:
+    """An image in a DICOM file: the file, its frame from 0, and the UIDs of its series and of itself."""
+
+    file: Path
+    frame: int
+    series: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class Item:
     """An image that is asked about.
 
@@ -65,7 +75,7 @@ class Item:
     size    height and width of the image in its own pixels
     png     its content as a PNG file
     asked   the same of what is asked about of it, white; None for all of it
-    plane   of a slice of a volume in a file
+    plane   of a slice of a volume in a file; `instance` of an image in a DICOM file
     """
 
     index: int
@@ -76,6 +86,7 @@ class Item:
     reason: str = ""
     asked: Path | None = None
     plane: Plane | None = None
+    instance: Instance | None = None
     proposal: Proposal | None = None
 
 
@@ -173,6 +184,7 @@ class Asked:
 
     values     in files of masks -> label
     reference  name of a file of voxels -> what it lies on; ValueError where that is nothing of this run
+    instances  DICOM image -> its name, of all that may be answered
     say        gets what a person should know beside
     """
 
@@ -181,6 +193,7 @@ class Asked:
     values: Mapping[int, str] = field(default_factory=dict)
     reference: Callable[[str], Reference] = _none
     say: Callable[[str], None] = lambda text: None
+    instances: Callable[[], Mapping[Instance, str]] = dict
 
 
 class Format(Protocol):
