@@ -69,7 +69,7 @@ def test_a_mirror_that_catches_up_gets_it_from_disk(run: RunDir, tmp_path: Path)
 
 
 def test_a_drawn_mask_comes_with_its_picture(tmp_path: Path) -> None:
-    disk = RunDir(fake_run(tmp_path / "r", budgets=(3,)))
+    disk = RunDir(fake_run(tmp_path / "r", budgets=(3,), committed=0))
     samples = [row[2] for row in round_content(disk, 0, disk.labels(300)).tables["table/picks"].rows]
     mask = np.eye(16, dtype=np.uint8)
     target = write_answer(disk, 0, int(str(samples[0])), mask)
@@ -92,9 +92,10 @@ def test_a_class_that_is_predicted_no_more_is_lost(tmp_path: Path) -> None:
 
 def test_ten_thousand_picks_take_seconds(tmp_path: Path) -> None:
     n = 10_000
-    disk = RunDir(fake_run(tmp_path / "r", pool=n, budgets=(5, 5)))
+    disk = RunDir(fake_run(tmp_path / "r", pool=n, budgets=(5, 5), committed=1))
     rows = np.arange(n, dtype=np.int64)
-    (disk.round_path(1) / "query.csv").unlink()
+    for name in ("query.csv", "query.json"):
+        (disk.round_path(1) / name).unlink()
     query = Query(rows, scores=Scores(rows, rows / n), reasons=("because",) * n)
     disk.commit_query(1, query, disk.manifest())
     (tmp_path / "r" / "stage0" / "embeddings").mkdir(parents=True)
