@@ -36,6 +36,11 @@ NO_FINDINGS = frozenset(
 )
 """Columns of 0 and 1, in the form of `plain`, that say something of a person or of a split, and no finding."""
 
+REMARKS = frozenset(
+    _words("license licence doi url link source credit reference note notes comment comments dtype format")
+)
+"""Columns, in the form of `plain`, that say where an image comes from, or how its file is made."""
+
 IMAGE_FOLDERS = frozenset(_words("image images img imgs imagestr scans jpg jpgs jpeg png pngs"))
 MASK_FOLDERS = frozenset(
     _words(
