@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from ..splits import split_named
 from ..tables import Line
+from ..words import plain
 from .base import MAX_CLASSES, Description, counted, listing
-from .names import NO_FINDINGS, REMARKS, plain, role_of
+from .names import NO_FINDINGS, REMARKS, role_of
 from .places import by_name
 
 ONES = frozenset({"0", "1", "0.0", "1.0"})

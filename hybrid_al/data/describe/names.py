@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..words import plain
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -76,11 +78,6 @@ MODALITIES: dict[str, tuple[str, ...]] = {
     "ultrasound": _words("ultrasound us busi sonography echo"),
     "microscopy": _words("microscopy microscope cells smear malaria"),
 }
-
-
-def plain(name: str) -> str:
-    """A name in lower case, without spaces, underscores, hyphens and dots."""
-    return re.sub(r"[\s_.-]+", "", name).lower()
 
 
 def role_of(column: str) -> str:

@@ -19,7 +19,8 @@ from ..masks import MOST_CLASSES, SMOOTHING
 from ..readers import choose
 from ..readers.volumes import Volumes
 from ..samples import reason
-from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
+from ..words import plain
+from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS
 
 T = TypeVar("T")
 READERS = choose()
