@@ -28,7 +28,7 @@ app = typer.Typer(
 RecipeArg = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, the name of a shipped one, or a run to go on with.")
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key.path=value ...]", help="Values to change.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="key.path=value", help="Values to change.")]
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Where the run lives (runs/<name>-s<seed>).")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... or auto.")]

@@ -22,7 +22,7 @@ def predict(
     run: RunArg,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
+        typer.Argument(metavar="DATA", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="A new CSV file; of segmentation a new folder for masks.")
@@ -56,7 +56,7 @@ def export(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN [RUN ...]", help="One or more run directories.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="One or more run directories.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to (RUN/report).")] = None,
 ) -> None:
     """HTML + CSV; several runs are compared."""

@@ -14,17 +14,20 @@ from ..errors import InputError, UnknownName
 from .paths import below, fill, grouping, search, template_columns
 from .samples import Sample
 from .splits import read_split
-from .words import Mark, class_numbers, label_rows, normal, unknown_texts, whole, yes_or_no
+from .words import Mark, class_numbers, label_rows, normal, plain, unknown_texts, whole, yes_or_no
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "image_index"),
+    "path": ("path", "file", "filename", "filepath", "image", "imagepath", "img", "imageindex"),
     "slice": (),
     "label": ("label",),
     "mask": ("mask",),
-    "group": ("group", "patient", "patient_id", "patientid", "subject", "subject_id"),
+    "group": ("group", "patient", "patientid", "subject", "subjectid"),
     "split": ("split",),
 }
-"""What a column may be for, and the usual names of its column, in lower case, where a recipe does not name it."""
+"""What a column may be for, and the names of its column, as `plain`, by which it is found where no recipe names it.
+
+Fewer than `init` knows (`describe/names.py`), which writes down what it took: here nobody is told.
+"""
 NONE = "none"
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 Line = tuple[int, dict[str, str]]
@@ -183,8 +186,8 @@ class Table:
 
 def usual_column(role: str, header: Sequence[str]) -> str:
     """The first column with one of the usual names of a role, "" where there is none."""
-    plain = {re.sub(r"[\W_]+", "_", name.lower()): name for name in reversed(header)}
-    return next((plain[word] for word in ROLES[role] if word in plain), "")
+    columns = {plain(name): name for name in reversed(header)}
+    return next((columns[word] for word in ROLES[role] if word in columns), "")
 
 
 def _filled(where: str, text: str) -> str:

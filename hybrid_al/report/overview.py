@@ -51,7 +51,8 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     options += f", pooled: {recipe.encoder.pool}" if recipe.encoder.pool else ""
     lines.append(f"  encoder {recipe.encoder.name}{options}, {weights}")
     for split in SPLITS:
-        rows = manifest.indices(split)
+        if not len(rows := manifest.indices(split)):
+            continue
         counts = Counter(dataset.truth[rows].tolist())
         names = [f"{dataset.classes[c]} {counts[c]}" for c in sorted(counts) if c >= 0]
         if (labels := dataset.labels) is not None:
@@ -68,7 +69,8 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     lines += project.task.summary(project.setting, dataset, project.cache)
     lines += data_notes(project)
     if not len(manifest.indices("test")):
-        lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
+        way = "data.holdout={test: 0.2} would hold one out" if answered(dataset).any() else "the data has no labels"
+        lines.append(f"  no test split: rounds report no test metrics ({way})")
     lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
     first, *later = recipe.loop.budgets
     spending = f"{sum(recipe.loop.budgets)} labels"
@@ -78,8 +80,10 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     pool = manifest.indices("pool")
     if project.setting.simulated and (known := int(project.task.answered(dataset)[pool].sum())) < len(pool):
         answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
-    lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
-    lines.append(f"  answers by {recipe.oracle.name}{answers}")
+    rounds = "1 round" if not later else f"{1 + len(later)} rounds"
+    lines.append(f"  {rounds}, {spending}: {', '.join(map(str, recipe.loop.budgets))}")
+    who = "the data" if project.setting.simulated else "a person"
+    lines.append(f"  answers of {who} (oracle {recipe.oracle.name}){answers}")
     lines.append(
         f"  disk about {_disk(project, store, encoder) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB"
     )

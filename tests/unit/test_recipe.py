@@ -249,10 +249,12 @@ def test_check_says_how_many_images_a_simulated_oracle_can_answer(tmp_path: Path
     project = open_project(parse(recipe_of("multilabel")), run_dir=tmp_path / "run")
     dataset = project.dataset
     assert dataset.labels is not None
-    assert "  answers by simulated" in summary(project, start(project))
+    assert "  answers of the data (oracle simulated)" in summary(project, start(project))
     dataset.labels[dataset.manifest.indices("pool")[:9], 0] = -1
     (line,) = [line for line in summary(project, start(project)) if "3 of" in line]
-    assert line == "  answers by simulated, for 3 of the 12 images of the pool; the others are skipped"
+    assert (
+        line == "  answers of the data (oracle simulated), for 3 of the 12 images of the pool; the others are skipped"
+    )
 
 
 def test_a_run_says_what_check_says_of_the_data_before_its_first_round(tmp_path: Path) -> None:

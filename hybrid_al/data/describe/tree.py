@@ -21,7 +21,8 @@ from ..readers.dicom import Dicom
 from ..readers.volumes import Volumes
 from ..samples import reason
 from ..studies import is_dicom
-from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
+from ..words import plain
+from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS
 
 T = TypeVar("T")
 READERS = choose()

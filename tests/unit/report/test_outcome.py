@@ -87,7 +87,7 @@ def test_the_terminal_says_the_same(runs: tuple[RunView, list[RunView]], capsys:
     rows = [[r.round for r in view.rounds if r.round] for view in (run, *random)]
     console.say_table(rows[0], rows[1:])
     console.say_outcome(outcome)
-    console.say_next(outcome)
+    console.say_next(outcome, Path("runs/my run"))
     out = capsys.readouterr().out
     assert outcome.story in " ".join(out.split()) and outcome.verdict in " ".join(out.split())
     assert f"random picks: {outcome.scores[1].beside}" in out and NEXT[1][0] in out
