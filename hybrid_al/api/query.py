@@ -10,19 +10,23 @@ from typing import cast
 import numpy as np
 
 from ..assemble import Project, open_project
+from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.types import AnnotationKind, FloatArray
-from ..data.answers import file_name, to_png
 from ..data.boxes import boxes
 from ..data.own_size import Values, own_labels
 from ..errors import InputError, UnknownName
+from ..oracles import ORACLES
 from ..oracles.boxes import BoxWorklist
 from ..oracles.formats import FORMATS
-from ..oracles.formats.base import Item, Proposal, Sheet, image_name
+from ..oracles.formats.base import Proposal, Sheet
 from ..oracles.formats.intake import kind_words
+from ..oracles.formats.sheets import sheet_of
 from ..oracles.inbox import inbox
-from ..oracles.masks import ASKED, MaskWorklist
+from ..oracles.label_studio import LabelStudio, lacks_proposal
+from ..oracles.masks import MaskWorklist
 from ..oracles.worklist import WorklistOracle
+from ..recipe import of_run
 from ..report.overview import answers_of, go_on
 from ..stage0 import Progress
 from ..tasks.base import picture
@@ -76,6 +80,28 @@ def write(
     return Path(out) / "README.txt", len(rows)
 
 
+def propose(run: Path | str, device: str = "cpu") -> int:
+    """Give the model's proposals to the tasks of an open query in Label Studio that have none; to how many.
+
+    Nothing where the oracle of the run is another one, or no model is trained yet. ServerProblem as the server says.
+    """
+    disk = RunDir(Path(run))
+    name, settings = parse_spec(of_run(disk.path)["oracle"])
+    oracle, box, r = component(ORACLES, "oracle", name, settings), inbox(disk), len(disk.rounds())
+    ids = disk.query_ids(r)
+    if not isinstance(oracle, LabelStudio) or not r or ids is None:
+        return 0
+    lists = box.lists if isinstance(box, MaskWorklist | BoxWorklist) else cast(WorklistOracle, box)
+    answered = answers_of(disk, r)
+    rows = [lists.manifest.position[i] for i in dict.fromkeys(ids) if i not in answered]
+    project = oracle.find(disk)
+    tasks = project.tasks()
+    if not any(lacks_proposal(one) for one in tasks):
+        return 0
+    sheet = _sheet(disk, r, lists.wording.kind, lists, rows, device, lambda *_: None)
+    return project.propose(sheet, tasks)
+
+
 def _sheet(
     disk: RunDir, r: int, kind: AnnotationKind, lists: WorklistOracle, rows: list[int], device: str, progress: Progress
 ) -> Sheet:
@@ -86,34 +112,18 @@ def _sheet(
     if project.dataset.masks is not None:
         mask_values = cast(Mapping[object, object], project.recipe.data.params.get("mask_values") or {})
         values = Values.of(mask_values, lists.classes).named(lists.classes)
-    proposals = _proposals(disk, project, kind, rows, device)
-    files, items = files_of(project.recipe.data), []
-    reasons = _reasons(disk, r)
-    for k, i in enumerate(rows):
-        height, width = project.dataset.read(i).shape[:2]
-        asked = disk.round_path(r) / ASKED / file_name(i)
-        items.append(
-            Item(
-                i, manifest.ids[i], image_name(manifest, i), (height, width), partial(_png, project, i),
-                reason=reasons.get(manifest.ids[i], ""), asked=asked if asked.is_file() else None,
-                plane=plane_of(manifest, i, files, project.recipe.data.params), proposal=proposals.get(i),
-            )
-        )  # fmt: skip
-        progress(k + 1, len(rows), "reading images")
-    facts = disk.facts()
-    return Sheet(f"{facts['name']}-s{facts['seed']}", r, kind, lists.classes, tuple(items), values)
-
-
-def _png(project: Project, index: int) -> bytes:
-    pixels = picture(project.dataset, index)
-    return to_png(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _reasons(disk: RunDir, r: int) -> dict[str, str]:
-    import csv
-
-    with (disk.round_path(r) / "query.csv").open(newline="", encoding="utf-8") as rows:
-        return {row["id"]: row["reason"] for row in csv.DictReader(rows)}
+    files, data = files_of(project.recipe.data), project.recipe.data
+    return sheet_of(
+        disk,
+        r,
+        lists,
+        rows,
+        partial(picture, project.dataset),
+        values=values,
+        proposals=_proposals(disk, project, kind, rows, device),
+        plane=lambda i: plane_of(manifest, i, files, data.params),
+        step=lambda count: progress(count, len(rows), "reading images"),
+    )
 
 
 def _proposals(

@@ -124,6 +124,7 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
+            _propose(project)
             write_sheet(project)
     waiting = len(picks) - len(answers_of(project.run, r))
     query = list_of(project.run, r)
@@ -218,6 +219,7 @@ def run(
         try:
             loop.run(setup, project.run, tracker, report=say)
         except AwaitingLabels:
+            _propose(project)
             write_sheet(project)
             raise
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
@@ -250,6 +252,15 @@ def status(
             raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
         print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
+
+
+def _propose(project: Project) -> None:
+    """Give the model's proposals to tasks on a server; one that cannot be reached was named already."""
+    from ..api.query import propose
+    from ..oracles.label_studio import ServerProblem
+
+    with suppress(ServerProblem):
+        propose(project.run.path, str(project.device))
 
 
 def _note(text: str) -> None:

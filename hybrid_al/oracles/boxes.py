@@ -73,7 +73,7 @@ class BoxWorklist:
         return self.take_rows(file, lines, annotator, replace=replace)
 
     def take_rows(
-        self, file: Path, lines: Iterable[tuple[str, Mapping[str, str]]], annotator: str, *, replace: bool = False
+        self, file: Path | str, lines: Iterable[tuple[str, Mapping[str, str]]], annotator: str, *, replace: bool = False
     ) -> tuple[int, int]:
         """As `take`, of (place for errors, row)."""
         round, names = answerable_images(self.lists, "boxes")

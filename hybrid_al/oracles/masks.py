@@ -114,7 +114,7 @@ class MaskWorklist:
         return count
 
     def take_maps(
-        self, where: Path, masks: Mapping[int, LabelMap | None], annotator: str, *, replace: bool = False
+        self, where: Path | str, masks: Mapping[int, LabelMap | None], annotator: str, *, replace: bool = False
     ) -> tuple[int, int]:
         """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
         round, _ = self.lists.open_query("masks")
@@ -255,7 +255,7 @@ def image_header(run: RunDir, index: int) -> Header:
     return header(io.BytesIO(files[-1].read_bytes()))
 
 
-def refuse(where: Path, expected: str, problems: Sequence[str], what: str) -> None:
+def refuse(where: Path | str, expected: str, problems: Sequence[str], what: str) -> None:
     """InputError with a line for each of the first `MOST_PROBLEMS` problems; nothing where there is none."""
     if problems:
         more = [f"  ... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []

@@ -131,7 +131,7 @@ class WorklistOracle:
         return self.take_texts(file, rows, annotator, replace=replace)
 
     def take_texts(
-        self, file: Path, rows: Iterable[tuple[str, str, str]], annotator: str, *, replace: bool = False
+        self, file: Path | str, rows: Iterable[tuple[str, str, str]], annotator: str, *, replace: bool = False
     ) -> tuple[int, int]:
         """As `take`, of (place for errors, id, label)."""
         round, ids = self.open_query("labels")

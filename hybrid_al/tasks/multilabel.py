@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.rundir import RunDir
@@ -24,7 +25,7 @@ from ..query.base import Predictor, Scorer
 from ..query.spending import LabelBudgets
 from ..regions.base import Regions, Whole
 from ..scores import samples as scores
-from .base import LABELS, Materials, Setting, split_of
+from .base import LABELS, Materials, Setting, picture, split_of
 from .classification import refuse_answer, rehearse
 from .tryout import try_strategy
 
@@ -169,6 +170,10 @@ class _Answers:
     def run(self) -> RunDir:
         """See `Answers.run`."""
         return self.materials.run
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Answers.picture`."""
+        return picture(self.materials.dataset, index)
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: the labels of the pool."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.registry import Spec, component, parse_spec
@@ -304,6 +305,10 @@ class _Answers:
         masks, truth = masks_of(dataset), self.store.batch
         spacing = network_spacing(masks.spacing, masks.sizes, self.setting.image_size)
         return MaskHoldout(dataset.manifest, dataset.classes, masks.labeled, truth, spacing)
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Answers.picture`."""
+        return picture(self.materials.dataset, index)
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from hybrid_al.assemble import check_components
-from hybrid_al.cli import app
+from hybrid_al.cli import app, main
 from hybrid_al.recipe import load, parse, shipped_recipes
 from tests.helpers import dicom
 from tests.helpers.fake_run import fake_run
@@ -160,6 +160,14 @@ def outlines(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def waiting(folder: Path) -> dict[str, Any]:
+    """A run that waits for people."""
+    scans_with_recipe(folder)
+    with pytest.raises(SystemExit, match="3"):
+        main(["run", "recipe.yaml", "oracle=worklist", "pretrain=none", "--run-dir", "runs/mine-s0", "--quiet"])
+    return {}
+
+
 def digits(_: Path) -> dict[str, Any]:
     return {"embeddings": load_digits(return_X_y=True)[0]}
 
@@ -174,6 +182,7 @@ PREPARED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "docs/howto/volumes.md": volumes,
     "docs/howto/dicom.md": series,
     "docs/howto/masks.md": outlines,
+    "docs/howto/annotation_tools.md": waiting,
     "docs/howto/encoder.md": scans_with_recipe,
     "docs/howto/cluster.md": scans_with_recipe,
     "docs/library.md": digits,

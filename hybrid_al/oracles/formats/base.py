@@ -137,6 +137,7 @@ class Given:
     size    height and width that the tool has for it, None where it does not say
     words   classes of the image, or `none` or `skip`
     marks   the lowest first
+    by      who said it, where the file tells
     """
 
     where: str
@@ -144,6 +145,7 @@ class Given:
     size: tuple[int, int] | None = None
     words: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
+    by: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Intake:
         return self.inbox if isinstance(self.inbox, WorklistOracle) else self.inbox.lists
 
     def take(
-        self, file: Path, given: Sequence[Given], annotator: str, *, replace: bool, say: Callable[[str], None]
+        self, file: Path | str, given: Sequence[Given], annotator: str, *, replace: bool, say: Callable[[str], None]
     ) -> tuple[int, int]:
         """(number of answers, answers still missing) of a file; `say` gets what a person should know of it.
 
@@ -103,6 +103,13 @@ class Intake:
                 raise ValueError(f"expected {expected}, got {', '.join(words)} for the whole image")
             self._add_marks(given, index, words, size)
         self.answered[index] = given.where
+
+    def owns(self, image: str) -> bool:
+        """Whether a name is that of an image of this run."""
+        try:
+            return self.index_of(image) >= 0
+        except ValueError:
+            return False
 
     def index_of(self, image: str) -> int:
         """The sample of an image's name; ValueError for one of another run, or of none."""

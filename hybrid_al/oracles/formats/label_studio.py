@@ -67,6 +67,9 @@ def config(sheet: Sheet) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", value="$about")
     ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true", zoomControl="true")
+    if any(item.asked for item in sheet.items):
+        ElementTree.SubElement(view, "Header", value="Only what is white here is asked about:")
+        ElementTree.SubElement(view, "Image", name="asked", value="$asked")
     if sheet.kind in WORDS:
         choice = "single" if sheet.kind == "class" else "multiple"
         choices = ElementTree.SubElement(
@@ -92,6 +95,8 @@ def task(sheet: Sheet, item: Item) -> dict[str, Any]:
     about = f"{item.id}: {item.reason}" if item.reason else item.id
     image = f"data:image/png;base64,{base64.b64encode(item.png()).decode('ascii')}"
     data = {"image": image, "name": item.name, "about": about, "run": sheet.run, "round": sheet.round}
+    if item.asked is not None:
+        data["asked"] = f"data:image/png;base64,{base64.b64encode(item.asked.read_bytes()).decode('ascii')}"
     if item.proposal is None:
         return {"data": data}
     prediction: dict[str, Any] = {"model_version": sheet.model, "result": results(sheet, item, item.proposal)}
@@ -157,8 +162,10 @@ def _plain(annotation: dict[str, Any]) -> tuple[bool, list[str]]:
 
 
 def _annotation(place: str, where: str, name: str, annotation: dict[str, Any]) -> Given:
+    person = annotation.get("completed_by")
+    by = str(person.get("email") or person.get("id")) if isinstance(person, dict) else str(person)
     if annotation.get("was_cancelled"):
-        return Given(where, name, words=(SKIP,))
+        return Given(where, name, words=(SKIP,), by=by)
     words: list[str] = []
     marks: list[Mark] = []
     size: tuple[int, int] | None = None
@@ -178,7 +185,7 @@ def _annotation(place: str, where: str, name: str, annotation: dict[str, Any]) -
             why = f"one without {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(place, "shapes as Label Studio writes them", f"{kind}: {why}") from error
     submitted = (NONE,) if not words and not marks else tuple(words)
-    return Given(where, name, size, submitted, tuple(marks))
+    return Given(where, name, size, submitted, tuple(marks), by)
 
 
 def _mark(kind: str, value: dict[str, Any], rotation: float, height: int, width: int) -> Mark:
