@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Body, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,16 +16,37 @@ from ..report.overview import standing
 from .desk import Desk, Refused
 from .gate import Gate
 from .pictures import Pictures
-from .training import Training
 
 STATIC = Path(__file__).parent / "static"
 SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
+class NextStep(Protocol):
+    """What plays the loop up to its next query."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is at work."""
+        ...
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last one ended in an error."""
+        ...
+
+    def start(self) -> None:
+        """Begin, where none is at work."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        ...
+
+
 class Page:
     """What the routes share. `trains`: go on by itself where a query is answered."""
 
-    def __init__(self, desk: Desk, pictures: Pictures, training: Training, *, trains: bool) -> None:
+    def __init__(self, desk: Desk, pictures: Pictures, training: NextStep, *, trains: bool) -> None:
         self.desk, self.pictures, self.training, self.trains = desk, pictures, training, trains
 
     def state(self) -> dict[str, Any]:

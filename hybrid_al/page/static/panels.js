@@ -38,13 +38,13 @@ export function drawStrip(items, current, choose) {
   });
 }
 
-// names: [class, whether it is chosen]; a drawn class has its colour beside it.
-export function drawClasses(names, isDrawn, first, choose) {
+// names: [class, whether it is chosen] from the class `first` of `count` on; a drawn class has its colour beside it.
+export function drawClasses(names, isDrawn, first, count, choose) {
   $("classes").replaceChildren(...names.map(([name, isChosen], k) => {
     const children = [name];
     if (isDrawn) {
       const patch = element("i");
-      patch.style.background = k + first ? COLOURS[(k + first - 1) % COLOURS.length] : "#808080";
+      patch.style.background = k + first < count ? COLOURS[(k + first - 1) % COLOURS.length] : "#808080";
       children.unshift(patch);
     }
     if (k + 1 <= 9) children.push(element("kbd", { textContent: String(k + 1) }));
