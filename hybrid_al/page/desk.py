@@ -235,8 +235,18 @@ class Desk:
     def _word(self, text: str) -> str:
         return text if self.in_words or text == SKIP else "with a drawing"
 
+    def is_held(self) -> bool:
+        """Whether another process is at work on the run."""
+        try:
+            with self.run.lock():
+                return False
+        except RunLocked:
+            return True
+
     def settle(self, patience: float = PATIENCE) -> bool:
         """Put the answers into the run; whether none waits any more. Another process may hold the run meanwhile."""
+        if all(standing.taken for standing in self.standings(self.round()).values()):
+            return True
         deadline = time.monotonic() + patience
         while True:
             try:

@@ -7,6 +7,8 @@ python -m tests.helpers.writers RUN COUNT ODDS
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import random
 import signal
@@ -36,7 +38,6 @@ def answers_of(writer: int, count: int) -> list[dict[str, Any]]:
 def write(run: Path, writer: int, count: int, deadly: float) -> None:
     """Give the answers that are not acknowledged yet; each step on the disk may be the last with odds of `deadly`."""
     rng, acknowledged = random.Random(os.getpid()), run / f"acknowledged-{writer}"
-    to_bytes = ledger.json.dumps
 
     def die(odds: float) -> None:
         if rng.random() < odds:
@@ -45,16 +46,16 @@ def write(run: Path, writer: int, count: int, deadly: float) -> None:
     def deadly_sync(_: int) -> None:  # a kill takes nothing that was written; the sync itself is for power cuts
         die(deadly)
 
-    def deadly_text(*values: Any, **options: Any) -> str:
-        text = to_bytes(*values, **options)
+    def deadly_plain(entry: ledger.Entry) -> dict[str, Any]:
+        plain = dataclasses.asdict(entry)
         if rng.random() < deadly:  # half a line gets to the disk
             with (run / ledger.LEDGER).open("ab", buffering=0) as out:
-                out.write(text.encode()[: len(text) // 2])
+                out.write(json.dumps(plain).encode()[:100])
             os.kill(os.getpid(), signal.SIGKILL)
-        return text
+        return plain
 
-    os.fsync = deadly_sync  # type: ignore[assignment]
-    ledger.json.dumps = deadly_text
+    setattr(os, "fsync", deadly_sync)  # noqa: B010 (in this process alone)
+    setattr(ledger, "asdict", deadly_plain)  # noqa: B010
     done = acknowledged.stat().st_size if acknowledged.exists() else 0
     with client_of(RunDir(run)) as client, acknowledged.open("ab", buffering=0) as note:
         for answer in answers_of(writer, count)[done:]:

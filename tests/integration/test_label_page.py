@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ def shown(page: Page) -> int:
     return int(page.get_attribute("body", "data-shown") or -1)
 
 
+def is_shown(page: Page, index: int) -> bool:
+    return shown(page) == index
+
+
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
     """Wait in this process: the page lets no text be run as a script."""
     deadline = time.monotonic() + seconds
@@ -44,7 +49,10 @@ def wait_for_next(page: Page, before: int) -> None:
 def labels(run: Path, n: int) -> dict[int, tuple[str, object, int]]:
     """Sample -> kind, what it says, round."""
     disk = RunDir(run)
-    said = lambda target: read_answer(run / target).tolist() if isinstance(target, str) else target  # noqa: E731
+
+    def said(target: object) -> object:
+        return read_answer(run / target).tolist() if isinstance(target, str) else target
+
     return {a.index: (a.kind, said(a.target), a.round) for a in disk.labels(n).annotations}
 
 
@@ -64,7 +72,7 @@ def test_two_rounds_of_classes_by_keys_and_clicks(tmp_path: Path) -> None:
                 page.keyboard.press(str(2 - truth.truth[index]))
                 wait_for_next(page, index)
                 page.keyboard.press("z")
-                until(lambda index=index: shown(page) == index)  # type: ignore[misc]
+                until(partial(is_shown, page, index))
             if k % 2:
                 page.click(f"#classes button:nth-child({truth.truth[index] + 1})")
             else:

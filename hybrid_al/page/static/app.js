@@ -19,6 +19,14 @@ const reader = () => page.state.reader ?? localStorage.getItem("reader");
 // -- which image ------------------------------------------------------------------------------------------------------
 
 async function show(k) {
+  try {
+    await load(k);
+  } catch (error) {
+    warn(error.message, ["Try again", () => show(k)]);
+  }
+}
+
+async function load(k) {
   page.at = Math.min(Math.max(k, 0), items().length - 1);
   const { index, answer } = item();
   const place = page.at;

@@ -35,6 +35,7 @@ export function drawStrip(items, current, choose) {
       button.setAttribute("aria-current", "true");
       strip.scrollTo({ left: button.offsetLeft - strip.clientWidth / 2 });
     } else button.removeAttribute("aria-current");
+    button.tabIndex = k === current ? 0 : -1; // the arrows go through them
   });
 }
 
@@ -102,7 +103,7 @@ export function drawPause(state, train) {
   const children = [element("h2", { textContent: heading[phase], className: phase === "training" ? "busy" : "" })];
   if (step) children.push(element("p", { textContent: step, id: "step" }));
   if (training.failed) children.push(element("p", { textContent: `The training stopped: ${training.line}` }));
-  children.push(element("pre", { textContent: standing.join("\n") }));
+  if (standing.length) children.push(element("pre", { textContent: standing.join("\n") }));
   if (phase === "answered") children.push(element("button", { id: "train", textContent: "Go on with the loop", onclick: train }));
   $("pause").replaceChildren(...children);
 }
