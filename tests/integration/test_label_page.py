@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from playwright.sync_api import Page
 
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.answers import read_answer
+from hybrid_al.errors import AwaitingLabels
 from hybrid_al.oracles.ledger import Ledger
+from hybrid_al.page.desk import Desk
 from hybrid_al.page.training import Training
 from tests.helpers.label_browser import browser_page, served
+from tests.helpers.label_page import submission
 from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
 
@@ -73,7 +77,13 @@ def test_two_rounds_of_classes_by_keys_and_clicks(tmp_path: Path) -> None:
                 wait_for_next(page, index)
                 page.keyboard.press("z")
                 until(partial(is_shown, page, index))
-            if k % 2:
+            if k == 2:  # the server is away for a while
+                page.route("**/api/answer", lambda route: route.abort())
+                page.keyboard.press(str(truth.truth[index] + 1))
+                until(lambda: "Not saved yet" in page.inner_text("#saved"))
+                page.unroute("**/api/answer")
+                until(lambda: page.inner_text("#saved") == "Saved")
+            elif k % 2:
                 page.click(f"#classes button:nth-child({truth.truth[index] + 1})")
             else:
                 page.keyboard.press(str(truth.truth[index] + 1))
@@ -160,3 +170,32 @@ def test_the_next_step_is_a_process_of_its_own(tmp_path: Path, monkeypatch: pyte
         time.sleep(0.1)
     state = training.state()
     assert training.failed and state["failed"] and "expected" in state["line"]
+
+
+def test_another_readers_answer_and_a_page_that_is_stale(tmp_path: Path) -> None:
+    recipe = recipe_of("classification", learner="frozen", oracle="worklist")
+    with served(tmp_path / "run", recipe, reader=None) as link, browser_page(link) as page:
+        page.fill("#who-name", "bob")
+        page.keyboard.press("Enter")
+        index = shown(page)
+        other = Desk(RunDir(tmp_path / "run"), reader="anna", size=lambda _: (16, 16))
+        samples = {pick.index: pick.sample for pick in other.picks(0).values()}
+        other.answer(submission("of-anna", samples[index], classes=[other.classes[0]]))
+        page.keyboard.press("2")
+        until(lambda: "anna answered" in page.inner_text("#message"))
+        page.click("text=Keep theirs")
+        until(lambda: "anna: " in page.inner_text("#about"))
+        page.keyboard.press("2")
+        page.click("text=Replace it")
+        until(lambda: other.standings(0)[samples[index]].reader == "bob")
+        for k, sample in enumerate(samples.values()):
+            other.answer(submission(f"all-{k:04d}", sample, classes=[other.classes[k % 2]], replace=True))
+        page.route("**/api/state", lambda route: route.abort())  # the page does not hear of it
+        with suppress(AwaitingLabels):
+            play(tmp_path / "run", recipe)
+        page.keyboard.press("1")
+        until(lambda: "round 0 is over" in page.inner_text("#message"))
+        page.unroute("**/api/state")
+        page.click("text=Load again")
+        until(lambda: "round 1" in page.inner_text("#name"))
+    assert len(other.standings(1)) == 0 and all(s.reader == "anna" for s in other.standings(0).values())
