@@ -109,10 +109,8 @@ class BoxWorklist:
 
     def read_rows(self, index: int, file: Path) -> Sequence[tuple[int, ...] | str]:
         """The boxes of a JSON file with a mapping of `class` and edges each; ValueError for one that is none."""
-        rows = [
-            {key: str(row[key]) for key in ("class", *EDGES)} for row in json.loads(file.read_text(encoding="utf-8"))
-        ]
-        return [self._read(index, row) for row in rows] or [NONE]
+        boxes = json.loads(file.read_text(encoding="utf-8"))
+        return [self._read(index, {key: str(box[key]) for key in ("class", *EDGES)}) for box in boxes] or [NONE]
 
     def _store(
         self,
