@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,18 @@ def _text(file: Path | str) -> tuple[str, str]:
     raise UnknownName("recipe", str(file), recipes)
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-5` as the number that YAML 1.2 and Python say it is; YAML 1.1 wants a point in it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def read_yaml(where: str, text: str) -> Any:
     """The values of a YAML text; one line on what is no YAML."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise InputError(where, "YAML", " ".join(str(error).split())) from None

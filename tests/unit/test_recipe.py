@@ -126,7 +126,7 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
         ),
         (["oracle=human"], r"oracle\.name: expected one of simulated, worklist"),
         (["data.source=dicom"], r"data\.source: expected one of"),
-        (["track={nope: {}}"], r"track\.nope: expected one of wandb, got 'nope'"),
+        (["track={nope: {}}"], r"track\.nope: expected one of mlflow, tensorboard, wandb, got 'nope'"),
         (["data={source: npz}"], r"data\.root: expected a path, got nothing"),
         (["data.sizes=3"], r"data \(phantom\): expected one of"),
         (["modality=xray"], r"modality: expected one of .*did you mean 'chest_xray'"),
@@ -270,3 +270,10 @@ def test_a_run_says_what_check_says_of_the_data_before_its_first_round(tmp_path:
     assert set(lines) <= set(summary(noted, start(noted)))
     write_json(tmp_path / "run" / "rounds" / "000" / "round.json", asdict(Round(0, "random", 1, (), 0, {}, 0, {})))
     assert first_notes(noted) == []
+
+
+def test_a_power_of_ten_without_a_point_is_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: a\ntrain: {name: mean_teacher, lr_head: 1e-3, lr_encoder: 5E-05}\n")
+    train = load(file, ["train.weight_decay=1e-05"]).train.params
+    assert train == {"lr_head": 0.001, "lr_encoder": 0.00005, "weight_decay": 0.00001}
