@@ -19,7 +19,7 @@ from ..data.pixels import image_box
 from ..errors import InputError, UnknownName
 from .base import NONE, SKIP, Notes
 from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
-from .worklist import WorklistOracle, csv_rows
+from .worklist import WorklistOracle, csv_rows, next_answers
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "class", *EDGES)
@@ -161,7 +161,8 @@ class BoxWorklist:
             return SKIP
         rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
         valid = blank(np.asarray([image_size(self.run, index)]), self.size)[0]
-        return write_answer(self.run, round, index, background(valid, rows), boxes=rows)
+        folder = next_answers(self.run, round)
+        return write_answer(self.run, round, index, background(valid, rows), boxes=rows, folder=folder)
 
     def _with_cost(self, answer: Annotation) -> Annotation:
         if answer.kind == "skip":

@@ -25,7 +25,7 @@ from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
 from .base import NONE, SKIP, Notes
 from .weak import strokes
-from .worklist import Wording, WorklistOracle
+from .worklist import Wording, WorklistOracle, next_answers
 
 IMAGES = "images"
 ASKED = "asked"
@@ -211,7 +211,8 @@ class MaskWorklist:
         """Write a mask with the numbers of the classes; the text for the CSV of the round."""
         if mask is None:
             return SKIP
-        return write_answer(self.run, round, index, mask if self._whole else resize_marks(mask, self.size))
+        marks, folder = mask if self._whole else resize_marks(mask, self.size), next_answers(self.run, round)
+        return write_answer(self.run, round, index, marks, folder=folder)
 
 
 def image_answers(
