@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import InputError
+from ..readers.volumes import Volumes
 from ..studies import is_dicom
 from .arrays import describe_archive
 from .base import Description
@@ -45,7 +46,7 @@ def _describe(path: Path) -> Description:
         came = f"a file of another kind: give the folder {path.parent}"
         if is_dicom(path):
             came = f"one DICOM file: give the folder {path.parent}"
-        elif name.endswith((".nii", ".nii.gz")):
+        elif name.endswith(Volumes.SUFFIXES):
             came = f"one volume: give the folder {path.parent}"
     raise InputError(path, "a folder of images or volumes, a CSV or an NPZ file", came)
 
