@@ -14,12 +14,14 @@ from .arrays import Arrays
 from .base import Reader
 from .dicom import Dicom
 from .images import Images
+from .tiffs import Tiffs
 from .volumes import Volumes
 
 READERS: dict[str, type[Reader]] = {
     "arrays": Arrays,
     "dicom": Dicom,
     "images": Images,
+    "tiffs": Tiffs,
     "volumes": Volumes,
 }
 AUTO = "auto"

@@ -128,7 +128,7 @@ def test_nrrd_that_is_refused(tmp_path: Path, keys: dict[str, Any], reason: str)
         ({"CompressedData": "True"}, "damaged voxels"),
     ],
 )
-def test_metaimage_that_is_refused(tmp_path: Path, keys: dict[str, str], reason: str) -> None:
+def test_metaimage_that_is_refused(tmp_path: Path, keys: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         Volumes().probe(write_meta(tmp_path / "1.mha", **keys))
     assert len(str(caught.value).splitlines()) == 1

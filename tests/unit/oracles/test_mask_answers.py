@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from hybrid_al.core.manifest import Manifest
@@ -18,6 +19,7 @@ from hybrid_al.data.masks import value_table
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.inbox import Masks, inbox, spec_of
 from hybrid_al.oracles.masks import ASKED, IMAGES, MaskWorklist
+from tests.helpers import dicom
 
 IDS = ("a", "b", "c")
 CLASSES = ("background", "cell")
@@ -134,3 +136,13 @@ def test_masks_that_are_none(tmp_path: Path, mask: np.ndarray, suffix: str, matc
     with pytest.raises(InputError, match=match) as caught:
         worklist(tmp_path).take(drawn(tmp_path, mask, suffix=suffix), "ann")
     assert str(caught.value).count("\n") == 1
+
+
+def test_masks_in_any_format_that_masks_of_data_may_have(tmp_path: Path) -> None:
+    people = worklist(tmp_path)
+    (tmp_path / "drawn").mkdir()
+    tifffile.imwrite(tmp_path / "drawn" / "000000.tif", CELL.astype(np.uint16), compression="lzw", metadata=None)
+    dicom.write(tmp_path / "drawn" / "000001.dcm", CELL)
+    assert people.take(tmp_path / "drawn", "ann") == (2, 0)
+    for i in (0, 1):
+        np.testing.assert_array_equal(read_answer(people.run.round_path(0) / "answers" / file_name(i)), CELL)
