@@ -41,6 +41,11 @@ def write_arrays(path: Path, planes: Planes) -> None:
         np.savez(file, images=planes)
 
 
+def write_npy(path: Path, planes: Planes) -> None:
+    with path.open("wb") as file:
+        np.save(file, planes)
+
+
 def write_tiff(path: Path, planes: Planes) -> None:
     with path.open("wb") as file:
         tifffile.imwrite(file, planes, photometric="minisblack", metadata=None)
@@ -54,6 +59,7 @@ FILES: dict[str, tuple[Callable[[Path, Planes], None], int]] = {
     "arrays": (write_arrays, 4),
     "dicom": (write_dicom, 4),
     "images": (write_image, 1),
+    "npy": (write_npy, 4),
     "tiffs": (write_tiff, 4),
     "volumes": (write_volume, 4),
 }
