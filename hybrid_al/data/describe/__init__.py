@@ -7,12 +7,13 @@ from pathlib import Path
 from ...errors import InputError
 from ..readers.volumes import Volumes
 from ..studies import is_dicom
+from ..tables import SUFFIXES as TABLES
 from .arrays import describe_archive
 from .base import Description
 from .dicom import describe_dicom
 from .folder import describe_folder
 from .table import Listing, describe_table, listing_of
-from .tree import TABLES, Tree
+from .tree import Tree
 
 __all__ = ["Description", "describe"]
 

@@ -39,7 +39,9 @@ class Npy:
         planes = _planes(file)
         channels = planes.shape[3] if planes.ndim == 4 else 1
         span = span_of(planes.dtype, self.window)
-        return Header(*planes.shape[1:3], channels, planes=None if len(planes) == 1 else len(planes), span=span)
+        height, width = planes.shape[1:3]
+        count = len(planes) if len(planes) > 1 else None
+        return Header(height, width, channels, planes=count, span=span)
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A plane as pixels (H, W, C)."""
