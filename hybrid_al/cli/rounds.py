@@ -274,7 +274,9 @@ def _is_data(target: str) -> bool:
         from ..recipe import is_run, shipped_recipes
 
         return not is_run(path) and target not in shipped_recipes()
-    return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
+    from ..data.tables import SUFFIXES
+
+    return target.lower().endswith((*SUFFIXES, ".npz", ".nii", ".nii.gz"))
 
 
 def _is_recipe(target: str) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
-from ..core.rundir import RunDir, whole, write_json
+from ..core.rundir import RunDir, write_json
+from ..core.seals import whole
 from ..core.types import Annotation, IntArray
 from ..errors import AwaitingLabels, HybridALError, InputError
 from .base import Answers, Oracle

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from hybrid_al.core.manifest import Manifest
@@ -19,6 +20,7 @@ from hybrid_al.errors import InputError
 from hybrid_al.oracles import masks as masks_module
 from hybrid_al.oracles.inbox import Masks, inbox, spec_of
 from hybrid_al.oracles.masks import ASKED, IMAGES, MaskWorklist
+from tests.helpers import dicom
 
 IDS = ("a", "b", "c")
 CLASSES = ("background", "cell")
@@ -163,3 +165,13 @@ def test_a_correction_that_is_cut_off_leaves_the_masks_before(tmp_path: Path, mo
     picture.write_bytes((picture.parent.parent / "000" / file_name(0)).read_bytes())
     with pytest.raises(InputError, match=r"answers/001/000000\.png: expected the answers as they were taken in"):
         people.annotate(query, 0)
+
+
+def test_masks_in_any_format_that_masks_of_data_may_have(tmp_path: Path) -> None:
+    people = worklist(tmp_path)
+    (tmp_path / "drawn").mkdir()
+    tifffile.imwrite(tmp_path / "drawn" / "000000.tif", CELL.astype(np.uint16), compression="lzw", metadata=None)
+    dicom.write(tmp_path / "drawn" / "000001.dcm", CELL)
+    assert people.take(tmp_path / "drawn", "ann") == (2, 0)
+    for answer in people.annotate(np.asarray([0, 1]), 0):
+        np.testing.assert_array_equal(read_answer(people.run.path / str(answer.target)), CELL)
