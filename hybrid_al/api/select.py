@@ -17,10 +17,11 @@ from ..core.rundir import replacement, write_atomic
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset
+from ..data.display import picture
 from ..errors import InputError
 from ..oracles.worklist import csv_rows
 from ..stage0 import Progress
-from .contact_sheet import contact_sheet, picture
+from .contact_sheet import contact_sheet
 from .encoding import encode
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
 from .picks import pick

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..core.rundir import RunDir
+from ..core.rundir import RunDir, read_arrays
+from ..core.types import FloatArray
 from ..recipe import of_run
 from ..track import jsonl
 from ..track.base import run_id, shareable
+from ..track.content import confusion_of
 from ..track.names import BENCH, NAMES, SECTIONS, Section, name_of
 
 Kind = Literal["line", "bar", "table", "images", "points", "reliability", "confusion", "curves"]
@@ -214,19 +216,14 @@ def _logged(run_dir: Path) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row if name not in jsonl.COLUMNS and name_of(name))
     last = RunDir(run_dir).round_path(len(RunDir(run_dir).rounds()) - 1)
     shown = [entry for entry, name in NAMES.items() if name.kind != "number" and "<" not in entry]
-    splits = [
-        f"table/{kind}_{split}" for kind in ("confusion", "reliability") for split in _arrays(last / f"{kind}.npz")
-    ]
-    return [*names, *shown, *splits]
+    answers, classes = _arrays(last / "holdout.npz"), len(RunDir(run_dir).facts()["classes"])  # type: ignore[arg-type]
+    counted = [split for split in ("val", "test") if confusion_of(answers, split, classes) is not None]
+    splits = {"confusion": counted, "reliability": [*_arrays(last / "reliability.npz")]}
+    return [*names, *shown, *(f"table/{kind}_{split}" for kind in splits for split in splits[kind])]
 
 
-def _arrays(path: Path) -> list[str]:
-    import numpy as np
-
-    if not path.is_file():
-        return []
-    with np.load(path, allow_pickle=False) as archive:
-        return list(archive.files)
+def _arrays(path: Path) -> dict[str, FloatArray]:
+    return read_arrays(path) if path.is_file() else {}
 
 
 def _promised() -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.core.rundir import RunDir, write_arrays
+from hybrid_al.core.rundir import RunDir, read_arrays, write_arrays
 from hybrid_al.core.types import Annotation, Query, Scores
 from hybrid_al.data.answers import write_answer
 from hybrid_al.track.base import Table, Trackers
@@ -28,7 +28,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     (path / "stage0" / "embeddings").mkdir(parents=True)
     np.save(path / "stage0" / "embeddings" / "plain.npy", vectors)
-    write_arrays(disk.round_path(1) / "confusion.npz", {"test": np.arange(25).reshape(5, 5)})
     return disk
 
 
@@ -43,7 +42,9 @@ def test_a_round_has_all_of_it(run: RunDir) -> None:
     assert [picture.caption.startswith("patient") for picture in content.pictures["images/picks"]] == [True] * 20
     reliability = content.tables["table/reliability_test"]
     assert len(reliability.rows) == 15 and reliability.rows[0] == (1, 0, 0, None, None)
-    assert content.tables["table/confusion_test"].rows[7] == (1, "x|y", "effusion", 7)
+    answers = read_arrays(run.round_path(1) / "holdout.npz")
+    both = (answers["test/truth"] == 1) & (answers["test/probs"].argmax(axis=1) == 2)
+    assert content.tables["table/confusion_test"].rows[7] == (1, "x|y", "effusion", both.sum())
     states = [row[-1] for row in content.tables["table/embedding"].rows]
     assert (states.count("picked"), states.count("labeled"), len(states)) == (20, 38, 300)
     assert set(content.histograms) == {"histogram/score", "histogram/consistency", "histogram/flips"}
