@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.special
 
+from ..core.embeddings import unit_rows
 from ..core.types import FloatArray
 from ..errors import InputError
 from ..kernels.distances import squared_to
@@ -82,8 +83,7 @@ def adversarial_divergence(
         b = root[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * root[:, None, :]
         _, vectors = np.linalg.eigh(b.transpose(0, 2, 1) @ (weight_CD @ weight_CD.T) @ b)
         direction = (b @ vectors[:, :, -1:])[:, :, 0] @ weight_CD
-        norm = np.linalg.norm(direction, axis=1, keepdims=True)
-        shift = length * np.divide(direction, norm, out=np.zeros_like(direction), where=norm > 0) @ weight_CD.T
+        shift = length * unit_rows(direction) @ weight_CD.T
         plus, minus = (
             (p * (log_p - scipy.special.log_softmax(logits + s * shift, axis=1))).sum(axis=1) for s in (1, -1)
         )
@@ -131,10 +131,3 @@ def flipping_share(
     share = np.full(len(logits), np.inf)
     np.divide(length.min(axis=1), farthest, out=share, where=farthest > 0)
     return share
-
-
-def unit_rows(rows: FloatArray) -> FloatArray:
-    """Rows (K, D) at unit length; zero rows stay zero."""
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: FloatArray = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
-    return unit

@@ -25,6 +25,7 @@ from .mmd import MMD
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
+from .representative import RepresentativeAnnotation
 from .schedule import Schedule
 from .smi import SubmodularMutualInformation
 from .stratified import Stratified
@@ -32,6 +33,7 @@ from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
+from .vaal import VAAL
 from .vat import VirtualAdversarial
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "STRATEGIES",
     "TOD",
     "USL",
+    "VAAL",
     "ActiveFT",
     "AlfaMix",
     "Among",
@@ -73,6 +76,7 @@ __all__ = [
     "Random",
     "RandomPerGroup",
     "Ratio",
+    "RepresentativeAnnotation",
     "Ripu",
     "Schedule",
     "Stratified",
@@ -98,12 +102,14 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "probcover": ProbCover,
     "facility_location": FacilityLocation,
     "maxherding": MaxHerding,
+    "representative": RepresentativeAnnotation,
     "mmd": MMD,
     "density_peaks": DensityPeaks,
     "usl": USL,
     "activeft": ActiveFT,
     "smi": SubmodularMutualInformation,
     "discriminative": Discriminative,
+    "vaal": VAAL,
     "csval": CSVAL,
     "pt4al_start": PT4ALStart,
     "pt4al": PT4AL,

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.embeddings import unit_rows
 from ...core.registry import Part, hyperparameters
 from ...core.types import Need, Query
 from ...kernels.distances import squared_to
 from ...kernels.kmeans import k_means
 from ..base import About, QueryState, check_budget
-from ..last_layer import features_and_share, unit_rows
+from ..last_layer import features_and_share
 
 
 @dataclass(frozen=True)
