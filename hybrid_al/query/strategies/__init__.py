@@ -5,6 +5,7 @@ from .activeft import ActiveFT
 from .alfamix import AlfaMix
 from .among import Among
 from .badge import Badge
+from .bait import BAIT
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
 from .clue import CLUE
@@ -15,8 +16,11 @@ from .discriminative import Discriminative
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding
+from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
+from .gradnorm import GradNorm
 from .hybrid import Hybrid
+from .isal import ISAL
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
@@ -37,9 +41,11 @@ from .vaal import VAAL
 from .vat import VirtualAdversarial
 
 __all__ = [
+    "BAIT",
     "CLUE",
     "CSVAL",
     "DUC",
+    "ISAL",
     "MMD",
     "PT4AL",
     "STRATEGIES",
@@ -60,7 +66,9 @@ __all__ = [
     "ExpectedDice",
     "ExpectedGradientLength",
     "FacilityLocation",
+    "FisherInformation",
     "ForegroundRandom",
+    "GradNorm",
     "Hybrid",
     "KCenter",
     "KMeans",
@@ -120,8 +128,12 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "bald": Bald,
     "batchbald": BatchBald,
     "badge": Badge,
+    "bait": BAIT,
+    "fisher_information": FisherInformation,
     "clue": CLUE,
     "egl": ExpectedGradientLength,
+    "gradnorm": GradNorm,
+    "isal": ISAL,
     "alfamix": AlfaMix,
     "vat": VirtualAdversarial,
     "learning_loss": LearningLoss,
