@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import BoolArray, FloatArray, IntArray
-from ..kernels.distances import closest
+from ..kernels.distances import closest, squared_to
 from ..kernels.kmeans import k_means
 from .base import QueryState
 
@@ -93,6 +93,14 @@ def fewest_labels_first(
             picks.append(ClusterPick(row, -negative_size, count))
             heapq.heappush(queue, (small, count + 1, negative_size, c))
     return picks
+
+
+def nearest_to_centres(rows_KD: FloatArray, k: int, rng: np.random.Generator) -> IntArray:
+    """The row nearest to the centre of each of at most k k-means clusters, that of the largest cluster first."""
+    centres, cluster = k_means(rows_KD, k, rng)
+    squared = squared_to(rows_KD, centres[cluster])
+    order = np.argsort(-np.bincount(cluster), kind="stable")
+    return np.array([np.flatnonzero(cluster == c)[squared[cluster == c].argmin()] for c in order])
 
 
 def agglomerative(vectors_PD: FloatArray, k: int, rows: int, rng: np.random.Generator) -> IntArray:

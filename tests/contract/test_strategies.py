@@ -28,6 +28,8 @@ LEAN: dict[str, dict[str, int]] = {
     "batchbald": {"samples": 2, "configurations": 4},
     "activeft": {"iterations": 20},
     "vaal": {"steps": 5},
+    "waal": {"steps": 5},
+    "gcn": {"steps": 5},
 }
 """Settings with which a strategy that is slow then is asked often, or for a whole pool."""
 

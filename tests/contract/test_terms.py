@@ -151,6 +151,8 @@ METHODS = {
     "BoostMIS": """
         {name: hybrid, score: {vat: 1.0, entropy: 1.0}, fusion: max,
          batch: {name: two_stage, keep: 4, score: {density: 1.0, entropy: 1.0}, batch: {name: kcenter}}}""",
+    "GOAL": """
+        {name: hybrid, score: {entropy: 1.0}, batch: {name: kcenter, shortlist: 5}}""",
     "COVID-AL": """
         {name: hybrid, score: {learning_loss: 1.0}, batch: {name: kcenter, shortlist: 5}}""",
     "DUC": """

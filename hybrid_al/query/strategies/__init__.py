@@ -13,11 +13,13 @@ from .csval import CSVAL
 from .density_peaks import DensityPeaks
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
+from .dropquery import DropQuery
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
-from .facility import FacilityLocation, MaxHerding
+from .facility import FacilityLocation, MaxHerding, Wasserstein
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
+from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
 from .isal import ISAL
@@ -39,12 +41,14 @@ from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, M
 from .usl import USL
 from .vaal import VAAL
 from .vat import VirtualAdversarial
+from .waal import WAAL
 
 __all__ = [
     "BAIT",
     "CLUE",
     "CSVAL",
     "DUC",
+    "GCN",
     "ISAL",
     "MMD",
     "PT4AL",
@@ -52,6 +56,7 @@ __all__ = [
     "TOD",
     "USL",
     "VAAL",
+    "WAAL",
     "ActiveFT",
     "AlfaMix",
     "Among",
@@ -61,6 +66,7 @@ __all__ = [
     "ContextualDiversity",
     "DensityPeaks",
     "Discriminative",
+    "DropQuery",
     "Entropy",
     "Evidential",
     "ExpectedDice",
@@ -96,6 +102,7 @@ __all__ = [
     "VariationRatio",
     "VirtualAdversarial",
     "VoteEntropy",
+    "Wasserstein",
 ]
 
 STRATEGIES: dict[str, type[QueryStrategy]] = {
@@ -112,12 +119,15 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "maxherding": MaxHerding,
     "representative": RepresentativeAnnotation,
     "mmd": MMD,
+    "wasserstein": Wasserstein,
     "density_peaks": DensityPeaks,
     "usl": USL,
     "activeft": ActiveFT,
     "smi": SubmodularMutualInformation,
     "discriminative": Discriminative,
     "vaal": VAAL,
+    "waal": WAAL,
+    "gcn": GCN,
     "csval": CSVAL,
     "pt4al_start": PT4ALStart,
     "pt4al": PT4AL,
@@ -135,6 +145,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "gradnorm": GradNorm,
     "isal": ISAL,
     "alfamix": AlfaMix,
+    "dropquery": DropQuery,
     "vat": VirtualAdversarial,
     "learning_loss": LearningLoss,
     "evidential": Evidential,

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings, unit_rows
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, IntArray, PredictionBatch
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.critic import perceptron
-from hybrid_al.query.strategies import VAAL
+from hybrid_al.query.strategies import GCN, VAAL, WAAL
+from hybrid_al.query.strategies.gcn import neighbour_graph
 from hybrid_al.query.strategies.vaal import indicator, negative_bound
 from hybrid_al.query.synthetic import make_state
 from hybrid_al.testing import check_strategy
@@ -47,9 +48,42 @@ def test_vaal_asks_what_is_unlike_the_labels(variant: str) -> None:
     assert (picks >= NEW).mean() > 0.7
 
 
-@pytest.mark.parametrize("variant", ["ranked", "state"])
-def test_variants_keep_the_contract(variant: str) -> None:
-    check_strategy(VAAL(variant, steps=2))  # type: ignore[arg-type]
+def test_waal_asks_what_is_unlike_the_labels_and_by_uncertainty_without_any() -> None:
+    state = one_sided()
+    picks = WAAL().select(state, 20, np.random.default_rng(0)).indices
+    assert (picks >= NEW).mean() > 0.9
+    sure = replace(state, predictor=lambda rows, *_: iter([PredictionBatch(rows, np.full((len(rows), 1, 3), 1 / 3))]))
+    picks = WAAL(steps=200).select(sure, 20, np.random.default_rng(0)).indices
+    assert (picks >= NEW).mean() > 0.6  # of the candidates two fifths are
+    probs = make_state(labeled=0).probs().mean(axis=1)
+    query = WAAL().select(make_state(labeled=0), 3, np.random.default_rng(0))
+    assert query.scores is not None
+    expected = [-(np.linalg.norm(np.log(p)) - np.log(p).sum()) / 2 for p in probs]
+    np.testing.assert_allclose(query.scores.values, expected)
+
+
+def test_the_graph_is_that_of_the_nearest() -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(12, 3))).astype(np.float32)
+    dense = neighbour_graph(rows, 4).to_dense().numpy()
+    cosine = (1 + rows @ rows.T) / 2
+    np.fill_diagonal(cosine, -1)
+    for i in range(12):
+        near = np.argsort(-cosine[i])[:4]
+        expected = np.eye(12)[i] / 2
+        expected[near] += cosine[i, near] / cosine[i, near].sum() / 2
+        np.testing.assert_allclose(dense[i], expected, atol=1e-5)
+
+
+def test_the_graph_network_tells_labeled_from_others() -> None:
+    state = one_sided()
+    picks = GCN("uncertain", margin=0.0).select(state, 20, np.random.default_rng(0)).indices
+    assert (picks >= NEW).mean() > 0.6
+    assert (GCN().select(state, 4, np.random.default_rng(0)).indices >= NEW).any()
+    check_strategy(GCN("uncertain", steps=2))
+
+
+def test_the_variant_that_relabels_keeps_the_contract() -> None:
+    check_strategy(VAAL("state", steps=2))
 
 
 def test_the_bound_has_the_divergence_from_the_prior() -> None:
