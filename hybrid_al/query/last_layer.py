@@ -91,6 +91,27 @@ def adversarial_divergence(
     return divergence
 
 
+def boundary_closeness(state: QueryState) -> FloatArray:
+    """1 / (1 + `boundary_distance`) of the candidates (M,), in [0, 1], by one pass."""
+    closeness: FloatArray = 1 / (1 + boundary_distance(*features_and_head(state)))
+    return closeness
+
+
+def boundary_distance(features_MD: FloatArray, weight_CD: FloatArray, bias_C: FloatArray) -> FloatArray:
+    """Length of the least change of the features that gives another class (M,); inf where none does.
+
+    The least over the classes of (logit of the predicted one - logit) / |difference of their weights|.
+    """
+    logits = features_MD @ weight_CD.T + bias_C
+    predicted = logits.argmax(axis=1)
+    gaps = logits[np.arange(len(logits)), predicted][:, None] - logits
+    across = np.linalg.norm(weight_CD[:, None] - weight_CD[None], axis=2)[predicted]
+    distance = np.full(logits.shape, np.inf)
+    np.divide(gaps, across, out=distance, where=across > 0)
+    nearest: FloatArray = distance.min(axis=1)
+    return nearest
+
+
 def features_and_share(state: QueryState) -> tuple[FloatArray, FloatArray]:
     """Features (M, D) of the candidates, and their `flipping_share` (M,) of class anchors; inf without labels."""
     features, weight, bias = features_and_head(state)

@@ -2,6 +2,7 @@
 
 from ..base import QueryStrategy
 from .activeft import ActiveFT
+from .aift import AIFT
 from .alfamix import AlfaMix
 from .among import Among
 from .badge import Badge
@@ -11,6 +12,7 @@ from .cdal import ContextualDiversity
 from .clue import CLUE
 from .csval import CSVAL
 from .density_peaks import DensityPeaks
+from .dfal import DeepFool
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
@@ -28,6 +30,7 @@ from .kmeans import KMeans
 from .kmedoids import KMedoids
 from .learning_loss import LearningLoss
 from .mmd import MMD
+from .open_set import LfOSA, OpenAL
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
@@ -44,6 +47,7 @@ from .vat import VirtualAdversarial
 from .waal import WAAL
 
 __all__ = [
+    "AIFT",
     "BAIT",
     "CLUE",
     "CSVAL",
@@ -64,6 +68,7 @@ __all__ = [
     "Bald",
     "BatchBald",
     "ContextualDiversity",
+    "DeepFool",
     "DensityPeaks",
     "Discriminative",
     "DropQuery",
@@ -81,10 +86,12 @@ __all__ = [
     "KMedoids",
     "LearningLoss",
     "LeastConfidence",
+    "LfOSA",
     "MCDropoutEntropy",
     "Margin",
     "MaxHerding",
     "MeanSTD",
+    "OpenAL",
     "PT4ALStart",
     "ProbCover",
     "Random",
@@ -147,6 +154,10 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "alfamix": AlfaMix,
     "dropquery": DropQuery,
     "vat": VirtualAdversarial,
+    "dfal": DeepFool,
+    "aift": AIFT,
+    "lfosa": LfOSA,
+    "openal": OpenAL,
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
