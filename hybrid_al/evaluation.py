@@ -34,13 +34,13 @@ def calibration(experiment: Experiment, disk: RunDir, r: int, labels: LabelStore
 def metrics(
     experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, scaling: Calibration | None
 ) -> dict[str, float]:
-    """Metrics of the last fit and its stopping signals; reliability diagrams go to disk."""
+    """Metrics of the last fit and its stopping signals; reliability diagrams and held-out answers go to disk."""
     fitted_on = experiment.calibrating.fit if experiment.calibrating else ""
     outcome = experiment.task.holdout.evaluate(experiment.learner, scaling, fitted_on=fitted_on)
     if outcome.reliability:
         write_arrays(disk.round_path(r) / "reliability.npz", outcome.reliability)
-    if outcome.confusion:
-        write_arrays(disk.round_path(r) / "confusion.npz", outcome.confusion)
+    if outcome.answers:
+        write_arrays(disk.round_path(r) / "holdout.npz", outcome.answers)
     return outcome.metrics | _stop_signals(experiment, disk, r, labels, scaling)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
     folder = project.run.path / "stage0"
     marker = folder / "probe.json"
     if not marker.is_file():
+        began = time.perf_counter()
         encoder = _train(project, tracker, progress)
         store = project.store()
         fingerprint = project.dataset.manifest.fingerprint
@@ -124,6 +126,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         unlabeled, metrics = _quality(project, encoder, embeddings, folder), _probe(project, embeddings)
         results = {**sets, **unlabeled, **metrics}
         tracker.log({f"stage0/{name}": value for name, value in results.items()}, stage="stage0")
+        write_json(folder / "seconds.json", {"seconds": time.perf_counter() - began})
         _commit(folder, metrics)
         (folder / "resume.pt").unlink(missing_ok=True)
     elif damaged_sets := damaged(folder / "embeddings"):

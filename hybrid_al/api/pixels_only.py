@@ -14,12 +14,12 @@ from ..data.describe import describe
 from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
 from ..data.readers.volumes import Axis
-from ..data.tables import NONE, read_table, table_of
+from ..data.tables import NONE, SUFFIXES, read_table, table_of
 from ..errors import UnreadableImages
 from ..recipe import Data, Recipe, load
 from .images import data_of
 
-TABLES = (".csv", ".tsv", ".npz")
+TABLES = (*SUFFIXES, ".npz")
 PIXELS = ("window", "reader")
 """Keys of a recipe's `data` that decide which pixels a file has."""
 
@@ -116,7 +116,7 @@ def pixels_of(recipe: Recipe) -> dict[str, object]:
 def _by_columns_of(recipe: Recipe | None, path: Path) -> dict[str, object] | None:
     """The section of a CSV that has the columns of paths of the recipe's own; None where it is none."""
     columns = None if recipe is None else recipe.data.params.get("columns")
-    if not isinstance(columns, dict) or "path" not in columns or not table_of(path).name.endswith((".csv", ".tsv")):
+    if not isinstance(columns, dict) or "path" not in columns or not table_of(path).name.lower().endswith(SUFFIXES):
         return None
     header, _ = read_table(table_of(path))
     roles = [role for role in ("path", "slice") if role in columns]

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import stage0
+from ..core.rundir import clear_left_overs
 from ..errors import InputError
 from ..stage0 import Progress
+
+LEFT = 600.0  # seconds without a change after which a temporary file of a cache is left over
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -54,6 +57,7 @@ def session(project: Project) -> Iterator[Trackers]:
     from ..oracles.ledger import collect
 
     with project.run.lock():
+        clear_left_overs(project.cache, idle=LEFT)
         project.claim()
         collect(project.run)
         tracker = project.trackers()

@@ -181,7 +181,8 @@ def labels(
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
         outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
-    print(f"{received} answers taken{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
+    took = f"{received} answer{'s' * (received != 1)} taken"
+    print(f"{took}{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 
 @app.command()
@@ -231,7 +232,7 @@ def run(
     console.say_time(seconds, project.run.rounds())
     console.say_outcome(outcome := outcome_of(project.run))
     print(f"Report: {page}")
-    console.say_next(outcome)
+    console.say_next(outcome, project.run.path)
 
 
 @app.command()
@@ -273,7 +274,9 @@ def _is_data(target: str) -> bool:
         from ..recipe import is_run, shipped_recipes
 
         return not is_run(path) and target not in shipped_recipes()
-    return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
+    from ..data.tables import SUFFIXES
+
+    return target.lower().endswith((*SUFFIXES, ".npz", ".nii", ".nii.gz"))
 
 
 def _is_recipe(target: str) -> bool:

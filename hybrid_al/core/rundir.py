@@ -9,11 +9,15 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
+import re
+import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -65,6 +69,45 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
+    """Delete the temporary files of processes that are no more, from a folder and those below it.
+
+    idle  seconds without a change before a file counts as left: processes of other machines may write into caches
+    """
+    for file in [*folder.rglob("*.tmp")]:
+        process = re.search(r"\.(\d+)\.tmp$", file.name)
+        with suppress(OSError):
+            if process and not _lives(int(process[1])) and time.time() - file.stat().st_mtime >= idle:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def memory_mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
+    """A new .npy file of an array to write into, its space on the disk taken before: a full disk is a HybridALError.
+
+    (Without that, the first write into a page that has no room on the disk kills the process.)
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
+        raise HybridALError(f"{path}: {size:.2f} GiB could not be written ({error.strerror})") from error
+    return array
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -130,6 +173,7 @@ class RunDir:
         except filelock.Timeout as error:
             raise RunLocked(f"{self.path}: another process is using this run directory") from error
         try:
+            clear_left_overs(self.path)
             yield self
         finally:
             lock.release()

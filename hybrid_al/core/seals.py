@@ -15,9 +15,12 @@ ROUND, STAGE0, QUERY = "round.json", "seal.json", "query.json"
 """Files with the digests of a round, of stage 0, and of the query of a round."""
 OWN = "digest"
 """Key of the digest of all other keys of a JSON file."""
-UNSEALED = ("images", ".lock", ROUND)
-"""What is no part of a round: images are given out to people, and are made again."""
-DERIVED = ("model.safetensors", "consistency.npz", "calibration.npz", "reliability.npz", "stop.npz", "boxes.npz")
+UNSEALED = ("images", "query.html", "drawn", ".lock", ROUND)
+"""What is no part of a round: what is given out to people and made again; of what they draw the ledger has digests."""
+DERIVED = (
+    *("model.safetensors", "consistency.npz", "calibration.npz"),
+    *("reliability.npz", "holdout.npz", "stop.npz", "boxes.npz"),
+)
 """Files that playing a round again makes again, from its query and its answers."""
 COPY = "a copy of the run may have it"
 

@@ -63,10 +63,11 @@ class Labels:
     separator: str = ""
     none: str = ""
     patient: int = -1
+    sheet: str = ""
 
     def find(self, parts: Sequence[Slice]) -> Answers:
         """The answers for images; InputError where two rows of one unit differ, and where no row is about an image."""
-        header, lines = read_table(self.table, "data.table")
+        header, lines = read_table(self.table, "data.table", self.sheet)
         unit, columns = self._columns(header)
         reader = Table(
             self.table,

@@ -43,13 +43,6 @@ def classification(probs_NC: FloatArray, targets_N: IntArray) -> dict[str, float
     return {**_auroc(probs_NC, targets_N), **{name: float(value) for name, value in metrics.items()}}
 
 
-def confusion(probs_NC: FloatArray, targets_N: IntArray) -> IntArray:
-    """Samples by true and predicted class (C, C)."""
-    classes = probs_NC.shape[1]
-    counts = np.bincount(targets_N * classes + probs_NC.argmax(axis=1), minlength=classes**2)
-    return counts.reshape(classes, classes).astype(np.int64)
-
-
 BY_LABEL = ("auroc", "average_precision")
 
 

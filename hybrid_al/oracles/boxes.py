@@ -19,7 +19,7 @@ from ..data.pixels import image_box
 from ..errors import InputError, UnknownName
 from .base import NONE, SKIP, Notes
 from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
-from .worklist import WorklistOracle, csv_rows
+from .worklist import WorklistOracle, csv_rows, next_answers
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "class", *EDGES)
@@ -109,10 +109,8 @@ class BoxWorklist:
 
     def read_rows(self, index: int, file: Path) -> Sequence[tuple[int, ...] | str]:
         """The boxes of a JSON file with a mapping of `class` and edges each; ValueError for one that is none."""
-        rows = [
-            {key: str(row[key]) for key in ("class", *EDGES)} for row in json.loads(file.read_text(encoding="utf-8"))
-        ]
-        return [self._read(index, row) for row in rows] or [NONE]
+        boxes = json.loads(file.read_text(encoding="utf-8"))
+        return [self._read(index, {key: str(box[key]) for key in ("class", *EDGES)}) for box in boxes] or [NONE]
 
     def _store(
         self,
@@ -163,7 +161,8 @@ class BoxWorklist:
             return SKIP
         rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
         valid = blank(np.asarray([image_size(self.run, index)]), self.size)[0]
-        return write_answer(self.run, round, index, background(valid, rows), boxes=rows)
+        folder = next_answers(self.run, round)
+        return write_answer(self.run, round, index, background(valid, rows), boxes=rows, folder=folder)
 
     def _with_cost(self, answer: Annotation) -> Annotation:
         if answer.kind == "skip":

@@ -93,7 +93,7 @@ class Ledger:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Nobody else appends meanwhile; all entries are read."""
-        with self._threads, self._processes:
+        with self._threads, self._processes.acquire(poll_interval=0.003):
             self._read()
             yield
 

@@ -14,11 +14,14 @@ from typing import cast
 
 from ..core.manifest import Manifest
 from ..core.rundir import RunDir, read_seal, seal, write_atomic
-from ..core.seals import sealed, whole
+from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
+from ..data.answers import ANSWERS
 from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
+
+TAKEN = "the answers as they were taken in; a copy of the run may have them"
 
 
 @dataclass(frozen=True)
@@ -216,8 +219,7 @@ class WorklistOracle:
 
         replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
         """
-        folder = self.run.round_path(round) / "answers"
-        number = len(answer_files(self.run, round))
+        file = self.run.round_path(round) / "answers" / f"{len(answer_files(self.run, round)):03d}.csv"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -226,8 +228,9 @@ class WorklistOracle:
         for sample, label in answers.items():
             time, entry = (notes or {}).get(sample, (now, ""))
             writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry))
-        write_atomic(folder / f"{number:03d}.csv", out.getvalue())
-        seal(folder / f"{number:03d}.csv")
+        write_atomic(file, out.getvalue())
+        drawn = [*file.with_suffix("").glob("[!.]*")]
+        seal(file, files={f"{file.stem}/{picture.name}": sha256_of(picture) for picture in drawn})
         answered = {a.index for a in self.answers(round)}
         return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
 
@@ -258,14 +261,23 @@ def corrections(run: RunDir) -> dict[str, int]:
 def answer_files(run: RunDir, round: int) -> list[Path]:
     """The files of answers of a round, in the order in which they came in; InputError where one is gone or changed."""
     folder = run.round_path(round) / "answers"
-    numbers = {int(f.stem) for f in (*folder.glob("*.csv"), *folder.glob("*.json")) if re.fullmatch(r"\d{3}", f.stem)}
+    numbers = {int(f.stem) for f in (*folder.glob("*.csv"), *folder.glob("*.json")) if re.fullmatch(r"\d{3,5}", f.stem)}
     files = [folder / f"{number:03d}.csv" for number in range(max(numbers, default=-1) + 1)]
     for file in files:
         sealed(file)
-        if not file.is_file() or (file.with_suffix(".json").is_file() and read_seal(file) is None):
-            came = "one that was changed" if file.is_file() else "nothing there"
-            raise InputError(file, "the answers as they were taken in; a copy of the run may have them", came)
+        facts = read_seal(file) if file.with_suffix(".json").is_file() else {}
+        if not file.is_file() or facts is None:
+            raise InputError(file, TAKEN, "one that was changed" if file.is_file() else "nothing there")
+        for name, digest in facts.get("files", {}).items():
+            picture = folder / name
+            if not picture.is_file() or sha256_of(picture) != digest:
+                raise InputError(picture, TAKEN, "one that was changed" if picture.is_file() else "nothing there")
     return files
+
+
+def next_answers(run: RunDir, round: int) -> str:
+    """The folder of a round for the pictures of the answers that come in next, beside their CSV."""
+    return f"{ANSWERS}/{len(answer_files(run, round)):03d}"
 
 
 def _rows_of(file: Path) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Body, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,29 +16,59 @@ from ..report.overview import standing
 from .desk import Desk, Refused
 from .gate import Gate
 from .pictures import Pictures
-from .training import Training
 
 STATIC = Path(__file__).parent / "static"
 SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
+class NextStep(Protocol):
+    """What plays the loop up to its next query."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is at work."""
+        ...
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last one ended in an error."""
+        ...
+
+    def start(self) -> None:
+        """Begin, where none is at work."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        ...
+
+
 class Page:
     """What the routes share. `trains`: go on by itself where a query is answered."""
 
-    def __init__(self, desk: Desk, pictures: Pictures, training: Training, *, trains: bool) -> None:
+    def __init__(self, desk: Desk, pictures: Pictures, training: NextStep, *, trains: bool) -> None:
         self.desk, self.pictures, self.training, self.trains = desk, pictures, training, trains
+        self._began = -1  # the round that was last trained by itself, once: what fails waits for a person
 
     def state(self) -> dict[str, Any]:
         """See `Desk.state`; where no image waits, also what is next."""
-        desk, training = self.desk, self.training
-        state = desk.state()
+        state, training = self.desk.state(), self.training
         progress = state["progress"]
-        complete = progress["total"] and progress["done"] == progress["total"]
-        if complete and not training.runs and desk.settle(0) and self.trains and not training.failed:
-            training.start()
-        phase = "training" if training.runs else "answered" if complete else "open" if progress["total"] else "none"
-        lines = standing(desk.run) if phase != "open" else []
+        is_complete = progress["total"] and progress["done"] == progress["total"]
+        is_held = bool(is_complete and (training.runs or self.desk.is_held()))
+        if is_complete and not is_held and self.desk.settle(0) and self.trains and self._began != progress["round"]:
+            self.go_on(progress["round"])
+            is_held = True
+        phase = "open" if progress["total"] else "none"
+        if is_complete:
+            phase = "training" if is_held else "answered"
+        lines = standing(self.desk.run) if phase in ("answered", "none") else []
         return state | {"phase": phase, "standing": lines, "training": training.state()}
+
+    def go_on(self, round: int) -> None:
+        """Train on the answers of a round."""
+        self._began = round
+        self.training.start()
 
     def item(self, index: int) -> dict[str, Any]:
         """What is shown beside an image."""
@@ -64,7 +94,8 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
         return JSONResponse({"error": "request: expected a mapping of keys", "kind": "bad"}, 422)
 
     @app.exception_handler(OSError)
-    def refuse_file(_: Request, error: OSError) -> JSONResponse:
+    @app.exception_handler(ValueError)
+    def refuse_file(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": f"the disk or an image: {error}", "kind": "disk"}, 500)
 
     @app.get("/")
@@ -91,7 +122,7 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
         if progress["done"] < progress["total"]:
             raise InputError("train", "a query that is answered", f"{progress['total'] - progress['done']} missing")
         desk.settle()
-        page.training.start()
+        page.go_on(progress["round"])
         return page.state()
 
     @app.get("/image/{index}.png")

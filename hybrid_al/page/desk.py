@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -76,6 +77,11 @@ class Desk:
         self._ledger = Ledger(run)
         self._asked: tuple[object, dict[str, Pick]] = (None, {})
         self._labels: tuple[int, dict[int, str]] = (-1, {})
+        self._lock = threading.RLock()
+        self._version: object = None  # of the files of answers, with what they hold:
+        self._given: dict[str, Standing] = {}
+        self._taken: frozenset[str] = frozenset()
+        self._seen, self._standing = 0, dict[str, Standing]()  # entries of the ledger, and what follows from all
 
     @property
     def in_words(self) -> bool:
@@ -120,15 +126,33 @@ class Desk:
         return self.run.manifest().position
 
     def standings(self, round: int) -> dict[str, Standing]:
-        """The answers of a round by sample."""
-        entries, ids = self._ledger.entries(), taken(self.run)
-        standing = {
-            row["id"]: Standing(row["label"], row["annotator"], self._ledger.find(row["entry"]), True)
-            for file in sorted((self.run.round_path(round) / "answers").glob("*.csv"))
-            for row in rows_of(file)
-        }
-        waiting = pending((e for e in entries if e.round == round), ids)
-        return standing | {i: Standing(e.text, e.reader, e, False) for i, e in waiting.items()}
+        """The answers of a round by sample; only what is new on the disk is read."""
+        with self._lock:
+            files = sorted((self.run.round_path(round) / "answers").glob("*.csv"))
+            version = (round, tuple((file, file.stat().st_mtime_ns) for file in files))
+            if self._version != version:
+                rows = [row for file in files for row in rows_of(file)]
+                entries = {e.id: e for e in self._ledger.entries()}
+                self._given = {
+                    row["id"]: Standing(row["label"], row["annotator"], entries.get(row["entry"]), True) for row in rows
+                }
+                self._taken = frozenset(row["entry"] for row in rows)
+                self._version, self._seen, self._standing = version, 0, dict(self._given)
+            new = self._ledger.entries()[self._seen :]
+            self._seen += len(new)
+            for entry in new:
+                if entry.round == round:
+                    self._put(entry)
+            return dict(self._standing)
+
+    def _put(self, entry: Entry) -> None:
+        """Let an entry stand in the place of the one before; one that is taken or withdrawn gives way to the files."""
+        if entry.id not in self._taken and entry.kind != "withdrawn":
+            self._standing[entry.sample] = Standing(entry.text, entry.reader, entry, False)
+        elif entry.sample in self._given:
+            self._standing[entry.sample] = self._given[entry.sample]
+        else:
+            self._standing.pop(entry.sample, None)
 
     # -- what is answered ---------------------------------------------------------------------------------------------
 
@@ -211,8 +235,18 @@ class Desk:
     def _word(self, text: str) -> str:
         return text if self.in_words or text == SKIP else "with a drawing"
 
+    def is_held(self) -> bool:
+        """Whether another process is at work on the run."""
+        try:
+            with self.run.lock():
+                return False
+        except RunLocked:
+            return True
+
     def settle(self, patience: float = PATIENCE) -> bool:
         """Put the answers into the run; whether none waits any more. Another process may hold the run meanwhile."""
+        if all(standing.taken for standing in self.standings(self.round()).values()):
+            return True
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -230,10 +264,10 @@ class Desk:
         """Round, answers given and asked for, and the median seconds of the last of them."""
         r = self.round()
         picks, standing = self.picks(r), self.standings(r)
-        times = [e.seconds for e in self._ledger.entries() if e.round == r and e.kind != "withdrawn" and e.seconds]
-        done = sum(sample in standing for sample in picks)
-        pace = statistics.median(times[-LAST:]) if times else None
-        return {"round": r, "done": done, "total": len(picks), "pace": pace}
+        latest = self._ledger.entries()[-LAST:]
+        times = [e.seconds for e in latest if e.round == r and e.kind != "withdrawn" and e.seconds]
+        pace = statistics.median(times) if times else None
+        return {"round": r, "done": len(picks.keys() & standing.keys()), "total": len(picks), "pace": pace}
 
     def state(self) -> dict[str, Any]:
         """All that the page shows of the open query but its images."""

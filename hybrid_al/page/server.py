@@ -53,7 +53,7 @@ def serve(
 
     pictures = ProjectPictures(project, proposes=proposes)
     desk = Desk(project.run, reader=reader, size=pictures.size)
-    listener = _listener(port)
+    listener = listener_on(port)
     gate = Gate(listener.getsockname()[1], lambda link: say(f"opened; for another browser: {link}"))
     page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains)
     config = uvicorn.Config(create_app(page, gate), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
@@ -66,7 +66,7 @@ def serve(
     desk.settle()  # also of a query that is answered in part
 
 
-def _listener(port: int) -> socket.socket:
+def listener_on(port: int) -> socket.socket:
     """A socket of this machine alone."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -32,8 +32,8 @@ function element(name, attributes, parent, text) {
   return node;
 }
 
-function ticks(low, high, most) {
-  const raw = (high - low) / Math.max(1, most);
+function ticks(low, high, most, least = 0) {
+  const raw = Math.max(least, (high - low) / Math.max(1, most));
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * ([1, 2, 5, 10].find((m) => m * power >= raw * 0.999) || 10);
   const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
@@ -97,8 +97,9 @@ function drawFigure(plot) {
   const left = Math.min(0.42 * width, 14 + 7.2 * longest) + (choice.y ? 20 : 0);
   const box = { left, right: width - 14, top: 10, bottom: height - (choice.x ? 46 : 28) };
   const x = scale(spanX, box.left, box.right), y = scale(spanY, box.bottom, box.top);
+  const counted = traces.every((trace) => (trace.x || []).every(Number.isInteger));
   const xTicks = spanX.words ? { values: spanX.words, words: spanX.words }
-    : ticks(spanX.low, spanX.high, (box.right - box.left) / 80);
+    : ticks(spanX.low, spanX.high, (box.right - box.left) / 80, counted ? 1 : 0);
   const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width: "100%", "aria-hidden": "true" });
   axes(svg, box, x, y, xTicks, yTicks, choice, spec.layout, spanX, spanY);
   const marks = [];
@@ -159,7 +160,7 @@ function drawLine(trace, { x, y, svg, marks }) {
   }
   places.forEach(([a, b], k) => {
     if (!Number.isFinite(a) || !Number.isFinite(b)) return;
-    if (trace.mode.includes("markers")) mark(svg, a, b, marker);
+    if (trace.mode.includes("markers")) mark(svg, a, b, { color: line.color, ...marker });
     if (trace.hoverinfo !== "skip") marks.push({ a, b, words: hoverWords(trace, k) });
   });
 }

@@ -204,7 +204,8 @@ class Segmentation:
             lines.append(f"  values of masks: {masks.values}")
         if not total:
             return [*lines, count]
-        return [*lines, f"{count}; pixels: {', '.join(shares)}; {unknown / (total + unknown):.1%} not known"]
+        rest = f"; {unknown / (total + unknown):.1%} not known" if unknown else ""
+        return [*lines, f"{count}; pixels: {', '.join(shares)}{rest}"]
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""

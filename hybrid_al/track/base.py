@@ -222,10 +222,10 @@ def say_failure(name: str, error: Exception) -> None:
     print(f"track.{name}: {text}; {way}", file=sys.stderr)
 
 
-def need_package(tracker: str, package: str, extra: str) -> None:
-    """InputError where a tracker's package is missing."""
+def need_package(where: str, package: str, extra: str) -> None:
+    """InputError where a package is missing that is an extra."""
     if importlib.util.find_spec(package) is None:
-        raise InputError(f"track.{tracker}", f"its package (pip install 'hybrid-al[{extra}]')", f"no {package} here")
+        raise InputError(where, f"its package (pip install 'hybrid-al[{extra}]')", f"no {package} here")
 
 
 def run_id(run_dir: Path, recipe: Mapping[str, object], digest: str) -> str:

@@ -43,9 +43,12 @@ def round_content(disk: RunDir, r: int, labels: LabelStore, thumbnail: Callable[
         rows = list(csv.DictReader(file))
     samples = np.asarray([manifest.position[row["id"]] for row in rows], dtype=np.int64)
     tables = {"table/picks": _picks(disk, r, rows, samples, labels, classes)}
-    for kind, make in (("reliability", _reliability), ("confusion", _confusion)):
-        for split, array in _arrays(folder / f"{kind}.npz").items():
-            tables[f"table/{kind}_{split}"] = make(array, r, classes)
+    for split, bins in _arrays(folder / "reliability.npz").items():
+        tables[f"table/reliability_{split}"] = _reliability(bins, r, classes)
+    answers = _arrays(folder / "holdout.npz")
+    for split in ("val", "test"):
+        if (counts := confusion_of(answers, split, len(classes))) is not None:
+            tables[f"table/confusion_{split}"] = _confusion(counts, r, classes)
     if (points := _embedding(disk, r, samples, labels)) is not None:
         tables["table/embedding"] = points
     pictures = {} if thumbnail is None else {"images/picks": _pictures(disk, rows, samples, labels, thumbnail)}
@@ -119,7 +122,19 @@ def _reliability(diagram: FloatArray, r: int, classes: tuple[str, ...]) -> Table
     return Table(("round", "bin", "samples", "confidence", "accuracy"), tuple(rows))
 
 
-def _confusion(counts: FloatArray, r: int, classes: tuple[str, ...]) -> Table:
+def confusion_of(answers: Mapping[str, FloatArray], split: str, classes: int) -> IntArray | None:
+    """Samples, of masks pixels, by true and predicted class (C, C); None of several labels a sample."""
+    if (pixels := answers.get(f"{split}/confusion")) is not None:
+        return pixels.astype(np.int64)
+    truth = answers.get(f"{split}/truth")
+    if truth is None or truth.ndim != 1:
+        return None
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (truth.astype(np.int64), answers[f"{split}/probs"].argmax(axis=1)), 1)
+    return counts
+
+
+def _confusion(counts: IntArray, r: int, classes: tuple[str, ...]) -> Table:
     rows = [
         (r, name, guess, int(n))
         for name, line in zip(classes, counts.tolist(), strict=True)

@@ -44,7 +44,7 @@ class MLflow:
 
     def check(self) -> None:
         """See `TrackerSettings.check`."""
-        need_package("mlflow", "mlflow", "mlflow")
+        need_package("track.mlflow", "mlflow", "mlflow")
 
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
         """See `TrackerSettings.open`."""

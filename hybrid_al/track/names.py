@@ -54,7 +54,7 @@ def _shown(meaning: str, section: Section, kind: Kind, *, optional: bool = False
 
 # The names are fixed, so that seeds, strategies and objectives can be put side by side; docs/tracking.md lists them.
 NAMES: Mapping[str, Name] = {
-    "labels": _measured("samples with a label"),
+    "labels": _measured("samples with a label", "Cost"),
     "stage0/loss": _stage0("self-supervised loss, mean over an epoch", "stage0/step"),
     "stage0/images_per_second": _stage0("images of all processes a second, over an epoch", "stage0/step"),
     "stage0/data_share": _stage0("share of an epoch that went into waiting for images, in [0, 1]", "stage0/step"),
@@ -170,6 +170,15 @@ NAMES: Mapping[str, Name] = {
         optional=True,
     ),
 }  # fmt: skip
+
+BENCH: Mapping[str, str] = {
+    "<variant>/<arm>/aubc": "mean AUBC over the seeds of the arm",
+    "<variant>/<arm>/aubc_minus_random": "mean paired difference to random under the same objective and learner",
+    "<variant>/<arm>/aubc_minus_random_linear": "of random picks: mean paired difference to the linear baseline",
+    "curves": "table: variant, arm, labels, mean, and the limits of the 95 % interval (empty with one seed)",
+    "tables/<title>": "each table of the bench, as text",
+}
+"""What the summary of a bench has in W&B."""
 
 _PLACEHOLDERS = {"split": "(val|test)(_calibrated)?", "class": ".+", "label": ".+", "set": ".+"}
 

@@ -35,7 +35,7 @@ class TensorBoard:
 
     def check(self) -> None:
         """See `TrackerSettings.check`."""
-        need_package("tensorboard", "tensorboard", "tensorboard")
+        need_package("track.tensorboard", "tensorboard", "tensorboard")
 
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
         """See `TrackerSettings.open`."""

@@ -82,7 +82,11 @@ class WandbTracker:
         self._settings, self._points, self._folder = settings, Points(), run_dir / "wandb"
         id, name = run_id(run_dir, recipe, digest), f"{recipe['name']}-s{recipe['seed']}"
         handed = next_step(self._folder, id)
-        about = {"name": name, "config": {**shareable(recipe), "digest": digest}, **grouping(recipe)}
+        about = {
+            "name": name,
+            "config": {**shareable(recipe), "digest": digest, "recipe": recipe["name"]},
+            **grouping(recipe),
+        }
         self._run = _init(run_dir, id, about, settings)
         if mode_of(settings) == "online":
             handed = max(handed, self._run.step)

@@ -123,7 +123,7 @@ def test_check_says_what_would_run_and_draws_the_views(capsys: pytest.CaptureFix
     assert call("check", "cells", *TINY, "--views", sheet, "--run-dir", tmp_path / "r") == 0
     out = capsys.readouterr().out
     assert "pool       60 images" in out and "2 rounds, 11 labels" in out and "disk about" in out
-    assert "  answers by simulated\n" in out
+    assert "  answers of the data (oracle simulated)\n" in out
     with Image.open(sheet) as image:
         assert image.width == 8 * 96 and image.height == 7 * 96
     assert not (tmp_path / "r").exists()
@@ -244,7 +244,7 @@ def test_one_annotator_and_a_folder_of_images(capsys: pytest.CaptureFixture[str]
     assert call("labels", run, answers, "--annotator", "ann") == 2
     assert f"others than 1 of jo, the first about '{sample}'" in capsys.readouterr().err
     assert call("labels", run, answers, "--annotator", "ann", "--replace") == 0
-    assert "1 answers taken, in the place of other answers (1 of jo), corrections" in capsys.readouterr().out
+    assert "1 answer taken, in the place of other answers (1 of jo), corrections" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(

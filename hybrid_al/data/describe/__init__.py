@@ -7,13 +7,15 @@ from os.path import normpath
 from pathlib import Path
 
 from ...errors import InputError
+from ..readers.volumes import Volumes
 from ..studies import is_dicom
+from ..tables import SUFFIXES as TABLES
 from .arrays import describe_archive
 from .base import Description, listing
 from .dicom import describe_dicom
 from .folder import describe_folder
 from .table import Listing, describe_table, listing_of
-from .tree import TABLES, Tree
+from .tree import Tree
 
 __all__ = ["Description", "describe"]
 
@@ -47,7 +49,7 @@ def _describe(path: Path) -> Description:
         came = f"a file of another kind: give the folder {path.parent}"
         if is_dicom(path):
             came = f"one DICOM file: give the folder {path.parent}"
-        elif name.endswith((".nii", ".nii.gz")):
+        elif name.endswith(Volumes.SUFFIXES):
             came = f"one volume: give the folder {path.parent}"
     raise InputError(path, "a folder of images or volumes, a CSV or an NPZ file", came)
 

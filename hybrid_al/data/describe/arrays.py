@@ -12,9 +12,10 @@ from ..archives import PREFIXES, Names
 from ..pixels import span_of
 from ..readers.arrays import Archive
 from ..samples import Sample
+from ..words import plain
 from .base import Description, counted, listing
 from .groups import NO_GROUP
-from .names import COLUMNS, plain
+from .names import COLUMNS
 from .plan import Rows
 from .tree import side_of, spread
 from .values import LOOKED_AT, set_window

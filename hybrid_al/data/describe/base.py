@@ -119,7 +119,7 @@ class Description:
             outlook = make_plan(rows)
         if outlook.holdout:
             self.data["holdout"] = dict(outlook.holdout)
-        unit = "" if rows.planes == 1 else " slices"
+        unit = "" if rows.planes == 1 else " slices (estimated)"
         drawn = f"{unit}; {' and '.join(outlook.holdout)} drawn by group" if outlook.holdout else unit
         self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
         if outlook.why:

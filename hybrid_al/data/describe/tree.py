@@ -21,7 +21,9 @@ from ..readers.dicom import Dicom
 from ..readers.volumes import Volumes
 from ..samples import reason
 from ..studies import is_dicom
-from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
+from ..tables import SUFFIXES as TABLES
+from ..words import plain
+from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS
 
 T = TypeVar("T")
 READERS = choose()
@@ -29,7 +31,6 @@ MAX_SIDE = 64  # pixels; larger images train too slowly for a first try on a CPU
 SAMPLED = 200
 VOLUMES_SAMPLED = 10  # a volume is read as a whole
 MOST_VALUES = 20
-TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)

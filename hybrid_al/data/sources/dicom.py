@@ -44,8 +44,8 @@ class DicomFolder:
     table    a file of labels beside the images, with one row a file, series, study or patient
     columns  of the table: {series: SeriesInstanceUID, label: dx, split: split}, in the place of `series` also file
              (a path below root), study or patient
-    labels, classes, unknown, separator, none   see `Csv`; without a table `classes` are those that an annotator may
-             give
+    labels, classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
+             may give
     masks    a folder of masks, see `Folder`; then `classes` are those of the pixels, the background first
     mask_values, mask_ending, ignore, holdout, seed, on_error   see `Folder`
 
@@ -69,6 +69,7 @@ class DicomFolder:
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
+    sheet: str = ""
     ignore: Sequence[str] = ()
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
@@ -128,7 +129,14 @@ class DicomFolder:
             classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
             return Answers(tuple(classes), {}, (), "")
         labels = Labels(
-            Path(self.table), self.columns, self.labels, self.classes, self.unknown, self.separator, self.none
+            Path(self.table),
+            self.columns,
+            self.labels,
+            self.classes,
+            self.unknown,
+            self.separator,
+            self.none,
+            sheet=self.sheet,
         )
         return labels.find([picture.middle for picture in pictures])
 

@@ -1,4 +1,4 @@
-"""Source of a CSV file that lists files, one row a file or a slice."""
+"""Source of a table that lists files, one row a file or a slice."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from ..words import Mark
 
 @dataclass(frozen=True)
 class Csv:
-    """Rows of a CSV file that name files: UTF-8, with commas, semicolons or tabs, whichever the header has.
+    """Rows of a table that name files: CSV in UTF-8 with commas, semicolons or tabs, Excel (.xlsx), or JSON lines.
 
-    root     the CSV file, or a folder with an index.csv
+    root     the table, or a folder with an index.csv
+    sheet    of an Excel file; by default the first. Its cells are texts: leading zeros stay, dates are 2024-01-31
     columns  role -> column: {path: file, label: dx, mask: mask, group: patient, split: split}. A role that is not
              listed has the column of its own name, where the table has one; path and group also that of another usual
              name (file, image, ...; patient, subject, ...). "none" says that no column has the role.
@@ -65,6 +66,7 @@ class Csv:
     empty: Literal[-1, 0] = -1
     separator: str = ""
     none: str = ""
+    sheet: str = ""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
@@ -80,6 +82,7 @@ class Csv:
             empty=self.empty,
             separator=self.separator,
             none=self.none,
+            sheet=self.sheet,
         )
         images, classes, samples = table.find()
         masked = self.columns.get("mask", NONE) != NONE or any(sample.mask for sample in samples)

@@ -19,6 +19,14 @@ const reader = () => page.state.reader ?? localStorage.getItem("reader");
 // -- which image ------------------------------------------------------------------------------------------------------
 
 async function show(k) {
+  try {
+    await load(k);
+  } catch (error) {
+    warn(error.message, ["Try again", () => show(k)]);
+  }
+}
+
+async function load(k) {
   page.at = Math.min(Math.max(k, 0), items().length - 1);
   const { index, answer } = item();
   const place = page.at;
@@ -51,8 +59,8 @@ function render() {
   drawProgress(progress);
   const value = page.layer?.value;
   const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name) => [name, page.chosen.has(name)]);
-  if (page.state.kind === "point" || page.state.kind === "scribble") names.push([classes[0], value === 0]);
-  drawClasses(names, isDrawn(), isDrawn() ? 1 : 0, choose);
+  if (isDrawn() && page.state.kind !== "box") names.push([classes[0], value === 0]);
+  drawClasses(names, isDrawn(), isDrawn() ? 1 : 0, classes.length, choose);
   for (const button of document.querySelectorAll("[data-tool]")) {
     button.setAttribute("aria-pressed", String(page.layer?.tool === button.dataset.tool));
     button.hidden = page.state.kind === "box" && button.dataset.tool !== "box";

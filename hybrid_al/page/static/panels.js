@@ -35,16 +35,17 @@ export function drawStrip(items, current, choose) {
       button.setAttribute("aria-current", "true");
       strip.scrollTo({ left: button.offsetLeft - strip.clientWidth / 2 });
     } else button.removeAttribute("aria-current");
+    button.tabIndex = k === current ? 0 : -1; // the arrows go through them
   });
 }
 
-// names: [class, whether it is chosen]; a drawn class has its colour beside it.
-export function drawClasses(names, isDrawn, first, choose) {
+// names: [class, whether it is chosen] from the class `first` of `count` on; a drawn class has its colour beside it.
+export function drawClasses(names, isDrawn, first, count, choose) {
   $("classes").replaceChildren(...names.map(([name, isChosen], k) => {
     const children = [name];
     if (isDrawn) {
       const patch = element("i");
-      patch.style.background = k + first ? COLOURS[(k + first - 1) % COLOURS.length] : "#808080";
+      patch.style.background = k + first < count ? COLOURS[(k + first - 1) % COLOURS.length] : "#808080";
       children.unshift(patch);
     }
     if (k + 1 <= 9) children.push(element("kbd", { textContent: String(k + 1) }));
@@ -102,7 +103,7 @@ export function drawPause(state, train) {
   const children = [element("h2", { textContent: heading[phase], className: phase === "training" ? "busy" : "" })];
   if (step) children.push(element("p", { textContent: step, id: "step" }));
   if (training.failed) children.push(element("p", { textContent: `The training stopped: ${training.line}` }));
-  children.push(element("pre", { textContent: standing.join("\n") }));
+  if (standing.length) children.push(element("pre", { textContent: standing.join("\n") }));
   if (phase === "answered") children.push(element("button", { id: "train", textContent: "Go on with the loop", onclick: train }));
   $("pause").replaceChildren(...children);
 }

@@ -84,7 +84,7 @@ export class Viewer {
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, canvas.width, canvas.height);
     pen.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.left, ratio * this.top);
-    pen.imageSmoothingEnabled = this.scale < 3;
+    pen.imageSmoothingEnabled = this.scale < 3 || !this.layer; // who draws sees the pixels
     pen.drawImage(this.image, 0, 0);
     pen.imageSmoothingEnabled = false;
     this.layer?.draw(pen, this.scale);

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hybrid_al.core.consistency import Consistency
-from hybrid_al.core.rundir import RunDir, write_json
-from hybrid_al.core.types import Query
+from hybrid_al.core.rundir import RunDir, memory_mapped, write_json
+from hybrid_al.core.types import PredictionBatch, Query
 from hybrid_al.core.verify import verify
-from hybrid_al.errors import ECHO, LINE, InputError, UnknownName, reading
+from hybrid_al.errors import ECHO, LINE, HybridALError, InputError, UnknownName, reading
 from hybrid_al.recipe import of_run
 from tests.helpers.command import call
 from tests.helpers.fake_run import fake_run
@@ -140,3 +143,29 @@ def test_whatever_a_library_raises_is_one_line_with_the_file() -> None:
         assert str(error.value).startswith("a file: expected YAML")
     with pytest.raises(KeyboardInterrupt), reading("a file", "YAML"):
         raise KeyboardInterrupt
+
+
+def test_what_dead_processes_left_is_cleared_and_what_lives_stays(run: RunDir) -> None:
+    dead, alive = run.path / "rounds" / ".labels.jsonl.4194305.tmp", run.path / f".run.json.{os.getpid()}.tmp"
+    for file in (dead, alive):
+        file.write_text("half of a")
+    with run.lock():
+        assert not dead.exists() and alive.exists()
+
+
+def test_a_disk_without_room_for_a_mapped_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert memory_mapped(tmp_path / "a.npy", np.float32, (3, 2)).shape == (3, 2)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(HybridALError, match=r"b\.npy: 0\.00 GiB could not be written \(No space left on device\)"):
+        memory_mapped(tmp_path / "b.npy", np.float32, (3, 2))
+    assert not (tmp_path / "b.npy").exists()
+
+
+def test_probabilities_that_are_not_finite_are_refused_with_their_sample() -> None:
+    probs = np.full((2, 1, 2), 0.5)
+    probs[1, 0, 0] = np.nan
+    with pytest.raises(InputError, match="predictions of sample 7: expected finite probabilities"):
+        PredictionBatch(np.asarray([3, 7]), probs)

@@ -207,10 +207,20 @@ def test_files_of_several_kinds_in_one_table(tmp_path: Path) -> None:
     picture(tmp_path / "p.png", 7, channels=3)
     np.savez(tmp_path / "a.npz", images=np.full((2, 6, 5), 9, dtype=np.uint8))
     dicom.write(tmp_path / "d", np.arange(30, dtype=np.uint8).reshape(6, 5))
-    (tmp_path / "t.csv").write_text("file\np.png\nv.nii.gz\na.npz\nd\n")
+    Image.fromarray(np.arange(30, dtype=np.uint16).reshape(6, 5)).save(tmp_path / "t.tif")
+    (tmp_path / "t.csv").write_text("file\np.png\nv.nii.gz\na.npz\nd\nt.tif\nn.npy\n")
+    np.save(tmp_path / "n.npy", np.full((6, 5, 3), 200, dtype=np.uint8))
     data = Csv(tmp_path / "t.csv", {"path": "file"}, group="none").load()
-    assert data.manifest.ids == ("p.png", *(f"v.nii.gz#{z}" for z in range(4)), "a.npz#0", "a.npz#1", "d")
-    assert data.channels == 3 and data.manifest.z == (-1, 0, 1, 2, 3, 0, 1, -1)
+    assert data.manifest.ids == (
+        "p.png",
+        *(f"v.nii.gz#{z}" for z in range(4)),
+        "a.npz#0",
+        "a.npz#1",
+        "d",
+        "t.tif",
+        "n.npy",
+    )
+    assert data.channels == 3 and data.manifest.z == (-1, 0, 1, 2, 3, 0, 1, -1, -1, -1)
     assert [data.read(i).shape[2] for i in (0, 1, 5)] == [3, 1, 1] and data.read(6)[0, 0, 0] == 9
     assert [kind in data.reader for kind in READERS] == [True] * len(READERS)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.core.rundir import RunDir, write_arrays
+from hybrid_al.core.rundir import RunDir, read_arrays, write_arrays
 from hybrid_al.core.types import Annotation, Query, Scores
 from hybrid_al.data.answers import write_answer
 from hybrid_al.track.base import Table, Trackers
@@ -28,7 +28,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     (path / "stage0" / "embeddings").mkdir(parents=True)
     np.save(path / "stage0" / "embeddings" / "plain.npy", vectors)
-    write_arrays(disk.round_path(1) / "confusion.npz", {"test": np.arange(25).reshape(5, 5)})
     return disk
 
 
@@ -43,7 +42,9 @@ def test_a_round_has_all_of_it(run: RunDir) -> None:
     assert [picture.caption.startswith("patient") for picture in content.pictures["images/picks"]] == [True] * 20
     reliability = content.tables["table/reliability_test"]
     assert len(reliability.rows) == 15 and reliability.rows[0] == (1, 0, 0, None, None)
-    assert content.tables["table/confusion_test"].rows[7] == (1, "x|y", "effusion", 7)
+    answers = read_arrays(run.round_path(1) / "holdout.npz")
+    both = (answers["test/truth"] == 1) & (answers["test/probs"].argmax(axis=1) == 2)
+    assert content.tables["table/confusion_test"].rows[7] == (1, "x|y", "effusion", both.sum())
     states = [row[-1] for row in content.tables["table/embedding"].rows]
     assert (states.count("picked"), states.count("labeled"), len(states)) == (20, 38, 300)
     assert set(content.histograms) == {"histogram/score", "histogram/consistency", "histogram/flips"}
@@ -69,7 +70,7 @@ def test_a_mirror_that_catches_up_gets_it_from_disk(run: RunDir, tmp_path: Path)
 
 
 def test_a_drawn_mask_comes_with_its_picture(tmp_path: Path) -> None:
-    disk = RunDir(fake_run(tmp_path / "r", budgets=(3,)))
+    disk = RunDir(fake_run(tmp_path / "r", budgets=(3,), committed=0))
     samples = [row[2] for row in round_content(disk, 0, disk.labels(300)).tables["table/picks"].rows]
     mask = np.eye(16, dtype=np.uint8)
     target = write_answer(disk, 0, int(str(samples[0])), mask)
@@ -92,9 +93,10 @@ def test_a_class_that_is_predicted_no_more_is_lost(tmp_path: Path) -> None:
 
 def test_ten_thousand_picks_take_seconds(tmp_path: Path) -> None:
     n = 10_000
-    disk = RunDir(fake_run(tmp_path / "r", pool=n, budgets=(5, 5)))
+    disk = RunDir(fake_run(tmp_path / "r", pool=n, budgets=(5, 5), committed=1))
     rows = np.arange(n, dtype=np.int64)
-    (disk.round_path(1) / "query.csv").unlink()
+    for name in ("query.csv", "query.json"):
+        (disk.round_path(1) / name).unlink()
     query = Query(rows, scores=Scores(rows, rows / n), reasons=("because",) * n)
     disk.commit_query(1, query, disk.manifest())
     (tmp_path / "r" / "stage0" / "embeddings").mkdir(parents=True)

@@ -1,0 +1,201 @@
+"""Whole queries answered in a browser: the labels are those of a simulated oracle that gives the same answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page
+
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.data.answers import read_answer
+from hybrid_al.errors import AwaitingLabels
+from hybrid_al.oracles.ledger import Ledger
+from hybrid_al.page.desk import Desk
+from hybrid_al.page.training import Training
+from tests.helpers.label_browser import browser_page, served
+from tests.helpers.label_page import submission
+from tests.helpers.played import play
+from tests.helpers.tiny import recipe_of
+
+pytestmark = pytest.mark.slow
+SIZE, N = (18, 24), 12
+
+
+def shown(page: Page) -> int:
+    return int(page.get_attribute("body", "data-shown") or -1)
+
+
+def is_shown(page: Page, index: int) -> bool:
+    return shown(page) == index
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait in this process: the page lets no text be run as a script."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_for_next(page: Page, before: int) -> None:
+    """Until another image is shown, or none is."""
+    until(lambda: shown(page) != before or not page.is_visible("#work"))
+
+
+def labels(run: Path, n: int) -> dict[int, tuple[str, object, int]]:
+    """Sample -> kind, what it says, round."""
+    disk = RunDir(run)
+
+    def said(target: object) -> object:
+        return read_answer(run / target).tolist() if isinstance(target, str) else target
+
+    return {a.index: (a.kind, said(a.target), a.round) for a in disk.labels(n).annotations}
+
+
+def test_two_rounds_of_classes_by_keys_and_clicks(tmp_path: Path) -> None:
+    recipe = recipe_of("classification", learner="frozen")
+    truth = play(tmp_path / "simulated", recipe).dataset
+    with served(tmp_path / "page", {**recipe, "oracle": "worklist"}, reader=None) as link, browser_page(link) as page:
+        page.fill("#who-name", "anna <b>")
+        page.keyboard.press("Enter")
+        for k in range(6):
+            page.wait_for_selector("#work:not([hidden])")
+            if k == 4:
+                until(lambda: "round 1" in page.inner_text("#name"))
+                page.wait_for_selector("#similar img")
+            index = shown(page)
+            if k == 1:  # a wrong answer, undone
+                page.keyboard.press(str(2 - truth.truth[index]))
+                wait_for_next(page, index)
+                page.keyboard.press("z")
+                until(partial(is_shown, page, index))
+            if k == 2:  # the server is away for a while
+                page.route("**/api/answer", lambda route: route.abort())
+                page.keyboard.press(str(truth.truth[index] + 1))
+                until(lambda: "Not saved yet" in page.inner_text("#saved"))
+                page.unroute("**/api/answer")
+                until(lambda: page.inner_text("#saved") == "Saved")
+            elif k % 2:
+                page.click(f"#classes button:nth-child({truth.truth[index] + 1})")
+            else:
+                page.keyboard.press(str(truth.truth[index] + 1))
+            wait_for_next(page, index)
+        until(lambda: "finished" in page.inner_text("#pause"))
+    n = len(truth.manifest)
+    assert labels(tmp_path / "page", n) == labels(tmp_path / "simulated", n)
+    assert {e.reader for e in Ledger(RunDir(tmp_path / "page")).entries()} == {"anna <b>"}
+
+
+def rectangle(index: int) -> np.ndarray:
+    mask = np.zeros(SIZE, dtype=np.uint8)
+    row, column = np.random.default_rng(index).integers(1, 10, 2)
+    mask[row : row + 7, column : column + 9] = 1
+    return mask
+
+
+def outlined(folder: Path) -> dict[str, Any]:
+    """A recipe over images of rectangles, with masks that a simulated oracle knows."""
+    folder.mkdir()
+    lines, rng = ["file,mask,split"], np.random.default_rng(0)
+    for i in range(N):
+        Image.fromarray((100 * rectangle(i) + rng.integers(0, 60, SIZE)).astype(np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(rectangle(i)).save(folder / f"{i}_mask.png")
+        lines.append(f"{i}.png,{i}_mask.png,{'test' if i >= N - 2 else 'train'}")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    columns = {"path": "file", "mask": "mask", "split": "split"}
+    data = {"source": "csv", "root": str(folder), "columns": columns, "group": "none", "image_size": 16}
+    return recipe_of("segmentation", data={**data, "classes": ["background", "thing"]}, loop={"budgets": [2, 2]})
+
+
+def draw(page: Page, mask: np.ndarray, tool: str) -> None:
+    """Draw a rectangle with the pointer."""
+    box = page.locator("#image").bounding_box()
+    assert box is not None
+    scale = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
+    left, top = box["x"] + (box["width"] - scale * SIZE[1]) / 2, box["y"] + (box["height"] - scale * SIZE[0]) / 2
+    rows, columns = np.nonzero(mask)
+    x0, x1 = (left + scale * int(edge) for edge in (columns.min(), columns.max() + 1))
+    y0, y1 = (top + scale * int(edge) for edge in (rows.min(), rows.max() + 1))
+    page.keyboard.press(tool)
+    if tool == "r":
+        page.mouse.move(x0, y0)
+        page.mouse.down()
+        page.mouse.move(x1, y1, steps=4)
+        page.mouse.up()
+    else:
+        for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1)):
+            page.mouse.click(*corner)
+        page.keyboard.press("Enter")  # closes it
+
+
+def test_two_rounds_of_masks_that_are_drawn(tmp_path: Path) -> None:
+    recipe = outlined(tmp_path / "data")
+    play(tmp_path / "simulated", recipe)
+    with served(tmp_path / "page", {**recipe, "oracle": "worklist"}) as link, browser_page(link) as page:
+        for k in range(4):
+            page.wait_for_selector("#work:not([hidden])")
+            if k == 2:
+                until(lambda: "round 1" in page.inner_text("#name"))
+                page.wait_for_selector("#propose:not([hidden])", timeout=15_000)
+            index = shown(page)
+            if k == 2:
+                page.click("#blank")
+            elif k == 3:  # over the proposal
+                page.keyboard.press("2")
+                draw(page, np.ones(SIZE), "r")
+                page.keyboard.press("1")
+            draw(page, rectangle(index), "p" if k == 1 else "r")
+            page.keyboard.press("Enter")
+            wait_for_next(page, index)
+        until(lambda: "finished" in page.inner_text("#pause"))
+    assert labels(tmp_path / "page", N) == labels(tmp_path / "simulated", N)
+    assert [e.proposal for e in Ledger(RunDir(tmp_path / "page")).entries()] == ["", "", "discarded", "edited"]
+
+
+def test_the_next_step_is_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("nothing", encoding="utf-8")
+    training = Training(RunDir(tmp_path))
+    training.start()
+    assert training.runs
+    while training.runs:
+        time.sleep(0.1)
+    state = training.state()
+    assert training.failed and state["failed"] and "expected" in state["line"]
+
+
+def test_another_readers_answer_and_a_page_that_is_stale(tmp_path: Path) -> None:
+    recipe = recipe_of("classification", learner="frozen", oracle="worklist")
+    with served(tmp_path / "run", recipe, reader=None) as link, browser_page(link) as page:
+        page.fill("#who-name", "bob")
+        page.keyboard.press("Enter")
+        index = shown(page)
+        other = Desk(RunDir(tmp_path / "run"), reader="anna", size=lambda _: (16, 16))
+        samples = {pick.index: pick.sample for pick in other.picks(0).values()}
+        other.answer(submission("of-anna", samples[index], classes=[other.classes[0]]))
+        page.keyboard.press("2")
+        until(lambda: "anna answered" in page.inner_text("#message"))
+        page.click("text=Keep theirs")
+        until(lambda: "anna: " in page.inner_text("#about"))
+        page.keyboard.press("2")
+        page.click("text=Replace it")
+        until(lambda: other.standings(0)[samples[index]].reader == "bob")
+        for k, sample in enumerate(samples.values()):
+            other.answer(submission(f"all-{k:04d}", sample, classes=[other.classes[k % 2]], replace=True))
+        page.route("**/api/state", lambda route: route.abort())  # the page does not hear of it
+        with suppress(AwaitingLabels):
+            play(tmp_path / "run", recipe)
+        page.keyboard.press("1")
+        until(lambda: "round 0 is over" in page.inner_text("#message"))
+        page.unroute("**/api/state")
+        page.click("text=Load again")
+        until(lambda: "round 1" in page.inner_text("#name"))
+    assert len(other.standings(1)) == 0 and all(s.reader == "anna" for s in other.standings(0).values())
