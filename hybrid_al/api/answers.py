@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.manifest import Manifest
 from ..core.rundir import RunDir
 from ..core.types import IGNORE
-from ..data.readers.volumes import Volumes
+from ..data.readers.volumes import Volumes, load_volume
 from ..errors import InputError
 from ..oracles.boxes import BoxWorklist
 from ..oracles.formats import FORMATS, recognise
@@ -91,9 +91,7 @@ def _reference(disk: RunDir, lists: WorklistOracle, name: str) -> Reference:
             images[plane.z] = image_name(manifest, index)
     if volume is None:
         raise ValueError(f"the name of no image of the open query or of an earlier one ({GIVEN_OUT})")
-    import nibabel
-
-    image = nibabel.load(volume.file)
+    image = load_volume(volume.file)
     return Reference(tuple(image.shape[:3]), image.affine, dict(sorted(images.items())), volume.axis)
 
 

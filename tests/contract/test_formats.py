@@ -28,6 +28,7 @@ from hybrid_al.api.answers import take
 from hybrid_al.assemble import Project, open_project
 from hybrid_al.core.types import IGNORE, Annotation, IntArray, Query
 from hybrid_al.data.answers import file_name, read_answer, read_boxes
+from hybrid_al.data.readers.volumes import Volumes
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles.base import Oracle
 from hybrid_al.oracles.formats import FORMATS
@@ -520,9 +521,20 @@ def test_an_unknown_format_and_one_that_cannot_hold_the_answers(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def write_volume(file: Path, values: Any, affine: Any) -> None:
+    if file.name.endswith(".nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(values, affine), file)
+        return
+    in_lps = np.diag([-1, -1, 1, 1]) @ affine
+    place = {"space directions": in_lps[:3, :3].T, "space origin": in_lps[:3, 3]}
+    nrrd.write(str(file), values, {"space": "left-posterior-superior", "kinds": ["domain"] * 3, **place})
+
+
 @pytest.mark.parametrize("name", ["nifti", "seg_nrrd"])
-@pytest.mark.parametrize(("codes", "axis"), [("RAS", "axial"), ("PSR", "coronal"), ("IAL", "sagittal")])
-def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes: str, axis: str) -> None:
+@pytest.mark.parametrize(
+    ("codes", "axis", "end"), [("RAS", "axial", ".nii.gz"), ("PSR", "coronal", ".nrrd"), ("IAL", "sagittal", ".nhdr")]
+)
+def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes: str, axis: str, end: str) -> None:
     rng, shape = np.random.default_rng(0), (6, 7, 5)
     turn = nibabel.orientations.inv_ornt_aff(nibabel.orientations.axcodes2ornt(codes), shape)
     affine = np.linalg.inv(turn) @ np.diag([2.0, 2.0, 2.0, 1.0])
@@ -530,8 +542,8 @@ def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes:
         (tmp_path / folder).mkdir()
     for i in range(4):
         mask = (rng.random(shape) < 0.4).astype(np.uint8) * 2
-        for folder, values in (("images", rng.normal(size=shape)), ("labels", mask)):
-            nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / folder / f"v{i}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / "labels" / f"v{i}.nii.gz")
+        write_volume(tmp_path / "images" / f"v{i}{end}", rng.normal(size=shape).astype(np.float32), affine)
     data = {
         "source": "nifti", "root": str(tmp_path / "images"), "masks": str(tmp_path / "labels"), "group": "none",
         "axis": axis, "image_size": SIZE, "classes": ["background", "thing"], "holdout": {"test": 0.25},
@@ -548,13 +560,27 @@ def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes:
     for file in (tmp_path / "out" / "images").iterdir():
         drawn = nibabel.load(tmp_path / "labels" / f"{file.name.split('-')[0]}.nii.gz")
         voxels = np.asarray(drawn.dataobj)
+        stem = file.name.split(".")[0]
+        assert Volumes().probe(file).planes
         if name == "nifti":
-            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), drawn.affine), tmp_path / "back" / file.name)
+            mask = nibabel.Nifti1Image(voxels.astype(np.int16), drawn.affine)
+            nibabel.save(mask, tmp_path / "back" / f"{stem}.nii.gz")
             continue
-        start, header = nrrd.read(str(tmp_path / "out" / "start" / file.name.replace(".nii.gz", ".seg.nrrd")))
+        start, header = nrrd.read(str(tmp_path / "out" / "start" / f"{stem}.seg.nrrd"))
         assert start.shape == shape and header["Segment0_Name"] == "thing"
-        nrrd.write(str(tmp_path / "back" / file.name.replace(".nii.gz", ".seg.nrrd")), voxels // 2, header)
+        nrrd.write(str(tmp_path / "back" / f"{stem}.seg.nrrd"), voxels // 2, header)
     said: list[str] = []
     assert take(people.run.path, tmp_path / "back", "ann", empty=True, say=said.append) == (4, 0)
     assert all("nobody asked about are not read" in line for line in said)
+    same(truth, expected, people, oracle.annotate(picks, 0))
+
+
+def test_masks_by_the_names_of_the_run_are_read_by_its_inbox(tmp_path: Path, simulated: Simulated) -> None:
+    truth, expected = simulated("nifti", "mask")
+    people, oracle, picks = opened(tmp_path / "people", "mask", "worklist")
+    (tmp_path / "masks").mkdir()
+    for one in truths(truth, expected):
+        file = tmp_path / "masks" / file_name(one.index).replace(".png", ".tif")
+        Image.fromarray(one.labels).save(file)
+    assert take(people.run.path, tmp_path / "masks", "ann") == (4, 0)
     same(truth, expected, people, oracle.annotate(picks, 0))

@@ -19,6 +19,9 @@ from .content import Content
 Edges = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels from the upper left corner, `right` and `bottom` up to width and height."""
 
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Of volumes."""
+
 UNKNOWN = "ignore"
 """The label of pixels that the person does not know, the word of `data.mask_values`."""
 
@@ -231,7 +234,9 @@ def image_name(manifest: Manifest, index: int) -> str:
 
 def volume_name(manifest: Manifest, path: str) -> str:
     """As `image_name`, of a volume by its path."""
-    return f"{Path(path).name.removesuffix('.gz').removesuffix('.nii')}-{code(manifest, path)}"
+    name = Path(path).name
+    stem = next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
+    return f"{stem}-{code(manifest, path)}"
 
 
 def code(manifest: Manifest, text: str) -> str:
