@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from ..core.manifest import Manifest
 from ..core.rundir import RunDir
 from ..core.types import IGNORE
-from ..data.readers.volumes import Volumes
+from ..data.readers.volumes import Volumes, load_volume
 from ..errors import InputError
 from ..oracles.boxes import BoxWorklist
 from ..oracles.formats import FORMATS, recognise
-from ..oracles.formats.base import UNKNOWN, Asked, Plane, Reference, image_name, volume_name
+from ..oracles.formats.base import UNKNOWN, Asked, Instance, Plane, Reference, image_name, volume_name
+from ..oracles.formats.content import HEAD
+from ..oracles.formats.dicom_seg import instance_of, is_dicom
 from ..oracles.formats.intake import GIVEN_OUT, Intake, kind_words
 from ..oracles.formats.voxels import FLAT
 from ..oracles.inbox import inbox
@@ -50,7 +52,14 @@ def take(
         return box.take(file, annotator, replace=replace)
     lists = box if isinstance(box, WorklistOracle) else box.lists
     values = {v: UNKNOWN if c == IGNORE else lists.classes[c] for v, c in table_of(box).items()}
-    asked = Asked(lists.wording.kind, lists.classes, values, partial(_reference, disk, lists), say)
+    asked = Asked(
+        lists.wording.kind,
+        lists.classes,
+        values,
+        partial(_reference, disk, lists),
+        say,
+        partial(_instances, disk, lists),
+    )
     if asked.kind not in FORMATS[name].KINDS:
         came = f"a file of {FORMATS[name].TOOL}"
         raise InputError(file, f"a file that holds {kind_words(asked.kind)}, as this run asks for", came)
@@ -82,9 +91,7 @@ def _reference(disk: RunDir, lists: WorklistOracle, name: str) -> Reference:
             images[plane.z] = image_name(manifest, index)
     if volume is None:
         raise ValueError(f"the name of no image of the open query or of an earlier one ({GIVEN_OUT})")
-    import nibabel
-
-    image = nibabel.load(volume.file)
+    image = load_volume(volume.file)
     return Reference(tuple(image.shape[:3]), image.affine, dict(sorted(images.items())), volume.axis)
 
 
@@ -104,3 +111,22 @@ def plane_of(manifest: Manifest, index: int, files: Path | None, params: Mapping
     if z < 0 or files is None or not path.lower().endswith(Volumes.SUFFIXES):
         return None
     return Plane(files / path, volume_name(manifest, path), axis_of(params), z)
+
+
+def dicom_of(manifest: Manifest, index: int, files: Path | None) -> Instance | None:
+    """The DICOM image that a sample is; None where it is none, or lies in no file."""
+    file = None if files is None else files / manifest.paths[index]
+    if file is None or not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        if not is_dicom(stream.read(HEAD)):
+            return None
+    return instance_of(file, max(manifest.z[index], 0))
+
+
+def _instances(disk: RunDir, lists: WorklistOracle) -> dict[Instance, str]:
+    """See `Asked.instances`."""
+    manifest, files = lists.manifest, files_of(recipe_of(disk).data)
+    rows = [manifest.position[sample] for sample in lists.open_query("masks")[1]]
+    found = {i: dicom_of(manifest, i, files) for i in rows}
+    return {instance: image_name(manifest, i) for i, instance in found.items() if instance is not None}

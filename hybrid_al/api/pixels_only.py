@@ -95,7 +95,7 @@ def _keep_channel(ending: str, path: Path, section: dict[str, object]) -> tuple[
 
 def files_of(data: Data) -> Path | None:
     """The folder that the paths of samples are relative to, by a recipe's `data`; None where they are no files."""
-    if data.source not in ("folder", "csv", "nifti"):
+    if data.source not in ("folder", "csv", "nifti", "dicom"):
         return None
     root = Path(str(data.params.get("root", "")))
     if data.source == "folder" or (root.is_dir() and not (root / "index.csv").is_file()):

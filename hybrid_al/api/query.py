@@ -30,10 +30,11 @@ from ..recipe import of_run
 from ..report.overview import answers_of, go_on
 from ..stage0 import Progress
 from ..tasks.base import picture
-from .answers import plane_of, recipe_of
+from .answers import dicom_of, plane_of, recipe_of
 from .outputs import new_folder
 from .pixels_only import files_of
 
+DICOM = "dicom_seg"
 PROPOSED = ("class", "classes", "mask", "box")
 """Kinds of answers that a model can propose."""
 
@@ -73,7 +74,7 @@ def write(
     if not rows:
         raise InputError(run, "a query with images to answer", f"one that is answered; {go_on(disk)}")
     with new_folder(Path(out)) as folder:
-        sheet = _sheet(disk, r, kind, lists, rows, device, progress)
+        sheet = _sheet(disk, r, lists, rows, format, device, progress)
         FORMATS[format].write(sheet, folder)
         readme = _readme(sheet, format, disk)
         (folder / "README.txt").write_text(readme, encoding="utf-8")
@@ -98,12 +99,12 @@ def propose(run: Path | str, device: str = "cpu") -> int:
     tasks = project.tasks()
     if not any(lacks_proposal(one) for one in tasks):
         return 0
-    sheet = _sheet(disk, r, lists.wording.kind, lists, rows, device, lambda *_: None)
+    sheet = _sheet(disk, r, lists, rows, "label_studio", device, lambda *_: None)
     return project.propose(sheet, tasks)
 
 
 def _sheet(
-    disk: RunDir, r: int, kind: AnnotationKind, lists: WorklistOracle, rows: list[int], device: str, progress: Progress
+    disk: RunDir, r: int, lists: WorklistOracle, rows: list[int], format: str, device: str, progress: Progress
 ) -> Sheet:
     project, manifest = open_project(recipe_of(disk), run_dir=disk.path, device=device), lists.manifest
     if project.dataset.manifest.fingerprint != manifest.fingerprint:
@@ -120,8 +121,9 @@ def _sheet(
         rows,
         partial(picture, project.dataset),
         values=values,
-        proposals=_proposals(disk, project, kind, rows, device),
+        proposals=_proposals(disk, project, lists.wording.kind, rows, device),
         plane=lambda i: plane_of(manifest, i, files, data.params),
+        instance=lambda i: dicom_of(manifest, i, files) if format == DICOM else None,
         step=lambda count: progress(count, len(rows), "reading images"),
     )
 

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import nibabel
 import nrrd
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -27,11 +28,13 @@ from hybrid_al.api.answers import take
 from hybrid_al.assemble import Project, open_project
 from hybrid_al.core.types import IGNORE, Annotation, IntArray, Query
 from hybrid_al.data.answers import file_name, read_answer, read_boxes
+from hybrid_al.data.readers.volumes import Volumes
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles.base import Oracle
 from hybrid_al.oracles.formats import FORMATS
 from hybrid_al.oracles.formats.base import Proposal, image_name
 from hybrid_al.recipe import parse
+from tests.helpers.dicom_files import write_image
 from tests.helpers.tiny import SIZE, recipe_of
 
 MASKS = recipe_of("segmentation")
@@ -373,19 +376,73 @@ def by_slicer(folder: Path, said: list[Truth], kind: str) -> Path:
     return folder / "back"
 
 
+def by_ohif(folder: Path, said: list[Truth], kind: str) -> Path:
+    """A SEG a series, as a viewer saves it: on all of its images that were loaded, a frame a segment and image."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    by_series: dict[str, list[tuple[Any, Truth]]] = {}
+    for truth in said:
+        image = pydicom.dcmread(folder / "images" / f"{truth.name}.dcm")
+        by_series.setdefault(image.SeriesInstanceUID, []).append((image, truth))
+    (folder / "back").mkdir()
+    names = (folder / "classes.txt").read_text(encoding="utf-8").split()
+    labels = hd.seg.SegmentAlgorithmTypeValues.MANUAL
+    segments = [
+        hd.seg.SegmentDescription(k, name, codes.SCT.Organ, codes.SCT.Liver, labels) for k, name in enumerate(names, 1)
+    ]
+    for number, pairs in enumerate(by_series.values()):
+        maps = [
+            [dict(t.areas(kind)).get(name, np.zeros_like(t.labels, dtype=bool)) for name in names] for _, t in pairs
+        ]
+        seg = hd.seg.Segmentation(
+            [image for image, _ in pairs], np.moveaxis(np.asarray(maps), 1, 3).astype(np.uint8), "BINARY", segments,
+            series_instance_uid=hd.UID(), series_number=1, sop_instance_uid=hd.UID(), instance_number=1,
+            device_serial_number="1", manufacturer="x", manufacturer_model_name="x", software_versions="1",
+        )  # fmt: skip
+        seg.save_as(folder / "back" / f"{number}.dcm")
+    return folder / "back"
+
+
+def dicom_recipe(folder: Path) -> dict[str, Any]:
+    """Two series of six slices with masks, a patient each, and a third one held out."""
+    rng = np.random.default_rng(0)
+    (folder / "masks").mkdir(parents=True)
+    for k in range(15):
+        series = f"1.2.3.{1 + k // 6}"
+        pixels = rng.integers(0, 99, (SIZE, SIZE)).astype(np.int16)
+        write_image(folder / "scans" / f"{k:02d}.dcm", pixels, series, float(k), patient=series)
+        mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
+        mask[k % 5 : k % 5 + 4, 3:9] = 1
+        Image.fromarray(mask).save(folder / "masks" / f"{k:02d}.png")
+    data = {
+        "source": "dicom", "root": str(folder / "scans"), "masks": str(folder / "masks"), "image_size": SIZE,
+        "classes": ["background", "liver"], "holdout": {"test": 0.34},
+    }  # fmt: skip
+    return {**MASKS, "data": data}
+
+
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Project, tuple[Annotation, ...]]]:
-    """Kind -> a run whose answers are known, and the answers."""
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], dict[str, Any]]:
+    """(format, kind) -> a recipe whose data the format can hold."""
+    dicom = functools.cache(lambda: dicom_recipe(tmp_path_factory.mktemp("dicom")))
+    return lambda name, kind: dicom() if name == "dicom_seg" else RECIPES[kind]
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory, recipe: Any) -> Simulated:
+    """(format, kind) -> a run whose answers are known, and the answers."""
 
     @functools.cache
-    def answer(kind: str) -> tuple[Project, tuple[Annotation, ...]]:
-        project, oracle, picks = opened(tmp_path_factory.mktemp("simulated") / "run", kind, "simulated")
+    def answer(dicom: str, kind: str) -> tuple[Project, tuple[Annotation, ...]]:
+        folder = tmp_path_factory.mktemp("simulated") / "run"
+        project, oracle, picks = opened(folder, kind, "simulated", recipe(dicom, kind))
         return project, oracle.annotate(picks, 0)
 
-    return answer
+    return lambda name, kind: answer(name if name == "dicom_seg" else "", kind)
 
 
-Simulated = Callable[[str], tuple[Project, tuple[Annotation, ...]]]
+Simulated = Callable[[str, str], tuple[Project, tuple[Annotation, ...]]]
 PLAYERS: Mapping[str, Callable[[Path, list[Truth], str], Path]] = {
     "csv": by_table,
     "folder": by_folder,
@@ -395,6 +452,7 @@ PLAYERS: Mapping[str, Callable[[Path, list[Truth], str], Path]] = {
     "geojson": by_qupath,
     "nifti": by_itk_snap,
     "seg_nrrd": by_slicer,
+    "dicom_seg": by_ohif,
 }
 
 
@@ -404,10 +462,10 @@ def test_every_format_is_played() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_what_is_said_in_a_tool_is_what_a_simulated_oracle_says(
-    tmp_path: Path, name: str, kind: str, simulated: Simulated
+    tmp_path: Path, name: str, kind: str, simulated: Simulated, recipe: Any
 ) -> None:
-    truth, expected = simulated(kind)
-    people, oracle, picks = opened(tmp_path / "people", kind, "worklist")
+    truth, expected = simulated(name, kind)
+    people, oracle, picks = opened(tmp_path / "people", kind, "worklist", recipe(name, kind))
     readme, count = query.write(people.run.path, format=name, out=tmp_path / "out")
     assert count == 4 and "hybrid-al labels" in readme.read_text(encoding="utf-8")
     file = PLAYERS[name](tmp_path / "out", truths(truth, expected), kind)
@@ -419,10 +477,10 @@ def test_what_is_said_in_a_tool_is_what_a_simulated_oracle_says(
     ("name", "kind"), [(n, k) for n, k in PAIRS if k in query.PROPOSED and n not in ("csv", "folder")]
 )
 def test_proposals_that_are_accepted_are_the_labels(
-    tmp_path: Path, name: str, kind: str, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, kind: str, simulated: Simulated, recipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    truth, expected = simulated(kind)
-    people, oracle, picks = opened(tmp_path / "people", kind, "worklist")
+    truth, expected = simulated(name, kind)
+    people, oracle, picks = opened(tmp_path / "people", kind, "worklist", recipe(name, kind))
     proposals = {
         t.index: Proposal(
             t.words,
@@ -449,7 +507,7 @@ def accept(name: str, folder: Path) -> Path:
             task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
         (folder / "export.json").write_text(json.dumps(tasks), encoding="utf-8")
         return folder / "export.json"
-    if name in ("nifti", "seg_nrrd"):
+    if name in ("nifti", "seg_nrrd", "dicom_seg"):
         return folder / "start"
     return folder / {"coco": "instances.json", "cvat": "annotations.xml", "geojson": "proposals"}[name]
 
@@ -463,9 +521,20 @@ def test_an_unknown_format_and_one_that_cannot_hold_the_answers(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def write_volume(file: Path, values: Any, affine: Any) -> None:
+    if file.name.endswith(".nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(values, affine), file)
+        return
+    in_lps = np.diag([-1, -1, 1, 1]) @ affine
+    place = {"space directions": in_lps[:3, :3].T, "space origin": in_lps[:3, 3]}
+    nrrd.write(str(file), values, {"space": "left-posterior-superior", "kinds": ["domain"] * 3, **place})
+
+
 @pytest.mark.parametrize("name", ["nifti", "seg_nrrd"])
-@pytest.mark.parametrize(("codes", "axis"), [("RAS", "axial"), ("PSR", "coronal"), ("IAL", "sagittal")])
-def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes: str, axis: str) -> None:
+@pytest.mark.parametrize(
+    ("codes", "axis", "end"), [("RAS", "axial", ".nii.gz"), ("PSR", "coronal", ".nrrd"), ("IAL", "sagittal", ".nhdr")]
+)
+def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes: str, axis: str, end: str) -> None:
     rng, shape = np.random.default_rng(0), (6, 7, 5)
     turn = nibabel.orientations.inv_ornt_aff(nibabel.orientations.axcodes2ornt(codes), shape)
     affine = np.linalg.inv(turn) @ np.diag([2.0, 2.0, 2.0, 1.0])
@@ -473,8 +542,8 @@ def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes:
         (tmp_path / folder).mkdir()
     for i in range(4):
         mask = (rng.random(shape) < 0.4).astype(np.uint8) * 2
-        for folder, values in (("images", rng.normal(size=shape)), ("labels", mask)):
-            nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / folder / f"v{i}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / "labels" / f"v{i}.nii.gz")
+        write_volume(tmp_path / "images" / f"v{i}{end}", rng.normal(size=shape).astype(np.float32), affine)
     data = {
         "source": "nifti", "root": str(tmp_path / "images"), "masks": str(tmp_path / "labels"), "group": "none",
         "axis": axis, "image_size": SIZE, "classes": ["background", "thing"], "holdout": {"test": 0.25},
@@ -491,13 +560,27 @@ def test_slices_of_volumes_that_lie_in_any_way(tmp_path: Path, name: str, codes:
     for file in (tmp_path / "out" / "images").iterdir():
         drawn = nibabel.load(tmp_path / "labels" / f"{file.name.split('-')[0]}.nii.gz")
         voxels = np.asarray(drawn.dataobj)
+        stem = file.name.split(".")[0]
+        assert Volumes().probe(file).planes
         if name == "nifti":
-            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), drawn.affine), tmp_path / "back" / file.name)
+            mask = nibabel.Nifti1Image(voxels.astype(np.int16), drawn.affine)
+            nibabel.save(mask, tmp_path / "back" / f"{stem}.nii.gz")
             continue
-        start, header = nrrd.read(str(tmp_path / "out" / "start" / file.name.replace(".nii.gz", ".seg.nrrd")))
+        start, header = nrrd.read(str(tmp_path / "out" / "start" / f"{stem}.seg.nrrd"))
         assert start.shape == shape and header["Segment0_Name"] == "thing"
-        nrrd.write(str(tmp_path / "back" / file.name.replace(".nii.gz", ".seg.nrrd")), voxels // 2, header)
+        nrrd.write(str(tmp_path / "back" / f"{stem}.seg.nrrd"), voxels // 2, header)
     said: list[str] = []
     assert take(people.run.path, tmp_path / "back", "ann", empty=True, say=said.append) == (4, 0)
     assert all("nobody asked about are not read" in line for line in said)
+    same(truth, expected, people, oracle.annotate(picks, 0))
+
+
+def test_masks_by_the_names_of_the_run_are_read_by_its_inbox(tmp_path: Path, simulated: Simulated) -> None:
+    truth, expected = simulated("nifti", "mask")
+    people, oracle, picks = opened(tmp_path / "people", "mask", "worklist")
+    (tmp_path / "masks").mkdir()
+    for one in truths(truth, expected):
+        file = tmp_path / "masks" / file_name(one.index).replace(".png", ".tif")
+        Image.fromarray(one.labels).save(file)
+    assert take(people.run.path, tmp_path / "masks", "ann") == (4, 0)
     same(truth, expected, people, oracle.annotate(picks, 0))

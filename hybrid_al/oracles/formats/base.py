@@ -19,6 +19,9 @@ from .content import Content
 Edges = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels from the upper left corner, `right` and `bottom` up to width and height."""
 
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Of volumes."""
+
 UNKNOWN = "ignore"
 """The label of pixels that the person does not know, the word of `data.mask_values`."""
 
@@ -58,6 +61,16 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class Instance:
+    """An image in a DICOM file: the file, its frame from 0, and the UIDs of its series and of itself."""
+
+    file: Path
+    frame: int
+    series: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class Item:
     """An image that is asked about.
 
@@ -65,7 +78,7 @@ class Item:
     size    height and width of the image in its own pixels
     png     its content as a PNG file
     asked   the same of what is asked about of it, white; None for all of it
-    plane   of a slice of a volume in a file
+    plane   of a slice of a volume in a file; `instance` of an image in a DICOM file
     """
 
     index: int
@@ -76,6 +89,7 @@ class Item:
     reason: str = ""
     asked: Path | None = None
     plane: Plane | None = None
+    instance: Instance | None = None
     proposal: Proposal | None = None
 
 
@@ -173,6 +187,7 @@ class Asked:
 
     values     in files of masks -> label
     reference  name of a file of voxels -> what it lies on; ValueError where that is nothing of this run
+    instances  DICOM image -> its name, of all that may be answered
     say        gets what a person should know beside
     """
 
@@ -181,6 +196,7 @@ class Asked:
     values: Mapping[int, str] = field(default_factory=dict)
     reference: Callable[[str], Reference] = _none
     say: Callable[[str], None] = lambda text: None
+    instances: Callable[[], Mapping[Instance, str]] = dict
 
 
 class Format(Protocol):
@@ -218,7 +234,9 @@ def image_name(manifest: Manifest, index: int) -> str:
 
 def volume_name(manifest: Manifest, path: str) -> str:
     """As `image_name`, of a volume by its path."""
-    return f"{Path(path).name.removesuffix('.gz').removesuffix('.nii')}-{code(manifest, path)}"
+    name = Path(path).name
+    stem = next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
+    return f"{stem}-{code(manifest, path)}"
 
 
 def code(manifest: Manifest, text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -11,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.types import AnnotationKind
-from ...data.readers.volumes import Volumes
+from ...data.readers.volumes import Volumes, load_volume
 from ...errors import InputError
 from .base import Asked, Given, Sheet, colour
 from .content import Content
 from .voxels import EMPTY, STEPS, by_values, given, write_images
 
-SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
 LABELS = "labels.txt"
 
 
@@ -30,8 +29,8 @@ class Nifti:
 
     @staticmethod
     def claims(content: Content) -> bool:
-        """See `Format.claims`: a NIfTI file, or a folder of them."""
-        return any(Volumes.claims(head) for head in content.heads)
+        """See `Format.claims`: a NIfTI file or MetaImage, or a folder of them; NRRD has names of segments."""
+        return any(Volumes.claims(head) and not head.startswith(b"NRRD") for head in content.heads)
 
     @staticmethod
     def write(sheet: Sheet, folder: Path) -> None:
@@ -68,11 +67,8 @@ def descriptions(sheet: Sheet) -> str:
 
 
 def _read(file: Path, asked: Asked) -> list[Given]:
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
     try:
-        image = nibabel.load(file)
+        image = load_volume(file)
         reference = asked.reference(file.name)
         if sorted(image.shape[:3]) != sorted(reference.shape) or any(n != 1 for n in image.shape[3:]):
             shapes = (" x ".join(map(str, shape)) for shape in (image.shape, reference.shape))
@@ -81,5 +77,5 @@ def _read(file: Path, asked: Asked) -> list[Given]:
         background = next(iter(asked.values.values()))
         drawn = [(name, mask) for name, mask in by_values(voxels, asked.values) if name != background]
         return given(file, drawn, image.affine, asked)
-    except (OSError, ValueError, ImageFileError, EOFError, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise InputError(file, "a mask that lies on an image of the query", " ".join(str(error).split())) from error

@@ -12,7 +12,7 @@ from ...core.rundir import RunDir
 from ...data.answers import file_name, to_png
 from ..masks import ASKED
 from ..worklist import WorklistOracle
-from .base import Item, Plane, Proposal, Sheet, image_name
+from .base import Instance, Item, Plane, Proposal, Sheet, image_name
 
 Picture = Callable[[int], npt.NDArray[np.uint8]]
 """Position -> the image (H, W, 1 or 3) for a person, in its own pixels."""
@@ -28,6 +28,7 @@ def sheet_of(
     values: Mapping[str, str] | None = None,
     proposals: Mapping[int, Proposal] | None = None,
     plane: Callable[[int], Plane | None] = lambda index: None,
+    instance: Callable[[int], Instance | None] = lambda index: None,
     step: Callable[[int], None] = lambda count: None,
 ) -> Sheet:
     """The samples `rows` of the query of a round; `step` hears how many images were read."""
@@ -46,6 +47,7 @@ def sheet_of(
                 reason=reasons.get(ids[i], ""),
                 asked=asked if asked.is_file() else None,
                 plane=plane(i),
+                instance=instance(i),
                 proposal=(proposals or {}).get(i),
             )
         )

@@ -18,12 +18,15 @@ from PIL import Image
 
 from ...core.types import BoolArray, LabelMap
 from ...data.masks import SHIFT
-from ...data.readers.volumes import AXES, Axis, Volumes, upright_slices
+from ...data.readers.volumes import AXES, Axis, Volumes, load_volume, upright_slices
 from ...data.volume_masks import mask_on
 from .base import Asked, Given, Item, Mark, Reference, Sheet
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
+
+WHOLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Endings of volumes in one file."""
 
 FLAT = np.diag([-1.0, -1.0, 1.0, 1.0])
 """The affine of an image as one slice, as tools read PNG: columns to the left, rows to the back, a pixel a mm."""
@@ -45,18 +48,23 @@ class Block:
 
     @property
     def suffix(self) -> str:
-        """Of the image file."""
+        """Of the image file: its own where the file holds all of a volume."""
         plane = self.items[0].plane
-        return ".nii.gz" if plane is None or plane.file.name.lower().endswith(".gz") else ".nii"
+        name = "" if plane is None else plane.file.name.lower()
+        return next((end for end in WHOLE if name.endswith(end)), ".nii.gz")
 
     def write_image(self, path: Path) -> None:
         """Write the volume as it is, or the image as one slice."""
         plane = self.items[0].plane
-        if plane is not None:
+        if plane is not None and plane.file.name.lower().endswith(WHOLE):
             shutil.copyfile(plane.file, path)
             return
-        with Image.open(io.BytesIO(self.items[0].png())) as image:
-            path.write_bytes(gzip.compress(flat(np.asarray(image)).to_bytes(), mtime=0))
+        if plane is not None:
+            volume = load_volume(plane.file)
+        else:
+            with Image.open(io.BytesIO(self.items[0].png())) as image:
+                volume = flat(np.asarray(image))
+        path.write_bytes(gzip.compress(volume.to_bytes(), mtime=0))
 
     def start(self) -> Nifti1Image:
         """A mask to begin with, in numbers of classes: the model's proposal on the slices that are asked about."""
