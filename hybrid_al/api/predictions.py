@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from ..assemble import open_project
+from ..core.progress import Progress
 from ..core.rundir import RunDir
 from ..core.types import IntArray, LabelMap
 from ..data.base import Dataset
@@ -21,7 +22,6 @@ from ..data.stores.images import ImageStore
 from ..data.volume_masks import write_volume
 from ..errors import InputError, UnreadableImages
 from ..oracles.base import NONE, SEPARATOR
-from ..stage0 import Progress
 from .deployed import Deployed, model_of_run, recipe_of_run
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
 from .pixels_only import files_of, place_of, sides

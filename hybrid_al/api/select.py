@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..core.progress import Progress
 from ..core.rundir import replacement, write_atomic
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset
 from ..errors import InputError
 from ..oracles.worklist import csv_rows
-from ..stage0 import Progress
 from .contact_sheet import contact_sheet, picture
 from .encoding import encode
 from .outputs import check_new, check_outside, file_names, new_folder, write_table

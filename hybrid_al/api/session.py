@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import stage0
+from ..core.progress import Progress
 from ..errors import InputError
-from ..stage0 import Progress
 
 if TYPE_CHECKING:
     from ..assemble import Project

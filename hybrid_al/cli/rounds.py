@@ -184,7 +184,9 @@ def run(
         for row in [] if quiet else project.run.rounds():
             console.say_round(row)
         _say_standing_query(project, len(project.run.rounds()))
-        loop.run(setup, project.run, tracker, report=say)
+        with console.progress(quiet, project.run.path) as step:
+            progress: loop.Say = lambda done, stage: step(done, len(project.recipe.loop.budgets), stage)  # noqa: E731
+            loop.run(setup, project.run, tracker, report=say, progress=progress)
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
         page = write_reports([project.run.path], None)
     if quiet:

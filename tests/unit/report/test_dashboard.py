@@ -134,11 +134,14 @@ def test_a_bench_has_its_areas_curves_and_tables(tmp_path: Path) -> None:
             parts = (arm.strategy, arm.objective, arm.learner, seed, row.round, row.labels, row.metric, row.value)
             rows.append(",".join(map(str, parts)))
     (folder / "v.csv").write_text("\n".join(rows) + "\n")
-    (folder / "tables.md").write_text("### v: AUBC / log2\n\n### Stage 0\n")
+    (folder / "tables.md").write_text(
+        "### How to read it\n\nwords\n\n### v: AUBC / log2\n\na note\n\n| arm |\n| --- |\n"
+    )
     assert is_bench(folder) and not is_bench(tmp_path)
     board = board_of(folder)
     names = names_of(board)
     assert {"v/entropy/aubc", "v/entropy/aubc_minus_random", "curves", "tables/v-AUBC-log2"} <= set(names)
+    assert "tables/How-to-read-it" not in names  # it has no rows, so trackers do not get it
     endings = {name.rpartition("/")[2] for name in names if name.startswith("v/")}
     assert endings <= {entry.rpartition("/")[2] for entry in BENCH}
     write([board], tmp_path / "d.json")
