@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import RunLocked
-from .rundir import RunDir
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, message) -> None."""
@@ -89,6 +88,8 @@ def current(run: Path) -> tuple[Activity, bool] | None:
         now = Activity(**json.loads((run / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    from .rundir import RunDir
+
     try:
         with RunDir(run).lock():
             return (now, False) if (run / FILE).is_file() else None

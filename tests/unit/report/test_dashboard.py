@@ -65,6 +65,7 @@ def test_a_run_has_the_panels_that_it_logged(run: Path) -> None:
     assert all(name_of(name) for name in names)
     assert "images/picks" not in names  # the recipe lets none out
     assert set(several.sections) <= set(OF_RECIPE) and several.grouped
+    assert all(len(panel.names) == 1 for panels in several.sections.values() for panel in panels)
     assert not [name for name in names_of(several) if name.startswith(("table/", "histogram/", "images/"))]
 
 
@@ -177,6 +178,7 @@ def test_nothing_to_send_is_one_line(tmp_path: Path) -> None:
         sync(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_push_replaces_what_an_earlier_one_sent(
     run: Path, tmp_path: Path, logged_out: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
