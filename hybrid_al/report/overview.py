@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.manifest import SPLITS
+from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import whole
@@ -200,7 +202,20 @@ def standing(run: RunDir) -> list[str]:
         last = rounds[-1].metrics
         numbers = ", ".join(f"{name} {last[name]:.3f}" for name in headline(last))
         lines.append(f"  {rounds[-1].labeled} labels; {numbers or UNMEASURED}")
+    if (now := current(run.path)) is not None and now[1]:
+        return [*lines, f"  at work: {now[0].line()}{_expected_end(now[0])}"]
+    if now is not None:
+        when = time.strftime("%d %B, %H:%M", time.localtime(now[0].time))
+        lines.append(f"  interrupted on {when}: {now[0].stage} ({now[0].done} of {now[0].total})")
     return [*lines, f"  {_end(recipe, rounds) or _next(run, facts, recipe, r)}"]
+
+
+def _expected_end(now: Activity) -> str:
+    """When the stage under way ends at its pace; the loop is the last one."""
+    if now.left is None:
+        return ""
+    form = "%H:%M" if now.left < 12 * 3600 else "%d %B, %H:%M"
+    return f", until about {time.strftime(form, time.localtime(now.time + now.left))}"
 
 
 def _end(recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
