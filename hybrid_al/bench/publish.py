@@ -50,7 +50,9 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
             project=wandb.project,
         )
     page = paths.out / "index.html"
-    return write_page(page, name, cells, [*pages, times], metric=bench.metrics[0], together=of_same_images(grid))
+    return write_page(
+        page, name, cells, [*pages, times], metric=bench.metrics[0], together=of_same_images(grid), margin=bench.margin
+    )
 
 
 def result_tables(grid: Grid, paths: Paths, cells: Mapping[str, Results]) -> list[Table]:
