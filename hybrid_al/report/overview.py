@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,16 @@ from ..core.manifest import SPLITS
 from ..core.registry import component, parse_spec
 from ..core.rundir import LAYOUT, RunDir, layout_of
 from ..core.seals import whole
-from ..errors import InputError
+from ..errors import HybridALError
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
 from ..recipe import of_run
+from ..recipe.plain import outside
 from .console import UNMEASURED, headline
+from .needs import needs
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -38,7 +41,10 @@ OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
 
 def summary(project: Project, encoder: Encoder) -> list[str]:
-    """What would run from an encoder: samples, classes, leaks, rounds, disk and memory; one line each."""
+    """What would run from an encoder: samples, classes, leaks, rounds, disk and memory; one line each.
+
+    InputError: what the machine does not have, see `needs`.
+    """
     recipe, dataset, store = project.recipe, project.dataset, project.store()
     manifest = dataset.manifest
     lines = [f"Recipe {recipe.name}: {recipe.pretrain.name} -> {recipe.cold_start.name} -> {recipe.query.name}"]
@@ -79,9 +85,8 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
         answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
     lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
     lines.append(f"  answers by {recipe.oracle.name}{answers}")
-    lines.append(
-        f"  disk about {_disk(project, store, encoder) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB"
-    )
+    lines.append((need := needs(project, store, encoder)).line())
+    need.check()
     lines.append(f"  run directory {project.run.path}")
     return lines
 
@@ -92,6 +97,9 @@ def data_notes(project: Project) -> list[str]:
     lines = holdout_notes(dataset)
     if leaks := dataset.manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
+    if alike := project.store().leaks(dataset.manifest):
+        text = f"{len(alike)} images have the pixels of one in another split, in another file: the first is"
+        lines.append(f"  warning: {text} {' = '.join(alike[0])}")
     return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *project.store().notes))]
 
 
@@ -144,23 +152,6 @@ def _stacks(dataset: Dataset) -> str:
     short = sum(n < stack for n in slices.values())
     text = f"  each slice is seen with {stack // 2} before and {stack // 2} behind it; at the ends the last is repeated"
     return f"{text}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else text
-
-
-def _disk(project: Project, store: ImageStore, encoder: Encoder) -> float:
-    """Bytes: images, encoder and embeddings; then the cached views of `frozen`, or two networks a round."""
-    import torch
-
-    with torch.no_grad():
-        dim = encoder.eval()(torch.zeros(1, store.channels, store.size, store.size)).shape[1]
-    weights = 4 * sum(p.numel() for p in encoder.parameters())
-    frozen = project.recipe.learner.name == "frozen"
-    training = 2 * dim * 6 * len(store) if frozen else 2 * weights * len(project.recipe.loop.budgets)
-    return float(store.images.nbytes + weights + 4 * dim * len(store) + training)
-
-
-def _memory(store: ImageStore) -> float:
-    """GiB: the libraries, and one training batch."""
-    return 1.5 + 1e-9 * 512 * store.size**2 * 64 * 4
 
 
 def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> None:
@@ -311,10 +302,16 @@ def _project(run: Path) -> Project | None:
     recipe = parse(of_run(run), run / "recipe.yaml")
     if not recipe.report.images:
         return None
+    foreign = [name for name in outside(recipe.plain()) if name.partition(":")[0] not in sys.modules]
+    if foreign:
+        why = f"its recipe runs code from outside the package ({', '.join(foreign)}), which a report does not load"
+        print(f"{run}: no images in the report: {why}; hybrid-al run draws them", file=sys.stderr)
+        return None
     try:
         project = open_project(recipe, run_dir=run)
-    except InputError:
-        return None  # the data has moved or is gone: a report without pictures is better than none
+        project.store()
+    except (HybridALError, OSError):
+        return None  # the data has moved, is gone or cannot be cached: a report without pictures is better than none
     return project if project.dataset.manifest.fingerprint == RunDir(run).manifest().fingerprint else None
 
 
