@@ -74,6 +74,7 @@ def check(
     from ..recipe import load_variants
     from ..recipe.plain import outside
     from ..report.overview import draw_views, summary
+    from ..stage0 import check as stage0_check
     from ..stage0 import notes, start
 
     variants = load_variants(recipe, overrides or [])
@@ -86,7 +87,7 @@ def check(
         project = checked_project(variant, run_dir_of(recipe, run_dir), device, quiet=quiet)
         if not several:
             project.check_run()
-        lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
+        lines = [*summary(project, start(project), stage0_check(variant)), *(f"  {note}" for note in notes(project))]
         if not quiet:
             print("\n".join(lines))
         if views is not None:

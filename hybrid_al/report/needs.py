@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import InputError
 
@@ -46,19 +46,36 @@ class Needs:
             raise InputError("recipe", expected, f"one of about {self.minutes:.0f} minutes")
 
 
-def needs(project: Project, store: ImageStore, encoder: Encoder) -> Needs:
-    """The needs of a run of a project whose encoder is that before stage 0."""
+class Pretraining(Protocol):
+    """What a method of stage 0 says of its size."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the pool."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Images a step."""
+        ...
+
+    @property
+    def accumulate(self) -> int:
+        """Chunks of a step."""
+        ...
+
+
+def needs(project: Project, store: ImageStore, encoder: Encoder, method: Pretraining | None) -> Needs:
+    """The needs of a run of a project whose encoder is that before stage 0, with the method of its stage 0."""
     import torch
 
     from ..assemble import training
-    from ..stage0 import check
 
     recipe, n, pool = project.recipe, len(store), len(project.dataset.manifest.indices("pool"))
     images = torch.zeros(16, store.channels, store.size, store.size)
     kept, largest, dim, seconds = _pass(encoder, images)
     weights = float(4 * sum(p.numel() for p in encoder.parameters()))
     _, schedule = training(recipe)
-    method = check(recipe)
     frozen = bool(getattr(project.setting.learner[1], "frozen", False))
     fitted = schedule.batch * (1 + 2 * schedule.ratio)  # images in a step: labeled, and two views of each unlabeled
     views = sum(int(getattr(project.setting.learner[1], name, 0)) for name in ("weak_views", "strong_views"))

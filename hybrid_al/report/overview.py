@@ -25,7 +25,7 @@ from ..query.stopping import Stopping
 from ..recipe import of_run
 from ..recipe.plain import outside
 from .console import UNMEASURED, headline
-from .needs import needs
+from .needs import Pretraining, needs
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -40,8 +40,8 @@ VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
 
-def summary(project: Project, encoder: Encoder) -> list[str]:
-    """What would run from an encoder: samples, classes, leaks, rounds, disk and memory; one line each.
+def summary(project: Project, encoder: Encoder, method: Pretraining | None = None) -> list[str]:
+    """What would run from an encoder, by a method of stage 0: samples, rounds, disk, memory, ...; one line each.
 
     InputError: what the machine does not have, see `needs`.
     """
@@ -85,7 +85,7 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
         answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
     lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
     lines.append(f"  answers by {recipe.oracle.name}{answers}")
-    lines.append((need := needs(project, store, encoder)).line())
+    lines.append((need := needs(project, store, encoder, method)).line())
     need.check()
     lines.append(f"  run directory {project.run.path}")
     return lines

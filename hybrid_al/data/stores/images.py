@@ -18,7 +18,7 @@ from PIL import Image
 from ...core.manifest import SPLITS, Manifest
 from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
-from ...errors import InputError, UnreadableImages
+from ...errors import HybridALError, InputError, UnreadableImages, reason
 from ..base import Dataset
 from ..pixels import BULK, PIXELS_VERSION, Levels, few_levels, resize, to_channels, to_uint8
 
@@ -150,8 +150,10 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
                 if i in pool:
                     levels.add(image)
                 pixels = to_uint8(resize(image if dataset.stack > 1 else to_channels(image, channels), size))
-            except (OSError, ValueError) as error:
-                problems.append((dataset.manifest.paths[i], str(error)))
+            except HybridALError:
+                raise
+            except Exception as error:  # noqa: BLE001 (libraries raise whatever they like, see `errors.reading`)
+                problems.append((dataset.manifest.paths[i], reason(error)))
             else:
                 out.write(pixels.tobytes())
             if progress is not None:
