@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from .core.consistency import Recording
 from .core.learner import Log
-from .core.registry import Amount, Count, Decay, Share, hyperparameters
+from .core.registry import Amount, Count, Decay, Few, Share, hyperparameters
 from .core.rng import derive, derive_seed
 from .core.types import IntArray
 from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
@@ -66,12 +66,12 @@ class Schedule:
     balanced: bool = True
     record: Recording = field(default_factory=Recording)
     start: Literal["stage0", "last"] = "stage0"
-    accumulate: Count = 1
+    accumulate: Few = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     prior: Decay = 0.0
-    members: Count = 1
+    members: Few = 1
     bootstrap: bool = False
-    cycles: Count = 1
+    cycles: Few = 1
 
     def __post_init__(self) -> None:
         """Refuse more cycles than steps."""

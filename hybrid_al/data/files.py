@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..core.types import LabelMap
-from ..errors import UnreadableImages
+from ..errors import HybridALError, UnreadableImages
 from .base import Dataset, Masks, Pixels
 from .index import FileIndex
 from .masks import check_lies_on, classes_of, in_words, to_classes, value_table
@@ -228,7 +228,9 @@ class _Look:
         if key not in self.files:
             try:
                 self.files[key] = _File.of(self.index.look(file, f"{HEADERS} {how} {self.whole} {readers}", find))
-            except (OSError, ValueError) as error:
+            except HybridALError:
+                raise
+            except Exception as error:
                 raise _Unreadable(path, error) from error
         return self.files[key]
 

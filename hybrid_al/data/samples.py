@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from .. import errors
 from ..core.manifest import Manifest, Split
 from ..core.types import IntArray
 from ..errors import InputError
@@ -171,7 +172,7 @@ def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | Non
 
 def reason(error: Exception) -> str:
     """Why an image cannot be read, without its path."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return errors.reason(error)
 
 
 def content_digest(content: bytes) -> str:
