@@ -51,7 +51,9 @@ def test_what_it_does_not_say_that_it_reads_changes_nothing(name: str) -> None:
             term(name).score(restrict(state, term(name).needs - {need}))
 
 
-POOL_WIDE = frozenset({"density", "density_peaks", "vat", "learning_loss", "discriminative", "pretext_loss"})
+POOL_WIDE = frozenset(
+    {"density", "density_peaks", "vat", "learning_loss", "discriminative", "pretext_loss", "unlearned"}
+)
 """Terms in which the other candidates have a say: a density, a scale, a regression, a median for what was not seen."""
 
 
@@ -76,7 +78,17 @@ def test_the_order_of_the_candidates_is_moot(name: str) -> None:
     np.testing.assert_allclose(shuffled, values_of(name, state)[order], rtol=1e-3, atol=1e-6)
 
 
-OTHERS = {"ripu", "learning_loss", "minority", "consistency", *ALL_PARTS, "density", "density_peaks", "cheapness"}
+OTHERS = {
+    "ripu",
+    "learning_loss",
+    "minority",
+    "consistency",
+    *ALL_PARTS,
+    "density",
+    "density_peaks",
+    "cheapness",
+    "unlearned",
+}
 UNSURE = set(TERMS) - OTHERS
 """But for terms of regions, of what labels or training said, of what is common, and of cost."""
 
@@ -154,6 +166,10 @@ METHODS = {
          batch: {name: two_stage, keep: 4, score: {density: 1.0, entropy: 1.0}, batch: {name: kcenter}}}""",
     "minority-oriented": """
         {name: hybrid, score: {entropy: 1.0, minority: 1.0}, fusion: product, batch: {name: topk}}""",
+    "EADA": """
+        {name: hybrid, score: {free_energy: 1.0}, batch: {name: two_stage, keep: 2, score: {logit_margin: 1.0}}}""",
+    "ICAL": """
+        {name: hybrid, score: {entropy: 1.0, unlearned: 1.0}, fusion: product, batch: {name: topk}}""",
     "cost-sensitive": """
         {name: hybrid, score: {entropy: 1.0, cheapness: 0.5}, batch: {name: knapsack}}""",
     "GOAL": """
