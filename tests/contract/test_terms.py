@@ -12,12 +12,14 @@ import yaml
 
 from hybrid_al.core.consistency import ALL_PARTS
 from hybrid_al.core.registry import component
-from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
+from hybrid_al.core.types import Annotation, FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES, Hybrid
 from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, Term, fused_terms, term
+from hybrid_al.scores.pixels import PIXEL_SCORES
+from hybrid_al.tasks.tryout import try_strategy
 from hybrid_al.testing import check_strategy, corner_cases, unchanged_random_state
 from tests.helpers.outside import HERE
 
@@ -188,6 +190,13 @@ def test_published_queries_are_recipes(method: str) -> None:
     settings = yaml.safe_load(METHODS[method])
     strategy = component(STRATEGIES, "query", settings.pop("name"), settings)
     check_strategy(strategy)
+
+
+def test_suggestive_annotation_is_for_masks() -> None:
+    settings = yaml.safe_load(METHODS["suggestive annotation"])
+    strategy = component(STRATEGIES, "query", settings.pop("name"), settings)
+    answer = Annotation(0, "mask", "", "", 0)
+    try_strategy("query", "hybrid", strategy, task="masks", scores=PIXEL_SCORES, views=False, answer=answer)
 
 
 def test_a_strategy_asks_what_its_term_scores_highest() -> None:
