@@ -39,6 +39,7 @@ class Sample:
     label: int
     digest: str = ""
     mask: str = ""
+    more_masks: tuple[str, ...] = ()
     z: int = -1
     labels: tuple[int, ...] = ()
 
