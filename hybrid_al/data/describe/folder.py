@@ -210,6 +210,7 @@ def _objects(tree: Tree, masks: Mapping[str, Sequence[str]], name: str, about: D
     """A description of images in folders of their own, with a folder of masks beside each, as of dsb2018."""
     images = sorted(masks)
     files = [file for image in images for file in masks[image]]
+    about.saw[0] = f"{len(images)} images, {len(files)} masks, in {len(images)} folders"
     about.data = {"source": "folder", "root": str(tree.root), "masks": str(tree.root), "mask_folder": name}
     about.data |= {"ignore": [glob.escape(name)], "group": "none"}
     masked = [bool(masks[image]) for image in images]
