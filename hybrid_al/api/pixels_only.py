@@ -68,7 +68,7 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     if data is None:
         about = describe(path, answers=False)
         data, left = about.data, tuple(about.unread)
-    keys = ("source", "root", "group", "images", "ignore")
+    keys = ("source", "root", "group", "images", "ignore", *(("window",) if like is None else ()))
     section: dict[str, object] = {key: data[key] for key in keys if key in data}
     if isinstance(columns := data.get("columns"), Mapping):
         roles = ("path", "slice", *(() if like is not None else ("split",)))

@@ -91,7 +91,8 @@ def select(
     with tempfile.TemporaryDirectory() as scratch:
         place = place_of(data, Path(scratch))
         dataset = place.load(overrides)
-        for line in (*_found(dataset), *(f"not among them: {line}" for line in place.left)):
+        window = [f"data.window={place.data['window']}, what the images use"] if "window" in place.data else []
+        for line in (*_found(dataset), *window, *(f"not among them: {line}" for line in place.left)):
             say(line)
         _labeled_rows(already, dataset, k)
         if embeddings is not None:

@@ -15,7 +15,7 @@ from ..core.types import LabelMap
 from ..errors import HybridALError, UnreadableImages
 from .base import Dataset, Masks, Pixels
 from .index import FileIndex
-from .masks import check_lies_on, classes_of, in_words, to_classes, value_table
+from .masks import check_lies_on, classes_of, in_words, merged, to_classes, value_table
 from .readers import Choice, identity
 from .readers.base import Header, Reader
 from .samples import OnError, Sample, content_digest, make_dataset, reason
@@ -104,11 +104,11 @@ class _File:
 
 @dataclass(frozen=True)
 class _Row:
-    """A sample, the file of its image, and that of its mask, where it has one."""
+    """A sample, the file of its image, and those of its masks, where it has some."""
 
     sample: Sample
     image: _File
-    mask: _File | None
+    masks: tuple[_File, ...]
 
     @property
     def plane(self) -> int:
@@ -136,17 +136,18 @@ class _Files:
 
     def mask(self, index: int) -> LabelMap:
         row = self.rows[index]
-        if row.mask is None:
+        if not row.masks:
             raise ValueError(f"{row.sample.path} has no mask")
-        reader = self.readers.for_masks.members[row.mask.reader]
-        values = reader.values(self.root / row.sample.mask, row.plane)
-        convert = to_classes if row.mask.header.planes is None else classes_of
-        return convert(values, dict(self.table))
+        maps = []
+        for path, mask in zip((row.sample.mask, *row.sample.more_masks), row.masks, strict=True):
+            values = self.readers.for_masks.members[mask.reader].values(self.root / path, row.plane)
+            maps.append((to_classes if mask.header.planes is None else classes_of)(values, dict(self.table)))
+        return merged(maps)
 
     def masks(self, values: str) -> Masks:
         headers = [row.image.header for row in self.rows]
         return Masks(
-            labeled=np.asarray([row.mask is not None for row in self.rows]),
+            labeled=np.asarray([bool(row.masks) for row in self.rows]),
             read=self.mask,
             keys=tuple(map(self._key, self.rows)),
             sizes=np.asarray([(header.height, header.width) for header in headers], dtype=np.int64).reshape(-1, 2),
@@ -156,10 +157,11 @@ class _Files:
 
     def _key(self, row: _Row) -> str:
         """Digest of a mask: its content, the classes of its values, and the reader."""
-        if row.mask is None:
-            return ""
-        reader = f"{row.mask.reader} {self.readers.for_masks.members[row.mask.reader].VERSION}"
-        return content_digest(f"{row.mask.digests[row.plane]} {sorted(self.table)} {reader}".encode())
+        keys = []
+        for mask in row.masks:
+            reader = f"{mask.reader} {self.readers.for_masks.members[mask.reader].VERSION}"
+            keys.append(f"{mask.digests[row.plane]} {sorted(self.table)} {reader}")
+        return content_digest("\x1f".join(keys).encode()) if keys else ""
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,11 @@ class _Look:
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""
         image = self._image(sample.path)
-        mask = None
-        if sample.mask and self.table is not None:
-            maps = partial(_maps, table=self.table, whole=self.whole)
-            mask = self._file(sample.mask, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
-            try:
-                check_lies_on(sample.path, mask.header, image.header)
-            except ValueError as error:
-                raise _Unreadable(sample.mask, error) from error
+        masks = tuple(
+            self._mask(path, sample.path, image)
+            for path in (sample.mask, *sample.more_masks)
+            if path and self.table is not None
+        )
         planes = image.header.planes
         if sample.around or sample.window is not None:
             image = self._among(image, sample)
@@ -191,9 +190,9 @@ class _Look:
             came = "it has none" if planes is None else f"it has {planes}"
             raise _Unreadable(sample.path, ValueError(f"expected slice {sample.z}, but {came}"))
         if planes is None:
-            return [_Row(replace(sample, digest=image.digests[0]), image, mask)]
+            return [_Row(replace(sample, digest=image.digests[0]), image, masks)]
         return [
-            _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, mask)
+            _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, masks)
             for z in (range(planes) if sample.z < 0 else [sample.z])
         ]
 
@@ -211,6 +210,17 @@ class _Look:
 
     def _image(self, path: str) -> _File:
         return self._file(path, self.readers, "image", partial(_contents, whole=self.whole))
+
+    def _mask(self, path: str, image_path: str, image: _File) -> _File:
+        """The file of a mask, which lies on its image."""
+        assert self.table is not None
+        maps = partial(_maps, table=self.table, whole=self.whole)
+        mask = self._file(path, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
+        try:
+            check_lies_on(image_path, mask.header, image.header)
+        except ValueError as error:
+            raise _Unreadable(path, error) from error
+        return mask
 
     def _file(
         self, path: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]

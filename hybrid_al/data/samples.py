@@ -42,6 +42,7 @@ class Sample:
     label: int
     digest: str = ""
     mask: str = ""
+    more_masks: tuple[str, ...] = ()
     z: int = -1
     labels: tuple[int, ...] = ()
     around: tuple[tuple[str, int], ...] = ()

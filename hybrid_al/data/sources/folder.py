@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError, UnknownName
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import Labels, find_images, find_masks, ignored_files
+from ..folders import Labels, find_images, find_masks, ignored_files, masks_beside
 from ..index import FileIndex
 from ..paths import grouping
 from ..pixels import Window
@@ -39,7 +39,11 @@ class Folder:
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
     mask_ending, image_ending   what the name of a mask has behind that of its image, _mask in 1_mask.png; and that of
-             an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it
+             an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it. A * behind mask_ending stands
+             for a number or nothing: "_mask*" takes 1_mask.png and 1_mask_1.png for 1.png. Of several masks of an image
+             each draws a part, an object or a class
+    mask_folder  the name of a folder beside that of each image, all files of which are masks of the one image: "masks"
+             for 7/masks/*.png of 7/images/1.png; `masks` is then the root
     ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
     Hidden files, __MACOSX and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A
@@ -60,6 +64,7 @@ class Folder:
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
     image_ending: str = ""
+    mask_folder: str = ""
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
 
@@ -74,14 +79,17 @@ class Folder:
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
         classes, number = self._classes(root, {name for _, _, name in entries if name is not None})
         paths = [path for path, _, _ in entries]
-        masks, notes = dict[str, str](), ignored_files(root, readers.suffixes, self.ignore)
-        if self.masks:
+        masks, notes = dict[str, list[str]](), ignored_files(root, readers.suffixes, self.ignore)
+        if self.masks and self.mask_folder:
+            masks = masks_beside(root, paths, self.mask_folder, readers)
+        elif self.masks:
             folder = Path(self.masks).resolve()
             masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
             notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
         samples = [
-            Sample(path, path, group, split, number.get(name, -1), mask=masks.get(path, ""))
+            Sample(path, path, group, split, number.get(name, -1), mask=files[0], more_masks=tuple(files[1:]))
             for path, split, name in entries
+            for files in (masks.get(path, [""]),)
             for group in (path if self.group == "none" else group_of(f"data.group: {path}", path),)
         ]
         return files_dataset(

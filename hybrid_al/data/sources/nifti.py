@@ -88,4 +88,4 @@ class Nifti:
         if not names:
             raise InputError(f"data.root: {root}", f"volumes ({', '.join(suffixes)})", "none")
         masks = {} if self.masks is None else find_masks(Path(self.masks).resolve(), names, readers)
-        return root, [Sample(name, name, name, None, -1, mask=masks.get(name, "")) for name in names]
+        return root, [Sample(name, name, name, None, -1, mask=masks.get(name, [""])[0]) for name in names]

@@ -265,3 +265,15 @@ def test_of_several_channels_the_one_is_taken_that_a_run_was_trained_on(ending: 
     assert len(ids) == 4 - left and (not left or all(ending in name for name in ids))
     said = "2 files whose names do not end in " + ending + ", as those do that the model was trained on"
     assert (said in place.left) == bool(left)
+
+
+def test_deep_images_get_the_window_that_init_drafts_but_for_a_model_that_of_its_run(tmp_path: Path) -> None:
+    for i in range(3):
+        values = np.random.default_rng(i).integers(0, 4096, (12, 12)).astype(np.uint16)
+        values[0, :2] = 0, 4095
+        Image.fromarray(values).save(tmp_path / f"{i}.png")
+    assert place_of(tmp_path, tmp_path).data["window"] == [0, 4095]
+    run = load({"name": "x", "data": {"source": "folder", "root": "x", "group": "none", "window": [0, 2000]}})
+    assert tuple(place_of(tmp_path, tmp_path, run).data["window"]) == (0, 2000)  # type: ignore[arg-type]
+    plain = load({"name": "x", "data": {"source": "folder", "root": "x", "group": "none"}})
+    assert "window" not in place_of(tmp_path, tmp_path, plain).data
