@@ -18,7 +18,7 @@ from .index import FileIndex
 from .masks import check_lies_on, classes_of, in_words, to_classes, value_table
 from .readers import Choice, identity
 from .readers.base import Header, Reader
-from .samples import OnError, Sample, content_digest, make_dataset, reason
+from .samples import BLANK, OnError, Sample, content_digest, make_dataset, reason
 
 HEADERS = "2"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
@@ -114,6 +114,10 @@ class _Row:
     def plane(self) -> int:
         return max(self.sample.z, 0)
 
+    @property
+    def mask_plane(self) -> int:
+        return self.plane if self.sample.mask_z is None else self.sample.mask_z
+
 
 @dataclass(frozen=True)
 class _Files:
@@ -139,7 +143,9 @@ class _Files:
         if row.mask is None:
             raise ValueError(f"{row.sample.path} has no mask")
         reader = self.readers.for_masks.members[row.mask.reader]
-        values = reader.values(self.root / row.sample.mask, row.plane)
+        if row.mask_plane == BLANK:
+            return np.zeros((row.image.header.height, row.image.header.width), dtype=np.uint8)
+        values = reader.values(self.root / row.sample.mask, row.mask_plane)
         convert = to_classes if row.mask.header.planes is None else classes_of
         return convert(values, dict(self.table))
 
@@ -159,7 +165,8 @@ class _Files:
         if row.mask is None:
             return ""
         reader = f"{row.mask.reader} {self.readers.for_masks.members[row.mask.reader].VERSION}"
-        return content_digest(f"{row.mask.digests[row.plane]} {sorted(self.table)} {reader}".encode())
+        content = "blank" if row.mask_plane == BLANK else row.mask.digests[row.mask_plane]
+        return content_digest(f"{content} {sorted(self.table)} {reader}".encode())
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,8 @@ class _Look:
             maps = partial(_maps, table=self.table, whole=self.whole)
             mask = self._file(sample.mask, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
             try:
-                check_lies_on(sample.path, mask.header, image.header)
+                planes = mask.header.planes if sample.mask_z is None else image.header.planes
+                check_lies_on(sample.path, replace(mask.header, planes=planes), image.header)
             except ValueError as error:
                 raise _Unreadable(sample.mask, error) from error
         planes = image.header.planes

@@ -24,12 +24,16 @@ CONTROL = re.compile(
 )  # a line break would break every list of names, half a letter every file
 
 
+BLANK = -1  # a plane that a mask leaves out, as it has nothing in it
+
+
 @dataclass(frozen=True)
 class Sample:
     """One sample of a source: split None where the data has none, label -1 and mask "" where unknown.
 
     `path` and `mask` are files below the root of the source. `z` is a slice or row in them, -1 for a whole image, or
     for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
+    `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
     is that of its series, where the reader has none.
     """
@@ -43,6 +47,7 @@ class Sample:
     mask: str = ""
     z: int = -1
     labels: tuple[int, ...] = ()
+    mask_z: int | None = None
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
 

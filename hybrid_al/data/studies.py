@@ -18,12 +18,22 @@ from ..core.types import FloatArray
 from ..errors import InputError
 from .folders import hidden
 from .index import FileIndex
-from .readers.dicom import SEGMENTATIONS, Dicom, functional_groups, has_window, kind_of, read_header
+from .readers.dicom import (
+    SAME,
+    SEGMENTATIONS,
+    Dicom,
+    Place,
+    functional_groups,
+    has_window,
+    kind_of,
+    normal_of,
+    place_of,
+    read_header,
+)
 from .samples import reason
 
 FACTS = "1"
 """Raise it when facts say more or other things than before: they are kept under it."""
-SAME = 0.01  # mm: slices nearer than this lie at one position
 UNEVEN = 0.1  # share of the usual distance by which one may differ
 ALIKE = 0.999  # cosine of the angle between normals of one orientation
 LISTED = 3
@@ -31,16 +41,15 @@ KEYWORDS = (
     *("SOPClassUID", "ImageType", "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel"),
     *("StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"),
     *("WindowCenter", "WindowWidth", "VOILUTSequence", "PatientName", "PatientBirthDate", "BurnedInAnnotation"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"),
 )
-Place = tuple[tuple[float, ...], tuple[float, ...]]
-"""Position (3,) in mm of the first pixel, and orientation (6,): cosines of rows and columns; empty where unknown."""
 
 
 class Facts(NamedTuple):
     """What is kept of a header: to tell series apart, to order slices, and to window them.
 
     kind       of the object; `image` and `mask` say whether its pixels are one
+    series     its UID; of a mask that of the series that it is of
     values     of the keywords that were asked for, as texts
     places     of the frames
     windowed   whether it says a window; `deep` whether it has grey values of more than 8 bits
@@ -141,10 +150,10 @@ def read_facts(file: Path, keywords: Sequence[str] = ()) -> Facts:
         kind=kind_of(data),
         image=has_pixels and uid not in SEGMENTATIONS,
         mask=has_pixels and uid in SEGMENTATIONS,
-        series=str(data.get("SeriesInstanceUID") or ""),
+        series=str(data.get("SeriesInstanceUID") or "") if uid not in SEGMENTATIONS else _referenced(data),
         study=str(data.get("StudyInstanceUID") or ""),
         values=[str(data.get(keyword) or "").strip() for keyword in keywords],
-        places=[_place(data, frame) for frame in range(frames)],
+        places=[place_of(data, frame) for frame in range(frames)],
         shape=shape,
         instance=int(data.get("InstanceNumber") or 0),
         localizer="LOCALIZER" in kinds,
@@ -155,24 +164,14 @@ def read_facts(file: Path, keywords: Sequence[str] = ()) -> Facts:
     )
 
 
+def _referenced(data: Any) -> str:
+    """The series that a segmentation is of."""
+    items = data.get("ReferencedSeriesSequence") or ()
+    return next((str(item.SeriesInstanceUID) for item in items if "SeriesInstanceUID" in item), "")
+
+
 def _several(value: Any) -> list[Any]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
-def _place(data: Any, frame: int) -> Place:
-    position, orientation = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
-    for group in functional_groups(data, frame):
-        for item in group.get("PlanePositionSequence") or ():
-            position = item.get("ImagePositionPatient") or position
-        for item in group.get("PlaneOrientationSequence") or ():
-            orientation = item.get("ImageOrientationPatient") or orientation
-    first, axes = (tuple(float(number) for number in value or ()) for value in (position, orientation))
-    fits = len(first) == 3 and len(axes) == 6 and np.isfinite([*first, *axes]).all()
-    return (first, axes) if fits and np.linalg.norm(_normal(axes)) > 0.5 else ((), ())
-
-
-def _normal(orientation: Sequence[float]) -> FloatArray:
-    return np.cross(orientation[:3], orientation[3:])
 
 
 def read_study(
@@ -268,9 +267,9 @@ def _planes(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices apart by orientation and size."""
     planes: list[list[Slice]] = []
     for part in slices:
-        normal = _normal(part.place[1])
+        normal = normal_of(part.place[1])
         for plane in planes:
-            alike = float(normal @ _normal(plane[0].place[1])) >= ALIKE
+            alike = float(normal @ normal_of(plane[0].place[1])) >= ALIKE
             if alike and plane[0].facts.shape == part.facts.shape:
                 plane.append(part)
                 break
@@ -281,7 +280,7 @@ def _planes(slices: Sequence[Slice]) -> list[list[Slice]]:
 
 def depths(slices: Sequence[Slice]) -> FloatArray:
     """Positions (n,) in mm along the normal of the first slice."""
-    return np.asarray([part.place[0] for part in slices]) @ _normal(slices[0].place[1])
+    return np.asarray([part.place[0] for part in slices]) @ normal_of(slices[0].place[1])
 
 
 def _in_order(slices: Sequence[Slice], name: str) -> list[Slice]:

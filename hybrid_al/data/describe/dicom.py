@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ..readers.dicom import segment_names
 from ..studies import Slice, Study, read_study
 from ..study_labels import UNITS, Answer, Labels, by_name, key_of
 from ..tables import NONE, Line, read_table
@@ -52,11 +53,12 @@ def describe_dicom(tree: Tree) -> Description:
     keyword = _group(parts, about)
     _window(parts, about)
     answers = [Answer(label=-1, labels=(), split=None) for _ in parts]
-    table = _best_table(tree, parts, about)
+    masked = _masks(tree, study, about)
+    table = None if masked else _best_table(tree, parts, about)
     if table is not None:
         with about.answering():
             answers = _answers(table, parts, about) or answers
-    else:
+    elif not masked:
         about.took.append(("classes", "none: all images are unlabeled; data.table would name a table of labels"))
     about.sized([tree.root / path for path in dict.fromkeys(part.path for part in parts)])
     groups, splits = [_key(part, keyword) for part in parts], [answer["split"] for answer in answers]
@@ -68,7 +70,10 @@ def describe_dicom(tree: Tree) -> Description:
         groups,
         splits,
         [answer["label"] for answer in answers],
-        [min(answer["labels"], default=answer["label"]) >= 0 for answer in answers],
+        [
+            part.facts.series in masked or min(answer["labels"], default=answer["label"]) >= 0
+            for part, answer in zip(parts, answers, strict=True)
+        ],
     )
     about.finish(rows, [tree.root.name])
     _modality(parts, about)
@@ -90,7 +95,6 @@ def _say(tree: Tree, study: Study, parts: Sequence[Slice], about: Description) -
     about.saw.append(f"{len(tree.dicom)} DICOM files: " + listing(f"{kind} {n}" for kind, n in kinds.items()))
     about.took.append(("images", f"{len(parts)} slices of {len(study.series)} series, {volumes} of them in order"))
     about.left += list(study.notes)
-    about.left += [f"{len(study.masks)} segmentations ({study.masks[0][0]})"] if study.masks else []
     if study.failures:
         path, why = study.failures[0]
         about.leave(f"{len(study.failures)} DICOM files that cannot be read ({path}: {why})")
@@ -98,6 +102,24 @@ def _say(tree: Tree, study: Study, parts: Sequence[Slice], about: Description) -
     others = [file for file in tree.files if file not in set(tree.dicom) and tree.root / file not in tree.tables]
     if others:
         about.left.append(f"{len(others)} files of other kinds ({others[0]})")
+
+
+def _masks(tree: Tree, study: Study, about: Description) -> set[str]:
+    """The series that have a segmentation; the classes are the labels of its segments, one for each number."""
+    names: dict[int, str] = {}
+    for path, _ in study.masks:
+        for number, name in segment_names(tree.root / path).items():
+            if names.setdefault(number, name) != name:
+                raise InputError(tree.root / path, f"{names[number]} for segment {number}, as in others", name)
+    if names:
+        about.task = "segmentation"
+        about.data |= {"masks": str(tree.root), "classes": ["background", *(names[k] for k in sorted(names))]}
+        if sorted(names) != list(range(1, len(names) + 1)):
+            about.data["mask_values"] = {0: "background", **names}
+        listed = ", ".join(f"{number} {names[number]}" for number in sorted(names))
+        about.took.append(("masks", f"{len(study.masks)} segmentations: {listed}"))
+        about.left += [f"{table.name}: the masks are the labels" for table in tree.tables]
+    return {facts.series for _, facts in study.masks}
 
 
 def _key(part: Slice, keyword: str) -> str:

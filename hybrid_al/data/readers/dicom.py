@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...core.types import BoolArray
+from ...core.types import BoolArray, FloatArray
 from ..base import Pixels
 from ..pixels import Window, to_pixels
 from .base import Header, Stamp, plane_of
@@ -30,6 +30,9 @@ MAX_VOXELS = 1_000_000_000  # of all frames
 MAX_BYTES = 4 * MAX_VOXELS  # of a deflated header and its pixels
 LEAST, MOST = 0.5, 99.5  # percentiles that become 0 and 1 where nothing says a window
 MOST_FRAMES = 16  # of which the percentiles are taken
+SAME = 0.01  # mm: frames nearer than this lie in one plane
+Place = tuple[tuple[float, ...], tuple[float, ...]]
+"""Position (3,) in mm of the first pixel, and orientation (6,): cosines of rows and columns; empty where unknown."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _OF_FRAMES = {
@@ -74,8 +77,9 @@ class Dicom:
         with _reading():
             dataset = _dataset(Stamp.of(file))
             refuse_pixelless(dataset)
-            if dataset.get("SOPClassUID") in SEGMENTATIONS:
-                raise ValueError(f"{kind_of(dataset)}: a mask, no image")
+            if is_segmentation(dataset):
+                planes = len(planes_of([place_of(dataset, frame) for frame in range(_frames(dataset))]))
+                return Header(int(dataset.Rows), int(dataset.Columns), 1, planes=planes)
             frames, colours = _frames(dataset), int(dataset.get("SamplesPerPixel", 1)) > 1
             palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
             return Header(
@@ -91,6 +95,8 @@ class Dicom:
         """A frame as pixels (H, W, C)."""
         with _reading():
             dataset = _dataset(Stamp.of(file))
+            if is_segmentation(dataset):
+                raise ValueError(f"{kind_of(dataset)}: a mask, no image")
             stored = _stored(dataset, plane)
             if stored.ndim == 3:
                 return _colours(stored, dataset)
@@ -105,9 +111,15 @@ class Dicom:
             return pixels
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
-        """The stored numbers (H, W) of a frame; ValueError where it has colours or fractions."""
+        """The stored numbers (H, W) of a frame, or those of the segments in a plane of a segmentation.
+
+        ValueError where it has colours or fractions, or where segments overlap.
+        """
         with _reading():
-            stored = _stored(_dataset(Stamp.of(file)), plane)
+            dataset = _dataset(Stamp.of(file))
+            if is_segmentation(dataset):
+                return _segments(dataset, plane)
+            stored = _stored(dataset, plane)
         if stored.ndim != 2 or stored.dtype.kind not in "iub":
             raise ValueError(f"expected whole numbers of one channel, got {stored.dtype} of shape {stored.shape}")
         return stored
@@ -265,6 +277,73 @@ def _spacing(dataset: Dataset) -> tuple[float, ...]:
             within, between = item.get("PixelSpacing") or within, item.get("SpacingBetweenSlices", between)
     lengths = [math.nan if length in (None, "") else float(length) for length in (between, *within)]
     return tuple(abs(length) if length else math.nan for length in lengths)
+
+
+def place_of(dataset: Any, frame: int) -> Place:
+    """Where a frame lies, by the header or its functional groups."""
+    position, orientation = dataset.get("ImagePositionPatient"), dataset.get("ImageOrientationPatient")
+    for group in functional_groups(dataset, frame):
+        for item in group.get("PlanePositionSequence") or ():
+            position = item.get("ImagePositionPatient") or position
+        for item in group.get("PlaneOrientationSequence") or ():
+            orientation = item.get("ImageOrientationPatient") or orientation
+    first, axes = (tuple(float(number) for number in value or ()) for value in (position, orientation))
+    fits = len(first) == 3 and len(axes) == 6 and np.isfinite([*first, *axes]).all()
+    return (first, axes) if fits and np.linalg.norm(normal_of(axes)) > 0.5 else ((), ())
+
+
+def normal_of(orientation: Sequence[float]) -> FloatArray:
+    """The direction (3,) across slices of an orientation."""
+    return np.cross(orientation[:3], orientation[3:])
+
+
+def planes_of(places: Sequence[Place]) -> list[list[int]]:
+    """The frames of a segmentation that lie in one plane, plane by plane along the normal."""
+    if not all(position for position, _ in places):
+        raise ValueError("a segmentation whose frames have no positions")
+    along = np.asarray([position for position, _ in places]) @ normal_of(places[0][1])
+    planes: list[list[int]] = []
+    for frame in np.argsort(along, kind="stable").tolist():
+        if planes and along[frame] - along[planes[-1][0]] < SAME:
+            planes[-1].append(frame)
+        else:
+            planes.append([frame])
+    return planes
+
+
+def is_segmentation(dataset: Dataset) -> bool:
+    """Whether a file is a DICOM SEG."""
+    return dataset.get("SOPClassUID") in SEGMENTATIONS
+
+
+def segment_names(file: Path) -> dict[int, str]:
+    """Number and label of each segment of a segmentation, without the background, 0."""
+    with _reading():
+        items = _dataset(Stamp.of(file)).get("SegmentSequence") or ()
+        names = {int(item.SegmentNumber): str(item.get("SegmentLabel") or item.SegmentNumber) for item in items}
+        return {number: name for number, name in names.items() if number}
+
+
+def _segments(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
+    """The numbers of the segments (H, W) in a plane, 0 where there is none; ValueError where two are."""
+    planes = planes_of([place_of(dataset, frame) for frame in range(_frames(dataset))])
+    numbers = np.zeros((int(dataset.Rows), int(dataset.Columns)), dtype=np.int64)
+    for frame in planes[plane_of(len(planes), plane)]:
+        stored = _stored(dataset, frame)
+        if dataset.SegmentationType == "LABELMAP":
+            return stored.astype(np.int64)
+        top = int(dataset.get("MaximumFractionalValue") or 1) if dataset.SegmentationType == "FRACTIONAL" else 1
+        if not np.isin(stored, (0, top)).all():
+            raise ValueError("a segmentation of fractions, which are no classes")
+        (number,) = [
+            int(item.ReferencedSegmentNumber)
+            for group in functional_groups(dataset, frame)
+            for item in group.get("SegmentIdentificationSequence") or ()
+        ]
+        if (numbers[stored > 0] > 0).any():
+            raise ValueError(f"segment {number} overlaps another one: a pixel has one class")
+        numbers[stored > 0] = number
+    return numbers
 
 
 def kind_of(dataset: Dataset) -> str:

@@ -21,7 +21,8 @@ from ..readers import Choice, choose
 from ..readers.base import check_stack
 from ..readers.dicom import MOST_FRAMES, is_keyword, sampled_values, spread_of
 from ..samples import OnError, Sample, check_settings
-from ..studies import Series, Slice, Study, dicom_files, read_study
+from ..segmentations import Mask, by_series
+from ..studies import Series, Slice, Study, dicom_files, read_facts, read_study
 from ..study_labels import Answers, Labels
 from ..words import Mark
 
@@ -46,7 +47,8 @@ class DicomFolder:
              (a path below root), study or patient
     labels, classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
              may give
-    masks    a folder of masks, see `Folder`; then `classes` are those of the pixels, the background first
+    masks    a folder of DICOM SEG, one a series, which may be `root` itself; or of masks by name, see `Folder`. Then
+             `classes` are those of the pixels, the background first; by default the value of a segment is its number
     mask_values, mask_ending, ignore, holdout, seed, on_error   see `Folder`
 
     A sample's id is the path of its file, of several frames with `#` and the frame. Of headers nothing is kept but what
@@ -90,7 +92,7 @@ class DicomFolder:
             raise InputError(f"data.root: {root}", "DICOM files with images", came)
         answers = self._answers(pictures)
         readers = choose("dicom", self.window)
-        masks = self._masks(pictures, readers)
+        masks = self._masks(study, pictures, readers)
         samples = self._samples(root, keyword, pictures, answers, masks, index)
         samples += [Sample(path, path, path, None, -1) for path, _ in study.failures]
         return files_dataset(
@@ -140,11 +142,18 @@ class DicomFolder:
         )
         return labels.find([picture.middle for picture in pictures])
 
-    def _masks(self, pictures: Sequence[_Picture], readers: Choice) -> dict[str, str]:
+    def _masks(self, study: Study, pictures: Sequence[_Picture], readers: Choice) -> Mapping[tuple[str, int], Mask]:
+        """The masks by path and frame of slices: segmentations of their series, or else files of their names."""
         if self.masks is None:
             return {}
-        paths = sorted({picture.middle.path for picture in pictures})
-        return find_masks(Path(self.masks).resolve(), paths, readers, self.mask_ending)
+        folder = Path(self.masks).resolve()
+        files, _ = dicom_files(folder, self.ignore) if folder.is_dir() else ([], [])
+        segmentations = {path: facts for path in files if (facts := read_facts(folder / path)).mask}
+        if segmentations:
+            return by_series(folder, segmentations, study.series)
+        slices = [picture.middle for picture in pictures]
+        named = find_masks(folder, sorted({part.path for part in slices}), readers, self.mask_ending)
+        return {(part.path, part.frame): Mask(named[part.path], None) for part in slices if part.path in named}
 
     def _own_group(self, picture: _Picture) -> str:
         """A file is its own group, slices are in that of their series."""
@@ -158,7 +167,7 @@ class DicomFolder:
         keyword: str,
         pictures: Sequence[_Picture],
         answers: Answers,
-        masks: Mapping[str, str],
+        masks: Mapping[tuple[str, int], Mask],
         index: FileIndex,
     ) -> list[Sample]:
         if keyword and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[0]]):
@@ -171,6 +180,7 @@ class DicomFolder:
         samples = []
         for picture in pictures:
             middle, name = picture.middle, picture.series.name
+            mask = masks.get((middle.path, middle.frame), Mask("", None))
             if self.window is None and picture.series.ordered and name not in windows:
                 windows[name] = _series_window(root, picture.series, index)
             samples.append(
@@ -178,7 +188,8 @@ class DicomFolder:
                     id=middle.path,
                     path=middle.path,
                     group=middle.facts.values[0] if keyword else self._own_group(picture),
-                    mask=masks.get(middle.path, ""),
+                    mask=mask.file,
+                    mask_z=mask.plane,
                     z=middle.z,
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
