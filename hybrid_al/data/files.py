@@ -18,7 +18,7 @@ from .index import FileIndex
 from .masks import check_lies_on, classes_of, in_words, to_classes, value_table
 from .readers import Choice, identity
 from .readers.base import Header, Reader
-from .samples import BLANK, OnError, Sample, content_digest, make_dataset, reason
+from .samples import BLANK, OnError, Sample, content_digest, make_dataset, middle, reason
 
 HEADERS = "2"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
@@ -36,10 +36,12 @@ def files_dataset(
     values: Mapping[int, str] | None = None,
     index: FileIndex | None = None,
     notes: Sequence[str] = (),
+    slices: int | None = None,
 ) -> Dataset:
     """The dataset of files; a sample's path is relative to `root`.
 
-    A file of slices or rows gives a sample for each, whose id is that of the file, `#` and the number.
+    A file of slices or rows gives a sample for each, or for as many `slices` in the middle of it; its id is that of the
+    file, `#` and the number.
     With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels.
     Every file is read once and hashed; a file in `index` is read again only when it changes.
 
@@ -48,7 +50,7 @@ def files_dataset(
     on_error=skip decodes every image here, and leaves out those that fail (`Dataset.skipped`), a volume as a whole.
     """
     table = None if values is None else value_table(values, classes)
-    look = _Look(root, readers, table, FileIndex() if index is None else index, whole=on_error == "skip")
+    look = _Look(root, readers, table, FileIndex() if index is None else index, on_error == "skip", slices)
     rows: list[_Row] = []
     failures: dict[tuple[str, str], None] = {}  # a file of several samples is named once
     for sample in samples:
@@ -171,13 +173,14 @@ class _Files:
 
 @dataclass(frozen=True)
 class _Look:
-    """Looks at files: with `whole` at all their pixels, else only at the headers of images."""
+    """Looks at files: with `whole` at all their pixels, else only at the headers of images; see `files_dataset`."""
 
     root: Path
     readers: Choice
     table: Mapping[int, int] | None
     index: FileIndex
     whole: bool
+    slices: int | None
     files: dict[str, _File] = field(default_factory=dict)
 
     def rows(self, sample: Sample) -> list[_Row]:
@@ -202,7 +205,7 @@ class _Look:
             return [_Row(replace(sample, digest=image.digests[0]), image, mask)]
         return [
             _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, mask)
-            for z in (range(planes) if sample.z < 0 else [sample.z])
+            for z in (middle(planes, self.slices) if sample.z < 0 else [sample.z])
         ]
 
     def _among(self, image: _File, sample: Sample) -> _File:

@@ -52,6 +52,24 @@ class Sample:
     window: Window | None = None
 
 
+Unit = Literal["file", "slice"]
+"""What of a file of several slices is a sample: each slice, or the file by its slice in the middle."""
+
+
+def middle(count: int, kept: int | None) -> range:
+    """As many places in the middle of `count` as are to be kept; all of them with None."""
+    kept = min(count if kept is None else kept, count)
+    first = (count - kept) // 2
+    return range(first, first + kept)
+
+
+def kept_slices(sample: str, slices: int | None) -> int | None:
+    """How many slices of a file or series are samples, None for all; InputError where `slices` has no meaning."""
+    if slices is not None and sample != "slice":
+        raise InputError("data.slices", f"data.sample: slice, not {sample}", str(slices))
+    return slices if sample == "slice" else 1
+
+
 def check_settings(window: Window | None, on_error: str, group: str = "none", kind: str = "") -> None:
     """Refuse an invalid window, an unknown on_error, and an empty group; `kind` says in the error what a group is."""
     if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[0] < window[1]):

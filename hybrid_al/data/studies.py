@@ -23,12 +23,14 @@ from .readers.dicom import (
     SEGMENTATIONS,
     Dicom,
     Place,
+    frames_of,
     functional_groups,
     has_window,
     kind_of,
     normal_of,
     place_of,
     read_header,
+    reading,
 )
 from .samples import reason
 
@@ -133,35 +135,39 @@ def is_dicom(file: Path) -> bool:
     """Whether a file is DICOM by its first bytes, or says so by its suffix."""
     if file.name.lower().endswith(Dicom.SUFFIXES):
         return True
-    with file.open("rb") as stream:
-        return Dicom.claims(stream.read(4096))
+    try:
+        with file.open("rb") as stream:
+            return Dicom.claims(stream.read(4096))
+    except OSError:
+        return False  # a link to nothing, or a file that nobody may read
 
 
 def read_facts(file: Path, keywords: Sequence[str] = ()) -> Facts:
     """The facts of a file; OSError or ValueError where it is no DICOM file."""
-    data: Any = read_header(file, keywords=(*KEYWORDS, *keywords))
-    uid, shape = data.get("SOPClassUID"), [int(data.get("Rows") or 0), int(data.get("Columns") or 0)]
-    person = f"{data.get('PatientName', '')}|{data.get('PatientBirthDate', '')}".encode()
-    has_pixels = min(shape) > 0
-    frames = max(1, int(data.get("NumberOfFrames") or 1))
-    kinds = [str(kind).upper() for kind in _several(data.get("ImageType"))]
-    groups = functional_groups(data, 0)
-    return Facts(
-        kind=kind_of(data),
-        image=has_pixels and uid not in SEGMENTATIONS,
-        mask=has_pixels and uid in SEGMENTATIONS,
-        series=str(data.get("SeriesInstanceUID") or "") if uid not in SEGMENTATIONS else _referenced(data),
-        study=str(data.get("StudyInstanceUID") or ""),
-        values=[str(data.get(keyword) or "").strip() for keyword in keywords],
-        places=[place_of(data, frame) for frame in range(frames)],
-        shape=shape,
-        instance=int(data.get("InstanceNumber") or 0),
-        localizer="LOCALIZER" in kinds,
-        windowed=has_window(data) or any(group.get("FrameVOILUTSequence") for group in groups),
-        deep=int(data.get("BitsAllocated") or 0) > 8 and int(data.get("SamplesPerPixel") or 1) == 1,
-        burnt=str(data.get("BurnedInAnnotation") or "").upper() == "YES",
-        person=hashlib.sha256(person).digest()[0],
-    )
+    with reading():
+        data: Any = read_header(file, keywords=(*KEYWORDS, *keywords))
+        uid, shape = data.get("SOPClassUID"), [int(data.get("Rows") or 0), int(data.get("Columns") or 0)]
+        person = f"{data.get('PatientName', '')}|{data.get('PatientBirthDate', '')}".encode()
+        has_pixels = min(shape) > 0
+        frames = frames_of(data) if has_pixels else 1
+        kinds = [str(kind).upper() for kind in _several(data.get("ImageType"))]
+        groups = functional_groups(data, 0)
+        return Facts(
+            kind=kind_of(data),
+            image=has_pixels and uid not in SEGMENTATIONS,
+            mask=has_pixels and uid in SEGMENTATIONS,
+            series=str(data.get("SeriesInstanceUID") or "") if uid not in SEGMENTATIONS else _referenced(data),
+            study=str(data.get("StudyInstanceUID") or ""),
+            values=[str(data.get(keyword) or "").strip() for keyword in keywords],
+            places=[place_of(data, frame) for frame in range(frames)],
+            shape=shape,
+            instance=int(data.get("InstanceNumber") or 0),
+            localizer="LOCALIZER" in kinds,
+            windowed=has_window(data) or any(group.get("FrameVOILUTSequence") for group in groups),
+            deep=int(data.get("BitsAllocated") or 0) > 8 and int(data.get("SamplesPerPixel") or 1) == 1,
+            burnt=str(data.get("BurnedInAnnotation") or "").upper() == "YES",
+            person=hashlib.sha256(person).digest()[0],
+        )
 
 
 def _referenced(data: Any) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000  # of a frame
 MAX_VOXELS = 1_000_000_000  # of all frames
+MAX_FRAMES = 100_000
 MAX_BYTES = 4 * MAX_VOXELS  # of a deflated header and its pixels
 LEAST, MOST = 0.5, 99.5  # percentiles that become 0 and 1 where nothing says a window
 MOST_FRAMES = 16  # of which the percentiles are taken
@@ -74,13 +75,13 @@ class Dicom:
 
     def probe(self, file: Path) -> Header:
         """Rows, columns and frames of the header; ValueError for a file without pixels, and for a segmentation."""
-        with _reading():
+        with reading():
             dataset = _dataset(Stamp.of(file))
             refuse_pixelless(dataset)
             if is_segmentation(dataset):
-                planes = len(planes_of([place_of(dataset, frame) for frame in range(_frames(dataset))]))
+                planes = len(planes_of([place_of(dataset, frame) for frame in range(frames_of(dataset))]))
                 return Header(int(dataset.Rows), int(dataset.Columns), 1, planes=planes)
-            frames, colours = _frames(dataset), int(dataset.get("SamplesPerPixel", 1)) > 1
+            frames, colours = frames_of(dataset), int(dataset.get("SamplesPerPixel", 1)) > 1
             palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
             return Header(
                 height=int(dataset.Rows),
@@ -93,7 +94,7 @@ class Dicom:
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A frame as pixels (H, W, C)."""
-        with _reading():
+        with reading():
             dataset = _dataset(Stamp.of(file))
             if is_segmentation(dataset):
                 raise ValueError(f"{kind_of(dataset)}: a mask, no image")
@@ -115,7 +116,7 @@ class Dicom:
 
         ValueError where it has colours or fractions, or where segments overlap.
         """
-        with _reading():
+        with reading():
             dataset = _dataset(Stamp.of(file))
             if is_segmentation(dataset):
                 return _segments(dataset, plane)
@@ -194,7 +195,7 @@ def _is_plain(frame: Dataset) -> bool:
 def _percentiles(stamp: Stamp) -> Window:
     """Percentiles of the values of some frames, evenly spread, without padding."""
     dataset = _dataset(stamp)
-    frames = _frames(dataset)
+    frames = frames_of(dataset)
     some = sorted({k * frames // MOST_FRAMES for k in range(MOST_FRAMES)}) if frames > MOST_FRAMES else range(frames)
     return spread_of(np.concatenate([_unpadded(dataset, plane) for plane in some]))
 
@@ -216,7 +217,7 @@ def _unpadded(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
 
 def sampled_values(file: Path, plane: int = 0) -> npt.NDArray[Any]:
     """The values (n,) of a frame in the units of its modality, without padding: of them a series has percentiles."""
-    with _reading():
+    with reading():
         return _unpadded(_dataset(Stamp.of(file)), plane)
 
 
@@ -250,19 +251,19 @@ def _stored(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
     from pydicom.pixels.utils import pixel_array
 
     refuse_pixelless(dataset)
-    stored = np.asarray(pixel_array(dataset, index=plane_of(_frames(dataset), plane)))
+    stored = np.asarray(pixel_array(dataset, index=plane_of(frames_of(dataset), plane)))
     if stored.shape[:2] != (dataset.Rows, dataset.Columns):
         raise ValueError(f"its header claims {dataset.Rows} x {dataset.Columns} pixels, it holds {stored.shape}")
     return stored
 
 
-def _frames(dataset: Dataset) -> int:
+def frames_of(dataset: Dataset) -> int:
     """How many frames; ValueError where it has none, or more than the limits."""
     height, width = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if min(height, width, frames) < 1:
         raise ValueError(f"its header claims {frames} frames of {height} x {width} pixels")
-    if height * width > MAX_PIXELS or frames * height * width > MAX_VOXELS:
+    if height * width > MAX_PIXELS or frames * height * width > MAX_VOXELS or frames > MAX_FRAMES:
         raise ValueError(
             f"{frames} frames of {height} x {width} are more than the limit of {MAX_PIXELS} pixels a frame"
         )
@@ -318,7 +319,7 @@ def is_segmentation(dataset: Dataset) -> bool:
 
 def segment_names(file: Path) -> dict[int, str]:
     """Number and label of each segment of a segmentation, without the background, 0."""
-    with _reading():
+    with reading():
         items = _dataset(Stamp.of(file)).get("SegmentSequence") or ()
         names = {int(item.SegmentNumber): str(item.get("SegmentLabel") or item.SegmentNumber) for item in items}
         return {number: name for number, name in names.items() if number}
@@ -326,7 +327,7 @@ def segment_names(file: Path) -> dict[int, str]:
 
 def _segments(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
     """The numbers of the segments (H, W) in a plane, 0 where there is none; ValueError where two are."""
-    planes = planes_of([place_of(dataset, frame) for frame in range(_frames(dataset))])
+    planes = planes_of([place_of(dataset, frame) for frame in range(frames_of(dataset))])
     numbers = np.zeros((int(dataset.Rows), int(dataset.Columns)), dtype=np.int64)
     for frame in planes[plane_of(len(planes), plane)]:
         stored = _stored(dataset, frame)
@@ -385,7 +386,7 @@ def read_header(file: Path, *, pixels: bool = False, keywords: Sequence[str] = (
     """
     import pydicom
 
-    with _reading():
+    with reading():
         with file.open("rb") as stream:
             head = stream.read(4096)
             if not Dicom.claims(head):
@@ -421,14 +422,16 @@ def _check_deflated(file: Path) -> None:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """Errors of pydicom and its decoders as a ValueError with the reason, on one line; its remarks are not printed."""
+    from pydicom.errors import BytesLengthException
+
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (struct.error, zlib.error, *_DAMAGE) as error:
+    except (struct.error, zlib.error, BytesLengthException, *_DAMAGE) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"DICOM that cannot be read ({text[:200]})") from error
     except ValueError as error:

@@ -20,7 +20,7 @@ from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.base import check_stack
 from ..readers.dicom import MOST_FRAMES, is_keyword, sampled_values, spread_of
-from ..samples import OnError, Sample, check_settings
+from ..samples import OnError, Sample, check_settings, kept_slices, middle
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, read_facts, read_study
 from ..study_labels import Answers, Labels
@@ -86,7 +86,7 @@ class DicomFolder:
             raise InputError(f"data.root: {root}", "DICOM files", f"{len(others)} files, none of them DICOM")
         keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns)]
         study = read_study(root, files, keywords, index, ordered=self.sample != "file")
-        pictures = _pictures(study, self.sample, self.slices)
+        pictures = _pictures(study, self.sample, kept_slices(self.sample, self.slices))
         if not pictures:
             came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
             raise InputError(f"data.root: {root}", "DICOM files with images", came)
@@ -116,8 +116,6 @@ class DicomFolder:
         group = self.group if isinstance(self.group, str) else self.group.get("tag", "")
         check_settings(self.window, self.on_error, group, "a keyword of DICOM such as PatientID")
         check_stack(self.stack)
-        if self.slices is not None and self.sample != "slice":
-            raise InputError("data.slices", f"data.sample: slice, not {self.sample}", str(self.slices))
         if self.stack > 1 and self.sample == "file":
             raise InputError("data.stack", "data.sample: slice or series, for neighbours", str(self.stack))
         if not isinstance(self.group, str) and set(self.group) != {"tag"}:
@@ -196,6 +194,7 @@ class DicomFolder:
                     **answers.of(middle),
                 )
             )
+        _check_splits(samples)
         return samples
 
 
@@ -218,7 +217,7 @@ class _Picture:
         return tuple((part.path, part.frame) for part in parts)
 
 
-def _pictures(study: Study, sample: str, slices: int | None) -> list[_Picture]:
+def _pictures(study: Study, sample: str, kept: int | None) -> list[_Picture]:
     pictures = []
     for series in study.series:
         count = len(series.slices)
@@ -228,11 +227,19 @@ def _pictures(study: Study, sample: str, slices: int | None) -> list[_Picture]:
                 for path, frames in {part.path: len(part.facts.places) for part in series.slices}.items()
             ]
         else:
-            kept = 1 if sample == "series" else min(slices or count, count)
-            first = (count - kept) // 2
-            places = list(range(first, first + kept))
+            places = list(middle(count, kept))
         pictures += [_Picture(series, place) for place in places]
     return pictures
+
+
+def _check_splits(samples: Sequence[Sample]) -> None:
+    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        other = first.setdefault(sample.group, sample)
+        if other.split != sample.split:
+            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
+            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
 
 
 def _series_window(root: Path, series: Series, index: FileIndex) -> Window | None:

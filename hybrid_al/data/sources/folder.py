@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.registry import Count
 from ...errors import InputError, UnknownName
 from ..base import Dataset
 from ..files import files_dataset
@@ -14,7 +15,7 @@ from ..index import FileIndex
 from ..paths import grouping
 from ..pixels import Window
 from ..readers import AUTO, choose
-from ..samples import OnError, Sample, check_settings
+from ..samples import OnError, Sample, Unit, check_settings, kept_slices
 from ..words import Mark, class_names, in_order, is_unknown, normal, refuse_missing, unknown_texts
 
 
@@ -40,6 +41,8 @@ class Folder:
     mask_values   see `Csv`
     mask_ending, image_ending   what the name of a mask has behind that of its image, _mask in 1_mask.png; and that of
              an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it
+    sample, slices   of files of several slices: "slice", each is a sample, or as many in the middle; "file", one is,
+             the slice in the middle
     ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
     Hidden files, __MACOSX and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A
@@ -62,6 +65,8 @@ class Folder:
     image_ending: str = ""
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
+    sample: Unit = "slice"
+    slices: Count | None = None
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the folder; rows are sorted by path."""
@@ -93,6 +98,7 @@ class Folder:
             seed=self.seed,
             on_error=self.on_error,
             index=index,
+            slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if self.masks else None,
             notes=notes,
         )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.registry import Count
 from ..base import Dataset
 from ..files import files_dataset
 from ..index import FileIndex
 from ..pixels import Window
 from ..readers import AUTO, choose
-from ..samples import OnError, check_settings
+from ..samples import OnError, Unit, check_settings, kept_slices
 from ..tables import NONE, Table
 from ..words import Mark
 
@@ -41,6 +42,7 @@ class Csv:
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
     window   [low, high] of the values that become 0 and 1
+    sample, slices   see `Folder`
 
     With a mask column and no label column the classes are those of the pixels, the background first; an empty cell is
     an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` names the class of each value in the
@@ -64,6 +66,8 @@ class Csv:
     separator: str = ""
     none: str = ""
     sheet: str = ""
+    sample: Unit = "slice"
+    slices: Count | None = None
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
@@ -91,5 +95,6 @@ class Csv:
             seed=self.seed,
             on_error=self.on_error,
             index=index,
+            slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if masked else None,
         )

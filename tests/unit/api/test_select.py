@@ -18,6 +18,7 @@ from hybrid_al.api.pixels_only import place_of
 from hybrid_al.api.select import Selection, default_folder, select
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import load
+from tests.helpers import dicom
 
 N = 24
 VECTORS = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
@@ -252,3 +253,16 @@ def test_images_without_embeddings_get_some(scans: Path, monkeypatch: pytest.Mon
     small = select(scans, 4, overrides=["encoder.name=test_resnet", "pretrain=none", "data.image_size=16"])
     with np.load(small.folder / "embeddings.npz") as archive:
         assert archive["embeddings"].shape == (N, 96)
+
+
+def test_slices_of_dicom_series_in_the_window_and_the_stack_of_a_recipe(tmp_path: Path) -> None:
+    for k in range(3):
+        dicom.write_series(tmp_path / "in" / str(k), [0, 1, 2], seed=k, PatientID=f"P{k}")
+    (tmp_path / "in" / "labels.csv").write_text("patient,dx\nP0,a\nP1,b\n")
+    plain = place_of(tmp_path / "in", tmp_path).load()
+    assert len(plain.manifest) == 9 and plain.manifest.paths[:3] == ("0/003.dcm", "0/002.dcm", "0/001.dcm")
+    assert set(plain.manifest.groups) == {"P0", "P1", "P2"} and plain.classes == ()
+    own = {"source": "dicom", "root": "elsewhere", "stack": 3, "window": [-1000, 1000]}
+    data = place_of(tmp_path / "in", tmp_path, load({"name": "r", "data": own}, [])).load()
+    assert data.stack == 3 and data.span == (-1000, 1000)
+    assert place_of(tmp_path / "in" / "0" / "001.dcm", tmp_path).load().manifest.paths == ("001.dcm",)
