@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +10,18 @@ from pathlib import Path
 
 from ...errors import InputError
 from ..readers.dicom import segment_names
+from ..splits import split_named
 from ..studies import Slice, Study, read_study
-from ..study_labels import UNITS, Answer, Labels, by_name, key_of
+from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of
 from ..tables import NONE, Line, read_table
-from .base import Description, listing
+from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
+from .names import PATIENT
 from .plan import Rows
 from .table import labels_of, straddling
 from .tree import Tree
 
+UID = re.compile(r"[\d.]+")
 ENOUGH = 0.5  # of the rows, or of the images, that a column has to name
 KEYWORDS = ("PatientID", "Modality", "BodyPartExamined")
 GROUPS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -58,6 +62,12 @@ def describe_dicom(tree: Tree) -> Description:
     if table is not None:
         with about.answering():
             answers = _answers(table, parts, about) or answers
+    elif not masked and (folders := _class_folders(parts, keyword)):
+        found = by_folder(parts, None)
+        answers = [found.of(part) for part in parts]
+        about.data |= {"labels": "folders", "classes": list(found.classes)}
+        about.took.append(("classes", f"{len(folders)}, the folders: {counted(folders.elements())}"))
+        about.note("data.classes", "without labels: folders no folder is a class")
     elif not masked:
         about.took.append(("classes", "none: all images are unlabeled; data.table would name a table of labels"))
     about.sized([tree.root / path for path in dict.fromkeys(part.path for part in parts)])
@@ -78,6 +88,17 @@ def describe_dicom(tree: Tree) -> Description:
     about.finish(rows, [tree.root.name])
     _modality(parts, about)
     return about
+
+
+def _class_folders(parts: Sequence[Slice], keyword: str) -> Counter[str]:
+    """The first folders with their images, where they may be classes: several groups in each, and none in two."""
+    folders = Counter(part.path.partition("/")[0] if "/" in part.path else "" for part in parts)
+    groups = {(part.path.partition("/")[0], _key(part, keyword)) for part in parts}
+    several = Counter(folder for folder, _ in groups)
+    named = all(folder and not PATIENT.match(folder) and not UID.fullmatch(folder) for folder in folders)
+    apart = len({group for _, group in groups}) == len(groups)
+    fits = named and apart and 1 < len(folders) <= MAX_CLASSES and min(several.values()) > 1
+    return folders if fits and not any(map(split_named, folders)) else Counter()
 
 
 def _study(tree: Tree, about: Description) -> tuple[Study, str]:

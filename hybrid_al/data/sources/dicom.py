@@ -23,7 +23,7 @@ from ..readers.dicom import MOST_FRAMES, is_keyword, sampled_values, spread_of
 from ..samples import OnError, Sample, check_settings, kept_slices, middle
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, read_facts, read_study
-from ..study_labels import Answers, Labels
+from ..study_labels import Answers, Labels, by_folder
 from ..words import Mark
 
 NONE = "none"
@@ -45,7 +45,8 @@ class DicomFolder:
     table    a file of labels beside the images, with one row a file, series, study or patient
     columns  of the table: {series: SeriesInstanceUID, label: dx, split: split}, in the place of `series` also file
              (a path below root), study or patient
-    labels, classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
+    labels   of the table, see `Csv`; or "folders": the first folder below root is the class, as in root/<class>/...
+    classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
              may give
     masks    a folder of DICOM SEG, one a series, which may be `root` itself; or of masks by name, see `Folder`. Then
              `classes` are those of the pixels, the background first; by default the value of a segment is its number
@@ -63,7 +64,7 @@ class DicomFolder:
     window: Window | None = None
     table: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    labels: Sequence[str] = ()
+    labels: Literal["folders"] | Sequence[str] = ()
     classes: int | Sequence[str] | None = None
     unknown: Sequence[Mark] = ()
     separator: str = ""
@@ -125,6 +126,10 @@ class DicomFolder:
         return root, "" if group == NONE else group
 
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:
+        if self.labels == "folders":
+            if self.table is not None or isinstance(self.classes, int):
+                raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
+            return by_folder([picture.middle for picture in pictures], self.classes, self.unknown)
         if self.table is None:
             classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
             return Answers(tuple(classes), {}, (), "")

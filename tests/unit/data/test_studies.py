@@ -271,3 +271,25 @@ def test_init_without_patients_without_order_and_with_rows_that_differ(tmp_path:
     table(tmp_path, "file,dx\n001.dcm,a\n002.dcm,b\n001.dcm,b\n")
     with pytest.raises(InputError, match="line 4: expected the answer of line 2"):
         describe(tmp_path)
+
+
+def test_folders_are_classes_where_they_hold_several_patients(tmp_path: Path) -> None:
+    for k in range(8):
+        dicom.write_series(tmp_path / ("well", "sick")[k % 2] / f"s{k}", [0, 1], seed=k, PatientID=f"P{k}")
+    about = describe(tmp_path)
+    assert about.data["labels"] == "folders" and about.data["classes"] == ["sick", "well"] and about.labeled
+    data = load(tmp_path, labels="folders", classes=None)
+    assert data.classes == ("sick", "well") and data.truth.tolist() == [0] * 8 + [1] * 8
+    with pytest.raises(InputError, match="class folder sick: expected a label among well, ill"):
+        load(tmp_path, labels="folders", classes=["well", "ill"])
+    dicom.write_series(tmp_path / "sick" / "s9", [0], seed=9, PatientID="P0")
+    assert "labels" not in describe(tmp_path).data
+
+
+def test_a_table_that_parts_a_patient_names_files_and_no_person(tmp_path: Path) -> None:
+    dicom.write_series(tmp_path / "im", [0, 1], PatientID="Secret7")
+    csv = table(tmp_path, "file,dx,split\n001.dcm,a,train\n002.dcm,b,test\n")
+    columns = {"file": "file", "label": "dx", "split": "split"}
+    with pytest.raises(InputError, match=r"data\.columns\.split: .* in one split, got 00") as caught:
+        load(tmp_path / "im", table=csv, columns=columns, classes=None)
+    assert "Secret7" not in str(caught.value)
