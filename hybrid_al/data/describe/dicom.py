@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ..readers.dicom import segment_names
+from ..readers.dicom import GROUPS, segment_names
 from ..splits import split_named
 from ..studies import Slice, Study, read_study
 from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of
@@ -24,7 +24,6 @@ from .tree import Tree
 UID = re.compile(r"[\d.]+")
 ENOUGH = 0.5  # of the rows, or of the images, that a column has to name
 KEYWORDS = ("PatientID", "Modality", "BodyPartExamined")
-GROUPS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 CHEST, HEAD, BELLY = ("CHEST", "THORAX", "LUNG"), ("HEAD", "BRAIN", "SKULL"), ("ABDOMEN", "PELVIS", "LIVER")
 OF_MODALITY = {
     "CT": "ct",

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import BoolArray, FloatArray
+from ...errors import InputError, UnknownName
 from ..base import Pixels
 from ..pixels import Window, to_pixels
 from .base import Header, Stamp, plane_of
@@ -34,6 +35,7 @@ MOST_FRAMES = 16  # of which the percentiles are taken
 SAME = 0.01  # mm: frames nearer than this lie in one plane
 Place = tuple[tuple[float, ...], tuple[float, ...]]
 """Position (3,) in mm of the first pixel, and orientation (6,): cosines of rows and columns; empty where unknown."""
+GROUPS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")  # keywords that mostly are groups
 DEFLATED = "1.2.840.10008.1.2.1.99"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _OF_FRAMES = {
@@ -351,6 +353,25 @@ def kind_of(dataset: Dataset) -> str:
     """The kind of an object in the words of the standard: CT Image Storage, RT Plan Storage."""
     uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
     return str(getattr(uid, "name", "") or dataset.get("Modality") or "DICOM of an unknown kind")
+
+
+def tag_group(file: Path, keyword: str, where: str, name: str) -> str:
+    """The value of a keyword in the header of a file, which is its group; InputError where there is none.
+
+    A DICOM file that cannot be read has `name` for a group: it is refused, or left out, when its pixels are looked at.
+    """
+    if not is_keyword(keyword):
+        raise UnknownName("data.group.tag", keyword, GROUPS)
+    try:
+        with reading():
+            value = str(read_header(file, keywords=[keyword]).get(keyword) or "").strip()
+    except (OSError, ValueError) as error:
+        if file.name.lower().endswith(Dicom.SUFFIXES) or not file.is_file():
+            return name
+        raise InputError(where, f"DICOM with {keyword} (data.group.tag)", f"{name} ({error})") from error
+    if not value:
+        raise InputError(where, f"a value of {keyword} (data.group.tag)", f"none in {name}")
+    return value
 
 
 def is_keyword(text: str) -> bool:

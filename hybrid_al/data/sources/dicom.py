@@ -19,7 +19,7 @@ from ..index import FileIndex
 from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.base import check_stack
-from ..readers.dicom import MOST_FRAMES, is_keyword, sampled_values, spread_of
+from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spread_of
 from ..samples import OnError, Sample, check_settings, kept_slices, middle
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, read_facts, read_study
@@ -122,7 +122,7 @@ class DicomFolder:
         if not isinstance(self.group, str) and set(self.group) != {"tag"}:
             raise InputError("data.group", "{tag: KEYWORD}", str(dict(self.group)))
         if group != NONE and not is_keyword(group):
-            raise UnknownName("data.group", group, ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", NONE))
+            raise UnknownName("data.group", group, (*GROUPS, NONE))
         return root, "" if group == NONE else group
 
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:

@@ -31,7 +31,8 @@ class Csv:
              for each, with the row's label; with {slice: z} a row is one slice, and column z has its number from 0
     images   the folder that paths are relative to and may not leave; by default the folder of the CSV
     group    "none", which must be set on purpose, or a column (`columns: {group: ...}` is the same), or a regular
-             expression that is searched in a column, without one in the path: {column: Path, pattern: 'patient(\\d+)'}
+             expression that is searched in a column, without one in the path: {column: Path, pattern: 'patient(\\d+)'};
+             or {tag: PatientID}, the value in the header of DICOM files
     classes  names or number of the classes; by default the values of the label column, sorted. Labels are names of the
              list, or numbers from 0
     labels   columns of 0 or 1 (or 0.0 and 1.0), of a task with several labels a sample; their names are the classes

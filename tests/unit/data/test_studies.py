@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from hybrid_al.data import index as index_module
@@ -16,6 +17,8 @@ from hybrid_al.data.base import Dataset
 from hybrid_al.data.describe import describe
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.sources.dicom import DicomFolder
+from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
 from tests.helpers import dicom
 
@@ -293,3 +296,18 @@ def test_a_table_that_parts_a_patient_names_files_and_no_person(tmp_path: Path) 
     with pytest.raises(InputError, match=r"data\.columns\.split: .* in one split, got 00") as caught:
         load(tmp_path / "im", table=csv, columns=columns, classes=None)
     assert "Secret7" not in str(caught.value)
+
+
+def test_groups_by_tag_in_folders_and_tables(tmp_path: Path) -> None:
+    for k in range(4):
+        dicom.write_series(tmp_path / "im" / "ab"[k % 2], [k], seed=k, names=f"{k}.dcm", PatientID=f"P{k // 2}")
+    tag = {"tag": "PatientID"}
+    assert Folder(tmp_path / "im", group=tag).load().manifest.groups == ("P0", "P1", "P0", "P1")
+    csv = table(tmp_path, "file\nim/a/0.dcm\nim/b/3.dcm\n")
+    assert Csv(csv, {"path": "file"}, group=tag).load().manifest.groups == ("P0", "P1")
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "im" / "a" / "x.png")
+    with pytest.raises(InputError, match=r"DICOM with PatientID \(data\.group\.tag\), got a/x\.png"):
+        Folder(tmp_path / "im", group=tag).load()
+    for wrong in ({"tag": "PatientId"}, {"tag": "PatientID", "column": "file"}, {"pattern": "x", "tags": "y"}):
+        with pytest.raises(InputError, match=r"data\.group"):
+            Csv(csv, {"path": "file"}, group=wrong).load()
