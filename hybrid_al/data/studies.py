@@ -92,6 +92,11 @@ class Slice(NamedTuple):
         return self.frame if len(self.facts.places) > 1 else -1
 
 
+def middle_frame(part: Slice) -> int:
+    """The frame that stands for the file of a slice."""
+    return (len(part.facts.places) - 1) // 2
+
+
 @dataclass(frozen=True)
 class Series:
     """Slices in the order of their positions, `ordered` where there are any; else of their numbers."""

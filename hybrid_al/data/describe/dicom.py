@@ -11,7 +11,7 @@ from pathlib import Path
 from ...errors import InputError
 from ..readers.dicom import GROUPS, segment_names
 from ..splits import split_named
-from ..studies import Slice, Study, read_study
+from ..studies import Slice, Study, middle_frame, read_study
 from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of
 from ..tables import NONE, Line, read_table
 from .base import MAX_CLASSES, Description, counted, listing
@@ -43,6 +43,8 @@ def describe_dicom(tree: Tree) -> Description:
     about = Description()
     study, sample = _study(tree, about)
     parts = [part for series in study.series for part in series.slices]
+    if sample == "file":
+        parts = [part for part in parts if part.frame == middle_frame(part)]
     if not parts:
         first = (
             [f"{len(study.failures)} that cannot be read ({': '.join(study.failures[0])})"] if study.failures else []
@@ -113,7 +115,8 @@ def _say(tree: Tree, study: Study, parts: Sequence[Slice], about: Description) -
     volumes = sum(series.ordered and len(series.slices) > 1 for series in study.series)
     kinds = Counter(part.facts.kind for part in parts)
     about.saw.append(f"{len(tree.dicom)} DICOM files: " + listing(f"{kind} {n}" for kind, n in kinds.items()))
-    about.took.append(("images", f"{len(parts)} slices of {len(study.series)} series, {volumes} of them in order"))
+    unit = "slices" if volumes else "images"
+    about.took.append(("images", f"{len(parts)} {unit} of {len(study.series)} series, {volumes} of them in order"))
     about.left += list(study.notes)
     if study.failures:
         path, why = study.failures[0]

@@ -22,7 +22,7 @@ from ..readers.base import check_stack
 from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spread_of
 from ..samples import OnError, Sample, check_settings, kept_slices, middle
 from ..segmentations import Mask, by_series
-from ..studies import Series, Slice, Study, dicom_files, read_facts, read_study
+from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
 from ..study_labels import Answers, Labels, by_folder
 from ..words import Mark
 
@@ -227,10 +227,7 @@ def _pictures(study: Study, sample: str, kept: int | None) -> list[_Picture]:
     for series in study.series:
         count = len(series.slices)
         if sample == "file":
-            places = [
-                next(k for k, part in enumerate(series.slices) if part.path == path and part.frame == frames // 2)
-                for path, frames in {part.path: len(part.facts.places) for part in series.slices}.items()
-            ]
+            places = [k for k, part in enumerate(series.slices) if part.frame == middle_frame(part)]
         else:
             places = list(middle(count, kept))
         pictures += [_Picture(series, place) for place in places]

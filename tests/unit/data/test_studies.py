@@ -269,6 +269,10 @@ def test_init_drafts_a_recipe_of_series_with_a_table(tmp_path: Path) -> None:
 def test_init_without_patients_without_order_and_with_rows_that_differ(tmp_path: Path) -> None:
     dicom.write_series(tmp_path, [0, 1, 1], PatientID="", Modality="MR")
     about = describe(tmp_path)
+    dicom.write(tmp_path / "cine", np.arange(64, dtype=np.uint8).reshape(4, 4, 4), PatientID="", Modality="MR")
+    assert ("splits", "pool 4") in describe(tmp_path).took
+    assert load(tmp_path, sample="file", group="none").manifest.ids == ("001.dcm", "002.dcm", "003.dcm", "cine#1")
+    (tmp_path / "cine").unlink()
     assert about.data["sample"] == "file" and about.data["group"] == {"tag": "StudyInstanceUID"}
     assert about.modality == "mr" and "window" not in about.data
     table(tmp_path, "file,dx\n001.dcm,a\n002.dcm,b\n001.dcm,b\n")
