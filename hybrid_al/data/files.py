@@ -18,7 +18,7 @@ from .index import FileIndex
 from .masks import check_lies_on, classes_of, in_words, merged, to_classes, value_table
 from .readers import Choice, identity
 from .readers.base import Header, Reader
-from .samples import OnError, Sample, content_digest, make_dataset, reason
+from .samples import BLANK, OnError, Sample, content_digest, make_dataset, middle, reason
 
 HEADERS = "2"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
@@ -36,10 +36,12 @@ def files_dataset(
     values: Mapping[int, str] | None = None,
     index: FileIndex | None = None,
     notes: Sequence[str] = (),
+    slices: int | None = None,
 ) -> Dataset:
     """The dataset of files; a sample's path is relative to `root`.
 
-    A file of slices or rows gives a sample for each, whose id is that of the file, `#` and the number.
+    A file of slices or rows gives a sample for each, or for as many `slices` in the middle of it; its id is that of the
+    file, `#` and the number.
     With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels.
     Every file is read once and hashed; a file in `index` is read again only when it changes.
 
@@ -48,7 +50,7 @@ def files_dataset(
     on_error=skip decodes every image here, and leaves out those that fail (`Dataset.skipped`), a volume as a whole.
     """
     table = None if values is None else value_table(values, classes)
-    look = _Look(root, readers, table, FileIndex() if index is None else index, whole=on_error == "skip")
+    look = _Look(root, readers, table, FileIndex() if index is None else index, on_error == "skip", slices)
     rows: list[_Row] = []
     failures: dict[tuple[str, str], None] = {}  # a file of several samples is named once
     for sample in samples:
@@ -114,6 +116,10 @@ class _Row:
     def plane(self) -> int:
         return max(self.sample.z, 0)
 
+    @property
+    def mask_plane(self) -> int:
+        return self.plane if self.sample.mask_z is None else self.sample.mask_z
+
 
 @dataclass(frozen=True)
 class _Files:
@@ -138,9 +144,11 @@ class _Files:
         row = self.rows[index]
         if not row.masks:
             raise ValueError(f"{row.sample.path} has no mask")
+        if row.mask_plane == BLANK:
+            return np.zeros((row.image.header.height, row.image.header.width), dtype=np.uint8)
         maps = []
         for path, mask in zip((row.sample.mask, *row.sample.more_masks), row.masks, strict=True):
-            values = self.readers.for_masks.members[mask.reader].values(self.root / path, row.plane)
+            values = self.readers.for_masks.members[mask.reader].values(self.root / path, row.mask_plane)
             maps.append((to_classes if mask.header.planes is None else classes_of)(values, dict(self.table)))
         return merged(maps)
 
@@ -160,26 +168,28 @@ class _Files:
         keys = []
         for mask in row.masks:
             reader = f"{mask.reader} {self.readers.for_masks.members[mask.reader].VERSION}"
-            keys.append(f"{mask.digests[row.plane]} {sorted(self.table)} {reader}")
+            content = "blank" if row.mask_plane == BLANK else mask.digests[row.mask_plane]
+            keys.append(f"{content} {sorted(self.table)} {reader}")
         return content_digest("\x1f".join(keys).encode()) if keys else ""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Looks at files: with `whole` at all their pixels, else only at the headers of images."""
+    """Looks at files: with `whole` at all their pixels, else only at the headers of images; see `files_dataset`."""
 
     root: Path
     readers: Choice
     table: Mapping[int, int] | None
     index: FileIndex
     whole: bool
+    slices: int | None
     files: dict[str, _File] = field(default_factory=dict)
 
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""
         image = self._image(sample.path)
         masks = tuple(
-            self._mask(path, sample.path, image)
+            self._mask(path, sample, image)
             for path in (sample.mask, *sample.more_masks)
             if path and self.table is not None
         )
@@ -193,7 +203,7 @@ class _Look:
             return [_Row(replace(sample, digest=image.digests[0]), image, masks)]
         return [
             _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, masks)
-            for z in (range(planes) if sample.z < 0 else [sample.z])
+            for z in (middle(planes, self.slices) if sample.z < 0 else [sample.z])
         ]
 
     def _among(self, image: _File, sample: Sample) -> _File:
@@ -211,13 +221,14 @@ class _Look:
     def _image(self, path: str) -> _File:
         return self._file(path, self.readers, "image", partial(_contents, whole=self.whole))
 
-    def _mask(self, path: str, image_path: str, image: _File) -> _File:
+    def _mask(self, path: str, sample: Sample, image: _File) -> _File:
         """The file of a mask, which lies on its image."""
         assert self.table is not None
         maps = partial(_maps, table=self.table, whole=self.whole)
         mask = self._file(path, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
         try:
-            check_lies_on(image_path, mask.header, image.header)
+            planes = mask.header.planes if sample.mask_z is None else image.header.planes
+            check_lies_on(sample.path, replace(mask.header, planes=planes), image.header)
         except ValueError as error:
             raise _Unreadable(path, error) from error
         return mask
