@@ -128,7 +128,7 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
             ["learner={name: frozen, strong_views: 0}"],
             r"learner\.strong_views: expected a whole number of 1 to 1000, got 0",
         ),
-        (["oracle=human"], r"oracle\.name: expected one of simulated, worklist"),
+        (["oracle=human"], r"oracle\.name: expected one of label_studio, simulated, worklist"),
         (["data.source=dicoms"], r"data\.source: expected one of"),
         (["track={nope: {}}"], r"track\.nope: expected one of mlflow, tensorboard, wandb, got 'nope'"),
         (["data={source: npz}"], r"data\.root: expected a path, got nothing"),

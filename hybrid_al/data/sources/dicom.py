@@ -157,9 +157,10 @@ class DicomFolder:
         slices = [picture.middle for picture in pictures]
         named = find_masks(folder, sorted({part.path for part in slices}), readers, self.mask_ending)
         return {
-            (part.path, part.frame): Mask(files[0], None, tuple(files[1:]))
+            (part.path, part.frame): Mask(masks[0], None, tuple(masks[1:]))
             for part in slices
-            if (files := named.get(part.path))
+            for masks in (named.get(part.path, []),)
+            if masks
         }
 
     def _own_group(self, picture: _Picture) -> str:
