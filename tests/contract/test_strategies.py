@@ -30,6 +30,7 @@ LEAN: dict[str, dict[str, int]] = {
     "vaal": {"steps": 5},
     "waal": {"steps": 5},
     "gcn": {"steps": 5},
+    "uslt": {"steps": 5},
 }
 """Settings with which a strategy that is slow then is asked often, or for a whole pool."""
 

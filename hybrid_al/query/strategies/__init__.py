@@ -43,6 +43,7 @@ from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
+from .uslt import USLT
 from .vaal import VAAL
 from .vat import VirtualAdversarial
 from .waal import WAAL
@@ -60,6 +61,7 @@ __all__ = [
     "STRATEGIES",
     "TOD",
     "USL",
+    "USLT",
     "VAAL",
     "WAAL",
     "ActiveFT",
@@ -131,6 +133,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "wasserstein": Wasserstein,
     "density_peaks": DensityPeaks,
     "usl": USL,
+    "uslt": USLT,
     "activeft": ActiveFT,
     "smi": SubmodularMutualInformation,
     "discriminative": Discriminative,

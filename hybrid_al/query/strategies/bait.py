@@ -22,19 +22,21 @@ class BAIT:
     the last layer: greedily `factor` times the budget, of which then those go that it misses least.
 
     size  classes x dimensions of the features at most, projected on their principal directions
+    rows  of more candidates a random sample is chosen from, but no fewer than the budget
     """
 
     ridge: Positive = 1.0
     factor: Count = 2
     size: Count = SIZE
+    rows: Count = 20_000
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     about: ClassVar[About] = About(
         paper="Ash, Goel, Krishnamurthy, Kakade: *Gone Fishing: Neural Active Learning with Fisher Embeddings*, "
         "NeurIPS 2021, algorithm 1",
         passes="1, of the labeled too",
-        time="M D^2 + factor b (M C (size + C^2) + C size^2)",
-        memory="M (C^2 + D) + size^2",
+        time="M D^2 + factor b (B C (size + C^2) + C size^2), B = min(M, rows)",
+        memory="M D + B C^2 + size^2",
     )
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
@@ -44,7 +46,7 @@ class BAIT:
         probs, features = labeled_and_candidates(state, self.size)
         total = information(probs, features)
         inverse = np.linalg.inv(self.ridge * np.eye(len(total)) + information(probs[:known], features[:known]))
-        order = known + rng.permutation(len(state.candidates))
+        order = known + rng.permutation(len(state.candidates))[: max(self.rows, budget)]
         design = Design(roots(probs[order]), features[order], inverse, total / len(probs))
         picks = list[int]()
         for _ in range(min(self.factor * budget, len(order))):
@@ -52,8 +54,13 @@ class BAIT:
             gains[picks] = -np.inf
             picks.append(int(gains.argmax()))
             design.move(picks[-1], 1)
-        while len(picks) > budget:
-            design.move(picks.pop(int(design.change(picks, -1).argmin())), -1)
-        losses = design.change(picks, -1)
+        order = order[picks]
+        design, left = (
+            Design(roots(probs[order]), features[order], design.inverse, design.total),
+            list(range(len(order))),
+        )
+        while len(left) > budget:
+            design.move(left.pop(int(design.change(left, -1).argmin())), -1)
+        losses = design.change(left, -1)
         reasons = tuple(f"without it the error bound of the pool rises by {loss:.3g}" for loss in losses)
-        return Query(state.candidates[order[picks] - known], reasons=reasons)
+        return Query(state.candidates[order[left] - known], reasons=reasons)

@@ -24,8 +24,9 @@ class RepresentativeAnnotation:
     """Zheng et al., Biomedical Image Segmentation via Representative Annotation (AAAI 2019), section 3.2.
 
     Agglomerative clusters of the pool; in each, greedily the candidates that cover it, until the sum over its samples
-    of the largest cosine similarity (negative ones count 0) reaches `share` of its size; of these, greedily those that
-    with the labels cover the whole pool. Where they are fewer than the budget, any others that cover best follow.
+    of the largest cosine similarity (negative ones count 0) reaches `share` of its size, or they are as many as the
+    budget; of these, greedily those that with the labels cover the whole pool. Where they are fewer than the budget,
+    any others that cover best follow.
 
     rows  of a larger pool so many are clustered, the others going with the nearest mean, and so many are covered, as in
           a larger cluster
@@ -50,7 +51,7 @@ class RepresentativeAnnotation:
         pool, covered = problem.pool, problem.labeled
         cluster = agglomerative(problem.vectors, self.clusters, self.rows, rng)
         members = [np.flatnonzero(cluster == c) for c in range(cluster.max() + 1)]
-        first = np.concatenate([rows[_until(problem.vectors[rows], self.share, self.rows)] for rows in members])
+        first = np.concatenate([rows[_until(problem.vectors[rows], self.share, self.rows, budget)] for rows in members])
         picks, words = np.empty(0, dtype=np.int64), list[str]()
         others = np.setdiff1d(np.arange(len(cluster)), first)
         for rows, reason in ((first, f"covers one of {len(members)} clusters"), (others, "covers what they leave")):
@@ -67,12 +68,9 @@ def positive_cosine(squared: torch.Tensor) -> torch.Tensor:
     return squared.div_(-2).add_(1).clip_(0)
 
 
-def _until(unit_KD: FloatArray, share: float, most: int) -> IntArray:
-    """The rows that greedily cover all of them, or the first `most`, until the coverage reaches `share` of it."""
-    base, count = unit_KD[:most], 1
-    while True:
-        picks, gains = similarity_cover(unit_KD, base, unit_KD[:0], positive_cosine, count)
-        reached = np.flatnonzero(gains.cumsum() >= share * len(base) - 1e-6)
-        if len(reached) or count == len(unit_KD):
-            return picks[: reached[0] + 1 if len(reached) else count]
-        count = min(4 * count, len(unit_KD))
+def _until(unit_KD: FloatArray, share: float, rows: int, most: int) -> IntArray:
+    """The rows that greedily cover all, or the first `rows`, until coverage reaches `share` of it; at most `most`."""
+    base = unit_KD[:rows]
+    picks, gains = similarity_cover(unit_KD, base, unit_KD[:0], positive_cosine, min(most, len(unit_KD)))
+    reached = np.flatnonzero(gains.cumsum() >= share * len(base) - 1e-6)
+    return picks[: reached[0] + 1] if len(reached) else picks

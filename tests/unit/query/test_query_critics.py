@@ -14,7 +14,7 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, IntArray, PredictionBatch
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.critic import perceptron
-from hybrid_al.query.strategies import GCN, VAAL, WAAL
+from hybrid_al.query.strategies import GCN, USLT, VAAL, WAAL
 from hybrid_al.query.strategies.gcn import neighbour_graph
 from hybrid_al.query.strategies.vaal import indicator, negative_bound
 from hybrid_al.query.synthetic import make_state
@@ -80,6 +80,15 @@ def test_the_graph_network_tells_labeled_from_others() -> None:
     assert (picks >= NEW).mean() > 0.6
     assert (GCN().select(state, 4, np.random.default_rng(0)).indices >= NEW).any()
     check_strategy(GCN("uncertain", steps=2))
+
+
+def test_learned_clusters_are_asked_one_by_one() -> None:
+    state, rng = make_state(120, labeled=0, held_out=0), np.random.default_rng(0)
+    blob = np.arange(120) % 4
+    vectors = (10 * np.eye(4, 8)[blob] + rng.normal(size=(120, 8))).astype(np.float32)
+    state = replace(state, embeddings=Embeddings(vectors, "e", "m"))
+    found = [set(blob[USLT().select(state, 6, np.random.default_rng(s)).indices].tolist()) for s in range(4)]
+    assert sum(map(len, found)) >= 14, found
 
 
 def test_the_variant_that_relabels_keeps_the_contract() -> None:
