@@ -34,7 +34,7 @@ from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .tasks import TASKS
 from .tasks.base import Materials, Setting, Task
 from .track import TRACKERS
-from .track.base import Trackers, TrackerSettings
+from .track.base import Trackers, TrackerSettings, open_mirrors
 from .track.jsonl import JsonlTracker
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Project:
         """metrics.jsonl, and the trackers of the recipe."""
         jsonl = JsonlTracker(self.run.path / "metrics.jsonl")
         plain, digest = self.recipe.plain(), _digest(self.recipe.identity())
-        return Trackers(jsonl, *(t.open(self.run.path, plain, digest) for t in trackers_of(self.recipe)))
+        return Trackers(jsonl, open_mirrors(trackers_of(self.recipe), self.run.path, plain, digest))
 
 
 def source(recipe: Recipe) -> Source:
@@ -248,9 +248,10 @@ def setting_of(recipe: Recipe) -> Setting:
     )
 
 
-def trackers_of(recipe: Recipe) -> list[TrackerSettings]:
-    """The trackers of a recipe, their settings checked."""
-    return [component(TRACKERS, f"track.{name}", name, settings, key="") for name, settings in recipe.track.items()]
+def trackers_of(recipe: Recipe) -> dict[str, TrackerSettings]:
+    """The trackers of a recipe by name, their settings checked."""
+    tracks = recipe.track.items()
+    return {name: component(TRACKERS, f"track.{name}", name, settings, key="") for name, settings in tracks}
 
 
 def experiment(project: Project) -> Experiment:
@@ -258,7 +259,7 @@ def experiment(project: Project) -> Experiment:
     recipe, dataset, setting, materials = project.recipe, project.dataset, project.setting, project.materials()
     task, oracle = project.task.open(setting, materials)
     learner, embeddings = _learner(project, setting, materials, task)
-    logs_images = any(tracker.log_images for tracker in trackers_of(recipe))
+    logs_images = any(tracker.log_images for tracker in trackers_of(recipe).values())
     start, query = ((name, strategy) for _, name, strategy in setting.strategies)
     return Experiment(
         manifest=dataset.manifest,

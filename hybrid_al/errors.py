@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+LINE, ECHO = 1000, 200  # characters from which a line is cut, and those that are left of it
 
 
 class HybridALError(Exception):
@@ -16,20 +19,53 @@ class InputError(HybridALError):
     """Something that came from outside (a file, a recipe, an answer) is not what it should be."""
 
     def __init__(self, where: object, expected: str, came: str) -> None:
-        super().__init__(f"{where}: expected {expected}, got {came}")
-        self.where, self.expected, self.came = str(where), expected, came
+        self.where, self.expected, self.came = short(str(where)), short(expected, 4 * LINE), short(came)
+        super().__init__(f"{self.where}: expected {self.expected}, got {self.came}")
 
     def at(self, where: object) -> InputError:
         """The same error, said of another place."""
-        self.where, self.args = str(where), (f"{where}: expected {self.expected}, got {self.came}",)
+        InputError.__init__(self, where, self.expected, self.came)
         return self
+
+
+def short(text: str, most: int = LINE) -> str:
+    """A text of which no line is longer than `most` characters: of a longer one `ECHO` characters are left."""
+    lines = text.split("\n")
+    if all(len(line) <= most for line in lines):
+        return text
+    cut = (line if len(line) <= most else f"{line[: ECHO * 3 // 4]} ... {line[-ECHO // 4 :]}" for line in lines)
+    return "\n".join(cut)
+
+
+@contextmanager
+def reading(file: object, expected: str) -> Iterator[None]:
+    """The boundary to what comes from outside: whatever a library raises in the block is one InputError of the file.
+
+    expected  what the file should hold. Errors of ours pass, and so do those of the machine: no memory left, no
+              permission, no such file is said as it is
+    """
+    try:
+        yield
+    except HybridALError:
+        raise
+    except MemoryError as error:
+        raise InputError(file, f"{expected or 'a file'} that fits into memory", reason(error)) from error
+    except Exception as error:
+        raise InputError(file, expected, reason(error)) from error
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind where it says nothing."""
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    kind = type(error).__name__
+    return short(text if text and isinstance(error, OSError | ValueError) else f"{kind}: {text}" if text else kind)
 
 
 class UnknownName(InputError):
     """A name that is in no registry or list of keys; the line names the nearest one."""
 
     def __init__(self, where: object, name: str, names: Iterable[str], *, most: int = 60) -> None:
-        choices = sorted(names)
+        choices, name = sorted(names), short(name)
         near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
         listing = ", ".join(choices) if len(choices) <= most else f"{len(choices)} names"
         hint = f"{name!r}; did you mean {near[0]!r}?" if near else repr(name)

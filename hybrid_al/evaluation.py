@@ -8,7 +8,8 @@ import numpy as np
 
 from .core.labels import LabelStore
 from .core.rng import derive
-from .core.rundir import RunDir, write_arrays
+from .core.rundir import RunDir, read_arrays, write_arrays
+from .core.seals import sealed
 from .core.types import IntArray
 from .experiment import Experiment
 from .metrics.calibration import Calibration, calibrate, logs
@@ -33,11 +34,13 @@ def calibration(experiment: Experiment, disk: RunDir, r: int, labels: LabelStore
 def metrics(
     experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, scaling: Calibration | None
 ) -> dict[str, float]:
-    """Metrics of the last fit and its stopping signals; reliability diagrams go to disk."""
+    """Metrics of the last fit and its stopping signals; reliability diagrams and held-out answers go to disk."""
     fitted_on = experiment.calibrating.fit if experiment.calibrating else ""
     outcome = experiment.task.holdout.evaluate(experiment.learner, scaling, fitted_on=fitted_on)
     if outcome.reliability:
         write_arrays(disk.round_path(r) / "reliability.npz", outcome.reliability)
+    if outcome.answers:
+        write_arrays(disk.round_path(r) / "holdout.npz", outcome.answers)
     return outcome.metrics | _stop_signals(experiment, disk, r, labels, scaling)
 
 
@@ -51,8 +54,8 @@ def query_usage(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -
     candidates = np.setdiff1d(regions.indices, labels.answered)
     usage = dict[str, float]()
     if file.is_file():
-        with np.load(file, allow_pickle=False) as archive:
-            usage = mean_rank(archive["indices"], archive["values"], picks)
+        arrays = read_arrays(file)
+        usage = mean_rank(arrays["indices"], arrays["values"], picks)
     embeddings, rng = replace(experiment.embeddings, parts=regions.parts), derive(experiment.seed, "query usage", r)
     return usage | relative_distance(embeddings, labels.labeled, candidates, picks, rng)
 
@@ -72,10 +75,9 @@ def _stop_signals(
         probs = scaling.probs(logs(probs))
     write_arrays(disk.round_path(r) / "stop.npz", {"answers": probs.argmax(axis=1)})
     before = disk.round_path(r - 1) / "stop.npz"
-    if r == 0 or not before.is_file():
+    if r == 0 or not sealed(before).is_file():
         return {}
-    with np.load(before, allow_pickle=False) as archive:
-        answers = archive["answers"]
+    answers = read_arrays(before)["answers"]
     past, ahead = disk.rounds()[-1].labeled, task.spending.next_budget(r)
     labeled = len(task.regions.at(r).labels(labels).labeled)
     if ahead is None or not 0 < past < labeled:

@@ -61,7 +61,7 @@ class OpenTask:
                samples or pixels each time; None where there is nothing to compare
     many       held-out labels from which a calibration may be more than a temperature
     one_class  whether a sample has one class
-    examples   held-out samples with what the last model predicts of them
+    examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them
     """
 
     holdout: Holdout
@@ -71,7 +71,7 @@ class OpenTask:
     answers: Callable[[Learner, IntArray, int], FloatArray | None] = class_answers
     many: int = MANY
     one_class: bool = True
-    examples: Callable[[Learner], Iterable[Example]] = lambda _: ()
+    examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,16 @@ def run(
 def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> None:
     """Play round r and commit it."""
     seconds: dict[str, float] = {}
+    new = disk.query_ids(r) is None
     while True:
         with _timer(seconds, "query"):
             picks = select(experiment, disk, r)
-        labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
+        try:
+            labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
+        except AwaitingLabels as waiting:
+            if new:
+                tracker.alert(f"round {r} waits for labels", " ".join(f"{len(picks)} picks. {waiting}".split()))
+            raise
         if _learnable(experiment, r, labels):
             break
     with _timer(seconds, "train"):
@@ -142,12 +148,14 @@ def _commit(
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         },
     )
-    if experiment.thumbnail is not None:
-        pictures = [experiment.thumbnail(i) for i in samples.tolist()]
-        tracker.image("picks", pictures, row.query, stage="query", round=r)
     score, classes, shares = experiment.oracle.score, experiment.classes, experiment.task.one_class
-    track_round(tracker, row, samples, labels, fit, score, classes, shares=shares)
-    disk.commit_round(row, labels)
+    enough = experiment.stopping.enough_at([*disk.rounds(), row]) == r
+    disk.write_labels(r, labels)
+    track_round(
+        tracker, disk, row, samples, labels, fit, score, classes,
+        shares=shares, enough=enough, thumbnail=experiment.thumbnail,
+    )  # fmt: skip
+    disk.commit_round(row)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import numpy as np
 
 from .core.consistency import Consistency
 from .core.labels import LabelStore
-from .core.rundir import RunDir
+from .core.rundir import RunDir, read_arrays
+from .core.seals import sealed
 from .core.types import FloatArray, IntArray, Need, PredictionBatch
 from .errors import InputError
 from .experiment import Experiment
@@ -76,10 +77,10 @@ def _extras(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str,
 
 def _predictor(experiment: Experiment, file: Path) -> Predictor:
     """The learner's predictions, calibrated where the recipe asks for it and the file exists."""
-    if experiment.calibrating is None or not experiment.calibrating.queries or not file.is_file():
+    if experiment.calibrating is None or not experiment.calibrating.queries or not sealed(file).is_file():
         return experiment.learner.predict
-    with np.load(file, allow_pickle=False) as archive:
-        calibration = Calibration(archive["scale"], archive["bias"])
+    arrays = read_arrays(file)
+    calibration = Calibration(arrays["scale"], arrays["bias"])
 
     def predictor(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
         for batch in experiment.learner.predict(indices, samples, views):
@@ -93,8 +94,8 @@ def _records(experiment: Experiment) -> dict[str, FloatArray]:
     path, n = experiment.records, len(experiment.manifest)
     if path is None or not path.is_file():
         raise InputError(path or "stage 0", "records of a pretraining that makes them (simclr, rotation, ...)", "none")
-    with np.load(path, allow_pickle=False) as archive:
-        records = {name: archive[name] for name in EXTRAS["stage0"] if name in archive.files}
+    arrays = read_arrays(path)
+    records = {name: arrays[name] for name in EXTRAS["stage0"] if name in arrays}
     for name, values in records.items():
         if values.shape != (n,):
             raise InputError(path, f"{name} of {n} samples", str(values.shape))

@@ -50,6 +50,7 @@ class Schedule:
                    (`semi/prior.py`); falls to 0 at the end
     members        networks of a committee, trained from different starts (deep ensemble, Lakshminarayanan et al.,
                    NeurIPS 2017)
+    bootstrap      each member learns from labels drawn with replacement, as many of each class as there are
     cycles         of the cosine; the network at the end of each is a member too (snapshots, Huang et al., ICLR 2017)
     """
 
@@ -69,6 +70,7 @@ class Schedule:
     precision: Literal["float32", "bfloat16"] = "float32"
     prior: Decay = 0.0
     members: Count = 1
+    bootstrap: bool = False
     cycles: Count = 1
 
     def __post_init__(self) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from hybrid_al.core.embeddings import PLAIN, Embeddings
-from hybrid_al.core.rundir import sha256_of, write_json
+from hybrid_al.core.rundir import memory_mapped, read_seal, write_json
+from hybrid_al.core.seals import sha256_of
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.data.stores.images import ImageStore
@@ -52,12 +54,8 @@ def embed_all(
     def compute(rows: IntArray) -> FloatArray:
         return np.concatenate([embed(encoder, store.batch(block).to(device)) for block in blocks(rows, BATCH)])
 
-    def memmap(shape: tuple[int, ...]) -> FloatArray:
-        array: FloatArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        return array
-
     row_cache = RowCache(cache / "embeddings" / digest[:32])
-    row_cache.fill(store.keys, compute, memmap)
+    row_cache.fill(store.keys, compute, partial(memory_mapped, path, np.float32))
     for shard in row_cache.damaged:
         print(f"{shard}: damaged; its images were embedded again", file=sys.stderr)
     shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
@@ -71,7 +69,11 @@ def damaged(folder: Path) -> list[Path]:
     """Sets of embeddings in a folder whose bytes have changed; older sets, without a hash, are left out."""
     paths = []
     for note in sorted(folder.glob("*.json")):
-        digest, path = json.loads(note.read_text(encoding="utf-8")).get("sha256"), note.with_suffix(".npy")
-        if digest is not None and not (path.is_file() and sha256_of(path) == digest):
+        path = note.with_suffix(".npy")
+        try:
+            sealed = "sha256" in json.loads(note.read_text(encoding="utf-8"))
+        except (ValueError, TypeError):
+            sealed = True
+        if sealed and read_seal(path) is None:
             paths.append(path)
     return paths

@@ -6,7 +6,10 @@ compare images do so over all processes. Batch norm does so on GPUs only.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from hybrid_al.core.rng import derive_seed
-from hybrid_al.core.rundir import write_arrays
+from hybrid_al.core.rundir import write_arrays, write_atomic
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views import draws
@@ -41,6 +44,7 @@ Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, message) -> None."""
 
 CHECKPOINT_SECONDS = 60.0
+DIGEST = 32  # bytes at the end of a checkpoint: the SHA-256 of those before
 AHEAD = 2  # chunks that are loaded while a GPU works
 
 
@@ -233,16 +237,21 @@ def _save(path: Path, state: _State, schedule: Schedule) -> None:
         "step": state.step,
         "batch": schedule.batch,
     }
-    temporary = path.with_suffix(".tmp")
-    torch.save(checkpoint, temporary)
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_atomic(path, buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest())
 
 
 def _restore(path: Path, state: _State, schedule: Schedule) -> None:
-    """Load a checkpoint where there is one, of any number of processes."""
+    """Load a checkpoint where there is one that is whole, of any number of processes."""
     if not path.is_file():
         return
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    data = path.read_bytes()
+    content, digest = data[:-DIGEST], data[-DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        print(f"{path}: cut or changed; stage 0 begins again", file=sys.stderr)
+        return
+    checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if checkpoint.get("batch", schedule.batch) != schedule.batch:
         raise InputError(path, f"a training in batches of {schedule.batch}", str(checkpoint["batch"]))
     load_into(state.network, checkpoint["network"], path)

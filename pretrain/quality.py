@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from hybrid_al.core.embeddings import unit_rows
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.distances import BLOCK, nearest
@@ -129,7 +130,7 @@ def collapse(metrics: Mapping[str, float], *, trained: bool = True) -> str | Non
 def _units(vectors_ND: FloatArray, block: int = BLOCK) -> Iterator[FloatArray]:
     """Rows scaled to unit length, zero rows as they are, in blocks."""
     for rows in _blocks(vectors_ND, block):
-        yield rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        yield unit_rows(rows)
 
 
 def _blocks(vectors_ND: FloatArray, block: int = BLOCK) -> Iterator[FloatArray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from hybrid_al.core.embeddings import PLAIN, Embeddings
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.registry import component
 from hybrid_al.core.rng import derive, derive_seed
-from hybrid_al.core.rundir import write_json
+from hybrid_al.core.rundir import write_atomic, write_json
+from hybrid_al.core.seals import STAGE0, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError, UnknownName
@@ -114,6 +117,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
     folder = project.run.path / "stage0"
     marker = folder / "probe.json"
     if not marker.is_file():
+        began = time.perf_counter()
         encoder = _train(project, tracker, progress)
         store = project.store()
         fingerprint = project.dataset.manifest.fingerprint
@@ -122,7 +126,8 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         unlabeled, metrics = _quality(project, encoder, embeddings, folder), _probe(project, embeddings)
         results = {**sets, **unlabeled, **metrics}
         tracker.log({f"stage0/{name}": value for name, value in results.items()}, stage="stage0")
-        write_json(marker, metrics)  # last: its presence means that stage 0 is over
+        write_json(folder / "seconds.json", {"seconds": time.perf_counter() - began})
+        _commit(folder, metrics)
         (folder / "resume.pt").unlink(missing_ok=True)
     elif damaged_sets := damaged(folder / "embeddings"):
         print(
@@ -131,8 +136,19 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
             file=sys.stderr,
         )
         _embed_again(project, folder)
-    probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
+    with whole(sealed(marker)):
+        probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
     return probes
+
+
+def _commit(folder: Path, metrics: dict[str, float]) -> None:
+    """Write the digests of the files of a stage 0, then its probes, whose presence means that it is over."""
+    files = [folder / "encoder.safetensors", folder / "records.npz"]
+    digests = {file.name: sha256_of(file) for file in files if file.is_file()}
+    probes = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+    digests["probe.json"] = hashlib.sha256(probes.encode()).hexdigest()
+    write_json(folder / STAGE0, {"digests": digests}, own=True)
+    write_atomic(folder / "probe.json", probes)
 
 
 def _embed_again(project: Project, folder: Path) -> None:

@@ -11,21 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ..data.base import Dataset
-from ..data.pixels import to_channels, to_uint8
-
 SIDE, LINE, GAP = 128, 16, 8  # pixels: of a picture, of its caption, between two
 COLUMNS, MOST = 10, 1000
-
-
-def picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
-    """An image for display (H, W, 3) in its own pixels: of a stack the slice in the middle.
-
-    Raises OSError or ValueError where it cannot be read.
-    """
-    pixels = dataset.read(index)
-    middle = dataset.stack // 2
-    return to_uint8(to_channels(pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels, 3))
 
 
 def contact_sheet(tiles: Iterator[tuple[npt.NDArray[np.uint8] | None, str]], count: int) -> bytes:

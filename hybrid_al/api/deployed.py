@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..assemble import device_of, make_encoder, setting_of, source, task_of, training
-from ..core.rundir import RunDir, whole
+from ..core.rundir import RunDir, read_arrays
+from ..core.seals import sealed, whole
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks
 from ..data.stores.images import ImageStore
@@ -205,9 +206,9 @@ def model_of_run(run: Path | str, device: str = "cpu") -> Deployed:
     )
     model.members = nn.ModuleList(networks.members)
     if note.calibrated:
-        with np.load(folder / "calibration.npz", allow_pickle=False) as archive:
-            cast(Tensor, model.scale).copy_(torch.from_numpy(archive["scale"]))
-            cast(Tensor, model.bias).copy_(torch.from_numpy(archive["bias"]))
+        arrays = read_arrays(folder / "calibration.npz")
+        cast(Tensor, model.scale).copy_(torch.from_numpy(arrays["scale"]))
+        cast(Tensor, model.bias).copy_(torch.from_numpy(arrays["bias"]))
     return model.eval().to(device_of(device))
 
 
@@ -251,7 +252,4 @@ def _without_places(recipe: Recipe) -> dict[str, Any]:
 
 
 def _calibration_shape(file: Path) -> tuple[int, ...]:
-    if not file.is_file():
-        return ()
-    with np.load(file, allow_pickle=False) as archive:
-        return tuple(archive["scale"].shape)
+    return tuple(read_arrays(file)["scale"].shape) if sealed(file).is_file() else ()

@@ -23,6 +23,7 @@ from ..errors import HybridALError, InputError
 from ..oracles.base import NONE, SKIP
 from ..oracles.boxes import EDGES
 from .outputs import check_new, file_names, new_folder, write_table
+from .pixels_only import axis_of
 
 PERSON, SIMULATED = "person", "simulated"
 LABELS, POINTS, BOXES = "labels.csv", "points.csv", "boxes.csv"
@@ -180,8 +181,6 @@ class _Labels:
 
     def _write_volumes(self, folder: Path) -> None:
         """Write labeled slices as volumes, in which all others are not known."""
-        from .predictions import axis_of
-
         axis: Axis = axis_of(self._data)
         for path, slices in self.volumes.items():
             file = cast(Path, self.files) / path

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from ..data.base import Dataset
 from ..data.describe import describe
+from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
-from ..data.tables import NONE, read_table, table_of
+from ..data.readers.volumes import Axis
+from ..data.tables import NONE, SUFFIXES, read_table, table_of
 from ..errors import UnreadableImages
 from ..recipe import Data, Recipe, load
 from .images import data_of
 
-TABLES = (".csv", ".tsv", ".npz")
+TABLES = (*SUFFIXES, ".npz")
 PIXELS = ("window", "reader")
 """Keys of a recipe's `data` that decide which pixels a file has."""
 
@@ -71,6 +74,8 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
         roles = ("path", "slice", *(() if like is not None else ("split",)))
         unread = dict.fromkeys(("label", "mask", "split"), NONE)
         section["columns"] = unread | {role: columns[role] for role in roles if role in columns}
+    if like is not None and section["source"] != "npz" and "columns" not in section:
+        left += _keep_channel(str(like.data.params.get("image_ending") or ""), path, section)
     if section["source"] == "npz":
         kept.pop("reader", None)
     elif "columns" not in section:
@@ -78,9 +83,19 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     return Place({**section, **kept}, files_of(Data.model_validate(section)), left)
 
 
+def _keep_channel(ending: str, path: Path, section: dict[str, object]) -> tuple[str, ...]:
+    """Leave out the files that lack the ending that images of a run have, where some have it; a remark on them."""
+    files = Tree.of(path).readable
+    others = [file for file in files if not READERS.stem(file).endswith(ending)]
+    if not 0 < len(others) < len(files):
+        return ()
+    section["ignore"] = [*cast(list[str], section.get("ignore", [])), *channel_patterns(others)]
+    return (f"{len(others)} files whose names do not end in {ending}, as those do that the model was trained on",)
+
+
 def files_of(data: Data) -> Path | None:
     """The folder that the paths of samples are relative to, by a recipe's `data`; None where they are no files."""
-    if data.source not in ("folder", "csv", "nifti"):
+    if data.source not in ("folder", "csv", "nifti", "dicom"):
         return None
     root = Path(str(data.params.get("root", "")))
     if data.source == "folder" or (root.is_dir() and not (root / "index.csv").is_file()):
@@ -101,7 +116,7 @@ def pixels_of(recipe: Recipe) -> dict[str, object]:
 def _by_columns_of(recipe: Recipe | None, path: Path) -> dict[str, object] | None:
     """The section of a CSV that has the columns of paths of the recipe's own; None where it is none."""
     columns = None if recipe is None else recipe.data.params.get("columns")
-    if not isinstance(columns, dict) or "path" not in columns or not table_of(path).name.endswith((".csv", ".tsv")):
+    if not isinstance(columns, dict) or "path" not in columns or not table_of(path).name.lower().endswith(SUFFIXES):
         return None
     header, _ = read_table(table_of(path))
     roles = [role for role in ("path", "slice") if role in columns]
@@ -126,3 +141,14 @@ def sides(dataset: Dataset, most: int = 20) -> tuple[int, int]:
         except (OSError, ValueError):
             continue
     return (min(longer), max(longer)) if longer else (0, 0)
+
+
+def axis_of(data: Mapping[str, object]) -> Axis:
+    """The axis across slices, by the `data` of a recipe."""
+    return cast(Axis, volume_key(data, "axis", "axial"))
+
+
+def volume_key(data: Mapping[str, object], key: str, default: object) -> object:
+    """A setting of the reader of volumes, which is a key of the source or of `reader`, by the `data` of a recipe."""
+    reader = data.get("reader")
+    return data.get(key) or (reader.get(key) if isinstance(reader, Mapping) else None) or default

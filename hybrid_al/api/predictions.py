@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from ..oracles.base import NONE, SEPARATOR
 from ..stage0 import Progress
 from .deployed import Deployed, model_of_run, recipe_of_run
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
-from .pixels_only import files_of, place_of, sides
+from .pixels_only import axis_of, files_of, place_of, sides, volume_key
 
 LISTED = 20
 
@@ -210,14 +209,3 @@ def _whole_volumes(images: _Images, axis: Axis) -> dict[str, int]:
     slices = [manifest.paths[i] for i in images.rows.tolist() if manifest.z[i] >= 0]
     counts = Counter(path for path in slices if path.lower().endswith(Volumes.SUFFIXES))
     return {path: count for path, count in counts.items() if Volumes(axis).probe(files / path).planes == count}
-
-
-def axis_of(data: Mapping[str, object]) -> Axis:
-    """The axis across slices, by the `data` of a recipe."""
-    return cast(Axis, volume_key(data, "axis", "axial"))
-
-
-def volume_key(data: Mapping[str, object], key: str, default: object) -> object:
-    """A setting of the reader of volumes, which is a key of the source or of `reader`, by the `data` of a recipe."""
-    reader = data.get("reader")
-    return data.get(key) or (reader.get(key) if isinstance(reader, Mapping) else None) or default

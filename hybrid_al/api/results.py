@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,9 +98,8 @@ class Run:
         Where regions of images are asked about, also unit and region.
         """
         rows: list[dict[str, Cell]] = []
-        while (file := self._disk.round_path(r := len({row["round"] for row in rows})) / "query.csv").is_file():
-            with file.open(newline="", encoding="utf-8") as lines:
-                rows += [self._pick(r, line) for line in csv.DictReader(lines)]
+        while (lines := self._disk.query_rows(r := len({row["round"] for row in rows}))) is not None:
+            rows += [self._pick(r, line) for line in lines]
         return Table.of(("round", "rank", "index", "id", "path", "score", "reason"), rows)
 
     @property

@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..core.embeddings import unit_rows
 from ..core.rundir import replacement, write_atomic
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset
+from ..data.display import picture
 from ..errors import InputError
 from ..oracles.worklist import csv_rows
 from ..stage0 import Progress
-from .contact_sheet import contact_sheet, picture
+from .contact_sheet import contact_sheet
 from .encoding import encode
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
 from .picks import pick
@@ -216,7 +218,7 @@ def _reasons(
 
     An image is stood for by the pick, or labeled image, to which it is nearest by cosine distance.
     """
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    unit = unit_rows(vectors)
     centres = unit[np.concatenate([picks, labeled])]
     nearest = [(unit[rows[i : i + BLOCK]] @ centres.T).argmax(axis=1) for i in range(0, len(rows), BLOCK)]
     counts = np.bincount(np.concatenate(nearest), minlength=len(centres))[: len(picks)].clip(1)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import stage0
+from ..core.rundir import clear_left_overs
 from ..errors import InputError
 from ..stage0 import Progress
+
+LEFT = 600.0  # seconds without a change after which a temporary file of a cache is left over
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -31,12 +34,14 @@ def project_of(
     alone         refuses to be one of several processes of torchrun
     stage0_alone  the recipe says nothing of the loop, which is not looked at
     """
-    from ..assemble import check_images, open_project
+    from ..assemble import check_images, open_project, trackers_of
 
     if alone and stage0.world() > 1:
         expected = "hybrid-al pretrain, the only command that several processes share"
         raise InputError("torchrun", expected, f"another one, {stage0.world()} times")
     stage0.check(recipe)
+    for tracker in trackers_of(recipe).values():
+        tracker.check()
     project = open_project(recipe, run_dir=run_dir, device=device, stage0_alone=stage0_alone)
     read_images(project, progress)
     if not stage0_alone:
@@ -52,6 +57,7 @@ def session(project: Project) -> Iterator[Trackers]:
     from ..oracles.ledger import collect
 
     with project.run.lock():
+        clear_left_overs(project.cache, idle=LEFT)
         project.claim()
         collect(project.run)
         tracker = project.trackers()

@@ -1,34 +1,22 @@
-"""The numbers of a bench as plain values, for W&B."""
+"""The numbers of a bench as plain values, for trackers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from ..track.wandb import CurvePoint, Mode, log_bench
+from ..track.base import BenchNumbers, CurvePoint
 from .compared import names, work_out
 from .results import Results
 from .statistics import interval
 from .tables import Table
 
 
-def mirror(
-    folder: Path,
-    name: str,
-    variants: Mapping[str, Results],
-    tables: Sequence[Table],
-    *,
-    metric: str,
-    digest: str,
-    mode: Mode = "offline",
-    project: str = "hybrid-al",
-) -> None:
-    """Hand curves, AUBC and tables to W&B (`log_bench`), with the arms under their names; nothing where mode is off."""
-    if mode == "off":
-        return
+def numbers(
+    name: str, variants: Mapping[str, Results], tables: Sequence[Table], *, metric: str, digest: str
+) -> BenchNumbers:
+    """Curves, AUBC and tables, with the arms under their names."""
     texts = [(table.title, table.headers, table.rows) for table in tables if table.rows]
-    curves, summary = curve_points(variants, metric), areas(variants, metric)
-    log_bench(folder, name, texts, curves, summary, digest=digest, mode=mode, project=project)
+    return BenchNumbers(name, digest, texts, curve_points(variants, metric), areas(variants, metric))
 
 
 def curve_points(variants: Mapping[str, Results], metric: str) -> list[CurvePoint]:

@@ -12,7 +12,7 @@ from ..core.rundir import write_atomic
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from ..report import html as page
-from ..report.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, escape, short
+from ..report.figures import AXES, COLORS, NEUTRAL, SYMBOLS, Choice, Figure, Trace, band, short
 from .compared import LINEAR, LINEAR_NAME, RANDOM, baseline, linear_baseline, names
 from .costs import Block, blocks
 from .results import CHEATING, FULL, Arm, Results
@@ -83,7 +83,7 @@ def write_page(
         "baseline": RANDOM,
         "linear": LINEAR_NAME if linear_baseline(looks) else "",
     }
-    write_atomic(path, page.render("bench.html.j2", values, folder=Path(__file__).parent, filters={}))
+    write_atomic(path, page.render("bench.html.j2", values, folder=Path(__file__).parent))
     return path
 
 
@@ -97,9 +97,9 @@ def arm_looks(labels: Mapping[Arm, str]) -> dict[Arm, Look]:
     strategies = [arm.strategy for arm in labels if arm.strategy not in (RANDOM, FULL) and not _cheats(arm)]
     order = {strategy: i for i, strategy in enumerate(dict.fromkeys(strategies))}
     return {
-        arm: Look(escape(label), "--ink", "star", LONG_DOTS, 2.5)
+        arm: Look(label, "--ink", "star", LONG_DOTS, 2.5)
         if arm == linear
-        else _look(arm, escape(label), order.get(arm.strategy, 0), settings.index((arm.objective, arm.learner)))
+        else _look(arm, label, order.get(arm.strategy, 0), settings.index((arm.objective, arm.learner)))
         for arm, label in labels.items()
     }
 
@@ -158,10 +158,10 @@ def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, L
     for arm in (arm for arm in looks if arm.strategy == FULL):
         if values := list(results.full(metric, arm.objective, arm.learner).values()):
             traces.append(_full_trace(looks[arm], (min(ends), max(ends)), interval(values), metric))
-    choices = [Choice(metric, "labels", escape(metric))]
+    choices = [Choice(metric, "labels", metric)]
     for meta in (AGAINST, AGAINST_LINEAR):
         if any(trace["meta"] == meta for trace in traces):
-            choices.append(Choice(meta, "labels", f"{escape(metric)}, {meta}"))
+            choices.append(Choice(meta, "labels", f"{metric}, {meta}"))
     alt = f"Learning curves of {name}: {metric} against the number of labels, one line per arm."
     zero = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 2, "rangemode": "normal"}
     layout = {"height": 440 + 9 * len(arms), "showlegend": True, "yaxis": zero, "legend": LEGEND}
@@ -179,7 +179,7 @@ def cost_figure(
     choices: list[Choice] = []
     for block in blocks(variants, [lot], metric):
         name = f"{metric} by {block.cost.removeprefix('cost/')}"
-        choices.append(Choice(name, AXES.get(block.cost, block.cost), escape(metric)))
+        choices.append(Choice(name, AXES.get(block.cost, block.cost), metric))
         strength = 0.16 if len(block.spenders) <= MOST_BANDS else 0.09
         for k in range(len(block.spenders)):
             costs, values_SR = block.points(k)
@@ -196,7 +196,7 @@ def cost_figure(
 def _spender_look(block: Block, k: int, lot: Sequence[str], looks: Mapping[Arm, Look]) -> Look:
     variant, arm = block.spenders[k]
     look, place = looks[arm], list(lot).index(variant)
-    label = block.label((escape(variant), arm), {arm: look.label})
+    label = block.label((variant, arm), {arm: look.label})
     if not place:
         return replace(look, label=label)
     return replace(look, label=label, dash=DASHES[place % len(DASHES)], symbol=f"{look.symbol}-open")

@@ -1,4 +1,4 @@
-"""What a bench shows of its CSVs: Markdown tables, one HTML page, the same numbers in W&B."""
+"""What a bench shows of its CSVs: Markdown tables, one HTML page, the same numbers in trackers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from ..assemble import trackers_of
 from ..core.rundir import write_atomic
 from ..errors import InputError
-from ..track.wandb import Wandb, mode_of
+from ..track.base import BenchNumbers, TrackerSettings, say_failure
 from . import provenance, results
 from .costs import cost_tables
 from .grid import Grid
-from .mirror import mirror
+from .mirror import numbers
 from .page import write_page
 from .results import Results
 from .runner import Paths, settings
@@ -36,21 +36,25 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
     write_atomic(paths.out / "timing.md", markdown([times]))
     if into is not None:
         fill(into, name, markdown([*pages, times]))
-    wandb = next((t for t in trackers_of(grid.bench_recipe) if isinstance(t, Wandb)), None)
     digest = hashlib.sha256(json.dumps({v: settings(grid, v) for v in grid.variants}, sort_keys=True).encode())
-    if wandb is not None:
-        mirror(
-            paths.out,
-            name,
-            cells,
-            pages,
-            metric=bench.metrics[0],
-            digest=digest.hexdigest(),
-            mode=mode_of(wandb),
-            project=wandb.project,
-        )
+    mirror(
+        trackers_of(grid.bench_recipe),
+        paths.out,
+        numbers(name, cells, pages, metric=bench.metrics[0], digest=digest.hexdigest()),
+    )
     page = paths.out / "index.html"
     return write_page(page, name, cells, [*pages, times], metric=bench.metrics[0], together=of_same_images(grid))
+
+
+def mirror(trackers: Mapping[str, TrackerSettings], folder: Path, bench: BenchNumbers) -> None:
+    """Hand the numbers to every tracker; one that fails is said, and gets all of it at the next call."""
+    for name, tracker in trackers.items():
+        try:
+            tracker.log_bench(folder, bench)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a mirror's library may raise anything; the results are on disk)
+            say_failure(name, error)
 
 
 def result_tables(grid: Grid, paths: Paths, cells: Mapping[str, Results]) -> list[Table]:

@@ -7,46 +7,100 @@ import io
 import itertools
 import os
 import shlex
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
-from ..errors import HybridALError
+from ..errors import HybridALError, short
 from .base import app
 
 from . import setup, rounds, people, results  # isort: skip  (their verbs, in the order of the help)
 
 __all__ = ["app", "main"]
 
-INTERRUPTED = 130
+UNCHANGED = "the last commit is unchanged"
+STOPPED = f"interrupted; {UNCHANGED}, and the same command goes on"
+SIGNALS = {name: 128 + number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))}
+"""Signals that stop a command, and their exit codes."""
+GRACE = 10.0  # seconds after a signal in which a computation may come to the next place where it can stop
+OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ESTALE),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+}
+"""Errors of the operating system that are no fault of ours: the disk, permissions, names that it cannot have."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: exit code 0 done, 1 a fault of ours, 2 wrong input (one line), 3 waiting for labels, 130 stopped."""
+    """Entry point: exit code 0 done, 1 a fault of ours, 2 wrong input (one line), 3 waiting for labels.
+
+    After a signal it is 128 and the number of the signal: 130 (INT), 143 (TERM), 129 (HUP).
+    """
+    before = _stop_at_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     try:
         app(args=None if argv is None else list(argv))
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("interrupted; the last commit is unchanged, and the same command goes on", file=sys.stderr)
+        if end.code in SIGNALS.values():
+            print(STOPPED, file=sys.stderr)
         raise
     except HybridALError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 (the last door: whatever gets here is a fault of ours, or of the disk)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            print(f"{error.filename or 'disk'}: {error.strerror}; the last commit is unchanged", file=sys.stderr)
+        if said := _of_the_machine(error):
+            print(f"{said}; {UNCHANGED}", file=sys.stderr)
             sys.exit(2)
         print(_fault(error, sys.argv[1:] if argv is None else argv), file=sys.stderr)
         sys.exit(1)
     finally:
         _flush()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _of_the_machine(error: Exception) -> str:
+    """What ran out or is not allowed, in words; empty where it is a fault of ours."""
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        return f"{short(str(error.filename or 'disk'))}: {error.strerror}"
+    text = short(" ".join(str(error).split()))
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
+        return f"the memory of this machine does not suffice ({text or type(error).__name__})"
+    return ""
+
+
+def _stop_at_signals() -> dict[int, Any]:
+    """Let signals end this process by its exit code, a computation that goes on after `GRACE` seconds too.
+
+    The handlers before; of a signal that is ignored, as HUP is under nohup, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def end(number: int) -> None:
+        print(STOPPED, file=sys.stderr, flush=True)
+        os._exit(128 + number)
+
+    def stop(number: int, _: object) -> None:
+        timer = threading.Timer(GRACE, end, [number])
+        timer.daemon = True
+        timer.start()
+        raise SystemExit(128 + number)
+
+    numbers = [number - 128 for number in SIGNALS.values()]
+    before = {number: signal.getsignal(number) for number in numbers}
+    own = {n: handler for n, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
+    for number in own:
+        signal.signal(number, stop)
+    return own
 
 
 def _fault(error: Exception, argv: Sequence[str]) -> str:

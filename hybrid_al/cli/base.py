@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ app = typer.Typer(
 RecipeArg = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, the name of a shipped one, or a run to go on with.")
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[key.path=value ...]", help="Values to change.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="key.path=value", help="Values to change.")]
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Where the run lives (runs/<name>-s<seed>).")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... or auto.")]
@@ -50,7 +51,9 @@ def open_project(
     """The project of a recipe, checked; `alone` refuses to be one of several processes."""
     from ..recipe import load
 
-    return checked_project(load(recipe, overrides or []), run_dir_of(recipe, run_dir), device, quiet=quiet, alone=alone)
+    loaded = load(recipe, overrides or [])
+    folder = run_dir_of(recipe, run_dir) or trial_dir(loaded)
+    return checked_project(loaded, folder, device, quiet=quiet, alone=alone)
 
 
 def checked_project(recipe: Recipe, run_dir: Path | None, device: str, *, quiet: bool, alone: bool = True) -> Project:
@@ -66,6 +69,14 @@ def run_dir_of(recipe: str, run_dir: Path | None) -> Path | None:
     from ..recipe import is_run
 
     return Path(recipe) if run_dir is None and is_run(recipe) else run_dir
+
+
+def trial_dir(recipe: Recipe) -> Path | None:
+    """The run directory of a trial that W&B's agent started in a sweep; None elsewhere."""
+    from ..track.base import slug
+
+    trial = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    return None if trial is None else Path("runs") / f"{recipe.name}-s{recipe.seed}-{slug(trial)}"
 
 
 def make_stage0(project: Project, tracker: Trackers, quiet: bool) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The verbs after a run, and over many: predict, export, report, bench."""
+"""The verbs after a run, and over many: predict, export, report, dashboard, bench."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def predict(
     run: RunArg,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
+        typer.Argument(metavar="DATA", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="A new CSV file; of segmentation a new folder for masks.")
@@ -56,13 +56,38 @@ def export(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN [RUN ...]", help="One or more run directories.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="One or more run directories.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to (RUN/report).")] = None,
 ) -> None:
     """HTML + CSV; several runs are compared."""
     from ..report.overview import write_reports
 
     print(f"Report: {write_reports(runs, out)}")
+
+
+@app.command()
+def dashboard(
+    target: Annotated[Path, typer.Argument(metavar="RUN|BENCH", help="A run directory, or the folder of a bench.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write (RUN/report/dashboard.json).")
+    ] = None,
+    push: Annotated[bool, typer.Option("--push", help="Send it to the W&B server that you are logged in to.")] = False,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Send the offline files of the run, then the dashboard.")
+    ] = False,
+) -> None:
+    """W&B dashboards of a run and its recipe, or of a bench: workspaces and reports as a file, or pushed."""
+    from ..bench.board import board_of, is_bench
+    from ..report import boards
+    from ..report import dashboard as page
+
+    several = [board_of(target)] if is_bench(target) else boards.boards_of(target)
+    file = page.write(several, out or (target if is_bench(target) else target / "report") / "dashboard.json")
+    print(f"Dashboards: {file}")
+    if sync:
+        page.sync(target)
+    if push or sync:
+        print("\n".join(page.push(several, file)))
 
 
 @app.command()

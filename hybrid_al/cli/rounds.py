@@ -110,7 +110,7 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
     from ..api.session import session
     from ..api.sheet import write_sheet
     from ..assemble import experiment
-    from ..report.overview import answers_of, go_on
+    from ..report.overview import answers_of, go_on, list_of
 
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     with session(project) as tracker:
@@ -124,23 +124,49 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
+            _propose(project)
             write_sheet(project)
     waiting = len(picks) - len(answers_of(project.run, r))
-    query = project.run.round_path(r) / "query.csv"
+    query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
     print(f"Round {r}: {outlook}")
 
 
 @app.command()
+def query(
+    run: RunArg,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="Of the tool; a wrong one lists all.")],
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """The open query for an annotation tool: images, labels and the model's proposals in its format."""
+    from ..api.query import write
+
+    if out is None:
+        raise InputError("-o", "a new folder", "nothing")
+    with console.progress(quiet) as progress:
+        readme, count = write(run, format=format, out=out, device=device, progress=progress)
+    print(f"{count} images to answer; {readme} says how")
+
+
+@app.command()
 def labels(
     run: RunArg,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, or a folder of masks.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A CSV of labels or of boxes, a folder of masks, or what a tool exported."),
+    ],
     annotator: Annotated[str, typer.Option("--annotator", help="Who answered.")] = "annotator",
     replace: Annotated[bool, typer.Option("--replace", help="In the place of other answers of other people.")] = False,
+    empty: Annotated[
+        bool,
+        typer.Option("--empty", help="Where nothing is drawn in a tool's file nothing is to be drawn; else it waits."),
+    ] = False,
 ) -> None:
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
+    from ..api.answers import take
     from ..core.rundir import RunDir
-    from ..oracles.inbox import inbox
     from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
     from ..report.overview import go_on
@@ -149,13 +175,14 @@ def labels(
     disk.facts()
     with disk.lock():
         collect(disk)
-        received, missing = inbox(disk).take(file, annotator, replace=replace)
+        received, missing = take(run, file, annotator, replace=replace, empty=empty, say=_note)
     outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
         outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
-    print(f"{received} answers taken{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
+    took = f"{received} answer{'s' * (received != 1)} taken"
+    print(f"{took}{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 
 @app.command()
@@ -192,6 +219,7 @@ def run(
         try:
             loop.run(setup, project.run, tracker, report=say)
         except AwaitingLabels:
+            _propose(project)
             write_sheet(project)
             raise
         play_random(project, lambda i, rows: None if quiet else console.say_random(i, count, rows))
@@ -204,16 +232,39 @@ def run(
     console.say_time(seconds, project.run.rounds())
     console.say_outcome(outcome := outcome_of(project.run))
     print(f"Report: {page}")
-    console.say_next(outcome)
+    console.say_next(outcome, project.run.path)
 
 
 @app.command()
-def status(run: RunArg) -> None:
+def status(
+    run: RunArg,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its commit.")] = False,
+) -> None:
     """Where a run stands and what it waits for."""
     from ..core.rundir import RunDir
+    from ..core.verify import verify as verify_run
     from ..report.overview import standing
 
+    if verify:
+        count, lines = verify_run(RunDir(run))
+        if lines:
+            expected = f"{count} files as hybrid-al wrote them"
+            raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
+        print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
+
+
+def _propose(project: Project) -> None:
+    """Give the model's proposals to tasks on a server; one that cannot be reached was named already."""
+    from ..api.query import propose
+    from ..oracles.label_studio import ServerProblem
+
+    with suppress(ServerProblem):
+        propose(project.run.path, str(project.device))
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _is_data(target: str) -> bool:
@@ -223,7 +274,9 @@ def _is_data(target: str) -> bool:
         from ..recipe import is_run, shipped_recipes
 
         return not is_run(path) and target not in shipped_recipes()
-    return target.lower().endswith((".csv", ".tsv", ".npz", ".nii", ".nii.gz"))
+    from ..data.tables import SUFFIXES
+
+    return target.lower().endswith((*SUFFIXES, ".npz", ".nii", ".nii.gz"))
 
 
 def _is_recipe(target: str) -> bool:

@@ -16,7 +16,7 @@ from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, checke
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The recipe to copy.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The recipe to copy.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Where to copy it (NAME.yaml).")] = None,
 ) -> None:
     """List the shipped recipes, or copy one."""
@@ -47,7 +47,7 @@ def init(
     write_new(
         out,
         draft(
-            data.resolve().name.split(".")[0],
+            data.resolve().name if data.is_dir() else data.name.partition(".")[0],
             about.sections(),
             modality=about.modality,
             modalities=MODALITIES,

@@ -15,6 +15,8 @@ import numpy as np
 
 from ..errors import InputError, UnknownName
 from .registry import Amount, Decay, Share, hyperparameters
+from .rundir import read_arrays
+from .seals import whole
 from .types import FloatArray, IntArray
 
 PARTS = ("disagreement", "flips", "divergence")
@@ -141,13 +143,12 @@ class Consistency:
     @classmethod
     def load(cls, path: Path) -> Consistency:
         """Read an .npz file of `arrays`."""
-        with np.load(path, allow_pickle=False) as archive:
-            names = {f.name for f in fields(cls)} - {"recording"}
-            missing = names - set(archive.files)
-            if missing:
-                raise InputError(path, "the arrays of a consistency record", f"no {sorted(missing)[0]}")
-            settings = archive["recording"].astype(np.uint8).tobytes() if "recording" in archive.files else b"{}"
-            return cls(**{name: archive[name] for name in names}, recording=Recording(**json.loads(settings)))
+        arrays, names = read_arrays(path), {f.name for f in fields(cls)} - {"recording"}
+        if missing := names - set(arrays):
+            raise InputError(path, "the arrays of a consistency record", f"no {sorted(missing)[0]}")
+        settings = arrays["recording"].astype(np.uint8).tobytes() if "recording" in arrays else b"{}"
+        with whole(path):
+            return cls(**{name: arrays[name] for name in names}, recording=Recording(**json.loads(settings)))
 
 
 def _ranks_within(values: FloatArray, groups: IntArray) -> FloatArray:

@@ -53,7 +53,7 @@ class Embeddings:
             if bad.size:
                 raise InputError(f"embedding of sample {indices[start + bad[0]]}", "finite numbers", "nan or inf")
             if metric == "cosine":
-                part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+                part[:] = unit_rows(part)
         return rows
 
     @staticmethod
@@ -78,6 +78,13 @@ class Embeddings:
         if list(vectors.shape) != note["shape"]:
             raise InputError(path, f"shape {tuple(note['shape'])}", str(vectors.shape))
         return Embeddings(vectors, note["encoder"], note["manifest"])
+
+
+def unit_rows(rows_KD: FloatArray) -> FloatArray:
+    """Rows at unit length; those whose length is 0 in their precision are 0."""
+    norm = np.linalg.norm(rows_KD, axis=-1, keepdims=True)
+    unit: FloatArray = np.divide(rows_KD, norm, out=np.zeros_like(rows_KD), where=norm > 0)
+    return unit
 
 
 def _release(vectors: FloatArray) -> None:

@@ -9,10 +9,16 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
+import re
+import shutil
+import sys
+import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -22,6 +28,7 @@ import numpy as np
 from ..errors import HybridALError, InputError, RunLocked
 from .labels import LabelStore
 from .manifest import Manifest
+from .seals import OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, whole
 from .types import FloatArray, IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
@@ -36,6 +43,8 @@ directory, or newer code with an old one.
 
 ANOTHER = "put them back, or begin another run in a folder of its own: --run-dir DIR"
 """The way out where a run directory is that of another run."""
+
+MARK = "# as hybrid-al wrote it: "
 
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
@@ -62,16 +71,49 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
+    """Delete the temporary files of processes that are no more, from a folder and those below it.
+
+    idle  seconds without a change before a file counts as left: processes of other machines may write into caches
+    """
+    for file in [*folder.rglob("*.tmp")]:
+        process = re.search(r"\.(\d+)\.tmp$", file.name)
+        with suppress(OSError):
+            if process and not _lives(int(process[1])) and time.time() - file.stat().st_mtime >= idle:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def memory_mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
+    """A new .npy file of an array to write into, its space on the disk taken before: a full disk is a HybridALError.
+
+    (Without that, the first write into a page that has no room on the disk kills the process.)
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
+        raise HybridALError(f"{path}: {size:.2f} GiB could not be written ({error.strerror})") from error
+    return array
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a whole file or nothing."""
     with replacement(path) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes, read in parts."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(path: Path, **facts: object) -> None:
@@ -88,9 +130,10 @@ def read_seal(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Commit a JSON file."""
-    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, value: Mapping[str, object], *, own: bool = False) -> None:
+    """Commit a JSON file; `own`: with a digest of its values, see `read_json`."""
+    plain = {**value, OWN: own_digest(json.loads(json.dumps(value)))} if own else value
+    write_atomic(path, json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, IntArray | FloatArray]) -> None:
@@ -108,14 +151,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-@contextmanager
-def whole(file: Path) -> Iterator[None]:
-    """InputError where a block cannot read a file of a run: it is gone, cut or changed."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        came = "nothing there" if not file.exists() else f"one that is cut or changed ({type(error).__name__})"
-        raise InputError(file, "the file as hybrid-al wrote it; a copy of the run may have it", came) from error
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file of a run by name, after a look at its seal; InputError where it is damaged."""
+    with whole(sealed(path)), np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 class RunDir:
@@ -134,6 +173,7 @@ class RunDir:
         except filelock.Timeout as error:
             raise RunLocked(f"{self.path}: another process is using this run directory") from error
         try:
+            clear_left_overs(self.path)
             yield self
         finally:
             lock.release()
@@ -143,17 +183,19 @@ class RunDir:
     def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
         """Make the directory this run's, or check that it already is: same recipe, same data, same classes.
 
-        What may change between two calls, such as budgets, is kept as the last call has it.
+        What may change between two calls, such as budgets, is kept as the last call has it. A new one gets an `id` by
+        which trackers tell it from others of the same recipe and seed, wherever it moves.
         """
         if self.exists():
             self.check_same(facts, manifest)
-            file = self.path / "recipe.yaml"
-            if not file.is_file() or file.read_text(encoding="utf-8") != recipe:
-                write_atomic(file, recipe)
+            file, data = self.path / "recipe.yaml", marked(recipe).encode()
+            if not file.is_file() or file.read_bytes() != data:
+                write_atomic(file, data)
             return
-        write_atomic(self.path / "recipe.yaml", recipe)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path / "recipe.yaml", marked(recipe))
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(self.path / "run.json", {"schema": LAYOUT, **facts})
+        write_json(self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], **facts}, own=True)
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
@@ -179,7 +221,7 @@ class RunDir:
             came = f"one whose run.json has no {missing[0]}" if missing else f"layout {layout_of(facts)}"
             expected = f"a run directory of a layout up to {LAYOUT}"
             raise InputError(self.path, expected, f"{came}, made by {_maker(facts)}, which reads it")
-        return facts
+        return read_json(file)
 
     def current(self) -> dict[str, object]:
         """`facts` of a run that can go on; error where it has an earlier layout."""
@@ -192,9 +234,12 @@ class RunDir:
 
     def manifest(self) -> Manifest:
         """The frozen manifest of the run."""
-        self.facts()
+        facts = self.facts()
         with whole(file := self.path / "manifest.csv"):
-            return Manifest.from_csv(file.read_text(encoding="utf-8"))
+            manifest = Manifest.from_csv(file.read_text(encoding="utf-8"))
+            if manifest.fingerprint != facts["manifest"]:
+                raise ValueError("other rows")
+        return manifest
 
     def check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
         """Refuse another recipe or other data than the run began with."""
@@ -229,9 +274,11 @@ class RunDir:
     def rounds(self) -> list[Round]:
         """The committed rounds, in order."""
         rounds: list[Round] = []
-        while (file := self.round_path(len(rounds)) / "round.json").is_file():
+        while (file := self.round_path(len(rounds)) / ROUND).is_file():
+            row = read_json(file)
             with whole(file):
-                row = json.loads(file.read_text(encoding="utf-8"))
+                if row["index"] != len(rounds):
+                    raise ValueError(f"that of round {row['index']}")
                 rounds.append(Round(**{**row, "query": tuple(row["query"])}))
         return rounds
 
@@ -240,7 +287,7 @@ class RunDir:
         rounds = self.rounds()
         if not rounds:
             return LabelStore(n)
-        with whole(file := self.round_path(rounds[-1].index) / "labels.jsonl"):
+        with whole(file := sealed(self.round_path(rounds[-1].index) / "labels.jsonl")):
             store = LabelStore.from_jsonl(n, file.read_text(encoding="utf-8"))
             if rounds[-1].labeled and not len(store.labeled):  # a label of a sample may name several regions
                 raise ValueError(f"none of {rounds[-1].labeled} labels")
@@ -251,7 +298,7 @@ class RunDir:
 
         parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
         """
-        folder, earlier = self.round_path(round), self.query_ids(round)
+        folder, earlier = self.round_path(round), self.query_rows(round)
         by_index: dict[int, float] = {}
         if query.scores is not None:
             _write_scores(folder / "scores.npz", query.scores)
@@ -262,6 +309,7 @@ class RunDir:
             writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
         else:
             out.write((folder / "query.csv").read_text(encoding="utf-8"))
+            out.seek(0, io.SEEK_END)
         for k, index in enumerate(query.indices.tolist()):
             score = f"{by_index[index]:.6g}" if index in by_index else ""
             reason = query.reasons[k] if query.reasons else ""
@@ -269,32 +317,92 @@ class RunDir:
             unit = (index, part) if parts > 1 else ()
             rank = len(earlier or ()) + k
             writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit])
-        write_atomic(folder / "query.csv", out.getvalue())
+        text = out.getvalue()
+        digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
+        starts = [*self.query_starts(round), len(earlier)] if earlier else [0]
+        write_json(folder / QUERY, {"csv": text, "starts": starts, "sha256": digest, "before": before}, own=True)
+        write_atomic(folder / "query.csv", text)
+
+    def query_rows(self, round: int) -> list[dict[str, str]] | None:
+        """The rows of a committed query in order of preference, by column; None before the query is committed.
+
+        What stands in the file is checked against the copy that was committed beside it: a file that is gone is written
+        again, with a line to stderr. InputError: it was changed, as by a person who filled it in.
+        """
+        text = self._query_text(round)
+        if text is None:
+            return None
+        with whole(self.round_path(round) / "query.csv"):
+            return list(csv.DictReader(io.StringIO(text)))
+
+    def query_starts(self, round: int) -> list[int]:
+        """The first rows of what was asked about at once: 0, and where others followed picks that all were skipped."""
+        file = self.round_path(round) / QUERY
+        return [int(start) for start in read_json(file)["starts"]] if file.is_file() else [0]
+
+    def _query_text(self, round: int) -> str | None:
+        file, note = self.round_path(round) / "query.csv", self.round_path(round) / QUERY
+        if not note.is_file():
+            with whole(sealed(file)):
+                return file.read_text(encoding="utf-8") if file.is_file() else None
+        plain = read_json(sealed(note))
+        digest = sha256_of(file) if file.is_file() else ""
+        if digest != plain["sha256"]:
+            if digest not in ("", plain["before"]):
+                expected = f"the query as hybrid-al wrote it; people fill in a copy, {self.worklist(round)}: move this"
+                way = f"file away, and the query is written again; hybrid-al labels {self.path} FILE takes its labels"
+                raise InputError(file, f"{expected} {way}", "one that was changed")
+            if not digest:
+                print(f"{file}: gone; written again from the commit beside it", file=sys.stderr)
+            write_atomic(file, str(plain["csv"]))
+        return str(plain["csv"])
+
+    def worklist(self, round: int) -> Path:
+        """The copy of a round's query that people fill in."""
+        start = self.query_starts(round)[-1]
+        return self.path / "worklist" / f"round_{round:03d}{f'_from_{start:03d}' if start else ''}.csv"
 
     def query_ids(self, round: int) -> tuple[str, ...] | None:
         """Ids of a committed query in order of preference; None before the query is committed."""
-        file = self.round_path(round) / "query.csv"
-        if not file.is_file():
-            return None
-        with whole(file), file.open(newline="", encoding="utf-8") as rows:
-            return tuple(row["id"] for row in csv.DictReader(rows))
+        rows = self.query_rows(round)
+        with whole(self.round_path(round) / "query.csv"):
+            return None if rows is None else tuple(row["id"] for row in rows)
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
         """Picks of a committed query in order of preference, positions or units; None before it is committed."""
-        file = self.round_path(round) / "query.csv"
-        if not file.is_file():
+        rows = self.query_rows(round)
+        if rows is None:
             return None
-        with whole(file), file.open(newline="", encoding="utf-8") as rows:
-            picks = [
-                int(row["unit"]) if "unit" in row else manifest.position[row["id"]] for row in csv.DictReader(rows)
-            ]
+        with whole(self.round_path(round) / "query.csv"):
+            picks = [int(row["unit"]) if "unit" in row else manifest.position[row["id"]] for row in rows]
         return np.asarray(picks, dtype=np.int64)
 
-    def commit_round(self, round: Round, labels: LabelStore) -> None:
-        """Write the labels, then `round.json`, which commits the round."""
+    def write_labels(self, round: int, labels: LabelStore) -> None:
+        """Write the labels that a round leaves, before it is committed."""
+        write_atomic(self.round_path(round) / "labels.jsonl", labels.to_jsonl())
+
+    def commit_round(self, round: Round, labels: LabelStore | None = None) -> None:
+        """Write the labels where they are given, then `round.json`, which commits the round with its files' digests."""
+        if labels is not None:
+            self.write_labels(round.index, labels)
         folder = self.round_path(round.index)
-        write_atomic(folder / "labels.jsonl", labels.to_jsonl())
-        write_json(folder / "round.json", asdict(round))
+        row = replace(round, digests={**round.digests, **digests_of(folder)})
+        write_json(folder / ROUND, asdict(row), own=True)
+
+
+def marked(recipe: str) -> str:
+    """The recipe of a run with a last line that holds its digest: `recipe.yaml` is rewritten at every call."""
+    return f"{recipe}{MARK}{hashlib.sha256(recipe.encode()).hexdigest()}\n"
+
+
+def unmarked(file: Path) -> str:
+    """The text before the mark; InputError where it was changed since. Recipes of earlier versions have no mark."""
+    way = f"values are changed by hybrid-al run RECIPE KEY=VALUE --run-dir {file.parent}, which also writes it again"
+    with whole(file, way):
+        text, mark, digest = file.read_text(encoding="utf-8").partition(MARK)
+        if mark and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
+            raise ValueError("other values")
+        return text
 
 
 def layout_of(facts: Mapping[str, object]) -> object:

@@ -74,6 +74,12 @@ class PredictionBatch:
     features: FloatArray | None = None
     head: tuple[FloatArray, FloatArray] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse probabilities that are not finite: whatever is computed from them would look like a number."""
+        if not np.isfinite(self.probs).all():
+            bad = ~np.isfinite(self.probs.reshape(len(self.probs), -1)).all(axis=1)
+            raise InputError(f"predictions of sample {self.indices[bad][0]}", "finite probabilities", "nan or inf")
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.rundir import RunDir, write_atomic
+from ..core.seals import sealed, whole
 from ..core.types import IGNORE, IntArray, LabelMap
 
 ANSWERS = "answers"
@@ -39,7 +40,7 @@ def read_answer(file: Path, classes: int = IGNORE) -> LabelMap:
     """The label map of an answer; ValueError for a number that is neither a class below `classes` nor `IGNORE`."""
     from PIL import Image
 
-    with Image.open(file) as image:
+    with whole(sealed(file)), Image.open(file, formats=["PNG"]) as image:
         labels: LabelMap = np.asarray(image)
     if (unknown := labels[(labels >= classes) & (labels != IGNORE)]).size:
         raise ValueError(f"expected classes 0 to {classes - 1}, or {IGNORE}, got {unknown[0]}")
@@ -48,7 +49,9 @@ def read_answer(file: Path, classes: int = IGNORE) -> LabelMap:
 
 def read_boxes(mask: Path) -> IntArray:
     """The boxes (n, 5) of an answer, as `boxes.boxes` gives them."""
-    return np.asarray(json.loads(_box_file(mask).read_text(encoding="utf-8")), dtype=np.int64).reshape(-1, 5)
+    file = sealed(_box_file(mask))
+    with whole(file):
+        return np.asarray(json.loads(file.read_text(encoding="utf-8")), dtype=np.int64).reshape(-1, 5)
 
 
 def to_png(labels: LabelMap) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -126,7 +126,13 @@ class _Files:
 
     def read(self, index: int) -> Pixels:
         row = self.rows[index]
-        return self.readers.members[row.image.reader].decode(self.root / row.sample.path, row.plane)
+        reader = self.readers.members[row.image.reader]
+        if row.sample.window is not None:
+            reader = replace(cast(Any, reader), window=row.sample.window)
+        parts = row.sample.around or ((row.sample.path, row.plane),)
+        slices: list[Any] = [reader.decode(self.root / path, plane) for path, plane in parts]
+        pixels: Pixels = slices[0] if len(slices) == 1 else np.concatenate(slices, axis=2)
+        return pixels
 
     def mask(self, index: int) -> LabelMap:
         row = self.rows[index]
@@ -169,7 +175,7 @@ class _Look:
 
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""
-        image = self._file(sample.path, self.readers, "image", partial(_contents, whole=self.whole))
+        image = self._image(sample.path)
         mask = None
         if sample.mask and self.table is not None:
             maps = partial(_maps, table=self.table, whole=self.whole)
@@ -179,6 +185,8 @@ class _Look:
             except ValueError as error:
                 raise _Unreadable(sample.mask, error) from error
         planes = image.header.planes
+        if sample.around or sample.window is not None:
+            image = self._among(image, sample)
         if sample.z >= (planes or 0):
             came = "it has none" if planes is None else f"it has {planes}"
             raise _Unreadable(sample.path, ValueError(f"expected slice {sample.z}, but {came}"))
@@ -188,6 +196,21 @@ class _Look:
             _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, mask)
             for z in (range(planes) if sample.z < 0 else [sample.z])
         ]
+
+    def _among(self, image: _File, sample: Sample) -> _File:
+        """A file whose pixels depend on others too: on the slices of its stack, and on the window of its series."""
+        parts = [(self._image(path), plane) for path, plane in sample.around]
+        others = [part.digests[plane if part.header.planes else 0] for part, plane in parts]
+        header = image.header
+        if parts:
+            if any(part.header.channels != 1 for part, _ in parts):
+                raise _Unreadable(sample.path, ValueError("a stack of colours, which data.stack: 1 would read"))
+            header = replace(header, channels=len(parts), stack=len(parts))
+        digests = [content_digest(f"{own} {others} {sample.window}".encode()) for own in image.digests]
+        return replace(image, header=header, digests=tuple(digests))
+
+    def _image(self, path: str) -> _File:
+        return self._file(path, self.readers, "image", partial(_contents, whole=self.whole))
 
     def _file(
         self, path: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydantic import BeforeValidator
 
 from ..core.types import IntArray
+from ..errors import UnknownName
 from .base import Pixels
 
 PIXELS_VERSION = "1"
 """Raise it when scaling or resizing gives other pixels than before: the keys of caches of images contain it."""
 
-Window = tuple[float, float]
-"""The values that become 0 and 1."""
+WINDOWS: dict[str, tuple[float, float]] = {  # width and level of radiopaedia.org/articles/windowing-ct
+    "lung": (-1350.0, 150.0),
+    "bone": (-500.0, 1300.0),
+    "brain": (0.0, 80.0),
+    "soft_tissue": (-150.0, 250.0),
+    "mediastinum": (-125.0, 225.0),
+}
+"""Windows of CT by name, in HU."""
+
+
+def _by_name(window: object) -> object:
+    if isinstance(window, str) and window not in WINDOWS:
+        raise UnknownName("data.window", window, WINDOWS)
+    return WINDOWS[window] if isinstance(window, str) else window
+
+
+Window = Annotated[tuple[float, float], BeforeValidator(_by_name)]
+"""The values that become 0 and 1; in a recipe also a name of `WINDOWS`."""
 
 _LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pillow
 

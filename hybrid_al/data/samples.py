@@ -30,6 +30,8 @@ class Sample:
 
     `path` and `mask` are files below the root of the source. `z` is a slice or row in them, -1 for a whole image, or
     for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
+    `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
+    is that of its series, where the reader has none.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Sample:
     mask: str = ""
     z: int = -1
     labels: tuple[int, ...] = ()
+    around: tuple[tuple[str, int], ...] = ()
+    window: Window | None = None
 
 
 def check_settings(window: Window | None, on_error: str, group: str = "none", kind: str = "") -> None:

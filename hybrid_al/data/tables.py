@@ -1,4 +1,4 @@
-"""CSV files, and the samples whose files, labels, groups and splits they list."""
+"""Tables (CSV, Excel, JSON lines), and the samples whose files, labels, groups and splits they list."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ from pathlib import Path
 from ..errors import InputError, UnknownName
 from .paths import below, fill, grouping, search, template_columns
 from .samples import Sample
+from .sheets import EXCEL, LINES, OLE, ZIP, excel_rows, json_rows
 from .splits import read_split
-from .words import Mark, class_numbers, label_rows, normal, unknown_texts, whole, yes_or_no
+from .words import Mark, class_numbers, label_rows, normal, plain, unknown_texts, whole, yes_or_no
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "image_index"),
+    "path": ("path", "file", "filename", "filepath", "image", "imagepath", "img", "imageindex"),
     "slice": (),
     "label": ("label",),
     "mask": ("mask",),
-    "group": ("group", "patient", "patient_id", "patientid", "subject", "subject_id"),
+    "group": ("group", "patient", "patientid", "subject", "subjectid"),
     "split": ("split",),
 }
-"""What a column may be for, and the usual names of its column, in lower case, where a recipe does not name it."""
+"""What a column may be for, and the names of its column, as `plain`, by which it is found where no recipe names it.
+
+Fewer than `init` knows (`describe/names.py`), which writes down what it took: here nobody is told.
+"""
 NONE = "none"
+SUFFIXES = (".csv", ".tsv", *EXCEL, *LINES)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 Line = tuple[int, dict[str, str]]
 """Line number in the file, and its cells by column."""
@@ -33,7 +38,7 @@ Line = tuple[int, dict[str, str]]
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file that names files (see `read_table`); the fields as in `Csv`."""
+    """A table that names files (see `read_table`); the fields as in `Csv`."""
 
     root: Path
     columns: Mapping[str, str]
@@ -42,13 +47,15 @@ class Table:
     classes: int | Sequence[str] | None = None
     labels: Sequence[str] = field(default_factory=tuple)
     unknown: Sequence[Mark] = ()
+    empty: int = -1
     separator: str = ""
     none: str = ""
+    sheet: str = ""
 
     def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
         """The folder of the files, the classes, and the samples that the table lists, before any file is read."""
         table = table_of(self.root)
-        header, lines = read_table(table)
+        header, lines = read_table(table, sheet=self.sheet)
         images = Path(self.images if self.images is not None else table.parent).resolve()
         if not images.is_dir():
             raise InputError(f"data.images: {images}", "a folder", "no such folder")
@@ -58,7 +65,7 @@ class Table:
         group_of = self._grouping(header, columns)
         places = self._places(table, lines, columns, images)
         masks = self._masks(table, lines, columns, images)
-        classes, labels, label_rows = self._labels(table, lines, columns)
+        classes, labels, label_rows = self.answers(table, lines, columns)
         samples = []
         for k, (line, row) in enumerate(lines):
             where, (name, path, z) = f"{table}, line {line}", places[k]
@@ -98,6 +105,8 @@ class Table:
             raise InputError("data.labels", "no label or mask column, and no classes, beside labels", "some")
         if len(set(self.labels)) < len(self.labels):
             raise InputError("data.labels", "each column once", ", ".join(self.labels))
+        if self.empty == 0 and not self.labels:
+            raise InputError("data.empty", "columns of 0 and 1 (data.labels)", "none")
         if self.separator and "label" not in columns:
             raise InputError("data.separator", "a column of labels (columns.label)", "none")
         if self.none and not self.separator:
@@ -152,7 +161,7 @@ class Table:
             paths.append(text and below(images, f"{table}, line {line}", text)[1])
         return paths
 
-    def _labels(
+    def answers(
         self, table: Path, lines: Sequence[Line], columns: Mapping[str, str]
     ) -> tuple[tuple[str, ...], list[int], list[tuple[int, ...]]]:
         """The classes, and of every row its class, -1 where unknown, and its labels where it may have several."""
@@ -170,7 +179,7 @@ class Table:
     def _yes_or_no(self, table: Path, line: int, row: Mapping[str, str], marks: frozenset[str]) -> tuple[int, ...]:
         answers = []
         for column in self.labels:
-            answer = yes_or_no(row[column], marks)
+            answer = yes_or_no(row[column], marks) if row[column] else self.empty
             if answer is None:
                 expected = "0 or 1, -1 or an empty cell where unknown (data.unknown lists more texts that mean it)"
                 raise InputError(f"{table}, line {line}, column {column}", expected, repr(row[column]))
@@ -180,8 +189,8 @@ class Table:
 
 def usual_column(role: str, header: Sequence[str]) -> str:
     """The first column with one of the usual names of a role, "" where there is none."""
-    plain = {re.sub(r"[\W_]+", "_", name.lower()): name for name in reversed(header)}
-    return next((plain[word] for word in ROLES[role] if word in plain), "")
+    columns = {plain(name): name for name in reversed(header)}
+    return next((columns[word] for word in ROLES[role] if word in columns), "")
 
 
 def _filled(where: str, text: str) -> str:
@@ -203,15 +212,15 @@ def table_of(root: Path) -> Path:
     return inside if inside.is_file() else Path(root)
 
 
-def read_table(path: Path, where: str = "data.root") -> tuple[list[str], list[Line]]:
-    """Header and rows of a CSV file in UTF-8, cells without spaces around; InputError with the line where it is none.
+def read_table(path: Path, where: str = "data.root", sheet: str = "") -> tuple[list[str], list[Line]]:
+    """Header and rows of a table, cells as texts without spaces around; InputError with the line where it is none.
 
-    Between cells are commas, semicolons or tabs: what the header has; where it has several of them, the usual one (tabs
-    in a .tsv), or the one that gives each row as many cells as the header. Rows without any text are left out, and so
-    is a first column without a name. `where` says in errors what the file is.
+    A table is CSV in UTF-8, a sheet of an Excel file (`sheet`, by default the first), or JSON lines. Between cells of
+    CSV are commas, semicolons or tabs: what the header has; where it has several of them, the usual one (tabs in a
+    .tsv), or the one that gives each row as many cells as the header. Rows without any text are left out, and so is a
+    first column without a name. `where` says in errors what the file is.
     """
-    text = _text(path, where)
-    delimiter, rows = _split(path, text)
+    delimiter, rows = _cells(path, where, sheet)
     if len(rows) < 2:
         raise InputError(path, "a header and at least one row", f"{len(rows)} line(s)")
     (first, names), *cells = rows
@@ -222,7 +231,8 @@ def read_table(path: Path, where: str = "data.root") -> tuple[list[str], list[Li
     lines = []
     for line, row in cells:
         if len(row) != len(header):
-            expected = f"{len(header)} cells as the header has, with {DELIMITERS[delimiter]} between them"
+            between = f", with {DELIMITERS[delimiter]} between them" if delimiter else ""
+            expected = f"{len(header)} cells as the header has{between}"
             raise InputError(f"{path}, line {line}", expected, str(len(row)))
         lost = next((text for k, text in enumerate(row) if k and text and not header[k]), None)
         if lost is not None:
@@ -231,16 +241,29 @@ def read_table(path: Path, where: str = "data.root") -> tuple[list[str], list[Li
     return [name for name in header if name], lines
 
 
-def _text(path: Path, where: str) -> str:
-    """The text of a file; InputError with the line where it is not UTF-8."""
+def _cells(path: Path, where: str, sheet: str) -> tuple[str, list[tuple[int, list[str]]]]:
+    """What stands between the cells of a table, "" where nothing does, and its rows with their lines."""
     if not path.is_file():
         came = "a folder" if path.is_dir() else "nothing there"
-        raise InputError(f"{where}: {path.absolute()}", "a CSV file", came)
+        raise InputError(f"{where}: {path.absolute()}", "a table (CSV, Excel, JSON lines)", came)
     try:
         data = path.read_bytes()
-        text = data.decode("utf-8-sig")
     except OSError as error:
-        raise InputError(path, "a CSV file that can be read", str(error.strerror)) from error
+        raise InputError(path, "a table that can be read", str(error.strerror)) from error
+    if data.startswith(OLE):
+        raise InputError(path, "an Excel file of today (.xlsx) or CSV", "one of before 2007 (.xls)")
+    if data.startswith(ZIP) or path.name.lower().endswith(EXCEL):
+        return "", excel_rows(path, sheet)
+    if sheet:
+        raise InputError("data.sheet", "none, as only Excel files have sheets", repr(sheet))
+    text = _text(path, data)
+    return ("", json_rows(path, text)) if path.name.lower().endswith(LINES) else _split(path, text)
+
+
+def _text(path: Path, data: bytes) -> str:
+    """The text of a file; InputError with the line where it is not UTF-8."""
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         came = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"another encoding ({error.reason})"

@@ -1,15 +1,19 @@
-"""Masks of NIfTI volumes, written with the geometry of their images."""
+"""Masks of volumes, written with the geometry of their images."""
 
 from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.rundir import write_atomic
-from .readers.volumes import AXES, PACKED, Axis
+from .readers.volumes import AXES, Axis, load_volume
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
 
 AXIS: Axis = "axial"
 
@@ -19,21 +23,21 @@ def write_volume(
 ) -> None:
     """Write upright slices of all of a volume, as `readers.volumes` gives them, as a mask that lies on `image`.
 
-    It has the shape, axes and affine of the image file; gzip by the suffix of `path`.
+    It is NIfTI, and has the shape, axes and affine of the image file; gzip by the suffix of `path`.
     """
-    import nibabel
+    data = mask_on(image, slices_ZHW, axis).to_bytes()
+    write_atomic(path, gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+
+
+def mask_on(image: Path, slices_ZHW: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], axis: Axis = AXIS) -> Nifti1Image:
+    """The volume that `write_volume` writes."""
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
-    content = image.read_bytes()
-    content = gzip.decompress(content) if content[:2] == PACKED else content
-    kind = nibabel.Nifti2Image if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Image
-    volume = kind.from_bytes(content)
+    volume = load_volume(image)
     upright = np.flip(slices_ZHW, axis=1).transpose(np.argsort(AXES[axis]))
     back = ornt_transform(axcodes2ornt("RAS"), io_orientation(volume.affine))
     header = volume.header.copy()
     header.set_data_dtype(slices_ZHW.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    mask = kind(np.ascontiguousarray(apply_orientation(upright, back)), volume.affine, header)
-    data = mask.to_bytes()
-    write_atomic(path, gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+    return type(volume)(np.ascontiguousarray(apply_orientation(upright, back)), volume.affine, header)

@@ -31,6 +31,11 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def plain(name: str) -> str:
+    """A name in lower case, without spaces, underscores, hyphens and dots."""
+    return re.sub(r"[\s_.-]+", "", name).lower()
+
+
 def unknown_texts(unknown: Sequence[Mark], classes: Iterable[str] = ()) -> frozenset[str]:
     """The marks of `data.unknown` as `is_unknown` compares them; InputError where one is a class too."""
     for mark in unknown:

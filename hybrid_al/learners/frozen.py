@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..core.registry import Amount, Count, Decay, Whole, hyperparameters
-from ..core.rundir import read_seal, seal
+from ..core.rundir import memory_mapped, read_seal, seal
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import View, Views
@@ -118,7 +118,7 @@ def _embed_views(encoder: Encoder, inputs: ImageInputs, pool: IntArray, count: i
             vectors = embed(encoder, inputs.weak(block, generator))
             if out is None:
                 shape = (count, len(inputs.store), vectors.shape[1])
-                out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+                out = memory_mapped(path, np.float16, shape)
             out[view, block] = vectors
     if out is not None:
         out.flush()

@@ -30,7 +30,7 @@ class SolvedHead:
     balanced: bool
 
     def solve(self, network: Classifier, sets: Sets, *, member: int, seed: int) -> Head:
-        """The head for the labeled samples; members of a committee beside the first have a bootstrap of them each."""
+        """The head for the labeled samples; members beside the first have a bootstrap of the targets in `sets` each."""
         features, targets = self._features(network, sets.labeled), sets.targets
         if member:
             rows = bootstrap(targets, derive(seed, "bootstrap"))

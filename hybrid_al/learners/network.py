@@ -28,7 +28,7 @@ from ..semi.base import Objective
 from ..semi.prior import make_prior
 from ..train import Fit, Schedule, Sets, fit, top_up
 from .committee import Networks, of_last_fit, train_members
-from .head import SolvedHead, average, install, penalty_of, solved
+from .head import SolvedHead, average, bootstrap, install, penalty_of, solved
 from .predict import predict
 
 MIN_VISITS = 2
@@ -113,7 +113,11 @@ class NetworkLearner:
         def train(
             network: Classifier, member: int, seed: int, log: Log
         ) -> tuple[Classifier, tuple[Classifier, ...], Fit]:
-            result = self._train(network, sets, member, seed, log, goes_on=goes_on)
+            own = sets
+            if self.schedule.bootstrap:
+                rows = bootstrap(sets.targets, derive(seed, "bootstrap"))
+                own = replace(sets, labeled=sets.labeled[rows], targets=sets.targets[rows])
+            result = self._train(network, own, member, seed, log, goes_on=goes_on)
             return result.teacher, result.snapshots, result
 
         goes_on = previous is not None and self.schedule.start == "last"

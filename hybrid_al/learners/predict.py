@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..core.rng import derive_seed
 from ..core.types import FloatArray, IntArray, PredictionBatch
 from ..data.loaders import Inputs, blocks
+from ..errors import InputError
 from ..models.checkpoint import seeded
 from ..models.classifier import Classifier
 
@@ -57,6 +59,8 @@ def _heads(network: Classifier, samples: int, generator: torch.Generator) -> tup
 def embed(encoder: nn.Module, images: Tensor) -> FloatArray:
     """Embeddings (B, D) float32 of one batch of images (B, C, H, W), by an encoder in eval mode.
 
+    InputError where one is not finite.
+
     On a CPU in chunks of equal size, about `CHUNK_PIXELS` each: their feature maps then stay in its caches.
     """
     chunks = 1
@@ -66,4 +70,7 @@ def embed(encoder: nn.Module, images: Tensor) -> FloatArray:
     encoder.eval()
     split = images.contiguous(memory_format=torch.channels_last).tensor_split(chunks)
     vectors: FloatArray = torch.cat([encoder(chunk) for chunk in split]).float().cpu().numpy()
+    if not np.isfinite(vectors).all():
+        bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+        raise InputError("embeddings", "finite numbers", f"nan or inf for {bad} of {len(vectors)} images of a batch")
     return vectors

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
-from ..core.rundir import sha256_of
+from ..core.seals import sha256_of
 from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
 from ..data.answers import read_answer, read_boxes
 from ..data.loaders import blocks, labeled_batches, unlabeled_batches
@@ -36,6 +36,7 @@ from ..semi.dense.record import MapRecorder
 from ..train import Schedule, learn
 from .committee import Networks, of_last_fit, train_members
 from .gradients import last_layer_gradients
+from .head import bootstrap
 from .inputs import Boxes, MaskBatch, MaskInputs
 
 MIN_VISITS = 2
@@ -277,8 +278,11 @@ class SegmentLearner:
         unlabeled_rows = None
         if self.objective.uses_unlabeled and len(unlabeled):
             unlabeled_rows = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
+        samples = masks.samples
+        if self.schedule.bootstrap:
+            samples = samples[bootstrap(np.zeros(len(masks), dtype=np.int64), derive(seed, "bootstrap"))]
         for places in rows:
-            ids = masks.samples[places]
+            ids = samples[places]
             labeled, views = self.inputs.labeled(ids, masks, generator, extent, boxes), None
             if unlabeled_rows is not None:
                 views = self.inputs.unlabeled(next(unlabeled_rows), generator, self.objective.strong_views)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from ..core.manifest import Manifest, Split
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from .calibration import Calibration, logs, reliability
 from .classification import BY_LABEL, as_questions, classification, multilabel
+from .operating import confusion, dice_of
 from .pixel_calibration import PixelCalibration, sample_pixels
 from .segmentation import mean_structures, structures
 
@@ -23,10 +24,15 @@ class Evaluation:
     """Metrics `<split>/<metric>`, and a reliability diagram (3, bins) of each split (see `calibration.reliability`).
 
     Calibrated probabilities have `<split>/<metric>_calibrated` and `<split>_calibrated`.
+
+    answers  what was said of each sample, by `<split>/<name>`: `indices` (K,), and of one class a sample `probs` (K, C)
+             and `truth` (K,), of several labels `probs` (K, L) of yes and `truth` (K, L), of masks `dice` (K, C - 1) of
+             each structure, nan where there is none, and `confusion` (C, C) of all known pixels, true by predicted
     """
 
     metrics: dict[str, float]
     reliability: dict[str, FloatArray]
+    answers: dict[str, FloatArray | IntArray] = field(default_factory=dict)
 
 
 class Holdout(Protocol):
@@ -72,6 +78,7 @@ class ClassHoldout:
                 {f"{split}/{name}": value for name, value in classification(probs, truth).items()}
             )
             evaluation.reliability[split] = reliability(probs, truth)
+            evaluation.answers.update(_answers(split, indices=self.samples(split), probs=_small(probs), truth=truth))
             if calibration is not None and split != fitted_on:
                 calibrated = calibration.probs(logs(probs))
                 metrics = classification(calibrated, truth)
@@ -121,6 +128,8 @@ class LabelHoldout:
             metrics = multilabel(probs[:, 1], truth, self.classes, by_label=by_label)
             evaluation.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
             evaluation.reliability[split] = reliability(*as_questions(probs[:, 1], truth))
+            rows = self.samples(split)
+            evaluation.answers.update(_answers(split, indices=rows, probs=_small(probs[:, 1]), truth=truth))
             if calibration is not None and split != fitted_on:
                 calibrated = calibration.probs(logs(probs))[:, 1]
                 for name, value in multilabel(calibrated, truth, self.classes, by_label=BY_LABEL_CALIBRATED).items():
@@ -129,6 +138,14 @@ class LabelHoldout:
                         evaluation.metrics[f"{split}/{metric}_calibrated{slash}{label}"] = value
                 evaluation.reliability[f"{split}_calibrated"] = reliability(*as_questions(calibrated, truth))
         return evaluation
+
+
+def _answers(split: str, **arrays: FloatArray | IntArray) -> dict[str, FloatArray | IntArray]:
+    return {f"{split}/{name}": values for name, values in arrays.items()}
+
+
+def _small(probs: FloatArray) -> FloatArray:
+    return probs.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -171,7 +188,8 @@ class MaskHoldout:
             if calibration is not None and split != fitted_on:
                 calibrations["_calibrated"] = calibration
             if len(rows):
-                metrics, pixels = self._split(learner, rows, calibrations)
+                metrics, pixels, counts = self._split(learner, rows, calibrations)
+                evaluation.answers.update(_answers(split, indices=rows, **counts))
                 evaluation.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
                 evaluation.reliability.update(
                     {f"{split}{suffix}": total.reliability() for suffix, total in pixels.items()}
@@ -180,11 +198,14 @@ class MaskHoldout:
 
     def _split(
         self, learner: Learner, rows: IntArray, calibrations: Mapping[str, Calibration | None]
-    ) -> tuple[dict[str, float], dict[str, PixelCalibration]]:
-        """The metrics of a split, and the sums over its pixels by each calibration."""
-        pixels = {suffix: list[PixelCalibration]() for suffix in calibrations}
+    ) -> tuple[dict[str, float], dict[str, PixelCalibration], dict[str, FloatArray | IntArray]]:
+        """The metrics of a split, the sums over its pixels by each calibration, and confusion and Dice of `answers`."""
+        pixels, confusions = {suffix: list[PixelCalibration]() for suffix in calibrations}, list[IntArray]()
 
         def collect(probs: FloatArray, truth: LabelMap) -> None:
+            labels = probs.argmax(axis=1)
+            for t, p in zip(truth, labels, strict=True):
+                confusions.append(confusion(t[t != IGNORE], p[t != IGNORE], len(self.classes)))
             for suffix, calibration in calibrations.items():
                 pixels[suffix].append(PixelCalibration.of_images(probs, truth, calibration))
 
@@ -193,7 +214,8 @@ class MaskHoldout:
         totals = {suffix: sum(sums[1:], sums[0]) for suffix, sums in pixels.items()}
         for suffix, total in totals.items():
             metrics |= {f"{name}{suffix}": value for name, value in total.metrics().items()}
-        return metrics, totals
+        counts_KCC = np.stack(confusions)
+        return metrics, totals, {"confusion": counts_KCC.sum(axis=0), "dice": dice_of(counts_KCC)}
 
     def _image_of(self, index: int) -> str:
         return self.manifest.paths[index] if self.manifest.z[index] >= 0 else self.manifest.ids[index]

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from ..core.rundir import write_atomic
-from ..errors import InputError
+from ..core.seals import sealed
+from ..errors import InputError, reading
 
 PICKLES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".tar"})
 # keys of a file, and prefixes of names, under which releases keep an encoder
@@ -36,14 +36,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     Of torch's files only tensors are read; a file that holds code is refused, and the code is not run. Weights are also
     found under the keys (`model`, `state_dict`, `teacher`, ...) and prefixes (`module.`, `backbone.`) of releases.
     """
-    if not path.is_file():
+    with reading(path, "a weights file"):
+        is_file = path.is_file()
+    if not is_file:
         raise InputError(path, "a weights file", "no such file")
-    if path.suffix in PICKLES:
-        return _state_dict(path, _unpickle(path))
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InputError(path, "a safetensors file", str(error)) from error
+    with reading(sealed(path), "a file of torch" if path.suffix in PICKLES else "a safetensors file"):
+        tensors = _state_dict(path, _unpickle(path)) if path.suffix in PICKLES else load_file(path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: {name}", "finite numbers", "nan or inf among its weights")
+    return tensors
 
 
 def _unpickle(path: Path) -> object:
@@ -76,6 +78,8 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping):
         raise InputError(path, "named tensors", type(content).__name__)
+    if unnamed := [key for key in content if not isinstance(key, str)]:
+        raise InputError(path, "named tensors", f"the key {unnamed[0]!r}")
     tensors = {key: value for key, value in clean_state_dict(dict(content)).items() if isinstance(value, Tensor)}
     for prefix in PREFIXES:
         tensors = without_prefix(prefix, tensors) or tensors

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .base import Answers, Oracle, OracleSettings
+from .label_studio import LabelStudio
 
 
 @dataclass(frozen=True)
@@ -39,4 +40,5 @@ class Worklist:
 ORACLES: dict[str, type[OracleSettings]] = {
     "simulated": Simulated,
     "worklist": Worklist,
+    "label_studio": LabelStudio,
 }

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ..core.rundir import RunDir
 from ..core.types import Annotation, IntArray
 
@@ -33,6 +36,10 @@ class Answers(Protocol):
     @property
     def run(self) -> RunDir:
         """The directory of the run."""
+        ...
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """An image (H, W, 1 or 3) in its own pixels, as a person sees it."""
         ...
 
     def simulated(self) -> Oracle:

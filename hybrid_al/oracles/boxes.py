@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..data.pixels import image_box
 from ..errors import InputError, UnknownName
 from .base import NONE, SKIP, Notes
 from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
-from .worklist import WorklistOracle, csv_rows
+from .worklist import WorklistOracle, csv_rows, next_answers
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "class", *EDGES)
@@ -69,10 +69,17 @@ class BoxWorklist:
         InputError: no open query; no CSV with the columns; and, with a line for each bad row, a name of no image, an
         unknown class, edges that are no numbers or no box of the image, boxes beside `none` or `skip`.
         """
+        lines = ((f"line {line}", row) for line, row in csv_rows(file, COLUMNS))
+        return self.take_rows(file, lines, annotator, replace=replace)
+
+    def take_rows(
+        self, file: Path | str, lines: Iterable[tuple[str, Mapping[str, str]]], annotator: str, *, replace: bool = False
+    ) -> tuple[int, int]:
+        """As `take`, of (place for errors, row)."""
         round, names = answerable_images(self.lists, "boxes")
         answers: dict[int, list[tuple[int, ...] | str]] = {}
         problems: list[str] = []
-        for line, row in csv_rows(file, COLUMNS):
+        for where, row in lines:
             try:
                 index = names.get(row["image"].removesuffix(".png"))
                 if index is None:
@@ -83,7 +90,7 @@ class BoxWorklist:
                     raise ValueError(f"{file_name(index)} has another row: {NONE} and {SKIP} stand alone")
                 rows.append(answer)
             except ValueError as error:
-                problems.append(f"  line {line}: {error}")
+                problems.append(f"  {where}: {error}")
         refuse(file, "a row for each box of the images that were given out", problems, "that are none")
         if not answers:
             raise InputError(file, "at least one row", "none")
@@ -154,7 +161,8 @@ class BoxWorklist:
             return SKIP
         rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
         valid = blank(np.asarray([image_size(self.run, index)]), self.size)[0]
-        return write_answer(self.run, round, index, background(valid, rows), boxes=rows)
+        folder = next_answers(self.run, round)
+        return write_answer(self.run, round, index, background(valid, rows), boxes=rows, folder=folder)
 
     def _with_cost(self, answer: Annotation) -> Annotation:
         if answer.kind == "skip":

@@ -21,7 +21,8 @@ from typing import Literal
 
 import filelock
 
-from ..core.rundir import RunDir, sha256_of
+from ..core.rundir import RunDir
+from ..core.seals import sha256_of
 from ..core.types import AnnotationKind
 from ..errors import InputError
 from .base import SKIP

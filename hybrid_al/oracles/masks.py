@@ -19,14 +19,16 @@ from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray
 from ..data.answers import file_name, read_answer, to_png, write_answer
 from ..data.folders import ignored_files
 from ..data.masks import EmptyMask, check_known, check_lies_on, in_words, resize_marks, to_classes
+from ..data.readers import choose
 from ..data.readers.base import Header
-from ..data.readers.images import SUFFIXES, header, read_values
+from ..data.readers.images import header, read_values
 from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
 from .base import NONE, SKIP, Notes
 from .weak import strokes
-from .worklist import Wording, WorklistOracle
+from .worklist import Wording, WorklistOracle, next_answers
 
+MASKS = choose()  # the readers that masks of data have
 IMAGES = "images"
 ASKED = "asked"
 MOST_PROBLEMS = 20
@@ -106,10 +108,20 @@ class MaskWorklist:
         InputError: no open query; no folder of masks; and, with a line for each bad file, a name of no image, a file
         that is no mask, another size than that of the image, values that mean no class.
         """
-        round, names = answerable_images(self.lists, "masks")
+        _, names = answerable_images(self.lists, "masks")
         masks = self._read(folder, names)
-        missing = self._store(folder, round, masks, annotator, replace=replace)
-        for note in (*self._counts(list(masks.values())), *ignored_files(folder, SUFFIXES)):
+        count = self.take_maps(folder, masks, annotator, replace=replace)
+        for note in ignored_files(folder, MASKS.suffixes):
+            print(note, file=sys.stderr)
+        return count
+
+    def take_maps(
+        self, where: Path | str, masks: Mapping[int, LabelMap | None], annotator: str, *, replace: bool = False
+    ) -> tuple[int, int]:
+        """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
+        round, _ = self.lists.open_query("masks")
+        missing = self._store(where, round, masks, annotator, replace=replace)
+        for note in self._counts(list(masks.values())):
             print(note, file=sys.stderr)
         return len(masks), missing
 
@@ -153,14 +165,14 @@ class MaskWorklist:
         if not folder.is_dir():
             expected = "a folder of masks that have the names of the images"
             raise InputError(folder, expected, "a file" if folder.exists() else "nothing there")
-        files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+        files = [f for f in sorted(folder.iterdir()) if f.name.lower().endswith(MASKS.suffixes) and f.name[0] != "."]
         if not files:
             raise InputError(folder, "at least one mask", "no image file")
         masks: dict[int, LabelMap | None] = {}
         problems: list[str] = []
         for file in files:
             try:
-                index = names.get(file.stem)
+                index = names.get(MASKS.stem(file.name))
                 if index is None:
                     raise ValueError("no image of the open query or of an earlier one has this name")
                 if index in masks:
@@ -174,8 +186,9 @@ class MaskWorklist:
     def _mask(self, file: Path, index: int) -> LabelMap | None:
         """A mask, None where it labels no pixel; ValueError or OSError where the file is no mask of its image."""
         image = image_header(self.run, index)
-        check_lies_on(file_name(index), header(io.BytesIO(file.read_bytes())), image)
-        array = read_values(file)
+        reader = MASKS.of(file)
+        check_lies_on(file_name(index), reader.probe(file), image)
+        array = reader.values(file)
         try:
             mask = to_classes(array, self.table)
         except EmptyMask:
@@ -201,7 +214,8 @@ class MaskWorklist:
         """Write a mask with the numbers of the classes; the text for the CSV of the round."""
         if mask is None:
             return SKIP
-        return write_answer(self.run, round, index, mask if self._whole else resize_marks(mask, self.size))
+        marks, folder = mask if self._whole else resize_marks(mask, self.size), next_answers(self.run, round)
+        return write_answer(self.run, round, index, marks, folder=folder)
 
 
 def image_answers(
@@ -245,7 +259,7 @@ def image_header(run: RunDir, index: int) -> Header:
     return header(io.BytesIO(files[-1].read_bytes()))
 
 
-def refuse(where: Path, expected: str, problems: Sequence[str], what: str) -> None:
+def refuse(where: Path | str, expected: str, problems: Sequence[str], what: str) -> None:
     """InputError with a line for each of the first `MOST_PROBLEMS` problems; nothing where there is none."""
     if problems:
         more = [f"  ... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []

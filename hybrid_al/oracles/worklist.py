@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import cast
 
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir, read_seal, seal, write_atomic
+from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
+from ..data.answers import ANSWERS
 from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
+
+TAKEN = "the answers as they were taken in; a copy of the run may have them"
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def refuse_reserved(classes: Sequence[str], wording: Wording) -> None:
 
 @dataclass(frozen=True)
 class WorklistOracle:
-    """A person who answers through files: `query.csv` goes out, answers come in by `take`, into the round's folder."""
+    """A person who answers through files: a copy of the query goes out, answers come in by `take`, into the round."""
 
     run: RunDir
     manifest: Manifest
@@ -91,12 +96,23 @@ class WorklistOracle:
         """See `Oracle.annotate`; answers about samples of earlier rounds are corrections."""
         answers, missing = self.latest_answers(query, round)
         if missing:
+            file = self.give_out(round)
             raise AwaitingLabels(
                 f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
-                f"{self.run.round_path(round) / 'query.csv'} ({self.wording.how}) "
-                f"and give it to: hybrid-al labels {self.run.path} FILE"
+                f"{file} ({self.wording.how}) and give it to: hybrid-al labels {self.run.path} {file}"
             )
         return answers
+
+    def give_out(self, round: int) -> Path:
+        """Write the list that people fill in, a copy of the query, where it is not there yet; its path."""
+        file, rows = self.run.worklist(round), self.run.query_rows(round) or []
+        if not file.exists():
+            out = io.StringIO()
+            writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows[self.run.query_starts(round)[-1] :])
+            write_atomic(file, out.getvalue())
+        return file
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
@@ -114,11 +130,18 @@ class WorklistOracle:
         to correct; another answer than another annotator gave, unless `replace`; and, with its line, an id that was
         neither asked about nor labeled before, an unknown class, an id twice with different labels.
         """
+        rows = ((f"{file} line {line}", row["id"], row["label"]) for line, row in csv_rows(file, ("id", "label")))
+        return self.take_texts(file, rows, annotator, replace=replace)
+
+    def take_texts(
+        self, file: Path | str, rows: Iterable[tuple[str, str, str]], annotator: str, *, replace: bool = False
+    ) -> tuple[int, int]:
+        """As `take`, of (place for errors, id, label)."""
         round, ids = self.open_query("labels")
         answers: dict[str, str] = {}
-        for line, row in csv_rows(file, ("id", "label")):
-            where, label, index = f"{file} line {line}", row["label"], self.manifest.find(row["id"])
-            sample = row["id"] if index is None else self.manifest.ids[index]
+        for where, name, label in rows:
+            index = self.manifest.find(name)
+            sample = name if index is None else self.manifest.ids[index]
             if not label:
                 continue
             if sample not in ids:
@@ -196,8 +219,7 @@ class WorklistOracle:
 
         replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
         """
-        folder = self.run.round_path(round) / "answers"
-        number = len(list(folder.glob("*.csv")))
+        file = self.run.round_path(round) / "answers" / f"{len(answer_files(self.run, round)):03d}.csv"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -206,15 +228,17 @@ class WorklistOracle:
         for sample, label in answers.items():
             time, entry = (notes or {}).get(sample, (now, ""))
             writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry))
-        write_atomic(folder / f"{number:03d}.csv", out.getvalue())
+        write_atomic(file, out.getvalue())
+        drawn = [*file.with_suffix("").glob("[!.]*")]
+        seal(file, files={f"{file.stem}/{picture.name}": sha256_of(picture) for picture in drawn})
         answered = {a.index for a in self.answers(round)}
         return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
 
     def answers(self, round: int) -> Iterator[Annotation]:
         """The answers of a round in the order in which they came in; the last about a sample counts."""
-        for file in sorted((self.run.round_path(round) / "answers").glob("*.csv")):
-            with file.open(newline="", encoding="utf-8") as rows:
-                for row in csv.DictReader(rows):
+        for file in answer_files(self.run, round):
+            for row in _rows_of(file):
+                with whole(file):
                     kind, target = self._meaning(str(file), row["label"])
                     index = self.manifest.position[row["id"]]
                     yield Annotation(index, kind, target, row["annotator"], round, row["time"])
@@ -230,11 +254,35 @@ def classes_of(run: RunDir) -> tuple[str, ...]:
 
 def corrections(run: RunDir) -> dict[str, int]:
     """Whose answers the last file of answers of the open round changed, and how many of them."""
-    files = sorted((run.round_path(len(run.rounds())) / "answers").glob("*.csv"))
-    if not files:
-        return {}
-    with files[-1].open(newline="", encoding="utf-8") as rows:
-        return dict(Counter(row["replaces"] for row in csv.DictReader(rows) if row.get("replaces")))
+    files = answer_files(run, len(run.rounds()))
+    return dict(Counter(row["replaces"] for row in _rows_of(files[-1]) if row.get("replaces"))) if files else {}
+
+
+def answer_files(run: RunDir, round: int) -> list[Path]:
+    """The files of answers of a round, in the order in which they came in; InputError where one is gone or changed."""
+    folder = run.round_path(round) / "answers"
+    numbers = {int(f.stem) for f in (*folder.glob("*.csv"), *folder.glob("*.json")) if re.fullmatch(r"\d{3,5}", f.stem)}
+    files = [folder / f"{number:03d}.csv" for number in range(max(numbers, default=-1) + 1)]
+    for file in files:
+        sealed(file)
+        facts = read_seal(file) if file.with_suffix(".json").is_file() else {}
+        if not file.is_file() or facts is None:
+            raise InputError(file, TAKEN, "one that was changed" if file.is_file() else "nothing there")
+        for name, digest in facts.get("files", {}).items():
+            picture = folder / name
+            if not picture.is_file() or sha256_of(picture) != digest:
+                raise InputError(picture, TAKEN, "one that was changed" if picture.is_file() else "nothing there")
+    return files
+
+
+def next_answers(run: RunDir, round: int) -> str:
+    """The folder of a round for the pictures of the answers that come in next, beside their CSV."""
+    return f"{ANSWERS}/{len(answer_files(run, round)):03d}"
+
+
+def _rows_of(file: Path) -> list[dict[str, str]]:
+    with whole(file), file.open(newline="", encoding="utf-8") as rows:
+        return list(csv.DictReader(rows))
 
 
 def csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

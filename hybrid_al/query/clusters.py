@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.embeddings import Metric
 from ..core.types import BoolArray, FloatArray, IntArray
+from ..kernels.distances import closest, squared_to
 from ..kernels.kmeans import k_means
 from .base import QueryState
 
@@ -92,3 +93,31 @@ def fewest_labels_first(
             picks.append(ClusterPick(row, -negative_size, count))
             heapq.heappush(queue, (small, count + 1, negative_size, c))
     return picks
+
+
+def nearest_to_centres(rows_KD: FloatArray, k: int, rng: np.random.Generator) -> IntArray:
+    """The row nearest to the centre of each of at most k k-means clusters, that of the largest cluster first."""
+    centres, cluster = k_means(rows_KD, k, rng)
+    squared = squared_to(rows_KD, centres[cluster])
+    order = np.argsort(-np.bincount(cluster), kind="stable")
+    return np.array([np.flatnonzero(cluster == c)[squared[cluster == c].argmin()] for c in order])
+
+
+def agglomerative(vectors_PD: FloatArray, k: int, rows: int, rng: np.random.Generator) -> IntArray:
+    """Average linkage of the rows into at most k clusters, none empty, 0 to K - 1 (P,).
+
+    Of more than `rows` rows a random sample is clustered, and the others go with the nearest mean of a cluster.
+    O(rows^2 D) time and O(rows^2) memory.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(vectors_PD) < 2:
+        return np.zeros(len(vectors_PD), dtype=np.int64)
+    sample = vectors_PD
+    if len(sample) > rows:
+        sample = vectors_PD[np.sort(rng.choice(len(vectors_PD), rows, replace=False))]
+    cluster = fcluster(linkage(sample.astype(np.float64), "average"), k, "maxclust").astype(np.int64) - 1
+    if len(sample) == len(vectors_PD):
+        return cluster
+    means = np.stack([sample[cluster == c].mean(axis=0, dtype=np.float64) for c in range(cluster.max() + 1)])
+    return np.unique(closest(vectors_PD, means.astype(np.float32)), return_inverse=True)[1]

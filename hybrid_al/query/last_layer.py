@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.special
 
+from ..core.embeddings import unit_rows
 from ..core.types import FloatArray
 from ..errors import InputError
 from ..kernels.distances import squared_to
@@ -82,13 +83,33 @@ def adversarial_divergence(
         b = root[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * root[:, None, :]
         _, vectors = np.linalg.eigh(b.transpose(0, 2, 1) @ (weight_CD @ weight_CD.T) @ b)
         direction = (b @ vectors[:, :, -1:])[:, :, 0] @ weight_CD
-        norm = np.linalg.norm(direction, axis=1, keepdims=True)
-        shift = length * np.divide(direction, norm, out=np.zeros_like(direction), where=norm > 0) @ weight_CD.T
+        shift = length * unit_rows(direction) @ weight_CD.T
         plus, minus = (
             (p * (log_p - scipy.special.log_softmax(logits + s * shift, axis=1))).sum(axis=1) for s in (1, -1)
         )
         divergence[start : start + size] = np.maximum(plus, minus).clip(0)
     return divergence
+
+
+def boundary_closeness(state: QueryState) -> FloatArray:
+    """1 / (1 + `boundary_distance`) of the candidates (M,), in [0, 1], by one pass."""
+    closeness: FloatArray = 1 / (1 + boundary_distance(*features_and_head(state)))
+    return closeness
+
+
+def boundary_distance(features_MD: FloatArray, weight_CD: FloatArray, bias_C: FloatArray) -> FloatArray:
+    """Length of the least change of the features that gives another class (M,); inf where none does.
+
+    The least over the classes of (logit of the predicted one - logit) / |difference of their weights|.
+    """
+    logits = features_MD @ weight_CD.T + bias_C
+    predicted = logits.argmax(axis=1)
+    gaps = logits[np.arange(len(logits)), predicted][:, None] - logits
+    across = np.linalg.norm(weight_CD[:, None] - weight_CD[None], axis=2)[predicted]
+    distance = np.full(logits.shape, np.inf)
+    np.divide(gaps, across, out=distance, where=across > 0)
+    nearest: FloatArray = distance.min(axis=1)
+    return nearest
 
 
 def features_and_share(state: QueryState) -> tuple[FloatArray, FloatArray]:
@@ -131,10 +152,3 @@ def flipping_share(
     share = np.full(len(logits), np.inf)
     np.divide(length.min(axis=1), farthest, out=share, where=farthest > 0)
     return share
-
-
-def unit_rows(rows: FloatArray) -> FloatArray:
-    """Rows (K, D) at unit length; zero rows stay zero."""
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: FloatArray = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
-    return unit

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.types import FloatArray
 from .base import QueryState
+from .critic import BATCH, minimise, perceptron, tensor
 from .linear_head import held_out_probs, scaled_embeddings
 
 if TYPE_CHECKING:
@@ -30,11 +31,16 @@ class LossHead:
         """Predicted losses (M,) of the candidates, up to a scale; 0 where those of all labeled samples are equal."""
         labeled = state.labels.labeled
         rows = scaled_embeddings(state, np.concatenate([labeled, state.candidates]))
-        if len(labeled) > 1:
-            losses = self.losses(rows[: len(labeled)], state, rng)
+        return self.predict_all(rows, state, rng)[len(labeled) :]
+
+    def predict_all(self, rows: FloatArray, state: QueryState, rng: np.random.Generator) -> FloatArray:
+        """The same (L + M,) of the labeled samples and the candidates, from their scaled embeddings in this order."""
+        known = len(state.labels.labeled)
+        if known > 1:
+            losses = self.losses(rows[:known], state, rng)
             if np.ptp(losses) > 0:
-                return self.predicted_losses(rows[: len(labeled)], losses, rows[len(labeled) :], rng)
-        return np.zeros(len(state.candidates))
+                return self.predicted_losses(rows[:known], losses, rows, rng)
+        return np.zeros(len(rows))
 
     def losses(self, rows_LD: FloatArray, state: QueryState, rng: np.random.Generator) -> FloatArray:
         """Cross-entropy (L,) of each labeled sample by a head that was fitted without it."""
@@ -49,25 +55,14 @@ class LossHead:
         """Predicted losses (M,) of the candidates, up to a scale, by a network trained on the labeled rows."""
         import torch
 
-        rows, losses, candidates = (torch.from_numpy(a.astype(np.float32)) for a in (rows_LD, losses_L, candidates_MD))
-        shapes = ((rows.shape[1], self.width), (self.width,), (self.width, 1), (1,))
-        bounds = (rows.shape[1] ** -0.5, rows.shape[1] ** -0.5, self.width**-0.5, self.width**-0.5)
-        weights = [
-            torch.from_numpy(rng.uniform(-bound, bound, shape).astype(np.float32)).requires_grad_()
-            for shape, bound in zip(shapes, bounds, strict=True)
-        ]
-
-        def network(x: torch.Tensor) -> torch.Tensor:
-            return ((x @ weights[0] + weights[1]).relu() @ weights[2] + weights[3])[:, 0]
-
-        optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=0.01)
+        rows, losses = tensor(rows_LD), tensor(losses_L)
+        network = perceptron((rows.shape[1], self.width, 1), rng)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=self.rate, weight_decay=0.01)
         for _ in range(self.steps):
-            batch = torch.from_numpy(rng.permutation(len(rows))[:128])
-            optimizer.zero_grad()
-            ranking_loss(network(rows[batch]), losses[batch], self.margin).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            batch = torch.from_numpy(rng.permutation(len(rows))[:BATCH])
+            minimise(optimizer, ranking_loss(network(rows[batch])[:, 0], losses[batch], self.margin))
         with torch.no_grad():
-            values: FloatArray = network(candidates).numpy().astype(np.float64)
+            values: FloatArray = network(tensor(candidates_MD))[:, 0].numpy().astype(np.float64)
         return values
 
 

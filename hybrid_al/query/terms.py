@@ -17,7 +17,7 @@ from ..kernels.distances import typicality
 from ..scores import samples as scores
 from .base import QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
-from .last_layer import dirichlet, features_and_share, gradient_length, perturbation_divergence
+from .last_layer import boundary_closeness, dirichlet, features_and_share, gradient_length, perturbation_divergence
 from .linear_head import log_odds_of_pool
 from .loss_head import LossHead
 
@@ -119,6 +119,20 @@ def _peaks(state: QueryState) -> FloatArray:
     return density * distances
 
 
+def _minority(state: QueryState) -> FloatArray:
+    """Expected weight of the class (M,), 1 / (labels of the class + 1), divided by the largest weight."""
+    probs = state.probs().mean(axis=1, dtype=np.float64)
+    targets = state.labels.class_targets()
+    counts = np.bincount(targets, minlength=probs.shape[1])[: probs.shape[1]]
+    values: FloatArray = probs @ ((counts.min() + 1) / (counts + 1))
+    return values
+
+
+def _cheapness(state: QueryState) -> FloatArray:
+    values: FloatArray = -state.extra("cost", state.candidates)
+    return values
+
+
 def _pretext_loss(state: QueryState) -> FloatArray:
     return state.record("pretext_loss", state.candidates)
 
@@ -140,6 +154,7 @@ TERMS: dict[str, Term] = {
     "tta_variance": _by_views(scores.summed_variance),
     "tta_jsd": _by_views(scores.bald),
     "vat": Term(frozenset({"features"}), perturbation_divergence),
+    "dfal": Term(frozenset({"features"}), boundary_closeness),
     "egl": Term(frozenset({"features"}), gradient_length),
     "vacuity": _by_evidence(scores.vacuity),
     "dissonance": _by_evidence(scores.dissonance),
@@ -155,6 +170,8 @@ TERMS: dict[str, Term] = {
     "density_peaks": Term(frozenset({"embeddings"}), _peaks),
     "novelty": Term(frozenset({"embeddings"}), _novelty),
     "pretext_loss": Term(frozenset({"stage0"}), _pretext_loss),
+    "minority": Term(frozenset({"predictions"}), _minority),
+    "cheapness": Term(frozenset({"costs"}), _cheapness),
 }
 
 

@@ -6,10 +6,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..core.rundir import RunDir, whole
-from ..errors import InputError, UnknownName
+from ..core.rundir import RunDir, unmarked
+from ..errors import InputError, UnknownName, reading
+from .plain import read_yaml
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -35,8 +34,7 @@ def is_run(file: Path | str) -> bool:
 def of_run(run: Path) -> dict[str, Any]:
     """The keys of the recipe that a run was last called with; error where its file is gone, cut or changed."""
     file = run / "recipe.yaml"
-    with whole(file):
-        plain = read_yaml(str(file), file.read_text(encoding="utf-8"))
+    plain = read_yaml(str(file), unmarked(file))
     if not isinstance(plain, dict) or not {"data", "loop"} <= plain.keys():
         raise InputError(file, "the recipe of a run, as hybrid-al wrote it", "one that is cut or changed")
     return plain
@@ -44,25 +42,18 @@ def of_run(run: Path) -> dict[str, Any]:
 
 def _text(file: Path | str) -> tuple[str, str]:
     path = Path(file)
+    with reading(path, "a recipe file"):
+        is_file = path.is_file()
     if is_run(path):
         RunDir(path).current()
         path /= "recipe.yaml"
-    if path.is_file():
-        try:
+        return str(path), unmarked(path)
+    if is_file:
+        with reading(path, "a YAML file in UTF-8"):
             return str(path), path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise InputError(path, "a YAML file in UTF-8", "another encoding") from None
     recipes = shipped_recipes()
     if str(file) in recipes:
         return f"recipe {file}", recipes[str(file)]
     if path.suffix or path.parent != Path():
         raise InputError(path, "a recipe file", "no such file")
     raise UnknownName("recipe", str(file), recipes)
-
-
-def read_yaml(where: str, text: str) -> Any:
-    """The values of a YAML text; one line on what is no YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(where, "YAML", " ".join(str(error).split())) from None

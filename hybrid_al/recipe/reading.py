@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import InputError
-from .files import mapping_of, read_yaml
+from .files import mapping_of
 from .messages import first_error
+from .plain import check_texts, read_yaml
 from .sections import NAME, Component, Recipe
 
 
@@ -57,6 +58,7 @@ def load_variants(file: Path | str, overrides: Sequence[str] = ()) -> dict[str, 
 
 def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
     """Validate plain values; the first error is reported with its key, and the nearest key where it is unknown."""
+    check_texts(where, plain)
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:

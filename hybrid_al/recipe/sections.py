@@ -17,13 +17,13 @@ from pydantic import (
 )
 
 from ..core.embeddings import PLAIN, USED
-from ..errors import InputError, UnknownName
+from ..errors import InputError, UnknownName, reading
 from .files import mapping_of
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 PROBE = "probe"  # the value of embeddings.use that lets labels choose
 Int = Annotated[int, Field(strict=True)]  # neither true nor "3"
-Number = Annotated[float, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Bool = Annotated[bool, Field(strict=True)]
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -107,14 +107,14 @@ def _pipeline(value: object) -> object:
     if not isinstance(value, str):
         return value
     path, where = Path(value), f"views: {value}"
-    if not path.is_file():
+    with reading(where, "a pipeline of albumentations"):
+        is_file = path.is_file()
+    if not is_file:
         raise InputError(where, "a pipeline of albumentations, or its YAML or JSON file", "no such file")
     if path.suffix != ".json":
         return mapping_of(path)[1]
-    try:
+    with reading(where, "JSON"):
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(where, "JSON", str(error)) from None
 
 
 PipelineOrFile = Annotated[dict[str, Value] | None, BeforeValidator(_pipeline)]

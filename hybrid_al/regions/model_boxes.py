@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..core.labels import LabelStore
-from ..core.rundir import RunDir, write_arrays
+from ..core.rundir import RunDir, read_arrays, write_arrays
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from ..data.loaders import blocks
 from ..errors import InputError
@@ -121,8 +121,7 @@ class ModelBoxes:
         file = self._file(round)
         if not file.is_file():
             raise InputError(file, f"the boxes of round {round}", "no such file")
-        with np.load(file, allow_pickle=False) as archive:
-            boxes: IntArray = archive["boxes"]
+        boxes: IntArray = read_arrays(file)["boxes"]
         return boxes
 
     def _grid(self) -> IntArray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -128,12 +130,12 @@ def say_outcome(outcome: Outcome) -> None:
     _wrap(outcome.verdict)
 
 
-def say_next(outcome: Outcome) -> None:
-    """The commands that may come next."""
+def say_next(outcome: Outcome, run: Path) -> None:
+    """The commands that may come next after a run."""
     if outcome.next:
         print("Next:")
     for command, effect in outcome.next:
-        print(f"  {command:42}  {effect}")
+        print(f"  {command.replace('RUN', shlex.quote(str(run))):42}  {effect}")
 
 
 def _wrap(text: str) -> None:

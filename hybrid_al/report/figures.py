@@ -1,21 +1,22 @@
-"""The figures of the report, as plain plotly.js dictionaries: pure functions of `RunView`.
+"""The figures of the report: pure functions of `RunView`, which `charts.js` draws.
 
-Colours are names of the page's style sheet ("--c1", or "--c1/0.2" for a see-through one), so that figures follow
-the light and the dark theme. Text from outside is escaped, as plotly reads a little HTML in it.
+A figure is a plain dictionary in a few of the words of plotly.js: traces of lines, markers, bars and boxes. Colours are
+names of the page's style sheet ("--c1", or "--c1/0.2" for a see-through one), so that figures follow the light and the
+dark theme. Names from outside stay as they are, for they are drawn as text alone.
 """
 
 from __future__ import annotations
 
-import html
-import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, t
 
-from ..core.types import FloatArray, IntArray
+from ..core.types import FloatArray
+from .html import inert
 from .runview import Pick, RoundView, RunView, label_text
 
 Trace = dict[str, object]
@@ -23,8 +24,6 @@ Trace = dict[str, object]
 COLORS = tuple(f"--c{i}" for i in range(1, 9))
 NEUTRAL, ACCENT = "--neutral", "--c2"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-MOST_POINTS = 2000  # of the pool in one map; the picks are always all there
-MOST_STEPS = 300
 MOST_CLASSES = 12
 AXES = {
     "cost/images": "images that something is known of",
@@ -32,6 +31,8 @@ AXES = {
     "cost/foreground": "labeled pixels of structures",
     "cost/boundary": "labeled pixels of outlines",
     "cost/clicks": "clicks",
+    "cost/hours": "hours of readers",
+    "cost/money": "money spent",
 }
 
 
@@ -46,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart: plotly traces and layout, the entries of its menu (at least one), and words for who cannot see it."""
+    """One chart: traces and layout, the entries of its menu (at least one), and words for who cannot see it."""
 
     id: str
     data: tuple[Trace, ...]
@@ -56,9 +57,7 @@ class Figure:
 
     def to_json(self) -> str:
         """For a script element: nothing in it can close the element."""
-        spec = {"data": self.data, "layout": self.layout, "choices": [asdict(c) for c in self.choices]}
-        text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
-        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        return inert({"data": self.data, "layout": self.layout, "choices": [asdict(c) for c in self.choices]})
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,13 @@ class Curve:
     mean: FloatArray
     spread: FloatArray
     n: int
+
+    @property
+    def half(self) -> FloatArray:
+        """Half the width (K,) of the 95 % interval of the mean, by Student's t; 0 of one seed."""
+        if self.n < 2:
+            return np.zeros(len(self.mean))
+        return self.spread * float(t.ppf(0.975, self.n - 1)) / math.sqrt(self.n)
 
 
 def aggregate(runs: Sequence[RunView], metric: str, cost: str = "") -> Curve | None:
@@ -88,18 +94,18 @@ def aggregate(runs: Sequence[RunView], metric: str, cost: str = "") -> Curve | N
 
 
 def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> Figure | None:
-    """Learning curves: one line per method, with a band of one standard deviation where there are several seeds."""
+    """Learning curves: one line per method, with the 95 % interval of the mean where there are several seeds."""
     traces: list[Trace] = []
     costs = sorted(set.intersection(*(set(run.costs) for runs in groups.values() for run in runs)))
     first = [m for m in metrics if m.startswith("test/") and m.count("/") == 1]
-    choices = [Choice(m, "labels", escape(m)) for m in metrics]
-    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), escape(m)) for c in costs for m in first]
+    choices = [Choice(m, "labels", m) for m in metrics]
+    choices += [Choice(f"{m} by {c.removeprefix('cost/')}", AXES.get(c, c), m) for c in costs for m in first]
     pairs = [(m, "") for m in metrics] + [(m, c) for c in costs for m in first]
     for choice, (metric, cost) in zip(choices, pairs, strict=True):
         for i, (label, runs) in enumerate(groups.items()):
             curve = aggregate(runs, metric, cost)
             if curve is not None and len(curve.labels):
-                traces += _curve_traces(curve, escape(label), choice.name, i, "labels" if not cost else "")
+                traces += _curve_traces(curve, label, choice.name, i, "labels" if not cost else "")
     if not traces:
         return None
     measured = any(m.startswith(("test/", "val/")) for m in metrics)
@@ -111,8 +117,8 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
 
 def _curve_traces(curve: Curve, label: str, metric: str, i: int, unit: str) -> list[Trace]:
     color = COLORS[i % len(COLORS)]
-    x, mean, spread = curve.labels, curve.mean, curve.spread
-    deviation = " ± %{customdata:.3f}" * (curve.n > 1)
+    x, mean = curve.labels, curve.mean
+    interval = " ± %{customdata:.3f}" * (curve.n > 1)
     line: Trace = {
         "type": "scatter",
         "mode": "lines+markers",
@@ -121,14 +127,14 @@ def _curve_traces(curve: Curve, label: str, metric: str, i: int, unit: str) -> l
         "meta": metric,
         "x": short(x),
         "y": short(mean),
-        "customdata": short(spread),
+        "customdata": short(curve.half),
         "line": {"color": color, "width": 2.5},
         "marker": {"color": color, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
-        "hovertemplate": f"{label}<br>%{{x}} {unit}: %{{y:.3f}}{deviation}<extra></extra>",
+        "hovertemplate": f"{label}<br>%{{x}} {unit}: %{{y:.3f}}{interval}<extra></extra>",
     }
     if curve.n == 1:
         return [line]
-    shade = band(x, mean - spread, mean + spread, f"{color}/0.16")
+    shade = band(x, mean - curve.half, mean + curve.half, f"{color}/0.16")
     return [{**shade, "legendgroup": str(i), "meta": metric}, line]
 
 
@@ -162,12 +168,12 @@ def balance_figure(run: RunView) -> Figure | None:
     traces: tuple[Trace, ...] = tuple(
         {
             "type": "bar",
-            "name": escape(c),
+            "name": c,
             "x": rounds,
             "y": [count[c] for count in counts],
             "customdata": [round(100 * count[c] / max(1, count.total())) for count in counts],
             "marker": _bar_marker(i, c),
-            "hovertemplate": f"{escape(c)}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
+            "hovertemplate": f"{c}: %{{y}} (%{{customdata}} %)<extra>%{{x}}</extra>",
         }
         for i, c in enumerate(order)
     )
@@ -226,7 +232,7 @@ def _boxes(who: str, parts: Mapping[str, FloatArray], color: str, meta: str) -> 
         "type": "box",
         "name": who,
         "meta": meta,
-        "x": [escape(p) for p in parts],
+        "x": list(parts),
         **{name: short(row) for name, row in zip(names, quantiles, strict=True)},
         "line": {"color": color, "width": 1.6},
         "fillcolor": f"{color}/0.25",
@@ -242,160 +248,6 @@ def influence(r: RoundView) -> dict[str, float]:
     return {name: float(100 * (rankdata(v)[is_pick].mean() - 0.5) / len(v)) for name, v in terms.items()}
 
 
-def map_figures(run: RunView) -> tuple[Figure, ...]:
-    """Where each fit left the unlabeled samples: agreement and divergence against confidence, next picks in colour."""
-    axes = {"agreement": "agreement of the two views", "divergence": "divergence of the two views (bits)"}
-    traces: dict[str, list[Trace]] = {axis: [] for axis in axes}
-    names: list[str] = []
-    for r in run.rounds:
-        if r.consistency is None:
-            continue
-        rows, picks = _map_rows(run, r)
-        names.append(f"after fit {r.index}" + f", picks of round {r.index + 1}" * bool(len(picks)))
-        for axis in axes:
-            y = getattr(r.consistency, axis)
-            traces[axis] += _map_traces(run, names[-1], r.consistency.confidence, y, rows, picks)
-    if not names:
-        return ()
-    newest_first = names[::-1]
-    newest_first.sort(key=lambda name: "picks" not in name)  # a map without picks says less
-    return tuple(
-        Figure(
-            f"map-{axis}",
-            tuple(traces[axis]),
-            tuple(Choice(name, "confidence", title) for name in newest_first),
-            f"Scatter plot of the unlabeled samples: {title} against confidence; the next picks stand out.",
-            {"height": 380},
-        )
-        for axis, title in axes.items()
-    )
-
-
-def _map_rows(run: RunView, r: RoundView) -> tuple[IntArray, IntArray]:
-    """Samples without a label after round r that the fit saw, thinned out, and the picks of the next round.
-
-    Boxes that the model proposed are left out: the record is of the windows of a grid.
-    """
-    assert r.consistency is not None
-    seen = r.consistency.seen > 0
-    parts = len(seen) // len(run.manifest)
-    queries = [(o.index, p.unit) for o in run.rounds for p in o.picks if p.unit // parts == p.index]
-    seen[[unit for o, unit in queries if o <= r.index]] = False
-    picks = np.asarray([unit for o, unit in queries if o == r.index + 1], dtype=np.int64)
-    rows = np.setdiff1d(np.flatnonzero(seen), picks)
-    return rows[:: -(-len(rows) // MOST_POINTS) or 1], picks[seen[picks]]
-
-
-def _map_traces(run: RunView, meta: str, x: FloatArray, y: FloatArray, rows: IntArray, picks: IntArray) -> list[Trace]:
-    common: Trace = {"type": "scatter", "mode": "markers", "meta": meta}
-    pool: Trace = {
-        **common,
-        "name": "unlabeled",
-        "x": short(x[rows]),
-        "y": short(y[rows]),
-        "marker": {"color": NEUTRAL, "size": 5, "opacity": 0.45},
-        "hoverinfo": "skip",
-    }
-    marks: Trace = {
-        **common,
-        "name": "picked next",
-        "x": short(x[picks]),
-        "y": short(y[picks]),
-        "text": [escape(run.manifest.ids[i * len(run.manifest) // len(x)]) for i in picks],
-        "marker": {"color": ACCENT, "size": 8, "line": {"color": "--card", "width": 1}},
-        "hovertemplate": "%{text}<br>confidence %{x:.2f}, %{y:.2f}<extra></extra>",
-    }
-    return [pool, marks] if len(picks) else [pool]
-
-
-def reliability_figure(run: RunView) -> Figure | None:
-    """Accuracy against the largest probability, as the network says it and calibrated, one view per round and split."""
-    traces: list[Trace] = []
-    names: list[str] = []
-    unit = "pixels" if run.drawable else "samples"
-    for r in run.rounds[::-1]:
-        for split in (s for s in ("test", "val") if s in r.reliability):
-            names.append(f"round {r.index}, {split}")
-            traces.append(_reliability_trace("honest", names[-1], np.ones((3, 2)) * [0, 1], NEUTRAL, unit))
-            for which, color in ((split, COLORS[0]), (f"{split}_calibrated", ACCENT)):
-                if which in r.reliability:
-                    label = "calibrated" if which != split else "as the network says"
-                    traces.append(_reliability_trace(label, names[-1], r.reliability[which], color, unit))
-    if not names:
-        return None
-    choices = tuple(Choice(name, "largest probability", "accuracy") for name in names)
-    alt = "Reliability diagram: accuracy against mean largest probability, 15 equal bins; the diagonal is honest."
-    return Figure("reliability", tuple(traces), choices, alt, {"height": 380})
-
-
-def _reliability_trace(name: str, meta: str, bins: FloatArray, color: str, unit: str) -> Trace:
-    count, confidence, accuracy = bins[:, bins[0] > 0] if name != "honest" else bins
-    return {
-        "type": "scatter",
-        "mode": "lines" if name == "honest" else "lines+markers",
-        "name": name,
-        "meta": meta,
-        "x": short(confidence),
-        "y": short(accuracy),
-        "customdata": short(count),
-        "line": {"color": color, "width": 2, "dash": "dot" if name == "honest" else "solid"},
-        "hovertemplate": f"probability %{{x:.2f}}, right %{{y:.2f}} (%{{customdata}} {unit})<extra></extra>",
-    }
-
-
-def training_figure(run: RunView) -> Figure | None:
-    """Everything that was logged along a training, one view per metric and one line per round."""
-    series: dict[str, dict[object, list[tuple[float, float]]]] = {}
-    for row in run.log:
-        for name, value in row.items():
-            if name.startswith(("train/", "pseudo/", "stage0/")) and isinstance(value, int | float):
-                point = _point(row, value)
-                if point is not None:
-                    series.setdefault(name, {}).setdefault(point[0], []).append(point[1])
-    if not series:
-        return None
-    for by_round in series.values():
-        if len(by_round) > 1:
-            by_round.pop("rounds", None)  # a value per round beside a line per round: the line's end says it
-    traces: list[Trace] = []
-    for name, by_round in series.items():
-        for round, points in sorted(by_round.items(), key=lambda item: str(item[0])):
-            traces.append(_training_trace(name, round, points))
-    order = sorted(
-        series, key=lambda n: (n != "train/loss", n.startswith("stage0/"), n.count("/"), not n.startswith("train/"), n)
-    )
-    choices = tuple(Choice(n, "step" if set(series[n]) != {"rounds"} else "round", escape(n)) for n in order)
-    alt = "Training curves: losses, mask rate and pseudo-label accuracy against the training step, one line per round."
-    return Figure("training", tuple(traces), choices, alt, {"height": 380})
-
-
-def _point(row: Mapping[str, object], value: float) -> tuple[object, tuple[float, float]] | None:
-    step, round = row["step"], row["round"]
-    if isinstance(step, int):
-        return round, (step, value)
-    return ("rounds", (round, value)) if isinstance(round, int) else None
-
-
-def _training_trace(name: str, round: object, points: Sequence[tuple[float, float]]) -> Trace:
-    curve = np.asarray(points[:: -(-len(points) // MOST_STEPS)], dtype=float)
-    i = round if isinstance(round, int) else 0
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if len(curve) < 12 else "lines",
-        "name": f"round {round}" if isinstance(round, int) else escape(name),
-        "meta": name,
-        "x": short(curve[:, 0]),
-        "y": short(curve[:, 1]),
-        "line": {"color": COLORS[i % len(COLORS)], "width": 2, "dash": "solid" if i < len(COLORS) else "dash"},
-        "hovertemplate": "step %{x}: %{y:.4g}" if round != "rounds" else "round %{x}: %{y:.4g}",
-    }
-
-
-def short(values: FloatArray) -> list[float]:
-    """Four significant digits: the page is as large as its numbers are long."""
-    return [float(f"{v:.4g}") for v in values.tolist()]
-
-
-def escape(value: str) -> str:
-    """Plotly knows &lt; &gt; and &amp;, not &quot;."""
-    return html.escape(value, quote=False)
+def short(values: FloatArray) -> list[float | None]:
+    """Four significant digits, for the page is as large as its numbers are long; None where there is no number."""
+    return [float(f"{v:.4g}") if math.isfinite(v) else None for v in values.tolist()]

@@ -1,25 +1,35 @@
-"""What all HTML pages share: one file that loads nothing from anywhere and lets no script run but its own two.
+"""What all HTML pages share: one file that loads nothing from anywhere and lets no script run but its own.
 
-plotly.js is inside the page once; a content security policy with the digests of the scripts keeps everything else
-out, whatever the ids and names from people's files may hold.
+A content security policy with the digests of the scripts keeps everything else out, whatever the ids and names from
+people's files may hold.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 
 
 def render(
-    template: str, values: Mapping[str, object], *, folder: Path = HERE, filters: Mapping[str, Callable[..., object]]
+    template: str,
+    values: Mapping[str, object],
+    *,
+    folder: Path = HERE,
+    filters: Mapping[str, Callable[..., object]] | None = None,
+    scripts: Sequence[str] = (),
+    refresh: int = 0,
 ) -> str:
-    """The page of a template that extends page.html.j2; `folder` holds it and what it includes."""
+    """The page of a template that extends page.html.j2; `folder` holds it and what it includes.
+
+    scripts  further files beside this one, after those of every page; refresh: seconds after which the page loads
+             itself anew, 0 for never
+    """
     import jinja2
-    from plotly.offline import get_plotlyjs
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, HERE]),
@@ -28,15 +38,21 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(filters)
-    plotly, (script, style) = (
-        get_plotlyjs(),
-        ((HERE / name).read_text(encoding="utf-8") for name in ("report.js.j2", "report.css.j2")),
-    )
-    hashes = [_hash(plotly), _hash(script)]
-    return environment.get_template(template).render(
-        {**values, "plotly": plotly, "script": script, "style": style, "hashes": hashes}
-    )
+    environment.filters.update(filters or {})
+    sources = [(HERE / name).read_text(encoding="utf-8") for name in ("page.js", "charts.js", *scripts)]
+    page = {
+        "style": (HERE / "page.css").read_text(encoding="utf-8"),
+        "scripts": sources,
+        "hashes": [_hash(script) for script in sources],
+        "refresh": refresh,
+    }
+    return environment.get_template(template).render({**values, **page})
+
+
+def inert(value: object) -> str:
+    """A value as JSON for a script element: nothing in it can close the element. Numbers are finite."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _hash(script: str) -> str:

@@ -25,8 +25,10 @@ NEXT = (
     ("hybrid-al init FOLDER -o recipe.yaml", "writes a recipe for your own images"),
     ("hybrid-al run recipe.yaml oracle=worklist", "picks images and asks you for their labels"),
 )
-ON_OWN = (("hybrid-al run RECIPE oracle=worklist --run-dir runs/asked", "picks and asks you for labels"),)
-"""What to do after a run whose answers were simulated, on data that come along and on one's own: (command, effect)."""
+ON_OWN = (("hybrid-al run RUN oracle=worklist --run-dir runs/asked", "picks and asks you for labels"),)
+"""What to do after a run whose answers were simulated, on data that come along and on one's own: (command, effect).
+
+RUN stands for the run directory."""
 AFTER = (
     ("hybrid-al predict RUN FOLDER -o said.csv", "says what the last model thinks of new images"),
     ("hybrid-al export RUN -o FOLDER", "writes labels and model for other programs"),

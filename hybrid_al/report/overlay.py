@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MISSED, WRONG, RIGHT = (0, 220, 90), (255, 60, 200), (255, 220, 0)
 SIDE = 288  # pixels of the drawn picture at least
 BRIGHTNESS = 0.8  # of the image's light, so that outlines stand out from what is white
 TINT = 0.55
+ANSWER_SIDE = 96  # pixels of a picked image with its answer, at least
+BEYOND = 0.45  # of the light where nothing was asked
 DARK = 128  # of 255: images whose brightest percent is darker are brightened
 
 
@@ -32,6 +35,11 @@ class Overlay:
     jpeg: bytes
     id: str
     note: str
+
+    @property
+    def base64(self) -> str:
+        """The file as text for a page."""
+        return base64.b64encode(self.jpeg).decode()
 
 
 def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, prediction: LabelMap) -> bytes:
@@ -58,10 +66,32 @@ def draw(pixels: npt.NDArray[np.uint8], truth: LabelMap, prediction: LabelMap) -
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int = 64) -> bytes:
-    """JPEG of an image (S, S, C), at most `side` pixels wide and high; a dark one is stretched to the full range."""
+    """JPEG of an image (H, W, C), at most `side` pixels wide and high; a dark one is stretched to the full range."""
     dark = np.percentile(pixels, 99) < DARK
     image = _image(_stretch(pixels) if dark else pixels)
     image.thumbnail((side, side))
+    return _jpeg(image)
+
+
+def answer_thumbnail(pixels: npt.NDArray[np.uint8], labels: LabelMap) -> bytes:
+    """JPEG of an image (S, S, C) with the outlines of an answer's structures in green.
+
+    Where only a part of the image was asked about, what is beyond it is darker. An answer of another size than the
+    image is brought to it.
+    """
+    if labels.shape != pixels.shape[:2]:
+        labels = np.asarray(Image.fromarray(labels).resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
+    scale = max(1, -(-ANSWER_SIDE // max(labels.shape)))
+    height, width = labels.shape
+    large = _image(_stretch(pixels)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    picture = BRIGHTNESS * np.asarray(large.convert("RGB"), dtype=np.float32)
+    enlarged = np.repeat(np.repeat(labels, scale, axis=0), scale, axis=1)
+    beyond = enlarged == IGNORE
+    if not beyond.all():
+        picture[beyond] *= BEYOND
+    picture[outlines(np.where(beyond, 0, enlarged).astype(np.uint8))] = MISSED
+    image = Image.fromarray(picture.round().astype(np.uint8))
+    image.thumbnail((2 * ANSWER_SIDE, 2 * ANSWER_SIDE))
     return _jpeg(image)
 
 

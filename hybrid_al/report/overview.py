@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ import numpy as np
 
 from ..core.manifest import SPLITS
 from ..core.registry import component, parse_spec
-from ..core.rundir import LAYOUT, RunDir, layout_of
-from ..errors import InputError
+from ..core.rundir import RunDir
+from ..core.seals import whole
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
 from ..oracles.ledger import Ledger, pending, taken
+from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
 from ..recipe import of_run
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from ..data.base import Dataset
     from ..data.stores.images import ImageStore
     from ..models.encoder import Encoder
+    from .comparison import Verdict
     from .outcome import Outcome
-    from .overlay import Overlay
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
@@ -49,7 +50,8 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     options += f", pooled: {recipe.encoder.pool}" if recipe.encoder.pool else ""
     lines.append(f"  encoder {recipe.encoder.name}{options}, {weights}")
     for split in SPLITS:
-        rows = manifest.indices(split)
+        if not len(rows := manifest.indices(split)):
+            continue
         counts = Counter(dataset.truth[rows].tolist())
         names = [f"{dataset.classes[c]} {counts[c]}" for c in sorted(counts) if c >= 0]
         if (labels := dataset.labels) is not None:
@@ -66,7 +68,8 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     lines += project.task.summary(project.setting, dataset, project.cache)
     lines += data_notes(project)
     if not len(manifest.indices("test")):
-        lines.append("  no test split: rounds report no test metrics (data.holdout={test: 0.2} would hold one out)")
+        way = "data.holdout={test: 0.2} would hold one out" if answered(dataset).any() else "the data has no labels"
+        lines.append(f"  no test split: rounds report no test metrics ({way})")
     lines += [f"  left out (on_error=skip): {path}: {why}" for path, why in dataset.skipped]
     first, *later = recipe.loop.budgets
     spending = f"{sum(recipe.loop.budgets)} labels"
@@ -76,8 +79,10 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     pool = manifest.indices("pool")
     if project.setting.simulated and (known := int(project.task.answered(dataset)[pool].sum())) < len(pool):
         answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
-    lines.append(f"  {len(recipe.loop.budgets)} rounds, {spending}: {recipe.loop.budgets}")
-    lines.append(f"  answers by {recipe.oracle.name}{answers}")
+    rounds = "1 round" if not later else f"{1 + len(later)} rounds"
+    lines.append(f"  {rounds}, {spending}: {', '.join(map(str, recipe.loop.budgets))}")
+    who = "the data" if project.setting.simulated else "a person"
+    lines.append(f"  answers of {who} (oracle {recipe.oracle.name}){answers}")
     lines.append(
         f"  disk about {_disk(project, store, encoder) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB"
     )
@@ -221,7 +226,7 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     waiting = sum(i not in answers for i in ids)
     people = not component(ORACLES, "oracle", *parse_spec(recipe["oracle"])).holds_truth
     if waiting and people:
-        query = run.round_path(r) / "query.csv"
+        query = list_of(run, r)
         how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}; {command_of(run)} says how)"
         take = f"hybrid-al labels {shlex.quote(str(run.path))} FILE"
         return f"waits for {waiting} of {len(ids)} labels in {query}{how}: {take}"
@@ -230,11 +235,17 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     return f"next: the training of round {r}; {go_on(run)}"
 
 
+def list_of(run: RunDir, r: int) -> Path:
+    """What people answer by: the copy of the query that they fill in; without one, as where they draw, the query."""
+    copy = run.worklist(r)
+    return copy if copy.is_file() else run.round_path(r) / "query.csv"
+
+
 def answers_of(run: RunDir, r: int) -> dict[str, str]:
     """The last answer about each sample in the files of a round and the ledger: id -> text."""
     answers: dict[str, str] = {}
-    for file in sorted((run.round_path(r) / "answers").glob("*.csv")):
-        with file.open(newline="", encoding="utf-8") as lines:
+    for file in answer_files(run, r):
+        with whole(file), file.open(newline="", encoding="utf-8") as lines:
             answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
     waiting = pending(Ledger(run).entries(), taken(run))
     return answers | {sample: entry.text for sample, entry in waiting.items() if entry.round == r}
@@ -262,22 +273,32 @@ def _inbox_name(facts: Mapping[str, object]) -> str:
     return str(inbox.get("name")) if isinstance(inbox, Mapping) else "words"
 
 
-def write_reports(runs: Sequence[Path], out: Path | None) -> Path:
-    """Write the report of one run, beside its runs with random picks, or of several compared; the path of the page."""
-    from .page import write_report
+def write_reports(
+    runs: Sequence[Path],
+    out: Path | None,
+    *,
+    verdict: Verdict | None = None,
+    refresh: int = 0,
+) -> Path:
+    """Write the report of one run, beside its runs with random picks, or of several compared; the path of the page.
+
+    verdict  says what the statistics allow of several methods; refresh: seconds after which the page loads itself anew
+    """
+    from .page import group_runs, write_report
+    from .pictures import pictures_of
     from .runview import RunView
 
     if len(runs) > 1 and out is None:
         out = Path("report")
-    folder = out or runs[0] / "report"
     views = [RunView.read(path) for path in runs]
-    projects = [_project(path) for path in runs]
     return write_report(
         views,
-        folder,
-        thumbnails=[None if project is None else _thumbnails(project.store()) for project in projects],
-        overlays=[() if project is None else _overlays(project) for project in projects],
+        out or runs[0] / "report",
+        pictures=[pictures_of(view) for view in views] if len(group_runs(views)) == 1 else (),
         random=[RunView.read(run.path) for run in RunDir(runs[0]).random_runs()] if len(runs) == 1 else (),
+        standing=standing(RunDir(runs[0]))[-1].strip() if len(runs) == 1 else "",
+        verdict=verdict,
+        refresh=refresh,
     )
 
 
@@ -287,39 +308,3 @@ def outcome_of(run: RunDir) -> Outcome:
     from .runview import RunView
 
     return Outcome.of(RunView.read(run.path), [RunView.read(random.path) for random in run.random_runs()])
-
-
-def _thumbnails(store: ImageStore) -> Callable[[int], bytes]:
-    from .overlay import thumbnail
-
-    return lambda i: thumbnail(store.picture(i))
-
-
-def _project(run: Path) -> Project | None:
-    """The project of a run, where its recipe allows images in reports and the data is still what it was."""
-    from ..assemble import open_project
-    from ..recipe import parse
-
-    if layout_of(RunDir(run).facts()) != LAYOUT:
-        return None  # its recipe has other keys
-    recipe = parse(of_run(run), run / "recipe.yaml")
-    if not recipe.report.images:
-        return None
-    try:
-        project = open_project(recipe, run_dir=run)
-    except InputError:
-        return None  # the data has moved or is gone: a report without pictures is better than none
-    return project if project.dataset.manifest.fingerprint == RunDir(run).manifest().fingerprint else None
-
-
-def _overlays(project: Project) -> list[Overlay]:
-    """Predictions of the last model drawn on held-out images; none where the task cannot draw them."""
-    rounds = project.run.rounds()
-    if not project.task.drawable or not rounds:
-        return []
-    from ..assemble import experiment
-    from .overlay import overlays
-
-    setup = experiment(project)
-    setup.learner.load(project.run.round_path(rounds[-1].index) / "model.safetensors")
-    return overlays(setup.task.examples(setup.learner), project.store(), project.dataset.manifest.ids)

@@ -1,115 +1,77 @@
 """One self-contained HTML page about a run, or a comparison of several, with the learning curve as CSV beside it.
 
-The page loads nothing from anywhere (`page.py`); images are thumbnails in it.
+The page answers what was asked and why, what it bought, what is wrong, what may come next and how it was made. It loads
+nothing from anywhere (`html.py`).
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from ..core.rundir import write_atomic
-from ..errors import InputError
-from . import figures
+from ..errors import HybridALError, InputError
+from . import figures, figures_model
 from . import html as page
-from .figures import Figure
+from .comparison import Verdict, comparison, group_runs, rows_of
+from .embedding_map import embedding_map
+from .gallery import NO_ANSWER, Gallery, gallery
+from .held_out import Errors, errors_of
 from .outcome import Outcome
-from .overlay import Overlay
-from .runview import Pick, RoundView, RunView, once, sort_metrics
+from .outlook import outlook_of
+from .pictures import Pictures
+from .runview import RoundView, RunView, once, sort_metrics
 
-__all__ = ["RunView", "Thumbnail", "write_report"]
+__all__ = ["Pictures", "RunView", "group_runs", "write_report"]
 
-Thumbnail = Callable[[int], bytes]
-"""Sample -> JPEG file of at most 64 px a side."""
-
-MOST_IMAGES = 400  # in one gallery; the rest of the picks is in the rounds' query.csv
-
-
-@dataclass(frozen=True)
-class Detail:
-    """What the page shows of one run: figures, tables, gallery; overlays as (JPEG in base64, id, note)."""
-
-    run: RunView
-    balance: Figure | None
-    parts: Figure | None
-    maps: tuple[Figure, ...]
-    reliability: Figure | None
-    training: Figure | None
-    influence: Mapping[int, Mapping[str, float]]
-    images: Mapping[int, str]
-    hidden: int
-    recipe: str
-    overlays: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def terms(self) -> list[str]:
-        """Names of all score terms of all rounds, in order of appearance; the score itself last."""
-        names = dict.fromkeys(name for row in self.influence.values() for name in row)
-        return [*(n for n in names if n != "score"), *(n for n in names if n == "score")]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method in the comparison: its seeds, its last label count, metric -> (mean, deviation) there and as AUBC."""
-
-    label: str
-    seeds: tuple[int, ...]
-    labels: float | None
-    metrics: Mapping[str, tuple[float, float]]
-    aubc: Mapping[str, tuple[float, float]]
+ROUNDS_A_TABLE = 8
+MOST_CORRECTIONS = 20
+EVALUATED = ("test/", "val/")
 
 
 def write_report(
     runs: Sequence[RunView],
     out: Path,
     *,
-    thumbnails: Sequence[Thumbnail | None] = (),
-    overlays: Sequence[Sequence[Overlay]] = (),
+    pictures: Sequence[Pictures] = (),
     random: Sequence[RunView] = (),
+    standing: str = "",
+    verdict: Verdict | None = None,
+    refresh: int = 0,
 ) -> Path:
     """Write out/index.html and out/curve.csv; returns the path of the page.
 
-    Runs that differ in nothing but the seed are averaged; of several runs of one method, the details shown are those
-    of the first. thumbnails: one per run or none at all; where it is given (`report.images`), the picks of that run
-    are shown; overlays are predictions drawn on held-out images, in the same way. random: runs with random picks, whose
-    mean stands beside a single run. Error where `runs` is empty or the counts differ.
+    Runs that differ in nothing but the seed are averaged; their details are those of the first. Runs of several
+    methods are compared, and `verdict` says in a sentence what their seeds allow.
+    pictures: one per run or none at all (`pictures.pictures_of`). random: runs with random picks, whose mean stands
+    beside a single run. standing: where the run stands, in words. refresh: seconds after which the page loads itself
+    anew, 0 for never. Errors: `runs` is empty, the counts differ, `out` cannot be written to.
     """
     if not runs:
         raise InputError("report", "at least one run", "none")
-    for name, items in (("thumbnail functions", thumbnails), ("lists of overlays", overlays)):
-        if items and len(items) != len(runs):
-            raise InputError("report", f"{len(runs)} {name}, one per run", str(len(items)))
+    if pictures and len(pictures) != len(runs):
+        raise InputError("report", f"{len(runs)} values of pictures, one per run", str(len(pictures)))
     groups = group_runs(runs)
-    images = dict(zip(map(id, runs), thumbnails, strict=False))
-    pictures = dict(zip(map(id, runs), overlays, strict=False))
-    details = [_detail(m[0], images.get(id(m[0])), pictures.get(id(m[0]), ())) for m in groups.values()]
-    out.mkdir(parents=True, exist_ok=True)
+    by_run = dict(zip(map(id, runs), pictures, strict=False))
+    if len(groups) == 1:
+        (members,) = groups.values()
+        text = _one_method(members, [by_run.get(id(run), Pictures()) for run in members], random, standing, refresh)
+    else:
+        values = comparison(groups, verdict)
+        text = page.render("comparison.html.j2", values, filters=FILTERS, refresh=refresh)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HybridALError(f"{out}: no folder can be made here ({error.strerror}); -o FOLDER names another") from error
     write_atomic(out / "curve.csv", curve_csv([*runs, *random]))
-    write_atomic(out / "index.html", _render(groups, details, random))
+    write_atomic(out / "index.html", text)
     return out / "index.html"
-
-
-def group_runs(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
-    """Runs of one method, seeds ascending, under a label that says in what the methods differ."""
-    by_method: dict[str, list[RunView]] = {}
-    for run in runs:
-        by_method.setdefault(run.method, []).append(run)
-    methods = [sorted(members, key=lambda r: r.seed) for members in by_method.values()]
-    facets = [(m[0].name, m[0].strategy, m[0].component("train"), m[0].component("learner")) for m in methods]
-    differ = [k for k in range(4) if len({f[k] for f in facets}) > 1] or [0]
-    labels = [" · ".join(f[k] for k in differ if f[k]) for f in facets]
-    twice = {label for label in labels if labels.count(label) > 1}
-    return {
-        f"{label} #{i + 1}" if label in twice else label: members
-        for i, (label, members) in enumerate(zip(labels, methods, strict=True))
-    }
 
 
 def curve_csv(runs: Sequence[RunView]) -> str:
@@ -128,76 +90,133 @@ def curve_csv(runs: Sequence[RunView]) -> str:
     return out.getvalue()
 
 
-def _detail(run: RunView, thumbnail: Thumbnail | None, overlays: Sequence[Overlay]) -> Detail:
-    picks: list[Pick] = [p for r in run.rounds for p in r.picks]
-    images = {p.index: base64.b64encode(thumbnail(p.index)).decode() for p in picks[:MOST_IMAGES]} if thumbnail else {}
-    return Detail(
-        run=run,
-        balance=figures.balance_figure(run),
-        parts=figures.parts_figure(run),
-        maps=figures.map_figures(run),
-        reliability=figures.reliability_figure(run),
-        training=figures.training_figure(run),
-        influence={r.index: terms for r in run.rounds if (terms := figures.influence(r))},
-        images=images,
-        hidden=max(0, len(picks) - MOST_IMAGES),
-        recipe=yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),
-        overlays=tuple((base64.b64encode(o.jpeg).decode(), o.id, o.note) for o in overlays),
-    )
-
-
-def _rows(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> list[Row]:
-    rows = []
-    for label, runs in groups.items():
-        curves = {m: c for m in metrics if (c := figures.aggregate(runs, m)) is not None and len(c.labels)}
-        last = {m: (float(c.mean[-1]), float(c.spread[-1])) for m, c in curves.items()}
-        labels = max((float(c.labels[-1]) for c in curves.values()), default=None)
-        areas = {m: area for m in metrics if (area := _aubc(runs, m)) is not None}
-        rows.append(Row(label, tuple(r.seed for r in runs), labels, last, areas))
-    return rows
-
-
-def _aubc(runs: Sequence[RunView], metric: str) -> tuple[float, float] | None:
-    """Mean and deviation over seeds; none where a seed's labels did not grow from round to round."""
-    areas = [area for run in runs if (area := run.area(metric)) is not None]
-    if len(areas) < len(runs):
-        return None
-    return float(np.mean(areas)), float(np.std(areas, ddof=1)) if len(areas) > 1 else 0.0
-
-
-def _render(groups: Mapping[str, Sequence[RunView]], details: Sequence[Detail], random: Sequence[RunView]) -> str:
-    metrics = once(sort_metrics({m for runs in groups.values() for run in runs for m in run.metrics}))
-    lines = _beside_random(details[0].run, random) if random else groups
-    rows = _rows(lines, metrics)
-    values = {
-        "groups": groups,
-        "details": details,
-        "metrics": metrics,
-        "headline": [m for m in metrics if m.startswith("test/") and m.count("/") == 1 and m in rows[0].metrics][:3],
-        "rows": rows,
-        "measured": not metrics or any(m.startswith(("test/", "val/")) for m in metrics),
-        "curve": figures.curve_figure(lines, metrics),
-        "total_seconds": _total_seconds,
-        "outcome": Outcome.of(details[0].run, random),
+def _one_method(
+    runs: Sequence[RunView], pictures: Sequence[Pictures], random: Sequence[RunView], standing: str, refresh: int
+) -> str:
+    """The page of the runs of one method, seeds ascending."""
+    run = runs[0]
+    errors = [e for r in run.committed if (e := errors_of(run, r))]
+    errors = [e for e in errors if e.split == errors[-1].split]
+    picks = gallery(runs, [p.thumbnail for p in pictures], pictures[0].predicted)
+    values: dict[str, object] = {
+        "run": run,
+        "runs": runs,
         "random": len(random),
+        "standing": standing,
+        "outcome": Outcome.of(run, random),
+        **_asked(run, picks),
+        **_bought(runs, random, errors),
+        **_wrong(run, errors, pictures[0]),
+        **_made(run),
+        "outlook": outlook_of(runs, errors),
+        "gallery": picks,
+        "map": embedding_map(run),
     }
-    return page.render("report.html.j2", values, filters={"seconds": _seconds, "once": once})
+    return page.render("report.html.j2", values, filters=FILTERS, scripts=("gallery.js", "map.js"), refresh=refresh)
 
 
-def _beside_random(run: RunView, random: Sequence[RunView]) -> dict[str, Sequence[RunView]]:
+def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
+    influence = {r.index: terms for r in run.rounds if (terms := figures.influence(r))}
+    names = list(dict.fromkeys(name for row in influence.values() for name in row))
+    whole = [c for c in picks.classes if run.component("task") != "multilabel" or c in (*run.classes, NO_ANSWER)]
+    named = [c for c in run.classes if any(c in answer.split(", ") for answer in picks.classes)]
+    return {
+        "balance": None if run.drawable else figures.balance_figure(run),
+        "parts": figures.parts_figure(run),
+        "influence": influence,
+        "terms": [*(n for n in names if n != "score"), *(n for n in names if n == "score")],
+        "consistency": figures_model.map_figures(run),
+        "class_choices": list(dict.fromkeys([*named, *whole])),
+        "class_columns": picks.classes[: figures.MOST_CLASSES],
+    }
+
+
+def _bought(runs: Sequence[RunView], random: Sequence[RunView], errors: Sequence[Errors]) -> dict[str, object]:
+    run = runs[0]
+    metrics = once(sort_metrics({m for each in runs for m in each.metrics}))
+    lines = _beside_random(runs, random) if random else {runs[0].name: runs}
+    rows = rows_of(lines, metrics)
+    shown = [m for m in metrics if m.startswith(EVALUATED) and m.count("/") == 1 and m in rows[0].metrics]
+    return {
+        "metrics": metrics,
+        "headline": [m for m in shown if m.startswith("test/")][:3] or shown[:3],
+        "rows": rows,
+        "measured": not metrics or any(m.startswith(EVALUATED) for m in metrics),
+        "curve": figures.curve_figure(lines, metrics),
+        "operating": figures_model.operating_figure(errors),
+        "tables": [run.rounds[k : k + ROUNDS_A_TABLE] for k in range(0, len(run.rounds), ROUNDS_A_TABLE)],
+        "spent": run.labels.cost,
+    }
+
+
+def _beside_random(runs: Sequence[RunView], random: Sequence[RunView]) -> dict[str, Sequence[RunView]]:
     """The lines of a run and of random picks, which say how many runs they hold."""
-    count = "one run" if len(random) == 1 else f"mean of {len(random)} runs"
-    return {f"{run.strategy.replace('+', ', then ')}: one run": [run], f"random picks: {count}": random}
+    counts = ["one run" if len(group) == 1 else f"mean of {len(group)} runs" for group in (runs, random)]
+    return {f"{runs[0].strategy.replace('+', ', then ')}: {counts[0]}": runs, f"random picks: {counts[1]}": random}
 
 
-def _total_seconds(rounds: Sequence[RoundView]) -> float:
-    return sum(s for r in rounds if r.round for s in r.round.seconds.values())
+def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[str, object]:
+    picks = [(r.index, pick) for r in run.rounds for pick in r.picks]
+    readers: dict[str, Counter[str]] = {}
+    for annotation in run.labels.annotations:
+        counts = readers.setdefault(annotation.annotator, Counter())
+        counts["answers"] += 1
+        counts["skipped"] += annotation.kind == "skip"
+        counts["corrections"] += annotation.supersedes is not None
+    corrections = [(r, pick) for r, pick in picks if pick.corrected]
+    disagree = [
+        (r, pick, said)
+        for r, pick in picks
+        if (said := pictures.predicted.get(pick.index)) and pick.label not in (None, "skipped", said)
+    ]
+    digests = Counter(run.manifest.digests)
+    return {
+        "errors": errors[-1] if errors else None,
+        "reliability": figures_model.reliability_figures(run),
+        "worst": pictures.worst,
+        "examples": pictures.examples,
+        "readers": readers,
+        "corrections": corrections[:MOST_CORRECTIONS],
+        "corrected": len(corrections),
+        "disagree": len(disagree),
+        "answered": sum(pick.label is not None for _, pick in picks),
+        "leaks": run.manifest.leaks(),
+        "copies": sum(n - 1 for digest, n in digests.items() if digest and n > 1),
+    }
+
+
+def _made(run: RunView) -> dict[str, object]:
+    stages = list(dict.fromkeys(stage for r in run.committed if r.round for stage in r.round.seconds))
+    totals = {s: sum(r.round.seconds.get(s, 0.0) for r in run.committed if r.round) for s in stages}
+    return {
+        "stages": stages,
+        "stage_totals": totals,
+        "whole_seconds": sum(totals.values()) + (run.stage0_seconds or 0.0),
+        "training": figures_model.training_figure(run),
+        "recipe": yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),
+        "splits": {split: len(run.manifest.indices(split)) for split in ("pool", "val", "test")},
+    }
+
+
+def _number(value: float | None, form: str = "%.3f") -> str:
+    """A number for a table; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else form % value
 
 
 def _seconds(value: float) -> str:
     """A duration as people say it."""
     if value < 60:
         return f"{value:.1f} s"
-    if value < 3600:
-        return f"{value / 60:.1f} min"
-    return f"{value / 3600:.1f} h"
+    return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
+
+
+def _total_seconds(rounds: Sequence[RoundView]) -> float:
+    return sum(s for r in rounds if r.round for s in r.round.seconds.values())
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "seconds": _seconds,
+    "once": once,
+    "number": _number,
+    "total_seconds": _total_seconds,
+}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,9 @@ import numpy as np
 from ..core.consistency import Consistency
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir
-from ..core.types import FloatArray, IntArray, Round, Scores, Target
+from ..core.rundir import RunDir, read_arrays
+from ..core.seals import sealed, whole
+from ..core.types import Annotation, FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
 from ..metrics.classification import aubc
 from ..query.stopping import Stopping
@@ -24,6 +25,9 @@ from ..track import jsonl
 from ..track.base import shareable
 
 # keys of a recipe in which runs of one group may differ: the seed, and what has no influence on the numbers
+DRAWN = ("mask", "point", "scribble", "box")
+"""Kinds of answers that are label maps."""
+
 _NOT_THE_METHOD = ("seed", "track", "report")
 
 
@@ -31,7 +35,10 @@ _NOT_THE_METHOD = ("seed", "track", "report")
 class Pick:
     """A picked sample; label None = not answered yet.
 
-    unit  the number of what was asked about: of the sample, or of a part of it
+    unit       the number of what was asked about: of the sample, or of a part of it
+    annotator  who gave the answer in force
+    corrected  the answers before it, each in words with who gave it, where they say something else
+    mask       the path of its label map in the run directory, where the answer is drawn
     """
 
     index: int
@@ -41,11 +48,17 @@ class Pick:
     score: float | None
     reason: str
     label: str | None
+    annotator: str = ""
+    corrected: tuple[str, ...] = ()
+    mask: str = ""
 
 
 @dataclass(frozen=True)
 class RoundView:
-    """A round; `round` is None while it waits for labels or trains; reliability (3, bins): `holdout.Evaluation`."""
+    """A round; `round` is None while it waits for labels or trains.
+
+    reliability (3, bins) and holdout, the answers about val and test: `holdout.Evaluation`; empty where not written.
+    """
 
     index: int
     round: Round | None
@@ -53,6 +66,7 @@ class RoundView:
     scores: Scores | None
     consistency: Consistency | None
     reliability: Mapping[str, FloatArray] = field(default_factory=dict)
+    holdout: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -71,6 +85,7 @@ class RunView:
 
     recipe: as resolved, paths cut to their last part. log: rows of metrics.jsonl. labels: all annotations so far.
     drawable: answers are drawn on images, so picks have no class, and reliability is of pixels.
+    stage0_seconds: None where it was not written. path: of the run directory, None of a value made by hand.
     """
 
     name: str
@@ -84,6 +99,8 @@ class RunView:
     digest: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     drawable: bool = False
+    stage0_seconds: float | None = None
+    path: Path | None = None
 
     @classmethod
     def read(cls, run_dir: Path) -> RunView:
@@ -93,10 +110,13 @@ class RunView:
         recipe = of_run(run_dir)
         labels = disk.labels(len(manifest))
         classes = tuple(str(c) for c in _list(facts.get("classes")))
+        given: dict[int, list[Annotation]] = {}
+        for annotation in labels.annotations:
+            given.setdefault(annotation.index, []).append(annotation)
         rounds: list[RoundView] = []
-        while (folder := disk.round_path(len(rounds))).joinpath("query.csv").is_file():
-            r = len(rounds)
-            rounds.append(_round(folder, r, commits[r] if r < len(commits) else None, manifest, labels, classes))
+        while (rows := disk.query_rows(r := len(rounds))) is not None:
+            commit, folder = commits[r] if r < len(commits) else None, disk.round_path(r)
+            rounds.append(_round(folder, rows, r, commit, manifest, given, classes))
         return cls(
             name=str(facts["name"]),
             seed=int(str(facts["seed"])),
@@ -108,6 +128,8 @@ class RunView:
             log=tuple(jsonl.read(run_dir / "metrics.jsonl")),
             digest=str(facts.get("recipe_digest", "")),
             drawable=bool(facts.get("drawable", facts.get("task") == "segmentation")),  # layout 1 does not say it
+            stage0_seconds=_seconds(run_dir / "stage0" / "seconds.json"),
+            path=run_dir,
             versions={k: str(v) for k, v in _mapping(facts.get("versions")).items()},
         )
 
@@ -200,20 +222,38 @@ def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
 
 
 def _round(
-    folder: Path, index: int, commit: Round | None, manifest: Manifest, labels: LabelStore, classes: tuple[str, ...]
+    folder: Path,
+    rows: Sequence[Mapping[str, str]],
+    index: int,
+    commit: Round | None,
+    manifest: Manifest,
+    given: Mapping[int, Sequence[Annotation]],
+    classes: tuple[str, ...],
 ) -> RoundView:
-    with folder.joinpath("query.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """The round in a folder by the rows of its query; given: the answers about each sample, oldest first."""
     picks = []
     for row in rows:
         position = manifest.position.get(row["id"])
         if position is None:
             raise InputError(folder / "query.csv", "ids of the manifest", repr(row["id"]))
-        answer = labels.current.get(position)
-        label = label_text(answer.kind, answer.target, classes) if answer else None
-        score = float(row["score"]) if row["score"] else None
-        unit = int(row.get("unit", position))
-        picks.append(Pick(position, unit, row["id"], int(row["rank"]), score, row["reason"], label))
+        answers = given.get(position, ())
+        words = [label_text(a.kind, a.target, classes) for a in answers]
+        differ = [f"{w} ({a.annotator})" for a, w in zip(answers[:-1], words, strict=False) if w != words[-1]]
+        mask = answers[-1].target if answers and answers[-1].kind in DRAWN else ""
+        picks.append(
+            Pick(
+                position,
+                int(row.get("unit", position)),
+                row["id"],
+                int(row["rank"]),
+                float(row["score"]) if row["score"] else None,
+                row["reason"],
+                words[-1] if words else None,
+                answers[-1].annotator if answers else "",
+                tuple(differ),
+                mask if isinstance(mask, str) else "",
+            )
+        )
     consistency = folder / "consistency.npz"
     return RoundView(
         index=index,
@@ -222,22 +262,33 @@ def _round(
         scores=_scores(folder / "scores.npz"),
         consistency=Consistency.load(consistency) if commit and consistency.is_file() else None,
         reliability=_arrays(folder / "reliability.npz") if commit else {},
+        holdout=_arrays(folder / "holdout.npz") if commit else {},
     )
 
 
-def _arrays(path: Path) -> dict[str, FloatArray]:
+def _seconds(path: Path) -> float | None:
     if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return None
+    with whole(path):
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+
+
+def _arrays(path: Path) -> dict[str, FloatArray]:
+    return read_arrays(path) if sealed(path).is_file() else {}
 
 
 def _scores(path: Path) -> Scores | None:
+    """The scores of a round; None where there are none, or none that are whole: they are for reports alone."""
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        parts = {name.removeprefix("part/"): archive[name] for name in archive.files if name.startswith("part/")}
-        return Scores(archive["indices"], archive["values"], parts)
+    try:
+        arrays = read_arrays(path)
+        with whole(path):
+            parts = {name.removeprefix("part/"): a for name, a in arrays.items() if name.startswith("part/")}
+            return Scores(arrays["indices"], arrays["values"], parts)
+    except InputError as error:
+        print(f"{error}; the report goes without them", file=sys.stderr)
+        return None
 
 
 def _list(value: object) -> list[object]:

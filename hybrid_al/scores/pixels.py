@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..core.registry import Count, Part, hyperparameters
 from ..core.types import IGNORE
+from .samples import ROUNDING
 
 
 def least_confidence(probs_BSCHW: Tensor) -> Tensor:
@@ -53,6 +54,16 @@ def vote_entropy(probs_BSCHW: Tensor) -> Tensor:
     return _nats(_votes(probs_BSCHW)) / math.log(probs_BSCHW.shape[2])
 
 
+def mean_std(probs_BSCHW: Tensor) -> Tensor:
+    """`samples.mean_std` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1/2]."""
+    return _spread(probs_BSCHW.std(dim=1, correction=0).mean(dim=1))
+
+
+def summed_variance(probs_BSCHW: Tensor) -> Tensor:
+    """`samples.summed_variance` of every pixel: (B, S, C, H, W) -> (B, H, W)."""
+    return _spread(probs_BSCHW.var(dim=1, correction=0).sum(dim=1))
+
+
 PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
@@ -61,6 +72,8 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "bald": bald,
     "variation_ratio": variation_ratio,
     "vote_entropy": vote_entropy,
+    "mean_std": mean_std,
+    "summed_variance": summed_variance,
 }
 """Scores of a pixel by name; the function of that name in `samples` is the same in NumPy."""
 
@@ -101,6 +114,10 @@ DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 def _nats(probs_BCHW: Tensor) -> Tensor:
     nats: Tensor = torch.special.entr(probs_BCHW).sum(dim=1)
     return nats
+
+
+def _spread(values: Tensor) -> Tensor:
+    return values.where(values >= ROUNDING, values.new_zeros(()))
 
 
 def _votes(probs_BSCHW: Tensor) -> Tensor:

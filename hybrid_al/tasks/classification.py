@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.rundir import RunDir
@@ -22,7 +23,7 @@ from ..oracles.simulated import SimulatedOracle
 from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
-from .base import LABELS, Materials, Setting, check_classes, split_of
+from .base import LABELS, Materials, Setting, check_classes, picture, split_of
 
 if TYPE_CHECKING:
     from ..learners.network import Foundation
@@ -120,6 +121,10 @@ class _Answers:
     def run(self) -> RunDir:
         """See `Answers.run`."""
         return self.materials.run
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Answers.picture`."""
+        return picture(self.materials.dataset, index)
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: the classes of the pool."""

@@ -15,19 +15,25 @@ from ..metrics.segmentation import structures
 MOST_EXAMPLES = 12  # images
 
 
-def examples(holdout: MaskHoldout, classes: Sequence[str], learner: Learner) -> Iterator[Example]:
-    """Evenly spread images of test, else of val, that show a structure."""
-    rows = holdout.samples("test") if len(holdout.samples("test")) else holdout.samples("val")
-    candidates = _spread(rows, 20 * MOST_EXAMPLES)
-    maps = holdout.truth(candidates) if len(candidates) else ()
-    structure = [bool(((truth > 0) & (truth != IGNORE)).any()) for truth in maps]
-    indices = np.sort(_spread(candidates[np.asarray(structure, dtype=np.bool_)], MOST_EXAMPLES))
+def examples(
+    holdout: MaskHoldout, classes: Sequence[str], learner: Learner, samples: Sequence[int] = ()
+) -> Iterator[Example]:
+    """These samples; where none are named, evenly spread images of test, else of val, that show a structure."""
+    indices = np.sort(np.asarray(samples, dtype=np.int64)) if samples else _that_show(holdout)
     for batch in learner.predict(indices) if len(indices) else ():
         for i, probs, truth in zip(batch.indices.tolist(), batch.probs, holdout.truth(batch.indices), strict=True):
             prediction = probs.mean(axis=0).argmax(axis=0).astype(np.uint8)
             dice = zip(classes[1:], structures(prediction, truth, len(classes), (1.0, 1.0))[0].tolist(), strict=True)
             note = ", ".join(f"{name} {value:.2f}" for name, value in dice if np.isfinite(value))  # nan: neither has it
             yield Example(i, truth, prediction, f"Dice: {note}")
+
+
+def _that_show(holdout: MaskHoldout) -> IntArray:
+    rows = holdout.samples("test") if len(holdout.samples("test")) else holdout.samples("val")
+    candidates = _spread(rows, 20 * MOST_EXAMPLES)
+    maps = holdout.truth(candidates) if len(candidates) else ()
+    structure = [bool(((truth > 0) & (truth != IGNORE)).any()) for truth in maps]
+    return np.sort(_spread(candidates[np.asarray(structure, dtype=np.bool_)], MOST_EXAMPLES))
 
 
 def _spread(rows: IntArray, most: int) -> IntArray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.rundir import RunDir
@@ -22,9 +23,9 @@ from ..oracles.simulated import SimulatedLabels
 from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.base import Predictor, Scorer
 from ..query.spending import LabelBudgets
-from ..regions.base import Regions, Whole
+from ..regions.base import Whole
 from ..scores import samples as scores
-from .base import LABELS, Materials, Setting, split_of
+from .base import LABELS, Materials, Setting, picture, split_of
 from .classification import refuse_answer, rehearse
 from .tryout import try_strategy
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..semi.base import Objective
     from ..train import Schedule
 
+Reduction = Literal["mean", "max"]
 OBJECTIVES = ("supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch")
 """Objectives that can take a label as two classes: threshold, sharpening and distance do not depend on the class."""
 
@@ -45,8 +47,9 @@ SCORES = (
     scores.variation_ratio,
     scores.vote_entropy,
     scores.mean_std,
+    scores.summed_variance,
 )
-"""Scores that take a label as two classes; the score of a sample is the mean over its labels."""
+"""Scores that take a label as two classes; the score of a sample is the mean or the largest over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
 LABEL_SOURCES = (
@@ -56,7 +59,12 @@ LABEL_SOURCES = (
 
 @dataclass(frozen=True)
 class Multilabel:
-    """A sample has several labels or none; an answer says of every label whether it is there."""
+    """A sample has several labels or none; an answer says of every label whether it is there.
+
+    reduction  how the scores of labels become that of a sample, in queries: their mean or the largest
+    """
+
+    reduction: Reduction = "mean"
 
     baselines: ClassVar[tuple[str, ...]] = ("random",)
     strata: ClassVar[bool] = False
@@ -131,7 +139,7 @@ class Multilabel:
             LabelHoldout(dataset.manifest, dataset.classes, labels_of(dataset)),
             Whole(materials.pool),
             LabelBudgets(setting.budgets),
-            scoring=lambda _, predictor, regions: scorer(predictor, regions),
+            scoring=lambda _, predictor, __: scorer(predictor, self.reduction),
             answers=lambda *_: None,
             one_class=False,
         )
@@ -170,6 +178,10 @@ class _Answers:
         """See `Answers.run`."""
         return self.materials.run
 
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Answers.picture`."""
+        return picture(self.materials.dataset, index)
+
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: the labels of the pool."""
         labels, pool = labels_of(self.materials.dataset), self.materials.pool
@@ -189,13 +201,14 @@ def labels_of(dataset: Dataset) -> IntArray:
     return dataset.labels
 
 
-def scorer(predictor: Predictor, regions: Regions | Whole | None = None) -> Scorer:
-    """Scores of samples, each the mean over its labels of the score of the label.
+def scorer(predictor: Predictor, reduction: Reduction = "mean") -> Scorer:
+    """Scores of samples, each the mean, or the largest, over its labels of the score of the label.
 
-    A sum would rank alike, as all samples have L labels.
+    A sum would rank as the mean does, as all samples have L labels.
     """
+    reduce = np.max if reduction == "max" else np.mean
 
     def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
-        return np.concatenate([BY_NAME[name](b.probs).mean(axis=1) for b in predictor(indices, samples, views)])
+        return np.concatenate([reduce(BY_NAME[name](b.probs), axis=1) for b in predictor(indices, samples, views)])
 
     return score

@@ -17,7 +17,7 @@ from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
 from ..data.masks import blank, value_table
-from ..data.pixels import image_box, to_uint8
+from ..data.pixels import image_box
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..experiment import MANY, OpenTask, check_budgets
@@ -34,7 +34,7 @@ from ..query.spending import CostBudgets, LabelBudgets, Spending
 from ..query.stopping import IMAGES, stop_set
 from ..regions.base import Parts, Regions, Whole
 from . import mask_examples, mask_regions
-from .base import LABELS, Materials, Setting, check_classes, split_of
+from .base import LABELS, Materials, Setting, check_classes, picture, split_of
 from .tryout import try_strategy
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ class Segmentation:
             lines.append(f"  values of masks: {masks.values}")
         if not total:
             return [*lines, count]
-        return [*lines, f"{count}; pixels: {', '.join(shares)}; {unknown / (total + unknown):.1%} not known"]
+        rest = f"; {unknown / (total + unknown):.1%} not known" if unknown else ""
+        return [*lines, f"{count}; pixels: {', '.join(shares)}{rest}"]
 
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""
@@ -305,6 +306,10 @@ class _Answers:
         spacing = network_spacing(masks.spacing, masks.sizes, self.setting.image_size)
         return MaskHoldout(dataset.manifest, dataset.classes, masks.labeled, truth, spacing)
 
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Answers.picture`."""
+        return picture(self.materials.dataset, index)
+
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""
         masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
@@ -318,7 +323,7 @@ class _Answers:
     def people(self) -> Oracle:
         """See `Answers.people`."""
         dataset = self.materials.dataset
-        people = _inbox(self.setting, dataset).open(self.run, partial(_picture, dataset))
+        people = _inbox(self.setting, dataset).open(self.run, partial(picture, dataset))
         if self.parts is None:
             return people
         assert isinstance(people, MaskWorklist)  # see `Segmentation._check_answer`
@@ -400,9 +405,3 @@ def _scorer(learner: Learner, predictor: Predictor, regions: Regions | Whole) ->
 
     assert isinstance(learner, SegmentLearner)
     return partial(learner.score, regions=None if isinstance(regions, Whole) else regions)
-
-
-def _picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
-    """An image (H, W, 1 or 3) in its own pixels, as a person sees it: of a stack the slice in the middle."""
-    pixels, middle = to_uint8(dataset.read(index)), dataset.stack // 2
-    return pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels

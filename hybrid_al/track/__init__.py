@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from .base import TrackerSettings
+from .mlflow import MLflow
+from .tensorboard import TensorBoard
 from .wandb import Wandb
 
 TRACKERS: dict[str, type[TrackerSettings]] = {
+    "mlflow": MLflow,
+    "tensorboard": TensorBoard,
     "wandb": Wandb,
 }

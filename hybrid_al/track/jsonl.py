@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .base import Value
+from .base import Content, Value
 
 COLUMNS = ("time", "stage", "round", "step")
 
@@ -36,10 +36,11 @@ class JsonlTracker:
         row |= {name: _plain(value) for name, value in values.items()}
         self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
 
-    def image(
-        self, key: str, jpegs: Sequence[bytes], captions: Sequence[str], *, stage: str, round: int | None = None
-    ) -> None:
+    def show(self, content: Content) -> None:
         """Nothing: this file holds numbers."""
+
+    def alert(self, title: str, text: str) -> None:
+        """Nothing: nobody watches a file."""
 
     def close(self) -> None:
         """Close the file."""

@@ -9,12 +9,15 @@ import numpy as np
 
 from ..core.labels import LabelStore
 from ..core.learner import FitResult
+from ..core.rundir import RunDir
 from ..core.types import IntArray, Round
 from .base import Trackers
+from .content import collapse, round_content
 
 
 def track_round(
     tracker: Trackers,
+    disk: RunDir,
     row: Round,
     samples: IntArray,
     labels: LabelStore,
@@ -23,11 +26,14 @@ def track_round(
     classes: Sequence[str],
     *,
     shares: bool,
+    enough: bool,
+    thumbnail: Callable[[int], bytes] | None,
 ) -> None:
-    """Log a round of which `samples` (b,) were asked about.
+    """Log a round of which `samples` (b,) were asked about, show what it has beside numbers, and alert.
 
     score   `Oracle.score`, for pseudo-labels
     shares  whether samples have one class, of which the picks have shares
+    enough  whether the stopping signal says so after this round
     """
     values: dict[str, float] = {"query/seconds": row.seconds["query"]}
     if shares:
@@ -35,6 +41,8 @@ def track_round(
         values |= {f"picks/share/{name}": counts[c] / len(samples) for c, name in enumerate(classes)}
     tracker.log(values, stage="query", round=row.index)
     tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
+    if tracker.mirrored:
+        tracker.show_made(lambda: round_content(disk, row.index, labels, thumbnail))
     curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
     evaluated = {n: v for n, v in row.metrics.items() if n not in fit.metrics}
     values = {"labels": float(row.labeled), **curve, **evaluated}
@@ -43,3 +51,8 @@ def track_round(
         for c, share in score(rows, fit.consistency.pseudo_label[rows]).items():
             values["pseudo/accuracy" if c < 0 else f"pseudo/accuracy/{classes[c]}"] = share
     tracker.log(values, stage="evaluate", round=row.index)
+    if lost := collapse(disk, row.index, labels):
+        tracker.alert(f"round {row.index}: a class is lost", f"the model predicts {lost} nowhere in the pool any more")
+    if enough:
+        text = "the stopping signal says that more of them would change little"
+        tracker.alert(f"round {row.index}: the labels are enough", text)

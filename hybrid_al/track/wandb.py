@@ -1,17 +1,16 @@
 """Weights & Biases as a mirror of metrics.jsonl and of a bench; the only module that imports wandb, and only if used.
 
-Offline is the default: files under <run>/wandb, no connection, nothing about the machine in them. Two traps are
+Offline is the default: files under <run>/wandb, no connection, nothing about the machine in them. Three traps are
 met here: an offline run cannot be resumed (each process starts a folder of its own), so the run id is fixed and the
-step is the line number in metrics.jsonl, and `wandb sync` puts the folders together; and run settings would come
-from the environment, so all that matter are set. Benches add a third: a logged table becomes an artifact too, staged
-in the home directory and written down with its full path, unless it is bound to the run first.
+step is the line number in metrics.jsonl, and `wandb sync` puts the folders together; run settings would come from the
+environment, so all that matter are set; and a logged table becomes an artifact too, staged in the home directory and
+written down with its full path, unless it is bound to the run first.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,40 +20,54 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
+from ..core.types import IGNORE
 from ..errors import InputError
-from . import jsonl
-from .base import Tracker, Trackers, Value, shareable
+from .base import BenchNumbers, BenchTable, Content, Picture, Table, Tracker, Trackers, Value, run_id, shareable, slug
+from .content import content_of
+from .names import NAMES, axis_of
+from .points import Point, Points, finite, past
+from .wandb_files import next_step, wait_for_end
 
 if TYPE_CHECKING:
     import wandb
 
 Mode = Literal["offline", "online", "off"]
-BenchTable = tuple[str, Sequence[str], Sequence[Sequence[object]]]
-"""Title, headers, rows."""
-CurvePoint = tuple[str, str, int, float, float, float]
-"""Variant, arm, labels, mean over seeds, and the limits of its interval, infinite where there are none."""
+STAGE0_STEP = "stage0/step"
 
 
 @dataclass(frozen=True)
 class Wandb:
     """Weights & Biases; offline writes files to <run>/wandb and opens no connection, off imports nothing.
 
-    mode  null: off where the environment says WANDB_MODE=disabled, else offline; only a recipe can say online
+    mode       null: off where the environment says WANDB_MODE=disabled, else offline; only a recipe can say online
+    entity     the team that the project belongs to; null: that of whoever is logged in
+    artifacts  hand over encoder, embeddings, queries, labels and models as artifacts of the run
     """
 
     # YAML 1.1 reads a bare off as false
     mode: Annotated[Mode | None, BeforeValidator(lambda v: "off" if v is False else v)] = None
     project: str = "hybrid-al"
+    entity: str | None = None
     log_images: bool = False
+    artifacts: bool = False
+
+    def check(self) -> None:
+        """Nothing to check: wandb is always there, and a login is met before stage 0."""
 
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
-        """See `TrackerSettings.open`; open it after JsonlTracker: a run that goes on continues the step.
+        """See `TrackerSettings.open`; InputError where nobody is logged in."""
+        return Trackers() if mode_of(self) == "off" else WandbTracker(self, run_dir, recipe, digest=digest)
 
-        InputError where nobody is logged in.
+    def log_bench(self, folder: Path, bench: BenchNumbers) -> None:
+        """One run (job type "bench") with the numbers of a bench; nothing, without an import, where the mode is off.
+
+        Everything is in the run's summary: `curves` and `tables/<title>` as tables, the numbers of `summary` under
+        their names, those that are not finite left out. Repeated, it replaces: the folders in folder/wandb that an
+        earlier call left are removed, and of a run that was synced the server takes the summary anew, as it would not
+        take steps. Whatever looks like an absolute path is cut to its last part.
         """
-        if (mode := mode_of(self)) == "off":
-            return Trackers()
-        return WandbTracker(run_dir, recipe, digest=digest, mode=mode, log_images=self.log_images, project=self.project)
+        if mode_of(self) != "off":
+            _log_bench(self, folder, bench)
 
 
 def mode_of(settings: Wandb) -> Mode:
@@ -65,150 +78,165 @@ def mode_of(settings: Wandb) -> Mode:
 class WandbTracker:
     """One W&B run; see `Wandb`."""
 
-    def __init__(
-        self,
-        run_dir: Path,
-        recipe: Mapping[str, object],
-        *,
-        digest: str,
-        mode: Mode,
-        log_images: bool,
-        project: str,
-    ) -> None:
-        self._log_images = log_images
-        self._axis = _TrainAxis()
-        lines = jsonl.lines(run_dir / "metrics.jsonl")
-        self._step = len(lines)
-        for line in lines:
-            if line["stage"] == "train":
-                self._axis.at(line["round"], line["step"])
-        config = {**shareable(recipe), "digest": digest}
-        name = f"{recipe['name']}-s{recipe['seed']}"
-        about = {"name": name, "config": config, **grouping(recipe)}
-        self._run = _init(run_dir, run_id(recipe, digest), about, mode=mode, project=project)
-        self._run.define_metric("labels", hidden=True)
-        for name in ("curve/*", "test/*", "val/*", "pseudo/*"):
-            self._run.define_metric(name, step_metric="labels")
-        self._run.define_metric("train/step", hidden=True)
-        self._run.define_metric("train/*", step_metric="train/step")
+    def __init__(self, settings: Wandb, run_dir: Path, recipe: Mapping[str, object], *, digest: str) -> None:
+        self._settings, self._points, self._folder = settings, Points(), run_dir / "wandb"
+        id, name = run_id(run_dir, recipe, digest), f"{recipe['name']}-s{recipe['seed']}"
+        handed = next_step(self._folder, id)
+        about = {
+            "name": name,
+            "config": {**shareable(recipe), "digest": digest, "recipe": recipe["name"]},
+            **grouping(recipe),
+        }
+        self._run = _init(run_dir, id, about, settings)
+        if mode_of(settings) == "online":
+            handed = max(handed, self._run.step)
+        for metric, axis in axes().items():
+            self._run.define_metric(metric, **({"hidden": True} if axis is None else {"step_metric": axis}))
+        self._step = 0
+        for line in past(run_dir, self._points):
+            if line.number >= handed:
+                if line.stage == "evaluate" and (content := content_of(run_dir, line)):
+                    self._show(content)
+                self._write(line.points, line.stage, line.round)
+            self._step = line.number + 1
 
     def log(
         self, values: Mapping[str, Value], *, stage: str, round: int | None = None, step: int | None = None
     ) -> None:
         """Numbers as they are, sequences as histograms; non-finite values are left out."""
-        row: dict[str, object] = {}
-        for name, value in values.items():
-            finite = np.asarray(value, dtype=float)
-            finite = finite[np.isfinite(finite)]
-            if finite.size:
-                row[name] = self._histogram(finite) if isinstance(value, Sequence | np.ndarray) else float(finite[0])
-        if round is not None:
-            row["round"] = round
-        if stage == "train" and step is not None:
-            row["train/step"] = self._axis.at(round, step)
-        self._run.log(row, step=self._step)
+        points = tuple(self._points.of(values, stage=stage, round=round, step=step))
+        self._write(points, stage, round)
         self._step += 1
 
-    def image(
-        self, key: str, jpegs: Sequence[bytes], captions: Sequence[str], *, stage: str, round: int | None = None
-    ) -> None:
-        """Images only where the recipe says `log_images: true`; captions hold sample ids."""
-        if not self._log_images:
-            return
+    def _write(self, points: Sequence[Point], stage: str, round: int | None) -> None:
+        row: dict[str, object] = {}
+        for point in points:
+            if (numbers := finite(point.value)).size:
+                several = isinstance(point.value, Sequence | np.ndarray)
+                row[point.name] = (
+                    _histogram(*np.histogram(numbers, bins=min(32, numbers.size))) if several else float(numbers[0])
+                )
+        at = {axis: point.at for point in points if (axis := _axis_of(point, stage)) is not None}
+        if row or stage == "evaluate":
+            self._run.log({**row, **at, **({} if round is None else {"round": round})}, step=self._step)
+
+    def show(self, content: Content) -> None:
+        """Tables and histograms; pictures where the recipe says `log_images: true`, with sample ids as captions.
+
+        They join the numbers that are logged next, at one step with them.
+        """
+        if not self._points.has("labels", content.round):
+            self._show(content)
+
+    def _show(self, content: Content) -> None:
+        row: dict[str, object] = {
+            n: _histogram(np.asarray(h.counts), np.asarray(h.edges)) for n, h in content.histograms.items()
+        }
+        pictures = (
+            {n: self._images(p, content.classes) for n, p in content.pictures.items()}
+            if self._settings.log_images
+            else {}
+        )
+        for name, table in content.tables.items():
+            images = pictures.get("images/picks", []) if name == "table/picks" else []
+            row[name] = _table(self._run, name, _with_images(table, images), self._step)
+        self._run.log({**row, **pictures, "round": content.round}, step=self._step, commit=False)
+        if self._settings.artifacts:
+            self._keep(content)
+
+    def _images(self, pictures: Sequence[Picture], classes: Sequence[str]) -> list[wandb.Image]:
         import wandb
         from PIL import Image
 
-        images = [
-            wandb.Image(Image.open(io.BytesIO(jpeg)), caption=caption)
-            for jpeg, caption in zip(jpegs, captions, strict=True)
-        ]
-        # no line in metrics.jsonl, so no step of its own: the images join the numbers that are logged next
-        self._run.log({key: images}, step=self._step, commit=False)
+        labels = {**dict(enumerate(classes)), IGNORE: "not known"}
+        images = []
+        for picture in pictures:
+            image = Image.open(io.BytesIO(picture.jpeg))
+            masks = None
+            if picture.mask is not None:
+                drawn = Image.fromarray(picture.mask).resize(image.size, Image.Resampling.NEAREST)
+                masks = {"answer": {"mask_data": np.asarray(drawn), "class_labels": labels}}
+            images.append(wandb.Image(image, caption=picture.caption, masks=masks))
+        return images
+
+    def _keep(self, content: Content) -> None:
+        """An artifact a file, that of the encoder first; each names in its metadata what it was made from."""
+        import wandb
+
+        run = str(self._run.id)
+        order = {"encoder": [], "embeddings": ["encoder"], "query": ["embeddings", "model"], "labels": ["query"]}
+        sources = {**order, "model": ["labels", "encoder"]}
+        for kind in sorted(content.files, key=[*sources].index):
+            made_from = [f"{run}-{source}" for source in sources[kind] if content.round or source != "model"]
+            artifact = wandb.Artifact(f"{run}-{kind}", kind, metadata={"round": content.round, "made_from": made_from})
+            artifact.add_file(str(content.files[kind]), policy="immutable", skip_cache=True)
+            self._run.log_artifact(artifact, aliases=[f"round-{content.round}"])
+
+    def alert(self, title: str, text: str) -> None:
+        """An alert: mail or Slack, as the person's settings at W&B say."""
+        self._run.alert(title, text)
 
     def close(self) -> None:
         """Write out what is pending and end the run."""
         self._run.finish()
-
-    @staticmethod
-    def _histogram(values: np.typing.NDArray[np.float64]) -> wandb.Histogram:
-        import wandb
-
-        counts, edges = np.histogram(values, bins=min(32, max(1, values.size)))
-        return wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+        wait_for_end(self._folder, str(self._run.id))
 
 
-class _TrainAxis:
-    """Training steps counted through all rounds, so that train/* is one line; a redone fit falls on its old steps."""
-
-    def __init__(self) -> None:
-        self._steps: dict[int, int] = {}
-
-    def at(self, round: object, step: object) -> int:
-        """Position of a step of a round behind all rounds before it."""
-        now, here = (v if isinstance(v, int) else 0 for v in (round, step))
-        self._steps[now] = max(self._steps.get(now, 0), here + 1)
-        return here + sum(count for r, count in self._steps.items() if r < now)
+def axes() -> dict[str, str | None]:
+    """The horizontal axis of every name, `*` at the end of those that stand for several; None is an axis itself."""
+    metrics: dict[str, str | None] = dict.fromkeys(("labels", "round", "train/step", STAGE0_STEP))
+    for entry, name in NAMES.items():
+        prefix, several, _ = entry.partition("<")
+        if name.axis != "once" and entry != "labels":
+            metrics.setdefault(f"{prefix}*" if several else entry, name.axis)
+    return {**metrics, "val/*": "labels"}
 
 
-def log_bench(
-    folder: Path,
-    name: str,
-    tables: Sequence[BenchTable],
-    curves: Sequence[CurvePoint],
-    summary: Mapping[str, float],
-    *,
-    digest: str,
-    mode: Mode = "offline",
-    project: str = "hybrid-al",
-) -> None:
-    """One run (job type "bench") with the numbers of a bench; nothing, without an import, where the mode is off.
+def _axis_of(point: Point, stage: str) -> str | None:
+    """The axis that a point of a training brings along; the others have `labels` and `round` in their row."""
+    axis = axis_of(point.name, stage, point.at)
+    return axis if axis in ("train/step", STAGE0_STEP) else None
 
-    Everything is in the run's summary: `curves` and `tables/<title>` as tables, the numbers of `summary` under their
-    names, those that are not finite left out. digest: of the grid, not of its results; with the name it is the fixed
-    id. Repeated, it replaces: the folders in folder/wandb that an earlier call left are removed, and of a run that
-    was synced the server takes the summary anew, as it would not take steps. Whatever looks like an absolute path is
-    cut to its last part.
-    """
-    if mode == "off":
-        return
-    id = bench_id(name, digest)
-    for old in (folder / "wandb").glob(f"offline-run-*-{id}"):
+
+def _histogram(counts: np.typing.NDArray[np.int64], edges: np.typing.NDArray[np.float64]) -> wandb.Histogram:
+    import wandb
+
+    return wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+
+
+def _with_images(table: Table, images: Sequence[wandb.Image]) -> Table:
+    """The table with columns for ids and thumbnails, where there are some."""
+    if not images:
+        return table
+    rows = ((*row, image._caption, image) for row, image in zip(table.rows, images, strict=True))
+    return Table((*table.columns, "id", "image"), tuple(rows))
+
+
+def _log_bench(settings: Wandb, folder: Path, bench: BenchNumbers) -> None:
+    for old in (folder / "wandb").glob(f"offline-run-*-{bench.id}"):
         shutil.rmtree(old)
-    about = {"name": name, "job_type": "bench", "config": {"name": name, "digest": digest}}
-    limits = [(*point[:4], *(end if np.isfinite(end) else None for end in point[4:])) for point in curves]
+    about = {"name": bench.name, "job_type": "bench", "config": {"name": bench.name, "digest": bench.digest}}
+    limits = [(*point[:4], *(end if np.isfinite(end) else None for end in point[4:])) for point in bench.curves]
     contents: list[BenchTable] = [("curves", ("variant", "arm", "labels", "mean", "low", "high"), limits)]
-    contents += [(f"tables/{_slug(title)}", headers, rows) for title, headers, rows in tables]
-    with _init(folder, id, about, mode=mode, project=project) as run:
+    contents += [(f"tables/{slug(title)}", headers, rows) for title, headers, rows in bench.tables]
+    with _init(folder, bench.id, about, settings) as run:
         wandb_tables: dict[str, object] = {}
         for key, headers, rows in contents:
             unique = f"{key}-{len(wandb_tables)}" if key in wandb_tables else key
-            wandb_tables[unique] = _table(run, unique, headers, rows)
-        run.summary.update({**{key: value for key, value in summary.items() if np.isfinite(value)}, **wandb_tables})
+            wandb_tables[unique] = _table(run, unique, Table(tuple(headers), tuple(map(tuple, rows))), "summary")
+        numbers = {key: value for key, value in bench.summary.items() if np.isfinite(value)}
+        run.summary.update({**numbers, **wandb_tables})
 
 
-def _table(run: wandb.Run, key: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> wandb.Table:
+def _table(run: wandb.Run, key: str, table: Table, step: int | str) -> wandb.Table:
     """A table in the run's own folder; bound here, it does not become an artifact."""
     import wandb
 
-    cells = shareable({"rows": rows})["rows"]
+    cells = shareable({"rows": table.rows})["rows"]
     assert isinstance(cells, list)
-    table = wandb.Table(columns=list(headers), data=cells, allow_mixed_types=True)
-    table.bind_to_run(run, key, "summary")  # type: ignore[no-untyped-call]
-    return table
-
-
-def bench_id(name: str, digest: str) -> str:
-    """Fixed id of the run of a bench."""
-    return f"bench-{_slug(name)}-{digest[:8]}"
-
-
-def run_id(recipe: Mapping[str, object], digest: str) -> str:
-    """Fixed id of a run: the name of its directory and what it was made from, in letters that W&B takes."""
-    return f"{_slug(str(recipe['name']))}-s{recipe['seed']}-{digest[:8]}"
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:80]
+    made = wandb.Table(columns=list(table.columns), data=cells, allow_mixed_types=True)
+    made.bind_to_run(run, key, step)  # type: ignore[no-untyped-call]
+    return made
 
 
 def grouping(recipe: Mapping[str, object]) -> dict[str, object]:
@@ -227,11 +255,12 @@ def _name(component: object) -> str:
     return str(component.get("name", "")) if isinstance(component, Mapping) else str(component or "")
 
 
-def _init(folder: Path, id: str, about: Mapping[str, object], *, mode: Mode, project: str) -> wandb.Run:
+def _init(folder: Path, id: str, about: Mapping[str, object], settings: Wandb) -> wandb.Run:
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported: no crash reports to its makers
     import wandb
 
-    settings = wandb.Settings(
+    mode = mode_of(settings)
+    private = wandb.Settings(
         root_dir=str(folder.resolve()),
         use_dot_wandb=False,
         reinit="create_new",  # independent of any other run of this process
@@ -255,12 +284,13 @@ def _init(folder: Path, id: str, about: Mapping[str, object], *, mode: Mode, pro
     try:
         return wandb.init(
             id=id,
-            project=project,
+            project=settings.project,
+            entity=settings.entity,
             mode="online" if mode == "online" else "offline",
             resume="allow" if mode == "online" else None,
-            settings=settings,
+            settings=private,
             **about,  # type: ignore[arg-type]
         )
-    except wandb.Error as error:
+    except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
         expected = "a server that is there and a login to it (wandb login, or WANDB_API_KEY), or offline, or off"
         raise InputError(f"track.wandb.mode: {mode}", expected, " ".join(str(error).split())) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import typer.main
 import yaml
@@ -16,8 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from hybrid_al.assemble import check_components
-from hybrid_al.cli import app
+from hybrid_al.cli import app, main
 from hybrid_al.recipe import load, parse, shipped_recipes
+from tests.helpers import dicom
 from tests.helpers.fake_run import fake_run
 from tests.helpers.pages import BLOCKS, PAGES, ROOT, Block, play
 
@@ -129,6 +131,21 @@ def volumes(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def series(folder: Path) -> dict[str, Any]:
+    """Series of patients, every second of them brighter, with a label each in a table."""
+    lines = ["SeriesInstanceUID,finding"]
+    for i in range(30):
+        shift: dict[str, Any] = {
+            "RescaleIntercept": -1024 + 600 * (i % 2),
+            "BodyPartExamined": "CHEST",
+            "PatientID": f"P{i}",
+        }
+        files = dicom.write_series(folder / "scans" / f"p{i}", [0, 1], seed=i, side=16, **shift)
+        lines.append(f"{pydicom.dcmread(files[0]).SeriesInstanceUID},{('clear', 'dense')[i % 2]}")
+    (folder / "scans" / "labels.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return {}
+
+
 def outlines(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
@@ -140,6 +157,14 @@ def outlines(folder: Path) -> dict[str, Any]:
         grey = rng.integers(0, 100, mask.shape, dtype=np.uint8) + mask // 2
         Image.fromarray(mask).save(folder / "outlines" / "masks" / f"{i}.png")
         Image.fromarray(grey).save(folder / "outlines" / "images" / f"{i}.png")
+    return {}
+
+
+def waiting(folder: Path) -> dict[str, Any]:
+    """A run that waits for people."""
+    scans_with_recipe(folder)
+    with pytest.raises(SystemExit, match="3"):
+        main(["run", "recipe.yaml", "oracle=worklist", "pretrain=none", "--run-dir", "runs/mine-s0", "--quiet"])
     return {}
 
 
@@ -155,7 +180,9 @@ PREPARED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "README.md": scans,
     "docs/howto/csv.md": table,
     "docs/howto/volumes.md": volumes,
+    "docs/howto/dicom.md": series,
     "docs/howto/masks.md": outlines,
+    "docs/howto/annotation_tools.md": waiting,
     "docs/howto/encoder.md": scans_with_recipe,
     "docs/howto/cluster.md": scans_with_recipe,
     "docs/library.md": digits,

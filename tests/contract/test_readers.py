@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 from PIL import Image
 
 from hybrid_al.data import index as index_module
@@ -20,6 +21,7 @@ from hybrid_al.data.readers.base import Header, Reader
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.stores.masks import MaskStore
+from tests.helpers import dicom
 
 Planes = npt.NDArray[np.uint8]
 CLASSES = ("background", "one", "two")
@@ -39,9 +41,26 @@ def write_arrays(path: Path, planes: Planes) -> None:
         np.savez(file, images=planes)
 
 
+def write_npy(path: Path, planes: Planes) -> None:
+    with path.open("wb") as file:
+        np.save(file, planes)
+
+
+def write_tiff(path: Path, planes: Planes) -> None:
+    with path.open("wb") as file:
+        tifffile.imwrite(file, planes, photometric="minisblack", metadata=None)
+
+
+def write_dicom(path: Path, planes: Planes) -> None:
+    dicom.write(path, planes)
+
+
 FILES: dict[str, tuple[Callable[[Path, Planes], None], int]] = {
     "arrays": (write_arrays, 4),
+    "dicom": (write_dicom, 4),
     "images": (write_image, 1),
+    "npy": (write_npy, 4),
+    "tiffs": (write_tiff, 4),
     "volumes": (write_volume, 4),
 }
 """How a file of each reader is written from planes (P, H, W), and how many it has; a new reader brings its line."""

@@ -21,6 +21,7 @@ from hybrid_al.data.sources import SOURCES
 from hybrid_al.data.sources.mni152 import CLASSES
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.errors import UnreadableImages
+from tests.helpers import dicom
 
 PATIENTS, PER_PATIENT = 8, 3  # patients, and images or slices of one
 
@@ -70,6 +71,12 @@ def csv_case(root: Path) -> Case:
 def folder_case(root: Path) -> Case:
     names = images(root)
     return Case({"root": root, "group": r"p\d+"}, spoiled(root, names[3], names[7]))
+
+
+def dicom_case(root: Path) -> Case:
+    for i in range(PATIENTS):
+        dicom.write_series(root / f"im{i}", [0.0, 1.0, 2.0], seed=i, side=8, PatientID=f"P{i}")
+    return Case({"root": root, "classes": ("rest", "organ")}, spoiled(root, "im1/001.dcm", "im5/002.dcm"))
 
 
 def nifti_case(root: Path) -> Case:
@@ -139,6 +146,7 @@ def phantom_case(root: Path) -> Case:
 
 CASES: dict[str, Callable[[Path], Case]] = {
     "csv": csv_case,
+    "dicom": dicom_case,
     "folder": folder_case,
     "medmnist": medmnist_case,
     "mni152": mni152_case,

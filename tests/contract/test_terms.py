@@ -76,8 +76,9 @@ def test_the_order_of_the_candidates_is_moot(name: str) -> None:
     np.testing.assert_allclose(shuffled, values_of(name, state)[order], rtol=1e-3, atol=1e-6)
 
 
-UNSURE = set(TERMS) - {"ripu", "learning_loss", "consistency", *ALL_PARTS, "density", "density_peaks"}
-"""But for terms of regions, of what labels or training said, and of what is common; their own tests say which way."""
+OTHERS = {"ripu", "learning_loss", "minority", "consistency", *ALL_PARTS, "density", "density_peaks", "cheapness"}
+UNSURE = set(TERMS) - OTHERS
+"""But for terms of regions, of what labels or training said, of what is common, and of cost."""
 
 
 @pytest.mark.parametrize("name", sorted(UNSURE))
@@ -151,6 +152,12 @@ METHODS = {
     "BoostMIS": """
         {name: hybrid, score: {vat: 1.0, entropy: 1.0}, fusion: max,
          batch: {name: two_stage, keep: 4, score: {density: 1.0, entropy: 1.0}, batch: {name: kcenter}}}""",
+    "minority-oriented": """
+        {name: hybrid, score: {entropy: 1.0, minority: 1.0}, fusion: product, batch: {name: topk}}""",
+    "cost-sensitive": """
+        {name: hybrid, score: {entropy: 1.0, cheapness: 0.5}, batch: {name: knapsack}}""",
+    "GOAL": """
+        {name: hybrid, score: {entropy: 1.0}, batch: {name: kcenter, shortlist: 5}}""",
     "COVID-AL": """
         {name: hybrid, score: {learning_loss: 1.0}, batch: {name: kcenter, shortlist: 5}}""",
     "DUC": """

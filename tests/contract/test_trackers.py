@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import re
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ from hybrid_al.assemble import open_project, trackers_of
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import parse
 from hybrid_al.track import TRACKERS
-from hybrid_al.track.base import NAMES, Tracker
+from hybrid_al.track.base import BenchNumbers, Content, Histogram, Picture, Table, Tracker
 from hybrid_al.track.jsonl import JsonlTracker, read
+from hybrid_al.track.names import NAMES
 from tests.helpers.tiny import recipe_of
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
@@ -30,20 +32,28 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def open_tracker(name: str, run: Path) -> Tracker:
     recipe = parse(recipe_of("classification", track={name: {}}))
-    (settings,) = trackers_of(recipe)
-    return settings.open(run, recipe.plain(), "0" * 64)
+    return trackers_of(recipe)[name].open(run, recipe.plain(), "0" * 64)
+
+
+def content(round: int) -> Content:
+    """Something of every kind, with cells that look like markup."""
+    tables = {"table/picks": Table(("reason", "score"), (('<b>"near" | far</b>', None), ("x", 0.5)))}
+    histograms = {"histogram/score": Histogram((1, 0, 2), (0.0, 0.1, 0.2, 0.3))}
+    return Content(round, tables, histograms, {"images/picks": [Picture(JPEG, "id")] * 2}, ("a",))
 
 
 def say(tracker: Tracker, round: int) -> None:
     """One value of every documented name, a histogram and what is not finite."""
-    concrete = [n.replace("<split>", "val").replace("<metric>", "auroc").replace("<class>", "a b/c") for n in NAMES]
-    values = {n.replace("<set>", "plain").replace("<label>", "mass"): 0.5 for n in concrete}
+    words = {"split": "val", "metric": "auroc", "class": 'a b/c <b>"x"</b>', "set": "plain", "label": "mass"}
+    numbers = [entry for entry, name in NAMES.items() if name.kind == "number"]
+    values = {re.sub("<(.*?)>", lambda m: words.get(m[1], "x"), entry): 0.5 for entry in numbers}
     for step in (0, 1):
         tracker.log({"train/loss": 1.0 / (step + 1)}, stage="train", round=round, step=step)
+    tracker.show(content(round))
+    tracker.alert("a title", "a text")
     tracker.log(
         {**values, "train/weights": [0.1, 0.2, float("nan")], "test/ece": float("inf")}, stage="evaluate", round=round
     )
-    tracker.image("picks", [JPEG], ["id"], stage="query", round=round)
 
 
 def test_it_takes_all_names_and_goes_on_after_a_restart(name: str, tmp_path: Path) -> None:
@@ -89,9 +99,9 @@ class Recorder:
     def log(self, values: Mapping[str, Any], *, stage: str, round: int | None = None, step: int | None = None) -> None:
         self.rows.append(values)
 
-    def image(
-        self, key: str, jpegs: Sequence[bytes], captions: Sequence[str], *, stage: str, round: int | None = None
-    ) -> None: ...
+    def show(self, content: Content) -> None: ...
+
+    def alert(self, title: str, text: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -101,6 +111,10 @@ class Mine:
     """From outside."""
 
     log_images: bool = False
+
+    def check(self) -> None: ...
+
+    def log_bench(self, folder: Path, bench: BenchNumbers) -> None: ...
 
     def open(self, run_dir: Path, recipe: Mapping[str, object], digest: str) -> Tracker:
         return Recorder()

@@ -15,9 +15,9 @@ from PIL import Image
 
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
-from hybrid_al.core.rundir import RunDir, write_arrays
+from hybrid_al.core.rundir import RunDir, write_arrays, write_json
 from hybrid_al.core.types import Annotation, IntArray, Query, Round, Scores
-from hybrid_al.report.page import RunView, write_report
+from hybrid_al.report.page import Pictures, RunView, write_report
 from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.track.jsonl import JsonlTracker
 
@@ -53,6 +53,9 @@ def fake_run(
         "task": "classification",
     }
     disk.claim(facts, yaml.safe_dump(recipe, sort_keys=False), manifest)
+    write_json(path / "stage0" / "seconds.json", {"seconds": 75.0})
+    (path / "stage0" / "embeddings").mkdir()
+    np.save(path / "stage0" / "embeddings" / "plain.npy", rng.normal(0, np.linspace(3, 1, 16), (pool, 16)))
     tracker = JsonlTracker(path / "metrics.jsonl")
     for step in range(0, 200, 20):
         tracker.log({"stage0/loss": 5 * 0.99**step + rng.normal(0, 0.05)}, stage="stage0", step=step)
@@ -70,6 +73,7 @@ def fake_run(
         score = 0.62 + gain * min(r, 2) / 2 + 0.07 * np.log2(1 + r) + rng.normal(0, 0.012)
         bins = np.stack([np.full(15, 20.0), np.linspace(0.03, 0.97, 15), np.linspace(0.03, 0.97, 15) ** 1.5])
         bins[:, :7] = np.asarray([0, np.nan, np.nan])[:, None]
+        write_arrays(disk.round_path(r) / "holdout.npz", _holdout(len(classes), pool, 1.0 + 0.3 * r, rng))
         write_arrays(disk.round_path(r) / "reliability.npz", {"test": bins, "test_calibrated": bins[[0, 1, 1]]})
         metrics = {"test/auroc": score, "test/balanced_accuracy": score - 0.15, "val/auroc": score + 0.01}
         tracker.log({"train/loss": 0.1, "train/seconds": 31.5}, stage="train", round=r)
@@ -89,6 +93,21 @@ def thumbnail(index: int) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=80)
     return out.getvalue()
+
+
+def _holdout(classes: int, n: int, sharp: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Answers about val and test: right more often the sharper the model is."""
+    arrays: dict[str, np.ndarray] = {}
+    for split, count in (("val", 60), ("test", 150)):
+        truth = rng.integers(0, classes, count)
+        logits = rng.normal(0, 1, (count, classes))
+        logits[np.arange(count), truth] += sharp
+        arrays |= {
+            f"{split}/probs": _softmax(logits),
+            f"{split}/truth": truth,
+            f"{split}/indices": np.arange(count) % n,
+        }
+    return arrays
 
 
 def _manifest(pool: int, ids: dict[int, str]) -> Manifest:
@@ -191,5 +210,5 @@ if __name__ == "__main__":
         for query, train in (("hybrid", "fixmatch"), ("entropy", "fixmatch"), ("random", "supervised"))
         for seed in range(3)
     ]
-    print(write_report(views[:1], root / "one", thumbnails=[thumbnail]))
-    print(write_report(views, root / "many", thumbnails=[thumbnail] * len(views)))
+    print(write_report(views[:1], root / "one", pictures=[Pictures(lambda i, _: thumbnail(i))]))
+    print(write_report(views, root / "many"))

@@ -82,7 +82,7 @@ def test_a_bench_leaves_tables_a_page_and_nothing_in_progress(whole: Path) -> No
     text = (whole / "small" / "tables.md").read_text()
     assert "class_stratified (cheating)" in text and "typiclust+entropy" in text
     assert "| small | random | random / linear |" in text
-    assert "plotly" in (whole / "small" / "index.html").read_text()
+    assert "drawFigure" in (whole / "small" / "index.html").read_text()
     assert not list((whole / "loops").iterdir())
     assert len([f for f in (whole / "stage0").iterdir() if f.name != ".cache"]) == 2
 

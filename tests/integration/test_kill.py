@@ -33,6 +33,7 @@ import os, signal, sys
 import hybrid_al.core.rundir as rundir
 from hybrid_al.track.jsonl import JsonlTracker
 kind, n, args = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+number = {"TERM": signal.SIGTERM, "HUP": signal.SIGHUP, "INT": signal.SIGINT}.get(kind, signal.SIGKILL)
 count = 0
 
 def dying(inner, after):
@@ -40,10 +41,10 @@ def dying(inner, after):
         global count
         count += 1
         if count == n and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         result = inner(*a, **k)
         if count == n and after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return result
     return call
 
@@ -88,3 +89,17 @@ def test_killed_again_and_again(whole: list[object], tmp_path: Path, kind: str, 
     assert killed >= len(steps) - 1
     subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args], check=True)
     assert outcome(run) == whole
+
+
+@pytest.mark.slow
+def test_signals_end_a_run_with_a_line_and_their_code_and_it_goes_on(whole: list[object], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    args = [*ARGS, "--run-dir", str(run)]
+    for kind, n, code in (("TERM", 2, 143), ("HUP", 4, 129), ("INT", 7, 130)):
+        command = [sys.executable, "-c", KILLER, kind, str(n), *args]
+        process = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        assert process.returncode == code, process.stderr
+        assert process.stderr.splitlines()[-1].startswith("interrupted; the last commit is unchanged")
+    (run / "rounds" / ".labels.jsonl.999999.tmp").write_text("left over", encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args], check=True)
+    assert outcome(run) == whole and not list(run.rglob("*.tmp"))

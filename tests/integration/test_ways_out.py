@@ -181,7 +181,7 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hybrid_al.report.overview.standing", stop)
-    assert call("status", "nowhere") == cli.INTERRUPTED
+    assert call("status", "nowhere") == cli.SIGNALS["SIGINT"]
     assert capsys.readouterr().err == "interrupted; the last commit is unchanged, and the same command goes on\n"
 
 

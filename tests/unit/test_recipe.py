@@ -125,8 +125,8 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
             r"learner\.strong_views: expected a whole number of 1 or more, got 0",
         ),
         (["oracle=human"], r"oracle\.name: expected one of simulated, worklist"),
-        (["data.source=dicom"], r"data\.source: expected one of"),
-        (["track={nope: {}}"], r"track\.nope: expected one of wandb, got 'nope'"),
+        (["data.source=dicoms"], r"data\.source: expected one of"),
+        (["track={nope: {}}"], r"track\.nope: expected one of mlflow, tensorboard, wandb, got 'nope'"),
         (["data={source: npz}"], r"data\.root: expected a path, got nothing"),
         (["data.sizes=3"], r"data \(phantom\): expected one of"),
         (["modality=xray"], r"modality: expected one of .*did you mean 'chest_xray'"),
@@ -240,7 +240,8 @@ def test_costs_are_read_before_anything_is_made(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     plain = recipe_of("classification", oracle={"name": "simulated", "costs": "none.csv"})
     with pytest.raises(
-        InputError, match=rf"oracle\.costs: {tmp_path}/none\.csv: expected a CSV file, got nothing there"
+        InputError,
+        match=rf"oracle\.costs: {tmp_path}/none\.csv: expected a table .*, got nothing there",
     ):
         open_project(parse(plain), run_dir=tmp_path / "run")
 
@@ -249,10 +250,12 @@ def test_check_says_how_many_images_a_simulated_oracle_can_answer(tmp_path: Path
     project = open_project(parse(recipe_of("multilabel")), run_dir=tmp_path / "run")
     dataset = project.dataset
     assert dataset.labels is not None
-    assert "  answers by simulated" in summary(project, start(project))
+    assert "  answers of the data (oracle simulated)" in summary(project, start(project))
     dataset.labels[dataset.manifest.indices("pool")[:9], 0] = -1
     (line,) = [line for line in summary(project, start(project)) if "3 of" in line]
-    assert line == "  answers by simulated, for 3 of the 12 images of the pool; the others are skipped"
+    assert (
+        line == "  answers of the data (oracle simulated), for 3 of the 12 images of the pool; the others are skipped"
+    )
 
 
 def test_a_run_says_what_check_says_of_the_data_before_its_first_round(tmp_path: Path) -> None:
@@ -268,3 +271,10 @@ def test_a_run_says_what_check_says_of_the_data_before_its_first_round(tmp_path:
     assert set(lines) <= set(summary(noted, start(noted)))
     write_json(tmp_path / "run" / "rounds" / "000" / "round.json", asdict(Round(0, "random", 1, (), 0, {}, 0, {})))
     assert first_notes(noted) == []
+
+
+def test_a_power_of_ten_without_a_point_is_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: a\ntrain: {name: mean_teacher, lr_head: 1e-3, lr_encoder: 5E-05}\n")
+    train = load(file, ["train.weight_decay=1e-05"]).train.params
+    assert train == {"lr_head": 0.001, "lr_encoder": 0.00005, "weight_decay": 0.00001}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from os.path import normpath
 from pathlib import Path
 
 from ...errors import InputError
+from ..readers.volumes import Volumes
+from ..studies import is_dicom
+from ..tables import SUFFIXES as TABLES
 from .arrays import describe_archive
-from .base import CONVERT, Description
+from .base import Description, listing
+from .dicom import describe_dicom
 from .folder import describe_folder
 from .table import Listing, describe_table, listing_of
-from .tree import DICOM, TABLES, Tree, is_dicom
+from .tree import Tree
 
 __all__ = ["Description", "describe"]
 
@@ -20,7 +26,7 @@ def describe(path: Path, *, answers: bool = True) -> Description:
     Raises InputError where there is nothing that a source could read, or where no reading is safe. Without `answers`
     only images count, whatever is wrong with the labels, masks or splits that the data has.
     """
-    about = _describe(Path(path).absolute())
+    about = _describe(Path(normpath(Path(path).absolute())))
     if answers and about.refusal is not None:
         raise about.refusal
     return about
@@ -41,25 +47,50 @@ def _describe(path: Path) -> Description:
     came = "nothing there"
     if path.is_file():
         came = f"a file of another kind: give the folder {path.parent}"
-        if name.endswith(DICOM) or is_dicom(path):
-            came = f"DICOM, {CONVERT}"
-        elif name.endswith((".nii", ".nii.gz")):
+        if is_dicom(path):
+            came = f"one DICOM file: give the folder {path.parent}"
+        elif name.endswith(Volumes.SUFFIXES):
             came = f"one volume: give the folder {path.parent}"
     raise InputError(path, "a folder of images or volumes, a CSV or an NPZ file", came)
 
 
 def _look_into(path: Path) -> Description:
-    tree = Tree.of(path)
-    while len(folders := {file.partition("/")[0] for file in tree.files}) == 1 and (tree.root / min(folders)).is_dir():
-        tree = Tree.of(tree.root / min(folders))
+    tree, passed = Tree.of(path), list[str]()
+    while (folder := _only_folder(tree)) is not None:
+        if beside := [file for file in tree.files if not file.startswith(f"{folder}/")]:
+            passed.append(f"files beside {folder}: {listing(beside, 3)}")
+        tree = Tree.of(tree.root / folder)
+    about = _describe_tree(tree)
+    about.left += passed
+    return about
+
+
+def _only_folder(tree: Tree) -> str | None:
+    """The folder in which everything lies, or every image and the only tables; None without one."""
+    whole = len(_first_parts(tree.files)) == 1
+    folders = _first_parts(tree.files if whole else tree.readable)
+    folder = min(folders, default="")
+    if len(folders) != 1 or not (tree.root / folder).is_dir():
+        return None
+    tables = any(f.startswith(f"{folder}/") and f.count("/") == 1 and f.lower().endswith(TABLES) for f in tree.files)
+    return folder if whole or (tables and not tree.tables) else None
+
+
+def _first_parts(files: Iterable[str]) -> set[str]:
+    return {file.partition("/")[0] for file in files}
+
+
+def _describe_tree(tree: Tree) -> Description:
     archives = [file for file in tree.files if "/" not in file and file.lower().endswith(".npz")]
     if not tree.readable and archives:
         if len(archives) > 1:
             raise InputError(tree.root, "one NPZ file", ", ".join(archives) + ": name one of them")
         return describe_archive(tree.root / archives[0])
+    if tree.dicom and set(tree.images) <= set(tree.dicom):
+        return describe_dicom(tree)
     if not tree.readable:
-        came = f"{len(tree.dicom)} DICOM files, {CONVERT}" if tree.dicom else tree.others or "no file"
-        raise InputError(tree.root, "images, NIfTI volumes, a CSV or an NPZ file", came)
+        expected = "images, NIfTI volumes, DICOM files, a CSV or an NPZ file"
+        raise InputError(tree.root, expected, tree.others or "no file")
     return _of_images(tree)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import InputError
 from ..archives import PREFIXES, Names
+from ..pixels import span_of
 from ..readers.arrays import Archive
 from ..samples import Sample
+from ..words import plain
 from .base import Description, counted, listing
-from .names import COLUMNS, plain
+from .groups import NO_GROUP
+from .names import COLUMNS
 from .plan import Rows
-from .table import NO_GROUP
-from .tree import side_of
+from .tree import side_of, spread
+from .values import LOOKED_AT, set_window
 
 
 def describe_archive(path: Path) -> Description:
@@ -42,6 +45,7 @@ def describe_archive(path: Path) -> Description:
     shown = (f"{prefix}images {n} of {height} x {width} px" for prefix, (n, height, width, *_) in images.items())
     about.took.append(("images", listing(shown)))
     _say_labels(classes, samples, multilabel, about)
+    _draft_window(arrays, images, about)
     if group:
         about.took.append(("groups", f"{len(set(rows.groups))}, the arrays that end in {group}"))
     else:
@@ -59,6 +63,16 @@ def _group(arrays: Archive, prefixes: list[str]) -> str:
     named = [ending for ending in endings if plain(ending) in COLUMNS["group"]]
     named.sort(key=lambda ending: COLUMNS["group"].index(plain(ending)))
     return next((ending for ending in named if all(prefix + ending in arrays.keys for prefix in prefixes)), "")
+
+
+def _draft_window(arrays: Archive, images: Mapping[str, Sequence[int]], about: Description) -> None:
+    """`set_window` by some rows of the pool, the first split."""
+    prefix, shape = next(iter(images.items()))
+    rows = arrays.images(prefix + "images")
+    span = (0.0, 0.0) if rows.dtype.kind == "i" else span_of(rows.dtype)
+    if span:
+        total = sum(shape[0] for shape in images.values())
+        set_window((rows[i] for i in spread(range(shape[0]), LOOKED_AT)), span, total, about)
 
 
 def _is_multilabel(arrays: Archive, prefixes: list[str]) -> bool:

@@ -14,13 +14,14 @@ from ..words import in_order
 from .names import modality_of
 from .plan import Plan, Rows, budgets, make_plan
 from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
+from .values import draft_window
 
 MAX_CLASSES = 50
 LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
-    *("source", "root", "images", "columns", "labels", "separator", "none", "multilabel", "masks", "mask_ending"),
-    *("image_ending", "ignore", "classes", "unknown"),
+    *("source", "root", "sample", "images", "table", "columns", "labels", "separator", "none", "multilabel", "masks"),
+    *("mask_ending", "image_ending", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
 
@@ -102,8 +103,8 @@ class Description:
 
     def pass_over(self, tree: Tree) -> None:
         """Say what lies in the folder that nothing reads."""
-        if tree.dicom:
-            self.leave(f"{len(tree.dicom)} DICOM files ({tree.dicom[0]}): {CONVERT}")
+        if bare := [file for file in tree.dicom if file not in tree.readable]:
+            self.leave(f"{len(bare)} DICOM files without a suffix ({bare[0]}): a recipe of their own has source: dicom")
         if tree.others:
             self.left.append(f"files of other kinds: {tree.others}")
         if tree.left:
@@ -118,7 +119,7 @@ class Description:
             outlook = make_plan(rows)
         if outlook.holdout:
             self.data["holdout"] = dict(outlook.holdout)
-        unit = "" if rows.planes == 1 else " slices"
+        unit = "" if rows.planes == 1 else " slices (estimated)"
         drawn = f"{unit}; {' and '.join(outlook.holdout)} drawn by group" if outlook.holdout else unit
         self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
         if outlook.why:
@@ -135,14 +136,18 @@ class Description:
         return self
 
     def sized(self, paths: Sequence[Path]) -> float:
-        """Set the side of the images: the median longer side, 8 to 64, a multiple of 4; returns the samples a file."""
-        side, planes, problems = look(paths)
+        """Set the side of the images, and a window where they need one; returns the samples a file.
+
+        The side is the median longer side, 8 to 64, a multiple of 4.
+        """
+        side, planes, problems, spans = look(paths)
         self.data["image_size"] = side_of(side)
         if side > MAX_SIDE:
             self.note("data.image_size", f"the files have {side} px; small images train fast, large ones show more")
         if problems:
             self.left.append(f"cannot be read, {len(problems)} of the {min(len(paths), SAMPLED)} tried: {problems[0]}")
             self.note("data.image_size", "on_error: skip   # would leave out files that cannot be read")
+        draft_window(spans, len(paths), self)
         return planes
 
     def masked(self, masks: Sequence[Path], names: Mapping[int, str] | None = None) -> None:
@@ -167,12 +172,6 @@ class Description:
         if not named:
             self.note("data.classes", "names of the values in the masks, chosen by init: call them what they are")
         self.took.append(("masks", f"{len(masks)}, values {', '.join(map(str, values))} = {', '.join(classes)}"))
-
-
-CONVERT = (
-    "not read yet; `dcm2niix -z y -o NIFTI FOLDER` makes volumes of series, then: hybrid-al init NIFTI; "
-    "`dcm2img FILE FILE.png` (dcmtk) makes an image"
-)
 
 
 def listing(names: Iterable[str], most: int = LISTED) -> str:

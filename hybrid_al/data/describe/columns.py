@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from ..splits import split_named
 from ..tables import Line
+from ..words import plain
 from .base import MAX_CLASSES, Description, counted, listing
-from .names import NO_FINDINGS, plain, role_of
+from .names import NO_FINDINGS, REMARKS, role_of
 from .places import by_name
 
 ONES = frozenset({"0", "1", "0.0", "1.0"})
@@ -133,12 +134,17 @@ def _left(header: Sequence[str], values: Mapping[str, list[str]], taken: set[str
             continue
         numbers = all(cell.replace(".", "", 1).lstrip("-").isdigit() for cell in cells)
         may_be_group = _repeats(cells) and distinct > FEW // 4 and (not numbers or "id" in plain(name))
-        if may_be_group and (distinct > FEW or 10 * distinct > len(cells)):
+        if may_be_group and not _is_remark(name, cells) and (distinct > FEW or 10 * distinct > len(cells)):
             about.left.append(f"column {name}: may be a group, it repeats ({distinct} values in {len(cells)} rows)")
             about.note("data.group", f"group: {name}   # may be one: {distinct} values in {len(cells)} rows")
-        elif 2 <= distinct <= FEW and _repeats(cells) and not numbers and plain(name) not in NO_FINDINGS:
+        elif 2 <= distinct <= FEW and _repeats(cells) and not numbers and not _is_remark(name, cells):
             about.left.append(f"column {name}: may be a label ({counted(cell[:SHOWN] for cell in cells)})")
         else:
             plain_ones.append(name)
     if plain_ones:
         about.left.append(f"columns of nothing that is needed: {listing(plain_ones)}")
+
+
+def _is_remark(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column says something of a person, or where an image comes from."""
+    return plain(name) in NO_FINDINGS | REMARKS or any("://" in cell for cell in cells)

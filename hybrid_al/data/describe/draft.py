@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import yaml
 
+LEARNERS = "frozen takes seconds a round, finetune trains the whole network"
 MILDEST = "ct"  # the modality whose views change least
 
 
@@ -32,7 +33,7 @@ def draft(
     plain |= {**sections, "oracle": "simulated" if simulated else "worklist"}
     notes = {
         "modality": [f"chooses the views; {choices}"] if modality else unknown,
-        "learner": ["frozen takes seconds a round, finetune trains the whole network"],
+        "learner": [] if "task" in sections and sections["task"] != "multilabel" else [LEARNERS],
         "oracle": ["simulated answers with the labels of the data, worklist asks you"],
         **comments,
     }

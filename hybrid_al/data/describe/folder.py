@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,11 +15,12 @@ from ..folders import Labels, find_images
 from ..splits import split_named
 from ..words import in_order
 from .base import MAX_CLASSES, Description, counted, listing
-from .names import CHANNEL, FIRST_CHANNEL, IN_PATH, MASK_ENDING, MOST_ALIKE, P_NUMBER, PART, PATIENT, PATTERN, START
+from .groups import group_in_names, groups_of, say_groups
+from .names import FIRST_CHANNEL, MASK_ENDING, PART, PATIENT
 from .plan import Rows
-from .table import NO_GROUP
-from .tree import READERS, Tree, spread
+from .tree import READERS, Tree, channel_patterns, further_channels, spread
 
+CHANNELS = "further channels (_0001, ...): an image has the first of them alone"
 FIRST = "^[^/]+"  # of a path: its first folder
 SECOND = "^[^/]+/([^/]+)"  # below a split, or a class
 THIRD = "^[^/]+/[^/]+/([^/]+)"
@@ -114,22 +114,15 @@ def _mask_patterns(tree: Tree) -> list[str]:
     return sorted(patterns)
 
 
-def _channel_patterns(channels: Sequence[str]) -> list[str]:
-    """Patterns of the names of further channels of images, as nnU-Net has them; other files by their own names."""
-    patterns = set()
-    for image in channels:
-        match, name = CHANNEL.search(READERS.stem(image)), PurePosixPath(image).name
-        patterns.add(f"*{match.group()}{image[match.end() :]}" if match else glob.escape(name))
-    return sorted(patterns)
-
-
 def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     root, masks = tree.root / pair.images, tree.root / pair.masks
     kind, below = "volumes" if tree.volumes else "images", f"{pair.images}/" if pair.images else ""
     images = [image.removeprefix(below) for image in tree.images if image.startswith(below)]
     flat = all("/" not in image for image in images)
-    source = "nifti" if tree.volumes and flat and not (pair.ending or pair.image_ending) else "folder"
-    about.data = {"source": source, "root": str(root), "masks": str(masks), "group": "none"}
+    group = group_in_names(images, about, volumes=tree.volumes)
+    bare = flat and group == "none" and not (pair.ending or pair.image_ending)
+    source = "nifti" if tree.volumes and bare else "folder"
+    about.data = {"source": source, "root": str(root), "masks": str(masks), "group": group}
     ignore = [] if source == "nifti" else _ignored(tree, pair.images, about)
     if not pair.apart:
         ignore += _mask_patterns(tree)
@@ -138,10 +131,10 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     if pair.image_ending:
         about.data["image_ending"] = pair.image_ending
         channels = [image for image in images if not READERS.stem(image).endswith(pair.image_ending)]
-        ignore += _channel_patterns(channels)
+        ignore += channel_patterns(channels)
         images = [image for image in images if image not in set(channels)]
         if channels:
-            about.left.append(f"{len(channels)} further channels (_0001, ...): an image has the first of them alone")
+            about.leave(f"{len(channels)} {CHANNELS}")
     if ignore:
         about.data["ignore"] = ignore
     outside = len(tree.images) - sum(image.startswith(below) for image in tree.images)
@@ -158,13 +151,14 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
         entries: list[tuple[str, Split | None, str | None]] = [(image, None, None) for image in images]
     else:
         entries = find_images(root, "none", READERS, ignore)
-    group = _group_in_names([path for path, _, _ in entries], about, volumes=tree.volumes)
-    about.data["group"] = group if source == "folder" else "none"
     about.pass_over(tree)
     masked = {image.removeprefix(below) for image in pair.mask_of}
     paths = [path for path, _, _ in entries]
+    groups = groups_of(paths, group)
+    if group != "none":
+        say_groups(groups, about)
     rows = Rows(
-        _groups(paths, about.data["group"]),
+        groups,
         [split for _, split, _ in entries],
         [-1] * len(paths),
         [path in masked for path in paths],
@@ -203,6 +197,9 @@ def _classification(tree: Tree, pair: _Pair | None, about: Description) -> Descr
     if tree.masks:
         _say_masks(tree, pair, about)
         ignore += _mask_patterns(tree)
+    if tree.volumes and (channels := further_channels(tree.images)):
+        about.leave(f"{len(channels)} {CHANNELS}")
+        ignore += channel_patterns(channels)
     labels, group = _reading(folders, about, split=split_layout)
     if ignore:
         about.data["ignore"] = ignore
@@ -210,12 +207,11 @@ def _classification(tree: Tree, pair: _Pair | None, about: Description) -> Descr
         about.data["labels"] = labels
     entries = find_images(tree.root, labels, READERS, ignore)
     paths = [path for path, _, _ in entries]
-    about.data["group"] = group or _group_in_names(paths, about, volumes=tree.volumes)
-    groups = _groups(paths, about.data["group"])
+    about.data["group"] = group or group_in_names(paths, about, volumes=tree.volumes)
+    groups = groups_of(paths, about.data["group"])
     if about.data["group"] != "none":
-        about.took.append(("groups", f"{len(set(groups))}, such as {groups[0]} (data.group)"))
-        about.note("data.group", "group: none   # would count every image as its own")
-    if tree.volumes and set(folders) == {""} and not split_layout and not ignore:
+        say_groups(groups, about)
+    if tree.volumes and set(folders) == {""} and about.data["group"] == "none" and not split_layout and not ignore:
         about.data = {"source": "nifti", "root": str(tree.root), "group": "none"}
     names = [name for _, _, name in entries if name is not None]
     classes = in_order(names)
@@ -307,36 +303,3 @@ def _inner(folders: Mapping[str, Sequence[str]], *, split: bool) -> list[str]:
     sets = {frozenset("/".join(i.split("/")[depth:-1]) for i in images) for name, images in folders.items() if name}
     common = next(iter(sets)) if len(sets) == 1 and len([n for n in folders if n]) > 1 else frozenset[str]()
     return sorted(common) if common and all(name and "/" not in name for name in common) else []
-
-
-def _group_in_names(paths: Sequence[str], about: Description, *, volumes: bool) -> str:
-    """A regular expression of patients in the paths, where each path has one and some have the same; else none."""
-    found = [match.group() for path in paths if (match := IN_PATH.search(path))]
-    if len(found) == len(paths) and 1 < len(set(found)) < len(paths):
-        words = {re.sub(r"[ _-]?\d+$", "", match).lower() for match in found}
-        word = words.pop() if len(words) == 1 else ""
-        return PATTERN.format(P_NUMBER if word == "p" else word) if word else IN_PATH.pattern
-    if not volumes:
-        about.open.append(f"{NO_GROUP}; set data.group if several show one patient{_starts(paths)}")
-        about.note("data.group", NO_GROUP + "; a regular expression on the path would name one")
-    return "none"
-
-
-def _starts(paths: Sequence[str]) -> str:
-    """What to set where the names of a few images each begin alike, as those of one patient may."""
-    starts = [match[1] for path in paths if (match := START.search(path))]
-    count = len(set(starts))
-    if len(starts) < len(paths) or not max(5, len(paths) / MOST_ALIKE) <= count < len(paths):
-        return ""
-    return (
-        f": names have {count} starts ({listing(dict.fromkeys(starts), 3)}); group: '{START.pattern}' would take them"
-    )
-
-
-def _groups(paths: Sequence[str], group: str) -> list[str]:
-    """The group of each path, as the source reads it."""
-    if group == "none":
-        return list(paths)
-    pattern = re.compile(group)
-    matches = [pattern.search(path) for path in paths]
-    return [match.group(1 if pattern.groups else 0) if match else "" for match in matches]

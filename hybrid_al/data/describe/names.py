@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..words import plain
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -35,6 +37,11 @@ NO_FINDINGS = frozenset(
     _words("sex male female gender smoker smoking isfemale ismale istrain istest isval train test val valid split age")
 )
 """Columns of 0 and 1, in the form of `plain`, that say something of a person or of a split, and no finding."""
+
+REMARKS = frozenset(
+    _words("license licence doi url link source credit reference note notes comment comments dtype format")
+)
+"""Columns, in the form of `plain`, that say where an image comes from, or how its file is made."""
 
 IMAGE_FOLDERS = frozenset(_words("image images img imgs imagestr scans jpg jpgs jpeg png pngs"))
 MASK_FOLDERS = frozenset(
@@ -71,11 +78,6 @@ MODALITIES: dict[str, tuple[str, ...]] = {
     "ultrasound": _words("ultrasound us busi sonography echo"),
     "microscopy": _words("microscopy microscope cells smear malaria"),
 }
-
-
-def plain(name: str) -> str:
-    """A name in lower case, without spaces, underscores, hyphens and dots."""
-    return re.sub(r"[\s_.-]+", "", name).lower()
 
 
 def role_of(column: str) -> str:

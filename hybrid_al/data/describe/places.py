@@ -11,8 +11,8 @@ from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
 from ..readers import Choice
-from ..words import normal
-from .names import COLUMNS, IMAGE_FOLDERS, plain
+from ..words import normal, plain
+from .names import COLUMNS, IMAGE_FOLDERS
 from .tree import READERS, SAMPLED, spread
 
 UNSAFE = re.compile(r"[{}\[\].!:]|^\d+$")  # what the name of a column in a template may not have

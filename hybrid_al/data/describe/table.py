@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import relpath
 from pathlib import Path, PurePosixPath
 
 from ...core.manifest import Split
@@ -12,13 +13,14 @@ from ..splits import split_named
 from ..tables import NONE, Line, read_table, usual_column
 from ..words import NOTHING, Cell, class_numbers, label_rows, missing_marks, normal
 from .base import Description, counted, listing
-from .columns import Roles, read_roles
+from .columns import MARKS, Roles, read_roles
+from .groups import group_in_names, groups_of, say_groups
 from .names import role_of
 from .places import UNSAFE, Place, by_name, find_outside, find_place
 from .plan import Rows
 from .tree import READERS, Tree
 
-NO_GROUP = "no patients found: every image counts as its own"
+NOW_KNOWN = "; then oracle: simulated, and here holdout: {val: 0.1, test: 0.2}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     _say(found, roles, about, tree, alone=alone)
     labels, answered = [-1] * len(found.lines), [False] * len(found.lines)
     with about.answering():
-        labels, answered = _labels(found, roles, about)
+        labels, answered = labels_of(found.table, found.lines, roles, about)
     if mask_files:
         with about.answering():
             about.masked([tree.root / file for file in mask_files if file])
@@ -97,20 +99,22 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
                 f"{answered.count(False)} rows have no mask at {mask}: take them out, or name masks in a column"
             )
     rows = [row for _, row in found.lines]
-    groups = [(row[roles.group].strip() if roles.group else "") or f for row, f in zip(rows, found.files, strict=True)]
+    groups = _groups(found, roles, about, volumes=tree.volumes)
     splits = [split_named(row[roles.split]) if roles.split else None for row in rows]
-    if roles.group and (several := _straddling(groups, splits)):
+    if several := straddling(groups, splits):
+        group = roles.group or about.data["group"]
+        by = f"column {group}" if roles.group else "their paths"
         groups, about.data["group"] = list(found.files), "none"
-        about.comments["data.group"] = [f"group: {roles.group}   # only without columns.split, as splits part groups"]
+        about.comments["data.group"] = [f"group: {group}   # only without columns.split, as splits part groups"]
         about.open.append(
-            f"column {roles.split} parts {len(several)} groups of column {roles.group} ({listing(several, 3)}): the "
+            f"column {roles.split} parts {len(several)} groups of {by} ({listing(several, 3)}): the "
             f"splits are kept and every image counts as its own; or set data.group, and split: none in data.columns"
         )
     names = (tree.root.name, table.stem, *found.header, *tree.folders())
     return about.finish(Rows(groups, splits, labels, answered, planes), names)
 
 
-def _straddling(groups: Sequence[str], splits: Sequence[Split | None]) -> list[str]:
+def straddling(groups: Sequence[str], splits: Sequence[Split | None]) -> list[str]:
     """The groups with samples in several splits."""
     places: dict[str, set[Split | None]] = {}
     for group, split in zip(groups, splits, strict=True):
@@ -152,31 +156,48 @@ def _say(found: Listing, roles: Roles, about: Description, tree: Tree, *, alone:
     near = {image for image in tree.images if not alone or PurePosixPath(image).parent in folders}
     if rest := near - set(found.files) if place.outside is None else set():
         about.leave(f"{len(rest)} images that the table does not name ({min(rest)})")
+
+
+def _groups(found: Listing, roles: Roles, about: Description, *, volumes: bool) -> list[str]:
+    """The group of every row: of its column, else as the paths name patients."""
     if roles.group:
         cells = [row[roles.group].strip() for _, row in found.lines]
         about.took.append(("groups", f"{len(set(cells) - {''})}, column {roles.group}"))
         about.note("data.group", "group: none   # would count every image as its own")
-    else:
-        about.open.append(f"{NO_GROUP}; set data.group if several show one patient")
-        about.comments["data.group"] = [NO_GROUP, *about.comments.get("data.group", [])]
+        return [cell or file for cell, file in zip(cells, found.files, strict=True)]
+    base = found.table.parent
+    names = [Path(relpath(base / file, about.data.get("images", base))).as_posix() for file in found.files]
+    group = group_in_names(names, about, volumes=volumes)
+    groups = groups_of(names, group)
+    if group != "none":
+        about.data["group"] = {"pattern": group}
+        say_groups(groups, about)
+    return groups
 
 
-def _labels(found: Listing, roles: Roles, about: Description) -> tuple[list[int], list[bool]]:
+def labels_of(table: Path, lines: Sequence[Line], roles: Roles, about: Description) -> tuple[list[int], list[bool]]:
     """The class numbers of the rows, -1 where unknown, and which rows have their labels."""
-    rows = [row for _, row in found.lines]
+    rows = [row for _, row in lines]
     if roles.labels:
-        del about.data["group"]
-        about.data |= {"group": roles.group or "none", "labels": list(roles.labels)}
+        about.data["labels"] = list(roles.labels)
         about.task = "multilabel"
         counts = {name: sum(row[name].strip() in ("1", "1.0") for row in rows) for name in roles.labels}
         about.took.append(("labels", _counts(counts)))
-        known = [all(row[name].strip() not in ("", "-1", "-1.0") for name in roles.labels) for row in rows]
+        known = [all(row[name].strip() not in MARKS for name in roles.labels) for row in rows]
+        if lacking := len(rows) - sum(known):
+            text = f"{lacking} of {len(rows)} rows have labels that are unknown, and answer no query"
+            if blank := sum(any(not row[name].strip() for name in roles.labels) for row in rows):
+                text += f"; data.empty: 0 would read an empty cell, of which {blank} rows have some, as not there"
+                about.note(
+                    "data.labels", "empty: 0   # would read an empty cell as not there" + NOW_KNOWN * (not any(known))
+                )
+            about.open.append(text)
         return [-1] * len(rows), known
     if not roles.label:
         if about.data["columns"].get("mask", NONE) == NONE:
             about.took.append(("classes", "none: all images are unlabeled; data.columns.label would name a column"))
         return [-1] * len(rows), [False] * len(rows)
-    cells = [(f"{found.table}, line {line}", row[roles.label]) for line, row in found.lines]
+    cells = [(f"{table}, line {line}", row[roles.label]) for line, row in lines]
     if roles.separator:
         return _several(cells, roles, about)
     marks = missing_marks(cell for _, cell in cells)

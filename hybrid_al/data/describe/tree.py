@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,9 +17,13 @@ from ...errors import InputError
 from ..folders import hidden
 from ..masks import MOST_CLASSES, SMOOTHING
 from ..readers import choose
+from ..readers.dicom import Dicom
 from ..readers.volumes import Volumes
 from ..samples import reason
-from .names import FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS, plain
+from ..studies import is_dicom
+from ..tables import SUFFIXES as TABLES
+from ..words import plain
+from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLDERS
 
 T = TypeVar("T")
 READERS = choose()
@@ -26,8 +31,6 @@ MAX_SIDE = 64  # pixels; larger images train too slowly for a first try on a CPU
 SAMPLED = 200
 VOLUMES_SAMPLED = 10  # a volume is read as a whole
 MOST_VALUES = 20
-TABLES = (".csv", ".tsv")
-DICOM = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,9 @@ class Tree:
 
     @cached_property
     def dicom(self) -> list[str]:
-        """Files of DICOM, by suffix or, where they have none, by content."""
-        bare = [file for file in self.files if not PurePosixPath(file).suffix]
-        return [f for f in self.files if f.lower().endswith(DICOM)] + [f for f in bare if is_dicom(self.root / f)]
+        """Files of DICOM, by suffix or, where they have none of another kind, by content."""
+        other = (*(suffix for suffix in READERS.suffixes if suffix not in Dicom.SUFFIXES), *TABLES, ".npz")
+        return [f for f in self.files if not f.lower().endswith(other) and is_dicom(self.root / f)]
 
     @cached_property
     def tables(self) -> list[Path]:
@@ -149,6 +152,27 @@ class Tree:
         return [name for name in names if name not in self.folders(below)]
 
 
+def further_channels(images: Sequence[str]) -> list[str]:
+    """The images that are further channels of others, as nnU-Net names them: each image has the same, from _0000 on."""
+    channels: dict[str, set[str]] = {}
+    for image in images:
+        stem = READERS.stem(image)
+        channels.setdefault(CHANNEL.sub("", stem), set()).add(stem[-len(FIRST_CHANNEL) :])
+    first, *others = channels.values()
+    if len(first) < 2 or FIRST_CHANNEL not in first or any(other != first for other in others):
+        return []
+    return [image for image in images if not READERS.stem(image).endswith(FIRST_CHANNEL)]
+
+
+def channel_patterns(channels: Iterable[str]) -> list[str]:
+    """Patterns of the names of further channels of images, as nnU-Net has them; other files by their own names."""
+    patterns = set()
+    for image in channels:
+        match, name = CHANNEL.search(READERS.stem(image)), PurePosixPath(image).name
+        patterns.add(f"*{match.group()}{image[match.end() :]}" if match else glob.escape(name))
+    return sorted(patterns)
+
+
 def _alike(image: str, mask: str) -> int:
     """How many folders two paths share."""
     return len({*PurePosixPath(image).parts[:-1]} & {*PurePosixPath(mask).parts[:-1]})
@@ -157,12 +181,6 @@ def _alike(image: str, mask: str) -> int:
 def _named(file: str, names: Sequence[str] | frozenset[str]) -> list[PurePosixPath]:
     """The folders above a file that are called by one of some names."""
     return [folder for folder in PurePosixPath(file).parents if plain(folder.name) in names]
-
-
-def is_dicom(file: Path) -> bool:
-    """Whether a file has the mark of DICOM."""
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 def spread(items: Sequence[T], count: int = SAMPLED) -> list[T]:
@@ -175,13 +193,13 @@ def side_of(side: float) -> int:
     return max(8, 4 * round(min(MAX_SIDE, side) / 4))
 
 
-def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
-    """Median longer side, samples a file, and what cannot be read, of some of the files.
+def look(paths: Sequence[Path]) -> tuple[int, float, list[str], dict[Path, tuple[float, ...]]]:
+    """Median longer side, samples a file, what cannot be read, and the spans (`Header.span`), of some of the files.
 
     InputError where none of them can be read.
     """
     volumes = all(path.name.lower().endswith(Volumes.SUFFIXES) for path in paths)
-    sides, planes, problems = [], [], []
+    sides, planes, problems, spans = [], [], [], {}
     for path in spread(paths, VOLUMES_SAMPLED if volumes else SAMPLED):
         try:
             header = READERS.of(path).probe(path)
@@ -190,9 +208,10 @@ def look(paths: Sequence[Path]) -> tuple[int, float, list[str]]:
         else:
             sides.append(max(header.height, header.width))
             planes.append(1 if header.planes is None else header.planes)
+            spans[path] = header.span
     if not sides:
         raise InputError(paths[0].parent, "images that can be read", problems[0] if problems else "none")
-    return int(np.median(sides)), float(np.mean(planes)), problems
+    return int(np.median(sides)), float(np.mean(planes)), problems, spans
 
 
 def mask_values(masks: Iterable[Path]) -> list[int]:

@@ -12,16 +12,22 @@ from ...errors import InputError
 from ..pixels import Window
 from .arrays import Arrays
 from .base import Reader
+from .dicom import Dicom
 from .images import Images
+from .npy import Npy
+from .tiffs import Tiffs
 from .volumes import Volumes
 
 READERS: dict[str, type[Reader]] = {
     "arrays": Arrays,
+    "dicom": Dicom,
     "images": Images,
+    "npy": Npy,
+    "tiffs": Tiffs,
     "volumes": Volumes,
 }
 AUTO = "auto"
-CONTAINERS = frozenset({"arrays"})
+CONTAINERS = frozenset({"arrays", "npy"})
 """Readers of files that are rarely images when they lie in a folder of images: folders skip them unless named."""
 
 HEAD = 4096  # first bytes of a file, by which its kind is recognised

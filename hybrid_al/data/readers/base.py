@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
+from ...errors import InputError
 from ..base import Pixels
+
+MOST_STACK = 99
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,37 @@ def plane_of(planes: int, plane: int) -> int:
     if not 0 <= plane < planes:
         raise ValueError(f"expected a plane from 0 to {planes - 1}, got {plane}")
     return plane
+
+
+def check_stack(stack: int) -> None:
+    """InputError for a number of slices without a middle."""
+    if not 1 <= stack <= MOST_STACK or stack % 2 == 0:
+        expected = f"an odd number of slices, {MOST_STACK} at most, as many before one as behind it"
+        raise InputError("data.stack", expected, str(stack))
+
+
+def one_channel(array: npt.NDArray[Any], mode: str) -> npt.NDArray[Any]:
+    """The one channel (H, W) that the channels (H, W, C) of a mask repeat; ValueError where they say more."""
+    if mode.endswith("A"):
+        if (array[:, :, -1] != 255).any():
+            raise ValueError(f"expected a mask of one channel, got mode {mode} with transparent pixels")
+        array = array[:, :, :-1]
+    coloured = (array != array[:, :, :1]).any(axis=2)
+    if coloured.any():
+        seen = f"colours in mode {mode}, as {tuple(array[coloured][0].tolist())}"
+        raise ValueError(f"expected a mask of one channel, whose values data.mask_values may name, got {seen}")
+    return array[:, :, 0]
+
+
+def check_palette(array: npt.NDArray[Any], palette: npt.NDArray[np.uint8]) -> None:
+    """ValueError where a palette draws numbers as greys the other way round, as programs do that keep black and white.
+
+    array (H, W) of numbers; palette (K, 3)
+    """
+    numbers = np.unique(array)
+    colours = palette[numbers[numbers < len(palette)]].astype(np.int64)
+    if (colours == colours[:, :1]).all() and (np.diff(colours[:, 0]) < 0).any():
+        drawn = ", ".join(
+            f"{n} as grey {c}" for n, c in zip(numbers[:5].tolist(), colours[:5, 0].tolist(), strict=False)
+        )
+        raise ValueError(f"its palette draws the numbers in another order than they have ({drawn}): save it as greys")

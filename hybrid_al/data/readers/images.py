@@ -1,4 +1,4 @@
-"""Reader of the image files of Pillow: PNG, JPEG, TIFF and the like, one image a file."""
+"""Reader of the image files of Pillow: PNG, JPEG and the like, one image a file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..base import Pixels
 from ..pixels import Window, to_pixels
-from .base import Header, plane_of
+from .base import Header, check_palette, one_channel, plane_of
 
 MAX_PIXELS = 100_000_000
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".jp2")
-STARTS = re.compile(  # PNG, JPEG, GIF, TIFF, BigTIFF, BMP, Netpbm, WebP, JPEG 2000
-    rb"\x89PNG|\xff\xd8\xff|GIF8|II[*+]\0|MM\0[*+]|BM....\0\0|P[1-6]\s|RIFF....WEBP|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2")
+STARTS = re.compile(  # PNG, JPEG, GIF, BMP, Netpbm, WebP, JPEG 2000
+    rb"\x89PNG|\xff\xd8\xff|GIF8|BM....\0\0|P[1-6]\s|RIFF....WEBP|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
     re.DOTALL,
 )
 
@@ -107,37 +107,10 @@ def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.N
         halved, mode, palette = _halved(image), image.mode, image.getpalette("RGB")
         array = np.asarray(_upright(image))
     if palette is not None:
-        _check_palette(array, np.asarray(palette, dtype=np.uint8).reshape(-1, 3))
-    return _one_channel(array, mode, halved=halved) if array.ndim == 3 else array
-
-
-def _one_channel(array: npt.NDArray[Any], mode: str, *, halved: bool) -> npt.NDArray[Any]:
-    """The one channel (H, W) that the channels (H, W, C) of a mask repeat; ValueError where they say more."""
+        check_palette(array, np.asarray(palette, dtype=np.uint8).reshape(-1, 3))
     if halved:
         raise ValueError("expected a mask of one channel, got colours of 16 bits, of which 8 can be read")
-    if mode.endswith("A"):
-        if (array[:, :, -1] != 255).any():
-            raise ValueError(f"expected a mask of one channel, got mode {mode} with transparent pixels")
-        array = array[:, :, :-1]
-    coloured = (array != array[:, :, :1]).any(axis=2)
-    if coloured.any():
-        seen = f"colours in mode {mode}, as {tuple(array[coloured][0].tolist())}"
-        raise ValueError(f"expected a mask of one channel, whose values data.mask_values may name, got {seen}")
-    return array[:, :, 0]
-
-
-def _check_palette(array: npt.NDArray[Any], palette: npt.NDArray[np.uint8]) -> None:
-    """ValueError where a palette draws numbers as greys the other way round, as programs do that keep black and white.
-
-    array (H, W) of numbers; palette (K, 3)
-    """
-    numbers = np.unique(array)
-    colours = palette[numbers[numbers < len(palette)]].astype(np.int64)
-    if (colours == colours[:, :1]).all() and (np.diff(colours[:, 0]) < 0).any():
-        drawn = ", ".join(
-            f"{n} as grey {c}" for n, c in zip(numbers[:5].tolist(), colours[:5, 0].tolist(), strict=False)
-        )
-        raise ValueError(f"its palette draws the numbers in another order than they have ({drawn}): save it as greys")
+    return one_channel(array, mode) if array.ndim == 3 else array
 
 
 def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Reader of NIfTI volumes, whose planes are slices: upright, and scaled by the volume's own percentiles or a window."""
+"""Reader of volumes (NIfTI, NRRD, MetaImage), whose planes are slices: upright, scaled by percentiles or a window."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import FloatArray
-from ...errors import InputError
+from .. import grids
 from ..base import Pixels
 from ..pixels import Window
-from .base import Header, Stamp, plane_of
+from .base import Header, Stamp, check_stack, plane_of
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
@@ -29,14 +29,13 @@ AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 
 
 LEAST, MOST = 0.5, 99.5  # percentiles of a volume that become 0 and 1
 PACKED = b"\x1f\x8b"  # how gzip files begin
-MOST_STACK = 99
 MAX_VOXELS = 1_000_000_000
 FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which are its first number
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """NIfTI of three axes (.nii, .nii.gz).
+    """Volumes of three axes: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd).
 
     axis     kind of the slices; volumes are turned upright by their affine first. Rows run from anterior to posterior
              (axial) or from superior to inferior, columns to the right (axial, coronal) or to anterior
@@ -49,18 +48,18 @@ class Volumes:
     stack: int = 1
     window: Window | None = None
 
-    SUFFIXES: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz")
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz", *grids.SUFFIXES)
     VERSION: ClassVar[str] = "1"
 
     def __post_init__(self) -> None:
         """Refuse a stack without a middle."""
-        if not 1 <= self.stack <= MOST_STACK or self.stack % 2 == 0:
-            expected = f"an odd number of slices, {MOST_STACK} at most, as many before one as behind it"
-            raise InputError("data.stack", expected, str(self.stack))
+        check_stack(self.stack)
 
     @staticmethod
     def claims(head: bytes) -> bool:
-        """By the size of the header and its magic word, also inside gzip."""
+        """By the size of the header and its magic word, also inside gzip; by the first word of NRRD and MetaImage."""
+        if grids.is_grid(head):
+            return True
         if head[:2] == PACKED:
             try:
                 head = zlib.decompressobj(wbits=31).decompress(head, SECOND)
@@ -145,15 +144,51 @@ def _slices(values: npt.NDArray[Any], axis: Axis) -> npt.NDArray[Any]:
     return slices
 
 
+def upright_slices(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], axis: Axis) -> npt.NDArray[Any]:
+    """Slices (Z, H, W) of the voxels of a file, in the order and orientation of `Volumes`."""
+    import nibabel
+
+    volume: Nifti1Image = nibabel.as_closest_canonical(nibabel.Nifti1Image(voxels, affine))
+    return _slices(np.asarray(volume.dataobj), axis)
+
+
 @lru_cache(maxsize=1)
 def _upright_volume(stamp: Stamp) -> Nifti1Image:
-    """The volume turned to right, anterior, superior; ValueError where its header and its voxels do not agree."""
+    """The volume turned to right, anterior, superior."""
+    import nibabel
+
+    upright: Nifti1Image = nibabel.as_closest_canonical(load_volume(stamp.file))
+    return upright
+
+
+def load_volume(path: Path) -> Nifti1Image:
+    """A volume of any of the formats, its axes as in its file, as an image of nibabel.
+
+    ValueError where its header and its voxels do not agree, or its affine says no orientation.
+    """
+    with path.open("rb") as stream:
+        return _of_grid(path) if grids.is_grid(stream.read(32)) else _load_nifti(path)
+
+
+def _check_affine(affine: npt.NDArray[Any]) -> None:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise ValueError("its affine says no orientation")
+
+
+def _of_grid(path: Path) -> Nifti1Image:
+    import nibabel
+
+    voxels, affine = grids.read_grid(path)
+    _check_affine(affine)
+    return nibabel.Nifti1Image(voxels.astype(voxels.dtype.newbyteorder("=")), affine)
+
+
+def _load_nifti(path: Path) -> Nifti1Image:
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
-    path = stamp.file
     try:
         with path.open("rb") as raw:
             packed = path.name.lower().endswith(".gz") or raw.peek(2)[:2] == PACKED
@@ -167,12 +202,9 @@ def _upright_volume(stamp: Stamp) -> Nifti1Image:
             content += file.read(max(0, expected + 1 - len(content)))
         _check_size(header, expected, len(content))
         image = kind.from_bytes(content)
-        if image.ndim == 4:
-            image = image.slicer[..., 0]
-        if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
-            raise ValueError("its affine says no orientation")
-        upright: Nifti1Image = nibabel.as_closest_canonical(image)
-        return upright
+        image = image.slicer[..., 0] if image.ndim == 4 else image
+        _check_affine(image.affine)
+        return image
     except (ImageFileError, HeaderDataError, WrapStructError, EOFError, OverflowError, zlib.error) as error:
         raise ValueError(f"no NIfTI volume ({' '.join(str(error).split()) or type(error).__name__})") from error
 

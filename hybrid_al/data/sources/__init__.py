@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..base import Source
+from .dicom import DicomFolder
 from .folder import Folder
 from .medmnist import MedMnist
 from .mni152 import Mni152
@@ -13,6 +14,7 @@ from .table import Csv
 
 SOURCES: dict[str, type[Source]] = {
     "csv": Csv,
+    "dicom": DicomFolder,
     "folder": Folder,
     "medmnist": MedMnist,
     "mni152": Mni152,

@@ -1,10 +1,11 @@
-"""Source of a CSV file that lists files, one row a file or a slice."""
+"""Source of a table that lists files, one row a file or a slice."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..base import Dataset
 from ..files import files_dataset
@@ -18,9 +19,10 @@ from ..words import Mark
 
 @dataclass(frozen=True)
 class Csv:
-    """Rows of a CSV file that name files: UTF-8, with commas, semicolons or tabs, whichever the header has.
+    """Rows of a table that name files: CSV in UTF-8 with commas, semicolons or tabs, Excel (.xlsx), or JSON lines.
 
-    root     the CSV file, or a folder with an index.csv
+    root     the table, or a folder with an index.csv
+    sheet    of an Excel file; by default the first. Its cells are texts: leading zeros stay, dates are 2024-01-31
     columns  role -> column: {path: file, label: dx, mask: mask, group: patient, split: split}. A role that is not
              listed has the column of its own name, where the table has one; path and group also that of another usual
              name (file, image, ...; patient, subject, ...). "none" says that no column has the role.
@@ -35,7 +37,8 @@ class Csv:
     labels   columns of 0 or 1 (or 0.0 and 1.0), of a task with several labels a sample; their names are the classes
     separator  what stands between several labels in the label column: "|" in "Edema|Mass"; `classes` are their names
     none     the text in that column that means none of the labels, such as "No Finding"
-    unknown  texts that mean not labeled: [NA, "?"]. An empty cell always does, and -1 where labels are numbers
+    empty    what an empty cell in `labels` means: -1 unknown, or 0 not there
+    unknown  texts that mean not labeled: [NA, "?"]. An empty cell does (`empty`), and -1 where labels are numbers
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
@@ -60,8 +63,10 @@ class Csv:
     mask_values: Mapping[int, str] = field(default_factory=dict)
     labels: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
+    empty: Literal[-1, 0] = -1
     separator: str = ""
     none: str = ""
+    sheet: str = ""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
@@ -74,8 +79,10 @@ class Csv:
             self.classes,
             self.labels,
             unknown=self.unknown,
+            empty=self.empty,
             separator=self.separator,
             none=self.none,
+            sheet=self.sheet,
         )
         images, classes, samples = table.find()
         masked = self.columns.get("mask", NONE) != NONE or any(sample.mask for sample in samples)

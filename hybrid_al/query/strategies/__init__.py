@@ -2,29 +2,39 @@
 
 from ..base import QueryStrategy
 from .activeft import ActiveFT
+from .aift import AIFT
 from .alfamix import AlfaMix
 from .among import Among
 from .badge import Badge
+from .bait import BAIT
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
 from .clue import CLUE
 from .csval import CSVAL
 from .density_peaks import DensityPeaks
+from .dfal import DeepFool
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
+from .dropquery import DropQuery
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
-from .facility import FacilityLocation, MaxHerding
+from .facility import FacilityLocation, MaxHerding, Wasserstein
+from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
+from .gcn import GCN
+from .gradnorm import GradNorm
 from .hybrid import Hybrid
+from .isal import ISAL
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
 from .learning_loss import LearningLoss
 from .mmd import MMD
+from .open_set import LfOSA, OpenAL
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
+from .representative import RepresentativeAnnotation
 from .schedule import Schedule
 from .smi import SubmodularMutualInformation
 from .stratified import Stratified
@@ -32,17 +42,25 @@ from .tod import TOD
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
+from .vaal import VAAL
 from .vat import VirtualAdversarial
+from .waal import WAAL
 
 __all__ = [
+    "AIFT",
+    "BAIT",
     "CLUE",
     "CSVAL",
     "DUC",
+    "GCN",
+    "ISAL",
     "MMD",
     "PT4AL",
     "STRATEGIES",
     "TOD",
     "USL",
+    "VAAL",
+    "WAAL",
     "ActiveFT",
     "AlfaMix",
     "Among",
@@ -50,29 +68,36 @@ __all__ = [
     "Bald",
     "BatchBald",
     "ContextualDiversity",
+    "DeepFool",
     "DensityPeaks",
     "Discriminative",
+    "DropQuery",
     "Entropy",
     "Evidential",
     "ExpectedDice",
     "ExpectedGradientLength",
     "FacilityLocation",
+    "FisherInformation",
     "ForegroundRandom",
+    "GradNorm",
     "Hybrid",
     "KCenter",
     "KMeans",
     "KMedoids",
     "LearningLoss",
     "LeastConfidence",
+    "LfOSA",
     "MCDropoutEntropy",
     "Margin",
     "MaxHerding",
     "MeanSTD",
+    "OpenAL",
     "PT4ALStart",
     "ProbCover",
     "Random",
     "RandomPerGroup",
     "Ratio",
+    "RepresentativeAnnotation",
     "Ripu",
     "Schedule",
     "Stratified",
@@ -84,6 +109,7 @@ __all__ = [
     "VariationRatio",
     "VirtualAdversarial",
     "VoteEntropy",
+    "Wasserstein",
 ]
 
 STRATEGIES: dict[str, type[QueryStrategy]] = {
@@ -98,12 +124,17 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "probcover": ProbCover,
     "facility_location": FacilityLocation,
     "maxherding": MaxHerding,
+    "representative": RepresentativeAnnotation,
     "mmd": MMD,
+    "wasserstein": Wasserstein,
     "density_peaks": DensityPeaks,
     "usl": USL,
     "activeft": ActiveFT,
     "smi": SubmodularMutualInformation,
     "discriminative": Discriminative,
+    "vaal": VAAL,
+    "waal": WAAL,
+    "gcn": GCN,
     "csval": CSVAL,
     "pt4al_start": PT4ALStart,
     "pt4al": PT4AL,
@@ -114,10 +145,19 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "bald": Bald,
     "batchbald": BatchBald,
     "badge": Badge,
+    "bait": BAIT,
+    "fisher_information": FisherInformation,
     "clue": CLUE,
     "egl": ExpectedGradientLength,
+    "gradnorm": GradNorm,
+    "isal": ISAL,
     "alfamix": AlfaMix,
+    "dropquery": DropQuery,
     "vat": VirtualAdversarial,
+    "dfal": DeepFool,
+    "aift": AIFT,
+    "lfosa": LfOSA,
+    "openal": OpenAL,
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.embeddings import unit_rows
 from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
@@ -52,7 +53,7 @@ class ActiveFT:
         _, _, counts = prototype_loss(pool, free, fixed, self.temperature)
         picks = list[int]()
         for prototype in np.argsort(-counts, kind="stable"):
-            near = candidates @ _unit(free[prototype])
+            near = candidates @ unit_rows(free[prototype])
             near[picks] = -np.inf
             picks.append(int(near.argmax()))
         shares = np.sort(counts)[::-1] / len(pool)
@@ -69,7 +70,7 @@ def prototype_loss(
 
     Only the direction of a prototype counts; its length may be any but 0. `pool` and `fixed` are unit vectors.
     """
-    unit = np.concatenate([_unit(free_KD), fixed_FD])
+    unit = np.concatenate([unit_rows(free_KD), fixed_FD])
     push = np.exp(unit @ unit.T / temperature)
     np.fill_diagonal(push, 0)
     push_sums = push.sum(axis=1)
@@ -91,8 +92,3 @@ def prototype_loss(
     length = np.linalg.norm(free_KD, axis=1, keepdims=True)
     inward: FloatArray = ((gradient - along) / np.maximum(length, 1e-12)).astype(free_KD.dtype)
     return loss / len(pool_PD), inward, counts[: len(free_KD)]
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-    return unit

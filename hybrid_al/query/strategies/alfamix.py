@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.embeddings import unit_rows
 from ...core.registry import Part, hyperparameters
 from ...core.types import Need, Query
-from ...kernels.distances import squared_to
-from ...kernels.kmeans import k_means
 from ..base import About, QueryState, check_budget
-from ..last_layer import features_and_share, unit_rows
+from ..clusters import nearest_to_centres
+from ..last_layer import features_and_share
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,7 @@ class AlfaMix:
         picks, reasons = np.empty(0, dtype=np.int64), list[str]()
         if len(flips):
             unit = unit_rows(features[flips]).astype(np.float32)
-            centres, cluster = k_means(unit, min(budget, len(flips)), rng)
-            squared = squared_to(unit, centres[cluster])
-            order = np.argsort(-np.bincount(cluster), kind="stable")
-            picks = flips[[np.flatnonzero(cluster == c)[squared[cluster == c].argmin()] for c in order]]
+            picks = flips[nearest_to_centres(unit, min(budget, len(flips)), rng)]
             reasons = [f"changes class at {share[p]:.2g} of the way to an anchor" for p in picks]
         others = rng.permutation(np.setdiff1d(np.arange(len(features)), picks))[: budget - len(picks)]
         fill_reasons = ["a random one: too few change class"] * len(others)

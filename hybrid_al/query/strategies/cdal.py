@@ -21,7 +21,9 @@ class ContextualDiversity:
     Agarwal et al., Contextual Diversity for Active Learning (ECCV 2020), section 3.1, and the core-set choice of its
     section 3.2 (CDAL-CS). The distance of two samples is a sum over the classes that are predicted somewhere in both:
     half the Kullback-Leibler divergence between their `scores.contexts`, in both directions. So it is 0 where they
-    share no class. Without labels the first pick is random.
+    share no class. A sample without pixels has one context, its class probabilities, whatever the predicted class: by
+    class, one labeled sample of each of two would be at distance 0 of every candidate. Without labels the first pick
+    is random.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
@@ -36,8 +38,7 @@ class ContextualDiversity:
         """`budget` candidates in the order in which they were picked, ties in random order."""
         check_budget(state, budget)
         labeled = np.setdiff1d(state.labels.labeled, state.candidates)
-        values = replace(state, candidates=np.concatenate([labeled, state.candidates])).score(contexts)
-        rows = values.reshape(len(values), -1).astype(np.float64)
+        rows = _contexts(replace(state, candidates=np.concatenate([labeled, state.candidates])))
         labeled_rows, candidate_rows = rows[: len(labeled)], rows[len(labeled) :]
         order = rng.permutation(len(candidate_rows))
         picks, reach = _farthest(candidate_rows[order], labeled_rows, budget)
@@ -47,27 +48,36 @@ class ContextualDiversity:
         return Query(state.candidates[order[picks]], reasons=tuple(reasons))
 
 
-def _farthest(rows_MK: FloatArray, labeled_LK: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
+def _contexts(state: QueryState) -> FloatArray:
+    """Contexts (M, R, C) of the candidates: R = C rows of the predicted classes of its pixels, or 1 of its own."""
+    values: FloatArray
+    if state.scorer is None:
+        values = state.probs().mean(axis=1, keepdims=True, dtype=np.float64)
+        return values
+    values = state.score(contexts).astype(np.float64)
+    return values.reshape(len(values), -1, round(values[0].size ** 0.5))
+
+
+def _farthest(rows_MRC: FloatArray, labeled_LRC: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
     """Greedily the row farthest from labels and picks (budget,), and its distance; of equals the first."""
-    reach = np.full(len(rows_MK), np.inf)
-    for row in labeled_LK:
-        reach = np.minimum(reach, context_distance(rows_MK, row))
+    reach = np.full(len(rows_MRC), np.inf)
+    for row in labeled_LRC:
+        reach = np.minimum(reach, context_distance(rows_MRC, row))
     picks, distance = np.empty(budget, dtype=np.int64), np.empty(budget)
     for i in range(budget):
         picks[i] = pick = int(reach.argmax())
         distance[i] = reach[pick]
-        reach = np.minimum(reach, context_distance(rows_MK, rows_MK[pick]))
+        reach = np.minimum(reach, context_distance(rows_MRC, rows_MRC[pick]))
         reach[picks[: i + 1]] = -1  # below every distance
     return picks, distance
 
 
-def context_distance(rows_MK: FloatArray, row_K: FloatArray) -> FloatArray:
-    """Contextual diversity (M,), 0 or more, between samples and one other; rows are C x C `scores.contexts`, flattened.
+def context_distance(rows_MRC: FloatArray, row_RC: FloatArray) -> FloatArray:
+    """Contextual diversity (M,), 0 or more, between samples and one other, by their contexts (R, C).
 
-    Half of sum (p - q) (log p - log q) over the classes that both have.
+    Half of sum (p - q) (log p - log q) over the contexts that both have.
     """
-    classes = round(len(row_K) ** 0.5)
-    p, q = rows_MK.reshape(-1, classes, classes), row_K.reshape(classes, classes)
+    p, q = rows_MRC, row_RC
     divergences = (p - q) * (np.log(np.maximum(p, SMALLEST)) - np.log(np.maximum(q, SMALLEST)))
     shared = (p.sum(axis=2) > 0) & (q.sum(axis=1) > 0)
     distance: FloatArray = (divergences.sum(axis=2) * shared).sum(axis=1) / 2

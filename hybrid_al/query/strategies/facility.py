@@ -1,4 +1,4 @@
-"""Facility location and MaxHerding: picks such that every sample of the pool has a similar one."""
+"""Facility location, MaxHerding, Wasserstein distance: picks such that every sample of the pool has a similar one."""
 
 from __future__ import annotations
 
@@ -87,6 +87,38 @@ class MaxHerding:
             return squared.div_(-(self.sigma**2)).exp_()
 
         return _serve(state, budget, rng, gaussian, self.metric, self.rows)
+
+
+@dataclass(frozen=True)
+@hyperparameters
+class Wasserstein:
+    """Mahmood, Fidler and Law, Low Budget Active Learning via Wasserstein Distance (ICLR 2022), section 3; greedily.
+
+    Least Wasserstein-1 distance of the pool to labels and picks, each weighted by the share of the pool that it stands
+    for: the mean distance of a sample to the nearest. Cost: as facility location.
+
+    rows  a larger pool is represented by a random sample of so many
+    """
+
+    rows: Count = 20_000
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})
+    about: ClassVar[About] = About(
+        paper="Mahmood, Fidler, Law: *Low Budget Active Learning via Wasserstein Distance: An Integer Programming "
+        "Approach*, ICLR 2022, section 3",
+        passes="0",
+        time="M B D, and about 64 B D a pick, B = min(N, rows)",
+        memory="N D",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """`budget` candidates in the order in which they were picked."""
+        return _serve(state, budget, rng, _closeness, "cosine", self.rows)
+
+
+def _closeness(squared: torch.Tensor) -> torch.Tensor:
+    """1 - half the distance of unit vectors."""
+    return squared.clip_(0).sqrt_().div_(-2).add_(1).clip_(0)
 
 
 def _serve(

@@ -1,4 +1,4 @@
-"""Submodular mutual information: candidates that are like the exemplars of rare classes, and unlike each other."""
+"""Submodular measures: candidates like exemplars of rare classes, unlike what is labeled, and unlike each other."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ...core.registry import Count, Positive, Whole, hyperparameters
+from ...core.registry import Amount, Count, Positive, Whole, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query
 from ...errors import InputError
 from ...kernels.greedy import lazy_greedy
 from ..base import About, QueryState, check_budget
 from ..cover import CoverProblem, cover_problem
 
-Measure = Literal["flqmi", "flvmi", "gcmi", "logdetmi"]
+Measure = Literal["flqmi", "flvmi", "gcmi", "logdetmi", "flcg", "logdetcg", "flcmi"]
 CELLS = 2**22  # similarities computed at a time
 TIE = 1e-4  # weight in flvmi of what breaks ties
 
@@ -35,13 +35,24 @@ class SubmodularMutualInformation:
     gcmi      2 eta times the sum of s between A and Q: no diversity
     logdetmi  log det S(A) - log det(S(A) - eta^2 S(A, Q) S(Q)^-1 S(Q, A)), with `noise` on the diagonal of S
 
+    Conditional gain over labeled samples P that the batch is to be unlike, and conditional mutual information, which is
+    to be like Q too (section 3; guided and private summaries of PRISM, Kothawade et al., AAAI 2022):
+
+    flcg      sum over the pool of what the largest s to A has above nu times the largest s to P
+    logdetcg  log det(S(A) - nu^2 S(A, P) S(P)^-1 S(P, A))
+    flcmi     flvmi's sum, of what each term has above nu times the largest s to P
+
     classes  whose samples are exemplars; None: the class with the fewest labels (1 or more), or all such in a tie
-    rows     for flvmi, a larger pool is represented by a random sample of so many
+    private  classes of P; None: all labeled samples, but for flcmi those that are no exemplars
+    nu       hardness of P, as eta is of Q; for logdetcg 1 at most
+    rows     for flvmi, flcg and flcmi, a larger pool is represented by a random sample of so many
     """
 
     measure: Measure = "flqmi"
     classes: tuple[Whole, ...] | None = None
     eta: Positive = 1.0
+    private: tuple[Whole, ...] | None = None
+    nu: Amount = 1.0
     noise: Positive = 0.01
     rows: Count = 20_000
 
@@ -55,27 +66,48 @@ class SubmodularMutualInformation:
 
     def __post_init__(self) -> None:
         """Refuse an `eta` for which logdetmi is no information."""
-        if self.measure == "logdetmi" and self.eta > 1:
-            raise InputError("SubmodularMutualInformation.eta", "at most 1 for logdetmi", str(self.eta))
+        for measure, name in (("logdetmi", "eta"), ("logdetcg", "nu")):
+            if self.measure == measure and getattr(self, name) > 1:
+                where = f"SubmodularMutualInformation.{name}"
+                raise InputError(where, f"at most 1 for {measure}", str(getattr(self, name)))
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """`budget` candidates in the order in which they were picked; random where no exemplar is labeled yet."""
         check_budget(state, budget)
         classes, exemplars = _exemplars(state, self.classes)
-        if not len(exemplars):
-            reason = "a random one: no exemplar of a wanted class is labeled yet"
+        private = self._private(state, exemplars)
+        unlike = self.measure in ("flcg", "logdetcg")
+        if not len(private if unlike else exemplars):
+            lacks = "nothing to be unlike" if unlike else "no exemplar of a wanted class"
+            reason = f"a random one: {lacks} is labeled yet"
             return Query(rng.permutation(state.candidates)[:budget], reasons=(reason,) * budget)
         problem, query = cover_problem(state, "cosine", self.rows, rng), state.vectors(exemplars, "cosine")
-        picks, gains = self._greedy(problem, query, budget)
+        picks, gains = self._greedy(problem, query, state.vectors(private, "cosine"), budget)
         words = f"to what the batch shares with {len(query)} of class {', '.join(map(str, classes))}"
+        if unlike:
+            words = f"that the batch does not share with {len(private)} labeled samples"
         return Query(problem.candidates[picks], reasons=tuple(f"adds {gain:.3g} {words}" for gain in gains))
 
-    def _greedy(self, problem: CoverProblem, query_QD: FloatArray, budget: int) -> tuple[IntArray, FloatArray]:
+    def _private(self, state: QueryState, exemplars: IntArray) -> IntArray:
+        """The labeled samples that the batch is to be unlike."""
+        if self.private is not None:
+            return state.labels.labeled[np.isin(state.labels.class_targets(), self.private)]
+        return np.setdiff1d(state.labels.labeled, exemplars if self.measure == "flcmi" else [])
+
+    def _greedy(
+        self, problem: CoverProblem, query_QD: FloatArray, private_PD: FloatArray, budget: int
+    ) -> tuple[IntArray, FloatArray]:
         match self.measure:
             case "flqmi":
                 return flqmi(problem.vectors, query_QD, self.eta, budget)
             case "flvmi":
                 return flvmi(problem.vectors, query_QD, problem.pool, self.eta, budget)
+            case "flcg" | "flcmi":
+                like = query_QD if self.measure == "flcmi" else None
+                floor = self.nu * _largest(problem.pool, private_PD)
+                return flvmi(problem.vectors, like, problem.pool, self.eta, budget, floor)
+            case "logdetcg":
+                return logdetmi(problem.vectors, private_PD, self.nu, self.noise, budget, conditional=True)
             case "gcmi":
                 return gcmi(problem.vectors, query_QD, self.eta, budget)
             case "logdetmi":
@@ -112,22 +144,28 @@ def flqmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: i
 
 
 def flvmi(
-    candidates_MD: FloatArray, query_QD: FloatArray, pool_PD: FloatArray, eta: float, budget: int
+    candidates_MD: FloatArray,
+    query_QD: FloatArray | None,
+    pool_PD: FloatArray,
+    eta: float,
+    budget: int,
+    floor: FloatArray | float = 0.0,
 ) -> tuple[IntArray, FloatArray]:
-    """See the class: picks (budget,) and what each adds to the measure, without what ties are broken by."""
-    cap = eta * np.concatenate(
-        [similarity(part, query_QD).max(axis=1) for part in np.array_split(pool_PD, len(pool_PD) // 4096 + 1)]
-    ).astype(np.float64)
+    """See the class: picks (budget,) and what each adds to the measure, without what ties are broken by.
+
+    floor  what does not count of the similarity to each of the pool (P,); without a query its similarity has no cap
+    """
+    cap = np.ones(len(pool_PD)) if query_QD is None else eta * _largest(pool_PD, query_QD)
     shared, served, added = np.zeros(len(pool_PD)), np.zeros(len(pool_PD)), list[float]()
 
     def gain(similarities: FloatArray) -> FloatArray:
-        more = (np.minimum(similarities, cap) - shared).clip(0).sum(axis=1)
+        more = (np.minimum(similarities, cap) - floor - shared).clip(0).sum(axis=1)
         total: FloatArray = more + TIE * ((similarities - served).clip(0) @ cap)
         return total
 
     def take(place: int) -> None:
         similarities, before = similarity(candidates_MD[[place]], pool_PD)[0], float(shared.sum())
-        np.maximum(shared, np.minimum(similarities, cap), out=shared)
+        np.maximum(shared, np.minimum(similarities, cap) - floor, out=shared)
         np.maximum(served, similarities, out=served)
         added.append(float(shared.sum()) - before)
 
@@ -143,9 +181,18 @@ def gcmi(candidates_MD: FloatArray, query_QD: FloatArray, eta: float, budget: in
 
 
 def logdetmi(
-    candidates_MD: FloatArray, query_QD: FloatArray, eta: float, noise: float, budget: int
+    candidates_MD: FloatArray,
+    query_QD: FloatArray,
+    eta: float,
+    noise: float,
+    budget: int,
+    *,
+    conditional: bool = False,
 ) -> tuple[IntArray, FloatArray]:
-    """See the class: picks (budget,) and what each adds, by two Cholesky factors that each pick extends by a row."""
+    """See the class: picks (budget,) and what each adds, by two Cholesky factors that each pick extends by a row.
+
+    conditional  logdetcg, with the query for P
+    """
     similarities = similarity(query_QD, query_QD).astype(np.float64) + noise * np.eye(len(query_QD))
     half = np.linalg.solve(np.linalg.cholesky(similarities), similarity(query_QD, candidates_MD).astype(np.float64))
     diagonal = similarity_to_self(candidates_MD) + noise
@@ -154,7 +201,7 @@ def logdetmi(
     factors = np.empty((2, budget, len(diagonal)))
     picks, gains = np.empty(budget, dtype=np.int64), np.empty(budget)
     for i in range(budget):
-        gain = np.log(variances[0]) - np.log(variances[1])
+        gain = np.log(variances[1]) if conditional else np.log(variances[0]) - np.log(variances[1])
         gain[picks[:i]] = -np.inf
         picks[i] = p = int(gain.argmax())
         gains[i] = gain[p]
@@ -165,6 +212,15 @@ def logdetmi(
             factors[k, i] = (kernel_row - previous[:, p] @ previous) / np.sqrt(variances[k, p])
             variances[k] = np.maximum(variances[k] - factors[k, i] ** 2, noise)
     return picks, gains
+
+
+def _largest(rows_KD: FloatArray, others_OD: FloatArray) -> FloatArray:
+    """The largest similarity of each row to the others (K,), in float64; 0 where there are none."""
+    if not len(others_OD):
+        return np.zeros(len(rows_KD))
+    parts = np.array_split(rows_KD, len(rows_KD) // 4096 + 1)
+    largest: FloatArray = np.concatenate([similarity(part, others_OD).max(axis=1) for part in parts]).astype(np.float64)
+    return largest
 
 
 def similarity_to_self(rows_KD: FloatArray) -> FloatArray:

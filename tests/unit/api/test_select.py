@@ -252,3 +252,16 @@ def test_images_without_embeddings_get_some(scans: Path, monkeypatch: pytest.Mon
     small = select(scans, 4, overrides=["encoder.name=test_resnet", "pretrain=none", "data.image_size=16"])
     with np.load(small.folder / "embeddings.npz") as archive:
         assert archive["embeddings"].shape == (N, 96)
+
+
+@pytest.mark.parametrize(("ending", "left"), [("_0000", 2), ("_0001", 2), ("_0003", 0)])
+def test_of_several_channels_the_one_is_taken_that_a_run_was_trained_on(ending: str, left: int, tmp_path: Path) -> None:
+    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
+        Image.fromarray(np.full((20, 16), len(name), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    data = {"source": "folder", "root": "x", "masks": "y", "group": "none", "image_size": 16, "image_ending": ending}
+    like = load({"name": "x", "data": {**data, "classes": ["no", "yes"]}, "task": "segmentation"})
+    place = place_of(tmp_path, tmp_path, like)
+    ids = place.load().manifest.ids
+    assert len(ids) == 4 - left and (not left or all(ending in name for name in ids))
+    said = "2 files whose names do not end in " + ending + ", as those do that the model was trained on"
+    assert (said in place.left) == bool(left)

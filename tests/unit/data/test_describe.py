@@ -258,6 +258,39 @@ def several_labels(root: Path) -> tuple[Path, dict[str, Any]]:
     return root / "t.csv", {"labels": ["mass", "oedema"]}
 
 
+def chexpert(root: Path) -> tuple[Path, dict[str, Any]]:
+    rows: list[list[object]] = []
+    for i in range(20):
+        name = f"small/train/patient{i // 2:05d}/study1/view{1 + i % 2}_frontal.jpg"
+        draw(root / name)
+        rows.append([name, "Male", ["1.0", "0.0", "-1.0", ""][i % 4], float(i % 3 == 0)])
+    table(root / "small" / "train.csv", "Path,Sex,Edema,Mass", rows)
+    (root / "recipe.yaml").write_text("name: x\n")
+    group = {"pattern": r"(?i)(?<![a-z])patient[ _-]?\d+"}
+    return root, {"images": str(root), "group": group, "labels": ["Edema", "Mass"]}
+
+
+def repeated_volumes(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(8):
+        volume(root / "images" / f"sub-{i // 2:02d}_ses-{i % 2}.nii.gz")
+        volume(root / "masks" / f"sub-{i // 2:02d}_ses-{i % 2}.nii.gz", 2)
+    return root, {"source": "folder", "group": r"(?i)(?<![a-z])sub[ _-]?\d+"}
+
+
+def channels_of_volumes(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(4):
+        for channel in range(3):
+            volume(root / f"case{i}_000{channel}.nii.gz")
+    return root, {"source": "folder", "ignore": ["*_0001.nii.gz", "*_0002.nii.gz"]}
+
+
+def frames(root: Path) -> tuple[Path, dict[str, Any]]:
+    for name in ("a", "b"):
+        for i in range(4):
+            draw(root / f"{name}_000{i}.png")
+    return root, {"source": "folder", "classes": ["negative", "positive"]}
+
+
 def label_rows(root: Path) -> tuple[Path, dict[str, Any]]:
     root.mkdir()
     rng = np.random.default_rng(0)
@@ -311,6 +344,10 @@ LAYOUTS: list[Layout] = [
     volumes,
     volumes_in_classes,
     several_labels,
+    chexpert,
+    repeated_volumes,
+    channels_of_volumes,
+    frames,
     label_rows,
     absolute_paths,
     unrelated,
@@ -365,6 +402,17 @@ def test_names_that_begin_alike_are_said_where_no_patient_is_found(tmp_path: Pat
     text = said(describe(tmp_path / "eyes"))
     assert "names have 12 starts (1000, 1001, 1002 and 9 more); group: '([^/_-]+)[_-][^/]*$' would take them" in text
     assert "starts" not in said(describe(tmp_path / "plain"))
+
+
+def test_labels_with_empty_cells_are_said_and_how_to_read_them(tmp_path: Path) -> None:
+    about = describe(chexpert(tmp_path / "d")[0])
+    text = said(about)
+    assert "groups    10, such as patient00000 (data.group)" in text
+    assert "10 of 20 rows have labels that are unknown, and answer no query; data.empty: 0 would read" in text
+    assert "of which 5 rows have some" in text and "files beside small: recipe.yaml" in text
+    assert "  # empty: 0   # would read an empty cell as not there\n" in draft_of(about)
+    project = opened(about, tmp_path)
+    assert len(set(project.dataset.manifest.groups)) == 10
 
 
 def test_a_gap_in_the_patients_is_said_with_its_line(tmp_path: Path) -> None:
@@ -433,15 +481,15 @@ def test_values_of_masks_must_be_few(tmp_path: Path) -> None:
         describe(tmp_path)
 
 
-def test_dicom_is_named_with_a_way_out(tmp_path: Path) -> None:
+def test_dicom_that_cannot_be_read_and_dicom_among_others(tmp_path: Path) -> None:
     for name in ("1.dcm", "2"):
         (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
-        with pytest.raises(InputError, match="dcm2niix"):
+        with pytest.raises(InputError, match="one DICOM file: give the folder"):
             describe(tmp_path / name)
-    with pytest.raises(InputError, match="2 DICOM files, not read yet"):
+    with pytest.raises(InputError, match="DICOM files with images, got 2 that cannot be read"):
         describe(tmp_path)
     draw(tmp_path / "3.png")
-    assert "2 DICOM files" in said(describe(tmp_path))
+    assert "1 DICOM files without a suffix (2)" in said(describe(tmp_path))
 
 
 def test_nothing_usable(tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ def test_wrong_settings(root: Path, load: Any, change: dict[str, Any], match: st
 
 class TestFolderOfMasks:
     def test_what_is_no_mask_is_counted(self, root: Path) -> None:
-        (root / "masks" / "2.dcm").write_bytes(b"x")
-        assert from_folder(root).notes == (f"1 files ignored in {(root / 'masks').resolve()} (.dcm 1)",)
+        (root / "masks" / "2.txt").write_bytes(b"x")
+        assert from_folder(root).notes == (f"1 files ignored in {(root / 'masks').resolve()} (.txt 1)",)
 
     def test_of_no_image(self, root: Path) -> None:
         put(root / "masks" / "x.png", MASK)

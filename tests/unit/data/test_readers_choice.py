@@ -25,6 +25,7 @@ from hybrid_al.data.sources.nifti import Nifti
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 from hybrid_al.recipe import parse
+from tests.helpers import dicom
 
 SHAPE = (5, 6, 4)  # right, anterior, superior
 CLASSES = ("rest", "organ")
@@ -90,7 +91,7 @@ class TestChoice:
 
     def test_a_file_of_no_kind(self, tmp_path: Path) -> None:
         (tmp_path / "x.dat").write_bytes(b"?")
-        with pytest.raises(ValueError, match=r"no known kind \(arrays, images, volumes\): data\.reader would name one"):
+        with pytest.raises(ValueError, match=rf"kind \({', '.join(READERS)}\): data\.reader would name"):
             choose().of(tmp_path / "x.dat")
 
     @pytest.mark.parametrize(
@@ -205,12 +206,23 @@ def test_files_of_several_kinds_in_one_table(tmp_path: Path) -> None:
     volume(tmp_path / "v.nii.gz")
     picture(tmp_path / "p.png", 7, channels=3)
     np.savez(tmp_path / "a.npz", images=np.full((2, 6, 5), 9, dtype=np.uint8))
-    (tmp_path / "t.csv").write_text("file\np.png\nv.nii.gz\na.npz\n")
+    dicom.write(tmp_path / "d", np.arange(30, dtype=np.uint8).reshape(6, 5))
+    Image.fromarray(np.arange(30, dtype=np.uint16).reshape(6, 5)).save(tmp_path / "t.tif")
+    (tmp_path / "t.csv").write_text("file\np.png\nv.nii.gz\na.npz\nd\nt.tif\nn.npy\n")
+    np.save(tmp_path / "n.npy", np.full((6, 5, 3), 200, dtype=np.uint8))
     data = Csv(tmp_path / "t.csv", {"path": "file"}, group="none").load()
-    assert data.manifest.ids == ("p.png", *(f"v.nii.gz#{z}" for z in range(4)), "a.npz#0", "a.npz#1")
-    assert data.channels == 3 and data.manifest.z == (-1, 0, 1, 2, 3, 0, 1)
+    assert data.manifest.ids == (
+        "p.png",
+        *(f"v.nii.gz#{z}" for z in range(4)),
+        "a.npz#0",
+        "a.npz#1",
+        "d",
+        "t.tif",
+        "n.npy",
+    )
+    assert data.channels == 3 and data.manifest.z == (-1, 0, 1, 2, 3, 0, 1, -1, -1, -1)
     assert [data.read(i).shape[2] for i in (0, 1, 5)] == [3, 1, 1] and data.read(6)[0, 0, 0] == 9
-    assert [kind in data.reader for kind in READERS] == [True] * 3
+    assert [kind in data.reader for kind in READERS] == [True] * len(READERS)
 
 
 def test_a_folder_leaves_arrays_unless_they_are_named(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def table(path: Path, rows: list[list[str]], encoding: str = "utf-8") -> Path:
 
 
 def test_registry() -> None:
-    assert sorted(SOURCES) == ["csv", "folder", "medmnist", "mni152", "nifti", "npz", "phantom"]
+    assert sorted(SOURCES) == ["csv", "dicom", "folder", "medmnist", "mni152", "nifti", "npz", "phantom"]
 
 
 class TestFolder:
@@ -59,20 +59,20 @@ class TestFolder:
         for i, name in enumerate(["a/1.png", "b/2.PNG", "a/3.jfif"]):
             draw(tmp_path / "x.jpg" if name.endswith("jfif") else tmp_path / name, i)
         (tmp_path / "x.jpg").rename(tmp_path / "a" / "3.jfif")
-        for name in ("a/1.dcm", "a/2.dcm", "a/bare", "t.csv", "b/.DS_Store", "__MACOSX/a/._1.png", ".git/x"):
+        for name in ("a/1.txt", "a/2.txt", "a/bare", "t.csv", "b/.DS_Store", "__MACOSX/a/._1.png", ".git/x"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(b"x")
         data = Folder(tmp_path, group="none").load()
         assert data.manifest.ids == ("a/1.png", "a/3.jfif", "b/2.PNG") and data.classes == ("a", "b")
         (note,) = data.notes
-        assert note.startswith(f"5 files ignored in {tmp_path} (.dcm 2, ")
-        assert sorted(note.partition("(")[2].rstrip(")").split(", ")) == [".csv 1", ".dcm 2", "hidden 1", "none 1"]
+        assert note.startswith(f"5 files ignored in {tmp_path} (.txt 2, ")
+        assert sorted(note.partition("(")[2].rstrip(")").split(", ")) == [".csv 1", ".txt 2", "hidden 1", "none 1"]
 
     def test_a_class_folder_without_images_says_what_it_holds(self, tmp_path: Path) -> None:
         draw(tmp_path / "a" / "1.png")
         (tmp_path / "b").mkdir()
-        (tmp_path / "b" / "1.dcm").write_bytes(b"x")
-        with pytest.raises(InputError, match=r"leaves a folder out\), got none; 1 files ignored in .*/b \(\.dcm 1\)"):
+        (tmp_path / "b" / "1.txt").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"leaves a folder out\), got none; 1 files ignored in .*/b \(\.txt 1\)"):
             Folder(tmp_path, group="none").load()
 
     def test_splits_and_classes(self, tmp_path: Path) -> None:

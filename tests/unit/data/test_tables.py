@@ -243,5 +243,9 @@ def test_yes_and_no_as_chexpert_has_them(tmp_path: Path) -> None:
     data = Csv(table, {}, group={"pattern": r"patient\d+"}, labels=("Edema", "Mass"), unknown=["NA"]).load()
     assert data.labels is not None and data.labels.tolist() == [[1, 0], [0, 1], [-1, -1], [-1, 0]]
     assert data.manifest.groups[2] == "patient2"
+    data = Csv(table, {}, group="none", labels=("Edema", "Mass"), unknown=["NA"], empty=0).load()
+    assert data.labels is not None and data.labels.tolist() == [[1, 0], [0, 1], [-1, 0], [-1, 0]]
+    with pytest.raises(InputError, match=r"data\.empty: expected columns of 0 and 1"):
+        Csv(table, {"label": "Edema"}, group="none", empty=0).load()
     with pytest.raises(InputError, match="line 5, column Edema: expected 0 or 1, -1 or an empty cell"):
         Csv(table, {}, group="none", labels=("Edema", "Mass")).load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ import hybrid_al.train as train_module
 from hybrid_al.core.rng import derive_seed
 from hybrid_al.errors import InputError
 from hybrid_al.learners.network import NetworkLearner
+from hybrid_al.models.classifier import Classifier
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.scores.samples import bald, entropy, vote_entropy
 from hybrid_al.semi import ema
-from hybrid_al.train import Schedule, fit
+from hybrid_al.train import Fit, Schedule, Sets, fit
 from tests.unit.test_train import SCHEDULE, N, inputs, labels, learner, no_log, sets
 
 LABELED = [0, 1, 2, 3, 4, 5]
@@ -129,6 +131,20 @@ def test_each_member_starts_from_its_last_weights(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(train_module, "make_teacher", make_teacher)
     committee.fit(labels(LABELED), round=3, seed=7, log=no_log, previous=tmp_path)
     np.testing.assert_allclose(np.stack(starts, axis=1), ends, atol=1e-6)
+
+
+def test_bootstraps_give_each_member_labels_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, train = list[list[int]](), NetworkLearner._train
+
+    def watched(self: NetworkLearner, network: Classifier, sets: Sets, *args: Any, **options: Any) -> Fit:
+        drawn.append(sets.labeled.tolist())
+        return train(self, network, sets, *args, **options)
+
+    monkeypatch.setattr(NetworkLearner, "_train", watched)
+    for _ in range(2):
+        fit_committee(members=3, bootstrap=True)
+    assert drawn[:3] == drawn[3:] and len({tuple(rows) for rows in drawn}) == 3
+    assert all(len(rows) == len(LABELED) and set(rows) <= set(LABELED) for rows in drawn)
 
 
 def test_impossible_committees_are_refused() -> None:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Query
-from hybrid_al.data.answers import file_name, read_answer
+from hybrid_al.data.answers import file_name, read_answer, write_answer
 from hybrid_al.data.masks import value_table
 from hybrid_al.errors import InputError
+from hybrid_al.oracles import masks as masks_module
 from hybrid_al.oracles.inbox import Masks, inbox, spec_of
 from hybrid_al.oracles.masks import ASKED, IMAGES, MaskWorklist
+from tests.helpers import dicom
 
 IDS = ("a", "b", "c")
 CLASSES = ("background", "cell")
@@ -76,7 +79,7 @@ def test_what_the_recipe_says_of_white_counts(tmp_path: Path, white: str) -> Non
     values = {0: "background", 1: "cell", 255: "ignore"} if white == "ignore" else {0: "background", 255: "cell"}
     people = worklist(tmp_path, values)
     assert people.take(drawn(tmp_path, BLACK_AND_WHITE, BLACK_AND_WHITE), "ann") == (2, 0)
-    kept = read_answer(people.run.round_path(0) / "answers" / file_name(1))
+    kept = read_answer(people.run.round_path(0) / "answers/000" / file_name(1))
     np.testing.assert_array_equal(kept, CELL if white == "cell" else BLACK_AND_WHITE)
 
 
@@ -116,7 +119,7 @@ def test_a_mask_of_another_orientation(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the mask has EXIF orientation 3, the other file has none"):
         people.take(drawn(tmp_path, CELL, orientation=3), "ann")
     assert people.take(drawn(tmp_path, np.rot90(CELL), orientation=6), "ann") == (1, 1)
-    np.testing.assert_array_equal(read_answer(people.run.round_path(0) / "answers" / file_name(0)), CELL)
+    np.testing.assert_array_equal(read_answer(people.run.round_path(0) / "answers/000" / file_name(0)), CELL)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +137,41 @@ def test_masks_that_are_none(tmp_path: Path, mask: np.ndarray, suffix: str, matc
     with pytest.raises(InputError, match=match) as caught:
         worklist(tmp_path).take(drawn(tmp_path, mask, suffix=suffix), "ann")
     assert str(caught.value).count("\n") == 1
+
+
+def test_a_correction_that_is_cut_off_leaves_the_masks_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people, query = worklist(tmp_path), np.asarray([0, 1])
+    people.take(drawn(tmp_path, CELL, CELL), "ann")
+
+    def masks() -> list[list[list[int]]]:
+        return [read_answer(people.run.path / str(a.target)).tolist() for a in people.annotate(query, 0)]
+
+    before, written = masks(), list[int]()
+
+    def killed(*args: object, **more: object) -> str:
+        written.append(1)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return str(write_answer(*args, **more))  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(masks_module, "write_answer", killed)
+        with pytest.raises(KeyboardInterrupt):
+            people.take(drawn(tmp_path, 1 - CELL, 1 - CELL), "ann")
+    assert masks() == before
+    people.take(drawn(tmp_path, 1 - CELL, 1 - CELL), "ann")
+    assert masks() == [(1 - CELL).tolist()] * 2
+    picture = people.run.round_path(0) / "answers" / "001" / file_name(0)
+    picture.write_bytes((picture.parent.parent / "000" / file_name(0)).read_bytes())
+    with pytest.raises(InputError, match=r"answers/001/000000\.png: expected the answers as they were taken in"):
+        people.annotate(query, 0)
+
+
+def test_masks_in_any_format_that_masks_of_data_may_have(tmp_path: Path) -> None:
+    people = worklist(tmp_path)
+    (tmp_path / "drawn").mkdir()
+    tifffile.imwrite(tmp_path / "drawn" / "000000.tif", CELL.astype(np.uint16), compression="lzw", metadata=None)
+    dicom.write(tmp_path / "drawn" / "000001.dcm", CELL)
+    assert people.take(tmp_path / "drawn", "ann") == (2, 0)
+    for answer in people.annotate(np.asarray([0, 1]), 0):
+        np.testing.assert_array_equal(read_answer(people.run.path / str(answer.target)), CELL)

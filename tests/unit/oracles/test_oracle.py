@@ -184,7 +184,7 @@ def several(worklist: WorklistOracle) -> WorklistOracle:
 
 def test_several_labels_are_a_list_and_the_rest_is_not_there(several: WorklistOracle, tmp_path: Path) -> None:
     query = np.asarray([1, 3])
-    with pytest.raises(AwaitingLabels, match=r"'label' of .*query.csv \(the labels that are there, ; between"):
+    with pytest.raises(AwaitingLabels, match=r"'label' of .*round_000.csv \(the labels that are there, ; between"):
         several.annotate(query, 0)
     assert several.take(answers(tmp_path, "img3,oedema; mass", "img1,", "img3,mass;oedema"), "me") == (1, 1)
     assert several.take(answers(tmp_path, "img1,none"), "me") == (1, 0)

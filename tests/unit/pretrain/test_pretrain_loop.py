@@ -21,8 +21,9 @@ from hybrid_al.data.views.policies import VIEWS, View, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import load
-from hybrid_al.track.base import NAMES
+from hybrid_al.track.names import NAMES
 from pretrain import METHODS, stage0
+from pretrain import loop as pretrain_loop
 from pretrain.base import Method
 from pretrain.feed import Schedule, feed
 from pretrain.loop import Job, pretrain
@@ -222,3 +223,20 @@ def test_a_pool_smaller_than_the_batch_is_noted(tmp_path: Path) -> None:
     assert stage0.notes(project) == []
     project = open_project(load("cells", ["loop.budgets=[4]", small, "pretrain=none"]), run_dir=tmp_path)
     assert stage0.notes(project) == []
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_said_and_begun_again(
+    how: str, store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method, views = SimCLR(epochs=1, batch=20, hidden=8, out=8), VIEWS["microscopy"].pretrain
+    whole, _ = train(method, store, tmp_path, views)
+    monkeypatch.setattr(pretrain_loop, "CHECKPOINT_SECONDS", -1.0)
+    train(method, store, tmp_path, views)
+    file = tmp_path / "resume.pt"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes({"cut": bytes(data[: len(data) // 2]), "flipped": bytes(data), "empty": b""}[how])
+    again, _ = train(method, store, tmp_path, views)
+    assert "resume.pt: cut or changed; stage 0 begins again" in capsys.readouterr().err
+    assert [row["stage0/loss"] for row in again] == [row["stage0/loss"] for row in whole]

@@ -12,8 +12,9 @@ import pretrain.stage0 as stage0_module
 from hybrid_al.assemble import open_project
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import parse
-from hybrid_al.track.base import NAMES, Trackers
+from hybrid_al.track.base import Trackers
 from hybrid_al.track.jsonl import JsonlTracker, read
+from hybrid_al.track.names import NAMES
 from pretrain.stage0 import ensure
 
 RECIPE = {

@@ -250,8 +250,9 @@ def test_cluster_margin_goes_round_from_the_smallest_cluster(size: int) -> None:
     best = np.argsort(-values)[:24]
     rng.random(len(values))  # what ties are broken with
     shortlist = rng.permutation(best)
-    vectors = state.vectors(state.candidates[shortlist], "cosine")
-    cluster = fcluster(linkage(vectors.astype(np.float64), "average"), -(-24 // size), "maxclust")
+    pool = np.union1d(state.candidates, state.labels.labeled)
+    tree = linkage(state.vectors(pool, "cosine").astype(np.float64), "average")
+    cluster = fcluster(tree, -(-80 // size), "maxclust")[np.searchsorted(pool, state.candidates[shortlist])]
     waiting = {c: shortlist[cluster == c].tolist() for c in np.unique(cluster).tolist()}
     order, expected = sorted(waiting, key=lambda c: (len(waiting[c]), c)), list[int]()
     while len(expected) < 8:

@@ -33,8 +33,8 @@ def slow_distance(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def test_distances_equal_the_slow_reference() -> None:
-    rows = contexts(30)
-    assert (rows.reshape(-1, CLASSES, CLASSES).sum(axis=2) == 0).any()  # some lack a class
+    rows = contexts(30).reshape(-1, CLASSES, CLASSES)
+    assert (rows.sum(axis=2) == 0).any()  # some lack a class
     found = context_distance(rows, rows[4])
     np.testing.assert_allclose(found, [slow_distance(row, rows[4]) for row in rows], atol=1e-12)
     assert found[4] == 0 and found.min() >= 0
@@ -60,14 +60,22 @@ def test_picks_are_the_farthest_from_all_labeled_and_picked(labeled: int) -> Non
     assert query.reasons is not None and query.reasons[0].startswith("contexts" if labeled else "a random start")
 
 
-def test_samples_with_one_class_are_images_of_one_pixel() -> None:
-    state = make_state(labeled=0, round=1)
-    probs = state.probs()
-    first, second = ContextualDiversity().select(state, 2, np.random.default_rng(0)).indices
-    place = {int(i): k for k, i in enumerate(state.candidates)}
-    rows = scores.contexts(probs).reshape(len(probs), -1)
-    apart = [slow_distance(row, rows[place[int(first)]]) for row in rows]
-    assert apart[place[int(second)]] == pytest.approx(max(apart))
+@pytest.mark.parametrize("labeled", [0, 6])
+def test_samples_without_pixels_are_apart_by_their_probabilities(labeled: int) -> None:
+    """Labels of several predicted classes too: there is a farthest candidate, and it is not by chance."""
+    state = make_state(labeled=labeled, round=1)
+    rows = np.sort(np.concatenate([state.labels.labeled, state.candidates]))
+    probs = dict(zip(rows.tolist(), replace(state, candidates=rows).probs()[:, 0], strict=True))
+    assert not labeled or len({int(probs[i].argmax()) for i in state.labels.labeled.tolist()}) > 1
+    picks = ContextualDiversity().select(state, 5, np.random.default_rng(0)).indices.tolist()
+    reference = [*state.labels.labeled.tolist(), *([] if labeled else picks[:1])]
+    for pick in picks if labeled else picks[1:]:
+        reach = {
+            i: min(float(((probs[i] - probs[j]) * np.log(probs[i] / probs[j])).sum() / 2) for j in reference)
+            for i in state.candidates.tolist()
+        }
+        assert reach[pick] == pytest.approx(max(reach.values())) and reach[pick] > 0
+        reference.append(pick)
 
 
 def test_badge_draws_from_gradients_that_the_learner_makes() -> None:

@@ -169,7 +169,7 @@ def test_costs_are_read_by_id(tmp_path: Path) -> None:
 def test_files_of_costs_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_costs(table(tmp_path, text), MANIFEST)
-    with pytest.raises(InputError, match=r"oracle\.costs: .*expected a CSV file"):
+    with pytest.raises(InputError, match=r"oracle\.costs: .*expected a table \(CSV"):
         read_costs(tmp_path / "none.csv", MANIFEST)
 
 

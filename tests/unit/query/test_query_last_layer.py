@@ -14,7 +14,7 @@ from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
 from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.last_layer import adversarial_divergence, flipping_share
+from hybrid_al.query.last_layer import adversarial_divergence, boundary_distance, flipping_share
 from hybrid_al.query.strategies import AlfaMix, VirtualAdversarial
 from hybrid_al.query.synthetic import make_state
 
@@ -49,6 +49,22 @@ def flips(share: float, anchors: FloatArray, z: FloatArray, weight: FloatArray, 
         if int((weight @ mixed + bias).argmax()) != before:
             return True
     return False
+
+
+def test_a_step_of_deepfool_reaches_the_boundary_and_no_shorter_one_does() -> None:
+    features, weight, bias = linear(4, 3, 20)
+    for z, distance in zip(features, boundary_distance(features, weight, bias), strict=True):
+        logits = weight @ z + bias
+        first = int(logits.argmax())
+        shifts = [
+            (logits[first] - logits[c]) * (weight[c] - weight[first]) / np.square(weight[c] - weight[first]).sum()
+            for c in range(4)
+            if c != first
+        ]
+        shift = min(shifts, key=lambda s: float(np.linalg.norm(s)))
+        assert distance == pytest.approx(np.linalg.norm(shift))
+        assert (weight @ (z + 0.999 * shift) + bias).argmax() == first != (weight @ (z + 1.001 * shift) + bias).argmax()
+    assert boundary_distance(features, np.ones((3, 3)), np.arange(3.0)).tolist() == [np.inf] * 20
 
 
 @pytest.mark.parametrize(("classes", "dim"), [(2, 3), (4, 5), (3, 12)])

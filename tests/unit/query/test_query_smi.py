@@ -71,6 +71,55 @@ def test_each_pick_adds_most(measure: Measure, eta: float) -> None:
         before = max(values)
 
 
+def unlike(measure: str, a: FloatArray, q: FloatArray, p: FloatArray, pool: FloatArray) -> float:
+    """Of a batch, exemplars and private samples, with eta 1.1 and nu 0.9."""
+    if measure == "logdetcg":
+        given = np.linalg.inv(kernel(p, p) + 0.01 * np.eye(len(p)))
+        less = kernel(a, a) + 0.01 * np.eye(len(a)) - 0.81 * kernel(a, p) @ given @ kernel(p, a)
+        return float(np.linalg.slogdet(less)[1])
+    cap = 1.1 * kernel(q, pool).max(axis=0) if measure == "flcmi" else 1.0
+    return float((np.minimum(kernel(a, pool).max(axis=0), cap) - 0.9 * kernel(p, pool).max(axis=0)).clip(0).sum())
+
+
+UNLIKE: tuple[Measure, ...] = ("flcg", "logdetcg", "flcmi")
+
+
+@pytest.mark.parametrize("measure", UNLIKE)
+def test_each_pick_adds_most_of_what_is_unlike_the_private_samples(measure: Measure) -> None:
+    state = make_state(40, labeled=9)
+    labeled, exemplars = state.labels.labeled, np.asarray(rare(state))
+    private = labeled if measure != "flcmi" else np.setdiff1d(labeled, exemplars)
+    rest = np.union1d(state.candidates, labeled)
+    q, p, pool = (state.vectors(rows, "cosine") for rows in (exemplars, private, rest))
+    strategy = SubmodularMutualInformation(measure, eta=1.1, nu=0.9)
+    batch = list[int]()
+    for pick in strategy.select(state, 5, np.random.default_rng(0)).indices.tolist():
+        others = [i for i in state.candidates.tolist() if i not in batch]
+        values = [unlike(measure, state.vectors(np.asarray([*batch, i]), "cosine"), q, p, pool) for i in others]
+        assert values[others.index(pick)] == pytest.approx(max(values), abs=1e-3)
+        batch.append(pick)
+
+
+def test_conditional_gain_is_f_of_both_minus_f_of_the_private() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 6))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    a, p = rows[:4], rows[4:7]
+    both = np.concatenate([a, p])
+    gain = float((kernel(a, rows).max(axis=0) - kernel(p, rows).max(axis=0)).clip(0).sum())
+    assert gain == pytest.approx(facility(rows)(both) - facility(rows)(p))
+
+
+def test_private_classes_may_be_named() -> None:
+    state = make_state(60, labeled=12)
+    for seed, measure in enumerate(UNLIKE):
+        check_strategy(SubmodularMutualInformation(measure))
+        unseen = SubmodularMutualInformation(measure, private=(9,)).select(state, 4, np.random.default_rng(seed))
+        assert unseen.reasons is not None
+        assert measure == "flcmi" or "nothing to be unlike" in unseen.reasons[0]
+    with pytest.raises(InputError, match="nu: expected at most 1 for logdetcg"):
+        SubmodularMutualInformation("logdetcg", nu=1.5)
+
+
 def facility(cover: FloatArray) -> Callable[[FloatArray], float]:
     return lambda rows: float(kernel(rows, cover).max(axis=0).sum())
 

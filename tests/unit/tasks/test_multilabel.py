@@ -218,6 +218,8 @@ def test_scores_are_means_over_the_labels() -> None:
         two = np.stack([1 - yes, yes], axis=2)
         expected = np.mean([function(two[:, :, :, k]) for k in range(LABELS)], axis=0)
         np.testing.assert_allclose(score(name, rows, 4, 1), expected, atol=1e-12)
+        most = scorer(Says(two).predict, "max")(name, rows, 4, 1)
+        np.testing.assert_allclose(most, np.max([function(two[:, :, :, k]) for k in range(LABELS)], axis=0), atol=1e-12)
 
 
 NAMES = ("a", "b", "c")

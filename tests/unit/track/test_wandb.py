@@ -7,20 +7,19 @@ import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from hybrid_al.errors import InputError
-from hybrid_al.track.base import Trackers
-from hybrid_al.track.wandb import Wandb, bench_id, grouping, log_bench, mode_of, run_id
+from hybrid_al.track.base import BenchNumbers, Trackers
+from hybrid_al.track.wandb import Wandb, axes, grouping, mode_of
+from hybrid_al.track.wandb_files import records as _records
 
 RECIPE: dict[str, object] = {
     "name": "chest xray",
@@ -45,16 +44,17 @@ for name in ("connect", "connect_ex"):
         return inner(self, address)
     setattr(socket.socket, name, spy)
 
-from hybrid_al.track.base import Trackers
+from hybrid_al.track.base import Content, Picture, Trackers
 from hybrid_al.track.jsonl import JsonlTracker
 from hybrid_al.track.wandb import Wandb
 
 run, recipe, jpeg, log_images = Path(sys.argv[1]), json.loads(sys.argv[2]), bytes.fromhex(sys.argv[3]), sys.argv[4]
-trackers = Trackers(
-    JsonlTracker(run / "metrics.jsonl"), Wandb(log_images=log_images == "1").open(run, recipe, digest="0123456789ab")
-)
-for r in range(2):
-    trackers.image("picks", [jpeg], ["patient 1"], stage="query", round=r)
+truth = JsonlTracker(run / "metrics.jsonl")
+wandb = Wandb(log_images=log_images == "1").open(run, recipe, digest="0123456789ab")
+trackers = Trackers(truth, {"wandb": wandb})
+first = int(sys.argv[5])
+for r in range(first, first + 2):
+    trackers.show(Content(r, pictures={"images/picks": [Picture(jpeg, "patient 1")]}))
     for step in (0, 10):
         trackers.log({"train/loss": 1.0, "bad": float("nan"), "hist": [1.0, 2.0]}, stage="train", round=r, step=step)
     trackers.log({"labels": 20 * (r + 1), "curve/auroc": 0.7}, stage="evaluate", round=r)
@@ -65,7 +65,8 @@ print(json.dumps(families))
 BENCH = """
 import json, sys
 from pathlib import Path
-from hybrid_al.track.wandb import log_bench
+from hybrid_al.track.base import BenchNumbers
+from hybrid_al.track.wandb import Wandb
 
 inf = float("inf")
 tables = [
@@ -75,7 +76,7 @@ tables = [
 ]
 curves = [("malaria", "random", 10, 0.7, 0.6, 0.8), ("malaria", "entropy", 10, 0.75, -inf, inf)]
 summary = {"malaria/random/aubc": 0.5 + int(sys.argv[2]), "v0.5/a.b/aubc": 0.25, "bad": float("nan")}
-log_bench(Path(sys.argv[1]), "blood/smear", tables, curves, summary, digest="0123456789ab")
+Wandb().log_bench(Path(sys.argv[1]), BenchNumbers("blood/smear", "0123456789ab", tables, curves, summary))
 """
 
 
@@ -85,8 +86,8 @@ def _jpeg() -> bytes:
     return out.getvalue()
 
 
-def _start(run: Path, *, log_images: bool = False) -> subprocess.Popen[str]:
-    return _child(CHILD, str(run), json.dumps(RECIPE), _jpeg().hex(), str(int(log_images)))
+def _start(run: Path, *, log_images: bool = False, first: int = 0) -> subprocess.Popen[str]:
+    return _child(CHILD, str(run), json.dumps(RECIPE), _jpeg().hex(), str(int(log_images)), str(first))
 
 
 def _child(code: str, *arguments: str) -> subprocess.Popen[str]:
@@ -172,27 +173,12 @@ def test_offline_opens_no_internet_socket(tmp_path: Path) -> None:
 # -- what is written --------------------------------------------------------------------------------------------------
 
 
-def _records(path: Path) -> Iterator[object]:
-    """Records of a .wandb file smaller than one block: 7 bytes, then (crc, length, type, bytes) each."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-    data, at = path.read_bytes(), 7
-    assert len(data) < 32768
-    while at < len(data):
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        assert kind == 1  # whole
-        record = Record()
-        record.ParseFromString(data[at + 7 : at + 7 + length])
-        yield record
-        at += 7 + length
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[object]]]:
-    """A run that was stopped and went on: its directory, and the records of each start."""
+    """A run that was stopped in its second round and played it again: its directory, and the records of each start."""
     run = tmp_path_factory.mktemp("run")
-    for _ in range(2):
-        _finish(_start(run))
+    for first in (0, 1):
+        _finish(_start(run, first=first))
     return run, [list(_records(path)) for path in sorted((run / "wandb").glob("offline-run-*/*.wandb"))]
 
 
@@ -201,25 +187,26 @@ def _history(records: list[object]) -> list[dict[str, object]]:
     return [{(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in row.item} for row in rows]
 
 
-def test_steps_go_on_after_a_restart(written: tuple[Path, list[list[object]]]) -> None:
+def test_steps_go_on_after_a_restart_and_nothing_is_twice(written: tuple[Path, list[list[object]]]) -> None:
     _, starts = written
-    rows = [_history(records) for records in starts]
-    assert [[row["_step"] for row in part] for part in rows] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
-    assert all("bad" not in row for part in rows for row in part)
-    # both rounds on one axis, and a redone fit on its old place
-    for part in rows:
-        assert [row["train/step"] for row in part if "train/loss" in row] == [0, 10, 11, 21]
-        assert [row["labels"] for row in part if "curve/auroc" in row] == [20, 40]
+    first, second = (_history(records) for records in starts)
+    assert [row["_step"] for row in first] == [0, 1, 2, 3, 4, 5]
+    # lines 6 to 8 are those of round 1 once more, in metrics.jsonl alone: only its evaluation has a row, an empty one
+    assert [row["_step"] for row in second] == [8, 9, 10, 11]
+    assert all("bad" not in row for row in first + second)
+    assert [row["train/step"] for row in first + second if "train/loss" in row] == [0, 10, 11, 21, 22, 32]
+    assert [row["labels"] for row in first + second if "curve/auroc" in row] == [20, 40, 60]
 
 
 def test_axes_identity_and_config(written: tuple[Path, list[list[object]]]) -> None:
     _, starts = written
     for records in starts:
-        metrics = {r.metric.glob_name: r.metric.step_metric for r in records if r.metric.glob_name}  # type: ignore[attr-defined]
-        assert metrics == {
-            **dict.fromkeys(("curve/*", "test/*", "val/*", "pseudo/*"), "labels"),
-            "train/*": "train/step",
-        }
+        defined = _kinds(records, "metric")
+        metrics = {m.glob_name or m.name: m.step_metric for m in defined}  # type: ignore[attr-defined]
+        assert metrics == {name: axis or "" for name, axis in axes().items()}
+        for name, axis in (("curve/*", "labels"), ("val/*", "labels"), ("train/loss", "train/step")):
+            assert metrics[name] == axis
+        assert (metrics["train/seconds"], metrics["stage0/loss"]) == ("round", "stage0/step")
         run = next(r.run for r in records if r.WhichOneof("record_type") == "run")  # type: ignore[attr-defined]
         assert run.run_id == "chest-xray-s3-01234567"
         assert run.run_group == "chest xray typiclust+hybrid fixmatch"
@@ -256,8 +243,7 @@ def test_off_tracks_nothing_and_imports_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_run_id_and_grouping_without_some_components() -> None:
-    assert run_id({"name": "a/b c", "seed": 1}, "f" * 64) == "a-b-c-s1-ffffffff"
+def test_grouping_without_some_components() -> None:
     assert grouping({"name": "a", "cold_start": {"name": "random"}, "query": {"name": "random"}}) == {
         "group": "a random+random",
         "job_type": "",
@@ -337,17 +323,20 @@ def test_a_bench_opens_no_internet_socket(tmp_path: Path) -> None:
 
 
 def test_a_bench_replaces_nothing_but_itself(tmp_path: Path) -> None:
-    others = [tmp_path / "wandb" / f"offline-run-20260101_000000-{name}" for name in ("x", bench_id("b", "1" * 9))]
+    others = [
+        tmp_path / "wandb" / f"offline-run-20260101_000000-{name}" for name in ("x", BenchNumbers("b", "1" * 9).id)
+    ]
     for other in others:
         other.mkdir(parents=True)
-    log_bench(tmp_path, "a", (), (), {}, digest="0" * 9)
+    Wandb().log_bench(tmp_path, BenchNumbers("a", "0" * 9))
     assert all(other.is_dir() for other in others)
 
 
 def test_a_bench_with_mode_off_imports_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hybrid_al.track.wandb import log_bench; "
-        "log_bench(Path(sys.argv[1]), 'a', (), (), {}, digest='0', mode='off'); assert 'wandb' not in sys.modules"
+        "import sys; from pathlib import Path; from hybrid_al.track.base import BenchNumbers; "
+        "from hybrid_al.track.wandb import Wandb; "
+        "Wandb(mode='off').log_bench(Path(sys.argv[1]), BenchNumbers('a', '0')); assert 'wandb' not in sys.modules"
     )
     _finish(_child(code, str(tmp_path)))
     assert not list(tmp_path.iterdir())

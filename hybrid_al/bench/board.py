@@ -1,0 +1,37 @@
+"""The dashboard of a bench, from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+from ..report.boards import Board, bench_board
+from ..track.base import slug
+from . import results
+from .mirror import areas
+from .results import Results
+
+
+def is_bench(folder: Path) -> bool:
+    """Whether a folder holds the results of a bench."""
+    return (folder / "tables.md").is_file()
+
+
+def board_of(folder: Path, *, project: str = "hybrid-al", entity: str = "") -> Board:
+    """The dashboard of the bench in a folder. Error where no variant has a finished cell."""
+    variants: dict[str, Results] = {}
+    for file in sorted(folder.glob("*.csv")):
+        variants[file.stem] = results.read(file)
+    metric = _metric(variants)
+    if metric is None:
+        raise InputError(folder, "the folder of a bench with a finished cell", "none")
+    text = (folder / "tables.md").read_text(encoding="utf-8")
+    tables = [slug(line.removeprefix("### ")) for line in text.splitlines() if line.startswith("### ")]
+    summary = areas({name: cells for name, cells in variants.items() if cells.cells}, metric)
+    return bench_board(folder.name, summary, tables, project=project, entity=entity)
+
+
+def _metric(variants: dict[str, Results]) -> str | None:
+    """The first metric of a test split: any will do, as the names that a dashboard has do not depend on it."""
+    rows = (row for cells in variants.values() for rows in cells.cells.values() for row in rows)
+    return next((row.metric for row in rows if row.metric.startswith("test/")), None)

@@ -1,0 +1,216 @@
+"""The draft of a recipe for a folder of DICOM files, by their headers, and by a table of labels beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from ..studies import Slice, Study, read_study
+from ..study_labels import UNITS, Answer, Labels, by_name, key_of
+from ..tables import NONE, Line, read_table
+from .base import Description, listing
+from .columns import Roles, read_roles
+from .plan import Rows
+from .table import labels_of, straddling
+from .tree import Tree
+
+ENOUGH = 0.5  # of the rows, or of the images, that a column has to name
+KEYWORDS = ("PatientID", "Modality", "BodyPartExamined")
+GROUPS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+CHEST, HEAD, BELLY = ("CHEST", "THORAX", "LUNG"), ("HEAD", "BRAIN", "SKULL"), ("ABDOMEN", "PELVIS", "LIVER")
+OF_MODALITY = {
+    "CT": "ct",
+    "MR": "mr",
+    "US": "ultrasound",
+    "IVUS": "ultrasound",
+    "SM": "histology",
+    "GM": "microscopy",
+    "OP": "fundus",
+    "ES": "",
+}
+"""The modality of a recipe by the attribute Modality."""
+
+
+def describe_dicom(tree: Tree) -> Description:
+    """A description of a folder whose images are DICOM files."""
+    about = Description()
+    study, sample = _study(tree, about)
+    parts = [part for series in study.series for part in series.slices]
+    if not parts:
+        first = (
+            [f"{len(study.failures)} that cannot be read ({': '.join(study.failures[0])})"] if study.failures else []
+        )
+        came = "; ".join([*study.notes, *first])
+        raise InputError(tree.root, "DICOM files with images", came)
+    _say(tree, study, parts, about)
+    about.data = {"source": "dicom", "root": str(tree.root), "sample": sample}
+    if sample == "slice":
+        about.note("data.sample", "series: one sample a series, its middle slice; slices: 16 takes 16 in the middle")
+    keyword = _group(parts, about)
+    _window(parts, about)
+    answers = [Answer(label=-1, labels=(), split=None) for _ in parts]
+    table = _best_table(tree, parts, about)
+    if table is not None:
+        with about.answering():
+            answers = _answers(table, parts, about) or answers
+    else:
+        about.took.append(("classes", "none: all images are unlabeled; data.table would name a table of labels"))
+    about.sized([tree.root / path for path in dict.fromkeys(part.path for part in parts)])
+    groups, splits = [_key(part, keyword) for part in parts], [answer["split"] for answer in answers]
+    if parted := straddling(groups, splits):
+        splits = [None] * len(parts)
+        column = about.data["columns"].pop("split")
+        about.open.append(f"column {column} parts {len(parted)} groups of {keyword}: left, splits are drawn by group")
+    rows = Rows(
+        groups,
+        splits,
+        [answer["label"] for answer in answers],
+        [min(answer["labels"], default=answer["label"]) >= 0 for answer in answers],
+    )
+    about.finish(rows, [tree.root.name])
+    _modality(parts, about)
+    return about
+
+
+def _study(tree: Tree, about: Description) -> tuple[Study, str]:
+    """The series, and the unit that a sample can be: a file where slices have no order."""
+    try:
+        return read_study(tree.root, tree.dicom, KEYWORDS), "slice"
+    except InputError as error:
+        about.open.append(f"slices cannot be put in order, so that each file is a sample: {error}")
+        return read_study(tree.root, tree.dicom, KEYWORDS, ordered=False), "file"
+
+
+def _say(tree: Tree, study: Study, parts: Sequence[Slice], about: Description) -> None:
+    volumes = sum(series.ordered and len(series.slices) > 1 for series in study.series)
+    kinds = Counter(part.facts.kind for part in parts)
+    about.saw.append(f"{len(tree.dicom)} DICOM files: " + listing(f"{kind} {n}" for kind, n in kinds.items()))
+    about.took.append(("images", f"{len(parts)} slices of {len(study.series)} series, {volumes} of them in order"))
+    about.left += list(study.notes)
+    about.left += [f"{len(study.masks)} segmentations ({study.masks[0][0]})"] if study.masks else []
+    if study.failures:
+        path, why = study.failures[0]
+        about.leave(f"{len(study.failures)} DICOM files that cannot be read ({path}: {why})")
+        about.note("data.root", "on_error: skip   # would leave out files that cannot be read")
+    others = [file for file in tree.files if file not in set(tree.dicom) and tree.root / file not in tree.tables]
+    if others:
+        about.left.append(f"{len(others)} files of other kinds ({others[0]})")
+
+
+def _key(part: Slice, keyword: str) -> str:
+    if keyword == "PatientID":
+        return part.facts.values[0]
+    return {"StudyInstanceUID": part.facts.study, "SeriesInstanceUID": part.facts.series}.get(keyword, part.path)
+
+
+def _group(parts: Sequence[Slice], about: Description) -> str:
+    """The first keyword that every header has a value for."""
+    keyword = next((keyword for keyword in GROUPS if all(_key(part, keyword) for part in parts)), NONE)
+    about.data["group"] = keyword if keyword in ("PatientID", NONE) else {"tag": keyword}
+    about.took.append(("groups", f"{len({_key(part, keyword) for part in parts})}, {keyword} of the headers"))
+    if keyword != "PatientID":
+        empty = sum(not _key(part, "PatientID") for part in parts)
+        about.open.append(f"PatientID is empty in {empty} of {len(parts)} headers: groups are by {keyword}")
+    else:
+        about.note("data.group", "{tag: StudyInstanceUID} would take each study for a group of its own")
+    return keyword
+
+
+def _bodies(parts: Sequence[Slice]) -> set[str]:
+    return {part.facts.values[2].upper() for part in parts}
+
+
+def _window(parts: Sequence[Slice], about: Description) -> None:
+    """Of CT a window by the part of the body; of others that of the header or the series stays."""
+    if _most(parts) != "CT":
+        about.note("data.group", "window: [low, high] would say which values become black and white")
+        return
+    bodies = _bodies(parts)
+    windows = (("lung", CHEST), ("brain", HEAD), ("soft_tissue", BELLY))
+    window = next((name for name, words in windows if bodies and bodies <= set(words)), "soft_tissue")
+    about.data["window"] = window
+    about.note("data.window", "lung, bone, brain, soft_tissue, mediastinum, or [low, high] in HU")
+    if window == "soft_tissue" and not bodies <= set(BELLY):
+        about.open.append("data.window: CT of no one known part of the body, for which soft_tissue stands there")
+
+
+def _most(parts: Sequence[Slice]) -> str:
+    """The most frequent attribute Modality."""
+    return Counter(part.facts.values[1] for part in parts).most_common(1)[0][0]
+
+
+def _modality(parts: Sequence[Slice], about: Description) -> None:
+    """The modality of the recipe by the headers, in place of a guess by names."""
+    most, bodies = _most(parts), _bodies(parts)
+    modality = OF_MODALITY.get(most, "")
+    if most in ("CR", "DX", "RG") and bodies and bodies <= set(CHEST):
+        modality = "chest_xray"
+    if modality:
+        about.modality, about.word = modality, f"{most} of the headers"
+    kinds = Counter(part.facts.values[1] or "none" for part in parts)
+    if len(kinds) > 1:
+        about.open.append(f"several modalities in the headers: {listing(f'{k} {n}' for k, n in kinds.most_common())}")
+
+
+@dataclass(frozen=True)
+class _Table:
+    path: Path
+    header: Sequence[str]
+    lines: Sequence[Line]
+    unit: str
+    column: str
+    count: int
+
+
+def _best_table(tree: Tree, parts: Sequence[Slice], about: Description) -> _Table | None:
+    """The table with a column that names most images, by file, UID or patient; all others are left."""
+    found: list[_Table] = []
+    for path in tree.tables:
+        try:
+            header, lines = read_table(path)
+        except InputError as error:
+            about.left.append(f"{path.name}: not read ({error})")
+            continue
+        table = _named(path, header, lines, parts)
+        if table is None:
+            about.left.append(f"{path.name}: names no file, series, study or patient (columns {listing(header)})")
+        else:
+            found.append(table)
+    best = max(found, key=lambda table: table.count, default=None)
+    about.left += [f"{table.path.name}: a recipe reads one table" for table in found if table is not best]
+    return best
+
+
+def _named(path: Path, header: Sequence[str], lines: Sequence[Line], parts: Sequence[Slice]) -> _Table | None:
+    """A table with the column of the finest unit that it names."""
+    for unit in UNITS:
+        keys = Counter(key for part in parts if (key := key_of(part, unit, patient=0)))
+        names = by_name(set(keys)) if unit == "file" else dict(zip(keys, keys, strict=True))
+        for column in header:
+            cells = {row[column] for _, row in lines} - {""}
+            hits = {names[cell] for cell in cells if cell in names}
+            images = sum(keys[key] for key in hits)
+            if hits and (len(hits) >= ENOUGH * len(cells) or images >= ENOUGH * len(parts)):
+                return _Table(path, header, lines, unit, column, images)
+    return None
+
+
+def _answers(table: _Table, parts: Sequence[Slice], about: Description) -> list[Answer]:
+    """The answers about each image, and the keys of the recipe that read them."""
+    about.saw.append(f"{table.path.name}: {len(table.lines)} rows; columns {listing(table.header, 20)}")
+    about.took.append(("labels of", f"{table.path.name}, a row a {table.unit}, column {table.column}"))
+    roles: Roles = read_roles(table.header, table.lines, {table.column}, about)
+    if not (roles.label or roles.labels):
+        about.left.append(f"{table.path.name}: no column of labels")
+        return []
+    columns = {table.unit: table.column, "label": roles.label, "split": roles.split}
+    about.data |= {"table": str(table.path), "columns": {role: name for role, name in columns.items() if name}}
+    labels_of(table.path, table.lines, roles, about)
+    keys = ("labels", "classes", "unknown", "separator", "none")
+    settings = {key: about.data[key] for key in keys if key in about.data}
+    answers = Labels(table.path, about.data["columns"], **settings, patient=0).find(parts)
+    about.open += list(answers.notes)
+    return [answers.of(part) for part in parts]

@@ -1,0 +1,19 @@
+"""An image of a data set as a person looks at it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import Dataset
+from .pixels import to_channels, to_uint8
+
+
+def picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
+    """An image for display (H, W, 3) in its own pixels: of a stack the slice in the middle.
+
+    Raises OSError or ValueError where it cannot be read.
+    """
+    pixels = dataset.read(index)
+    middle = dataset.stack // 2
+    return to_uint8(to_channels(pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels, 3))

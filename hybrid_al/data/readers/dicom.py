@@ -1,0 +1,356 @@
+"""Reader of DICOM files, whose planes are frames: modality LUT, window, inversion and padding as the header says."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.types import BoolArray
+from ..base import Pixels
+from ..pixels import Window, to_pixels
+from .base import Header, Stamp, plane_of
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAX_PIXELS = 100_000_000  # of a frame
+MAX_VOXELS = 1_000_000_000  # of all frames
+MAX_BYTES = 4 * MAX_VOXELS  # of a deflated header and its pixels
+LEAST, MOST = 0.5, 99.5  # percentiles that become 0 and 1 where nothing says a window
+MOST_FRAMES = 16  # of which the percentiles are taken
+DEFLATED = "1.2.840.10008.1.2.1.99"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_OF_FRAMES = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+}
+_OF_FILE = (
+    *("PhotometricInterpretation", "BitsStored", "PixelRepresentation", "ModalityLUTSequence"),
+    *(keyword for keywords in _OF_FRAMES.values() for keyword in keywords),
+)
+_DAMAGE = (AttributeError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError, EOFError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Dicom:
+    """DICOM files with pixels (.dcm, or of any name).
+
+    window  [low, high] of the values behind the modality LUT (of CT: HU) that become 0 and 1. Without it: the first
+            window or VOI LUT of the header; without one there, 8 bits stay as they are, and of more bits the 0.5th and
+            the 99.5th percentile of the file become 0 and 1
+
+    MONOCHROME1 is inverted, padding becomes 0, palettes and YBR become RGB; dose grids are read in their units.
+    """
+
+    window: Window | None = None
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".dcm", ".dicom", ".ima")
+    VERSION: ClassVar[str] = "1"
+
+    @staticmethod
+    def claims(head: bytes) -> bool:
+        """By the word behind the preamble, or by a first element of the groups that come first, without a preamble."""
+        if head[128:132] == b"DICM":
+            return True
+        group, element = struct.unpack("<HH", head[:4]) if len(head) >= 8 else (0, 0)
+        length = int.from_bytes(head[4:8], "little")
+        explicit = head[4:6].isalpha() and head[4:6].isupper()
+        return group in (2, 8) and element <= 0x70 and len(head) > 132 and (explicit or length <= 256)
+
+    def probe(self, file: Path) -> Header:
+        """Rows, columns and frames of the header; ValueError for a file without pixels, and for a segmentation."""
+        with _reading():
+            dataset = _dataset(Stamp.of(file))
+            refuse_pixelless(dataset)
+            if dataset.get("SOPClassUID") in SEGMENTATIONS:
+                raise ValueError(f"{kind_of(dataset)}: a mask, no image")
+            frames, colours = _frames(dataset), int(dataset.get("SamplesPerPixel", 1)) > 1
+            palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
+            return Header(
+                height=int(dataset.Rows),
+                width=int(dataset.Columns),
+                channels=3 if colours or palette else 1,
+                planes=frames if frames > 1 else None,
+                spacing=_spacing(dataset),
+                span=self.window or (),
+            )
+
+    def decode(self, file: Path, plane: int = 0) -> Pixels:
+        """A frame as pixels (H, W, C)."""
+        with _reading():
+            dataset = _dataset(Stamp.of(file))
+            stored = _stored(dataset, plane)
+            if stored.ndim == 3:
+                return _colours(stored, dataset)
+            if dataset.PhotometricInterpretation == "PALETTE COLOR":
+                from pydicom.pixels.processing import apply_color_lut
+
+                return to_pixels(np.asarray(apply_color_lut(stored, dataset)))
+            pixels = self._grey(stored, file, plane)
+            if dataset.PhotometricInterpretation == "MONOCHROME1":
+                pixels = np.asarray(255 - pixels if pixels.dtype == np.uint8 else np.float32(1) - pixels)
+            pixels[padding(stored, dataset)] = 0
+            return pixels
+
+    def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
+        """The stored numbers (H, W) of a frame; ValueError where it has colours or fractions."""
+        with _reading():
+            stored = _stored(_dataset(Stamp.of(file)), plane)
+        if stored.ndim != 2 or stored.dtype.kind not in "iub":
+            raise ValueError(f"expected whole numbers of one channel, got {stored.dtype} of shape {stored.shape}")
+        return stored
+
+    def _grey(self, stored: npt.NDArray[Any], file: Path, plane: int) -> Pixels:
+        """Pixels (H, W, 1) of the stored numbers (H, W) of a frame."""
+        dataset = _dataset(Stamp.of(file))
+        values, frame = modality_values(stored, dataset, plane), _frame(dataset, plane)
+        if self.window is not None:
+            return to_pixels(values, self.window)
+        if has_window(frame):
+            return _shown(values, frame)
+        if int(dataset.BitsAllocated) <= 8 and _is_plain(frame):
+            top = 2 ** int(dataset.BitsStored) - 1
+            return to_pixels(stored.copy()) if top == 255 else to_pixels(values, (0.0, float(top)))
+        return to_pixels(values, _percentiles(Stamp.of(file)))
+
+
+def _colours(stored: npt.NDArray[Any], dataset: Dataset) -> Pixels:
+    """Pixels of colours (H, W, 3 or 4), of which the fourth is dropped; deep ones by the bits that are in use."""
+    colours = stored[:, :, :3]
+    if colours.dtype == np.uint8:
+        return to_pixels(colours.copy())
+    return to_pixels(colours, (0.0, 2.0 ** int(dataset.BitsStored) - 1))
+
+
+def modality_values(stored: npt.NDArray[Any], dataset: Dataset, plane: int) -> npt.NDArray[Any]:
+    """Stored numbers (H, W) in the units of their modality: by its LUT, slope and intercept, or scaling of doses."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    values: npt.NDArray[Any] = apply_modality_lut(stored, _frame(dataset, plane))
+    scaling = dataset.get("DoseGridScaling")
+    return values if scaling is None else values * float(scaling)
+
+
+def _shown(values: npt.NDArray[Any], frame: Dataset) -> Pixels:
+    """What the first window or VOI LUT of the header makes of values, its whole range as 0 to 1."""
+    from pydicom.pixels.processing import apply_voi_lut, apply_windowing
+
+    shown = apply_voi_lut(values, frame)
+    if frame.get("VOILUTSequence"):
+        return to_pixels(shown, (0.0, 2.0 ** int(frame.VOILUTSequence[0].LUTDescriptor[2]) - 1))
+    with np.errstate(over="ignore"):
+        low, high = apply_windowing(np.asarray([-np.inf, np.inf]), frame).tolist()
+    return to_pixels(shown, (low, high))
+
+
+def padding(stored: npt.NDArray[Any], dataset: Dataset) -> BoolArray:
+    """Which stored numbers (H, W) stand for no image at all."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return np.zeros(stored.shape, dtype=np.bool_)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((value, limit if isinstance(limit, int) else value))
+    return np.asarray((stored >= low) & (stored <= high))
+
+
+def has_window(dataset: Dataset) -> bool:
+    """Whether a header, or that of a frame, says a window or VOI LUT."""
+    centre, width = dataset.get("WindowCenter"), dataset.get("WindowWidth")
+    return bool(dataset.get("VOILUTSequence")) or not (centre in (None, "") or width in (None, ""))
+
+
+def _is_plain(frame: Dataset) -> bool:
+    """Whether the stored numbers are unsigned, and the values are the same."""
+    slope, intercept = frame.get("RescaleSlope"), frame.get("RescaleIntercept")
+    same = slope is None or intercept is None or (slope == 1 and intercept == 0)
+    return same and int(frame.get("PixelRepresentation", 0)) == 0 and "ModalityLUTSequence" not in frame
+
+
+@lru_cache(maxsize=64)
+def _percentiles(stamp: Stamp) -> Window:
+    """Percentiles of the values of some frames, evenly spread, without padding."""
+    dataset = _dataset(stamp)
+    frames = _frames(dataset)
+    some = sorted({k * frames // MOST_FRAMES for k in range(MOST_FRAMES)}) if frames > MOST_FRAMES else range(frames)
+    return spread_of(np.concatenate([_unpadded(dataset, plane) for plane in some]))
+
+
+def spread_of(values: npt.NDArray[Any]) -> Window:
+    """The percentiles (low, high) of values that become 0 and 1; ValueError where they are one."""
+    if not len(values):
+        raise ValueError("every pixel is padding")
+    low, high = map(float, np.percentile(values, [LEAST, MOST]))
+    if not low < high:
+        raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
+    return low, high
+
+
+def _unpadded(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
+    stored = _stored(dataset, plane)
+    return np.asarray(modality_values(stored, dataset, plane)[~padding(stored, dataset)])
+
+
+def sampled_values(file: Path, plane: int = 0) -> npt.NDArray[Any]:
+    """The values (n,) of a frame in the units of its modality, without padding: of them a series has percentiles."""
+    with _reading():
+        return _unpadded(_dataset(Stamp.of(file)), plane)
+
+
+def _frame(dataset: Dataset, plane: int) -> Dataset:
+    """What the header says of the values of one frame, also in its functional groups."""
+    from pydicom import Dataset
+
+    frame = Dataset()
+    frame.file_meta = dataset.file_meta
+    for keyword in _OF_FILE:
+        if keyword in dataset and dataset[keyword].value is not None:
+            frame[keyword] = dataset[keyword]
+    for group in functional_groups(dataset, plane):
+        for sequence, keywords in _OF_FRAMES.items():
+            for item in group.get(sequence) or ():
+                for keyword in keywords:
+                    if keyword in item:
+                        frame[keyword] = item[keyword]
+    return frame
+
+
+def functional_groups(dataset: Dataset, plane: int) -> list[Dataset]:
+    """The functional groups that hold for a frame of an enhanced file: the shared ones, then its own."""
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or ())
+    own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    return [*shared, own[plane]] if plane < len(own) else shared
+
+
+def _stored(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
+    """The numbers of one frame as they are stored, unpacked: (H, W), or (H, W, 3) in RGB."""
+    from pydicom.pixels.utils import pixel_array
+
+    refuse_pixelless(dataset)
+    stored = np.asarray(pixel_array(dataset, index=plane_of(_frames(dataset), plane)))
+    if stored.shape[:2] != (dataset.Rows, dataset.Columns):
+        raise ValueError(f"its header claims {dataset.Rows} x {dataset.Columns} pixels, it holds {stored.shape}")
+    return stored
+
+
+def _frames(dataset: Dataset) -> int:
+    """How many frames; ValueError where it has none, or more than the limits."""
+    height, width = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if min(height, width, frames) < 1:
+        raise ValueError(f"its header claims {frames} frames of {height} x {width} pixels")
+    if height * width > MAX_PIXELS or frames * height * width > MAX_VOXELS:
+        raise ValueError(
+            f"{frames} frames of {height} x {width} are more than the limit of {MAX_PIXELS} pixels a frame"
+        )
+    return frames
+
+
+def _spacing(dataset: Dataset) -> tuple[float, ...]:
+    between = dataset.get("SpacingBetweenSlices")
+    within = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing") or (math.nan, math.nan)
+    for group in functional_groups(dataset, 0):
+        for item in group.get("PixelMeasuresSequence") or ():
+            within, between = item.get("PixelSpacing") or within, item.get("SpacingBetweenSlices", between)
+    lengths = [math.nan if length in (None, "") else float(length) for length in (between, *within)]
+    return tuple(abs(length) if length else math.nan for length in lengths)
+
+
+def kind_of(dataset: Dataset) -> str:
+    """The kind of an object in the words of the standard: CT Image Storage, RT Plan Storage."""
+    uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    return str(getattr(uid, "name", "") or dataset.get("Modality") or "DICOM of an unknown kind")
+
+
+def is_keyword(text: str) -> bool:
+    """Whether a text is the keyword of an attribute of the standard, as PatientID is."""
+    from pydicom.datadict import tag_for_keyword
+
+    return tag_for_keyword(text) is not None
+
+
+def has_pixels(dataset: Dataset) -> bool:
+    """Whether a file holds an image."""
+    return any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+
+
+def refuse_pixelless(dataset: Dataset) -> None:
+    """ValueError where a file holds no image, by the name of what it is."""
+    if has_pixels(dataset):
+        return
+    kind = kind_of(dataset)
+    cut = "Rows" in dataset or "Image" in kind
+    raise ValueError(f"{kind} without its pixels: cut short?" if cut else f"{kind}: an object without pixels")
+
+
+@lru_cache(maxsize=4)
+def _dataset(stamp: Stamp) -> Dataset:
+    return read_header(stamp.file, pixels=True)
+
+
+def read_header(file: Path, *, pixels: bool = False, keywords: Sequence[str] = ()) -> Dataset:
+    """The header of a file, with `keywords` these alone, or all of it with the pixels, still packed.
+
+    ValueError where it is no DICOM file, or one that unpacks to more than the limit.
+    """
+    import pydicom
+
+    with _reading():
+        with file.open("rb") as stream:
+            head = stream.read(4096)
+            if not Dicom.claims(head):
+                raise ValueError("no DICOM file")
+            if DEFLATED.encode() in head:
+                _check_deflated(file)
+        tags: list[Any] | None = list(keywords) or None
+        dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=tags)
+        if not len(dataset):
+            raise ValueError("no DICOM file, or one cut short in its header")
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            implicit, little = dataset.original_encoding
+            uids = pydicom.uid
+            plain = uids.ExplicitVRLittleEndian if little else uids.ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = uids.ImplicitVRLittleEndian if implicit else plain
+        return dataset
+
+
+def _check_deflated(file: Path) -> None:
+    """ValueError where a deflated file holds more than the limit: it is unpacked as a whole."""
+    import pydicom
+
+    with file.open("rb") as stream:
+        meta = pydicom.filereader.read_file_meta_info(file)
+        stream.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
+        unpack, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (packed := stream.read(65536)) and not unpack.eof:
+            while packed:
+                total += len(unpack.decompress(packed, 1 << 24))
+                packed = unpack.unconsumed_tail
+                if total > MAX_BYTES:
+                    raise ValueError(f"it unpacks to more than the limit of {MAX_BYTES} bytes")
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Errors of pydicom and its decoders as a ValueError with the reason, on one line; its remarks are not printed."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (struct.error, zlib.error, *_DAMAGE) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"DICOM that cannot be read ({text[:200]})") from error
+    except ValueError as error:
+        raise ValueError(" ".join(str(error).split())[:300]) from error

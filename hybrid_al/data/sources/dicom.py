@@ -1,0 +1,248 @@
+"""Source of a folder of DICOM files: their series, slices in order, and labels beside them by file, UID or patient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...core.registry import Count
+from ...errors import InputError, UnknownName
+from ..base import Dataset
+from ..files import files_dataset
+from ..folders import find_masks
+from ..index import FileIndex
+from ..pixels import Window
+from ..readers import Choice, choose
+from ..readers.base import check_stack
+from ..readers.dicom import MOST_FRAMES, is_keyword, sampled_values, spread_of
+from ..samples import OnError, Sample, check_settings
+from ..studies import Series, Slice, Study, dicom_files, read_study
+from ..study_labels import Answers, Labels
+from ..words import Mark
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class DicomFolder:
+    """Images of DICOM files below a folder, whatever their names and sub-folders.
+
+    root     the folder; other files and hidden ones are ignored, objects without pixels are left and said
+    sample   "slice": each slice or frame is a sample; "file": each file is one, of several frames the one in the
+             middle; "series": each series is one, its slice in the middle
+    slices   with sample: slice, only as many in the middle of each series
+    stack    slices in the channels (2.5-D), see `Volumes`; neighbours in space, of one series
+    group    the keyword of the header whose value is the group, by default PatientID, or {tag: StudyInstanceUID}, or
+             "none": each series is its own, or with sample: file each file
+    window   [low, high], or a name: lung, bone, brain, soft_tissue, mediastinum. Without it that of the header, or,
+             where it has none, the 0.5th and 99.5th percentile of the series
+    table    a file of labels beside the images, with one row a file, series, study or patient
+    columns  of the table: {series: SeriesInstanceUID, label: dx, split: split}, in the place of `series` also file
+             (a path below root), study or patient
+    labels, classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
+             may give
+    masks    a folder of masks, see `Folder`; then `classes` are those of the pixels, the background first
+    mask_values, mask_ending, ignore, holdout, seed, on_error   see `Folder`
+
+    A sample's id is the path of its file, of several frames with `#` and the frame. Of headers nothing is kept but what
+    orders slices and tells series and groups apart.
+    """
+
+    root: Path
+    sample: Literal["file", "slice", "series"] = "slice"
+    slices: Count | None = None
+    stack: Count = 1
+    group: str | Mapping[str, str] = "PatientID"
+    window: Window | None = None
+    table: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Sequence[str] = ()
+    classes: int | Sequence[str] | None = None
+    unknown: Sequence[Mark] = ()
+    separator: str = ""
+    none: str = ""
+    masks: Path | None = None
+    mask_values: Mapping[int, str] = field(default_factory=dict)
+    mask_ending: str = ""
+    sheet: str = ""
+    ignore: Sequence[str] = ()
+    holdout: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    on_error: OnError = "stop"
+
+    def load(self, index: FileIndex | None = None) -> Dataset:
+        """Read the headers, order the slices; rows come series by series."""
+        index = FileIndex() if index is None else index
+        root, keyword = self._checked()
+        files, others = dicom_files(root, self.ignore)
+        if not files:
+            raise InputError(f"data.root: {root}", "DICOM files", f"{len(others)} files, none of them DICOM")
+        keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns)]
+        study = read_study(root, files, keywords, index, ordered=self.sample != "file")
+        pictures = _pictures(study, self.sample, self.slices)
+        if not pictures:
+            came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
+            raise InputError(f"data.root: {root}", "DICOM files with images", came)
+        answers = self._answers(pictures)
+        readers = choose("dicom", self.window)
+        masks = self._masks(pictures, readers)
+        samples = self._samples(root, keyword, pictures, answers, masks, index)
+        samples += [Sample(path, path, path, None, -1) for path, _ in study.failures]
+        return files_dataset(
+            root,
+            samples,
+            readers,
+            classes=answers.classes,
+            holdout=self.holdout,
+            seed=self.seed,
+            on_error=self.on_error,
+            values=self.mask_values if self.masks else None,
+            index=index,
+            notes=[*_ignored(root, others, self.table), *study.notes, *answers.notes],
+        )
+
+    def _checked(self) -> tuple[Path, str]:
+        """The folder, and the keyword of the groups, "" for none; InputError for settings that do not fit together."""
+        root = Path(self.root).resolve()
+        if not root.is_dir():
+            raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
+        group = self.group if isinstance(self.group, str) else self.group.get("tag", "")
+        check_settings(self.window, self.on_error, group, "a keyword of DICOM such as PatientID")
+        check_stack(self.stack)
+        if self.slices is not None and self.sample != "slice":
+            raise InputError("data.slices", f"data.sample: slice, not {self.sample}", str(self.slices))
+        if self.stack > 1 and self.sample == "file":
+            raise InputError("data.stack", "data.sample: slice or series, for neighbours", str(self.stack))
+        if not isinstance(self.group, str) and set(self.group) != {"tag"}:
+            raise InputError("data.group", "{tag: KEYWORD}", str(dict(self.group)))
+        if group != NONE and not is_keyword(group):
+            raise UnknownName("data.group", group, ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", NONE))
+        return root, "" if group == NONE else group
+
+    def _answers(self, pictures: Sequence[_Picture]) -> Answers:
+        if self.table is None:
+            classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
+            return Answers(tuple(classes), {}, (), "")
+        labels = Labels(
+            Path(self.table),
+            self.columns,
+            self.labels,
+            self.classes,
+            self.unknown,
+            self.separator,
+            self.none,
+            sheet=self.sheet,
+        )
+        return labels.find([picture.middle for picture in pictures])
+
+    def _masks(self, pictures: Sequence[_Picture], readers: Choice) -> dict[str, str]:
+        if self.masks is None:
+            return {}
+        paths = sorted({picture.middle.path for picture in pictures})
+        return find_masks(Path(self.masks).resolve(), paths, readers, self.mask_ending)
+
+    def _own_group(self, picture: _Picture) -> str:
+        """A file is its own group, slices are in that of their series."""
+        if self.sample == "file":
+            return picture.middle.path
+        return min(part.path for part in picture.series.slices)
+
+    def _samples(
+        self,
+        root: Path,
+        keyword: str,
+        pictures: Sequence[_Picture],
+        answers: Answers,
+        masks: Mapping[str, str],
+        index: FileIndex,
+    ) -> list[Sample]:
+        if keyword and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[0]]):
+            raise InputError(
+                "data.group",
+                f"a {keyword} in each header; {{tag: StudyInstanceUID}} or another, or none said on purpose",
+                f"none in {len(empty)} of {len(pictures)} ({empty[0]})",
+            )
+        windows: dict[str, Window | None] = {}
+        samples = []
+        for picture in pictures:
+            middle, name = picture.middle, picture.series.name
+            if self.window is None and picture.series.ordered and name not in windows:
+                windows[name] = _series_window(root, picture.series, index)
+            samples.append(
+                Sample(
+                    id=middle.path,
+                    path=middle.path,
+                    group=middle.facts.values[0] if keyword else self._own_group(picture),
+                    mask=masks.get(middle.path, ""),
+                    z=middle.z,
+                    around=picture.around(self.stack) if self.stack > 1 else (),
+                    window=windows.get(name),
+                    **answers.of(middle),
+                )
+            )
+        return samples
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A slice of a series that is a sample."""
+
+    series: Series
+    place: int
+
+    @property
+    def middle(self) -> Slice:
+        return self.series.slices[self.place]
+
+    def around(self, stack: int) -> tuple[tuple[str, int], ...]:
+        """File and frame of the slices of a stack around it; at the ends of a series the last one repeats."""
+        last = len(self.series.slices) - 1
+        places = range(self.place - stack // 2, self.place + stack // 2 + 1)
+        parts = [self.series.slices[min(max(place, 0), last)] for place in places]
+        return tuple((part.path, part.frame) for part in parts)
+
+
+def _pictures(study: Study, sample: str, slices: int | None) -> list[_Picture]:
+    pictures = []
+    for series in study.series:
+        count = len(series.slices)
+        if sample == "file":
+            places = [
+                next(k for k, part in enumerate(series.slices) if part.path == path and part.frame == frames // 2)
+                for path, frames in {part.path: len(part.facts.places) for part in series.slices}.items()
+            ]
+        else:
+            kept = 1 if sample == "series" else min(slices or count, count)
+            first = (count - kept) // 2
+            places = list(range(first, first + kept))
+        pictures += [_Picture(series, place) for place in places]
+    return pictures
+
+
+def _series_window(root: Path, series: Series, index: FileIndex) -> Window | None:
+    """Percentiles of some slices of a series, evenly spread, where no header says a window; None where one does."""
+    slices = [part for part in series.slices if not part.facts.windowed]
+    if len(slices) < len(series.slices) or not all(part.facts.deep for part in slices) or len(slices) < 2:
+        return None
+    some = [slices[i] for i in sorted({k * len(slices) // MOST_FRAMES for k in range(MOST_FRAMES)})]
+    stamps = [(part.path, part.frame, (root / part.path).stat().st_mtime_ns) for part in some]
+    how = f"window {hashlib.sha256(repr(stamps).encode()).hexdigest()}"
+    try:
+        low, high = index.look(root / some[0].path, how, lambda: list(_percentiles(root, some)))
+    except (OSError, ValueError):
+        return None  # its files are refused one by one
+    return low, high
+
+
+def _percentiles(root: Path, slices: Iterable[Slice]) -> Window:
+    return spread_of(np.concatenate([sampled_values(root / part.path, part.frame) for part in slices]))
+
+
+def _ignored(root: Path, others: Sequence[str], table: Path | None) -> list[str]:
+    rest = [path for path in others if table is None or (root / path) != Path(table).resolve()]
+    return [f"{len(rest)} files ignored in {root}, which are no DICOM ({rest[0]})"] if rest else []

@@ -1,0 +1,273 @@
+"""Series of DICOM files: told apart, in the order of their positions, with the labels of a table beside them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+from hybrid_al.data import index as index_module
+from hybrid_al.data.base import Dataset
+from hybrid_al.data.describe import describe
+from hybrid_al.data.index import FileIndex
+from hybrid_al.data.sources.dicom import DicomFolder
+from hybrid_al.errors import InputError
+from tests.helpers import dicom
+
+SERIES = Path("/work/shared/data/dicom_t1_series")
+CLASSES = ("no", "yes")
+
+
+def load(root: Path, **settings: Any) -> Dataset:
+    return DicomFolder(root, **{"classes": CLASSES, **settings}).load()
+
+
+def tilted(k: float) -> dict[str, Any]:
+    """Position and orientation of slice k, 2 mm behind the last, of a stack that is turned about x."""
+    c, s = np.cos(0.3), np.sin(0.3)
+    place = np.asarray([5.0, -3.0, 10.0]) + 2 * k * np.asarray([0, -s, c])
+    return {
+        "ImagePositionPatient": [f"{v:.6f}" for v in place],
+        "ImageOrientationPatient": [1, 0, 0, 0, round(c, 6), round(s, 6)],
+    }
+
+
+def test_slices_are_ordered_by_position_along_the_normal_never_by_name(tmp_path: Path) -> None:
+    uids: dict[str, Any] = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+    for name, k in (("a", 3), ("b", 0), ("c.7", 2), ("d", 1)):
+        dicom.write(tmp_path / name, np.full((4, 4), k, dtype=np.int16), **uids, **tilted(k))
+    data = load(tmp_path, window=(0, 3))
+    assert data.manifest.ids == ("b", "d", "c.7", "a") and data.notes == ()
+    assert [round(3 * float(data.read(i)[0, 0, 0])) for i in range(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(not SERIES.is_dir(), reason="shared data are not here")
+def test_a_real_series_is_in_the_order_of_its_positions_and_scaled_as_one(tmp_path: Path) -> None:
+    data = load(SERIES, stack=3)
+    headers = [pydicom.dcmread(SERIES / path) for path in data.manifest.paths]
+    along = [
+        float(np.dot(h.ImagePositionPatient, np.cross(*np.reshape(h.ImageOrientationPatient, (2, 3))))) for h in headers
+    ]
+    assert len(along) == 40 and (np.diff(along) > 0.5).all()
+    sampled = [headers[i].pixel_array for i in sorted({k * 40 // 16 for k in range(16)})]
+    low, high = np.percentile(sampled, [0.5, 99.5])
+    for i, around in ((0, (0, 0, 1)), (20, (19, 20, 21)), (39, (38, 39, 39))):
+        expected = np.stack([(headers[k].pixel_array - low) / (high - low) for k in around], axis=2).clip(0, 1)
+        np.testing.assert_allclose(data.read(i), expected, atol=1e-5)
+
+
+def test_units_of_a_study(tmp_path: Path) -> None:
+    dicom.write_series(tmp_path / "a", [0, 1, 2, 3, 4], seed=1)
+    dicom.write_series(tmp_path / "b", [0, 1, 2], seed=2)
+    assert load(tmp_path).manifest.ids == tuple(
+        [f"a/00{k}.dcm" for k in (5, 4, 3, 2, 1)] + [f"b/00{k}.dcm" for k in (3, 2, 1)]
+    )
+    assert load(tmp_path, slices=2).manifest.ids == ("a/004.dcm", "a/003.dcm", "b/003.dcm", "b/002.dcm")
+    middle = load(tmp_path, sample="series", stack=3)
+    assert middle.manifest.ids == ("a/003.dcm", "b/002.dcm") and (middle.stack, middle.channels) == (3, 3)
+    plain = load(tmp_path)
+    np.testing.assert_array_equal(
+        middle.read(0),
+        np.concatenate([plain.read(plain.manifest.ids.index(f"a/00{k}.dcm")) for k in (4, 3, 2)], axis=2),
+    )
+    assert len(load(tmp_path, sample="file").manifest) == 8
+    with pytest.raises(InputError, match=r"data\.slices"):
+        load(tmp_path, sample="series", slices=2)
+    with pytest.raises(InputError, match=r"data\.stack"):
+        load(tmp_path, stack=2)
+
+
+def test_another_neighbour_is_another_sample_of_a_stack(tmp_path: Path) -> None:
+    files = dicom.write_series(tmp_path, [0, 1, 2])
+    one, alone = load(tmp_path, stack=3, window=(0, 9)).manifest, load(tmp_path, window=(0, 9)).manifest
+    header = pydicom.dcmread(files[0])
+    header.PixelData = bytes(len(header.PixelData))
+    header.save_as(files[0])
+    two, other = load(tmp_path, stack=3, window=(0, 9)).manifest, load(tmp_path, window=(0, 9)).manifest
+    assert [a != b for a, b in zip(one.digests, two.digests, strict=True)] == [True, True, False]
+    assert [a != b for a, b in zip(alone.digests, other.digests, strict=True)] == [True, False, False]
+
+
+def test_frames_are_slices_in_the_order_of_their_own_positions(tmp_path: Path) -> None:
+    frames = []
+    for z in (2.0, 0.0, 1.0):
+        group, position, orientation = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient, orientation.ImageOrientationPatient = [0, 0, z], dicom.AXIAL
+        group.PlanePositionSequence, group.PlaneOrientationSequence = [position], [orientation]
+        frames.append(group)
+    pixels = np.arange(3, dtype=np.int16)[:, None, None] * np.ones((3, 4, 4), dtype=np.int16)
+    dicom.write(tmp_path / "1", pixels, PerFrameFunctionalGroupsSequence=frames)
+    data = load(tmp_path, window=(0, 2))
+    assert data.manifest.ids == ("1#1", "1#2", "1#0") and data.manifest.z == (1, 2, 0)
+    assert [float(data.read(i)[0, 0, 0]) for i in range(3)] == [0.5, 1.0, 0.0]
+    assert load(tmp_path, sample="file", window=(0, 2)).manifest.ids == ("1#1",)
+
+
+def test_localizers_and_images_of_another_orientation_are_left_and_said(tmp_path: Path) -> None:
+    uids: dict[str, Any] = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+    dicom.write_series(tmp_path, [0, 1, 2], **uids)
+    sagittal = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+    dicom.write(tmp_path / "x1", np.ones((12, 12), dtype=np.int16), **uids, **sagittal)
+    dicom.write(
+        tmp_path / "x2", np.ones((9, 9), dtype=np.int16), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **sagittal
+    )
+    data = load(tmp_path)
+    assert len(data.manifest) == 3
+    assert "1 images of another orientation or size left in the series of 001.dcm (x1)" in data.notes
+    assert "1 localizers left, as their headers say (x2)" in data.notes
+
+
+def test_missing_slices_and_changed_distances_are_said(tmp_path: Path) -> None:
+    dicom.write_series(tmp_path / "a", [0, 2, 4, 10, 12, 14])
+    dicom.write_series(tmp_path / "b", [0, 2, 4, 6, 7, 9], seed=1)
+    one, two = load(tmp_path).notes
+    assert one == (
+        "the series of a/001.dcm: 2 slices are missing, first between a/004.dcm and a/003.dcm (6 mm where 2 are usual)"
+    )
+    assert two == (
+        "the series of b/001.dcm: distances change, first between b/003.dcm and b/002.dcm (1 mm where 2 are usual)"
+    )
+
+
+def test_two_slices_at_one_position_are_refused(tmp_path: Path) -> None:
+    dicom.write_series(tmp_path, [0, 1, 1, 2])
+    with pytest.raises(InputError, match=r"one slice at each position .*, got 00[23]\.dcm and 00[23]\.dcm at one"):
+        load(tmp_path)
+    assert len(load(tmp_path, sample="file").manifest) == 4
+
+
+def test_groups_by_tag(tmp_path: Path) -> None:
+    study = generate_uid()
+    for k in range(3):
+        dicom.write_series(tmp_path / str(k), [0, 1], seed=k, PatientID=f"0{k // 2}", StudyInstanceUID=study)
+    assert set(load(tmp_path).manifest.groups) == {"00", "01"}
+    assert set(load(tmp_path, group={"tag": "StudyInstanceUID"}).manifest.groups) == {study}
+    assert set(load(tmp_path, group="none").manifest.groups) == {f"{k}/001.dcm" for k in range(3)}
+    with pytest.raises(InputError, match="did you mean 'PatientID'"):
+        load(tmp_path, group="patientid")
+    dicom.write(tmp_path / "x", np.ones((4, 4), dtype=np.int16), PatientID="")
+    with pytest.raises(
+        InputError, match=r"data\.group: expected a PatientID in each header; .*, got none in 1 of 7 \(x\)"
+    ):
+        load(tmp_path)
+
+
+def test_nothing_of_a_person_is_kept_and_two_people_of_one_id_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person: dict[str, Any] = {"PatientBirthDate": "19610203", "InstitutionName": "Anywhere", "AccessionNumber": "A77"}
+    names = ("Doe^Jane", "Roe^Ann")
+    for k, name in enumerate(names):
+        dicom.write_series(tmp_path / "in" / str(k), [0, 1], seed=k, PatientName=name, **person)
+    dicom.write(tmp_path / "in" / "b", np.ones((4, 4), dtype=np.int16), PatientID="2", BurnedInAnnotation="YES")
+    index = FileIndex(tmp_path / "index.json")
+    monkeypatch.setattr(index_module, "SETTLED", -1)
+    data = DicomFolder(tmp_path / "in", classes=CLASSES).load(index)
+    index.save()
+    (note,) = [note for note in data.notes if "differ" in note]
+    assert note.startswith("1 groups hold people who differ in name or date of birth (0/001.dcm and 1/00")
+    assert "1 images with text burnt into their pixels, as their headers say (b)" in data.notes
+    kept = repr(data.manifest) + repr(data.notes) + (tmp_path / "index.json").read_text(encoding="utf-8")
+    assert not re.search("Doe|Roe|19610203|Anywhere|A77", kept)
+
+
+def table(root: Path, text: str) -> Path:
+    (root / "labels.csv").write_text(text, encoding="utf-8")
+    return root / "labels.csv"
+
+
+@pytest.mark.parametrize("unit", ["file", "series", "study", "patient"])
+def test_labels_of_a_row_a_file_series_study_or_patient(tmp_path: Path, unit: str) -> None:
+    for k in range(3):
+        dicom.write_series(tmp_path / "im" / str(k), [0, 1], seed=k, PatientID=f"00{k}")
+    keys = {"file": "path", "series": "SeriesInstanceUID", "study": "StudyInstanceUID", "patient": "PatientID"}
+    rows = []
+    for k, label in ((0, "sick"), (1, "well")):
+        for path in sorted((tmp_path / "im" / str(k)).iterdir()):
+            header = pydicom.dcmread(path)
+            cell = f"{k}/{path.name}" if unit == "file" else header[keys[unit]].value
+            rows.append(f"{cell},{label}")
+    csv = table(tmp_path, "\n".join([f"{keys[unit]},dx", *(rows if unit == "file" else dict.fromkeys(rows)), "x,well"]))
+    data = load(
+        tmp_path / "im", table=csv, columns={unit: keys[unit], "label": "dx"}, classes=None, group="SeriesInstanceUID"
+    )
+    assert data.classes == ("sick", "well") and data.truth.tolist() == [0, 0, 1, 1, -1, -1]
+    assert [note.partition(": ")[2].split(" (")[0] for note in data.notes] == [
+        f"1 rows name no {unit} here",
+        f"no row for {2 if unit == 'file' else 1} of {6 if unit == 'file' else 3}",
+    ]
+
+
+def test_conflicting_rows_and_columns(tmp_path: Path) -> None:
+    for k in range(2):
+        dicom.write_series(tmp_path / "im" / str(k), [0, 1], seed=k, PatientID=f"p{k}")
+    columns = {"patient": "who", "label": "dx"}
+    csv = table(tmp_path, "who,dx\np0,a\np1,b\np0,a\np1,a\n")
+    with pytest.raises(
+        InputError, match="line 5: expected the answer of line 3, which has the same patient, got another"
+    ):
+        load(tmp_path / "im", table=csv, columns=columns, classes=None)
+    csv = table(tmp_path, "who,dx\nq0,a\nq1,b\n")
+    with pytest.raises(InputError, match="a row with the patient of an image in column who, got none in 2 rows"):
+        load(tmp_path / "im", table=csv, columns=columns, classes=None)
+    for wrong in (
+        {"label": "dx"},
+        {**columns, "series": "who"},
+        {"patient": "whom", "label": "dx"},
+        {"patient": "who"},
+    ):
+        with pytest.raises(InputError, match=r"data\.columns"):
+            load(tmp_path / "im", table=csv, columns=wrong, classes=None)
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    for k in range(3):
+        dicom.write_series(tmp_path / "im" / str(k), [0], seed=k, PatientID=f"p{k}")
+    csv = table(tmp_path, "who,a,b\np0,1,0\np1,0,1\n")
+    data = load(tmp_path / "im", table=csv, columns={"patient": "who"}, labels=["a", "b"], classes=None)
+    assert data.labels is not None and data.labels.tolist() == [[1, 0], [0, 1], [-1, -1]]
+
+
+def test_nothing_that_is_an_image(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="DICOM files, got 0 files"):
+        load(tmp_path)
+    plan = Path(pydicom.__file__).parent / "data" / "test_files" / "rtplan.dcm"
+    (tmp_path / "plan").write_bytes(plan.read_bytes())
+    with pytest.raises(InputError, match=r"images, got 1 files without pixels left: RT Plan Storage \(plan\)"):
+        load(tmp_path)
+    dicom.write_series(tmp_path / "a", [0, 1])
+    assert load(tmp_path).notes == ("1 files without pixels left: RT Plan Storage (plan)",)
+
+
+def test_init_drafts_a_recipe_of_series_with_a_table(tmp_path: Path) -> None:
+    rows = []
+    for k in range(12):
+        dicom.write_series(
+            tmp_path / f"s{k}", [0, 1, 2], seed=k, PatientID=f"0{k}", BodyPartExamined="CHEST", names="{:03d}"
+        )
+        rows.append(f"0{k};{('well', 'sick')[k % 2]}")
+    table(tmp_path, "\n".join(["who;dx", *rows]))
+    about = describe(tmp_path)
+    assert about.modality == "ct" and about.refusal is None
+    data = about.data
+    assert data["source"] == "dicom" and data["group"] == "PatientID" and data["window"] == "lung"
+    assert data["columns"] == {"patient": "who", "label": "dx"} and data["classes"] == ["sick", "well"]
+    assert data["holdout"] and ("labels of", "labels.csv, a row a patient, column who") in about.took
+    keys = {key: value for key, value in data.items() if key not in ("source", "image_size")}
+    loaded = DicomFolder(**{**keys, "window": (-1350, 150), "root": Path(data["root"])}).load()
+    assert len(loaded.manifest) == 36 and (loaded.truth >= 0).all()
+
+
+def test_init_without_patients_without_order_and_with_rows_that_differ(tmp_path: Path) -> None:
+    dicom.write_series(tmp_path, [0, 1, 1], PatientID="", Modality="MR")
+    about = describe(tmp_path)
+    assert about.data["sample"] == "file" and about.data["group"] == {"tag": "StudyInstanceUID"}
+    assert about.modality == "mr" and "window" not in about.data
+    table(tmp_path, "file,dx\n001.dcm,a\n002.dcm,b\n001.dcm,b\n")
+    with pytest.raises(InputError, match="line 4: expected the answer of line 2"):
+        describe(tmp_path)
