@@ -58,7 +58,7 @@ def nuclei(root: str) -> dict[str, Any]:
         "encoder": {"name": "resnet10t"},
         "pretrain": "none",
         "cold_start": "random",
-        "query": "entropy",
+        "query": "random",
         "train": {"name": "supervised", "steps": 150},
         "loop": {"budgets": [16, 12]},
         "oracle": "worklist",

@@ -70,11 +70,14 @@ class Entry:
 
 
 class Ledger:
-    """The entries of a run, read once and then as they come; safe for threads, and for processes beside each other."""
+    """The entries of a run, read once and then as they come; safe for threads, and for processes beside each other.
+
+    threads  the lock of this process, which whoever keeps something beside the entries shares
+    """
 
     def __init__(self, run: RunDir) -> None:
         self.file = run.path / LEDGER
-        self._threads = threading.RLock()
+        self.threads = threading.RLock()
         self._processes = filelock.FileLock(run.path / f".{LEDGER}.lock", thread_local=False)
         self._entries: list[Entry] = []
         self._by_id: dict[str, Entry] = {}
@@ -82,7 +85,7 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """All entries by now. InputError where a line was changed or cut off since it was written."""
-        with self._threads:
+        with self.threads:
             self._read()
             return self._entries
 
@@ -93,7 +96,7 @@ class Ledger:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Nobody else appends meanwhile; all entries are read."""
-        with self._threads, self._processes.acquire(poll_interval=0.003):
+        with self.threads, self._processes.acquire(poll_interval=0.003):
             self._read()
             yield
 

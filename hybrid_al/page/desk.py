@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -77,7 +76,7 @@ class Desk:
         self._ledger = Ledger(run)
         self._asked: tuple[object, dict[str, Pick]] = (None, {})
         self._labels: tuple[int, dict[int, str]] = (-1, {})
-        self._lock = threading.RLock()
+        self._lock = self._ledger.threads  # one lock: two would wait for each other
         self._version: object = None  # of the files of answers, with what they hold:
         self._given: dict[str, Standing] = {}
         self._taken: frozenset[str] = frozenset()

@@ -72,6 +72,7 @@ def listener_on(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
         raise InputError("--port", "a free port", f"{port} ({error})") from None

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -199,3 +200,33 @@ def test_another_readers_answer_and_a_page_that_is_stale(tmp_path: Path) -> None
         page.click("text=Load again")
         until(lambda: "round 1" in page.inner_text("#name"))
     assert len(other.standings(1)) == 0 and all(s.reader == "anna" for s in other.standings(0).values())
+
+
+def test_a_slice_of_a_volume_is_drawn_by_keys_alone(tmp_path: Path) -> None:
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "masks").mkdir()
+    for k in range(3):
+        voxels = np.random.default_rng(k).normal(400, 60, (24, 20, 5)).astype(np.int16)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "volumes" / f"{k}.nii.gz")
+    places = {"root": str(tmp_path / "volumes"), "masks": str(tmp_path / "masks"), "window": [0, 1200]}
+    data = {"source": "nifti", **places, "group": "none", "classes": ["background", "ball"], "image_size": 16}
+    run = tmp_path / "run"
+    with served(run, recipe_of("segmentation", data=data, oracle="worklist")) as link, browser_page(link) as page:
+        index, at = shown(page), page.inner_text("#slice-at")
+        page.keyboard.press("PageUp" if at.startswith("5") else "PageDown")
+        until(lambda: page.inner_text("#slice-at") != at)
+        page.keyboard.press("PageDown" if at.startswith("5") else "PageUp")
+        until(lambda: page.inner_text("#slice-at") == at)
+        page.wait_for_timeout(300)
+        page.focus("#image")
+        page.keyboard.press("r")
+        page.keyboard.press("Space")
+        for _ in range(4):
+            page.keyboard.press("ArrowRight")
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Space")
+        page.keyboard.press("Enter")
+        until(lambda: shown(page) != index and page.inner_text("#saved") == "Saved")
+        (entry,) = Ledger(RunDir(run)).entries()
+    labels = read_answer(run / entry.text)
+    assert labels.shape == (20, 24) and labels.sum() == 16

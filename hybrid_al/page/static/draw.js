@@ -2,7 +2,7 @@
 // the pointer. Coordinates are pixels of the image; a label map has class numbers, 255 where not known.
 
 export const UNKNOWN = 255;
-export const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#999933", "#882255"];
+export const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#999933", "#882255"];
 const MOST_BYTES = 2 ** 26; // of steps that can be undone
 
 class Layer {

@@ -10,6 +10,14 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// Fill a node where what it shows has changed: else it would lose the focus, and screen readers would say it again.
+function fill(node, content, make) {
+  const now = JSON.stringify(content);
+  if (node.dataset.content === now) return;
+  node.dataset.content = now;
+  node.replaceChildren(...make());
+}
+
 const SKIPPED = "skip";
 export const inWords = (answer) =>
   !answer ? "not answered" : answer.text === SKIPPED ? answer.reason || "skipped" : answer.file || answer.text.includes("/") ? "drawn" : answer.text;
@@ -41,7 +49,7 @@ export function drawStrip(items, current, choose) {
 
 // names: [class, whether it is chosen] from the class `first` of `count` on; a drawn class has its colour beside it.
 export function drawClasses(names, isDrawn, first, count, choose) {
-  $("classes").replaceChildren(...names.map(([name, isChosen], k) => {
+  fill($("classes"), names.map(([name]) => name), () => names.map(([name], k) => {
     const children = [name];
     if (isDrawn) {
       const patch = element("i");
@@ -51,14 +59,14 @@ export function drawClasses(names, isDrawn, first, count, choose) {
     if (k + 1 <= 9) children.push(element("kbd", { textContent: String(k + 1) }));
     const button = element("button", { onclick: () => choose(k) }, ...children);
     button.dataset.name = name;
-    button.setAttribute("aria-pressed", String(isChosen));
     return button;
   }));
+  names.forEach(([, isChosen], k) => $("classes").children[k].setAttribute("aria-pressed", String(isChosen)));
 }
 
 export function drawSimilar(similar) {
   $("similar").hidden = !similar.length;
-  $("similar").querySelector("ul").replaceChildren(...similar.map((one) => {
+  fill($("similar").querySelector("ul"), similar, () => similar.map((one) => {
     const image = element("img", { src: `/thumbnail/${one.index}.jpg`, alt: one.id, title: one.id });
     return element("li", {}, image, one.label || "drawn");
   }));
@@ -68,7 +76,7 @@ export function drawAbout(item, place, total) {
   const parts = [element("b", { textContent: `${place + 1} of ${total}` }), ` ${item.sample} `];
   if (item.reason) parts.push(element("span", { textContent: `– asked because: ${item.reason}` }));
   if (item.answer) parts.push(element("span", { textContent: ` – ${item.answer.reader}: ${inWords(item.answer)}` }));
-  $("about").replaceChildren(...parts);
+  fill($("about"), parts.map((part) => part.textContent ?? part), () => parts);
 }
 
 export function drawProgress({ done, total, pace }) {
@@ -105,5 +113,5 @@ export function drawPause(state, train) {
   if (training.failed) children.push(element("p", { textContent: `The training stopped: ${training.line}` }));
   if (standing.length) children.push(element("pre", { textContent: standing.join("\n") }));
   if (phase === "answered") children.push(element("button", { id: "train", textContent: "Go on with the loop", onclick: train }));
-  $("pause").replaceChildren(...children);
+  fill($("pause"), children.map((child) => child.textContent), () => children);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hybrid_al.data.answers import read_answer, read_boxes
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.inbox import inbox
 from hybrid_al.oracles.ledger import Ledger, collect
+from hybrid_al.page.desk import Desk
 from hybrid_al.report.overview import answers_of
 from tests.helpers.label_page import CLASSES, SIZE, client_of, mask_of, open_run, submission
 
@@ -231,3 +233,26 @@ def test_a_changed_ledger_is_seen(tmp_path: Path) -> None:
     (run.path / "ledger.jsonl").write_text("\n".join([lines[0], changed, lines[2]]) + "\n")
     with pytest.raises(InputError, match=r"ledger.jsonl, answer 3: expected .* got a ledger that was changed"):
         Ledger(run).entries()
+
+
+def test_answers_and_looks_at_the_state_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    desk = Desk(open_run(tmp_path / "run"), reader="anna", size=lambda _: SIZE)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            desk.state()
+
+    def answer(worker: int) -> None:
+        for k in range(40):
+            desk.answer(submission(f"{worker}-{k:04d}", "scan0", classes=[CLASSES[k % 2]]))
+
+    looks = [threading.Thread(target=look, daemon=True) for _ in range(2)]
+    answers = [threading.Thread(target=answer, args=(worker,), daemon=True) for worker in range(2)]
+    for thread in (*looks, *answers):
+        thread.start()
+    for thread in answers:
+        thread.join(timeout=30)
+    over.set()
+    assert not any(thread.is_alive() for thread in answers)
+    assert desk.progress()["done"] == 1

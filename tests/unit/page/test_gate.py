@@ -76,7 +76,6 @@ def test_static_files_load_nothing_from_afar_and_are_short() -> None:
 def test_a_port_that_is_taken_and_a_bad_name_are_one_line(tmp_path: Path) -> None:
     taken = server.listener_on(0)
     with pytest.raises(InputError, match="--port: expected a free port"), taken:
-        taken.listen()
         server.listener_on(taken.getsockname()[1])
     with pytest.raises(InputError, match="a name of 1 to 60"):
         Desk(open_run(tmp_path / "run"), reader="\t", size=MadeUp().size)
