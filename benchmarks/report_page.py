@@ -22,7 +22,7 @@ SIZES = ((5, 5, 100, 3000), (1, 5, 100, 3000), (1, 10, 1000, 20_000))
 
 
 def main() -> None:
-    """Print a row for each size."""
+    """Write a report of each size and measure it in the browser."""
     print("| seeds x rounds x picks | MB | written in s | pictures | first paint in ms | loaded in ms |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as scratch, chromium() as browser:
