@@ -38,6 +38,7 @@ from hybrid_al.query.stopping import signals, stop_set
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Regions
 from hybrid_al.report.overview import standing, write_reports
+from hybrid_al.report.pictures import WORST_MASKS
 from hybrid_al.scores import samples as scores
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
@@ -560,6 +561,10 @@ def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
 def test_the_report_draws_what_is_predicted(tmp_path: Path) -> None:
     project = play(tmp_path / "run")
     page = write_reports([project.run.path], None).read_text()
-    assert page.count('alt="Prediction and truth on test/') == N_TEST and "Dice: cell " in page
-    assert "Class balance" not in page and 'id="r0-reliability"' in page
+    assert (
+        page.count('alt="Prediction and truth on test/') == N_TEST + min(WORST_MASKS, N_TEST) and "Dice: cell " in page
+    )
+    assert 'id="balance-spec"' not in page and 'id="reliability-spec"' in page and "Pixels of an image hang" in page
     assert "right %{y:.2f} (%{customdata} pixels)" in page and "samples)" not in page
+    with np.load(project.run.round_path(len(project.run.rounds()) - 1) / "holdout.npz") as answers:
+        assert answers["test/confusion"].sum() == N_TEST * 16 * 16 and len(answers["test/dice"]) == N_TEST

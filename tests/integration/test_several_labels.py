@@ -75,7 +75,7 @@ def test_a_run_its_report_and_its_end_after_an_interruption(tmp_path: Path, monk
     units = RunView.read(whole).rounds[0].units
     assert (record.seen[np.setdiff1d(pool, units)] >= 2).all() and record.divergence.max() > 0
     page = (whole / "report" / "index.html").read_text()
-    assert "average_precision" in page and "granular" in page and "Reliability" in page
+    assert "average_precision" in page and "granular" in page and "its own probability" in page
 
     evaluate, calls = LabelHoldout.evaluate, []
 
