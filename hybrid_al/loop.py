@@ -170,7 +170,7 @@ def _commit(
     enough = experiment.stopping.enough_at([*disk.rounds(), row]) == r
     disk.write_labels(r, labels)
     track_round(
-        tracker, disk, row, samples, labels, fit, score, classes,
+        tracker, disk, experiment.manifest, row, samples, labels, fit, score, classes,
         shares=shares, enough=enough, thumbnail=experiment.thumbnail,
     )  # fmt: skip
     disk.commit_round(row)

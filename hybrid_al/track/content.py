@@ -12,6 +12,7 @@ import numpy as np
 from ..core.consistency import Consistency
 from ..core.embeddings import PLAIN
 from ..core.labels import LabelStore
+from ..core.manifest import Manifest
 from ..core.rng import derive
 from ..core.rundir import RunDir
 from ..core.types import Annotation, FloatArray, IntArray, LabelMap
@@ -32,12 +33,15 @@ def content_of(run_dir: Path, line: Line) -> Content | None:
     disk = RunDir(run_dir)
     if line.round is None or not disk.exists() or line.round >= len(disk.rounds()):
         return None
-    return round_content(disk, line.round, disk.labels(len(disk.manifest())).as_of(line.round))
+    manifest = disk.manifest()
+    return round_content(disk, manifest, line.round, disk.labels(len(manifest)).as_of(line.round))
 
 
-def round_content(disk: RunDir, r: int, labels: LabelStore, thumbnail: Callable[[int], bytes] | None = None) -> Content:
+def round_content(
+    disk: RunDir, manifest: Manifest, r: int, labels: LabelStore, thumbnail: Callable[[int], bytes] | None = None
+) -> Content:
     """The content of a round whose fit is measured; `labels` are all so far."""
-    folder, facts, manifest = disk.round_path(r), disk.facts(), disk.manifest()
+    folder, facts = disk.round_path(r), disk.facts()
     classes = tuple(map(str, facts["classes"]))  # type: ignore[call-overload]
     with (folder / "query.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -49,7 +53,7 @@ def round_content(disk: RunDir, r: int, labels: LabelStore, thumbnail: Callable[
     for split in ("val", "test"):
         if (counts := confusion_of(answers, split, len(classes))) is not None:
             tables[f"table/confusion_{split}"] = _confusion(counts, r, classes)
-    if (points := _embedding(disk, r, samples, labels)) is not None:
+    if (points := _embedding(disk, manifest, r, samples, labels)) is not None:
         tables["table/embedding"] = points
     pictures = {} if thumbnail is None else {"images/picks": _pictures(disk, rows, samples, labels, thumbnail)}
     files = {name: folder / file for name, file in FILES.items()}
@@ -145,7 +149,7 @@ def _confusion(counts: IntArray, r: int, classes: tuple[str, ...]) -> Table:
     return Table(("round", "true", "predicted", "samples"), tuple(rows))
 
 
-def _embedding(disk: RunDir, r: int, picks: IntArray, labels: LabelStore) -> Table | None:
+def _embedding(disk: RunDir, manifest: Manifest, r: int, picks: IntArray, labels: LabelStore) -> Table | None:
     """Two principal components; the axes are those of a fixed sample of the pool, so rounds lie over one another."""
     file = disk.path / STAGE0_FILES["embeddings"]
     if not file.is_file():
@@ -154,7 +158,7 @@ def _embedding(disk: RunDir, r: int, picks: IntArray, labels: LabelStore) -> Tab
 
     vectors = np.load(file, mmap_mode="r")
     seed = int(json.loads((disk.path / "run.json").read_text(encoding="utf-8"))["seed"])
-    pool = derive(seed, "projection").permutation(disk.manifest().indices("pool"))[:MOST_POINTS]
+    pool = derive(seed, "projection").permutation(manifest.indices("pool"))[:MOST_POINTS]
     rows = np.unique(np.concatenate([picks[:MOST_POINTS], labels.labeled[:MOST_POINTS], pool]))
     rows = np.union1d(picks[:MOST_POINTS], derive(seed, "projection", r).permutation(rows)[:MOST_POINTS])
     base, shown = _unit(vectors[np.sort(pool)]), _unit(vectors[rows])

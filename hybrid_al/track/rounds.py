@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.labels import LabelStore
 from ..core.learner import FitResult
+from ..core.manifest import Manifest
 from ..core.rundir import RunDir
 from ..core.types import IntArray, Round
 from .base import Trackers
@@ -18,6 +19,7 @@ from .content import collapse, round_content
 def track_round(
     tracker: Trackers,
     disk: RunDir,
+    manifest: Manifest,
     row: Round,
     samples: IntArray,
     labels: LabelStore,
@@ -42,7 +44,7 @@ def track_round(
     tracker.log(values, stage="query", round=row.index)
     tracker.log({**fit.metrics, "train/seconds": row.seconds["train"]}, stage="train", round=row.index)
     if tracker.mirrored:
-        tracker.show_made(lambda: round_content(disk, row.index, labels, thumbnail))
+        tracker.show_made(lambda: round_content(disk, manifest, row.index, labels, thumbnail))
     curve = {f"curve/{n.removeprefix('test/')}": v for n, v in row.metrics.items() if n.startswith("test/")}
     evaluated = {n: v for n, v in row.metrics.items() if n not in fit.metrics}
     values = {"labels": float(row.labeled), **curve, **evaluated}
@@ -51,7 +53,7 @@ def track_round(
         for c, share in score(rows, fit.consistency.pseudo_label[rows]).items():
             values["pseudo/accuracy" if c < 0 else f"pseudo/accuracy/{classes[c]}"] = share
     tracker.log(values, stage="evaluate", round=row.index)
-    if lost := collapse(disk, row.index, labels):
+    if tracker.mirrored and (lost := collapse(disk, row.index, labels)):
         tracker.alert(f"round {row.index}: a class is lost", f"the model predicts {lost} nowhere in the pool any more")
     if enough:
         text = "the stopping signal says that more of them would change little"

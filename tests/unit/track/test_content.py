@@ -26,13 +26,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     path = fake_run(tmp_path_factory.mktemp("run") / "r", classes=EVIL, budgets=(20, 20, 20))
     disk = RunDir(path)
     vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
-    (path / "stage0" / "embeddings").mkdir(parents=True)
+    (path / "stage0" / "embeddings").mkdir(parents=True, exist_ok=True)
     np.save(path / "stage0" / "embeddings" / "plain.npy", vectors)
     return disk
 
 
 def test_a_round_has_all_of_it(run: RunDir) -> None:
-    content = round_content(run, 1, run.labels(300), thumbnail)
+    content = round_content(run, run.manifest(), 1, run.labels(300), thumbnail)
     picks = content.tables["table/picks"]
     assert picks.columns == ("round", "rank", "sample", "score", "reason", "predicted", "confidence", "label")
     assert [row[:2] for row in picks.rows] == [(1, k) for k in range(20)]
@@ -55,7 +55,8 @@ def test_a_round_has_all_of_it(run: RunDir) -> None:
 def test_the_projection_lies_over_that_of_the_round_before(run: RunDir) -> None:
     labels = run.labels(300)
     first, second = (
-        {row[1]: row[2:4] for row in round_content(run, r, labels).tables["table/embedding"].rows} for r in (1, 2)
+        {row[1]: row[2:4] for row in round_content(run, run.manifest(), r, labels).tables["table/embedding"].rows}
+        for r in (1, 2)
     )
     assert first == second
 
@@ -71,11 +72,11 @@ def test_a_mirror_that_catches_up_gets_it_from_disk(run: RunDir, tmp_path: Path)
 
 def test_a_drawn_mask_comes_with_its_picture(tmp_path: Path) -> None:
     disk = RunDir(fake_run(tmp_path / "r", budgets=(3,), committed=0))
-    samples = [row[2] for row in round_content(disk, 0, disk.labels(300)).tables["table/picks"].rows]
+    samples = [row[2] for row in round_content(disk, disk.manifest(), 0, disk.labels(300)).tables["table/picks"].rows]
     mask = np.eye(16, dtype=np.uint8)
     target = write_answer(disk, 0, int(str(samples[0])), mask)
     labels = LabelStore(300, (Annotation(int(str(samples[0])), "mask", target, "x", 0),))
-    first, second, _ = round_content(disk, 0, labels, thumbnail).pictures["images/picks"]
+    first, second, _ = round_content(disk, disk.manifest(), 0, labels, thumbnail).pictures["images/picks"]
     np.testing.assert_array_equal(first.mask, mask)
     assert second.mask is None
 
@@ -100,11 +101,11 @@ def test_ten_thousand_picks_take_seconds(tmp_path: Path) -> None:
         (disk.round_path(1) / name).unlink()
     query = Query(rows, scores=Scores(rows, rows / n), reasons=("because",) * n)
     disk.commit_query(1, query, disk.manifest())
-    (tmp_path / "r" / "stage0" / "embeddings").mkdir(parents=True)
+    (tmp_path / "r" / "stage0" / "embeddings").mkdir(parents=True, exist_ok=True)
     vectors = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
     np.save(tmp_path / "r" / "stage0" / "embeddings" / "plain.npy", vectors)
     began = time.perf_counter()
-    content = round_content(disk, 1, disk.labels(n), thumbnail)
+    content = round_content(disk, disk.manifest(), 1, disk.labels(n), thumbnail)
     assert len(content.pictures["images/picks"]) == 400
     assert len(content.tables["table/picks"].rows) == n
     assert len(content.tables["table/embedding"].rows) <= 4000
@@ -125,6 +126,6 @@ def test_what_cannot_be_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     disk = RunDir(fake_run(tmp_path / "r", budgets=(5,)))
     (disk.round_path(0) / "consistency.npz").write_text("cut")
     trackers = Trackers(JsonlTracker(tmp_path / "m"))
-    trackers.show_made(lambda: round_content(disk, 0, disk.labels(300)))
+    trackers.show_made(lambda: round_content(disk, disk.manifest(), 0, disk.labels(300)))
     assert capsys.readouterr().err.startswith("the trackers lack the tables of this round: ")
     trackers.close()
