@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .readers.dicom import planes_of
+from .headers import planes_of
 from .samples import BLANK
 from .studies import Facts, Series
 

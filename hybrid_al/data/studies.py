@@ -17,11 +17,9 @@ import numpy as np
 from ..core.types import FloatArray
 from ..errors import InputError
 from .folders import hidden
-from .index import FileIndex
-from .readers.dicom import (
+from .headers import (
     SAME,
     SEGMENTATIONS,
-    Dicom,
     Place,
     frames_of,
     functional_groups,
@@ -29,9 +27,9 @@ from .readers.dicom import (
     kind_of,
     normal_of,
     place_of,
-    read_header,
-    reading,
 )
+from .index import FileIndex
+from .readers.dicom import Dicom, read_header, reading
 from .samples import reason
 
 FACTS = "1"
