@@ -6,7 +6,7 @@ READY := .venv/.ready
 # programs keep the cores busy, and results do not depend on the core count; tests are two processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
-.PHONY: demo test fast slow check docs format strategies lock clean
+.PHONY: axe demo test fast slow check docs format strategies fuzz kill lock clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
@@ -26,9 +26,24 @@ fast: $(READY)
 slow: $(READY)
 	$(PYTEST) -m slow
 
+# the accessibility checker that tests of pages use
+axe: tests/node_modules
+tests/node_modules: tests/package-lock.json
+	npm ci --prefix tests --no-audit --no-fund --silent
+	touch tests/node_modules
+
 # the site of docs/ in site/; the variable silences a notice of the theme about its successor
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# spoiled inputs of every format for HOURS hours, and kills at KILLS random moments; see docs/damage.md
+HOURS ?= 1
+KILLS ?= 200
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.breaker --hours $(HOURS)
+
+kill: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -144,6 +144,7 @@ class Project:
             "drawable": self.task.drawable,
             "recipe": identity,
             "recipe_digest": _digest(identity),
+            "threads": threads(),
             "manifest": self.dataset.manifest.fingerprint,
             "versions": {
                 "python": platform.python_version(),
@@ -192,6 +193,10 @@ def open_project(
 def check_images(project: Project) -> None:
     """Refuse what only decoded images show: the last thing that is known of a loop before stage 0."""
     project.task.check_images(project.setting, project.materials())
+    manifest = project.dataset.manifest
+    if project.recipe.data.on_leak == "error" and (alike := project.store().leaks(manifest)):
+        came = f"{len(alike)} with the pixels of one in another file, the first is {' = '.join(alike[0])}"
+        raise InputError("data", "no image in two splits", came)
 
 
 def _load(recipe: Recipe, folder: Path) -> Dataset:
@@ -201,6 +206,13 @@ def _load(recipe: Recipe, folder: Path) -> Dataset:
         return source(recipe).load(index)
     finally:
         index.save()
+
+
+def threads() -> int:
+    """Threads of a sum, on whose number its rounding depends (OMP_NUM_THREADS)."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def device_of(name: str) -> torch.device:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,21 +28,30 @@ from .state import query_state
 from .track.base import Trackers, log_to
 from .track.rounds import track_round
 
+Say = Callable[[int, str], None]
+"""(rounds done, what is under way) -> None."""
+
 
 def run(
-    experiment: Experiment, disk: RunDir, tracker: Trackers, *, report: Callable[[Round], None] = lambda _: None
+    experiment: Experiment,
+    disk: RunDir,
+    tracker: Trackers,
+    *,
+    report: Callable[[Round], None] = lambda _: None,
+    progress: Say = lambda *_: None,
 ) -> list[Round]:
     """Play every round that is not committed yet; `AwaitingLabels` where a person has to answer first."""
     while not experiment.over(rounds := disk.rounds()):
-        play(experiment, disk, tracker, len(rounds))
+        play(experiment, disk, tracker, len(rounds), progress)
         report(disk.rounds()[-1])
     return disk.rounds()
 
 
-def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> None:
+def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progress: Say = lambda *_: None) -> None:
     """Play round r and commit it."""
     seconds: dict[str, float] = {}
     new = disk.query_ids(r) is None
+    progress(r, f"round {r}, the query")
     while True:
         with _timer(seconds, "query"):
             picks = select(experiment, disk, r)
@@ -55,7 +64,8 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int) -> Non
         if _learnable(experiment, r, labels):
             break
     with _timer(seconds, "train"):
-        fit = _fit(experiment, disk, tracker, r, labels)
+        fit = _fit(experiment, disk, tracker, r, labels, progress)
+    progress(r, f"round {r}, the evaluation")
     with _timer(seconds, "calibrate"):
         scaling = calibration(experiment, disk, r, labels)
     with _timer(seconds, "evaluate"):
@@ -107,9 +117,17 @@ def _regions(experiment: Experiment, disk: RunDir, r: int) -> Regions | Whole:
     return regions.at(r)
 
 
-def _fit(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, labels: LabelStore) -> FitResult:
+def _fit(
+    experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, labels: LabelStore, progress: Say
+) -> FitResult:
     """Train on all labels so far."""
-    log = log_to(tracker, stage="train", round=r)
+    note = log_to(tracker, stage="train", round=r)
+    progress(r, f"round {r}, the training")
+
+    def log(values: Mapping[str, float], step: int) -> None:
+        note(values, step)
+        progress(r, f"round {r}, step {step} of the training")
+
     previous = disk.round_path(r - 1) if r > 0 else None
     try:
         return experiment.learner.fit(labels, round=r, seed=experiment.seed, log=log, previous=previous)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from .core.progress import Progress
 
 if TYPE_CHECKING:
     from pretrain.base import Method
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from .models.encoder import Encoder
     from .recipe import Recipe
     from .track.base import Trackers
-
-Progress = Callable[[int, int, str], None]
-"""(steps done, steps in all, message) -> None."""
 
 
 def world() -> int:

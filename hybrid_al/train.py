@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from .core.consistency import Recording
 from .core.learner import Log
-from .core.registry import Amount, Count, Decay, Share, hyperparameters
+from .core.registry import Amount, Count, Decay, Few, Share, hyperparameters
 from .core.rng import derive, derive_seed
 from .core.types import IntArray
 from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
@@ -66,12 +66,12 @@ class Schedule:
     balanced: bool = True
     record: Recording = field(default_factory=Recording)
     start: Literal["stage0", "last"] = "stage0"
-    accumulate: Count = 1
+    accumulate: Few = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     prior: Decay = 0.0
-    members: Count = 1
+    members: Few = 1
     bootstrap: bool = False
-    cycles: Count = 1
+    cycles: Few = 1
 
     def __post_init__(self) -> None:
         """Refuse more cycles than steps."""
@@ -107,6 +107,7 @@ class Sets:
 
     With `multilabel`, targets are (K, L) in {0, 1}. n: rows of the manifest.
     prior  propagated pseudo-labels for the labeled batches, where there are any
+    round  of the fit, 0 the first
     """
 
     labeled: IntArray
@@ -114,6 +115,7 @@ class Sets:
     unlabeled: IntArray
     n: int
     prior: Prior | None = None
+    round: int = 0
 
     def recorder(self, recording: Recording) -> ConsistencyRecorder:
         """An empty record of a fit to these samples."""
@@ -175,7 +177,16 @@ def fit(
         evidences.add(testify(schedule.record.witness, models, unlabeled, evidence))
 
     teacher, metrics, snapshots = learn(
-        student, objective.step, batches, record, schedule, steps=steps, seed=seed, log=log, penalty=penalty
+        student,
+        objective.step,
+        batches,
+        record,
+        schedule,
+        steps=steps,
+        seed=seed,
+        log=log,
+        penalty=penalty,
+        round=sets.round,
     )
     evidences.write()
     return Fit(student, teacher, evidences.recorder, metrics, snapshots)
@@ -192,6 +203,7 @@ def learn(
     seed: int,
     log: Log,
     penalty: Penalty[Network] | None = None,
+    round: int = 0,
 ) -> tuple[Network, dict[str, float], tuple[Network, ...]]:
     """Train `student` in place; returns its teacher, metrics, and the teachers of earlier cycles.
 
@@ -199,7 +211,7 @@ def learn(
     each batch. `record` gets the unlabeled views and the evidence of each step, after it. Deterministic on CPU given
     `seed`. A non-finite loss raises `NonFiniteLoss` with step, rate and batch.
     """
-    models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"))
+    models = Models(student.train(), teacher := make_teacher(student), rng=derive(seed, "objective"), round=round)
     optimizer, accumulate = _optimizer(student, schedule), schedule.accumulate
     average = averaging(teacher, student, decay=schedule.ema_decay)
     clock, logs, cycles, snapshots = Clock(), {}, schedule.cycles, list[Network]()

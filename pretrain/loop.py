@@ -21,6 +21,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from hybrid_al.core.progress import Progress
 from hybrid_al.core.rng import derive_seed
 from hybrid_al.core.rundir import write_arrays, write_atomic
 from hybrid_al.core.types import IntArray
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Log = Callable[[Mapping[str, float], int], None]
-Progress = Callable[[int, int, str], None]
-"""(steps done, steps in all, message) -> None."""
 
 CHECKPOINT_SECONDS = 60.0
 DIGEST = 32  # bytes at the end of a checkpoint: the SHA-256 of those before
@@ -213,7 +212,7 @@ def _step(training: _Training, chunks: Iterator[tuple[IntArray, Tensor]], meter:
 
 def _report(schedule: Schedule, state: _State, meter: _Meter, progress: Progress) -> None:
     epoch, speed = (state.step - 1) // schedule.per_epoch + 1, meter.numbers()
-    message = f"epoch {epoch}/{schedule.epochs}, loss {state.losses[-1]:.3f}"
+    message = f"stage 0, epoch {epoch}/{schedule.epochs}, loss {state.losses[-1]:.3f}"
     message += f", {speed['stage0/images_per_second']:.0f} images/s, {speed['stage0/data_share']:.0%} waiting for data"
     progress(state.step, schedule.total, message)
 

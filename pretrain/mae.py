@@ -13,7 +13,7 @@ from pydantic import Field
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from hybrid_al.core.registry import Amount, Count, Positive, hyperparameters
+from hybrid_al.core.registry import Amount, Count, Few, Positive, hyperparameters
 from hybrid_al.data.views.draws import rand
 from hybrid_al.data.views.policies import View
 from hybrid_al.errors import InputError
@@ -43,8 +43,8 @@ class MAE:
     weight_decay: Amount = 0.05
     mask: Annotated[float, Field(gt=0, lt=1)] = 0.75
     width: Count = 128
-    depth: Count = 2
-    heads: Count = 4
+    depth: Few = 2
+    heads: Few = 4
     normalize: bool = True
 
     def network(self, encoder: Encoder, example: Tensor) -> nn.ModuleDict:

@@ -14,6 +14,7 @@ import torch
 from hybrid_al.assemble import Project, make_encoder
 from hybrid_al.core.embeddings import PLAIN, Embeddings
 from hybrid_al.core.manifest import Split
+from hybrid_al.core.progress import Progress
 from hybrid_al.core.registry import component
 from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.rundir import write_atomic, write_json
@@ -31,7 +32,7 @@ from . import METHODS, NONE, processes
 from .base import Method
 from .export import BATCH, damaged, embed_all, export
 from .feed import Schedule
-from .loop import Job, Progress, pretrain
+from .loop import Job, pretrain
 from .probe import probe
 from .quality import collapse, quality
 from .rotation import Rotation

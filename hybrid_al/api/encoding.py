@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.progress import Progress
 from ..core.rng import derive_seed
 from ..core.rundir import RunDir
 from ..core.types import FloatArray
 from ..data.base import Dataset
 from ..errors import UnreadableImages
 from ..recipe import Recipe, load
-from ..stage0 import Progress
 from .pixels_only import Place, sides
 
 if TYPE_CHECKING:

@@ -68,7 +68,9 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     if data is None:
         about = describe(path, answers=False)
         data, left = about.data, tuple(about.unread)
-    keys = ("source", "root", "group", "images", "ignore")
+    if data["source"] == "dicom":
+        return _series(data, left, like)
+    keys = ("source", "root", "group", "images", "ignore", *(("window",) if like is None else ()))
     section: dict[str, object] = {key: data[key] for key in keys if key in data}
     if isinstance(columns := data.get("columns"), Mapping):
         roles = ("path", "slice", *(() if like is not None else ("split",)))
@@ -93,12 +95,20 @@ def _keep_channel(ending: str, path: Path, section: dict[str, object]) -> tuple[
     return (f"{len(others)} files whose names do not end in {ending}, as those do that the model was trained on",)
 
 
+def _series(data: Mapping[str, object], left: tuple[str, ...], like: Recipe | None) -> Place:
+    """Where the images of a folder of DICOM are, in the window and the stack of a recipe."""
+    params = {} if like is None else like.data.params
+    section = {key: data[key] for key in ("source", "root", "group", "sample", "window") if key in data}
+    section |= {key: params[key] for key in ("stack", "window") if params.get(key) is not None}
+    return Place(section, files_of(Data.model_validate(section)), left)
+
+
 def files_of(data: Data) -> Path | None:
     """The folder that the paths of samples are relative to, by a recipe's `data`; None where they are no files."""
     if data.source not in ("folder", "csv", "nifti", "dicom"):
         return None
     root = Path(str(data.params.get("root", "")))
-    if data.source == "folder" or (root.is_dir() and not (root / "index.csv").is_file()):
+    if data.source in ("folder", "dicom") or (root.is_dir() and not (root / "index.csv").is_file()):
         return root.resolve()
     return Path(str(data.params.get("images") or table_of(root).parent)).resolve()
 

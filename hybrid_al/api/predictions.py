@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..assemble import open_project
+from ..core.progress import Progress
 from ..core.rundir import RunDir
 from ..core.types import IntArray, LabelMap
 from ..data.base import Dataset
@@ -20,7 +21,6 @@ from ..data.stores.images import ImageStore
 from ..data.volume_masks import write_volume
 from ..errors import InputError, UnreadableImages
 from ..oracles.base import NONE, SEPARATOR
-from ..stage0 import Progress
 from .deployed import Deployed, model_of_run, recipe_of_run
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
 from .pixels_only import axis_of, files_of, place_of, sides, volume_key

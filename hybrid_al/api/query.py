@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from ..assemble import Project, open_project
+from ..core.progress import Progress
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.types import AnnotationKind, FloatArray
@@ -28,7 +29,6 @@ from ..oracles.masks import MaskWorklist
 from ..oracles.worklist import WorklistOracle
 from ..recipe import of_run
 from ..report.overview import answers_of, go_on
-from ..stage0 import Progress
 from ..tasks.base import picture
 from .answers import dicom_of, plane_of, recipe_of
 from .outputs import check_outside, new_folder

@@ -31,11 +31,13 @@ def run(
     """
     from .. import loop
     from ..assemble import experiment
+    from ..core.progress import activity
     from ..recipe import load
 
     changes = {key.replace("__", "."): value for key, value in overrides.items()}
     project = project_of(load(recipe, changes), None if run_dir is None else Path(run_dir), device)
-    with session(project) as tracker:
-        stage0_of(project, tracker)
-        loop.run(experiment(project), project.run, tracker)
+    with session(project) as tracker, activity(project.run.path) as step:
+        stage0_of(project, tracker, step)
+        say = lambda done, stage: step(done, len(project.recipe.loop.budgets), stage)  # noqa: E731
+        loop.run(experiment(project), project.run, tracker, progress=say)
     return open(project.run.path)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.embeddings import unit_rows
+from ..core.progress import Progress
 from ..core.rundir import replacement, write_atomic
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
@@ -21,7 +22,6 @@ from ..data.base import Dataset
 from ..data.display import picture
 from ..errors import InputError
 from ..oracles.worklist import csv_rows
-from ..stage0 import Progress
 from .contact_sheet import contact_sheet
 from .encoding import encode
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
@@ -91,7 +91,8 @@ def select(
     with tempfile.TemporaryDirectory() as scratch:
         place = place_of(data, Path(scratch))
         dataset = place.load(overrides)
-        for line in (*_found(dataset), *(f"not among them: {line}" for line in place.left)):
+        window = [f"data.window={place.data['window']}, what the images use"] if "window" in place.data else []
+        for line in (*_found(dataset), *window, *(f"not among them: {line}" for line in place.left)):
             say(line)
         _labeled_rows(already, dataset, k)
         if embeddings is not None:

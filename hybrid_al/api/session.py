@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import stage0
+from ..core.progress import Progress
 from ..core.rundir import clear_left_overs
 from ..errors import InputError
-from ..stage0 import Progress
 
 LEFT = 600.0  # seconds without a change after which a temporary file of a cache is left over
 

@@ -26,7 +26,8 @@ def board_of(folder: Path, *, project: str = "hybrid-al", entity: str = "") -> B
     if metric is None:
         raise InputError(folder, "the folder of a bench with a finished cell", "none")
     text = (folder / "tables.md").read_text(encoding="utf-8")
-    tables = [slug(line.removeprefix("### ")) for line in text.splitlines() if line.startswith("### ")]
+    sections = [section.splitlines() for section in f"\n{text}".split("\n### ")[1:]]
+    tables = [slug(title) for title, *lines in sections if any(line.startswith("| ") for line in lines)]
     summary = areas({name: cells for name, cells in variants.items() if cells.cells}, metric)
     return bench_board(folder.name, summary, tables, project=project, entity=entity)
 

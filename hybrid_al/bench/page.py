@@ -18,6 +18,7 @@ from .costs import Block, blocks
 from .results import CHEATING, FULL, Arm, Results
 from .statistics import Interval, interval
 from .tables import Table
+from .verdict import MARGIN, Pair, sentence
 
 DASHES = ("solid", "dashdot", "longdash", "longdashdot")  # dash and dot are taken
 LONG_DOTS = "10px,3px,2px,3px,2px,3px"  # of the linear baseline alone
@@ -49,6 +50,7 @@ class Section:
     curves: Figure | None
     forest: Figure | None
     training: Figure | None
+    verdict: str = ""
 
 
 def write_page(
@@ -59,12 +61,13 @@ def write_page(
     *,
     metric: str,
     together: Sequence[Sequence[str]] = (),
+    margin: float = MARGIN,
 ) -> Path:
     """Write the page; returns its path. An arm looks the same in all variants; a variant without cells is only named.
 
-    variants: name -> finished cells. metric: the one that is drawn. together: see `costs.cost_tables`. Error where
-    `variants` is empty, or where the cells of a variant lack the metric or do not have it at the same numbers of
-    labels.
+    variants: name -> finished cells. metric: the one that is drawn. together: see `costs.cost_tables`.
+    margin: differences within it are a tie. Error where `variants` is empty, or where the cells of a variant lack the
+    metric or do not have it at the same numbers of labels.
     """
     if not variants:
         raise InputError("bench page", "at least one variant", "none")
@@ -72,7 +75,7 @@ def write_page(
     values = {
         "title": title,
         "metric": metric,
-        "sections": [_section(name, results, metric, looks) for name, results in variants.items()],
+        "sections": [_section(name, results, metric, looks, margin) for name, results in variants.items()],
         "costs": [
             (", ".join(lot), figure) for lot in together if (figure := cost_figure(variants, lot, metric, looks))
         ],
@@ -126,12 +129,24 @@ def _look(arm: Arm, label: str, i: int, setting: int) -> Look:
     )
 
 
-def _section(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]) -> Section:
+def _section(name: str, results: Results, metric: str, looks: Mapping[Arm, Look], margin: float) -> Section:
     counts = sorted({len(results.seeds([arm])) for arm in results.arms})
     seeds = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     curves = curve_figure(name, results, metric, looks)
-    forests = (forest(name, results, metric, looks) for forest in (forest_figure, training_figure))
-    return Section(name, len(results.arms), seeds, curves, *forests)
+    forest, training = (draw(name, results, metric, looks) for draw in (forest_figure, training_figure))
+    verdict = _verdict(results, metric, looks, margin)
+    return Section(name, len(results.arms), seeds, curves, forest, training, verdict)
+
+
+def _verdict(results: Results, metric: str, looks: Mapping[Arm, Look], margin: float) -> str:
+    """What the seeds allow to say of each arm against random under its objective and learner; empty without pairs."""
+    pairs = []
+    for arm in looks:
+        if (pair := _pair(results, arm)) and not _cheats(arm):
+            areas = results.curves(metric, pair).areas()
+            against = looks[pair[1]].label if pair[1] in looks else RANDOM
+            pairs.append(Pair(looks[arm].label, against, areas[0].tolist(), areas[1].tolist()))
+    return sentence(pairs, metric, margin) if pairs else ""
 
 
 def curve_figure(name: str, results: Results, metric: str, looks: Mapping[Arm, Look]) -> Figure | None:

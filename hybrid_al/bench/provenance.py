@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..core.rundir import write_json
+from ..core.seals import read_json
 from ..errors import InputError
 
 PACKAGES = ("hybrid_al", "pretrain")
@@ -124,7 +125,7 @@ def encoders(path: Path) -> list[Mapping[str, object]]:
 
 def _read(path: Path) -> dict[str, dict[str, object]]:
     empty: dict[str, dict[str, object]] = {"facts": {}, "arms": {}, "encoders": {}}
-    return {**empty, **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else empty
+    return {**empty, **read_json(path)} if path.is_file() else empty
 
 
 def _same(path: Path, old: object, new: object, where: str) -> None:

@@ -43,7 +43,9 @@ def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
         numbers(name, cells, pages, metric=bench.metrics[0], digest=digest.hexdigest()),
     )
     page = paths.out / "index.html"
-    return write_page(page, name, cells, [*pages, times], metric=bench.metrics[0], together=of_same_images(grid))
+    return write_page(
+        page, name, cells, [*pages, times], metric=bench.metrics[0], together=of_same_images(grid), margin=bench.margin
+    )
 
 
 def mirror(trackers: Mapping[str, TrackerSettings], folder: Path, bench: BenchNumbers) -> None:

@@ -15,6 +15,7 @@ from .. import stage0
 from ..assemble import Project, check_components, check_images, open_project, setting_of, task_of
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
+from ..core.seals import read_json, sealed
 from ..errors import HybridALError, InputError
 from ..query.batches import BATCHES
 from ..query.strategies import STRATEGIES
@@ -301,9 +302,8 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
 
 def _encoder(folder: Path) -> dict[str, object]:
     """What a stage 0 left: the digest of its encoder, and its probes."""
-    embeddings = json.loads((folder / "stage0" / "embeddings" / "plain.json").read_text(encoding="utf-8"))
-    probes = json.loads((folder / "stage0" / "probe.json").read_text(encoding="utf-8"))
-    return {"digest": embeddings["encoder"], **probes}
+    embeddings = read_json(folder / "stage0" / "embeddings" / "plain.json")
+    return {"digest": embeddings["encoder"], **read_json(sealed(folder / "stage0" / "probe.json"))}
 
 
 def span(seconds: float) -> str:

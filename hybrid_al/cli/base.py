@@ -83,7 +83,7 @@ def make_stage0(project: Project, tracker: Trackers, quiet: bool) -> dict[str, f
     """Stage 0 where it is missing; what a probe says of its encoder."""
     from ..api.session import stage0_of
 
-    with console.progress(quiet) as progress:
+    with console.progress(quiet, project.run.path) as progress:
         return stage0_of(project, tracker, progress)
 
 

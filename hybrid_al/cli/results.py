@@ -58,11 +58,19 @@ def export(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="One or more run directories.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to (RUN/report).")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it anew while the runs go on; the page loads itself anew.")
+    ] = False,
 ) -> None:
     """HTML + CSV; several runs are compared."""
+    from ..bench.verdict import verdict
     from ..report.overview import write_reports
+    from ..report.watch import keep_writing
 
-    print(f"Report: {write_reports(runs, out)}")
+    if watch:
+        keep_writing(runs, out, verdict=verdict, say=lambda line: print(line, flush=True))
+    else:
+        print(f"Report: {write_reports(runs, out, verdict=verdict)}")
 
 
 @app.command()

@@ -217,7 +217,9 @@ def run(
             console.say_round(row)
         _say_standing_query(project, len(project.run.rounds()))
         try:
-            loop.run(setup, project.run, tracker, report=say)
+            with console.progress(quiet, project.run.path) as step:
+                progress: loop.Say = lambda done, stage: step(done, len(project.recipe.loop.budgets), stage)  # noqa: E731
+                loop.run(setup, project.run, tracker, report=say, progress=progress)
         except AwaitingLabels:
             _propose(project)
             write_sheet(project)

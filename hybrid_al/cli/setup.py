@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +72,9 @@ def check(
 ) -> None:
     """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
     from ..recipe import load_variants
+    from ..recipe.plain import outside
     from ..report.overview import draw_views, summary
+    from ..stage0 import check as stage0_check
     from ..stage0 import notes, start
 
     variants = load_variants(recipe, overrides or [])
@@ -79,10 +82,12 @@ def check(
     for name, variant in variants.items():
         if several and not quiet:
             print(f"Variant {name}", flush=True)
+        for component in outside(variant.plain()):
+            print(f"  from outside the package, whose code this recipe runs: {component}", file=sys.stderr, flush=True)
         project = checked_project(variant, run_dir_of(recipe, run_dir), device, quiet=quiet)
         if not several:
             project.check_run()
-        lines = [*summary(project, start(project)), *(f"  {note}" for note in notes(project))]
+        lines = [*summary(project, start(project), stage0_check(variant)), *(f"  {note}" for note in notes(project))]
         if not quiet:
             print("\n".join(lines))
         if views is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError
+from .seals import read_json, whole
 from .types import FloatArray, IntArray
 
 BLOCK = 4096  # rows at a time
@@ -74,7 +74,8 @@ class Embeddings:
         if images is not None and note.get("images", images) != images:
             expected = "embeddings of the images as they are decoded today: go on with the version of the reader that"
             raise InputError(path, f"{expected} the run began with, or begin another run", "those of another decoding")
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        with whole(path):
+            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         if list(vectors.shape) != note["shape"]:
             raise InputError(path, f"shape {tuple(note['shape'])}", str(vectors.shape))
         return Embeddings(vectors, note["encoder"], note["manifest"])
@@ -98,8 +99,6 @@ def _release(vectors: FloatArray) -> None:
 
 
 def _note(path: Path) -> dict[str, Any]:
-    try:
-        note: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "embeddings with a JSON beside them", "none; stage 0 makes them") from None
-    return note
+    if not path.with_suffix(".json").is_file():
+        raise InputError(path, "embeddings with a JSON beside them", "none; stage 0 makes them")
+    return read_json(path.with_suffix(".json"))

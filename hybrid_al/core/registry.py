@@ -41,6 +41,10 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 """A number of 0 or more and below 1: a share that stays at each step, or that is left out."""
 Part = Annotated[float, Field(gt=0, le=1)]
 """A number above 0 and up to 1."""
+Few = Annotated[int, Field(ge=1, le=1000)]
+"""A whole number of 1 to 1000: of things each of which takes memory or a pass of its own."""
+Passes = Annotated[int, Field(ge=2, le=1000)]
+"""A whole number of 2 to 1000: of passes, views or folds that are compared with each other."""
 Several = Annotated[int, Field(ge=2, le=LARGEST)]
 """A whole number of 2 or more: of things that are compared with each other."""
 Width = Annotated[float, Field(ge=1e-6, le=1e6)]

@@ -60,6 +60,8 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            if path.is_file():  # its permissions stay
+                temporary.chmod(path.stat().st_mode & 0o777)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -188,6 +190,10 @@ class RunDir:
         """
         if self.exists():
             self.check_same(facts, manifest)
+            began, now = self.facts().get("threads"), facts.get("threads")
+            if began != now and None not in (began, now):
+                note = "sums round differently, so later rounds may pick others than an uninterrupted run"
+                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note}", file=sys.stderr)
             file, data = self.path / "recipe.yaml", marked(recipe).encode()
             if not file.is_file() or file.read_bytes() != data:
                 write_atomic(file, data)
@@ -338,14 +344,14 @@ class RunDir:
     def query_starts(self, round: int) -> list[int]:
         """The first rows of what was asked about at once: 0, and where others followed picks that all were skipped."""
         file = self.round_path(round) / QUERY
-        return [int(start) for start in read_json(file)["starts"]] if file.is_file() else [0]
+        return [int(start) for start in read_json(file, own=True)["starts"]] if file.is_file() else [0]
 
     def _query_text(self, round: int) -> str | None:
         file, note = self.round_path(round) / "query.csv", self.round_path(round) / QUERY
         if not note.is_file():
             with whole(sealed(file)):
                 return file.read_text(encoding="utf-8") if file.is_file() else None
-        plain = read_json(sealed(note))
+        plain = read_json(sealed(note), own=True)
         digest = sha256_of(file) if file.is_file() else ""
         if digest != plain["sha256"]:
             if digest not in ("", plain["before"]):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.manifest import Split
-from ..errors import InputError, UnknownName, UnreadableImages
+from ..errors import InputError, UnknownName, UnreadableImages, reading
 from .base import Dataset, Pixels
 from .index import FileIndex
 from .pixels import Window, span_of, to_pixels
@@ -144,7 +144,19 @@ def archive_dataset(
     index: FileIndex | None = None,
 ) -> Dataset:
     """The dataset of an NPZ file, which is read once; rows are in the order train, val, test."""
-    index = FileIndex() if index is None else index
+    with reading(path, "a whole NPZ file of images and labels"):
+        return _dataset(path, names, holdout, seed, on_error, window, FileIndex() if index is None else index)
+
+
+def _dataset(
+    path: Path,
+    names: Names,
+    holdout: Mapping[str, float],
+    seed: int,
+    on_error: OnError,
+    window: Window | None,
+    index: FileIndex,
+) -> Dataset:
     arrays = Archive(path)
     prefixes = [prefix for prefix in PREFIXES if prefix + "images" in arrays.keys]
     if not prefixes:

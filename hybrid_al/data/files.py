@@ -12,13 +12,13 @@ from typing import Any, cast
 import numpy as np
 
 from ..core.types import LabelMap
-from ..errors import UnreadableImages
+from ..errors import HybridALError, UnreadableImages
 from .base import Dataset, Masks, Pixels
 from .index import FileIndex
-from .masks import check_lies_on, classes_of, in_words, to_classes, value_table
+from .masks import check_lies_on, classes_of, in_words, merged, to_classes, value_table
 from .readers import Choice, identity
 from .readers.base import Header, Reader
-from .samples import OnError, Sample, content_digest, make_dataset, reason
+from .samples import BLANK, OnError, Sample, content_digest, make_dataset, middle, reason
 
 HEADERS = "2"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
@@ -36,10 +36,12 @@ def files_dataset(
     values: Mapping[int, str] | None = None,
     index: FileIndex | None = None,
     notes: Sequence[str] = (),
+    slices: int | None = None,
 ) -> Dataset:
     """The dataset of files; a sample's path is relative to `root`.
 
-    A file of slices or rows gives a sample for each, whose id is that of the file, `#` and the number.
+    A file of slices or rows gives a sample for each, or for as many `slices` in the middle of it; its id is that of the
+    file, `#` and the number.
     With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels.
     Every file is read once and hashed; a file in `index` is read again only when it changes.
 
@@ -48,7 +50,7 @@ def files_dataset(
     on_error=skip decodes every image here, and leaves out those that fail (`Dataset.skipped`), a volume as a whole.
     """
     table = None if values is None else value_table(values, classes)
-    look = _Look(root, readers, table, FileIndex() if index is None else index, whole=on_error == "skip")
+    look = _Look(root, readers, table, FileIndex() if index is None else index, on_error == "skip", slices)
     rows: list[_Row] = []
     failures: dict[tuple[str, str], None] = {}  # a file of several samples is named once
     for sample in samples:
@@ -104,15 +106,19 @@ class _File:
 
 @dataclass(frozen=True)
 class _Row:
-    """A sample, the file of its image, and that of its mask, where it has one."""
+    """A sample, the file of its image, and those of its masks, where it has some."""
 
     sample: Sample
     image: _File
-    mask: _File | None
+    masks: tuple[_File, ...]
 
     @property
     def plane(self) -> int:
         return max(self.sample.z, 0)
+
+    @property
+    def mask_plane(self) -> int:
+        return self.plane if self.sample.mask_z is None else self.sample.mask_z
 
 
 @dataclass(frozen=True)
@@ -136,17 +142,20 @@ class _Files:
 
     def mask(self, index: int) -> LabelMap:
         row = self.rows[index]
-        if row.mask is None:
+        if not row.masks:
             raise ValueError(f"{row.sample.path} has no mask")
-        reader = self.readers.for_masks.members[row.mask.reader]
-        values = reader.values(self.root / row.sample.mask, row.plane)
-        convert = to_classes if row.mask.header.planes is None else classes_of
-        return convert(values, dict(self.table))
+        if row.mask_plane == BLANK:
+            return np.zeros((row.image.header.height, row.image.header.width), dtype=np.uint8)
+        maps = []
+        for path, mask in zip((row.sample.mask, *row.sample.more_masks), row.masks, strict=True):
+            values = self.readers.for_masks.members[mask.reader].values(self.root / path, row.mask_plane)
+            maps.append((to_classes if mask.header.planes is None else classes_of)(values, dict(self.table)))
+        return merged(maps)
 
     def masks(self, values: str) -> Masks:
         headers = [row.image.header for row in self.rows]
         return Masks(
-            labeled=np.asarray([row.mask is not None for row in self.rows]),
+            labeled=np.asarray([bool(row.masks) for row in self.rows]),
             read=self.mask,
             keys=tuple(map(self._key, self.rows)),
             sizes=np.asarray([(header.height, header.width) for header in headers], dtype=np.int64).reshape(-1, 2),
@@ -156,34 +165,34 @@ class _Files:
 
     def _key(self, row: _Row) -> str:
         """Digest of a mask: its content, the classes of its values, and the reader."""
-        if row.mask is None:
-            return ""
-        reader = f"{row.mask.reader} {self.readers.for_masks.members[row.mask.reader].VERSION}"
-        return content_digest(f"{row.mask.digests[row.plane]} {sorted(self.table)} {reader}".encode())
+        keys = []
+        for mask in row.masks:
+            reader = f"{mask.reader} {self.readers.for_masks.members[mask.reader].VERSION}"
+            content = "blank" if row.mask_plane == BLANK else mask.digests[row.mask_plane]
+            keys.append(f"{content} {sorted(self.table)} {reader}")
+        return content_digest("\x1f".join(keys).encode()) if keys else ""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Looks at files: with `whole` at all their pixels, else only at the headers of images."""
+    """Looks at files: with `whole` at all their pixels, else only at the headers of images; see `files_dataset`."""
 
     root: Path
     readers: Choice
     table: Mapping[int, int] | None
     index: FileIndex
     whole: bool
+    slices: int | None
     files: dict[str, _File] = field(default_factory=dict)
 
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""
         image = self._image(sample.path)
-        mask = None
-        if sample.mask and self.table is not None:
-            maps = partial(_maps, table=self.table, whole=self.whole)
-            mask = self._file(sample.mask, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
-            try:
-                check_lies_on(sample.path, mask.header, image.header)
-            except ValueError as error:
-                raise _Unreadable(sample.mask, error) from error
+        masks = tuple(
+            self._mask(path, sample, image)
+            for path in (sample.mask, *sample.more_masks)
+            if path and self.table is not None
+        )
         planes = image.header.planes
         if sample.around or sample.window is not None:
             image = self._among(image, sample)
@@ -191,10 +200,10 @@ class _Look:
             came = "it has none" if planes is None else f"it has {planes}"
             raise _Unreadable(sample.path, ValueError(f"expected slice {sample.z}, but {came}"))
         if planes is None:
-            return [_Row(replace(sample, digest=image.digests[0]), image, mask)]
+            return [_Row(replace(sample, digest=image.digests[0]), image, masks)]
         return [
-            _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, mask)
-            for z in (range(planes) if sample.z < 0 else [sample.z])
+            _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, masks)
+            for z in (middle(planes, self.slices) if sample.z < 0 else [sample.z])
         ]
 
     def _among(self, image: _File, sample: Sample) -> _File:
@@ -212,6 +221,18 @@ class _Look:
     def _image(self, path: str) -> _File:
         return self._file(path, self.readers, "image", partial(_contents, whole=self.whole))
 
+    def _mask(self, path: str, sample: Sample, image: _File) -> _File:
+        """The file of a mask, which lies on its image."""
+        assert self.table is not None
+        maps = partial(_maps, table=self.table, whole=self.whole)
+        mask = self._file(path, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
+        try:
+            planes = mask.header.planes if sample.mask_z is None else image.header.planes
+            check_lies_on(sample.path, replace(mask.header, planes=planes), image.header)
+        except ValueError as error:
+            raise _Unreadable(path, error) from error
+        return mask
+
     def _file(
         self, path: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]
     ) -> _File:
@@ -228,7 +249,9 @@ class _Look:
         if key not in self.files:
             try:
                 self.files[key] = _File.of(self.index.look(file, f"{HEADERS} {how} {self.whole} {readers}", find))
-            except (OSError, ValueError) as error:
+            except HybridALError:
+                raise
+            except Exception as error:
                 raise _Unreadable(path, error) from error
         return self.files[key]
 

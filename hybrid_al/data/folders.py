@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from .splits import split_named
 from .words import normal
 
 Labels = Literal["folders", "parents", "none"]
+NUMBER = r"([ _.-]?\(?\d+\)?)?"  # behind the ending of one of several masks
 REMAINS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # what archives and systems leave behind
 
 
@@ -41,10 +43,11 @@ def ignored_files(root: Path, suffixes: tuple[str, ...], ignore: Sequence[str] =
 
 def find_masks(
     folder: Path, images: Sequence[str], readers: Choice, ending: str = "", image_ending: str = ""
-) -> dict[str, str]:
-    """Path of an image -> file of its mask, at the same path but for endings and suffix, for images that have one.
+) -> dict[str, list[str]]:
+    """Path of an image -> files of its mask, at the same path but for endings and suffix, for images that have one.
 
-    ending        of the names of masks; with one, other files in the folder are no masks
+    ending        of the names of masks; with one, other files in the folder are no masks. With a * behind it, which
+                  stands for a number or nothing, an image may have several masks
     image_ending  of the names of images; those without it have no mask
 
     An empty folder has none yet. InputError where there is no folder, for a mask of no image or of two (1.png, 1.jpg),
@@ -56,20 +59,41 @@ def find_masks(
     for image in images:
         if (stem := readers.stem(image)).endswith(image_ending):
             by_stem.setdefault(normal(stem.removesuffix(image_ending)), []).append(image)
-    mask_of: dict[str, str] = {}
-    masks = readers.for_masks
+    mask_of: dict[str, list[str]] = {}
+    masks, several = readers.for_masks, ending.endswith("*")
+    if ending == "*":
+        raise InputError("data.mask_ending", "an ending before the *, such as _mask*", repr(ending))
+    end = re.compile(re.escape(ending.removesuffix("*")) + (NUMBER if several else "") + "$")
     for file in sorted(files_below(folder, folder, masks.suffixes)):
         stem = masks.stem(file.relative_to(folder).as_posix())
-        if not stem.endswith(ending):
+        if not (match := end.search(stem)):
             continue
-        fitting = by_stem.get(normal(stem.removesuffix(ending)), [])
+        fitting = by_stem.get(normal(stem[: match.start()]), [])
         if len(fitting) != 1:
             came = f"{len(fitting)}: {', '.join(fitting)}" if fitting else "no such image"
             raise InputError(file, "a mask at the path of its image below data.root", came)
         image = fitting[0]
-        if image in mask_of:
-            raise InputError(file, f"one mask for {image}", f"also {mask_of[image]}")
-        mask_of[image] = str(file)
+        if image in mask_of and not several:
+            way = "several that draw parts: mask_ending with a * behind it"
+            raise InputError(file, f"one mask for {image} ({way})", f"also {mask_of[image][0]}")
+        mask_of.setdefault(image, []).append(str(file))
+    return mask_of
+
+
+def masks_beside(folder: Path, images: Sequence[str], name: str, readers: Choice) -> dict[str, list[str]]:
+    """Path of an image -> all files of the folder of a name that lies beside its own, for images that have some.
+
+    So is 7/images/1.png drawn by 7/masks/*.png. InputError where two images have the same folder.
+    """
+    owner: dict[Path, str] = {}
+    mask_of: dict[str, list[str]] = {}
+    for image in images:
+        beside = (folder / image).parent.parent / name
+        if beside in owner:
+            raise InputError(beside, "masks of one image alone", f"{owner[beside]} and {image}")
+        files = sorted(files_below(folder, beside, readers.for_masks.suffixes)) if beside.is_dir() else []
+        if files:
+            owner[beside], mask_of[image] = image, [str(file) for file in files]
     return mask_of
 
 

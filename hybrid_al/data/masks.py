@@ -74,6 +74,23 @@ def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
     return classes
 
 
+def merged(maps: Sequence[LabelMap]) -> LabelMap:
+    """What several label maps (H, W) of one image draw together: a pixel is of the class that any of them gives it.
+
+    It is `IGNORE` where none gives it a class and one ignores it. ValueError where two give it different classes.
+    """
+    drawn: LabelMap = maps[0].copy()
+    for one in maps[1:]:
+        free, new = (drawn == 0) | (drawn == IGNORE), (one != 0) & (one != IGNORE)
+        if (clash := ~free & new & (one != drawn)).any():
+            raise ValueError(
+                f"{int(clash.sum())} pixels are of one class in one mask of an image, of another in another"
+            )
+        drawn[(drawn == 0) & (one == IGNORE)] = IGNORE
+        drawn[free & new] = one[free & new]
+    return drawn
+
+
 def classes_of(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:
     """As `to_classes`, but all pixels may be `IGNORE`, as in a slice whose mask has classes in other slices.
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from .. import errors
 from ..core.manifest import Manifest, Split
 from ..core.types import IntArray
 from ..errors import InputError
@@ -24,12 +25,16 @@ CONTROL = re.compile(
 )  # a line break would break every list of names, half a letter every file
 
 
+BLANK = -1  # a plane that a mask leaves out, as it has nothing in it
+
+
 @dataclass(frozen=True)
 class Sample:
     """One sample of a source: split None where the data has none, label -1 and mask "" where unknown.
 
     `path` and `mask` are files below the root of the source. `z` is a slice or row in them, -1 for a whole image, or
     for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
+    `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
     is that of its series, where the reader has none.
     """
@@ -41,10 +46,30 @@ class Sample:
     label: int
     digest: str = ""
     mask: str = ""
+    more_masks: tuple[str, ...] = ()
     z: int = -1
     labels: tuple[int, ...] = ()
+    mask_z: int | None = None
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
+
+
+Unit = Literal["file", "slice"]
+"""What of a file of several slices is a sample: each slice, or the file by its slice in the middle."""
+
+
+def middle(count: int, kept: int | None) -> range:
+    """As many places in the middle of `count` as are to be kept; all of them with None."""
+    kept = min(count if kept is None else kept, count)
+    first = (count - kept) // 2
+    return range(first, first + kept)
+
+
+def kept_slices(sample: str, slices: int | None) -> int | None:
+    """How many slices of a file or series are samples, None for all; InputError where `slices` has no meaning."""
+    if slices is not None and sample != "slice":
+        raise InputError("data.slices", f"data.sample: slice, not {sample}", str(slices))
+    return slices if sample == "slice" else 1
 
 
 def check_settings(window: Window | None, on_error: str, group: str = "none", kind: str = "") -> None:
@@ -171,7 +196,7 @@ def _labels(samples: Sequence[Sample], classes: Sequence[str]) -> IntArray | Non
 
 def reason(error: Exception) -> str:
     """Why an image cannot be read, without its path."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return errors.reason(error)
 
 
 def content_digest(content: bytes) -> str:

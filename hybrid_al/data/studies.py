@@ -18,12 +18,24 @@ from ..core.types import FloatArray
 from ..errors import InputError
 from .folders import hidden
 from .index import FileIndex
-from .readers.dicom import SEGMENTATIONS, Dicom, functional_groups, has_window, kind_of, read_header
+from .readers.dicom import (
+    SAME,
+    SEGMENTATIONS,
+    Dicom,
+    Place,
+    frames_of,
+    functional_groups,
+    has_window,
+    kind_of,
+    normal_of,
+    place_of,
+    read_header,
+    reading,
+)
 from .samples import reason
 
 FACTS = "1"
 """Raise it when facts say more or other things than before: they are kept under it."""
-SAME = 0.01  # mm: slices nearer than this lie at one position
 UNEVEN = 0.1  # share of the usual distance by which one may differ
 ALIKE = 0.999  # cosine of the angle between normals of one orientation
 LISTED = 3
@@ -31,16 +43,15 @@ KEYWORDS = (
     *("SOPClassUID", "ImageType", "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel"),
     *("StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"),
     *("WindowCenter", "WindowWidth", "VOILUTSequence", "PatientName", "PatientBirthDate", "BurnedInAnnotation"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"),
 )
-Place = tuple[tuple[float, ...], tuple[float, ...]]
-"""Position (3,) in mm of the first pixel, and orientation (6,): cosines of rows and columns; empty where unknown."""
 
 
 class Facts(NamedTuple):
     """What is kept of a header: to tell series apart, to order slices, and to window them.
 
     kind       of the object; `image` and `mask` say whether its pixels are one
+    series     its UID; of a mask that of the series that it is of
     values     of the keywords that were asked for, as texts
     places     of the frames
     windowed   whether it says a window; `deep` whether it has grey values of more than 8 bits
@@ -79,6 +90,11 @@ class Slice(NamedTuple):
     def z(self) -> int:
         """Its number in its file, -1 where it is the only one."""
         return self.frame if len(self.facts.places) > 1 else -1
+
+
+def middle_frame(part: Slice) -> int:
+    """The frame that stands for the file of a slice."""
+    return (len(part.facts.places) - 1) // 2
 
 
 @dataclass(frozen=True)
@@ -124,55 +140,49 @@ def is_dicom(file: Path) -> bool:
     """Whether a file is DICOM by its first bytes, or says so by its suffix."""
     if file.name.lower().endswith(Dicom.SUFFIXES):
         return True
-    with file.open("rb") as stream:
-        return Dicom.claims(stream.read(4096))
+    try:
+        with file.open("rb") as stream:
+            return Dicom.claims(stream.read(4096))
+    except OSError:
+        return False  # a link to nothing, or a file that nobody may read
 
 
 def read_facts(file: Path, keywords: Sequence[str] = ()) -> Facts:
     """The facts of a file; OSError or ValueError where it is no DICOM file."""
-    data: Any = read_header(file, keywords=(*KEYWORDS, *keywords))
-    uid, shape = data.get("SOPClassUID"), [int(data.get("Rows") or 0), int(data.get("Columns") or 0)]
-    person = f"{data.get('PatientName', '')}|{data.get('PatientBirthDate', '')}".encode()
-    has_pixels = min(shape) > 0
-    frames = max(1, int(data.get("NumberOfFrames") or 1))
-    kinds = [str(kind).upper() for kind in _several(data.get("ImageType"))]
-    groups = functional_groups(data, 0)
-    return Facts(
-        kind=kind_of(data),
-        image=has_pixels and uid not in SEGMENTATIONS,
-        mask=has_pixels and uid in SEGMENTATIONS,
-        series=str(data.get("SeriesInstanceUID") or ""),
-        study=str(data.get("StudyInstanceUID") or ""),
-        values=[str(data.get(keyword) or "").strip() for keyword in keywords],
-        places=[_place(data, frame) for frame in range(frames)],
-        shape=shape,
-        instance=int(data.get("InstanceNumber") or 0),
-        localizer="LOCALIZER" in kinds,
-        windowed=has_window(data) or any(group.get("FrameVOILUTSequence") for group in groups),
-        deep=int(data.get("BitsAllocated") or 0) > 8 and int(data.get("SamplesPerPixel") or 1) == 1,
-        burnt=str(data.get("BurnedInAnnotation") or "").upper() == "YES",
-        person=hashlib.sha256(person).digest()[0],
-    )
+    with reading():
+        data: Any = read_header(file, keywords=(*KEYWORDS, *keywords))
+        uid, shape = data.get("SOPClassUID"), [int(data.get("Rows") or 0), int(data.get("Columns") or 0)]
+        person = f"{data.get('PatientName', '')}|{data.get('PatientBirthDate', '')}".encode()
+        has_pixels = min(shape) > 0
+        frames = frames_of(data) if has_pixels else 1
+        kinds = [str(kind).upper() for kind in _several(data.get("ImageType"))]
+        groups = functional_groups(data, 0)
+        return Facts(
+            kind=kind_of(data),
+            image=has_pixels and uid not in SEGMENTATIONS,
+            mask=has_pixels and uid in SEGMENTATIONS,
+            series=str(data.get("SeriesInstanceUID") or "") if uid not in SEGMENTATIONS else _referenced(data),
+            study=str(data.get("StudyInstanceUID") or ""),
+            values=[str(data.get(keyword) or "").strip() for keyword in keywords],
+            places=[place_of(data, frame) for frame in range(frames)],
+            shape=shape,
+            instance=int(data.get("InstanceNumber") or 0),
+            localizer="LOCALIZER" in kinds,
+            windowed=has_window(data) or any(group.get("FrameVOILUTSequence") for group in groups),
+            deep=int(data.get("BitsAllocated") or 0) > 8 and int(data.get("SamplesPerPixel") or 1) == 1,
+            burnt=str(data.get("BurnedInAnnotation") or "").upper() == "YES",
+            person=hashlib.sha256(person).digest()[0],
+        )
+
+
+def _referenced(data: Any) -> str:
+    """The series that a segmentation is of."""
+    items = data.get("ReferencedSeriesSequence") or ()
+    return next((str(item.SeriesInstanceUID) for item in items if "SeriesInstanceUID" in item), "")
 
 
 def _several(value: Any) -> list[Any]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
-def _place(data: Any, frame: int) -> Place:
-    position, orientation = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
-    for group in functional_groups(data, frame):
-        for item in group.get("PlanePositionSequence") or ():
-            position = item.get("ImagePositionPatient") or position
-        for item in group.get("PlaneOrientationSequence") or ():
-            orientation = item.get("ImageOrientationPatient") or orientation
-    first, axes = (tuple(float(number) for number in value or ()) for value in (position, orientation))
-    fits = len(first) == 3 and len(axes) == 6 and np.isfinite([*first, *axes]).all()
-    return (first, axes) if fits and np.linalg.norm(_normal(axes)) > 0.5 else ((), ())
-
-
-def _normal(orientation: Sequence[float]) -> FloatArray:
-    return np.cross(orientation[:3], orientation[3:])
 
 
 def read_study(
@@ -268,9 +278,9 @@ def _planes(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices apart by orientation and size."""
     planes: list[list[Slice]] = []
     for part in slices:
-        normal = _normal(part.place[1])
+        normal = normal_of(part.place[1])
         for plane in planes:
-            alike = float(normal @ _normal(plane[0].place[1])) >= ALIKE
+            alike = float(normal @ normal_of(plane[0].place[1])) >= ALIKE
             if alike and plane[0].facts.shape == part.facts.shape:
                 plane.append(part)
                 break
@@ -281,7 +291,7 @@ def _planes(slices: Sequence[Slice]) -> list[list[Slice]]:
 
 def depths(slices: Sequence[Slice]) -> FloatArray:
     """Positions (n,) in mm along the normal of the first slice."""
-    return np.asarray([part.place[0] for part in slices]) @ _normal(slices[0].place[1])
+    return np.asarray([part.place[0] for part in slices]) @ normal_of(slices[0].place[1])
 
 
 def _in_order(slices: Sequence[Slice], name: str) -> list[Slice]:

@@ -13,7 +13,7 @@ from ..errors import InputError, UnknownName
 from .splits import read_split
 from .studies import Slice
 from .tables import NONE, Table, read_table, require_column
-from .words import Mark
+from .words import Mark, class_numbers
 
 UNITS = ("file", "series", "study", "patient")
 """What a row of a table may be about."""
@@ -119,6 +119,23 @@ class Labels:
         for column in self.labels:
             require_column("data.labels", column, header)
         return units[0], columns
+
+
+def by_folder(parts: Sequence[Slice], classes: Sequence[str] | None, unknown: Sequence[Mark] = ()) -> Answers:
+    """The first folder below the root as the class of each image; those beside the folders are unlabeled.
+
+    `classes` are their names in order, by default sorted; InputError for a folder that is none of them.
+    """
+    folders = {part.path: part.path.partition("/")[0] if "/" in part.path else "" for part in parts}
+    cells = [(f"class folder {folder}", folder) for folder in dict.fromkeys(folders.values())]
+    names, numbers = class_numbers(cells, classes, unknown)
+    label = dict(zip((folder for _, folder in cells), numbers, strict=True))
+    return Answers(
+        names,
+        {path: Answer(label=label[folder], labels=(), split=None) for path, folder in folders.items()},
+        (),
+        "file",
+    )
 
 
 def by_name(paths: set[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import InputError, UnknownName
 from .paths import below, fill, grouping, search, template_columns
+from .readers.dicom import tag_group
 from .samples import Sample
 from .sheets import EXCEL, LINES, OLE, ZIP, excel_rows, json_rows
 from .splits import read_split
@@ -62,6 +63,7 @@ class Table:
         refuse_headless(table, header, images)
         columns = self._columns(header)
         self._check_columns(header, columns)
+        tag = "" if isinstance(self.group, str) else self.group.get("tag", "")
         group_of = self._grouping(header, columns)
         places = self._places(table, lines, columns, images)
         masks = self._masks(table, lines, columns, images)
@@ -70,7 +72,7 @@ class Table:
         for k, (line, row) in enumerate(lines):
             where, (name, path, z) = f"{table}, line {line}", places[k]
             split = read_split(where, row[columns["split"]]) if "split" in columns else None
-            group = group_of(where, row, name)
+            group = tag_group(images / path, tag, where, name) if tag else group_of(where, row, name)
             samples.append(Sample(name, path, group, split, labels[k], mask=masks[k], z=z, labels=label_rows[k]))
         return images, classes, samples
 
@@ -125,8 +127,12 @@ class Table:
             require_column("data.group", group, header)
             return lambda where, row, name: _filled(f"{where}, column {group}", row[group])
         for key in group:
-            if key not in ("column", "pattern"):
-                raise UnknownName("data.group", key, ("column", "pattern"))
+            if key not in ("column", "pattern", "tag"):
+                raise UnknownName("data.group", key, ("column", "pattern", "tag"))
+        if "tag" in group:
+            if len(group) > 1:
+                raise InputError("data.group", "a tag alone, or a column and a pattern", str(dict(group)))
+            return lambda where, row, name: name
         if "pattern" not in group:
             raise InputError("data.group", "a column and a pattern, or a pattern of the path", str(dict(group)))
         column, find = group.get("column"), grouping(group["pattern"], "text")

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import filelock
 import numpy as np
 import torch
+from pydantic import Field
 
-from ..core.registry import Amount, Count, Decay, Whole, hyperparameters
+from ..core.registry import Amount, Decay, Few, hyperparameters
 from ..core.rundir import memory_mapped, read_seal, seal
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
@@ -47,8 +48,8 @@ class Frozen:
     Queries that compare weak views (`tta_...`) get as many as they need: embedded at the first query, then cached.
     """
 
-    weak_views: Whole = 0
-    strong_views: Count = 6
+    weak_views: Annotated[int, Field(ge=0, le=1000)] = 0
+    strong_views: Few = 6
     dropout: Decay = 0.2
     strength: Amount | None = None
 

@@ -93,7 +93,7 @@ class NetworkLearner:
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
-        sets = self._sets(labels, np.ones(len(labels.labeled), dtype=np.bool_))
+        sets = self._sets(labels, np.ones(len(labels.labeled), dtype=np.bool_), round)
         if len(np.unique(sets.targets, axis=0)) == 1:
             print(
                 f"round {round}: all {len(sets.targets)} labels say the same, so nothing can be told apart yet; the "
@@ -155,7 +155,7 @@ class NetworkLearner:
         average(result.teacher, head)
         return replace(result, metrics={**result.metrics, **values})
 
-    def _sets(self, labels: LabelStore, mask: BoolArray) -> Sets:
+    def _sets(self, labels: LabelStore, mask: BoolArray, round: int) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
         labeled, targets = labels.labeled[mask], self.targets(labels)[mask]
@@ -164,7 +164,7 @@ class NetworkLearner:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
             unit = self.embeddings.take(np.concatenate([labeled, unlabeled]), "cosine")
             prior = make_prior(unit, targets, unlabeled, self.make(0).head.out_features)
-        return Sets(labeled, targets, unlabeled, self.n, prior)
+        return Sets(labeled, targets, unlabeled, self.n, prior, round)
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """See `Learner.predict`."""
@@ -183,7 +183,7 @@ class NetworkLearner:
         answers: dict[int, FloatArray] = {}
         for k in range(fold.max() + 1):
             learner = copy.copy(self)  # self keeps the networks of the last fit
-            learner._learn(self._sets(labels, fold != k), derive_seed(seed, "fold", k), lambda *_: None)
+            learner._learn(self._sets(labels, fold != k, round), derive_seed(seed, "fold", k), lambda *_: None)
             for batch in learner.predict(labels.labeled[fold == k]):
                 answers |= dict(zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True))
         return np.stack([answers[i] for i in labels.labeled.tolist()]), targets

@@ -16,10 +16,14 @@ Z = 1.959963984540054  # of a two-sided 95 % interval
 
 @dataclass(frozen=True)
 class Share:
-    """`hits` of `n` cases, and the 95 % interval of their share (Wilson, JASA 1927); nan and [0, 1] of none."""
+    """`hits` of `n` cases, and the 95 % interval of their share (Wilson, JASA 1927); nan and [0, 1] of none.
+
+    independent  whether the cases are, which the interval takes for granted: pixels of an image are not
+    """
 
     hits: int
     n: int
+    independent: bool = True
 
     @property
     def value(self) -> float:
@@ -65,13 +69,14 @@ def dice_of(confusions_KCC: IntArray) -> FloatArray:
     return values
 
 
-def of_confusion(counts_CC: IntArray) -> list[Operating]:
-    """Each class against the rest where the most probable class is taken."""
+def of_confusion(counts_CC: IntArray, *, independent: bool = True) -> list[Operating]:
+    """Each class against the rest where the most probable class is taken; independent: see `Share`."""
     total, rows, columns = int(counts_CC.sum()), counts_CC.sum(axis=1), counts_CC.sum(axis=0)
     operatings = []
     for c in range(len(counts_CC)):
         hits, others = int(counts_CC[c, c]), total - int(rows[c])
-        operatings.append(Operating(Share(hits, int(rows[c])), Share(others - int(columns[c]) + hits, others)))
+        left = others - int(columns[c]) + hits
+        operatings.append(Operating(Share(hits, int(rows[c]), independent), Share(left, others, independent)))
     return operatings
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import scipy.special
 
 from ..core.consistency import ALL_PARTS, PARTS
 from ..core.registry import Amount, member
@@ -17,7 +18,14 @@ from ..kernels.distances import typicality
 from ..scores import samples as scores
 from .base import QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
-from .last_layer import boundary_closeness, dirichlet, features_and_share, gradient_length, perturbation_divergence
+from .last_layer import (
+    boundary_closeness,
+    dirichlet,
+    features_and_head,
+    features_and_share,
+    gradient_length,
+    perturbation_divergence,
+)
 from .linear_head import log_odds_of_pool
 from .loss_head import LossHead
 
@@ -119,6 +127,31 @@ def _peaks(state: QueryState) -> FloatArray:
     return density * distances
 
 
+def _free_energy(state: QueryState) -> FloatArray:
+    """- log of the sum of exp(logits) (M,): what the model knows little of has much."""
+    features, weight, bias = features_and_head(state)
+    values: FloatArray = -scipy.special.logsumexp(features @ weight.T + bias, axis=1)
+    return values
+
+
+def _logit_margin(state: QueryState) -> FloatArray:
+    """Second largest logit - largest (M,), 0 at most."""
+    features, weight, bias = features_and_head(state)
+    logits = np.sort(features @ weight.T + bias, axis=1)
+    values: FloatArray = logits[:, -2] - logits[:, -1]
+    return values
+
+
+def _unlearned(state: QueryState) -> FloatArray:
+    """Expected weight of the class (M,), 1 - the mean largest probability of the candidates of that prediction."""
+    probs = state.probs().mean(axis=1, dtype=np.float64)
+    predicted, classes = probs.argmax(axis=1), probs.shape[1]
+    counts = np.bincount(predicted, minlength=classes)
+    confidence = np.bincount(predicted, probs.max(axis=1), classes) / np.maximum(counts, 1)
+    values: FloatArray = probs @ (1 - confidence)
+    return values
+
+
 def _minority(state: QueryState) -> FloatArray:
     """Expected weight of the class (M,), 1 / (labels of the class + 1), divided by the largest weight."""
     probs = state.probs().mean(axis=1, dtype=np.float64)
@@ -170,6 +203,9 @@ TERMS: dict[str, Term] = {
     "density_peaks": Term(frozenset({"embeddings"}), _peaks),
     "novelty": Term(frozenset({"embeddings"}), _novelty),
     "pretext_loss": Term(frozenset({"stage0"}), _pretext_loss),
+    "free_energy": Term(frozenset({"features"}), _free_energy),
+    "logit_margin": Term(frozenset({"features"}), _logit_margin),
+    "unlearned": Term(frozenset({"predictions"}), _unlearned),
     "minority": Term(frozenset({"predictions"}), _minority),
     "cheapness": Term(frozenset({"costs"}), _cheapness),
 }

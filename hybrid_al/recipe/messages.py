@@ -18,6 +18,7 @@ def first_error(error: ValidationError, where: object) -> InputError:
     first = error.errors(include_url=False)[0]
     keys, came = [str(k) for k in first["loc"] if "[" not in str(k)], first["input"]  # without the members of a union
     if first["type"] == "extra_forbidden":
+        keys = [str(k) for k in first["loc"][:-1] if "[" not in str(k)] + [str(first["loc"][-1])]
         section = next(_members(_walk(keys[:-1])[1]))
         names = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else ()
         return UnknownName(f"{where}: {'.'.join(keys[:-1]) or 'top level'}", keys[-1], names)

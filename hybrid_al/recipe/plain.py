@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -69,3 +70,25 @@ def check_texts(where: object, value: object, key: str = "") -> None:
     elif isinstance(value, str) and ("\0" in value or len(value) > LONGEST):
         came = "one with a zero byte" if "\0" in value else f"one of {len(value)}"
         raise InputError(f"{where}: {key}", f"a text of at most {LONGEST} characters", came)
+
+
+PLACES = ("root", "images", "masks", "weights", "costs", "classes", "labels", "columns")
+"""Keys whose texts name no code."""
+
+
+def outside(plain: object) -> list[str]:
+    """The components `package.module:name` from outside that a recipe names, whose code runs; each once, sorted."""
+    return sorted({text for text in _texts(plain) if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text)})
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from map(str, value)
+        for key, inner in value.items():
+            if key not in PLACES:
+                yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value

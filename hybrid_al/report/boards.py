@@ -130,10 +130,18 @@ def boards_of(run_dir: Path) -> list[Board]:
     id, name = run_id(run_dir, shareable(recipe), str(facts.get("recipe_digest", ""))), str(facts["name"])
     sections = {str(title): filled(PANELS[title], logged) for title in SECTIONS}
     one = Board(f"{name}, seed {facts['seed']}", project, _full(sections), {"ID": id}, about=ABOUT_RUN, entity=entity)
-    compared = {str(title): tuple(filter(_is_compared, sections[title])) for title in OF_RECIPE}
+    compared = {str(title): tuple(one_name_each(filter(_is_compared, sections[title]))) for title in OF_RECIPE}
     compared["Rounds"] += _against_costs(compared["Rounds"], logged)
     title, runs = f"{name}: seeds and strategies", {"recipe": name}
     return [one, Board(title, project, _full(compared), runs, grouped=True, about=ABOUT_RECIPE, entity=entity)]
+
+
+def one_name_each(panels: Iterable[Panel]) -> Iterable[Panel]:
+    """A panel a name: with a line a group in each, several names would hide one another."""
+    for panel in panels:
+        for name in panel.names:
+            title = panel.title if len(panel.names) == 1 else f"{panel.title}: {name}"
+            yield Panel(title, (name,), panel.kind, panel.x)
 
 
 def _against_costs(panels: Sequence[Panel], logged: Sequence[str]) -> tuple[Panel, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..metrics.operating import Share
 from . import figures
-from .held_out import ClassRow, errors_of
+from .held_out import errors_of
 from .runview import RunView, once, sort_metrics
 
 Areas = Mapping[str, Mapping[int, float]]
@@ -81,7 +82,7 @@ def comparison(groups: Mapping[str, Sequence[RunView]], verdict: Verdict | None)
         "curve": figures.curve_figure(groups, metrics),
         "measured": not metrics or any(m.startswith(("test/", "val/")) for m in metrics),
         "verdict": verdict(areas, metric) if verdict and len(areas) > 1 else "",
-        "classes": {label: _classes(runs[0]) for label, runs in groups.items()},
+        "classes": _sensitivity(groups),
         "differences": _differences([runs[0].recipe for runs in groups.values()]),
     }
 
@@ -99,9 +100,14 @@ def _areas(groups: Mapping[str, Sequence[RunView]], metric: str) -> dict[str, di
     return areas
 
 
-def _classes(run: RunView) -> tuple[ClassRow, ...]:
-    errors = errors_of(run, run.committed[-1]) if run.committed else None
-    return errors.classes if errors else ()
+def _sensitivity(groups: Mapping[str, Sequence[RunView]]) -> dict[str, dict[str, Share]]:
+    """Class -> method -> its sensitivity after the last round of the first seed."""
+    table: dict[str, dict[str, Share]] = {}
+    for label, runs in groups.items():
+        errors = errors_of(runs[0], runs[0].committed[-1]) if runs[0].committed else None
+        for row in errors.classes if errors else ():
+            table.setdefault(row.name, {})[label] = row.operating.sensitivity
+    return table
 
 
 def _differences(recipes: Sequence[Mapping[str, object]]) -> list[tuple[str, list[str]]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..core.progress import Activity, Progress, activity
 
 if TYPE_CHECKING:
     from ..core.types import Round
@@ -19,23 +22,52 @@ WIDTH = 100
 UNMEASURED = "no test or val labels to measure on"
 
 
+LINE_SECONDS = 30.0
+
+
 @contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal, nothing elsewhere; it appears, and its clock starts, with the first step."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda *_: None
-        return
+def progress(quiet: bool, run: Path | None = None) -> Iterator[Progress]:
+    """A progress bar on a terminal, elsewhere a line every half minute; its clock starts with the first step.
+
+    run  directory in which `status` of another terminal finds the same
+    """
+    with _shown(quiet) as show, activity(run, show) as step:
+        yield step
+
+
+@contextmanager
+def _shown(quiet: bool) -> Iterator[Callable[[Activity], None]]:
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+    else:
+        yield _Lines()
+
+
+class _Lines:
+    """A line on stderr at most every half minute, the first one after as long."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, now: Activity) -> None:
+        if time.monotonic() - self._said >= LINE_SECONDS:
+            self._said = time.monotonic()
+            print(f"  {now.line()}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Activity], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", start=False, visible=False)
+    with Progress(BarColumn(20), TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", visible=False)
 
-        def show(step: int, total: int, message: str) -> None:
-            if not bar.tasks[0].started:  # what an interrupted run had done says nothing of this one's speed
-                bar.reset(task, completed=step, total=total)
-            bar.update(task, completed=step, total=total, description=message, visible=True)
+        def show(now: Activity) -> None:
+            bar.update(task, completed=now.done, total=now.total, description=now.line(), visible=True)
 
         yield show
 

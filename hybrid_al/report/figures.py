@@ -94,7 +94,10 @@ def aggregate(runs: Sequence[RunView], metric: str, cost: str = "") -> Curve | N
 
 
 def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> Figure | None:
-    """Learning curves: one line per method, with the 95 % interval of the mean where there are several seeds."""
+    """Learning curves: one line per method, with the 95 % interval of the mean where there are several seeds.
+
+    A method of one round beside others of several is a dotted line across, such as one that labels the whole pool.
+    """
     traces: list[Trace] = []
     costs = sorted(set.intersection(*(set(run.costs) for runs in groups.values() for run in runs)))
     first = [m for m in metrics if m.startswith("test/") and m.count("/") == 1]
@@ -104,7 +107,9 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
     for choice, (metric, cost) in zip(choices, pairs, strict=True):
         for i, (label, runs) in enumerate(groups.items()):
             curve = aggregate(runs, metric, cost)
-            if curve is not None and len(curve.labels):
+            if curve is not None and len(curve.labels) == 1 and (ends := _ends(groups, metric, cost)):
+                traces.append(_level_trace(curve, label, choice.name, i, ends))
+            elif curve is not None and len(curve.labels):
                 traces += _curve_traces(curve, label, choice.name, i, "labels" if not cost else "")
     if not traces:
         return None
@@ -113,6 +118,27 @@ def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]
     title = "Learning curves" if measured else "Rounds"
     alt = f"{title} of {', '.join(groups)}: {shown} against the number of labels."
     return Figure("curve", tuple(traces), tuple(choices), alt, {"height": 420, "showlegend": len(groups) > 1})
+
+
+def _ends(groups: Mapping[str, Sequence[RunView]], metric: str, cost: str) -> tuple[float, float] | None:
+    """The least and the most labels of the methods with several rounds; None where there is no such method."""
+    curves = [x for runs in groups.values() for run in runs if len(x := run.curve(metric, cost)[0]) > 1]
+    return (min(float(x.min()) for x in curves), max(float(x.max()) for x in curves)) if curves else None
+
+
+def _level_trace(curve: Curve, label: str, metric: str, i: int, ends: tuple[float, float]) -> Trace:
+    (value,), (labels,) = short(curve.mean), short(curve.labels)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"{label}: {labels:g} labels at once",
+        "legendgroup": str(i),
+        "meta": metric,
+        "x": list(ends),
+        "y": [value, value],
+        "line": {"color": "--ink", "width": 1.5, "dash": "dot"},
+        "hovertemplate": f"{label}<br>{labels:g} labels: %{{y:.3f}}",
+    }
 
 
 def _curve_traces(curve: Curve, label: str, metric: str, i: int, unit: str) -> list[Trace]:

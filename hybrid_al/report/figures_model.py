@@ -155,7 +155,8 @@ def operating_figure(errors: Sequence[Errors]) -> Figure | None:
 
 def _share_traces(kind: str, meta: str, points: Sequence[tuple[int, Share]], color: str) -> list[Trace]:
     rounds = np.asarray([r for r, _ in points], dtype=float)
-    low, high = np.asarray([share.limits for _, share in points]).T
+    shares = [share for _, share in points]
+    values = np.asarray([share.value for share in shares])
     line: Trace = {
         "type": "scatter",
         "mode": "lines+markers",
@@ -163,12 +164,15 @@ def _share_traces(kind: str, meta: str, points: Sequence[tuple[int, Share]], col
         "legendgroup": kind,
         "meta": meta,
         "x": short(rounds),
-        "y": short(np.asarray([share.value for _, share in points])),
-        "text": [f"{s.hits} of {s.n}, {s.limits[0]:.3f} to {s.limits[1]:.3f}" for _, s in points],
+        "y": short(values),
+        "text": [f"{s.hits} of {s.n}" + ", {:.3f} to {:.3f}".format(*s.limits) * s.independent for s in shares],
         "line": {"color": color, "width": 2.5},
         "marker": {"color": color, "size": 8},
         "hovertemplate": f"{kind}, round %{{x}}: %{{y:.3f}}<br>%{{text}}",
     }
+    if not all(share.independent for share in shares):
+        return [line]
+    low, high = np.asarray([share.limits for share in shares]).T
     return [{**band(rounds, low, high, f"{color}/0.14"), "legendgroup": kind, "meta": meta}, line]
 
 

@@ -11,6 +11,7 @@ from ..core.types import BoolArray, FloatArray, IntArray
 from ..metrics.operating import (
     HALF,
     Operating,
+    Share,
     at_threshold,
     best_threshold,
     confusion,
@@ -171,7 +172,7 @@ def _of_labels(
 
 def _of_masks(run: RunView, r: int, split: str, answers: Mapping[str, FloatArray]) -> Errors:
     dice_KC, counts = answers["dice"], answers["confusion"].astype(np.int64)
-    operatings = of_confusion(counts)[1:]
+    operatings = of_confusion(counts, independent=False)[1:]
     rows = [
         ClassRow(name, each, None, len(run.labels.labeled), dice=_mean(column))
         for name, each, column in zip(run.classes[1:], operatings, dice_KC.T, strict=True)
@@ -182,6 +183,11 @@ def _of_masks(run: RunView, r: int, split: str, answers: Mapping[str, FloatArray
     rule = "A pixel is of its most probable class."
     matrix = counts if len(run.classes) <= MOST_CLASSES else None
     return Errors(r, split, len(dice_KC), "pixels", rule, _lagging(rows, rows), matrix, worst)
+
+
+def _at_most(share: Share) -> float:
+    """The most that a share may be, of cases that are independent; else itself."""
+    return share.limits[1] if share.independent or not share.n else share.value
 
 
 def _mean(values: FloatArray) -> float | None:
@@ -199,7 +205,7 @@ def _lagging(shown: Sequence[ClassRow], rows: Sequence[ClassRow]) -> tuple[Class
             row.operating,
             row.threshold,
             row.labels,
-            row.operating.sensitivity.limits[1] < mean - LAGS,
+            _at_most(row.operating.sensitivity) < mean - LAGS,
             row.dice,
         )
         for row in shown

@@ -19,7 +19,7 @@ UNMEASURED = (
 )
 LESS = ("hd95",)
 """Metrics of which less is better."""
-FILES = ("folder", "csv", "nifti", "npz")
+FILES = ("folder", "csv", "dicom", "nifti", "npz")
 """Sources of data in files of one's own."""
 NEXT = (
     ("hybrid-al init FOLDER -o recipe.yaml", "writes a recipe for your own images"),

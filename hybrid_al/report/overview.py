@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.manifest import SPLITS
+from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import whole
@@ -24,6 +26,7 @@ from ..query.spending import spent_out
 from ..query.stopping import Stopping
 from ..recipe import of_run
 from .console import UNMEASURED, headline
+from .needs import Pretraining, needs
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -38,8 +41,11 @@ VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
 
-def summary(project: Project, encoder: Encoder) -> list[str]:
-    """What would run from an encoder: samples, classes, leaks, rounds, disk and memory; one line each."""
+def summary(project: Project, encoder: Encoder, method: Pretraining | None = None) -> list[str]:
+    """What would run from an encoder, by a method of stage 0: samples, rounds, disk, memory, ...; one line each.
+
+    InputError: what the machine does not have, see `needs`.
+    """
     recipe, dataset, store = project.recipe, project.dataset, project.store()
     manifest = dataset.manifest
     lines = [f"Recipe {recipe.name}: {recipe.pretrain.name} -> {recipe.cold_start.name} -> {recipe.query.name}"]
@@ -84,9 +90,8 @@ def summary(project: Project, encoder: Encoder) -> list[str]:
     lines.append(f"  {rounds}, {spending}: {', '.join(map(str, recipe.loop.budgets))}")
     who = "the data" if project.setting.simulated else "a person"
     lines.append(f"  answers of {who} (oracle {recipe.oracle.name}){answers}")
-    lines.append(
-        f"  disk about {_disk(project, store, encoder) / 2**20:.0f} MiB, memory about {_memory(store):.1f} GiB"
-    )
+    lines.append((need := needs(project, store, encoder, method)).line())
+    need.check()
     lines.append(f"  run directory {project.run.path}")
     return lines
 
@@ -97,6 +102,9 @@ def data_notes(project: Project) -> list[str]:
     lines = holdout_notes(dataset)
     if leaks := dataset.manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
+    if alike := project.store().leaks(dataset.manifest):
+        text = f"{len(alike)} images have the pixels of one in another split, in another file: the first is"
+        lines.append(f"  warning: {text} {' = '.join(alike[0])}")
     return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *project.store().notes))]
 
 
@@ -151,23 +159,6 @@ def _stacks(dataset: Dataset) -> str:
     return f"{text}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else text
 
 
-def _disk(project: Project, store: ImageStore, encoder: Encoder) -> float:
-    """Bytes: images, encoder and embeddings; then the cached views of `frozen`, or two networks a round."""
-    import torch
-
-    with torch.no_grad():
-        dim = encoder.eval()(torch.zeros(1, store.channels, store.size, store.size)).shape[1]
-    weights = 4 * sum(p.numel() for p in encoder.parameters())
-    frozen = project.recipe.learner.name == "frozen"
-    training = 2 * dim * 6 * len(store) if frozen else 2 * weights * len(project.recipe.loop.budgets)
-    return float(store.images.nbytes + weights + 4 * dim * len(store) + training)
-
-
-def _memory(store: ImageStore) -> float:
-    """GiB: the libraries, and one training batch."""
-    return 1.5 + 1e-9 * 512 * store.size**2 * 64 * 4
-
-
 def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> None:
     """A PNG sheet: a column an image; rows plain, then two views of each kind."""
     import torch
@@ -201,7 +192,20 @@ def standing(run: RunDir) -> list[str]:
         last = rounds[-1].metrics
         numbers = ", ".join(f"{name} {last[name]:.3f}" for name in headline(last))
         lines.append(f"  {rounds[-1].labeled} labels; {numbers or UNMEASURED}")
+    if (now := current(run.path)) is not None and now[1]:
+        return [*lines, f"  at work: {now[0].line()}{_expected_end(now[0])}"]
+    if now is not None:
+        when = time.strftime("%d %B, %H:%M", time.localtime(now[0].time))
+        lines.append(f"  interrupted on {when}: {now[0].stage} ({now[0].done} of {now[0].total})")
     return [*lines, f"  {_end(recipe, rounds) or _next(run, facts, recipe, r)}"]
+
+
+def _expected_end(now: Activity) -> str:
+    """When the stage under way ends at its pace; the loop is the last one."""
+    if now.left is None:
+        return ""
+    form = "%H:%M" if now.left < 12 * 3600 else "%d %B, %H:%M"
+    return f", until about {time.strftime(form, time.localtime(now.time + now.left))}"
 
 
 def _end(recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:

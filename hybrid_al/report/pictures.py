@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.rundir import LAYOUT, RunDir, layout_of
-from ..errors import InputError
+from ..errors import HybridALError
 from .gallery import MOST_LISTED, Thumbnail
 from .held_out import Worst, errors_of
 from .overlay import Overlay, answer_thumbnail, overlays, thumbnail
@@ -65,6 +66,7 @@ def _project(path: Path) -> Project | None:
     """The project of a run, where its recipe allows images in reports and the data is still what it was."""
     from ..assemble import open_project
     from ..recipe import of_run, parse
+    from ..recipe.plain import outside
 
     run = RunDir(path)
     if layout_of(run.facts()) != LAYOUT:
@@ -72,9 +74,14 @@ def _project(path: Path) -> Project | None:
     recipe = parse(of_run(path), path / "recipe.yaml")
     if not recipe.report.images:
         return None
+    if foreign := [name for name in outside(recipe.plain()) if name.partition(":")[0] not in sys.modules]:
+        why = f"its recipe runs code from outside the package ({', '.join(foreign)}), which a report does not load"
+        print(f"{path}: no images in the report: {why}; hybrid-al run draws them", file=sys.stderr)
+        return None
     try:
         project = open_project(recipe, run_dir=path)
-    except InputError:
+        project.store()
+    except (HybridALError, OSError):
         return None  # the data has moved or is gone: a report without pictures is better than none
     return project if project.dataset.manifest.fingerprint == run.manifest().fingerprint else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -176,11 +177,11 @@ class RunView:
         return tuple(sorted(set.intersection(*names))) if names else ()
 
     def curve(self, metric: str, cost: str = "") -> tuple[FloatArray, FloatArray]:
-        """Labels (R,), or their cost by its name, and metric (R,) of the committed rounds that have it."""
+        """Labels (R,), or their cost by its name, and metric (R,) of the committed rounds that have it, a number."""
         points = [
             (r.metrics[cost] if cost else r.round.labeled, r.metrics[metric])
             for r in self.rounds
-            if r.round and metric in r.metrics
+            if r.round and math.isfinite(r.metrics.get(metric, math.nan))
         ]
         x, y = np.asarray(points, dtype=float).reshape(-1, 2).T
         return x, y

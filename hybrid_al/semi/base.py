@@ -27,13 +27,15 @@ class Models:
     Objectives take the softmax over axis 1 and leave further axes alone, so they serve both tasks.
 
     The student is in train mode and receives gradients. The teacher is its moving average, in eval mode, and receives
-    none. `memory` and `rng` are new in each fit; an objective itself keeps no state.
+    none. `memory` and `rng` are new in each fit; an objective itself keeps no state. `round` is that of the fit, 0 the
+    first.
     """
 
     student: nn.Module
     teacher: nn.Module
     memory: dict[str, Tensor] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    round: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ class PseudoLabel:
     """Cross-entropy on labels, plus on weak views with their most probable class as label; Lee 2013, section 2.4.
 
     A pseudo-label counts by CEAL's rule (Wang et al. 2017, section III): where the entropy is below a limit that
-    shrinks as the model improves. CEAL shrinks it from round to round; an objective sees one fit, so here it shrinks
-    over the fit.
+    shrinks as the model improves: over the fit, and from round to round by `fall` as CEAL has it.
     weight       of the unlabeled term at the end of its ramp (Lee: 3)
     ramp_start ramp_end   shares of the fit between which the weight grows from 0 (Lee: epochs 100 and 600)
     entropy entropy_end   limits in nats at the start and the end (CEAL: 0.05 and 0.005, its two data sets' starts);
                  ln(classes) or more lets all through, as in Lee
+    fall         by which the limits are lower in round 1 than in round 0, twice that in round 2 than in 1, and so on
+                 (CEAL: 0.0033, with both limits alike); at 0 no pseudo-label counts
     """
 
     weight: Amount = 3.0
@@ -31,6 +32,7 @@ class PseudoLabel:
     ramp_end: Share = 0.6
     entropy: Amount = 0.05
     entropy_end: Amount = 0.005
+    fall: Amount = 0.0
     uses_unlabeled: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
@@ -44,6 +46,7 @@ class PseudoLabel:
         loss_labeled = F.cross_entropy(logits_labeled, labeled.y)
 
         limit = self.entropy + (self.entropy_end - self.entropy) * progress
+        limit -= self.fall * models.round * (models.round + 1) / 2
         mask = (torch.special.entr(weak).sum(dim=1) < limit).float()
         loss_unlabeled = (F.cross_entropy(logits_weak, weak.argmax(dim=1), reduction="none") * mask).mean()
 

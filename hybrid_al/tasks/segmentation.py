@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 TOP_UP_LIMIT = 50_000
 MASK = "mask"  # the answer of an oracle that is not weakened
-MASK_SOURCES = "masks (csv and nifti: columns.mask, folder: masks, phantom: masks=true)"
+MASK_SOURCES = "masks (csv and nifti: columns.mask, folder and dicom: masks, phantom: masks=true)"
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
     "record.within": "all",

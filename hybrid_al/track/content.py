@@ -19,7 +19,7 @@ from ..data.answers import read_answer
 from .base import Content, Histogram, Picture, Table
 from .points import Line
 
-BINS, MOST_POINTS = 32, 2000
+BINS, MOST_POINTS, MOST_PICTURES, MOST_LINES = 32, 2000, 400, 200
 FILES = {"query": "query.csv", "labels": "labels.jsonl", "model": "model.safetensors"}
 STAGE0_FILES = {"encoder": "stage0/encoder.safetensors", "embeddings": f"stage0/embeddings/{PLAIN}.npy"}
 
@@ -75,9 +75,11 @@ def collapse(disk: RunDir, r: int, labels: LabelStore) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown, whatever its cells hold."""
-    lines = [table.columns, ("---",) * len(table.columns), *table.rows]
-    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+    """A table in Markdown, whatever its cells hold; of a long one the first `MOST_LINES` rows."""
+    lines = [table.columns, ("---",) * len(table.columns), *table.rows[:MOST_LINES]]
+    text = "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+    more = len(table.rows) - MOST_LINES
+    return f"{text}\n\nand {more} more" if more > 0 else text
 
 
 def _cell(value: object) -> str:
@@ -196,7 +198,7 @@ def _pictures(
 ) -> list[Picture]:
     return [
         Picture(thumbnail(i), row["id"], _mask(disk, labels.current.get(i)))
-        for row, i in zip(rows, samples.tolist(), strict=True)
+        for row, i in zip(rows[:MOST_PICTURES], samples[:MOST_PICTURES].tolist(), strict=True)
     ]
 
 

@@ -166,7 +166,7 @@ NAMES: Mapping[str, Name] = {
         "share of visits at which a pseudo-label changed", "Consistency", "histogram", optional=True
     ),
     "images/picks": _shown(
-        "thumbnails of the picks, with the masks that were drawn; `log_images: true` only", "Picks", "images",
+        "thumbnails of the first 400 picks, with the masks that were drawn; `log_images: true` only", "Picks", "images",
         optional=True,
     ),
 }  # fmt: skip

@@ -205,10 +205,11 @@ def _histogram(counts: np.typing.NDArray[np.int64], edges: np.typing.NDArray[np.
 
 
 def _with_images(table: Table, images: Sequence[wandb.Image]) -> Table:
-    """The table with columns for ids and thumbnails, where there are some."""
+    """The table with columns for ids and thumbnails, where there are some: those of the first picks."""
     if not images:
         return table
-    rows = ((*row, image._caption, image) for row, image in zip(table.rows, images, strict=True))
+    cells = [(image._caption, image) for image in images] + [(None, None)] * (len(table.rows) - len(images))
+    rows = ((*row, *cell) for row, cell in zip(table.rows, cells, strict=True))
     return Table((*table.columns, "id", "image"), tuple(rows))
 
 
@@ -234,6 +235,7 @@ def _table(run: wandb.Run, key: str, table: Table, step: int | str) -> wandb.Tab
 
     cells = shareable({"rows": table.rows})["rows"]
     assert isinstance(cells, list)
+    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, len(cells))  # what is beyond would be cut, in silence
     made = wandb.Table(columns=list(table.columns), data=cells, allow_mixed_types=True)
     made.bind_to_run(run, key, step)  # type: ignore[no-untyped-call]
     return made

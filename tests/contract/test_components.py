@@ -15,8 +15,7 @@ import pytest
 
 from hybrid_al.core.registry import component
 from hybrid_al.errors import InputError, UnknownName
-from hybrid_al.learners.finetune import Finetune
-from hybrid_al.learners.frozen import Frozen
+from hybrid_al.learners import LEARNERS
 from hybrid_al.query.batches import BATCHES
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.regions.fixed import PARTITIONS
@@ -26,6 +25,7 @@ from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
 from hybrid_al.train import Schedule
 from pretrain import METHODS
+from tests.fuzz.mutations import EDGES
 from tests.helpers.outside import HERE
 
 REGISTRIES: dict[str, Mapping[str, type[Any]]] = {
@@ -36,7 +36,7 @@ REGISTRIES: dict[str, Mapping[str, type[Any]]] = {
     "pretrain": METHODS,
     "train": {**OBJECTIVES, "schedule": Schedule},
     "train (segmentation)": DENSE_OBJECTIVES,
-    "learner": {"finetune": Finetune, "frozen": Frozen},
+    "learner": LEARNERS,
 }
 OUTSIDE: dict[str, tuple[str, dict[str, object]]] = {
     "query": ("Strategy", {"start": 0.5}),
@@ -150,3 +150,24 @@ def test_the_import_rules_name_every_method_of_stage_0() -> None:
     rules.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
     modules = rules["importlinter:contract:methods"]["modules"].split()
     assert sorted(modules) == sorted({kind.__module__ for kind in METHODS.values()})
+
+
+@members
+def test_each_edge_of_each_setting_is_one_line_or_a_component_of_finite_numbers(where: str, name: str) -> None:
+    kind: Any = REGISTRIES[where][name]
+    for field in dataclasses.fields(kind):
+        for value in EDGES:
+            try:
+                instance = component(REGISTRIES[where], where, name, {field.name: value})
+            except InputError as error:
+                assert "\n" not in str(error) and len(str(error)) < 2000
+                continue
+            left = getattr(instance, field.name)
+            assert not isinstance(left, float) or math.isfinite(left), (field.name, value)
+
+
+def test_things_that_take_memory_or_a_pass_each_are_few() -> None:
+    for where, name, field in (("train", "schedule", "members"), ("train", "schedule", "accumulate")):
+        error = error_of(partial(component, REGISTRIES[where], where, name, {field: 10**9}), f"{where}.{field}")
+        assert "of 1 to 1000" in str(error)
+    error_of(partial(component, METHODS, "pretrain", "mae", {"depth": 10**9}), "pretrain.depth")

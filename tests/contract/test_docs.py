@@ -186,6 +186,7 @@ PREPARED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "docs/howto/encoder.md": scans_with_recipe,
     "docs/howto/cluster.md": scans_with_recipe,
     "docs/library.md": digits,
+    "docs/report.md": a_run,
     "docs/tracking.md": a_run,
 }
 TO_FOLLOW = ("README.md", "docs/tutorial.md", "docs/howto/")

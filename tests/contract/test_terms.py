@@ -12,12 +12,14 @@ import yaml
 
 from hybrid_al.core.consistency import ALL_PARTS
 from hybrid_al.core.registry import component
-from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
+from hybrid_al.core.types import Annotation, FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.strategies import STRATEGIES, Hybrid
 from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, Term, fused_terms, term
+from hybrid_al.scores.pixels import PIXEL_SCORES
+from hybrid_al.tasks.tryout import try_strategy
 from hybrid_al.testing import check_strategy, corner_cases, unchanged_random_state
 from tests.helpers.outside import HERE
 
@@ -51,7 +53,9 @@ def test_what_it_does_not_say_that_it_reads_changes_nothing(name: str) -> None:
             term(name).score(restrict(state, term(name).needs - {need}))
 
 
-POOL_WIDE = frozenset({"density", "density_peaks", "vat", "learning_loss", "discriminative", "pretext_loss"})
+POOL_WIDE = frozenset(
+    {"density", "density_peaks", "vat", "learning_loss", "discriminative", "pretext_loss", "unlearned"}
+)
 """Terms in which the other candidates have a say: a density, a scale, a regression, a median for what was not seen."""
 
 
@@ -76,7 +80,17 @@ def test_the_order_of_the_candidates_is_moot(name: str) -> None:
     np.testing.assert_allclose(shuffled, values_of(name, state)[order], rtol=1e-3, atol=1e-6)
 
 
-OTHERS = {"ripu", "learning_loss", "minority", "consistency", *ALL_PARTS, "density", "density_peaks", "cheapness"}
+OTHERS = {
+    "ripu",
+    "learning_loss",
+    "minority",
+    "consistency",
+    *ALL_PARTS,
+    "density",
+    "density_peaks",
+    "cheapness",
+    "unlearned",
+}
 UNSURE = set(TERMS) - OTHERS
 """But for terms of regions, of what labels or training said, of what is common, and of cost."""
 
@@ -154,6 +168,10 @@ METHODS = {
          batch: {name: two_stage, keep: 4, score: {density: 1.0, entropy: 1.0}, batch: {name: kcenter}}}""",
     "minority-oriented": """
         {name: hybrid, score: {entropy: 1.0, minority: 1.0}, fusion: product, batch: {name: topk}}""",
+    "EADA": """
+        {name: hybrid, score: {free_energy: 1.0}, batch: {name: two_stage, keep: 2, score: {logit_margin: 1.0}}}""",
+    "ICAL": """
+        {name: hybrid, score: {entropy: 1.0, unlearned: 1.0}, fusion: product, batch: {name: topk}}""",
     "cost-sensitive": """
         {name: hybrid, score: {entropy: 1.0, cheapness: 0.5}, batch: {name: knapsack}}""",
     "GOAL": """
@@ -172,6 +190,13 @@ def test_published_queries_are_recipes(method: str) -> None:
     settings = yaml.safe_load(METHODS[method])
     strategy = component(STRATEGIES, "query", settings.pop("name"), settings)
     check_strategy(strategy)
+
+
+def test_suggestive_annotation_is_for_masks() -> None:
+    settings = yaml.safe_load(METHODS["suggestive annotation"])
+    strategy = component(STRATEGIES, "query", settings.pop("name"), settings)
+    answer = Annotation(0, "mask", "", "", 0)
+    try_strategy("query", "hybrid", strategy, task="masks", scores=PIXEL_SCORES, views=False, answer=answer)
 
 
 def test_a_strategy_asks_what_its_term_scores_highest() -> None:

@@ -130,6 +130,7 @@ def _recipe(name: str, seed: int, strategy: str, objective: str, budgets: tuple[
         "query": {"name": strategy},
         "train": {"name": objective, "steps": 150},
         "loop": {"budgets": list(budgets)},
+        "oracle": {"name": "simulated"},
     }
 
 

@@ -30,6 +30,7 @@ TINY = [
     "track.wandb.mode=off",
 ]
 VERBS = {
+    "dashboard",
     "recipes",
     "init",
     "check",

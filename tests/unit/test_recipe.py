@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +16,7 @@ from hybrid_al.core.rundir import write_json
 from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import load, parse, shipped_recipes
+from hybrid_al.recipe.plain import outside
 from hybrid_al.report.overview import first_notes, summary
 from hybrid_al.stage0 import start
 from pretrain import stage0
@@ -122,7 +126,7 @@ def test_mistakes_in_a_recipe_get_one_clear_line(overrides: list[str], message: 
         (["learner=frosen"], r"did you mean 'frozen'"),
         (
             ["learner={name: frozen, strong_views: 0}"],
-            r"learner\.strong_views: expected a whole number of 1 or more, got 0",
+            r"learner\.strong_views: expected a whole number of 1 to 1000, got 0",
         ),
         (["oracle=human"], r"oracle\.name: expected one of simulated, worklist"),
         (["data.source=dicoms"], r"data\.source: expected one of"),
@@ -278,3 +282,63 @@ def test_a_power_of_ten_without_a_point_is_a_number(tmp_path: Path) -> None:
     file.write_text("name: a\ntrain: {name: mean_teacher, lr_head: 1e-3, lr_encoder: 5E-05}\n")
     train = load(file, ["train.weight_decay=1e-05"]).train.params
     assert train == {"lr_head": 0.001, "lr_encoder": 0.00005, "weight_decay": 0.00001}
+
+
+BOMB = ["a: &a [x, x]"] + [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghij")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: &a [*a]", "an alias within itself"),
+        ("\n".join(BOMB), "aliases of aliases"),
+        ("name: " + "[" * 60 + "]" * 60, "at most 40 levels"),
+        ("name: " + "[" * 5000, "RecursionError"),
+        ("name: 2026-13-45", "month must be in 1..12"),
+        ("seed: " + "9" * 5000, "integer string conversion"),
+        ("name: x\n" + "# long\n" * 200_000, "YAML of at most 1048576 characters"),
+        ('name: x\ndata: {root: "a\\0b"}', "one with a zero byte"),
+        ("name: x\ndata: {root: " + "a" * 5000 + "}", "at most 4096 characters"),
+        ("name: x\nloop: {stop: {gain: .inf}}", "loop.stop.gain: expected a"),
+    ],
+)
+def test_recipes_beyond_the_limits_are_one_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape(words)) as error:
+        load(file)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 1200
+
+
+def test_names_that_no_file_can_have_are_one_line() -> None:
+    for name in ("a\0b", "x" * 300 + "/r.yaml", "x" * 5000):
+        with pytest.raises(InputError):
+            load(name)
+
+
+def test_code_from_outside_that_a_recipe_names_is_listed() -> None:
+    recipe = {
+        "query": "mine.of:Query",
+        "track": {"their.own:Tracker": {}},
+        "data": {"root": "C:data", "source": "a.b:S"},
+    }
+    assert outside(recipe) == ["a.b:S", "mine.of:Query", "their.own:Tracker"]
+    assert outside({"data": {"root": "package:pneumonia.npz"}, "query": {"score": ["entropy", "m:Term"]}}) == ["m:Term"]
+
+
+MANY = {"name": "mean_teacher", "members": 1000, "cycles": 1000, "steps": 1000, "min_steps": 1000}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learner": "finetune", "train": MANY}, r"of memory of this machine, got a need of about \d+ GiB"),
+        ({"train": {**MANY, "members": 1, "cycles": 1, "steps": 10**9}}, r"at most \d+ minutes, got one of about \d+"),
+    ],
+)
+def test_what_the_machine_cannot_hold_is_refused_with_the_need(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    project = open_project(parse(recipe_of("classification", **changes)), run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match=words):
+        summary(project, start(project))

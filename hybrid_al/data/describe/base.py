@@ -21,7 +21,7 @@ LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
     *("source", "root", "sample", "images", "table", "columns", "labels", "separator", "none", "multilabel", "masks"),
-    *("mask_ending", "image_ending", "ignore", "classes", "unknown"),
+    *("mask_ending", "mask_folder", "image_ending", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
 

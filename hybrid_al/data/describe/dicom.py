@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ..studies import Slice, Study, read_study
-from ..study_labels import UNITS, Answer, Labels, by_name, key_of
+from ..readers.dicom import GROUPS, segment_names
+from ..splits import split_named
+from ..studies import Slice, Study, middle_frame, read_study
+from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of
 from ..tables import NONE, Line, read_table
-from .base import Description, listing
+from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
+from .names import PATIENT
 from .plan import Rows
 from .table import labels_of, straddling
 from .tree import Tree
 
+UID = re.compile(r"[\d.]+")
 ENOUGH = 0.5  # of the rows, or of the images, that a column has to name
 KEYWORDS = ("PatientID", "Modality", "BodyPartExamined")
-GROUPS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 CHEST, HEAD, BELLY = ("CHEST", "THORAX", "LUNG"), ("HEAD", "BRAIN", "SKULL"), ("ABDOMEN", "PELVIS", "LIVER")
 OF_MODALITY = {
     "CT": "ct",
@@ -39,6 +43,8 @@ def describe_dicom(tree: Tree) -> Description:
     about = Description()
     study, sample = _study(tree, about)
     parts = [part for series in study.series for part in series.slices]
+    if sample == "file":
+        parts = [part for part in parts if part.frame == middle_frame(part)]
     if not parts:
         first = (
             [f"{len(study.failures)} that cannot be read ({': '.join(study.failures[0])})"] if study.failures else []
@@ -52,11 +58,18 @@ def describe_dicom(tree: Tree) -> Description:
     keyword = _group(parts, about)
     _window(parts, about)
     answers = [Answer(label=-1, labels=(), split=None) for _ in parts]
-    table = _best_table(tree, parts, about)
+    masked = _masks(tree, study, about)
+    table = None if masked else _best_table(tree, parts, about)
     if table is not None:
         with about.answering():
             answers = _answers(table, parts, about) or answers
-    else:
+    elif not masked and (folders := _class_folders(parts, keyword)):
+        found = by_folder(parts, None)
+        answers = [found.of(part) for part in parts]
+        about.data |= {"labels": "folders", "classes": list(found.classes)}
+        about.took.append(("classes", f"{len(folders)}, the folders: {counted(folders.elements())}"))
+        about.note("data.classes", "without labels: folders no folder is a class")
+    elif not masked:
         about.took.append(("classes", "none: all images are unlabeled; data.table would name a table of labels"))
     about.sized([tree.root / path for path in dict.fromkeys(part.path for part in parts)])
     groups, splits = [_key(part, keyword) for part in parts], [answer["split"] for answer in answers]
@@ -68,11 +81,25 @@ def describe_dicom(tree: Tree) -> Description:
         groups,
         splits,
         [answer["label"] for answer in answers],
-        [min(answer["labels"], default=answer["label"]) >= 0 for answer in answers],
+        [
+            part.facts.series in masked or min(answer["labels"], default=answer["label"]) >= 0
+            for part, answer in zip(parts, answers, strict=True)
+        ],
     )
     about.finish(rows, [tree.root.name])
     _modality(parts, about)
     return about
+
+
+def _class_folders(parts: Sequence[Slice], keyword: str) -> Counter[str]:
+    """The first folders with their images, where they may be classes: several groups in each, and none in two."""
+    folders = Counter(part.path.partition("/")[0] if "/" in part.path else "" for part in parts)
+    groups = {(part.path.partition("/")[0], _key(part, keyword)) for part in parts}
+    several = Counter(folder for folder, _ in groups)
+    named = all(folder and not PATIENT.match(folder) and not UID.fullmatch(folder) for folder in folders)
+    apart = len({group for _, group in groups}) == len(groups)
+    fits = named and apart and 1 < len(folders) <= MAX_CLASSES and min(several.values()) > 1
+    return folders if fits and not any(map(split_named, folders)) else Counter()
 
 
 def _study(tree: Tree, about: Description) -> tuple[Study, str]:
@@ -88,9 +115,9 @@ def _say(tree: Tree, study: Study, parts: Sequence[Slice], about: Description) -
     volumes = sum(series.ordered and len(series.slices) > 1 for series in study.series)
     kinds = Counter(part.facts.kind for part in parts)
     about.saw.append(f"{len(tree.dicom)} DICOM files: " + listing(f"{kind} {n}" for kind, n in kinds.items()))
-    about.took.append(("images", f"{len(parts)} slices of {len(study.series)} series, {volumes} of them in order"))
+    unit = "slices" if volumes else "images"
+    about.took.append(("images", f"{len(parts)} {unit} of {len(study.series)} series, {volumes} of them in order"))
     about.left += list(study.notes)
-    about.left += [f"{len(study.masks)} segmentations ({study.masks[0][0]})"] if study.masks else []
     if study.failures:
         path, why = study.failures[0]
         about.leave(f"{len(study.failures)} DICOM files that cannot be read ({path}: {why})")
@@ -98,6 +125,24 @@ def _say(tree: Tree, study: Study, parts: Sequence[Slice], about: Description) -
     others = [file for file in tree.files if file not in set(tree.dicom) and tree.root / file not in tree.tables]
     if others:
         about.left.append(f"{len(others)} files of other kinds ({others[0]})")
+
+
+def _masks(tree: Tree, study: Study, about: Description) -> set[str]:
+    """The series that have a segmentation; the classes are the labels of its segments, one for each number."""
+    names: dict[int, str] = {}
+    for path, _ in study.masks:
+        for number, name in segment_names(tree.root / path).items():
+            if names.setdefault(number, name) != name:
+                raise InputError(tree.root / path, f"{names[number]} for segment {number}, as in others", name)
+    if names:
+        about.task = "segmentation"
+        about.data |= {"masks": str(tree.root), "classes": ["background", *(names[k] for k in sorted(names))]}
+        if sorted(names) != list(range(1, len(names) + 1)):
+            about.data["mask_values"] = {0: "background", **names}
+        listed = ", ".join(f"{number} {names[number]}" for number in sorted(names))
+        about.took.append(("masks", f"{len(study.masks)} segmentations: {listed}"))
+        about.left += [f"{table.name}: the masks are the labels" for table in tree.tables]
+    return {facts.series for _, facts in study.masks}
 
 
 def _key(part: Slice, keyword: str) -> str:

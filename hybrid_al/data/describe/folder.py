@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ...core.manifest import Split
 from ...errors import InputError
-from ..folders import Labels, find_images
+from ..folders import NUMBER, Labels, find_images
 from ..splits import split_named
 from ..words import in_order
 from .base import MAX_CLASSES, Description, counted, listing
@@ -34,6 +35,9 @@ def describe_folder(tree: Tree) -> Description:
     masks = f", {len(tree.masks)} masks" if tree.masks else ""
     about.saw.append(f"{len(tree.images)} {kind}{masks}: " + listing(f"{k} {n}" for k, n in counts.items()))
     if tree.strangers:
+        masks_of, name = _by_folder(tree)
+        if masks_of:
+            return _objects(tree, masks_of, name, about)
         folder, files = next(iter(tree.strangers.items()))
         raise InputError(
             tree.root / folder,
@@ -126,8 +130,9 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     ignore = [] if source == "nifti" else _ignored(tree, pair.images, about)
     if not pair.apart:
         ignore += _mask_patterns(tree)
-    if pair.ending:
-        about.data["mask_ending"] = pair.ending
+    ending, strange = _endings(tree, pair)
+    if ending:
+        about.data["mask_ending"] = ending
     if pair.image_ending:
         about.data["image_ending"] = pair.image_ending
         channels = [image for image in images if not READERS.stem(image).endswith(pair.image_ending)]
@@ -140,12 +145,11 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
     outside = len(tree.images) - sum(image.startswith(below) for image in tree.images)
     if outside:
         about.leave(f"{outside} images outside of {pair.images}, which have no masks")
-    if more := len(tree.masks) - len(pair.mask_of):
-        about.left.append(f"{more} second masks of images that have one")
+    _say_several(tree, pair, strange, about)
     about.took.append(("images", f"{len(images)} {kind} in {pair.images or './'}, {len(pair.mask_of)} with a mask"))
     names, words = _names_of_data(tree)
     with about.answering():
-        about.masked([tree.root / mask for mask in pair.mask_of.values()], names)
+        about.masked([tree.root / mask for mask in sorted(tree.masks)], names)
     planes = about.sized([root / image for image in images])
     if source == "nifti":
         entries: list[tuple[str, Split | None, str | None]] = [(image, None, None) for image in images]
@@ -165,6 +169,61 @@ def _segmentation(tree: Tree, pair: _Pair, about: Description) -> Description:
         planes,
     )
     return about.finish(rows, [tree.root.name, *words, *tree.folders(), *spread(paths, 10)])
+
+
+def _endings(tree: Tree, pair: _Pair) -> tuple[str, list[str]]:
+    """The ending of all masks of images, with a * where several of an image differ by a number; masks without it."""
+    more = sorted(tree.masks - set(pair.mask_of.values()))
+    bare = re.sub(f"{NUMBER}$", "", pair.ending)
+    end = re.compile(f"{re.escape(bare)}{NUMBER}$")
+    stems = {READERS.stem(os.path.relpath(image, pair.images or ".")) for image in pair.mask_of}
+    names = {mask: READERS.stem(os.path.relpath(mask, pair.masks or ".")) for mask in more}
+    strange = [mask for mask, name in names.items() if not bare or end.sub("", name) not in stems]
+    return (f"{bare}*" if more and bare else pair.ending), strange
+
+
+def _say_several(tree: Tree, pair: _Pair, strange: Sequence[str], about: Description) -> None:
+    """That images have several masks; InputError for those that do not differ by a number."""
+    if strange:
+        expected = "one mask an image, or several that differ by a number (1_mask.png, 1_mask_1.png)"
+        raise InputError(tree.root / strange[0], expected, "another mask of an image that has one")
+    if more := len(tree.masks) - len(pair.mask_of):
+        about.took.append(("parts", f"{more} more masks of the same images: what any of them draws counts"))
+
+
+def _by_folder(tree: Tree) -> tuple[dict[str, list[str]], str]:
+    """Image -> the masks in the folder beside its own, and the name of those folders; none in another layout."""
+    folders = {PurePosixPath(file).parent for files in tree.strangers.values() for file in files}
+    names = {folder.name for folder in folders}
+    strange = {file for files in tree.strangers.values() for file in files}
+    images = [image for image in tree.images if image not in strange]
+    owners = [PurePosixPath(image).parent.parent for image in images]
+    if len(names) != 1 or len(set(owners)) < len(owners) or {folder.parent for folder in folders} - set(owners):
+        return {}, ""
+    masks: dict[str, list[str]] = {}
+    for file in sorted(strange):
+        masks.setdefault(str(PurePosixPath(file).parent.parent), []).append(file)
+    return {image: masks.get(str(owner), []) for image, owner in zip(images, owners, strict=True)}, names.pop()
+
+
+def _objects(tree: Tree, masks: Mapping[str, Sequence[str]], name: str, about: Description) -> Description:
+    """A description of images in folders of their own, with a folder of masks beside each, as of dsb2018."""
+    images = sorted(masks)
+    files = [file for image in images for file in masks[image]]
+    about.saw[0] = f"{len(images)} images, {len(files)} masks, in {len(images)} folders"
+    about.data = {"source": "folder", "root": str(tree.root), "masks": str(tree.root), "mask_folder": name}
+    about.data |= {"ignore": [glob.escape(name)], "group": "none"}
+    masked = [bool(masks[image]) for image in images]
+    about.took.append(("images", f"{len(images)}, {sum(masked)} with masks in the folder {name} beside theirs"))
+    about.took.append(("parts", f"{len(files)} masks of {sum(masked)} images: what any of them draws counts"))
+    with about.answering():
+        about.masked([tree.root / file for file in files])
+    about.sized([tree.root / image for image in images])
+    about.data["group"] = group_in_names(images, about, volumes=False)
+    about.pass_over(tree)
+    groups = groups_of(images, about.data["group"])
+    rows = Rows(groups, [None] * len(images), [-1] * len(images), masked)
+    return about.finish(rows, [tree.root.name, *spread(images, 10)])
 
 
 def _names_of_data(tree: Tree) -> tuple[dict[int, str], list[str]]:
@@ -258,10 +317,11 @@ def _say_masks(tree: Tree, pair: _Pair | None, about: Description) -> None:
     about.left.append(f"{len(tree.masks)} masks of {count} images, beside them ({', '.join(_mask_patterns(tree))})")
     if pair is not None:
         about.open.append("masks lie beside the images: this recipe classifies; its comments say how to segment")
+        ending, _ = _endings(tree, pair)
         about.note(
             "data.root",
             f"for masks: task: segmentation, learner: finetune, and here masks: {tree.root / pair.masks},",
-            f"mask_ending: {pair.ending}, classes: [background, NAME], mask_values: {{0: background, 255: NAME}}",
+            f"mask_ending: '{ending}', classes: [background, NAME], mask_values: {{0: background, 255: NAME}}",
         )
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...core.types import BoolArray
+from ...core.types import BoolArray, FloatArray
+from ...errors import InputError, UnknownName
 from ..base import Pixels
 from ..pixels import Window, to_pixels
 from .base import Header, Stamp, plane_of
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000  # of a frame
 MAX_VOXELS = 1_000_000_000  # of all frames
+MAX_FRAMES = 100_000
 MAX_BYTES = 4 * MAX_VOXELS  # of a deflated header and its pixels
 LEAST, MOST = 0.5, 99.5  # percentiles that become 0 and 1 where nothing says a window
 MOST_FRAMES = 16  # of which the percentiles are taken
+SAME = 0.01  # mm: frames nearer than this lie in one plane
+Place = tuple[tuple[float, ...], tuple[float, ...]]
+"""Position (3,) in mm of the first pixel, and orientation (6,): cosines of rows and columns; empty where unknown."""
+GROUPS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")  # keywords that mostly are groups
 DEFLATED = "1.2.840.10008.1.2.1.99"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _OF_FRAMES = {
@@ -71,12 +77,13 @@ class Dicom:
 
     def probe(self, file: Path) -> Header:
         """Rows, columns and frames of the header; ValueError for a file without pixels, and for a segmentation."""
-        with _reading():
+        with reading():
             dataset = _dataset(Stamp.of(file))
             refuse_pixelless(dataset)
-            if dataset.get("SOPClassUID") in SEGMENTATIONS:
-                raise ValueError(f"{kind_of(dataset)}: a mask, no image")
-            frames, colours = _frames(dataset), int(dataset.get("SamplesPerPixel", 1)) > 1
+            if is_segmentation(dataset):
+                planes = len(planes_of([place_of(dataset, frame) for frame in range(frames_of(dataset))]))
+                return Header(int(dataset.Rows), int(dataset.Columns), 1, planes=planes)
+            frames, colours = frames_of(dataset), int(dataset.get("SamplesPerPixel", 1)) > 1
             palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
             return Header(
                 height=int(dataset.Rows),
@@ -89,8 +96,10 @@ class Dicom:
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A frame as pixels (H, W, C)."""
-        with _reading():
+        with reading():
             dataset = _dataset(Stamp.of(file))
+            if is_segmentation(dataset):
+                raise ValueError(f"{kind_of(dataset)}: a mask, no image")
             stored = _stored(dataset, plane)
             if stored.ndim == 3:
                 return _colours(stored, dataset)
@@ -105,9 +114,15 @@ class Dicom:
             return pixels
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
-        """The stored numbers (H, W) of a frame; ValueError where it has colours or fractions."""
-        with _reading():
-            stored = _stored(_dataset(Stamp.of(file)), plane)
+        """The stored numbers (H, W) of a frame, or those of the segments in a plane of a segmentation.
+
+        ValueError where it has colours or fractions, or where segments overlap.
+        """
+        with reading():
+            dataset = _dataset(Stamp.of(file))
+            if is_segmentation(dataset):
+                return _segments(dataset, plane)
+            stored = _stored(dataset, plane)
         if stored.ndim != 2 or stored.dtype.kind not in "iub":
             raise ValueError(f"expected whole numbers of one channel, got {stored.dtype} of shape {stored.shape}")
         return stored
@@ -182,7 +197,7 @@ def _is_plain(frame: Dataset) -> bool:
 def _percentiles(stamp: Stamp) -> Window:
     """Percentiles of the values of some frames, evenly spread, without padding."""
     dataset = _dataset(stamp)
-    frames = _frames(dataset)
+    frames = frames_of(dataset)
     some = sorted({k * frames // MOST_FRAMES for k in range(MOST_FRAMES)}) if frames > MOST_FRAMES else range(frames)
     return spread_of(np.concatenate([_unpadded(dataset, plane) for plane in some]))
 
@@ -204,7 +219,7 @@ def _unpadded(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
 
 def sampled_values(file: Path, plane: int = 0) -> npt.NDArray[Any]:
     """The values (n,) of a frame in the units of its modality, without padding: of them a series has percentiles."""
-    with _reading():
+    with reading():
         return _unpadded(_dataset(Stamp.of(file)), plane)
 
 
@@ -238,19 +253,19 @@ def _stored(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
     from pydicom.pixels.utils import pixel_array
 
     refuse_pixelless(dataset)
-    stored = np.asarray(pixel_array(dataset, index=plane_of(_frames(dataset), plane)))
+    stored = np.asarray(pixel_array(dataset, index=plane_of(frames_of(dataset), plane)))
     if stored.shape[:2] != (dataset.Rows, dataset.Columns):
         raise ValueError(f"its header claims {dataset.Rows} x {dataset.Columns} pixels, it holds {stored.shape}")
     return stored
 
 
-def _frames(dataset: Dataset) -> int:
+def frames_of(dataset: Dataset) -> int:
     """How many frames; ValueError where it has none, or more than the limits."""
     height, width = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if min(height, width, frames) < 1:
         raise ValueError(f"its header claims {frames} frames of {height} x {width} pixels")
-    if height * width > MAX_PIXELS or frames * height * width > MAX_VOXELS:
+    if height * width > MAX_PIXELS or frames * height * width > MAX_VOXELS or frames > MAX_FRAMES:
         raise ValueError(
             f"{frames} frames of {height} x {width} are more than the limit of {MAX_PIXELS} pixels a frame"
         )
@@ -267,10 +282,96 @@ def _spacing(dataset: Dataset) -> tuple[float, ...]:
     return tuple(abs(length) if length else math.nan for length in lengths)
 
 
+def place_of(dataset: Any, frame: int) -> Place:
+    """Where a frame lies, by the header or its functional groups."""
+    position, orientation = dataset.get("ImagePositionPatient"), dataset.get("ImageOrientationPatient")
+    for group in functional_groups(dataset, frame):
+        for item in group.get("PlanePositionSequence") or ():
+            position = item.get("ImagePositionPatient") or position
+        for item in group.get("PlaneOrientationSequence") or ():
+            orientation = item.get("ImageOrientationPatient") or orientation
+    first, axes = (tuple(float(number) for number in value or ()) for value in (position, orientation))
+    fits = len(first) == 3 and len(axes) == 6 and np.isfinite([*first, *axes]).all()
+    return (first, axes) if fits and np.linalg.norm(normal_of(axes)) > 0.5 else ((), ())
+
+
+def normal_of(orientation: Sequence[float]) -> FloatArray:
+    """The direction (3,) across slices of an orientation."""
+    return np.cross(orientation[:3], orientation[3:])
+
+
+def planes_of(places: Sequence[Place]) -> list[list[int]]:
+    """The frames of a segmentation that lie in one plane, plane by plane along the normal."""
+    if not all(position for position, _ in places):
+        raise ValueError("a segmentation whose frames have no positions")
+    along = np.asarray([position for position, _ in places]) @ normal_of(places[0][1])
+    planes: list[list[int]] = []
+    for frame in np.argsort(along, kind="stable").tolist():
+        if planes and along[frame] - along[planes[-1][0]] < SAME:
+            planes[-1].append(frame)
+        else:
+            planes.append([frame])
+    return planes
+
+
+def is_segmentation(dataset: Dataset) -> bool:
+    """Whether a file is a DICOM SEG."""
+    return dataset.get("SOPClassUID") in SEGMENTATIONS
+
+
+def segment_names(file: Path) -> dict[int, str]:
+    """Number and label of each segment of a segmentation, without the background, 0."""
+    with reading():
+        items = _dataset(Stamp.of(file)).get("SegmentSequence") or ()
+        names = {int(item.SegmentNumber): str(item.get("SegmentLabel") or item.SegmentNumber) for item in items}
+        return {number: name for number, name in names.items() if number}
+
+
+def _segments(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
+    """The numbers of the segments (H, W) in a plane, 0 where there is none; ValueError where two are."""
+    planes = planes_of([place_of(dataset, frame) for frame in range(frames_of(dataset))])
+    numbers = np.zeros((int(dataset.Rows), int(dataset.Columns)), dtype=np.int64)
+    for frame in planes[plane_of(len(planes), plane)]:
+        stored = _stored(dataset, frame)
+        if dataset.SegmentationType == "LABELMAP":
+            return stored.astype(np.int64)
+        top = int(dataset.get("MaximumFractionalValue") or 1) if dataset.SegmentationType == "FRACTIONAL" else 1
+        if not np.isin(stored, (0, top)).all():
+            raise ValueError("a segmentation of fractions, which are no classes")
+        (number,) = [
+            int(item.ReferencedSegmentNumber)
+            for group in functional_groups(dataset, frame)
+            for item in group.get("SegmentIdentificationSequence") or ()
+        ]
+        if (numbers[stored > 0] > 0).any():
+            raise ValueError(f"segment {number} overlaps another one: a pixel has one class")
+        numbers[stored > 0] = number
+    return numbers
+
+
 def kind_of(dataset: Dataset) -> str:
     """The kind of an object in the words of the standard: CT Image Storage, RT Plan Storage."""
     uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
     return str(getattr(uid, "name", "") or dataset.get("Modality") or "DICOM of an unknown kind")
+
+
+def tag_group(file: Path, keyword: str, where: str, name: str) -> str:
+    """The value of a keyword in the header of a file, which is its group; InputError where there is none.
+
+    A DICOM file that cannot be read has `name` for a group: it is refused, or left out, when its pixels are looked at.
+    """
+    if not is_keyword(keyword):
+        raise UnknownName("data.group.tag", keyword, GROUPS)
+    try:
+        with reading():
+            value = str(read_header(file, keywords=[keyword]).get(keyword) or "").strip()
+    except (OSError, ValueError) as error:
+        if file.name.lower().endswith(Dicom.SUFFIXES) or not file.is_file():
+            return name
+        raise InputError(where, f"DICOM with {keyword} (data.group.tag)", f"{name} ({error})") from error
+    if not value:
+        raise InputError(where, f"a value of {keyword} (data.group.tag)", f"none in {name}")
+    return value
 
 
 def is_keyword(text: str) -> bool:
@@ -306,7 +407,7 @@ def read_header(file: Path, *, pixels: bool = False, keywords: Sequence[str] = (
     """
     import pydicom
 
-    with _reading():
+    with reading():
         with file.open("rb") as stream:
             head = stream.read(4096)
             if not Dicom.claims(head):
@@ -342,14 +443,16 @@ def _check_deflated(file: Path) -> None:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """Errors of pydicom and its decoders as a ValueError with the reason, on one line; its remarks are not printed."""
+    from pydicom.errors import BytesLengthException
+
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (struct.error, zlib.error, *_DAMAGE) as error:
+    except (struct.error, zlib.error, BytesLengthException, *_DAMAGE) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"DICOM that cannot be read ({text[:200]})") from error
     except ValueError as error:

@@ -19,10 +19,11 @@ from ..index import FileIndex
 from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.base import check_stack
-from ..readers.dicom import MOST_FRAMES, is_keyword, sampled_values, spread_of
-from ..samples import OnError, Sample, check_settings
-from ..studies import Series, Slice, Study, dicom_files, read_study
-from ..study_labels import Answers, Labels
+from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spread_of
+from ..samples import OnError, Sample, check_settings, kept_slices, middle
+from ..segmentations import Mask, by_series
+from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
+from ..study_labels import Answers, Labels, by_folder
 from ..words import Mark
 
 NONE = "none"
@@ -44,9 +45,11 @@ class DicomFolder:
     table    a file of labels beside the images, with one row a file, series, study or patient
     columns  of the table: {series: SeriesInstanceUID, label: dx, split: split}, in the place of `series` also file
              (a path below root), study or patient
-    labels, classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
+    labels   of the table, see `Csv`; or "folders": the first folder below root is the class, as in root/<class>/...
+    classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
              may give
-    masks    a folder of masks, see `Folder`; then `classes` are those of the pixels, the background first
+    masks    a folder of DICOM SEG, one a series, which may be `root` itself; or of masks by name, see `Folder`. Then
+             `classes` are those of the pixels, the background first; by default the value of a segment is its number
     mask_values, mask_ending, ignore, holdout, seed, on_error   see `Folder`
 
     A sample's id is the path of its file, of several frames with `#` and the frame. Of headers nothing is kept but what
@@ -61,7 +64,7 @@ class DicomFolder:
     window: Window | None = None
     table: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    labels: Sequence[str] = ()
+    labels: Literal["folders"] | Sequence[str] = ()
     classes: int | Sequence[str] | None = None
     unknown: Sequence[Mark] = ()
     separator: str = ""
@@ -84,13 +87,13 @@ class DicomFolder:
             raise InputError(f"data.root: {root}", "DICOM files", f"{len(others)} files, none of them DICOM")
         keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns)]
         study = read_study(root, files, keywords, index, ordered=self.sample != "file")
-        pictures = _pictures(study, self.sample, self.slices)
+        pictures = _pictures(study, self.sample, kept_slices(self.sample, self.slices))
         if not pictures:
             came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
             raise InputError(f"data.root: {root}", "DICOM files with images", came)
         answers = self._answers(pictures)
         readers = choose("dicom", self.window)
-        masks = self._masks(pictures, readers)
+        masks = self._masks(study, pictures, readers)
         samples = self._samples(root, keyword, pictures, answers, masks, index)
         samples += [Sample(path, path, path, None, -1) for path, _ in study.failures]
         return files_dataset(
@@ -114,17 +117,19 @@ class DicomFolder:
         group = self.group if isinstance(self.group, str) else self.group.get("tag", "")
         check_settings(self.window, self.on_error, group, "a keyword of DICOM such as PatientID")
         check_stack(self.stack)
-        if self.slices is not None and self.sample != "slice":
-            raise InputError("data.slices", f"data.sample: slice, not {self.sample}", str(self.slices))
         if self.stack > 1 and self.sample == "file":
             raise InputError("data.stack", "data.sample: slice or series, for neighbours", str(self.stack))
         if not isinstance(self.group, str) and set(self.group) != {"tag"}:
             raise InputError("data.group", "{tag: KEYWORD}", str(dict(self.group)))
         if group != NONE and not is_keyword(group):
-            raise UnknownName("data.group", group, ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", NONE))
+            raise UnknownName("data.group", group, (*GROUPS, NONE))
         return root, "" if group == NONE else group
 
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:
+        if self.labels == "folders":
+            if self.table is not None or isinstance(self.classes, int):
+                raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
+            return by_folder([picture.middle for picture in pictures], self.classes, self.unknown)
         if self.table is None:
             classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
             return Answers(tuple(classes), {}, (), "")
@@ -140,11 +145,22 @@ class DicomFolder:
         )
         return labels.find([picture.middle for picture in pictures])
 
-    def _masks(self, pictures: Sequence[_Picture], readers: Choice) -> dict[str, str]:
+    def _masks(self, study: Study, pictures: Sequence[_Picture], readers: Choice) -> Mapping[tuple[str, int], Mask]:
+        """The masks by path and frame of slices: segmentations of their series, or else files of their names."""
         if self.masks is None:
             return {}
-        paths = sorted({picture.middle.path for picture in pictures})
-        return find_masks(Path(self.masks).resolve(), paths, readers, self.mask_ending)
+        folder = Path(self.masks).resolve()
+        files, _ = dicom_files(folder, self.ignore) if folder.is_dir() else ([], [])
+        segmentations = {path: facts for path in files if (facts := read_facts(folder / path)).mask}
+        if segmentations:
+            return by_series(folder, segmentations, study.series)
+        slices = [picture.middle for picture in pictures]
+        named = find_masks(folder, sorted({part.path for part in slices}), readers, self.mask_ending)
+        return {
+            (part.path, part.frame): Mask(files[0], None, tuple(files[1:]))
+            for part in slices
+            if (files := named.get(part.path))
+        }
 
     def _own_group(self, picture: _Picture) -> str:
         """A file is its own group, slices are in that of their series."""
@@ -158,7 +174,7 @@ class DicomFolder:
         keyword: str,
         pictures: Sequence[_Picture],
         answers: Answers,
-        masks: Mapping[str, str],
+        masks: Mapping[tuple[str, int], Mask],
         index: FileIndex,
     ) -> list[Sample]:
         if keyword and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[0]]):
@@ -171,6 +187,7 @@ class DicomFolder:
         samples = []
         for picture in pictures:
             middle, name = picture.middle, picture.series.name
+            mask = masks.get((middle.path, middle.frame), Mask("", None))
             if self.window is None and picture.series.ordered and name not in windows:
                 windows[name] = _series_window(root, picture.series, index)
             samples.append(
@@ -178,13 +195,16 @@ class DicomFolder:
                     id=middle.path,
                     path=middle.path,
                     group=middle.facts.values[0] if keyword else self._own_group(picture),
-                    mask=masks.get(middle.path, ""),
+                    mask=mask.file,
+                    more_masks=mask.more,
+                    mask_z=mask.plane,
                     z=middle.z,
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
                     **answers.of(middle),
                 )
             )
+        _check_splits(samples)
         return samples
 
 
@@ -207,21 +227,26 @@ class _Picture:
         return tuple((part.path, part.frame) for part in parts)
 
 
-def _pictures(study: Study, sample: str, slices: int | None) -> list[_Picture]:
+def _pictures(study: Study, sample: str, kept: int | None) -> list[_Picture]:
     pictures = []
     for series in study.series:
         count = len(series.slices)
         if sample == "file":
-            places = [
-                next(k for k, part in enumerate(series.slices) if part.path == path and part.frame == frames // 2)
-                for path, frames in {part.path: len(part.facts.places) for part in series.slices}.items()
-            ]
+            places = [k for k, part in enumerate(series.slices) if part.frame == middle_frame(part)]
         else:
-            kept = 1 if sample == "series" else min(slices or count, count)
-            first = (count - kept) // 2
-            places = list(range(first, first + kept))
+            places = list(middle(count, kept))
         pictures += [_Picture(series, place) for place in places]
     return pictures
+
+
+def _check_splits(samples: Sequence[Sample]) -> None:
+    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        other = first.setdefault(sample.group, sample)
+        if other.split != sample.split:
+            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
+            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
 
 
 def _series_window(root: Path, series: Series, index: FileIndex) -> Window | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.registry import Count
 from ...errors import InputError, UnknownName
 from ..base import Dataset
 from ..files import files_dataset
-from ..folders import Labels, find_images, find_masks, ignored_files
+from ..folders import Labels, find_images, find_masks, ignored_files, masks_beside
 from ..index import FileIndex
 from ..paths import grouping
 from ..pixels import Window
 from ..readers import AUTO, choose
-from ..samples import OnError, Sample, check_settings
+from ..readers.dicom import tag_group
+from ..samples import OnError, Sample, Unit, check_settings, kept_slices
 from ..words import Mark, class_names, in_order, is_unknown, normal, refuse_missing, unknown_texts
 
 
@@ -24,7 +26,8 @@ class Folder:
 
     root     the folder; where all its sub-folders are called train, val, test or the like, they are the splits
     group    "none", which must be set on purpose, or a regular expression that is searched in the path below root: its
-             first group, or else the whole match, names the patient, volume or slide
+             first group, or else the whole match, names the patient, volume or slide; {tag: PatientID} takes the value
+             in the header of DICOM files
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
              no folder is a class, all images are unlabeled
@@ -39,7 +42,13 @@ class Folder:
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
     mask_ending, image_ending   what the name of a mask has behind that of its image, _mask in 1_mask.png; and that of
-             an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it
+             an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it. A * behind mask_ending stands
+             for a number or nothing: "_mask*" takes 1_mask.png and 1_mask_1.png for 1.png. Of several masks of an image
+             each draws a part, an object or a class
+    mask_folder  the name of a folder beside that of each image, all files of which are masks of the one image: "masks"
+             for 7/masks/*.png of 7/images/1.png; `masks` is then the root
+    sample, slices   of files of several slices: "slice", each is a sample, or as many in the middle; "file", one is,
+             the slice in the middle
     ignore   names of files and folders to leave out, * for any letters: ["*_mask.png", notes]
 
     Hidden files, __MACOSX and files without the suffix of a reader are ignored, and counted (`Dataset.notes`). A
@@ -48,7 +57,7 @@ class Folder:
     """
 
     root: Path
-    group: str = ""
+    group: str | Mapping[str, str] = ""
     labels: Labels = "folders"
     classes: Sequence[str] | None = None
     holdout: Mapping[str, float] = field(default_factory=dict)
@@ -60,29 +69,34 @@ class Folder:
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
     image_ending: str = ""
+    mask_folder: str = ""
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
+    sample: Unit = "slice"
+    slices: Count | None = None
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Look at the folder; rows are sorted by path."""
         root = Path(self.root).resolve()
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
-        check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
-        group_of = grouping(self.group)
+        group_of = self._grouping(root)
         readers = choose(self.reader, self.window)
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
         classes, number = self._classes(root, {name for _, _, name in entries if name is not None})
         paths = [path for path, _, _ in entries]
-        masks, notes = dict[str, str](), ignored_files(root, readers.suffixes, self.ignore)
-        if self.masks:
+        masks, notes = dict[str, list[str]](), ignored_files(root, readers.suffixes, self.ignore)
+        if self.masks and self.mask_folder:
+            masks = masks_beside(root, paths, self.mask_folder, readers)
+        elif self.masks:
             folder = Path(self.masks).resolve()
             masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
             notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
         samples = [
-            Sample(path, path, group, split, number.get(name, -1), mask=masks.get(path, ""))
+            Sample(path, path, group, split, number.get(name, -1), mask=files[0], more_masks=tuple(files[1:]))
             for path, split, name in entries
-            for group in (path if self.group == "none" else group_of(f"data.group: {path}", path),)
+            for files in (masks.get(path, [""]),)
+            for group in (group_of(f"data.group: {path}", path),)
         ]
         return files_dataset(
             root,
@@ -93,9 +107,20 @@ class Folder:
             seed=self.seed,
             on_error=self.on_error,
             index=index,
+            slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if self.masks else None,
             notes=notes,
         )
+
+    def _grouping(self, root: Path) -> Callable[[str, str], str]:
+        """(place for errors, path) -> the group of a file."""
+        if isinstance(self.group, str):
+            check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
+            return (lambda where, path: path) if self.group == "none" else grouping(self.group)
+        check_settings(self.window, self.on_error)
+        if set(self.group) != {"tag"}:
+            raise InputError("data.group", "a regular expression, {tag: KEYWORD}, or none", str(dict(self.group)))
+        return lambda where, path: tag_group(root / path, self.group["tag"], where, path)  # type: ignore[index]
 
     def _classes(self, root: Path, folders: set[str]) -> tuple[tuple[str, ...], dict[str | None, int]]:
         """The classes, and the class of each folder's name that is no mark of `unknown`."""

@@ -1,4 +1,4 @@
-"""Source of NIfTI volumes: like `csv` and `folder`, with the settings of the reader as keys of its own."""
+"""Source of volumes: like `csv` and `folder`, with the settings of the reader as keys of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.registry import Count
 from ...errors import InputError
 from ..base import Dataset
 from ..files import files_dataset
@@ -14,13 +15,13 @@ from ..index import FileIndex
 from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.volumes import Axis, Volumes
-from ..samples import OnError, Sample, check_settings
+from ..samples import OnError, Sample, Unit, check_settings, kept_slices
 from ..tables import NONE, Table
 
 
 @dataclass(frozen=True)
 class Nifti:
-    """Slices of NIfTI volumes (.nii, .nii.gz), found by a table or in a folder.
+    """Slices of volumes (NIfTI, NRRD, MetaImage), found by a table or in a folder.
 
     root     with `columns` a CSV file with one row a volume, see `Csv`; or a folder of volumes, without its sub-folders
     columns  of the CSV file: {path: "imagesTr/{id}.nii.gz", mask: "labelsTr/{id}.nii.gz", group: patient, split: split}
@@ -28,6 +29,7 @@ class Nifti:
     masks    of a folder: the folder of the masks, which have the names of their volumes
     group    "none": each volume is a group, so that its slices never straddle splits; or a column of the CSV file
     axis, stack, window   see `Volumes`
+    sample, slices   see `Folder`
     classes  names of the classes of voxels, the background first; mask_values as in `Csv`
     holdout, seed, on_error   as in `Csv`; a volume is left out as a whole
 
@@ -47,6 +49,8 @@ class Nifti:
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
+    sample: Unit = "slice"
+    slices: Count | None = None
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read every volume once; slices come in the order of the volumes, from the first to the last."""
@@ -64,6 +68,7 @@ class Nifti:
             seed=self.seed,
             on_error=self.on_error,
             index=index,
+            slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if masked else None,
             notes=[] if listed else ignored_files(folder, Volumes.SUFFIXES),
         )
@@ -88,4 +93,4 @@ class Nifti:
         if not names:
             raise InputError(f"data.root: {root}", f"volumes ({', '.join(suffixes)})", "none")
         masks = {} if self.masks is None else find_masks(Path(self.masks).resolve(), names, readers)
-        return root, [Sample(name, name, name, None, -1, mask=masks.get(name, "")) for name in names]
+        return root, [Sample(name, name, name, None, -1, mask=masks.get(name, [""])[0]) for name in names]

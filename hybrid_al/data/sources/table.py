@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ...core.registry import Count
 from ..base import Dataset
 from ..files import files_dataset
 from ..index import FileIndex
 from ..pixels import Window
 from ..readers import AUTO, choose
-from ..samples import OnError, check_settings
+from ..samples import OnError, Unit, check_settings, kept_slices
 from ..tables import NONE, Table
 from ..words import Mark
 
@@ -31,7 +32,8 @@ class Csv:
              for each, with the row's label; with {slice: z} a row is one slice, and column z has its number from 0
     images   the folder that paths are relative to and may not leave; by default the folder of the CSV
     group    "none", which must be set on purpose, or a column (`columns: {group: ...}` is the same), or a regular
-             expression that is searched in a column, without one in the path: {column: Path, pattern: 'patient(\\d+)'}
+             expression that is searched in a column, without one in the path: {column: Path, pattern: 'patient(\\d+)'};
+             or {tag: PatientID}, the value in the header of DICOM files
     classes  names or number of the classes; by default the values of the label column, sorted. Labels are names of the
              list, or numbers from 0
     labels   columns of 0 or 1 (or 0.0 and 1.0), of a task with several labels a sample; their names are the classes
@@ -43,6 +45,7 @@ class Csv:
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
     window   [low, high] of the values that become 0 and 1
+    sample, slices   see `Folder`
 
     With a mask column and no label column the classes are those of the pixels, the background first; an empty cell is
     an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` names the class of each value in the
@@ -67,6 +70,8 @@ class Csv:
     separator: str = ""
     none: str = ""
     sheet: str = ""
+    sample: Unit = "slice"
+    slices: Count | None = None
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the table and look at its files; rows keep the order of the table."""
@@ -95,5 +100,6 @@ class Csv:
             seed=self.seed,
             on_error=self.on_error,
             index=index,
+            slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if masked else None,
         )

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
+from ...core.manifest import SPLITS, Manifest
 from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
-from ...errors import InputError, UnreadableImages
+from ...errors import HybridALError, InputError, UnreadableImages, reason
 from ..base import Dataset
 from ..pixels import BULK, PIXELS_VERSION, Levels, few_levels, resize, to_channels, to_uint8
 
@@ -100,6 +101,23 @@ class ImageStore:
         images = np.ascontiguousarray(np.asarray(self.images[indices]).transpose(0, 3, 1, 2))
         return torch.from_numpy(images).to(torch.float32).div_(255.0)
 
+    def leaks(self, manifest: Manifest) -> list[tuple[str, str]]:
+        """Pairs of ids in different splits whose stored pixels are the same, but not their files, as after compression.
+
+        Images of one grey alone, as the first and last slices of volumes are, count for nothing.
+        """
+        first: dict[int, int] = {}
+        pairs = []
+        for split in SPLITS:
+            for i in np.flatnonzero(np.asarray(manifest.splits) == split).tolist():
+                image = np.asarray(self.images[i])
+                if image.min() == image.max():
+                    continue
+                sample = first.setdefault(hash(image.tobytes()), i)
+                if manifest.splits[sample] != split and manifest.digests[sample] != manifest.digests[i]:
+                    pairs.append((manifest.ids[sample], manifest.ids[i]))
+        return pairs
+
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         """One image for display (size, size, 1 or 3): of a stack the slice in the middle."""
         middle = self.stack // 2
@@ -132,8 +150,10 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
                 if i in pool:
                     levels.add(image)
                 pixels = to_uint8(resize(image if dataset.stack > 1 else to_channels(image, channels), size))
-            except (OSError, ValueError) as error:
-                problems.append((dataset.manifest.paths[i], str(error)))
+            except HybridALError:
+                raise
+            except Exception as error:  # noqa: BLE001 (libraries raise whatever they like, see `errors.reading`)
+                problems.append((dataset.manifest.paths[i], reason(error)))
             else:
                 out.write(pixels.tobytes())
             if progress is not None:

@@ -35,6 +35,7 @@ from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
+from .sangal import GradientWalk
 from .schedule import Schedule
 from .smi import SubmodularMutualInformation
 from .stratified import Stratified
@@ -80,6 +81,7 @@ __all__ = [
     "FisherInformation",
     "ForegroundRandom",
     "GradNorm",
+    "GradientWalk",
     "Hybrid",
     "KCenter",
     "KMeans",
@@ -151,6 +153,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "gradnorm": GradNorm,
     "isal": ISAL,
+    "sangal": GradientWalk,
     "alfamix": AlfaMix,
     "dropquery": DropQuery,
     "vat": VirtualAdversarial,

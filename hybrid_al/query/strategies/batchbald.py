@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.registry import Count, Several, hyperparameters
+from ...core.registry import Count, Passes, hyperparameters
 from ...core.types import Need, Query
 from ...kernels.mutual_information import batch_bald
 from ..base import About, QueryState, check_budget
@@ -24,7 +24,7 @@ class BatchBald:
     configurations  the most joint labels of a batch: exact up to so many, a random draw beyond
     """
 
-    samples: Several = 25
+    samples: Passes = 25
     configurations: Count = 10_000
 
     needs: ClassVar[frozenset[Need]] = frozenset({"samples"})

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.registry import Several, hyperparameters
+from ...core.registry import Passes, hyperparameters
 from ...core.types import Need, Query
 from ..base import About, QueryState
 from ..ranking import best_by_term
@@ -36,7 +36,7 @@ class VariationRatio:
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: Several = PASSES
+    samples: Passes = PASSES
 
     needs: ClassVar[frozenset[Need]] = TERMS["variation_ratio"].needs
     about: ClassVar[About] = GAL
@@ -54,7 +54,7 @@ class MeanSTD:
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: Several = PASSES
+    samples: Passes = PASSES
 
     needs: ClassVar[frozenset[Need]] = TERMS["mean_std"].needs
     about: ClassVar[About] = GAL
@@ -72,7 +72,7 @@ class VoteEntropy:
     The members are those of the learner's committee, or else `samples` passes with dropout; random where it has none.
     """
 
-    samples: Several = PASSES
+    samples: Passes = PASSES
 
     needs: ClassVar[frozenset[Need]] = TERMS["vote_entropy"].needs
     about: ClassVar[About] = About(
@@ -97,7 +97,7 @@ class TTAEntropy:
     Cost: `views` passes over the candidates.
     """
 
-    views: Several = VIEWS
+    views: Passes = VIEWS
 
     needs: ClassVar[frozenset[Need]] = TERMS["tta_entropy"].needs
     about: ClassVar[About] = AUGMENTATION
@@ -116,7 +116,7 @@ class TTAVariance:
     Cost: `views` passes over the candidates.
     """
 
-    views: Several = VIEWS
+    views: Passes = VIEWS
 
     needs: ClassVar[frozenset[Need]] = TERMS["tta_variance"].needs
     about: ClassVar[About] = About(
@@ -140,7 +140,7 @@ class TTAJensenShannon:
     Cost: `views` passes over the candidates.
     """
 
-    views: Several = VIEWS
+    views: Passes = VIEWS
 
     needs: ClassVar[frozenset[Need]] = TERMS["tta_jsd"].needs
     about: ClassVar[About] = AUGMENTATION

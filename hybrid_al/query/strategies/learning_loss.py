@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.registry import Count, Positive, Several, hyperparameters
+from ...core.registry import Count, Passes, Positive, hyperparameters
 from ...core.types import Need, Query
 from ..base import About, QueryState, check_budget
 from ..loss_head import LossHead
@@ -33,7 +33,7 @@ class LearningLoss:
     margin: Positive = LossHead.margin
     steps: Count = LossHead.steps
     rate: Positive = LossHead.rate
-    folds: Several = LossHead.folds
+    folds: Passes = LossHead.folds
     strength: Positive = LossHead.strength
 
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings"})

@@ -27,7 +27,8 @@ class RepresentativeAnnotation:
     of the largest cosine similarity (negative ones count 0) reaches `share` of its size; of these, greedily those that
     with the labels cover the whole pool. Where they are fewer than the budget, any others that cover best follow.
 
-    rows  of a larger pool so many are clustered, the others going with the nearest mean, and so many are covered
+    rows  of a larger pool so many are clustered, the others going with the nearest mean, and so many are covered, as in
+          a larger cluster
     """
 
     clusters: Count = 10
@@ -38,7 +39,7 @@ class RepresentativeAnnotation:
     about: ClassVar[About] = About(
         paper="Zheng et al.: *Biomedical Image Segmentation via Representative Annotation*, AAAI 2019, section 3.2",
         passes="0",
-        time="B^2 (D + log B) + N^2 D / clusters + M B D, B = min(N, rows)",
+        time="B^2 (D + log B) + M B D, B = min(N, rows)",
         memory="B^2 / 2 + N D",
     )
 
@@ -49,7 +50,7 @@ class RepresentativeAnnotation:
         pool, covered = problem.pool, problem.labeled
         cluster = agglomerative(problem.vectors, self.clusters, self.rows, rng)
         members = [np.flatnonzero(cluster == c) for c in range(cluster.max() + 1)]
-        first = np.concatenate([rows[_until(problem.vectors[rows], self.share)] for rows in members])
+        first = np.concatenate([rows[_until(problem.vectors[rows], self.share, self.rows)] for rows in members])
         picks, words = np.empty(0, dtype=np.int64), list[str]()
         others = np.setdiff1d(np.arange(len(cluster)), first)
         for rows, reason in ((first, f"covers one of {len(members)} clusters"), (others, "covers what they leave")):
@@ -66,12 +67,12 @@ def positive_cosine(squared: torch.Tensor) -> torch.Tensor:
     return squared.div_(-2).add_(1).clip_(0)
 
 
-def _until(unit_KD: FloatArray, share: float) -> IntArray:
-    """The rows that greedily cover all of them, up to the one at which their coverage reaches `share` of it."""
-    count = 1
+def _until(unit_KD: FloatArray, share: float, most: int) -> IntArray:
+    """The rows that greedily cover all of them, or the first `most`, until the coverage reaches `share` of it."""
+    base, count = unit_KD[:most], 1
     while True:
-        picks, gains = similarity_cover(unit_KD, unit_KD, unit_KD[:0], positive_cosine, count)
-        reached = np.flatnonzero(gains.cumsum() >= share * len(unit_KD) - 1e-6)
+        picks, gains = similarity_cover(unit_KD, base, unit_KD[:0], positive_cosine, count)
+        reached = np.flatnonzero(gains.cumsum() >= share * len(base) - 1e-6)
         if len(reached) or count == len(unit_KD):
             return picks[: reached[0] + 1 if len(reached) else count]
         count = min(4 * count, len(unit_KD))

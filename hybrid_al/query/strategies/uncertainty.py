@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.registry import Several, hyperparameters
+from ...core.registry import Passes, hyperparameters
 from ...core.types import Need, Query
 from ..base import About, QueryState
 from ..ranking import best_by_term
@@ -82,7 +82,7 @@ class MCDropoutEntropy:
     The same as `Entropy` where the learner has no dropout.
     """
 
-    samples: Several = PASSES
+    samples: Passes = PASSES
 
     needs: ClassVar[frozenset[Need]] = TERMS["mc_dropout_entropy"].needs
     about: ClassVar[About] = About(
@@ -105,7 +105,7 @@ class Bald:
     Of a committee, its members in the place of the passes. Random where the learner has neither: all passes agree.
     """
 
-    samples: Several = PASSES
+    samples: Passes = PASSES
 
     needs: ClassVar[frozenset[Need]] = TERMS["bald"].needs
     about: ClassVar[About] = About(

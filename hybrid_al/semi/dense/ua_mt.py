@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...core.registry import Amount, Several, Share, hyperparameters
+from ...core.registry import Amount, Passes, Share, hyperparameters
 from ..base import DROPOUTS, Labeled, Models, Step, ramp_up
 from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, supervised_step
 
@@ -25,7 +25,7 @@ class UncertaintyAwareMeanTeacher:
     weight, rampup, cutmix   as in the mean teacher (paper: no CutMix)
     """
 
-    passes: Several = 8
+    passes: Passes = 8
     noise: Amount = 0.1
     threshold: Amount = 0.75
     weight: Amount = 1.0

@@ -18,6 +18,7 @@ from hybrid_al.api.pixels_only import place_of
 from hybrid_al.api.select import Selection, default_folder, select
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import load
+from tests.helpers import dicom
 
 N = 24
 VECTORS = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
@@ -265,3 +266,28 @@ def test_of_several_channels_the_one_is_taken_that_a_run_was_trained_on(ending: 
     assert len(ids) == 4 - left and (not left or all(ending in name for name in ids))
     said = "2 files whose names do not end in " + ending + ", as those do that the model was trained on"
     assert (said in place.left) == bool(left)
+
+
+def test_deep_images_get_the_window_that_init_drafts_but_for_a_model_that_of_its_run(tmp_path: Path) -> None:
+    for i in range(3):
+        values = np.random.default_rng(i).integers(0, 4096, (12, 12)).astype(np.uint16)
+        values[0, :2] = 0, 4095
+        Image.fromarray(values).save(tmp_path / f"{i}.png")
+    assert place_of(tmp_path, tmp_path).data["window"] == [0, 4095]
+    run = load({"name": "x", "data": {"source": "folder", "root": "x", "group": "none", "window": [0, 2000]}})
+    assert tuple(place_of(tmp_path, tmp_path, run).data["window"]) == (0, 2000)  # type: ignore[arg-type]
+    plain = load({"name": "x", "data": {"source": "folder", "root": "x", "group": "none"}})
+    assert "window" not in place_of(tmp_path, tmp_path, plain).data
+
+
+def test_slices_of_dicom_series_in_the_window_and_the_stack_of_a_recipe(tmp_path: Path) -> None:
+    for k in range(3):
+        dicom.write_series(tmp_path / "in" / str(k), [0, 1, 2], seed=k, PatientID=f"P{k}")
+    (tmp_path / "in" / "labels.csv").write_text("patient,dx\nP0,a\nP1,b\n")
+    plain = place_of(tmp_path / "in", tmp_path).load()
+    assert len(plain.manifest) == 9 and plain.manifest.paths[:3] == ("0/003.dcm", "0/002.dcm", "0/001.dcm")
+    assert set(plain.manifest.groups) == {"P0", "P1", "P2"} and plain.classes == ()
+    own = {"source": "dicom", "root": "elsewhere", "stack": 3, "window": [-1000, 1000]}
+    data = place_of(tmp_path / "in", tmp_path, load({"name": "r", "data": own}, [])).load()
+    assert data.stack == 3 and data.span == (-1000, 1000)
+    assert place_of(tmp_path / "in" / "0" / "001.dcm", tmp_path).load().manifest.paths == ("001.dcm",)

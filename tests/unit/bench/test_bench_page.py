@@ -136,7 +136,7 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     text, page = _write(tmp_path, {EVIL: evil}, [Table(EVIL, EVIL, (EVIL,), ((EVIL,),))])
     assert "alert(1)</script>" not in text.replace(html.escape(EVIL), "")
     assert not [attrs for _, attrs in page.elements if any(key.startswith("on") for key in attrs)]
-    assert page.words.count(EVIL) == 7  # two contents, two headings, note, header, cell: shown in full
+    assert page.words.count(EVIL) == 8  # two contents, two headings, verdict, note, header, cell: shown in full
     assert sum(s.startswith("{") for s in page.scripts) == 2 and not any("<" in s for s in page.scripts if s[0] == "{")
 
 

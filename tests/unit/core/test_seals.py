@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.consistency import Consistency
-from hybrid_al.core.rundir import RunDir, memory_mapped, write_json
+from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.rundir import RunDir, memory_mapped, write_atomic, write_json
 from hybrid_al.core.types import PredictionBatch, Query
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import ECHO, LINE, HybridALError, InputError, UnknownName, reading
@@ -169,3 +170,24 @@ def test_probabilities_that_are_not_finite_are_refused_with_their_sample() -> No
     probs[1, 0, 0] = np.nan
     with pytest.raises(InputError, match="predictions of sample 7: expected finite probabilities"):
         PredictionBatch(np.asarray([3, 7]), probs)
+
+
+def test_permissions_that_a_person_gave_stay(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "recipe.yaml"
+    write_atomic(file, "old")
+    file.chmod(0o600)
+    write_atomic(file, "new")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_number_of_threads_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Manifest(("a",), ("a",), ("a",), ("pool",), ("1",))
+    facts: dict[str, object] = {
+        **{"name": "x", "seed": 0, "task": "classification", "classes": [], "recipe": {}},
+        "manifest": manifest.fingerprint,
+    }
+    run = RunDir(tmp_path / "run")
+    for threads in (1, 1, 2):
+        run.claim({**facts, "threads": threads}, "name: x\n", manifest)
+        said = capsys.readouterr().err
+    assert "begun with 1 threads, goes on with 2" in said

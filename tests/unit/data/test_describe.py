@@ -291,6 +291,28 @@ def frames(root: Path) -> tuple[Path, dict[str, Any]]:
     return root, {"source": "folder", "classes": ["negative", "positive"]}
 
 
+def numbered_masks(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(12):
+        draw(root / "scans" / f"{i}.png")
+        mask(root / "scans" / f"{i}_mask.png", 255)
+        if i % 3 == 0:
+            mask(root / "scans" / f"{i}_mask_1.png", 255)
+    return root, {"source": "folder", "mask_ending": "_mask*"}
+
+
+def objects(root: Path) -> tuple[Path, dict[str, Any]]:
+    for i in range(12):
+        draw(root / f"a{i}" / "images" / f"a{i}.png")
+        for k in range(i % 3):
+            mask(root / f"a{i}" / "masks" / f"{i}f{k}e.png", 255)
+    return root, {
+        "source": "folder",
+        "mask_folder": "masks",
+        "ignore": ["masks"],
+        "classes": ["background", "foreground"],
+    }
+
+
 def label_rows(root: Path) -> tuple[Path, dict[str, Any]]:
     root.mkdir()
     rng = np.random.default_rng(0)
@@ -346,6 +368,8 @@ LAYOUTS: list[Layout] = [
     several_labels,
     chexpert,
     repeated_volumes,
+    numbered_masks,
+    objects,
     channels_of_volumes,
     frames,
     label_rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.readers.volumes import AXES, Axis
+from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.nifti import Nifti
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
 
@@ -401,3 +403,21 @@ def test_a_table_without_splits_keeps_volumes_whole(tmp_path: Path, axis: Axis) 
         for of in (manifest.paths, manifest.groups):  # a volume's slices, and a patient's volumes
             assert len(set(zip(of, manifest.splits, strict=True))) == len(set(of))
         assert set(manifest.splits) == {"pool", "val", "test"}
+
+
+def test_slices_in_the_middle_and_volumes_as_samples(root: Path) -> None:
+    whole = Nifti(root / "im", group="none", masks=root / "lb", classes=CLASSES).load()
+    some = Nifti(root / "im", group="none", masks=root / "lb", classes=CLASSES, slices=2).load()
+    one = Folder(root / "im", group="none", sample="file").load()
+    per_volume = Counter(whole.manifest.paths)
+    for path, count in per_volume.items():
+        first = (count - 2) // 2
+        assert [z for p, z in zip(some.manifest.paths, some.manifest.z, strict=True) if p == path] == [first, first + 1]
+    assert one.manifest.ids == tuple(f"{path}#{(count - 1) // 2}" for path, count in per_volume.items())
+    assert some.masks is not None and whole.masks is not None
+    position = whole.manifest.position
+    for i, name in enumerate(some.manifest.ids):
+        if some.masks.labeled[i]:
+            np.testing.assert_array_equal(some.masks.read(i), whole.masks.read(position[name]))
+    with pytest.raises(InputError, match=r"data\.slices: expected data\.sample: slice, not file"):
+        Folder(root / "im", group="none", sample="file", slices=2).load()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.data.base import Dataset, Pixels
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.errors import InputError, UnreadableImages
@@ -167,3 +167,14 @@ def test_a_stack_keeps_its_slices_and_shows_the_middle_one(tmp_path: Path, slice
         InputError, match=rf"data\.channels: expected null: the channels are the {slices} of data\.stack"
     ):
         ImageStore.build(stacked, image_size=8, channels=1, cache=tmp_path)
+
+
+def test_images_of_another_file_with_the_same_pixels_in_another_split_are_found() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1), dtype=np.uint8)
+    images[2] = images[0]
+    images[1] = images[3] = 7
+    splits: tuple[Split, ...] = ("pool", "pool", "test", "test")
+    ids = ("a", "b", "c", "d")
+    store = ImageStore(images, "", ids)
+    assert store.leaks(Manifest(ids, ids, ids, splits, ids)) == [("a", "c")]
+    assert store.leaks(Manifest(ids, ids, ids, splits, ("x", "b", "x", "d"))) == [], "the same file is said elsewhere"

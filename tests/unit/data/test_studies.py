@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from hybrid_al.data import index as index_module
@@ -16,6 +17,8 @@ from hybrid_al.data.base import Dataset
 from hybrid_al.data.describe import describe
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.sources.dicom import DicomFolder
+from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
 from tests.helpers import dicom
 
@@ -266,8 +269,49 @@ def test_init_drafts_a_recipe_of_series_with_a_table(tmp_path: Path) -> None:
 def test_init_without_patients_without_order_and_with_rows_that_differ(tmp_path: Path) -> None:
     dicom.write_series(tmp_path, [0, 1, 1], PatientID="", Modality="MR")
     about = describe(tmp_path)
+    dicom.write(tmp_path / "cine", np.arange(64, dtype=np.uint8).reshape(4, 4, 4), PatientID="", Modality="MR")
+    assert ("splits", "pool 4") in describe(tmp_path).took
+    assert load(tmp_path, sample="file", group="none").manifest.ids == ("001.dcm", "002.dcm", "003.dcm", "cine#1")
+    (tmp_path / "cine").unlink()
     assert about.data["sample"] == "file" and about.data["group"] == {"tag": "StudyInstanceUID"}
     assert about.modality == "mr" and "window" not in about.data
     table(tmp_path, "file,dx\n001.dcm,a\n002.dcm,b\n001.dcm,b\n")
     with pytest.raises(InputError, match="line 4: expected the answer of line 2"):
         describe(tmp_path)
+
+
+def test_folders_are_classes_where_they_hold_several_patients(tmp_path: Path) -> None:
+    for k in range(8):
+        dicom.write_series(tmp_path / ("well", "sick")[k % 2] / f"s{k}", [0, 1], seed=k, PatientID=f"P{k}")
+    about = describe(tmp_path)
+    assert about.data["labels"] == "folders" and about.data["classes"] == ["sick", "well"] and about.labeled
+    data = load(tmp_path, labels="folders", classes=None)
+    assert data.classes == ("sick", "well") and data.truth.tolist() == [0] * 8 + [1] * 8
+    with pytest.raises(InputError, match="class folder sick: expected a label among well, ill"):
+        load(tmp_path, labels="folders", classes=["well", "ill"])
+    dicom.write_series(tmp_path / "sick" / "s9", [0], seed=9, PatientID="P0")
+    assert "labels" not in describe(tmp_path).data
+
+
+def test_a_table_that_parts_a_patient_names_files_and_no_person(tmp_path: Path) -> None:
+    dicom.write_series(tmp_path / "im", [0, 1], PatientID="Secret7")
+    csv = table(tmp_path, "file,dx,split\n001.dcm,a,train\n002.dcm,b,test\n")
+    columns = {"file": "file", "label": "dx", "split": "split"}
+    with pytest.raises(InputError, match=r"data\.columns\.split: .* in one split, got 00") as caught:
+        load(tmp_path / "im", table=csv, columns=columns, classes=None)
+    assert "Secret7" not in str(caught.value)
+
+
+def test_groups_by_tag_in_folders_and_tables(tmp_path: Path) -> None:
+    for k in range(4):
+        dicom.write_series(tmp_path / "im" / "ab"[k % 2], [k], seed=k, names=f"{k}.dcm", PatientID=f"P{k // 2}")
+    tag = {"tag": "PatientID"}
+    assert Folder(tmp_path / "im", group=tag).load().manifest.groups == ("P0", "P1", "P0", "P1")
+    csv = table(tmp_path, "file\nim/a/0.dcm\nim/b/3.dcm\n")
+    assert Csv(csv, {"path": "file"}, group=tag).load().manifest.groups == ("P0", "P1")
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "im" / "a" / "x.png")
+    with pytest.raises(InputError, match=r"DICOM with PatientID \(data\.group\.tag\), got a/x\.png"):
+        Folder(tmp_path / "im", group=tag).load()
+    for wrong in ({"tag": "PatientId"}, {"tag": "PatientID", "column": "file"}, {"pattern": "x", "tags": "y"}):
+        with pytest.raises(InputError, match=r"data\.group"):
+            Csv(csv, {"path": "file"}, group=wrong).load()

@@ -149,8 +149,8 @@ def test_bootstraps_give_each_member_labels_of_its_own(monkeypatch: pytest.Monke
 
 def test_impossible_committees_are_refused() -> None:
     for settings, words in (
-        ({"members": 0}, r"Schedule\.members: expected a whole number of 1 or more"),
-        ({"cycles": 0}, r"Schedule\.cycles: expected a whole number of 1 or more"),
+        ({"members": 0}, r"Schedule\.members: expected a whole number of 1 to 1000"),
+        ({"cycles": 0}, r"Schedule\.cycles: expected a whole number of 1 to 1000"),
         ({"cycles": 31}, r"Schedule\.cycles: expected a step each at least, got 31 cycles in 30 steps"),
     ):
         with pytest.raises(InputError, match=words):

@@ -122,7 +122,7 @@ def test_where_there_is_nothing_to_learn_it_is_random() -> None:
     ("settings", "words"),
     [
         ({"width": 0}, "LearningLoss.width: expected a whole number of 1 or more"),
-        ({"folds": 1}, "LearningLoss.folds: expected a whole number of 2 or more"),
+        ({"folds": 1}, "LearningLoss.folds: expected a whole number of 2 to 1000"),
         ({"margin": 0.0}, "LearningLoss.margin: expected a"),
         ({"rate": -1.0}, "LearningLoss.rate: expected a"),
     ],

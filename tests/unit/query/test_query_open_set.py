@@ -60,6 +60,20 @@ def test_the_upper_gaussian_has_the_large_values() -> None:
     assert upper_of_two(np.ones(3), np.zeros(3, dtype=np.int64), 0).tolist() == [0.5] * 3
 
 
+def test_energies_and_classes_that_are_not_learned() -> None:
+    state = make_state(60, labeled=12)
+    batches = list(state.predictions())
+    logits = np.concatenate(
+        [b.features @ b.head[0].T for b in batches if b.features is not None and b.head is not None]
+    )
+    energy, margin = (TERMS[name].score(state) for name in ("free_energy", "logit_margin"))
+    np.testing.assert_allclose(energy, [-np.log(np.exp(row).sum()) for row in logits])
+    np.testing.assert_allclose(margin, [sorted(row)[-2] - max(row) for row in logits])
+    probs = state.probs()[:, 0]
+    doubt = [1 - np.mean([p.max() for p in probs if p.argmax() == c]) for c in range(3)]
+    np.testing.assert_allclose(TERMS["unlearned"].score(state), probs @ doubt)
+
+
 def test_minority_and_cheapness() -> None:
     state = make_state(60, labeled=12)
     counts = np.bincount(state.labels.class_targets(), minlength=3)

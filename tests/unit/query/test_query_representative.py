@@ -24,11 +24,11 @@ def check_greedy(picks: list[int], rows: FloatArray, pool: FloatArray, covered: 
 def test_a_cluster_is_covered_up_to_the_share() -> None:
     rows = unit_rows(np.random.default_rng(0).normal(size=(40, 4)))
     for share in (0.5, 0.9, 0.99):
-        picks = _until(rows, share).tolist()
+        picks = _until(rows, share, 100).tolist()
         check_greedy(picks, rows, rows, rows[:0])
         coverage = [np.maximum(rows @ rows[picks[:n]].T, 0).max(axis=1).mean() for n in range(1, len(picks) + 1)]
         assert coverage[-1] >= share and (len(picks) == 1 or coverage[-2] < share)
-    assert sorted(_until(rows, 1.0).tolist()) == list(range(40))
+    assert sorted(_until(rows, 1.0, 100).tolist()) == list(range(40))
 
 
 def test_the_picks_cover_the_pool_and_are_of_those_that_cover_clusters() -> None:
@@ -37,7 +37,7 @@ def test_the_picks_cover_the_pool_and_are_of_those_that_cover_clusters() -> None
     vectors = state.vectors(state.candidates, "cosine").astype(np.float64)
     cluster = agglomerative(vectors, 3, 5000, np.random.default_rng(0))
     members = [np.flatnonzero(cluster == c) for c in range(cluster.max() + 1)]
-    first = np.concatenate([rows[_until(vectors[rows], 0.98)] for rows in members])
+    first = np.concatenate([rows[_until(vectors[rows], 0.98, 100)] for rows in members])
     assert 8 < len(first) < len(vectors)
     labeled = state.vectors(state.labels.labeled, "cosine").astype(np.float64)
     places = [int(np.flatnonzero(state.candidates[first] == pick)[0]) for pick in picks]

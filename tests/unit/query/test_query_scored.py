@@ -99,7 +99,7 @@ def test_views_are_asked_of_the_model_as_views() -> None:
 @pytest.mark.parametrize("passes", [1, 0])
 def test_passes_are_two_or_more(key: str, passes: int) -> None:
     name, _, kind = key.partition(".")
-    with pytest.raises(InputError, match=f"query.{kind}: expected a whole number of 2 or more"):
+    with pytest.raises(InputError, match=f"query.{kind}: expected a whole number of 2 to 1000"):
         component(STRATEGIES, "query", name, {kind: passes})
 
 

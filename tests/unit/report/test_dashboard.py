@@ -65,6 +65,7 @@ def test_a_run_has_the_panels_that_it_logged(run: Path) -> None:
     assert all(name_of(name) for name in names)
     assert "images/picks" not in names  # the recipe lets none out
     assert set(several.sections) <= set(OF_RECIPE) and several.grouped
+    assert all(len(panel.names) == 1 for panels in several.sections.values() for panel in panels)
     assert not [name for name in names_of(several) if name.startswith(("table/", "histogram/", "images/"))]
 
 
@@ -134,11 +135,14 @@ def test_a_bench_has_its_areas_curves_and_tables(tmp_path: Path) -> None:
             parts = (arm.strategy, arm.objective, arm.learner, seed, row.round, row.labels, row.metric, row.value)
             rows.append(",".join(map(str, parts)))
     (folder / "v.csv").write_text("\n".join(rows) + "\n")
-    (folder / "tables.md").write_text("### v: AUBC / log2\n\n### Stage 0\n")
+    (folder / "tables.md").write_text(
+        "### How to read it\n\nwords\n\n### v: AUBC / log2\n\na note\n\n| arm |\n| --- |\n"
+    )
     assert is_bench(folder) and not is_bench(tmp_path)
     board = board_of(folder)
     names = names_of(board)
     assert {"v/entropy/aubc", "v/entropy/aubc_minus_random", "curves", "tables/v-AUBC-log2"} <= set(names)
+    assert "tables/How-to-read-it" not in names  # it has no rows, so trackers do not get it
     endings = {name.rpartition("/")[2] for name in names if name.startswith("v/")}
     assert endings <= {entry.rpartition("/")[2] for entry in BENCH}
     write([board], tmp_path / "d.json")
@@ -174,6 +178,7 @@ def test_nothing_to_send_is_one_line(tmp_path: Path) -> None:
         sync(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_push_replaces_what_an_earlier_one_sent(
     run: Path, tmp_path: Path, logged_out: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

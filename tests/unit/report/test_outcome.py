@@ -67,7 +67,7 @@ def test_random_runs_with_other_numbers_of_labels_are_not_compared(
 
 def test_a_run_that_has_only_asked_says_so(tmp_path: Path) -> None:
     outcome = Outcome.of(RunView.read(fake_run(tmp_path / "run", committed=0)))
-    assert outcome == Outcome("Nothing is labeled yet, of a pool of 300 images.", "", (), "", ())
+    assert outcome == Outcome("Nothing is labeled yet, of a pool of 300 images.", "", (), "", ON_OWN)
 
 
 def test_the_page_says_how_many_runs_each_line_holds(runs: tuple[RunView, list[RunView]], tmp_path: Path) -> None:

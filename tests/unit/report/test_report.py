@@ -237,6 +237,15 @@ def test_aggregate_of_unlike_label_counts_stays_in_the_common_range(tmp_path: Pa
     assert figures.aggregate([long], "test/nothing") is None
 
 
+def test_a_method_of_one_round_is_a_level_across(tmp_path: Path) -> None:
+    groups = {"rounds": [_view(tmp_path / "run")], "all at once": [_view(tmp_path / "full", budgets=(300,))]}
+    figure = figures.curve_figure(groups, ("test/auroc",))
+    assert figure is not None
+    level = figure.data[-1]
+    assert level["name"] == "all at once: 299 labels at once" and level["x"] == [19.0, 96.0]
+    check_figure(figure)
+
+
 def test_curve_csv(tmp_path: Path) -> None:
     run = _view(tmp_path / "run", seed=4)
     rows = list(csv.DictReader(io.StringIO(curve_csv([run]))))

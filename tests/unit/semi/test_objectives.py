@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -457,6 +458,18 @@ def test_odd_batches_give_finite_losses_and_gradients(name: str, classes: int, u
         assert torch.isfinite(models.student.weight.grad).all()
         assert step.evidence is not None and step.evidence.probs()[0].shape == (unlabeled, classes)
         assert all(not value.requires_grad for value in (*step.logs.values(), *models.memory.values()))
+
+
+def test_limits_of_pseudo_labels_fall_from_round_to_round() -> None:
+    models, labeled, unlabeled = batch(scale=2.0)
+    rates = list[float]()
+    for r, fallen in enumerate((0.0, 0.1, 0.3, 0.6, 1.0)):
+        falls = PseudoLabel(entropy=0.7, entropy_end=0.7, fall=0.1)
+        limit = PseudoLabel(entropy=max(0.7 - fallen, 0), entropy_end=max(0.7 - fallen, 0))
+        rate = falls.step(replace(models, round=r), labeled, unlabeled, 0.5).logs["mask_rate"].item()
+        assert rate == limit.step(models, labeled, unlabeled, 0.5).logs["mask_rate"].item()
+        rates.append(rate)
+    assert rates[0] > rates[-1] == 0
 
 
 @pytest.mark.parametrize("name", sorted(set(SEMI) - {"pi_model", "mixmatch"}))

@@ -91,6 +91,7 @@ def test_a_class_that_is_predicted_no_more_is_lost(tmp_path: Path) -> None:
     assert "cardiomegaly" in collapse(disk, 0, labels)  # of several classes with a label one is left
 
 
+@pytest.mark.slow
 def test_ten_thousand_picks_take_seconds(tmp_path: Path) -> None:
     n = 10_000
     disk = RunDir(fake_run(tmp_path / "r", pool=n, budgets=(5, 5), committed=1))
@@ -103,10 +104,16 @@ def test_ten_thousand_picks_take_seconds(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
     np.save(tmp_path / "r" / "stage0" / "embeddings" / "plain.npy", vectors)
     began = time.perf_counter()
-    content = round_content(disk, 1, disk.labels(n))
+    content = round_content(disk, 1, disk.labels(n), thumbnail)
+    assert len(content.pictures["images/picks"]) == 400
     assert len(content.tables["table/picks"].rows) == n
     assert len(content.tables["table/embedding"].rows) <= 4000
     assert time.perf_counter() - began < 5
+
+
+def test_long_tables_are_cut_where_they_are_text() -> None:
+    text = markdown(Table(("a",), tuple((k,) for k in range(10_000))))
+    assert text.count("\n") < 210 and text.endswith("and 9800 more")
 
 
 def test_markdown_holds_whatever_a_cell_does() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hybrid_al.errors import InputError
 from hybrid_al.track import TRACKERS
@@ -20,6 +21,8 @@ from hybrid_al.track.mlflow import ID, MLflow
 from hybrid_al.track.tensorboard import TensorBoard
 from hybrid_al.track.wandb import Wandb
 from hybrid_al.track.wandb_files import next_step, records
+from tests.helpers.command import call
+from tests.helpers.tiny import recipe_of
 from tests.unit.track.test_wandb import RECIPE, _jpeg
 
 Steps = dict[str, list[int]]
@@ -251,6 +254,7 @@ def test_an_address_that_is_none_is_one_line(tmp_path: Path) -> None:
         MLflow(uri="nonsense://x").open(tmp_path, RECIPE, "0" * 8)
 
 
+@pytest.mark.slow
 def test_records_of_many_blocks_are_read(tmp_path: Path) -> None:
     JsonlTracker(tmp_path / "metrics.jsonl").close()
     tracker = Wandb().open(tmp_path, RECIPE, "0" * 8)
@@ -258,3 +262,27 @@ def test_records_of_many_blocks_are_read(tmp_path: Path) -> None:
         tracker.log({f"train/{'x' * 400}_{k}": 0.5 for k in range(10)}, stage="train", round=0, step=step)
     tracker.close()
     assert next_step(tmp_path / "wandb", run_id(tmp_path, RECIPE, "0" * 8)) == 40
+
+
+@pytest.mark.slow
+def test_wandb_takes_many_rows_and_pictures_of_the_first(tmp_path: Path) -> None:
+    JsonlTracker(tmp_path / "metrics.jsonl").close()
+    tracker = Wandb(log_images=True).open(tmp_path, RECIPE, "0" * 8)
+    table = Table(("sample", "reason"), tuple((k, '<b>"near"</b>') for k in range(12_000)))
+    tracker.show(Content(0, {"table/picks": table}, pictures={"images/picks": [Picture(_jpeg(), "p")] * 2}))
+    tracker.log({"labels": 1.0}, stage="evaluate", round=0)
+    tracker.close()
+    (file,) = tmp_path.glob("wandb/*/files/media/table/table/picks*.json")
+    plain = json.loads(file.read_text(encoding="utf-8"))
+    assert plain["columns"] == ["sample", "reason", "id", "image"] and len(plain["data"]) == 12_000
+    assert [row[2] for row in plain["data"][:3]] == ["p", "p", None]
+
+
+def test_check_says_what_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(yaml.safe_dump(recipe_of("classification", track={"mlflow": {}})))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    assert call("check", file) == 2
+    assert capsys.readouterr().err.startswith("track.mlflow: expected its package (pip install 'hybrid-al[mlflow]')")

@@ -1,0 +1,77 @@
+"""Loops that run whole from a recipe that `init` wrote, unedited: DICOM slices, an Excel sheet, deep TIFF."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+import tifffile
+from PIL import Image
+
+from hybrid_al.core.rundir import RunDir
+from tests.helpers import dicom
+from tests.helpers.command import call
+
+SERIES = Path("/work/shared/data/dicom_t1_series/series")
+QUICK = (
+    *("encoder.name=test_resnet", "pretrain.epochs=1", "pretrain.batch=8", "train.steps=4", "train.min_steps=4"),
+    *("train.batch=4", "data.image_size=16", "track.wandb.mode=off", "report.random_runs=0"),
+)
+
+
+def grey(i: int) -> np.ndarray:
+    """An image of 16 bits (16, 16), brighter where i is odd."""
+    return np.random.default_rng(i).integers(0, 30000, (16, 16), dtype=np.uint16) + np.uint16(30000 * (i % 2))
+
+
+def real_series(root: Path) -> None:
+    if not SERIES.is_dir():
+        pytest.skip(f"{SERIES} is not here")
+    lines = ["file,finding"]
+    for i, file in enumerate(sorted(SERIES.iterdir())[::2]):
+        shutil.copyfile(file, root / file.name)
+        lines.append(f"{file.name},{('lower', 'upper')[i >= 10]}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def patients(root: Path) -> None:
+    lines = ["patient\tdx"]
+    for k in range(16):
+        shift = {"PatientID": f"0{k}", "RescaleIntercept": -1024 + 700 * (k % 2)}
+        dicom.write_series(root / f"s{k}", [0, 1, 2], seed=k, **shift)  # type: ignore[arg-type]
+        lines.append(f"0{k}\t{('well', 'sick')[k % 2]}")
+    (root / "labels.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def sheet(root: Path) -> None:
+    work = openpyxl.Workbook()
+    work.active.append(["image", "finding", "patient"])
+    for i in range(40):
+        Image.fromarray((grey(i) >> 8).astype(np.uint8)).save(root / f"{i:03d}.png")
+        work.active.append([f"{i:03d}", ("no", "yes")[i % 2], f"{i // 2:02d}"])
+    work.save(root / "list.xlsx")
+
+
+def deep(root: Path) -> None:
+    for i in range(40):
+        (root / ("no", "yes")[i % 2]).mkdir(exist_ok=True)
+        tifffile.imwrite(root / ("no", "yes")[i % 2] / f"{i}.tif", grey(i), metadata=None, compression="zlib")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [real_series, patients, sheet, deep])
+def test_a_loop_from_the_recipe_of_init(
+    make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    make(tmp_path / "data")
+    assert call("init", "data", "-o", "recipe.yaml") == 0
+    assert call("check", "recipe.yaml", *QUICK, "--run-dir", "run") == 0, capsys.readouterr().err
+    assert call("run", "recipe.yaml", *QUICK, "--run-dir", "run") == 0, capsys.readouterr().err
+    run = RunDir(tmp_path / "run")
+    assert len(run.rounds()) >= 2 and (tmp_path / "run" / "report" / "index.html").is_file()
