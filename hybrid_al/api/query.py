@@ -31,7 +31,7 @@ from ..recipe import of_run
 from ..report.overview import answers_of, go_on
 from ..tasks.base import picture
 from .answers import dicom_of, plane_of, recipe_of
-from .outputs import new_folder
+from .outputs import check_outside, new_folder
 from .pixels_only import files_of
 
 DICOM = "dicom_seg"
@@ -50,7 +50,7 @@ def write(
     """Write what is not answered yet of the open query of a run for a tool into a new folder; (README, images).
 
     Where a round is committed its model proposes answers. Errors: an unknown format, or one that cannot hold the
-    answers; no open query, or one that is answered; data that is another than that of the run.
+    answers; no open query, or one that is answered; data that is another than that of the run; `out` among its images.
     """
     disk = RunDir(Path(run))
     if format not in FORMATS:
@@ -73,6 +73,8 @@ def write(
     rows = [lists.manifest.position[i] for i in dict.fromkeys(ids) if i not in answered]
     if not rows:
         raise InputError(run, "a query with images to answer", f"one that is answered; {go_on(disk)}")
+    if (files := files_of(recipe_of(disk).data)) is not None:
+        check_outside(Path(out), files)
     with new_folder(Path(out)) as folder:
         sheet = _sheet(disk, r, lists, rows, format, device, progress)
         FORMATS[format].write(sheet, folder)

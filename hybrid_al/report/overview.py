@@ -19,6 +19,7 @@ from ..core.rundir import RunDir
 from ..core.seals import whole
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
+from ..oracles.label_studio import LabelStudio
 from ..oracles.ledger import Ledger, pending, taken
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
@@ -228,7 +229,10 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
         return f"next: {step}; {go_on(run)}"
     ids, answers = tuple(dict.fromkeys(ids)), answers_of(run, r)  # several parts of an image are one answer
     waiting = sum(i not in answers for i in ids)
-    people = not component(ORACLES, "oracle", *parse_spec(recipe["oracle"])).holds_truth
+    oracle = component(ORACLES, "oracle", *parse_spec(recipe["oracle"]))
+    people = not oracle.holds_truth
+    if waiting and isinstance(oracle, LabelStudio):
+        return f"waits for {waiting} of {len(ids)} labels in Label Studio at {oracle.url}; {go_on(run)}"
     if waiting and people:
         query = list_of(run, r)
         how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}; {command_of(run)} says how)"

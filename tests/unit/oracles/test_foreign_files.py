@@ -229,7 +229,8 @@ def test_the_highest_shape_counts(tmp_path: Path) -> None:
     image = f'<image name="{name_of(run, 0)}.png" width="8" height="8">{shapes}</image>'
     (tmp_path / "a.xml").write_text(f"<annotations>{image}</annotations>", encoding="utf-8")
     assert hand_in(run, tmp_path / "a.xml") == (1, 1)
-    mask = read_answer(run.round_path(0) / "answers" / file_name(0))
+    (file,) = (run.round_path(0) / "answers").rglob(file_name(0))
+    mask = read_answer(file)
     assert mask[:, 0].tolist() == [255, 2, 1, 1, 1, 0, 0, 0]
 
 

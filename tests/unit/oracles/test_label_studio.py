@@ -19,6 +19,7 @@ from hybrid_al.oracles.formats.shapes import pack_brush
 from hybrid_al.oracles.label_studio import KEY as VARIABLE
 from hybrid_al.oracles.label_studio import LabelStudio
 from hybrid_al.recipe import parse
+from hybrid_al.report.overview import standing
 from tests.helpers.command import call
 from tests.helpers.label_studio import KEY, TOKEN, StandIn, stand_in
 from tests.helpers.tiny import SIZE, recipe_of
@@ -67,6 +68,8 @@ def test_tasks_are_pushed_once_and_answers_are_pulled(
     manifest = project.dataset.manifest
     assert {t["data"]["name"] for t in server.tasks.values()} == {image_name(manifest, i) for i in picks.tolist()}
     assert server.tasks[1]["data"]["image"].startswith("data:image/png;base64,")
+    line = standing(project.run)[-1]
+    assert f"waits for 2 of 2 labels in Label Studio at {server.url}; go on with: hybrid-al run" in line
     first, second = project.dataset.classes
     server.annotate(1, choice(first), by=7)
     waits(oracle, picks, "waits for 1 of 2")
