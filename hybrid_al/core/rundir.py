@@ -154,7 +154,8 @@ def _sync_folder(folder: Path) -> None:
 
 def read_arrays(path: Path) -> dict[str, Any]:
     """The arrays of an .npz file of a run by name, after a look at its seal; InputError where it is damaged."""
-    with whole(sealed(path), way_out(path.parent, path.name)), np.load(path, allow_pickle=False) as archive:
+    way = way_out(path.parent, path.name)
+    with whole(sealed(path), way), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 

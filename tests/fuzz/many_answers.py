@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Query
 from hybrid_al.oracles.worklist import WorklistOracle
@@ -28,7 +28,8 @@ def play(folder: Path, answers: int, batches: int, seed: int) -> tuple[int, list
     """How many processes were killed, and what is wrong with the answers in the end."""
     rng, ids = np.random.default_rng(seed), tuple(f"i{k:06d}" for k in range(answers))
     run = RunDir(folder / "run")
-    manifest = Manifest(ids, ids, ids, ("pool",) * answers, ids)
+    splits: tuple[Split, ...] = ("pool",) * answers
+    manifest = Manifest(ids, ids, ids, splits, ids)
     run.commit_query(0, Query(np.arange(answers)), manifest)
     people, truth, kills = WorklistOracle(run, manifest, CLASSES), rng.integers(len(CLASSES), size=answers), 0
     for part in np.array_split(rng.permutation(answers), batches):

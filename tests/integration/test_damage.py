@@ -102,5 +102,5 @@ def test_a_report_of_a_run_loads_no_code_that_its_recipe_names_and_check_lists_i
     assert (
         "code from outside the package (evil_of_a_stranger:X), which a report does not load" in capsys.readouterr().err
     )
-    call("check", recipe, "query=evil_of_a_stranger:X", "--run-dir", tmp_path / "other")
+    assert call("check", recipe, "query=evil_of_a_stranger:X", "--run-dir", tmp_path / "other") == 2
     assert "from outside the package, whose code this recipe runs: evil_of_a_stranger:X" in capsys.readouterr().err
