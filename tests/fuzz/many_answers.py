@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -29,7 +28,8 @@ def play(folder: Path, answers: int, batches: int, seed: int) -> tuple[int, list
     """How many processes were killed, and what is wrong with the answers in the end."""
     rng, ids = np.random.default_rng(seed), tuple(f"i{k:06d}" for k in range(answers))
     run = RunDir(folder / "run")
-    manifest = Manifest(ids, ids, ids, cast(tuple[Split, ...], ("pool",) * answers), ids)
+    splits: list[Split] = ["pool"] * answers
+    manifest = Manifest(ids, ids, ids, tuple(splits), ids)
     run.commit_query(0, Query(np.arange(answers)), manifest)
     people, truth, kills = WorklistOracle(run, manifest, CLASSES), rng.integers(len(CLASSES), size=answers), 0
     for part in np.array_split(rng.permutation(answers), batches):
