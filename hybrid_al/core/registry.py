@@ -155,7 +155,7 @@ def _import_object(where: str, name: str) -> object:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError, RuntimeError) as error:
+    except (Exception, SystemExit) as error:
         raise InputError(where, "an importable package.module:name", f"{name} ({error})") from error
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from ..errors import HybridALError, InputError, RunLocked
 from .labels import LabelStore
 from .manifest import Manifest
-from .seals import OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, whole
+from .seals import OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
 from .types import FloatArray, IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
@@ -155,7 +155,8 @@ def _sync_folder(folder: Path) -> None:
 
 def read_arrays(path: Path) -> dict[str, Any]:
     """The arrays of an .npz file of a run by name, after a look at its seal; InputError where it is damaged."""
-    with whole(sealed(path)), np.load(path, allow_pickle=False) as archive:
+    way = way_out(path.parent, path.name)
+    with whole(sealed(path), way), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 

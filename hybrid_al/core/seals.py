@@ -113,9 +113,11 @@ def check(folder: Path, name: str, seals: Mapping[str, str]) -> None:
 
 def way_out(folder: Path, name: str) -> str:
     """What to do about a damaged file of a round or of stage 0."""
-    if not (folder / ROUND).is_file():
+    if name == "scores.npz":
+        return f"{COPY}, or remove it: the query stands, and reports go without its scores"
+    if (folder / STAGE0).is_file():
         return f"{COPY}, or remove {folder} and call hybrid-al run, which makes stage 0 again"
-    if name in DERIVED:
+    if name in DERIVED and (folder / ROUND).is_file():
         again = f"remove {folder / ROUND} and call hybrid-al run, which plays the round again from its answers"
         return f"{COPY}, or {again}"
     return f"{COPY}, and nothing else has it" if name.startswith(("answers", "labels")) else COPY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,9 +98,10 @@ class WorklistOracle:
         answers, missing = self.latest_answers(query, round)
         if missing:
             file = self.give_out(round)
+            command = shlex.join(["hybrid-al", "labels", str(self.run.path), str(file)])
             raise AwaitingLabels(
                 f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
-                f"{file} ({self.wording.how}) and give it to: hybrid-al labels {self.run.path} {file}"
+                f"{file} ({self.wording.how}) and give it to: {command}"
             )
         return answers
 

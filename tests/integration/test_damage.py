@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.rundir import RunDir, marked, unmarked, write_atomic
 from tests.helpers.command import call
 from tests.helpers.tiny import recipe_of
 
@@ -83,3 +83,24 @@ def test_people_fill_in_a_copy_and_rows_that_nobody_asked_about_are_refused(
     assert call("labels", run, copy) == 2, "nothing takes the place of answers that are gone"
     (tmp_path / "000.csv").rename(run / "rounds/000/answers/000.csv")
     assert call("run", run, "--quiet") == 3
+
+
+@pytest.mark.slow
+def test_a_report_of_a_run_loads_no_code_that_its_recipe_names_and_check_lists_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, run = recipe_file(tmp_path, oracle="worklist", learner="linear"), tmp_path / "run"
+    assert call("run", recipe, "--run-dir", run, "--quiet") == 3
+    (tmp_path / "evil_of_a_stranger.py").write_text("raise SystemExit('the code of a stranger ran')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = unmarked(run / "recipe.yaml")
+    write_atomic(
+        run / "recipe.yaml", marked(text.replace("query:\n  name: random", "query:\n  name: evil_of_a_stranger:X"))
+    )
+    capsys.readouterr()
+    assert call("report", run, "-o", tmp_path / "report") == 0
+    assert (
+        "code from outside the package (evil_of_a_stranger:X), which a report does not load" in capsys.readouterr().err
+    )
+    assert call("check", recipe, "query=evil_of_a_stranger:X", "--run-dir", tmp_path / "other") == 2
+    assert "from outside the package, whose code this recipe runs: evil_of_a_stranger:X" in capsys.readouterr().err

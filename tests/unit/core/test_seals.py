@@ -20,6 +20,7 @@ from hybrid_al.core.types import PredictionBatch, Query
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import ECHO, LINE, HybridALError, InputError, UnknownName, reading
 from hybrid_al.recipe import of_run
+from hybrid_al.report.runview import RunView
 from tests.helpers.command import call
 from tests.helpers.fake_run import fake_run
 
@@ -191,3 +192,16 @@ def test_another_number_of_threads_is_said(tmp_path: Path, capsys: pytest.Captur
         run.claim({**facts, "threads": threads}, "name: x\n", manifest)
         said = capsys.readouterr().err
     assert "begun with 1 threads, goes on with 2" in said
+
+
+def test_scores_that_are_damaged_stop_no_report_and_may_be_removed(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for r in (1, 2):  # committed and open
+        file = run.round_path(r) / "scores.npz"
+        file.write_bytes(file.read_bytes()[:-30])
+        assert RunView.read(run.path).rounds[r].scores is None
+        said = capsys.readouterr().err
+        assert "or remove it: the query stands" in said and "the report goes without them" in said
+        file.unlink()
+    assert [row.index for row in run.rounds()] == [0, 1]
