@@ -43,11 +43,11 @@ def outcome(run: Path) -> list[object]:
 def hurt(call: list[str], rng: np.random.Generator, longest: float) -> tuple[int, bool]:
     """Start a call and send it a signal after a while: how it ended, and whether it was hit."""
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(float(rng.uniform(0.2 * longest, longest)))
-    hit = process.poll() is None
-    if hit:
+    try:
+        return process.wait(timeout=float(rng.uniform(0.2 * longest, longest))), False
+    except subprocess.TimeoutExpired:
         process.send_signal(SIGNALS[int(rng.integers(len(SIGNALS)))])
-    return process.wait(timeout=60), hit
+        return process.wait(timeout=60), True
 
 
 def main() -> None:
@@ -71,6 +71,7 @@ def main() -> None:
                 call = command(folder / f"{name}.yaml", run := folder / name / "killed")
                 code, hit = hurt(call, rng, seconds)
                 kills += hit
+                print(f"{kills} signals, {len(faults)} faults", end="\r", file=sys.stderr, flush=True)
                 if code not in CODES:
                     faults.append(f"{name}: exit code {code}")
                 if code == 0:
