@@ -61,7 +61,7 @@ def read_json(file: Path, *, own: bool = False) -> dict[str, Any]:
     with whole(file):
         plain = dict(json.loads(file.read_text(encoding="utf-8")))
         sealed_by = plain.pop(OWN, None)
-        if sealed_by != own_digest(plain) and (own or sealed_by is not None):
+        if (own or sealed_by is not None) and sealed_by != own_digest(plain):
             raise ValueError("other values")
     return plain
 

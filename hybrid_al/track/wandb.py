@@ -214,8 +214,8 @@ def _with_images(table: Table, images: Sequence[wandb.Image]) -> Table:
 
 
 def _log_bench(settings: Wandb, folder: Path, bench: BenchNumbers) -> None:
-    for old in (folder / "wandb").glob(f"offline-run-*-{bench.id}"):
-        shutil.rmtree(old)
+    for old in (folder / "wandb").glob(f"offline-run-*-{bench.id}*/run-{bench.id}.wandb"):
+        shutil.rmtree(old.parent)
     about = {"name": bench.name, "job_type": "bench", "config": {"name": bench.name, "digest": bench.digest}}
     limits = [(*point[:4], *(end if np.isfinite(end) else None for end in point[4:])) for point in bench.curves]
     contents: list[BenchTable] = [("curves", ("variant", "arm", "labels", "mean", "low", "high"), limits)]

@@ -38,8 +38,11 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def next_step(folder: Path, id: str) -> int:
-    """The step after the last that any run folder of this id in `folder` holds; 0 without any."""
-    files = sorted(folder.glob(f"*run-*-{id}/run-{id}.wandb"))
+    """The step after the last that any run folder of this id in `folder` holds; 0 without any.
+
+    Of runs that begin in one second wandb makes folders that end in -1, -2 and so on.
+    """
+    files = sorted(folder.glob(f"*run-*-{id}*/run-{id}.wandb"))
     steps = [r.history.step.num for f in files for r in _settled(f) if r.WhichOneof("record_type") == "history"]
     return max(steps, default=-1) + 1
 
@@ -47,7 +50,7 @@ def next_step(folder: Path, id: str) -> int:
 def wait_for_end(folder: Path, id: str, seconds: float = 30.0) -> None:
     """Wait until wandb's process, which outlives the end of a run by a moment, wrote the last record of its files."""
     until = time.monotonic() + seconds
-    for file in folder.glob(f"offline-run-*-{id}/run-{id}.wandb"):
+    for file in folder.glob(f"offline-run-*-{id}*/run-{id}.wandb"):
         while time.monotonic() < until and not _has_end(file) and time.time() - file.stat().st_mtime < seconds:
             time.sleep(0.1)
 

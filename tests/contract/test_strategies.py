@@ -118,7 +118,7 @@ def test_probabilities_that_are_none_are_refused(name: str, spoil: Callable[[Flo
             hit = (batch.indices == last)[:, None, None]
             yield replace(batch, probs=np.where(hit, spoil(batch.probs), batch.probs))
 
-    words = rf"predictions of round 1, sample {last}: expected probabilities that sum to one"
+    words = rf"predictions of (round 1, )?sample {last}: expected (finite probabilities|probabilities that sum to one)"
     _refuses_where_it_reads(strategy, "predictions", replace(state, predictor=predict), words)
 
 

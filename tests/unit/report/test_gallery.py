@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation
 from hybrid_al.report import gallery as module
 from hybrid_al.report.embedding_map import MOST_POINTS, embedding_map, principal
@@ -63,7 +64,8 @@ def test_a_pick_knows_its_reader_and_the_answers_before(tmp_path: Path) -> None:
     old = view.labels.current[pick.index]
     other = (int(str(old.target)) + 1) % len(view.classes)
     labels = view.labels.add([Annotation(pick.index, "class", other, "li", 0)])
-    (path / "rounds" / "000" / "labels.jsonl").write_text(labels.to_jsonl())
+    disk = RunDir(path)
+    disk.commit_round(disk.rounds()[0], labels)
     again = RunView.read(path).rounds[0].picks[3]
     assert (again.annotator, again.label) == ("li", view.classes[other])
     assert again.corrected == (f"{pick.label} (simulated)",)
