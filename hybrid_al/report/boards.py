@@ -66,6 +66,7 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
     ),
     "Picks": (
         Panel("Class balance of the picks", ("picks/share/<class>",)),
+        Panel("Proposals that people took", ("people/accepted", "people/edited", "people/discarded")),
         Panel("Rank of the picks in the score", ("query/mean_rank",), x="labels"),
         Panel("Distance of the picks to the labels", ("query/distance_to_labeled",), x="labels"),
         Panel("Score of the candidates", ("histogram/score",)),
@@ -88,6 +89,7 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
         Panel("Labels", ("labels",)),
         Panel("Cost of all labels", ("cost/<unit>",), x="labels"),
         Panel("Seconds of query and fit", ("query/seconds", "train/seconds")),
+        Panel("Seconds an answer of people", ("people/seconds",)),
         Panel("Speed of the fit", ("train/steps_per_second", "train/images_per_second")),
         Panel("Waiting for batches", ("train/data_share",)),
     ),

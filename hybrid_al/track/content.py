@@ -101,6 +101,7 @@ def _picks(
 ) -> Table:
     record = disk.round_path(r - 1) / "consistency.npz" if r else Path()
     before = Consistency.load(record) if record.is_file() else None
+    after = _after(disk.round_path(r) / "picks.npz", classes)
     cells = []
     for row, i in zip(rows, samples.tolist(), strict=True):
         guess, doubt = (None, None) if before is None else (int(before.pseudo_label[i]), float(before.confidence[i]))
@@ -108,9 +109,19 @@ def _picks(
         predicted = classes[guess] if known and guess is not None else None
         score = float(row["score"]) if row["score"] else None
         label = _label(labels.current.get(i), classes)
-        cells.append((r, int(row["rank"]), i, score, row["reason"], predicted, doubt if known else None, label))
+        guesses = (predicted, doubt if known else None, label, *after.get(i, (None, None)))
+        cells.append((r, int(row["rank"]), i, score, row["reason"], *guesses))
     names = ("round", "rank", "sample", "score", "reason", "predicted", "confidence", "label")
+    names += ("predicted_after", "confidence_after")
     return Table(names, tuple(cells))
+
+
+def _after(file: Path, classes: tuple[str, ...]) -> dict[int, tuple[str, float]]:
+    """Sample -> the class that the model of its own round predicts, and how surely; empty where nothing is on disk."""
+    if not (arrays := _arrays(file)):
+        return {}
+    columns = (arrays[name].tolist() for name in ("samples", "predicted", "confidence"))
+    return {i: (classes[c], p) for i, c, p in zip(*columns, strict=True)}
 
 
 def _label(answer: Annotation | None, classes: tuple[str, ...]) -> str | None:
