@@ -12,7 +12,6 @@ from ..core.types import FloatArray
 from ..recipe import of_run
 from ..track import jsonl
 from ..track.base import run_id, shareable
-from ..track.content import confusion_of
 from ..track.names import BENCH, NAMES, SECTIONS, Section, name_of
 
 Kind = Literal["line", "bar", "table", "images", "points", "reliability", "confusion", "curves"]
@@ -226,8 +225,8 @@ def _logged(run_dir: Path) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row if name not in jsonl.COLUMNS and name_of(name))
     last = RunDir(run_dir).round_path(len(RunDir(run_dir).rounds()) - 1)
     shown = [entry for entry, name in NAMES.items() if name.kind != "number" and "<" not in entry]
-    answers, classes = _arrays(last / "holdout.npz"), len(RunDir(run_dir).facts()["classes"])  # type: ignore[arg-type]
-    counted = [split for split in ("val", "test") if confusion_of(answers, split, classes) is not None]
+    answers = _arrays(last / "holdout.npz")
+    counted = [split for split in ("val", "test") if {f"{split}/confusion", f"{split}/truth"} & answers.keys()]
     splits = {"confusion": counted, "reliability": [*_arrays(last / "reliability.npz")]}
     return [*names, *shown, *(f"table/{kind}_{split}" for kind in splits for split in splits[kind])]
 

@@ -158,7 +158,9 @@ NAMES: Mapping[str, Name] = {
         "reliability diagram: round, bin, samples, confidence, accuracy", "Calibration", "table", optional=True
     ),
     "table/confusion_<split>": _shown(
-        "confusion matrix: round, true and predicted class, samples", "Rounds", "table", optional=True
+        "confusion matrix: round, true and predicted class, samples, of masks pixels; of several labels a sample each"
+        " that is there, from 0.5 on, or is not (`no <label>`)",
+        "Rounds", "table", optional=True
     ),
     "table/embedding": _shown(
         "two principal components of the unit embeddings of at most 2000 samples, and whether each is pool, labeled or"

@@ -15,7 +15,9 @@ from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.report import dashboard
 from hybrid_al.report.boards import OF_RECIPE, PANELS, Board, bench_board, boards_of
 from hybrid_al.report.dashboard import push, sync, write
+from hybrid_al.track.base import BenchNumbers
 from hybrid_al.track.names import BENCH, NAMES, SECTIONS, name_of
+from hybrid_al.track.wandb import Wandb
 from tests.helpers.command import call
 from tests.helpers.fake_run import fake_run
 from tests.helpers.wandb_stand_in import stand_in
@@ -145,6 +147,10 @@ def test_a_bench_has_its_areas_curves_and_tables(tmp_path: Path) -> None:
     assert "tables/How-to-read-it" not in names  # it has no rows, so trackers do not get it
     endings = {name.rpartition("/")[2] for name in names if name.startswith("v/")}
     assert endings <= {entry.rpartition("/")[2] for entry in BENCH}
+    assert (board.project, board.entity, board.runs["Name"]) == ("hybrid-al", "", "small")
+    Wandb(mode="offline", project="smears", entity="lab").log_bench(folder, BenchNumbers("blood", "0" * 9))
+    other = board_of(folder)
+    assert (other.project, other.entity, other.runs["Name"]) == ("smears", "lab", "blood")
     write([board], tmp_path / "d.json")
     (view,) = json.loads((tmp_path / "d.json").read_text())["workspaces"]
     assert len(panels_of(view)) == sum(map(len, board.sections.values()))
