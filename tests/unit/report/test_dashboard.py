@@ -224,3 +224,20 @@ def test_a_sync_that_fails_says_why(run: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout="", stderr=text))
     with pytest.raises(HybridALError, match=r"dashboard --sync: wandb: ERROR the disk of the server is full$"):
         sync(run)
+
+
+def test_a_sync_sends_all_that_days_offline_left_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"offline-run-2026010{day}_120000-x" for day in (3, 1, 2)]
+    for name in names:
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    commands = list[list[str]]()
+
+    def sent(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="", stderr="")
+
+    monkeypatch.setattr(dashboard, "_entity", lambda: "team")
+    monkeypatch.setattr(subprocess, "run", sent)
+    sync(tmp_path)
+    (command,) = commands
+    assert command[-4:] == ["sync", *(str(tmp_path / "wandb" / name) for name in sorted(names))]
