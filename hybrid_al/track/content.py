@@ -114,8 +114,7 @@ def _picks(
         guesses = (predicted, doubt if known else None, label, *after.get(i, (None, None)))
         cells.append((r, int(row["rank"]), i, score, row["reason"], *guesses))
     names = ("round", "rank", "sample", "score", "reason", "predicted", "confidence", "label")
-    names += ("predicted_after", "confidence_after")
-    return Table(names, tuple(cells))
+    return Table((*names, "predicted_after", "confidence_after"), tuple(cells))
 
 
 def _after(file: Path, classes: tuple[str, ...]) -> dict[int, tuple[str, float]]:
@@ -155,7 +154,7 @@ def confusion_of(answers: Mapping[str, FloatArray], split: str, classes: tuple[s
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
         np.add.at(counts, (truth.astype(np.int64), probs.argmax(axis=1)), 1)
         return _pairs(counts, classes)
-    pairs = {}
+    pairs: Confusion = {}
     for name, there, share in zip(classes, truth.T, probs.T, strict=True):
         known = there >= 0
         counts = np.zeros((2, 2), dtype=np.int64)
