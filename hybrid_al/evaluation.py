@@ -44,6 +44,15 @@ def metrics(
     return outcome.metrics | _stop_signals(experiment, disk, r, labels, scaling)
 
 
+def answers_about_picks(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> None:
+    """What the new model says of the picks (b,) goes to disk, for trackers, where a sample has one class."""
+    if experiment.task.one_class:
+        batches = list(experiment.learner.predict(np.sort(picks)))
+        probs = np.concatenate([batch.probs.mean(axis=1) for batch in batches])
+        values = {"predicted": probs.argmax(axis=1), "confidence": probs.max(axis=1)}
+        write_arrays(disk.round_path(r) / "picks.npz", {"samples": np.sort(picks), **values})
+
+
 def query_usage(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> dict[str, float]:
     """What the query of round r did with its score and how far from the labels it went, by what is on disk.
 

@@ -21,8 +21,9 @@ from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
 from .core.types import IntArray, PredictionBatch, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
-from .evaluation import calibration, metrics, query_usage
+from .evaluation import answers_about_picks, calibration, metrics, query_usage
 from .experiment import Experiment
+from .oracles.ledger import effort
 from .regions.base import Regions, Whole
 from .state import query_state
 from .track.base import Trackers, log_to
@@ -71,6 +72,8 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
     with _timer(seconds, "evaluate"):
         values = metrics(experiment, disk, r, labels, scaling) | query_usage(experiment, disk, r, picks)
         values |= fit.of_round()
+        if tracker.mirrored:
+            answers_about_picks(experiment, disk, r, picks)
     _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
 
 
@@ -171,7 +174,7 @@ def _commit(
     disk.write_labels(r, labels)
     track_round(
         tracker, disk, experiment.manifest, row, samples, labels, fit, score, classes,
-        shares=shares, enough=enough, thumbnail=experiment.thumbnail,
+        shares=shares, people=effort(disk, r), enough=enough, thumbnail=experiment.thumbnail,
     )  # fmt: skip
     disk.commit_round(row)
 

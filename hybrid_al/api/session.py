@@ -35,6 +35,7 @@ def project_of(
     stage0_alone  the recipe says nothing of the loop, which is not looked at
     """
     from ..assemble import check_images, open_project, trackers_of
+    from ..report.embedding_map import check_map
 
     if alone and stage0.world() > 1:
         expected = "hybrid-al pretrain, the only command that several processes share"
@@ -42,6 +43,7 @@ def project_of(
     stage0.check(recipe)
     for tracker in trackers_of(recipe).values():
         tracker.check()
+    check_map(recipe.report.map)
     project = open_project(recipe, run_dir=run_dir, device=device, stage0_alone=stage0_alone)
     read_images(project, progress)
     if not stage0_alone:

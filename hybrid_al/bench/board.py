@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.seals import read_json
 from ..errors import InputError
 from ..report.boards import Board, bench_board
 from ..track.base import slug
+from ..track.wandb import BENCH_FILE, Wandb
 from . import results
 from .mirror import areas
 from .results import Results
@@ -17,8 +19,11 @@ def is_bench(folder: Path) -> bool:
     return (folder / "tables.md").is_file()
 
 
-def board_of(folder: Path, *, project: str = "hybrid-al", entity: str = "") -> Board:
-    """The dashboard of the bench in a folder. Error where no variant has a finished cell."""
+def board_of(folder: Path) -> Board:
+    """The dashboard of the bench in a folder, in the project that W&B has it in; else in the default one.
+
+    Error where no variant has a finished cell.
+    """
     variants: dict[str, Results] = {}
     for file in sorted(folder.glob("*.csv")):
         variants[file.stem] = results.read(file)
@@ -29,7 +34,10 @@ def board_of(folder: Path, *, project: str = "hybrid-al", entity: str = "") -> B
     sections = [section.splitlines() for section in f"\n{text}".split("\n### ")[1:]]
     tables = [slug(title) for title, *lines in sections if any(line.startswith("| ") for line in lines)]
     summary = areas({name: cells for name, cells in variants.items() if cells.cells}, metric)
-    return bench_board(folder.name, summary, tables, project=project, entity=entity)
+    file = folder / BENCH_FILE
+    place = read_json(file) if file.is_file() else {}
+    name, project, entity = place.get("name") or folder.name, place.get("project"), place.get("entity")
+    return bench_board(name, summary, tables, project=project or Wandb().project, entity=entity or "")
 
 
 def _metric(variants: dict[str, Results]) -> str | None:

@@ -19,7 +19,7 @@ UNSEALED = ("images", "query.html", "drawn", ".lock", ROUND)
 """What is no part of a round: what is given out to people and made again; of what they draw the ledger has digests."""
 DERIVED = (
     *("model.safetensors", "consistency.npz", "calibration.npz"),
-    *("reliability.npz", "holdout.npz", "stop.npz", "boxes.npz"),
+    *("reliability.npz", "holdout.npz", "stop.npz", "picks.npz", "boxes.npz"),
 )
 """Files that playing a round again makes again, from its query and its answers."""
 COPY = "a copy of the run may have it"

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import filelock
@@ -30,6 +31,8 @@ from .base import SKIP
 LEDGER = "ledger.jsonl"
 REASONS = ("unsure", "unusable", "not of interest")
 """Why nobody could answer, where it is more than a skip."""
+PROPOSALS = ("accepted", "edited", "discarded")
+"""What people did with a proposal of a model."""
 
 EntryKind = AnnotationKind | Literal["withdrawn"]
 
@@ -178,6 +181,20 @@ def rows_of(file: Path) -> tuple[Mapping[str, str], ...]:
 def _rows(file: Path, time: int, size: int) -> tuple[Mapping[str, str], ...]:
     with file.open(newline="", encoding="utf-8") as lines:
         return tuple({"entry": "", **row} for row in csv.DictReader(lines))
+
+
+def effort(run: RunDir, r: int) -> dict[str, float]:
+    """How people answered round r through the ledger, under the names of trackers; empty where nobody did.
+
+    Shares of the answers that had a proposal of a model, in [0, 1], and the median of the seconds that were noted.
+    """
+    answers = pending((entry for entry in Ledger(run).entries() if entry.round == r), frozenset()).values()
+    values = dict[str, float]()
+    if proposals := [entry.proposal for entry in answers if entry.proposal]:
+        values |= {f"people/{what}": proposals.count(what) / len(proposals) for what in PROPOSALS}
+    if seconds := [entry.seconds for entry in answers if entry.seconds]:
+        values["people/seconds"] = median(seconds)
+    return values
 
 
 def collect(run: RunDir) -> int:

@@ -202,15 +202,17 @@ class Report(_Section):
     """The HTML report; it never leaves the machine by itself.
 
     random_runs  runs with random picks that `hybrid-al run` plays beside a simulated run, on its stage 0
+    map          how images are laid out by their embeddings: principal components, or UMAP (extra `umap`)
     """
 
     images: Bool = True
+    map: Literal["pca", "umap"] = "pca"
     random_runs: Annotated[Int, Field(ge=0, le=100)] = 0
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """No random runs are left out, as they are in the recipes that `benchmarks/` noted."""
-        return {k: v for k, v in plain(self).items() if k != "random_runs" or v}
+        """What is as it was before these keys is left out, as it is in the recipes that `benchmarks/` noted."""
+        return {k: v for k, v in plain(self).items() if (k, v) not in (("random_runs", 0), ("map", "pca"))}
 
 
 class Arms(_Section):

@@ -12,7 +12,6 @@ from ..core.types import FloatArray
 from ..recipe import of_run
 from ..track import jsonl
 from ..track.base import run_id, shareable
-from ..track.content import confusion_of
 from ..track.names import BENCH, NAMES, SECTIONS, Section, name_of
 
 Kind = Literal["line", "bar", "table", "images", "points", "reliability", "confusion", "curves"]
@@ -66,6 +65,7 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
     ),
     "Picks": (
         Panel("Class balance of the picks", ("picks/share/<class>",)),
+        Panel("Proposals that people took", ("people/accepted", "people/edited", "people/discarded")),
         Panel("Rank of the picks in the score", ("query/mean_rank",), x="labels"),
         Panel("Distance of the picks to the labels", ("query/distance_to_labeled",), x="labels"),
         Panel("Score of the candidates", ("histogram/score",)),
@@ -88,6 +88,7 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
         Panel("Labels", ("labels",)),
         Panel("Cost of all labels", ("cost/<unit>",), x="labels"),
         Panel("Seconds of query and fit", ("query/seconds", "train/seconds")),
+        Panel("Seconds an answer of people", ("people/seconds",)),
         Panel("Speed of the fit", ("train/steps_per_second", "train/images_per_second")),
         Panel("Waiting for batches", ("train/data_share",)),
     ),
@@ -224,8 +225,8 @@ def _logged(run_dir: Path) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row if name not in jsonl.COLUMNS and name_of(name))
     last = RunDir(run_dir).round_path(len(RunDir(run_dir).rounds()) - 1)
     shown = [entry for entry, name in NAMES.items() if name.kind != "number" and "<" not in entry]
-    answers, classes = _arrays(last / "holdout.npz"), len(RunDir(run_dir).facts()["classes"])  # type: ignore[arg-type]
-    counted = [split for split in ("val", "test") if confusion_of(answers, split, classes) is not None]
+    answers = _arrays(last / "holdout.npz")
+    counted = [split for split in ("val", "test") if {f"{split}/confusion", f"{split}/truth"} & answers.keys()]
     splits = {"confusion": counted, "reliability": [*_arrays(last / "reliability.npz")]}
     return [*names, *shown, *(f"table/{kind}_{split}" for kind in splits for split in splits[kind])]
 

@@ -1,4 +1,4 @@
-"""A map of the embedding: its first two principal components, in arrays as small as a page needs."""
+"""A map of the embedding: its first two principal components, or UMAP, in arrays as small as a page needs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.types import FloatArray, IntArray
+from ..track.base import need_package
 from .html import inert
 from .runview import RunView
 
@@ -19,12 +20,12 @@ SCALE = 1000  # places are whole numbers from 0 to this
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """What the page draws; `spread` is the share of the variance that the two directions hold."""
+    """What the page draws; `spread` is the share of the variance that the two directions hold, None of UMAP."""
 
     values: Mapping[str, object]
     points: int
     left_out: int
-    spread: float
+    spread: float | None
 
     def to_json(self) -> str:
         """For a script element."""
@@ -48,6 +49,21 @@ def principal(vectors_ND: FloatArray, rows: IntArray) -> tuple[FloatArray, float
     return (np.asarray(vectors_ND[rows], dtype=np.float64) - mean) @ axes.T, share
 
 
+def neighbourhoods(vectors_MD: FloatArray) -> FloatArray:
+    """Places (M, 2) by UMAP, alike each time. InputError where its package is missing."""
+    check_map("umap")
+    from umap import UMAP
+
+    places: FloatArray = UMAP(n_components=2, random_state=0).fit_transform(np.asarray(vectors_MD, dtype=np.float32))
+    return np.asarray(places, dtype=np.float64)
+
+
+def check_map(kind: str) -> None:
+    """InputError where the package of a kind of map (`report.map`) is missing."""
+    if kind == "umap":
+        need_package("report.map", "umap", "umap")
+
+
 def embedding_map(run: RunView) -> EmbeddingMap | None:
     """The map of a run's pool; None where its embeddings are not there or are not of its manifest."""
     file = None if run.path is None else _file(run.path)
@@ -61,7 +77,9 @@ def embedding_map(run: RunView) -> EmbeddingMap | None:
     rest = np.setdiff1d(pool, np.asarray(list(picks), dtype=np.int64))
     thinned = np.random.default_rng(0).permutation(rest)[:MOST_POINTS]
     rows = np.concatenate([np.sort(thinned), np.asarray(list(picks), dtype=np.int64)])
-    places, share = principal(vectors, rows)
+    settings = run.recipe.get("report")
+    by_umap = isinstance(settings, Mapping) and settings.get("map") == "umap"
+    places, share = (neighbourhoods(vectors[rows]), None) if by_umap else principal(vectors, rows)
     span = np.ptp(places, axis=0).max() or 1.0
     xy = np.round((places - places.min(axis=0)) / span * SCALE).astype(int)
     labels = [*run.classes, *sorted({label for _, label in picks.values() if label} - set(run.classes))]

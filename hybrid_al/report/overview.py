@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..models.encoder import Encoder
     from .comparison import Verdict
     from .outcome import Outcome
+    from .pictures import Pictures
 
 VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
@@ -287,10 +288,12 @@ def write_reports(
     *,
     verdict: Verdict | None = None,
     refresh: int = 0,
+    drawn: dict[Path, Pictures] | None = None,
 ) -> Path:
     """Write the report of one run, beside its runs with random picks, or of several compared; the path of the page.
 
     verdict  says what the statistics allow of several methods; refresh: seconds after which the page loads itself anew
+    drawn    pictures of runs that an earlier call made, which are taken again; it gets those that are made now
     """
     from .page import group_runs, write_report
     from .pictures import pictures_of
@@ -299,10 +302,13 @@ def write_reports(
     if len(runs) > 1 and out is None:
         out = Path("report")
     views = [RunView.read(path) for path in runs]
+    pictures = {} if drawn is None else drawn
+    if one := len(group_runs(views)) == 1:
+        pictures |= {path: pictures_of(view) for path, view in zip(runs, views, strict=True) if path not in pictures}
     return write_report(
         views,
         out or runs[0] / "report",
-        pictures=[pictures_of(view) for view in views] if len(group_runs(views)) == 1 else (),
+        pictures=[pictures[path] for path in runs] if one else (),
         random=[RunView.read(run.path) for run in RunDir(runs[0]).random_runs()] if len(runs) == 1 else (),
         standing=standing(RunDir(runs[0]))[-1].strip() if len(runs) == 1 else "",
         verdict=verdict,

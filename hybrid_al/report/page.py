@@ -123,12 +123,18 @@ def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
     return {
         "balance": None if run.drawable else figures.balance_figure(run),
         "parts": figures.parts_figure(run),
+        "people": _people(run),
         "influence": influence,
         "terms": [*(n for n in names if n != "score"), *(n for n in names if n == "score")],
         "consistency": figures_model.map_figures(run),
         "class_choices": list(dict.fromkeys([*named, *whole])),
         "class_columns": picks.classes[: figures.MOST_CLASSES],
     }
+
+
+def _people(run: RunView) -> dict[object, Mapping[str, object]]:
+    """Round -> how people answered it, by its logged names; rounds of other answers are left out."""
+    return {row["round"]: row for row in run.log if any(name.startswith("people/") for name in row)}
 
 
 def _bought(runs: Sequence[RunView], random: Sequence[RunView], errors: Sequence[Errors]) -> dict[str, object]:
@@ -200,7 +206,7 @@ def _made(run: RunView) -> dict[str, object]:
 
 def _number(value: float | None, form: str = "%.3f") -> str:
     """A number for a table; a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else form % value
+    return "–" if not isinstance(value, int | float) or not math.isfinite(value) else form % value
 
 
 def _seconds(value: float) -> str:

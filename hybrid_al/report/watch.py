@@ -10,16 +10,12 @@ from ..core.rundir import RunDir
 from ..errors import HybridALError
 from .comparison import Verdict
 from .overview import standing, write_reports
+from .pictures import Pictures
 
 EVERY = 15.0  # seconds between two looks
-FILES = (
-    "run.json",
-    "metrics.jsonl",
-    "stage0/*.json",
-    "rounds/*/*.json*",
-    "rounds/*/*.csv",
-    "random/*/rounds/*/round.json",
-)
+ROUNDS = ("run.json", "rounds/*/*.json", "random/*/rounds/*/round.json")
+"""What is committed: where it changes, the model is loaded anew."""
+FILES = (*ROUNDS, "progress.json", "stage0/*.json", "rounds/*/answers/*.csv", "ledger.jsonl")
 
 
 def keep_writing(
@@ -36,12 +32,17 @@ def keep_writing(
     A run that is not there, or a folder that cannot be written to, is an error at the first writing.
     """
     before: object = None
+    committed: object = None
+    drawn = dict[Path, Pictures]()
     while True:
-        state = _state(runs)
+        state = _state(runs, FILES)
+        if (now := _state(runs, ROUNDS)) != committed:
+            committed = now
+            drawn.clear()
         over = all(standing(RunDir(run))[-1].strip().startswith("finished") for run in runs)
         if over or state != before:
             try:
-                page = write_reports(runs, out, verdict=verdict, refresh=0 if over else int(EVERY))
+                page = write_reports(runs, out, verdict=verdict, refresh=0 if over else int(EVERY), drawn=drawn)
             except HybridALError as error:
                 if before is None or over:
                     raise
@@ -56,11 +57,11 @@ def keep_writing(
         wait(EVERY)
 
 
-def _state(runs: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Names, times and sizes of the files that a report is made from."""
+def _state(runs: Sequence[Path], patterns: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of some files of runs."""
     state = []
     for run in runs:
-        for file in sorted(path for pattern in FILES for path in run.glob(pattern)):
+        for file in sorted(path for pattern in patterns for path in run.glob(pattern)):
             try:
                 seen = file.stat()
             except FileNotFoundError:  # a temporary file that took its place in between

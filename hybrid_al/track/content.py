@@ -21,6 +21,8 @@ from .base import Content, Histogram, Picture, Table
 from .points import Line
 
 BINS, MOST_POINTS, MOST_PICTURES, MOST_LINES = 32, 2000, 400, 200
+Confusion = dict[tuple[str, str], int]
+"""(true, predicted) -> how many."""
 FILES = {"query": "query.csv", "labels": "labels.jsonl", "model": "model.safetensors"}
 STAGE0_FILES = {"encoder": "stage0/encoder.safetensors", "embeddings": f"stage0/embeddings/{PLAIN}.npy"}
 
@@ -51,8 +53,8 @@ def round_content(
         tables[f"table/reliability_{split}"] = _reliability(bins, r, classes)
     answers = _arrays(folder / "holdout.npz")
     for split in ("val", "test"):
-        if (counts := confusion_of(answers, split, len(classes))) is not None:
-            tables[f"table/confusion_{split}"] = _confusion(counts, r, classes)
+        if (counts := confusion_of(answers, split, classes)) is not None:
+            tables[f"table/confusion_{split}"] = _confusion(counts, r)
     if (points := _embedding(disk, manifest, r, samples, labels)) is not None:
         tables["table/embedding"] = points
     pictures = {} if thumbnail is None else {"images/picks": _pictures(disk, rows, samples, labels, thumbnail)}
@@ -101,6 +103,7 @@ def _picks(
 ) -> Table:
     record = disk.round_path(r - 1) / "consistency.npz" if r else Path()
     before = Consistency.load(record) if record.is_file() else None
+    after = _after(disk.round_path(r) / "picks.npz", classes)
     cells = []
     for row, i in zip(rows, samples.tolist(), strict=True):
         guess, doubt = (None, None) if before is None else (int(before.pseudo_label[i]), float(before.confidence[i]))
@@ -108,9 +111,18 @@ def _picks(
         predicted = classes[guess] if known and guess is not None else None
         score = float(row["score"]) if row["score"] else None
         label = _label(labels.current.get(i), classes)
-        cells.append((r, int(row["rank"]), i, score, row["reason"], predicted, doubt if known else None, label))
+        guesses = (predicted, doubt if known else None, label, *after.get(i, (None, None)))
+        cells.append((r, int(row["rank"]), i, score, row["reason"], *guesses))
     names = ("round", "rank", "sample", "score", "reason", "predicted", "confidence", "label")
-    return Table(names, tuple(cells))
+    return Table((*names, "predicted_after", "confidence_after"), tuple(cells))
+
+
+def _after(file: Path, classes: tuple[str, ...]) -> dict[int, tuple[str, float]]:
+    """Sample -> the class that the model of its own round predicts, and how surely; empty where nothing is on disk."""
+    if not (arrays := _arrays(file)):
+        return {}
+    columns = (arrays[name].tolist() for name in ("samples", "predicted", "confidence"))
+    return {i: (classes[c], p) for i, c, p in zip(*columns, strict=True)}
 
 
 def _label(answer: Annotation | None, classes: tuple[str, ...]) -> str | None:
@@ -128,25 +140,37 @@ def _reliability(diagram: FloatArray, r: int, classes: tuple[str, ...]) -> Table
     return Table(("round", "bin", "samples", "confidence", "accuracy"), tuple(rows))
 
 
-def confusion_of(answers: Mapping[str, FloatArray], split: str, classes: int) -> IntArray | None:
-    """Samples, of masks pixels, by true and predicted class (C, C); None of several labels a sample."""
+def confusion_of(answers: Mapping[str, FloatArray], split: str, classes: tuple[str, ...]) -> Confusion | None:
+    """Samples, of masks pixels, by true and predicted class; of several labels, by each that is there or is not.
+
+    The most probable class is taken, a label from 0.5 on. None where a split has no answers.
+    """
     if (pixels := answers.get(f"{split}/confusion")) is not None:
-        return pixels.astype(np.int64)
-    truth = answers.get(f"{split}/truth")
-    if truth is None or truth.ndim != 1:
+        return _pairs(pixels, classes)
+    if (truth := answers.get(f"{split}/truth")) is None:
         return None
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (truth.astype(np.int64), answers[f"{split}/probs"].argmax(axis=1)), 1)
-    return counts
+    probs = answers[f"{split}/probs"]
+    if truth.ndim == 1:
+        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        np.add.at(counts, (truth.astype(np.int64), probs.argmax(axis=1)), 1)
+        return _pairs(counts, classes)
+    pairs: Confusion = {}
+    for name, there, share in zip(classes, truth.T, probs.T, strict=True):
+        known = there >= 0
+        counts = np.zeros((2, 2), dtype=np.int64)
+        np.add.at(counts, (there[known].astype(np.int64), (share[known] >= 0.5).astype(np.int64)), 1)
+        pairs |= _pairs(counts, (f"no {name}", name))
+    return pairs
 
 
-def _confusion(counts: IntArray, r: int, classes: tuple[str, ...]) -> Table:
-    rows = [
-        (r, name, guess, int(n))
-        for name, line in zip(classes, counts.tolist(), strict=True)
-        for guess, n in zip(classes, line, strict=True)
-    ]
-    return Table(("round", "true", "predicted", "samples"), tuple(rows))
+def _pairs(counts: IntArray | FloatArray, names: tuple[str, ...]) -> Confusion:
+    rows = zip(names, counts.tolist(), strict=True)
+    return {(name, guess): int(n) for name, line in rows for guess, n in zip(names, line, strict=True)}
+
+
+def _confusion(counts: Confusion, r: int) -> Table:
+    rows = tuple((r, name, guess, n) for (name, guess), n in counts.items())
+    return Table(("round", "true", "predicted", "samples"), rows)
 
 
 def _embedding(disk: RunDir, manifest: Manifest, r: int, picks: IntArray, labels: LabelStore) -> Table | None:

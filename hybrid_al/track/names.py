@@ -117,6 +117,13 @@ NAMES: Mapping[str, Name] = {
         optional=True,
     ),
     "picks/share/<class>": _query("share of a round's picks with that class, in [0, 1]", optional=True),
+    "people/accepted": _query(
+        "share of the proposals of a model that people accepted as they were, in [0, 1]; answers of the page",
+        optional=True,
+    ),
+    "people/edited": _query("share of them that they changed", optional=True),
+    "people/discarded": _query("share of them that they threw away", optional=True),
+    "people/seconds": _query("median of the seconds that people took for an answer", "Cost", optional=True),
     "test/<metric>": _measured("metric of the teacher's last weights on the test split", optional=True),
     "val/<metric>": _measured("the same on val", optional=True),
     "test/<metric>_calibrated": _measured(
@@ -142,7 +149,8 @@ NAMES: Mapping[str, Name] = {
     ),
     "table/picks": _shown(
         "the picks: round, rank, sample (its row in the manifest), score, reason, predicted (the pseudo-label before it"
-        " was asked about) with confidence, and label; with `log_images: true` also id and thumbnail",
+        " was asked about) with confidence, label, predicted_after with confidence_after (what the new model says,"
+        " where a sample has one class); with `log_images: true` also id and thumbnail",
         "Picks",
         "table",
     ),
@@ -150,7 +158,9 @@ NAMES: Mapping[str, Name] = {
         "reliability diagram: round, bin, samples, confidence, accuracy", "Calibration", "table", optional=True
     ),
     "table/confusion_<split>": _shown(
-        "confusion matrix: round, true and predicted class, samples", "Rounds", "table", optional=True
+        "confusion matrix: round, true and predicted class, samples, of masks pixels; of several labels a sample each"
+        " that is there, from 0.5 on, or is not (`no <label>`)",
+        "Rounds", "table", optional=True
     ),
     "table/embedding": _shown(
         "two principal components of the unit embeddings of at most 2000 samples, and whether each is pool, labeled or"

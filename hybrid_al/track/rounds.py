@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ def track_round(
     classes: Sequence[str],
     *,
     shares: bool,
+    people: Mapping[str, float],
     enough: bool,
     thumbnail: Callable[[int], bytes] | None,
 ) -> None:
@@ -35,9 +36,10 @@ def track_round(
 
     score   `Oracle.score`, for pseudo-labels
     shares  whether samples have one class, of which the picks have shares
+    people  how people answered, by its names
     enough  whether the stopping signal says so after this round
     """
-    values: dict[str, float] = {"query/seconds": row.seconds["query"]}
+    values: dict[str, float] = {"query/seconds": row.seconds["query"], **people}
     if shares:
         counts = Counter(labels.current[i].target for i in samples.tolist())
         values |= {f"picks/share/{name}": counts[c] / len(samples) for c, name in enumerate(classes)}

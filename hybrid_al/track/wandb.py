@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
+from ..core.rundir import write_json
 from ..core.types import IGNORE
 from ..errors import InputError
 from .base import BenchNumbers, BenchTable, Content, Picture, Table, Tracker, Trackers, Value, run_id, shareable, slug
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["offline", "online", "off"]
 STAGE0_STEP = "stage0/step"
+BENCH_FILE = "wandb/bench.json"
+"""Where W&B has a bench: the name of its run, project and team."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,7 @@ def _log_bench(settings: Wandb, folder: Path, bench: BenchNumbers) -> None:
             wandb_tables[unique] = _table(run, unique, Table(tuple(headers), tuple(map(tuple, rows))), "summary")
         numbers = {key: value for key, value in bench.summary.items() if np.isfinite(value)}
         run.summary.update({**numbers, **wandb_tables})
+    write_json(folder / BENCH_FILE, {"name": bench.name, "project": settings.project, "entity": settings.entity})
 
 
 def _table(run: wandb.Run, key: str, table: Table, step: int | str) -> wandb.Table:

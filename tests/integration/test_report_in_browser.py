@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hybrid_al.bench.page import write_page
+from hybrid_al.bench.tables import Table
 from hybrid_al.bench.verdict import verdict
 from hybrid_al.report.page import Pictures, RunView, write_report
 from tests.helpers.browser import AXE, CHROMIUM, PAPER, PHONE, chromium, visit
 from tests.helpers.fake_run import fake_run, thumbnail
+from tests.unit.bench.test_bench_page import USUAL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -44,7 +47,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "report": write_report(runs, root / "report", pictures=pictures, standing="next: hybrid-al run x"),
         "comparison": write_report([*runs[:2], *other], root / "comparison", verdict=verdict),
+        "bench": bench_page(root),
     }
+
+
+def bench_page(root: Path) -> Path:
+    """The page of a bench of two variants with a table."""
+    table = Table("AUBC", "in points", ("arm", "call"), (("entropy", "tie"), (EVIL, "better")))
+    variants = {"a": USUAL, EVIL: USUAL}
+    return write_page(root / "bench.html", "a bench", variants, [table], metric="test/auroc")
 
 
 def test_it_is_quiet_alone_small_and_quick(browser: Browser, pages: dict[str, Path]) -> None:
@@ -96,7 +107,7 @@ def test_menus_legends_themes_and_the_map_work(browser: Browser, pages: dict[str
     page.close()
 
 
-@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("name", ["report", "comparison", "bench"])
 def test_nothing_is_cut_off_on_a_phone_and_on_paper(browser: Browser, pages: dict[str, Path], name: str) -> None:
     phone = visit(browser, pages[name], PHONE)
     assert phone.overflow() == 0
@@ -110,7 +121,7 @@ def test_nothing_is_cut_off_on_a_phone_and_on_paper(browser: Browser, pages: dic
 
 
 @with_axe
-@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("name", ["report", "comparison", "bench"])
 def test_axe_finds_nothing_serious_in_either_theme(browser: Browser, pages: dict[str, Path], name: str) -> None:
     for theme in ("light", "dark"):
         opened = visit(browser, pages[name], theme=theme)

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.oracles.ledger import Entry, Ledger
 from hybrid_al.track.names import NAMES, name_of
 from hybrid_al.track.wandb_files import records
 from tests.helpers.command import call
@@ -91,3 +93,26 @@ def test_a_query_that_waits_alerts_once(tmp_path: Path) -> None:
         if row.WhichOneof("record_type") == "alert"
     ]
     assert alerts == ["round 0 waits for labels"]
+
+
+def test_how_people_answered_and_what_the_new_model_says_come_back(tmp_path: Path) -> None:
+    path, file = tmp_path / "run", recipe(tmp_path, "classification", oracle="worklist", loop={"budgets": [4, 2]})
+    assert call("run", file, "--run-dir", path, "--quiet") == 3
+    run = RunDir(path)
+    ledger, classes = Ledger(run), cast(list[str], run.facts()["classes"])
+    for k, sample in enumerate(run.query_ids(0) or ()):
+        proposal, time = ("accepted", "edited")[k % 2], "2026-01-01T00:00:00+00:00"
+        entry = Entry(f"answer-{k}", 0, sample, "class", classes[k % 2], "anna", time, 2.0 + k, proposal=proposal)
+        with ledger.turn():
+            ledger.append(entry)
+    assert call("run", file, "--run-dir", path, "--quiet") == 3
+    (row,) = [row for row in history(path) if "people/accepted" in row]
+    people = {name: value for name, value in row.items() if name.startswith("people/")}
+    shares = {"people/accepted": 0.5, "people/edited": 0.5, "people/discarded": 0.0}
+    assert people == {**shares, "people/seconds": 3.5} and row["round"] == 0
+    (table,) = path.glob("wandb/offline-run-*/files/media/table/table/picks_*.table.json")
+    plain = json.loads(table.read_text(encoding="utf-8"))
+    after, label = (plain["columns"].index(name) for name in ("predicted_after", "label"))
+    assert {cells[after] for cells in plain["data"]} <= set(classes)
+    assert [cells[label] for cells in plain["data"]] == [classes[k % 2] for k in range(4)]
+    assert mlflow_steps(path)["people/seconds"] == tensorboard_steps(path)["people/seconds"] == [0]

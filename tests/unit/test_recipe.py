@@ -196,6 +196,7 @@ def test_calibration_and_stopping_change_no_run_that_does_not_ask_for_them() -> 
 
 def test_random_runs_beside_a_run_leave_it_as_it_is() -> None:
     plain, beside = parse({"name": "x"}), parse({"name": "x", "report": {"random_runs": 3}})
+    assert parse({"name": "x", "report": {"map": "umap"}}).plain()["report"] == {"images": True, "map": "umap"}
     assert plain.plain()["report"] == {"images": True} and beside.plain()["report"]["random_runs"] == 3
     assert beside.identity() == plain.identity() and parse(beside.plain()) == beside
 

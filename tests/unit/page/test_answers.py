@@ -17,7 +17,7 @@ from hybrid_al.core.types import Annotation, Round
 from hybrid_al.data.answers import read_answer, read_boxes
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.inbox import inbox
-from hybrid_al.oracles.ledger import Ledger, collect
+from hybrid_al.oracles.ledger import Ledger, collect, effort
 from hybrid_al.page.desk import Desk
 from hybrid_al.report.overview import answers_of
 from tests.helpers.label_page import CLASSES, SIZE, client_of, mask_of, open_run, submission
@@ -88,6 +88,21 @@ def test_masks_with_what_is_not_known(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_answer(run.path / str(taken["scan2"][1])), dark)
     assert taken["scan3"][0] == "skip"
     assert Ledger(run).entries()[0].proposal == "edited"
+
+
+def test_acceptance_and_seconds_are_those_of_the_answers_that_count(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", "mask")
+    assert effort(run, 0) == {}
+    drawn = {"classes": [], "mask": mask_of(np.ones(SIZE))}
+    with client_of(run) as client:
+        post(client, submission("first", **drawn, proposal="accepted", seconds=50.0))
+        post(client, submission("second", **drawn, proposal="edited", seconds=9.0))
+        post(client, submission("third", "scan2", **drawn, proposal="accepted", seconds=4.0))
+        post(client, submission("fourth", "scan3", **drawn, seconds=0.0))
+    shares = {"people/accepted": 0.5, "people/edited": 0.5, "people/discarded": 0.0}
+    assert effort(run, 0) == {**shares, "people/seconds": 6.5}
+    collect(run)
+    assert effort(run, 0) == {**shares, "people/seconds": 6.5} and effort(run, 1) == {}
 
 
 def test_a_drawing_that_changed_on_the_disk_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from hybrid_al.errors import HybridALError, InputError
 from hybrid_al.report import dashboard
 from hybrid_al.report.boards import OF_RECIPE, PANELS, Board, bench_board, boards_of
 from hybrid_al.report.dashboard import push, sync, write
+from hybrid_al.track.base import BenchNumbers
 from hybrid_al.track.names import BENCH, NAMES, SECTIONS, name_of
+from hybrid_al.track.wandb import Wandb
 from tests.helpers.command import call
 from tests.helpers.fake_run import fake_run
 from tests.helpers.wandb_stand_in import stand_in
@@ -145,6 +147,10 @@ def test_a_bench_has_its_areas_curves_and_tables(tmp_path: Path) -> None:
     assert "tables/How-to-read-it" not in names  # it has no rows, so trackers do not get it
     endings = {name.rpartition("/")[2] for name in names if name.startswith("v/")}
     assert endings <= {entry.rpartition("/")[2] for entry in BENCH}
+    assert (board.project, board.entity, board.runs["Name"]) == ("hybrid-al", "", "small")
+    Wandb(mode="offline", project="smears", entity="lab").log_bench(folder, BenchNumbers("blood", "0" * 9))
+    other = board_of(folder)
+    assert (other.project, other.entity, other.runs["Name"]) == ("smears", "lab", "blood")
     write([board], tmp_path / "d.json")
     (view,) = json.loads((tmp_path / "d.json").read_text())["workspaces"]
     assert len(panels_of(view)) == sum(map(len, board.sections.values()))
@@ -218,3 +224,20 @@ def test_a_sync_that_fails_says_why(run: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout="", stderr=text))
     with pytest.raises(HybridALError, match=r"dashboard --sync: wandb: ERROR the disk of the server is full$"):
         sync(run)
+
+
+def test_a_sync_sends_all_that_days_offline_left_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"offline-run-2026010{day}_120000-x" for day in (3, 1, 2)]
+    for name in names:
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    commands = list[list[str]]()
+
+    def sent(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="", stderr="")
+
+    monkeypatch.setattr(dashboard, "_entity", lambda: "team")
+    monkeypatch.setattr(subprocess, "run", sent)
+    sync(tmp_path)
+    (command,) = commands
+    assert command[-4:] == ["sync", *(str(tmp_path / "wandb" / name) for name in sorted(names))]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,12 @@ import pytest
 
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation
+from hybrid_al.errors import InputError
 from hybrid_al.report import gallery as module
 from hybrid_al.report.embedding_map import MOST_POINTS, embedding_map, principal
 from hybrid_al.report.gallery import gallery
 from hybrid_al.report.held_out import errors_of
+from hybrid_al.report.page import write_report
 from hybrid_al.report.runview import RunView
 from tests.helpers.fake_run import fake_run
 
@@ -82,6 +87,30 @@ def test_the_map_lies_along_the_principal_components(run: RunView) -> None:
     assert drawn is not None and drawn.points == 300 and drawn.left_out == 0
     assert len(drawn.values["round"]) == len(drawn.values["ids"]) == 100  # type: ignore[arg-type]
     assert embedding_map(dataclasses.replace(run, path=None)) is None
+
+
+def test_the_map_by_umap_is_that_of_its_package_which_may_be_missing(
+    run: RunView, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    by_umap = dataclasses.replace(run, recipe={**run.recipe, "report": {"map": "umap"}})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"report.map: expected its package \(pip install 'hybrid-al\[umap\]'\)"):
+        embedding_map(by_umap)
+
+    class UMAP:
+        def __init__(self, *, n_components: int, random_state: int) -> None: ...
+
+        def fit_transform(self, vectors: np.ndarray) -> np.ndarray:
+            return np.asarray(vectors[:, :2] * [1, 0])
+
+    stub: Any = types.ModuleType("umap")
+    stub.UMAP = UMAP
+    monkeypatch.setitem(sys.modules, "umap", stub)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    drawn = embedding_map(by_umap)
+    assert drawn is not None and drawn.spread is None and set(drawn.values["y"]) == {0}  # type: ignore[call-overload]
+    page = write_report([by_umap], tmp_path).read_text(encoding="utf-8")
+    assert "Each image where UMAP puts it" in page and "principal components" not in page
 
 
 def test_a_large_pool_is_thinned_out_but_for_the_picks(tmp_path: Path) -> None:

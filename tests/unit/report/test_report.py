@@ -8,6 +8,7 @@ import html
 import io
 import json
 import re
+import time
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +24,7 @@ from hybrid_al.metrics.classification import aubc
 from hybrid_al.report import figures, figures_model
 from hybrid_al.report.page import Pictures, RunView, curve_csv, group_runs, write_report
 from hybrid_al.report.runview import once, sort_metrics
+from hybrid_al.track.jsonl import JsonlTracker
 from tests.helpers.fake_run import fake_run, thumbnail
 from tests.helpers.figures import check_figure
 
@@ -191,6 +193,39 @@ def test_the_rounds_say_how_their_query_used_its_score(tmp_path: Path) -> None:
     table = table[: table.index("</table>")]
     assert "1 as if at random" in table and "<td>0.812</td>" in table and "<td>1.438</td>" in table
     assert all(f'<th scope="row">{name}</th>' in table for name in numbers)
+
+
+def test_the_page_says_how_people_took_proposals(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", budgets=(20, 20))
+    tracker = JsonlTracker(run / "metrics.jsonl")
+    tracker.log({"people/accepted": 0.75, "people/edited": 0.25, "people/seconds": 6.5}, stage="query", round=1)
+    tracker.close()
+    page = write_report([RunView.read(run)], tmp_path / "out").read_text(encoding="utf-8")
+    row = '<th scope="row">1</th><td data-name="accepted">0.75</td><td data-name="edited">0.25</td>'
+    assert f'{row}<td data-name="discarded">–</td><td data-name="seconds">6.5</td>' in page
+    other = write_report([RunView.read(fake_run(tmp_path / "other"))], tmp_path / "out2")
+    assert "How people answered" not in other.read_text(encoding="utf-8")
+
+
+def test_numbers_that_are_none_in_the_log_end_no_report(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", budgets=(20, 20))
+    tracker = JsonlTracker(run / "metrics.jsonl")
+    tracker.log({"people/seconds": float("nan")}, stage="query", round=1)
+    for step in range(150, 170, 10):
+        tracker.log({"train/loss": float("nan"), "train/mask_rate": float("inf")}, stage="train", round=1, step=step)
+    tracker.close()
+    page = write_report([RunView.read(run)], tmp_path / "out").read_text(encoding="utf-8")
+    assert '<td data-name="seconds">–</td>' in page
+    assert not re.findall(r"[:,\[](NaN|Infinity)", page)
+
+
+@pytest.mark.slow
+def test_ten_thousand_picks_fit_on_a_page(tmp_path: Path) -> None:
+    run = RunView.read(fake_run(tmp_path / "run", pool=12_000, budgets=(10_000,)))
+    picture, began = thumbnail(0), time.perf_counter()
+    file = write_report([run], tmp_path / "out", pictures=[Pictures(lambda i, _: picture)])
+    assert time.perf_counter() - began < 10 and file.stat().st_size < 8_000_000
+    assert "The first 3000 of 10000 picks are listed" in file.read_text(encoding="utf-8")
 
 
 def test_a_run_that_has_only_asked(tmp_path: Path) -> None:

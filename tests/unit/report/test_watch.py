@@ -25,7 +25,7 @@ def without_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_is_written_where_the_run_has_changed_and_stays_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, lines, refreshes = fake_run(tmp_path / "run", committed=1), list[str](), list[int]()
+    run, lines, refreshes, loads = fake_run(tmp_path / "run", committed=1), list[str](), list[int](), list[Path]()
 
     def write(*args: object, refresh: int, **kwargs: object) -> Path:
         refreshes.append(refresh)
@@ -35,14 +35,18 @@ def test_the_page_is_written_where_the_run_has_changed_and_stays_at_its_end(
         steps.pop(0)()
 
     monkeypatch.setattr(watch, "write_reports", write)
+    monkeypatch.setattr("hybrid_al.report.pictures._project", loads.append)
     steps: list[Callable[[], object]] = [
         lambda: None,
         lambda: (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text() + "half a li"),
+        lambda: (run / "progress.json").write_text("{}"),
+        lambda: (run / "rounds" / "001" / "query.json").write_text((run / "rounds" / "001" / "query.json").read_text()),
         lambda: monkeypatch.setattr(watch, "standing", lambda run: ["", "  finished"]),
     ]
     monkeypatch.setattr(watch, "standing", lambda run: ["", "  next: the training of round 1"])
     watch.keep_writing([run], None, say=lines.append, wait=wait)
-    assert refreshes == [15, 15, 0] and not steps
+    assert refreshes == [15, 15, 15, 0] and not steps
+    assert len(loads) == 2, "the model is loaded where a query or a round is committed, not with each number or step"
     assert len(lines) == 2 and "Ctrl-C" in lines[0]
     assert "data-refresh" not in (run / "report" / "index.html").read_text(encoding="utf-8").partition("<script")[0]
 

@@ -13,7 +13,7 @@ from hybrid_al.core.rundir import RunDir, read_arrays, write_arrays
 from hybrid_al.core.types import Annotation, Query, Scores
 from hybrid_al.data.answers import write_answer
 from hybrid_al.track.base import Table, Trackers
-from hybrid_al.track.content import collapse, content_of, markdown, round_content
+from hybrid_al.track.content import collapse, confusion_of, content_of, markdown, round_content
 from hybrid_al.track.jsonl import JsonlTracker
 from hybrid_al.track.points import Line
 from tests.helpers.fake_run import fake_run, thumbnail
@@ -34,7 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 def test_a_round_has_all_of_it(run: RunDir) -> None:
     content = round_content(run, run.manifest(), 1, run.labels(300), thumbnail)
     picks = content.tables["table/picks"]
-    assert picks.columns == ("round", "rank", "sample", "score", "reason", "predicted", "confidence", "label")
+    before = ("round", "rank", "sample", "score", "reason", "predicted", "confidence", "label")
+    assert picks.columns == (*before, "predicted_after", "confidence_after")
     assert [row[:2] for row in picks.rows] == [(1, k) for k in range(20)]
     assert all(row[5] in EVIL and 0 <= row[6] <= 1 for row in picks.rows)  # type: ignore[operator]
     assert {row[7] for row in picks.rows} <= {*EVIL, "skipped"}
@@ -50,6 +51,30 @@ def test_a_round_has_all_of_it(run: RunDir) -> None:
     assert set(content.histograms) == {"histogram/score", "histogram/consistency", "histogram/flips"}
     assert sum(content.histograms["histogram/score"].counts) == 280
     assert set(content.files) == {"query", "labels"}
+
+
+def test_several_labels_and_masks_have_counts() -> None:
+    truth, probs = np.asarray([[1, 0], [1, -1], [0, 1]]), np.asarray([[0.5, 0.1], [0.4, 0.9], [0.2, 0.8]])
+    counts = confusion_of({"test/truth": truth, "test/probs": probs}, "test", ("a|b", "c"))
+    assert counts is not None and len(counts) == 8 and sum(counts.values()) == 5  # what is not known counts nowhere
+    assert (counts["a|b", "a|b"], counts["a|b", "no a|b"], counts["no a|b", "no a|b"]) == (1, 1, 1)
+    assert (counts["c", "c"], counts["no c", "no c"]) == (1, 1)
+    pixels = confusion_of({"val/confusion": np.asarray([[7, 1], [2, 5]])}, "val", ("a", "b"))
+    assert pixels == {("a", "a"): 7, ("a", "b"): 1, ("b", "a"): 2, ("b", "b"): 5}
+    assert confusion_of({}, "val", ("a", "b")) is None
+
+
+def test_the_picks_have_what_the_new_model_says_of_them(tmp_path: Path) -> None:
+    disk = RunDir(fake_run(tmp_path / "r", classes=EVIL, budgets=(3,), committed=0))
+    first, second, third = (row["id"] for row in disk.query_rows(0) or [])
+    samples = np.sort([disk.manifest().position[id] for id in (first, third)])
+    values = {"samples": samples, "predicted": np.asarray([1, 0]), "confidence": np.asarray([0.75, 0.5])}
+    write_arrays(disk.round_path(0) / "picks.npz", values)
+    rows = {
+        row[2]: row[-2:] for row in round_content(disk, disk.manifest(), 0, disk.labels(300)).tables["table/picks"].rows
+    }
+    assert [rows[i] for i in samples.tolist()] == [("x|y", 0.75), (EVIL[0], 0.5)]
+    assert rows[disk.manifest().position[second]] == (None, None)
 
 
 def test_the_projection_lies_over_that_of_the_round_before(run: RunDir) -> None:

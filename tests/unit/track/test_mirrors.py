@@ -286,3 +286,6 @@ def test_check_says_what_package_is_missing(
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     assert call("check", file) == 2
     assert capsys.readouterr().err.startswith("track.mlflow: expected its package (pip install 'hybrid-al[mlflow]')")
+    file.write_text(yaml.safe_dump(recipe_of("classification", track={}, report={"map": "umap"})))
+    assert call("check", file) == 2
+    assert capsys.readouterr().err.startswith("report.map: expected its package (pip install 'hybrid-al[umap]')")
