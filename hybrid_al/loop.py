@@ -8,6 +8,7 @@ disk, so a round that was interrupted is played again and ends the same.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -95,7 +96,7 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     (_, strategy), spending, regions = experiment.strategy(r), experiment.task.spending, _regions(experiment, disk, r)
     state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions, labels)
     if not len(state.candidates):
-        way = f"skips alone; hybrid-al labels {disk.path} FILE takes a label of any of them"
+        way = f"skips alone; hybrid-al labels {shlex.quote(str(disk.path))} FILE takes a label of any of them"
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
     query = spending.query(strategy, state, disk.rounds(), regions.pixels, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -167,7 +168,7 @@ def _readme(sheet: Sheet, format: str, disk: RunDir) -> str:
         f"{len(sheet.items)} images of round {sheet.round} of {sheet.run}, for {kind.TOOL}.",
         f"Asked for: {kind_words(sheet.kind)}. Labels: {', '.join(sheet.labels)}.",
         *(f"{k}. {step}" for k, step in enumerate(kind.STEPS, 1)),
-        f"{len(kind.STEPS) + 1}. hybrid-al labels {disk.path} FILE_OR_FOLDER --annotator NAME",
+        f"{len(kind.STEPS) + 1}. hybrid-al labels {shlex.quote(str(disk.path))} FILE_OR_FOLDER --annotator NAME",
         "Keep the names of the images: they say which sample of which run an answer is about.",
     ]
     if any(item.asked for item in sheet.items):

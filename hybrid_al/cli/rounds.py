@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def select(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """RECIPE: one query, the cold start or the next round; writes query.csv. DATA: the -k images to label first."""
+    """RECIPE: one query, of the next round, and the list to fill in. DATA: the -k images to label first."""
     options = {
         "-k": k, "--output": out, "--strategy": strategy, "--embeddings": embeddings, "--already": already,
         "--copy": copy or None, "--seed": seed,
@@ -129,6 +130,8 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
     waiting = len(picks) - len(answers_of(project.run, r))
     query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
+    if waiting > 0 and not project.setting.simulated:
+        outlook += f", or in the browser: hybrid-al label {shlex.quote(str(project.run.path))}"
     print(f"Round {r}: {outlook}")
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -357,7 +358,8 @@ class RunDir:
         if digest != plain["sha256"]:
             if digest not in ("", plain["before"]):
                 expected = f"the query as hybrid-al wrote it; people fill in a copy, {self.worklist(round)}: move this"
-                way = f"file away, and the query is written again; hybrid-al labels {self.path} FILE takes its labels"
+                where = shlex.quote(str(self.path))
+                way = f"file away, and the query is written again; hybrid-al labels {where} FILE takes its labels"
                 raise InputError(file, f"{expected} {way}", "one that was changed")
             if not digest:
                 print(f"{file}: gone; written again from the commit beside it", file=sys.stderr)

@@ -66,12 +66,12 @@ class EmbeddingInputs:
 
     Without weak_VND (V = 0) the plain embedding is its own weak view. `view_cache` gives any number of weak views of
     the pool to `views`: it embeds them at the first call and reads them back later. Without it `views` draws from
-    weak_VND.
+    weak_VND. strong_VND may be a function, which is called where strong views are drawn: a first query needs none.
     """
 
     plain_ND: FloatArray
     weak_VND: FloatArray
-    strong_VND: FloatArray
+    strong_VND: FloatArray | Callable[[], FloatArray]
     device: torch.device
     view_cache: Callable[[int], FloatArray] | None = None
 
@@ -87,7 +87,8 @@ class EmbeddingInputs:
 
     def strong(self, indices: IntArray, generator: torch.Generator) -> Tensor:
         """See `Inputs.strong`."""
-        return self._tensor(_choose(self.strong_VND, indices, generator))
+        views = self.strong_VND() if callable(self.strong_VND) else self.strong_VND
+        return self._tensor(_choose(views, indices, generator))
 
     def views(self, indices: IntArray, count: int, generator: torch.Generator) -> Iterator[Tensor]:
         """See `Inputs.views`: the same ones at every call where they are cached."""

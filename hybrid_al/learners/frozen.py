@@ -58,10 +58,10 @@ class Frozen:
     frozen: ClassVar[bool] = True
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
-        """A learner over embeddings; those of the views are computed once and cached in `base.cache`."""
+        """A learner over embeddings; those of the views are computed once, the strong ones when first drawn."""
         plain, body = standardized(base, EXPONENT)
         weak = cached_views(base, base.views.weak, self.weak_views)
-        strong = cached_views(base, base.views.strong, self.strong_views)
+        strong = cache(partial(cached_views, base, base.views.strong, self.strong_views))
         inputs = EmbeddingInputs(plain, weak, strong, base.device, weak_views_of(base))
         head = SolvedHead(inputs, self.strength, schedule.balanced)
         return learner_over(base, body, inputs, objective, schedule, dropout=self.dropout, head=head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class BoxWorklist:
             f"list those of each image in {self.run.round_path(round) / IMAGES} in a CSV with the columns "
             f"{', '.join(COLUMNS)} (edges in pixels from the upper left corner; class: "
             f"{', '.join(self.lists.classes[1:])}, {NONE} in a row of its own for an image without any, {SKIP} to skip "
-            f"it) and give it to: hybrid-al labels {self.run.path} FILE"
+            f"it) and give it to: hybrid-al labels {shlex.quote(str(self.run.path))} FILE"
         )
         answers = image_answers(self.lists, query, round, self.picture, "answers with boxes", how)
         return tuple(map(self._with_cost, answers))

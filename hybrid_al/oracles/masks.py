@@ -6,6 +6,7 @@ Points and strokes come in as masks too, in which all other pixels have the valu
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,7 +83,7 @@ class MaskWorklist:
         how = (
             f"draw one of the same name and size for each image in {self.run.round_path(round) / IMAGES} "
             f"(values: {in_words(self.table, self.lists.classes)}; a mask all of it not known skips) "
-            f"and give the folder of masks to: hybrid-al labels {self.run.path} FOLDER"
+            f"and give the folder of masks to: hybrid-al labels {shlex.quote(str(self.run.path))} FOLDER"
         )
         return tuple(map(self._with_cost, image_answers(self.lists, query, round, self.picture, f"masks{kind}", how)))
 
@@ -234,7 +235,8 @@ def image_answers(
         if picture is not None and not file.is_file():
             write_atomic(file, _png(picture(i)))
     raise AwaitingLabels(
-        f"round {round} waits for {len(missing)} of {len(query)} {what}, the first is {file_name(missing[0])}: {how}"
+        f"round {round} waits for {len(missing)} of {len(query)} {what}, the first is {file_name(missing[0])}: {how}\n"
+        f"{lists.by_page}"
     )
 
 

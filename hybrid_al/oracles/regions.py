@@ -56,7 +56,7 @@ class RegionWorklist:
             answers = self.people.annotate(np.asarray(list(parts_of), dtype=np.int64), round)
         except AwaitingLabels as error:
             folder = run.round_path(round) / ASKED
-            raise AwaitingLabels(f"{error}; only what is white in its image in {folder} is read of a mask") from None
+            raise AwaitingLabels(f"{error}\nonly what is white in its image in {folder} is read of a mask") from None
         masks_before = self.parts.query_masks(labels)
         return tuple(
             self._merge(a, masks[a.index], parts_of[a.index], labels)

@@ -101,9 +101,14 @@ class WorklistOracle:
             command = shlex.join(["hybrid-al", "labels", str(self.run.path), str(file)])
             raise AwaitingLabels(
                 f"round {round} waits for {len(missing)} of {len(query)} labels: fill in the column 'label' of "
-                f"{file} ({self.wording.how}) and give it to: {command}"
+                f"{file} ({self.wording.how}) and give it to: {command}\n{self.by_page}"
             )
         return answers
+
+    @property
+    def by_page(self) -> str:
+        """The other way to answer, and its command."""
+        return f"or answer in the browser: {shlex.join(['hybrid-al', 'label', str(self.run.path)])}"
 
     def give_out(self, round: int) -> Path:
         """Write the list that people fill in, a copy of the query, where it is not there yet; its path."""

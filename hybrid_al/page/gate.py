@@ -20,7 +20,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-CLOSED = "Open the link that hybrid-al label printed in the terminal: it opens this page once.\n"
+CLOSED = "Open the link that hybrid-al label printed last in the terminal: each opens this page once.\n"
 
 
 class Gate:

@@ -21,6 +21,7 @@ from ..oracles import ORACLES
 from ..oracles.base import SKIP
 from ..oracles.label_studio import LabelStudio
 from ..oracles.ledger import Ledger, pending, taken
+from ..oracles.masks import IMAGES
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
@@ -237,7 +238,9 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     if waiting and people:
         query = list_of(run, r)
         how = "" if (kind := _inbox_name(facts)) == "words" else f" ({kind}; {command_of(run)} says how)"
-        take = f"hybrid-al labels {shlex.quote(str(run.path))} FILE"
+        where = shlex.quote(str(run.path))
+        file = "FILE" if query.is_dir() else shlex.quote(str(query))
+        take = f"hybrid-al label {where} (in the browser), or: hybrid-al labels {where} {file}"
         return f"waits for {waiting} of {len(ids)} labels in {query}{how}: {take}"
     if people and not r and all(answers[i] == SKIP for i in ids):
         return f"next: other images, as all {len(ids)} were skipped; {go_on(run)}"
@@ -245,9 +248,9 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
 
 
 def list_of(run: RunDir, r: int) -> Path:
-    """What people answer by: the copy of the query that they fill in; without one, as where they draw, the query."""
-    copy = run.worklist(r)
-    return copy if copy.is_file() else run.round_path(r) / "query.csv"
+    """What people answer by: the copy of the query that they fill in, the images that they draw on; else the query."""
+    places = run.worklist(r), run.round_path(r) / IMAGES
+    return next((place for place in places if place.exists()), run.round_path(r) / "query.csv")
 
 
 def answers_of(run: RunDir, r: int) -> dict[str, str]:

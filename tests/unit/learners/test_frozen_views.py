@@ -83,3 +83,11 @@ def test_queries_get_as_many_views_as_they_need(name: str, tmp_path: Path) -> No
     query = STRATEGIES[name]().select(state, 5, np.random.default_rng(0))
     assert query.scores is not None and len(np.unique(query.scores.values)) > 10
     assert len(list(base.cache.glob("views-*.npy"))) == 3  # 1 strong, 4 and 8 weak
+
+
+def test_strong_views_are_embedded_when_they_are_drawn(tmp_path: Path) -> None:
+    base = foundation(tmp_path)
+    learner = Frozen(strong_views=2).build(base, OBJECTIVES["supervised"](), Schedule(steps=1, min_steps=1))
+    assert not list(base.cache.glob("views-*.npy")), "a first query waits for nothing that only training reads"
+    drawn = learner.inputs.strong(np.arange(4), torch.Generator())
+    assert drawn.shape == (4, 48) and len(list(base.cache.glob("views-*.npy"))) == 1
