@@ -93,7 +93,7 @@ def test_masks_with_what_is_not_known(tmp_path: Path) -> None:
 def test_acceptance_and_seconds_are_those_of_the_answers_that_count(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run", "mask")
     assert effort(run, 0) == {}
-    drawn = {"classes": [], "mask": mask_of(np.ones(SIZE))}
+    drawn: dict[str, Any] = {"classes": [], "mask": mask_of(np.ones(SIZE))}
     with client_of(run) as client:
         post(client, submission("first", **drawn, proposal="accepted", seconds=50.0))
         post(client, submission("second", **drawn, proposal="edited", seconds=9.0))
