@@ -94,6 +94,13 @@ def test_a_manifest_is_read_in_parts_with_quotes_and_letters_in_some(monkeypatch
     monkeypatch.setattr("hybrid_al.core.manifest.PART", 50)
     assert Manifest.from_csv(manifest.to_csv()) == manifest
     monkeypatch.setattr("hybrid_al.core.manifest.PART", 5000)
-    for lines in ("a,a,a,pool,-1\n", "a,a,a,pool,-1,d,d\n", '"a",a,a,pool,-1\n', "a,a,a,pool,x,d\n", "\n"):
+    for lines in (
+        "a,a,a,pool,-1\n",
+        "a,a,a,pool,-1,d,d\n",
+        '"a",a,a,pool,-1\n',
+        "a,a,a,pool,x,d\n",
+        "\n",
+        "a,a,a,pool,-1\na,a,a,a,pool,-1,d\n",
+    ):
         with pytest.raises(ValueError):
             Manifest.from_csv("id,path,group,split,z,digest\nb,b,b,pool,-1,d\n" + lines + "c,c,c,pool,-1,d\n")
