@@ -150,7 +150,9 @@ class ImageStore:
         images = np.asarray(self.images[rows])
         if self.stack > 1:
             return images[..., self.stack // 2]
-        return images[..., 0] if self.channels == 1 else np.mean(images, axis=-1, dtype=np.float32).astype(np.uint8)
+        return (
+            images[..., 0] if self.channels == 1 else np.asarray(images.mean(axis=-1, dtype=np.float32), dtype=np.uint8)
+        )
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         """One image for display (size, size, 1 or 3): of a stack the slice in the middle."""
