@@ -21,6 +21,7 @@ from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
 from .data.base import Dataset, Source
+from .data.copies import near_notes
 from .data.index import FileIndex
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
@@ -197,6 +198,10 @@ def check_images(project: Project) -> None:
     if project.recipe.data.on_leak == "error" and (alike := project.store().leaks(manifest)):
         came = f"{len(alike)} with the pixels of one in another file, the first is {' = '.join(alike[0])}"
         raise InputError("data", "no image in two splits", came)
+    if project.recipe.data.on_leak == "error" and (
+        near := near_notes(project.dataset, project.store().near_identical(manifest))[0]
+    ):
+        raise InputError("data", "no near-identical images in two splits", near)
 
 
 def _load(recipe: Recipe, folder: Path) -> Dataset:

@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from operator import eq
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ COLUMNS = ("id", "path", "group", "split", "z", "digest")
 
 
 LISTED = 3
+PART = 1_000_000  # characters that are read at a time
 
 
 def _first(ids: Sequence[str]) -> str:
@@ -63,7 +65,8 @@ class Manifest:
                 "manifest.ids", "unique ids", f"{len(duplicates)} repeated, the first is {duplicates[0]!r}"
             )
         for name in ("ids", "paths", "groups"):
-            unprintable = [text for text in getattr(self, name) if any(ord(c) < 32 for c in text)]
+            texts = (text for text in getattr(self, name) if not text.isprintable())
+            unprintable = [text for text in texts if any(ord(c) < 32 for c in text)]
             if unprintable:
                 raise InputError(f"manifest.{name}", "no control characters", repr(unprintable[0]))
         unknown = set(self.splits) - set(SPLITS)
@@ -74,7 +77,10 @@ class Manifest:
         self._check_groups()
 
     def _check_groups(self) -> None:
-        split_of: dict[str, Split] = {}
+        split_of = dict(zip(self.groups, self.splits, strict=True))
+        if all(map(eq, map(split_of.__getitem__, self.groups), self.splits)):
+            return
+        split_of = {}
         for sample, group, split in zip(self.ids, self.groups, self.splits, strict=True):
             if split_of.setdefault(group, split) != split:
                 raise InputError(
@@ -112,7 +118,7 @@ class Manifest:
     @cached_property
     def position(self) -> dict[str, int]:
         """Sample id -> position."""
-        return {sample: i for i, sample in enumerate(self.ids)}
+        return dict(zip(self.ids, range(len(self)), strict=True))
 
     def find(self, sample: str) -> int | None:
         """Position of an id, in whichever Unicode form its letters are written; None where there is no such sample."""
@@ -120,6 +126,8 @@ class Manifest:
 
     @cached_property
     def _position_of_normal(self) -> dict[str, int]:
+        if all(map(str.isascii, self.ids)):
+            return self.position
         return {unicodedata.normalize("NFC", sample): i for i, sample in enumerate(self.ids)}
 
     @cached_property
@@ -171,9 +179,41 @@ class Manifest:
     @classmethod
     def from_csv(cls, text: str) -> Manifest:
         """Read what `to_csv` wrote."""
-        header, *rows = list(csv.reader(io.StringIO(text)))
-        if tuple(header) != COLUMNS:
-            raise InputError("manifest.csv", f"columns {', '.join(COLUMNS)}", ", ".join(header))
-        columns: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-        ids, paths, groups, splits, z, digests = (tuple(c) for c in columns)
-        return cls(ids, paths, groups, splits, digests, tuple(int(v) for v in z))  # type: ignore[arg-type]
+        header, _, _ = text.partition("\n")
+        if tuple(header.split(",")) != COLUMNS:
+            raise InputError("manifest.csv", f"columns {', '.join(COLUMNS)}", header)
+        columns: list[list[Any]] = [[] for _ in COLUMNS]
+        once: dict[str, str] = {}
+        number: dict[str, int] = {}
+        for part in _parts(text, len(header) + 1):
+            cells = _cells(part)
+            ids, paths, groups, splits, z, digests = (cells[k :: len(COLUMNS)] for k in range(len(COLUMNS)))
+            number.update((value, int(value)) for value in set(z) - number.keys())
+            columns[0] += ids
+            columns[1] += [i if i == path else path for i, path in zip(ids, paths, strict=True)]
+            columns[2] += map(once.setdefault, groups, groups)
+            columns[3] += map(once.setdefault, splits, splits)
+            columns[4] += map(number.__getitem__, z)
+            columns[5] += digests
+        return cls(*(tuple(columns[k]) for k in (0, 1, 2, 3, 5, 4)))
+
+
+def _parts(text: str, begin: int) -> Iterable[str]:
+    """Whole lines, some at a time, which bounds the memory of a long manifest."""
+    while begin < len(text):
+        end = text.find("\n", begin + PART) + 1 or len(text)
+        yield text[begin:end]
+        begin = end
+
+
+def _cells(lines: str) -> list[str]:
+    """The cells of lines, row after row; each row has as many as there are columns."""
+    if '"' in lines or "\r" in lines:
+        rows = list(csv.reader(io.StringIO(lines)))
+        if any(len(row) != len(COLUMNS) for row in rows):
+            raise ValueError("rows of other lengths")
+        return [cell for row in rows for cell in row]
+    lines = lines.removesuffix("\n")
+    if any(line.count(",") != len(COLUMNS) - 1 for line in lines.split("\n")):
+        raise ValueError("rows of other lengths")
+    return lines.replace("\n", ",").split(",")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..core.manifest import Manifest, Split
+from ..core.types import IntArray
+from .base import Dataset
 
 NAMED = 3  # pairs that a remark names
 
@@ -52,3 +56,25 @@ def copy_notes(manifest: Manifest, answers: Sequence[object], words: Callable[[i
         more = f", and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
         notes.append(f"{len(pairs)} copies have another answer than the first: {'; '.join(pairs[:NAMED])}{more}")
     return notes
+
+
+def near_notes(dataset: Dataset, pairs: IntArray) -> tuple[str, list[str]]:
+    """Remarks on pairs (M, 2) of near-identical images: on those in two splits, "" where there are none, and on others.
+
+    Masks are not compared: those of a picture that was scaled anew are never the same.
+    """
+    manifest, (left, right) = dataset.manifest, pairs.T
+    labels = dataset.truth[:, None] if dataset.labels is None else dataset.labels
+    one, other = labels[left], labels[right]
+    splits = np.asarray(manifest.splits)
+    across = splits[left] != splits[right]
+    kinds = {
+        "in two splits": across,
+        "of two groups in one split": ~across,
+        "under two labels": ((one != other) & (one >= 0) & (other >= 0)).any(axis=1),
+    }
+    texts = []
+    for kind, chosen in kinds.items():
+        named = [" = ".join(manifest.ids[i] for i in pair) for pair in pairs[chosen][:1].tolist()]
+        texts.append(f"{chosen.sum()} pairs of near-identical images {kind}, the first is {named[0]}" if named else "")
+    return texts[0], [text for text in texts[1:] if text]

@@ -17,6 +17,7 @@ from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import whole
+from ..data.copies import near_notes
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
 from ..oracles.label_studio import LabelStudio
@@ -107,7 +108,9 @@ def data_notes(project: Project) -> list[str]:
     if alike := project.store().leaks(dataset.manifest):
         text = f"{len(alike)} images have the pixels of one in another split, in another file: the first is"
         lines.append(f"  warning: {text} {' = '.join(alike[0])}")
-    return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *project.store().notes))]
+    near, others = near_notes(dataset, project.store().near_identical(dataset.manifest))
+    lines += [f"  warning: {near}"] * bool(near)
+    return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *others, *project.store().notes))]
 
 
 def first_notes(project: Project) -> list[str]:

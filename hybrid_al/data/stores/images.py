@@ -19,6 +19,7 @@ from ...core.manifest import SPLITS, Manifest
 from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
 from ...errors import HybridALError, InputError, UnreadableImages, reason
+from .. import alike
 from ..base import Dataset
 from ..pixels import BULK, PIXELS_VERSION, Levels, few_levels, resize, to_channels, to_uint8
 
@@ -38,6 +39,7 @@ class ImageStore:
     digest  of the origin of the images: manifest, size, channels, reader
     keys    digest for each image alone (N,): its content, size, channels, reader
     notes   remarks about the grey levels that float pixels use
+    folder  where its files are in the cache; None where it has none
     """
 
     images: npt.NDArray[np.uint8]
@@ -45,6 +47,7 @@ class ImageStore:
     keys: tuple[str, ...]
     stack: int = 1
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
 
     @classmethod
     def build(
@@ -78,7 +81,7 @@ class ImageStore:
             note = _write(folder, dataset, shape, progress) if facts is None or "note" not in facts else facts["note"]
         keys = tuple(_digest(content, *how) for content in dataset.manifest.digests)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        return cls(images, digest, keys, dataset.stack, (note,) if note else ())
+        return cls(images, digest, keys, dataset.stack, (note,) if note else (), folder)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -117,6 +120,39 @@ class ImageStore:
                 if manifest.splits[sample] != split and manifest.digests[sample] != manifest.digests[i]:
                     pairs.append((manifest.ids[sample], manifest.ids[i]))
         return pairs
+
+    def near_identical(self, manifest: Manifest) -> IntArray:
+        """Pairs of rows (M, 2) of two groups and two files whose images are near-identical, see `data.alike`.
+
+        Looked for once: the pairs are kept beside the images. Pairs of the same content are not among them, nor are the
+        same pixels in two splits, which `leaks` names.
+        """
+        file = None if self.folder is None else self.folder / "alike.npy"
+        if file is None or (read_seal(file) or {}).get("version") != alike.VERSION:
+            paths = np.unique(np.asarray(manifest.paths), return_inverse=True)[1]
+            pairs = alike.near_identical(self._grey, manifest.group_codes)
+            pairs = pairs[paths[pairs[:, 0]] != paths[pairs[:, 1]]]
+            pairs = pairs[[self._are_two(manifest, i, j) for i, j in pairs.tolist()]] if len(pairs) else pairs
+            if file is None:
+                return np.asarray(pairs, dtype=np.int64)
+            with replacement(file) as out:
+                np.save(out, pairs, allow_pickle=False)
+            seal(file, version=alike.VERSION)
+        return np.asarray(np.load(file, allow_pickle=False), dtype=np.int64)
+
+    def _are_two(self, manifest: Manifest, i: int, j: int) -> bool:
+        if manifest.digests[i] == manifest.digests[j]:
+            return False
+        return manifest.splits[i] == manifest.splits[j] or not np.array_equal(self.images[i], self.images[j])
+
+    def _grey(self, rows: IntArray) -> npt.NDArray[np.uint8]:
+        """Grey images (B, H, W): the mean of colours, of a stack the slice in the middle."""
+        images = np.asarray(self.images[rows])
+        if self.stack > 1:
+            return images[..., self.stack // 2]
+        return (
+            images[..., 0] if self.channels == 1 else np.asarray(images.mean(axis=-1, dtype=np.float32), dtype=np.uint8)
+        )
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         """One image for display (size, size, 1 or 3): of a stack the slice in the middle."""

@@ -86,3 +86,21 @@ def test_an_id_is_found_in_either_form_of_its_letters() -> None:
     assert manifest.find(composed) == manifest.find(apart) == 0 and manifest.find("y") is None
     with pytest.raises(InputError, match="unique ids"):
         Manifest((apart, composed), ("1", "2"), ("1", "2"), ("pool", "pool"), ("1", "2"))
+
+
+def test_a_manifest_is_read_in_parts_with_quotes_and_letters_in_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ('plain, "quoted"', "é.png", "x\u2028\u0085.png", *(f"{i}.png" for i in range(40)))
+    manifest = Manifest(names, names, names, ("pool",) * 43, ("d",) * 43, tuple(range(-1, 42)))
+    monkeypatch.setattr("hybrid_al.core.manifest.PART", 50)
+    assert Manifest.from_csv(manifest.to_csv()) == manifest
+    monkeypatch.setattr("hybrid_al.core.manifest.PART", 5000)
+    for lines in (
+        "a,a,a,pool,-1\n",
+        "a,a,a,pool,-1,d,d\n",
+        '"a",a,a,pool,-1\n',
+        "a,a,a,pool,x,d\n",
+        "\n",
+        "a,a,a,pool,-1\na,a,a,a,pool,-1,d\n",
+    ):
+        with pytest.raises(ValueError):
+            Manifest.from_csv("id,path,group,split,z,digest\nb,b,b,pool,-1,d\n" + lines + "c,c,c,pool,-1,d\n")
