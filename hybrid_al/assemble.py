@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from .core.embeddings import PLAIN, USED, Embeddings
+from .core.hidden import HASHED, Hider, salt_file
 from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .data.views.policies import Views
     from .models.encoder import Encoder
 
+PLACES = ("root", "images", "masks", "table")
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
 
 
@@ -146,6 +148,7 @@ class Project:
             "recipe_digest": _digest(identity),
             "threads": threads(),
             "manifest": self.dataset.manifest.fingerprint,
+            **({"salt": Hider.load(self.run.path).mark} if self.recipe.data.ids == HASHED else {}),
             "versions": {
                 "python": platform.python_version(),
                 **{p: version(p) for p in (*PACKAGES, *["albumentations"] * bool(self.recipe.views.pipelines))},
@@ -156,6 +159,8 @@ class Project:
         """metrics.jsonl, and the trackers of the recipe."""
         jsonl = JsonlTracker(self.run.path / "metrics.jsonl")
         plain, digest = self.recipe.plain(), _digest(self.recipe.identity())
+        if self.dataset.names is not None:  # places name people and projects
+            plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES}
         return Trackers(jsonl, open_mirrors(trackers_of(self.recipe), self.run.path, plain, digest))
 
 
@@ -177,7 +182,7 @@ def open_project(
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
-    dataset = _load(recipe, path.parent / ".cache" / "files")
+    dataset = _load(recipe, path)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -199,13 +204,21 @@ def check_images(project: Project) -> None:
         raise InputError("data", "no image in two splits", came)
 
 
-def _load(recipe: Recipe, folder: Path) -> Dataset:
-    """The dataset; files that did not change since an earlier call are not read again."""
+def _load(recipe: Recipe, run: Path) -> Dataset:
+    """The dataset, with hashed names where the recipe says so; files that did not change are not read again.
+
+    What was found about files names them: where a run hides names, it lies beside the salt.
+    """
+    hider = Hider.load(run) if recipe.data.ids == HASHED else None
+    folder = run.parent / ".cache" / "files" if hider is None else salt_file().parent / "files"
     index = FileIndex(folder / f"{_digest({'data': recipe.data.model_dump(mode='json')})[:24]}.json")
     try:
-        return source(recipe).load(index)
+        dataset = source(recipe).load(index)
     finally:
         index.save()
+    if hider is None:
+        return dataset
+    return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
 
 
 def threads() -> int:

@@ -7,8 +7,8 @@ import hashlib
 import io
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -39,6 +39,7 @@ class Manifest:
     splits   pool, val or test ("train" is read as pool by the sources)
     digests  hash of the sample's content: shows that data changed under the same name
     z        slice number inside the file, -1 for a whole image
+    alias    plain id -> the id here, where ids are hashed (`core.hidden`)
     """
 
     ids: tuple[str, ...]
@@ -47,6 +48,7 @@ class Manifest:
     splits: tuple[Split, ...]
     digests: tuple[str, ...]
     z: tuple[int, ...] = ()
+    alias: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the invariants of a manifest."""
@@ -115,8 +117,14 @@ class Manifest:
         return {sample: i for i, sample in enumerate(self.ids)}
 
     def find(self, sample: str) -> int | None:
-        """Position of an id, in whichever Unicode form its letters are written; None where there is no such sample."""
-        return self._position_of_normal.get(unicodedata.normalize("NFC", sample))
+        """Position of an id, in whichever Unicode form its letters are written; None where there is no such sample.
+
+        Where ids are hashed, a plain id is found too.
+        """
+        index = self._position_of_normal.get(unicodedata.normalize("NFC", sample))
+        if index is None and self.alias is not None:
+            index = self.position.get(self.alias(sample))
+        return index
 
     @cached_property
     def _position_of_normal(self) -> dict[str, int]:

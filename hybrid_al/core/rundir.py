@@ -26,6 +26,7 @@ import filelock
 import numpy as np
 
 from ..errors import HybridALError, InputError, RunLocked
+from .hidden import VARIABLE, Hider, salt_file
 from .labels import LabelStore
 from .manifest import Manifest
 from .seals import OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
@@ -246,7 +247,9 @@ class RunDir:
             manifest = Manifest.from_csv(file.read_text(encoding="utf-8"))
             if manifest.fingerprint != facts["manifest"]:
                 raise ValueError("other rows")
-        return manifest
+        return (
+            replace(manifest, alias=Hider.load(self.path).id) if "salt" in facts and salt_file().exists() else manifest
+        )
 
     def check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
         """Refuse another recipe or other data than the run began with."""
@@ -255,6 +258,9 @@ class RunDir:
         if began != now:
             expected = f"the labels of a run that began with classes {', '.join(began) or 'that nobody named'}"
             raise InputError(self.path, expected, _moved_classes(began, now))
+        if {old.get("salt"), facts.get("salt")} - {None, old.get("salt")}:
+            expected = f"the salt that the ids of this run were hashed with ({VARIABLE})"
+            raise InputError(salt_file(), expected, "another")
         if old["manifest"] != manifest.fingerprint:
             came = f"other data: {self.manifest().differences(manifest)}; {ANOTHER}"
             raise InputError(self.path, "the data that this run began with", came)

@@ -58,12 +58,16 @@ def _from_home(path: Any) -> Any:
 
 
 class Data(_Open):
-    """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source."""
+    """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source.
+
+    ids  plain, or hashed: ids, paths and groups are salted hashes wherever a run writes them (`core.hidden`)
+    """
 
     source: str = "phantom"
     image_size: Annotated[Int, Field(ge=8, le=4096)] = 32
     channels: Literal[1, 3] | None = None
     on_leak: Literal["warn", "error"] = "warn"
+    ids: Literal["plain", "hashed"] = "plain"
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +82,11 @@ class Data(_Open):
                     expected = 'texts: in quotes where YAML reads something else, as "no", "yes", "1" or "null"'
                     raise InputError(f"data.{key}", expected, f"{name!r} without quotes")
         return {k: _from_home(v) if k in ("root", "images", "masks") else v for k, v in values.items()}
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plain ids are left out, as they are in the recipes that `benchmarks/` noted."""
+        return {k: v for k, v in plain(self).items() if k != "ids" or v != "plain"}
 
 
 class EncoderSection(_Section):
