@@ -22,6 +22,7 @@ from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
 from .data.base import Dataset, Source
+from .data.growth import grow
 from .data.index import FileIndex
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
@@ -127,12 +128,12 @@ class Project:
     def claim(self) -> None:
         """Write recipe and facts to the run directory, or check that it has the same ones."""
         recipe = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
-        self.run.claim(self._facts(), recipe, self.dataset.manifest)
+        self.run.claim(self._facts(), recipe, self.dataset.manifest, grows=self.recipe.data.grow)
 
     def check_run(self) -> None:
         """Refuse a run directory that was begun with another recipe or other data."""
         if self.run.exists():
-            self.run.check_same(self._facts(), self.dataset.manifest)
+            self.run.check_same(self._facts(), self.dataset.manifest, grows=self.recipe.data.grow)
 
     def _facts(self) -> dict[str, object]:
         """What `run.json` says of the run."""
@@ -183,6 +184,9 @@ def open_project(
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
     dataset = _load(recipe, path)
+    if recipe.data.grow and (run := RunDir(path)).exists():
+        began, drawn = run.manifest(), bool(recipe.data.params.get("holdout"))
+        dataset = grow(dataset, began, run.asked(began), drawn=drawn)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -346,6 +350,8 @@ def check_components(recipe: Recipe) -> None:
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
     task.check(setting)
+    if recipe.data.grow and task.regional:
+        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:

@@ -25,7 +25,8 @@ COLUMNS = ("id", "path", "group", "split", "z", "digest")
 LISTED = 3
 
 
-def _first(ids: Sequence[str]) -> str:
+def first_of(ids: Sequence[str]) -> str:
+    """The first of some ids, in words."""
     return ", ".join([*ids[:LISTED], *(["..."] if len(ids) > LISTED else [])])
 
 
@@ -39,6 +40,7 @@ class Manifest:
     splits   pool, val or test ("train" is read as pool by the sources)
     digests  hash of the sample's content: shows that data changed under the same name
     z        slice number inside the file, -1 for a whole image
+    gone     positions of pool samples whose files vanished or changed since (`data.growth`): no part of the pool
     alias    plain id -> the id here, where ids are hashed (`core.hidden`)
     """
 
@@ -49,6 +51,7 @@ class Manifest:
     digests: tuple[str, ...]
     z: tuple[int, ...] = ()
     alias: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
+    gone: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the invariants of a manifest."""
@@ -95,14 +98,19 @@ class Manifest:
         The pool has each content once: nobody is asked about a copy, which its original stands for.
         """
         rows = np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
-        return rows[self.originals[rows] == rows] if split == "pool" else rows
+        if split != "pool":
+            return rows
+        return np.setdiff1d(rows[self.originals[rows] == rows], np.asarray(sorted(self.gone), dtype=np.int64))
 
     @cached_property
     def originals(self) -> IntArray:
         """The first sample of the same split and content (N,): the sample itself where it is no copy."""
         first: dict[tuple[Split, str], int] = {}
         contents = zip(self.splits, self.digests, strict=True)
-        rows = [first.setdefault(content, i) if content[1] else i for i, content in enumerate(contents)]
+        rows = [
+            first.setdefault(content, i) if content[1] and i not in self.gone else i
+            for i, content in enumerate(contents)
+        ]
         return np.asarray(rows, dtype=np.int64)
 
     @cached_property
@@ -142,6 +150,16 @@ class Manifest:
             digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
         return digest.hex()
 
+    def prefix(self, fingerprint: str) -> Manifest | None:
+        """The manifest of the first rows that have a fingerprint; None where there are none."""
+        digest = b""
+        for n, row in enumerate(self._rows(len(self)), start=1):
+            digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
+            if digest.hex() == fingerprint:
+                columns = (self.ids, self.paths, self.groups, self.splits, self.digests, self.z)
+                return Manifest(*(column[:n] for column in columns), self.alias)  # type: ignore[arg-type]
+        return None
+
     def _rows(self, n: int) -> Iterable[tuple[str, ...]]:
         columns = (self.ids, self.paths, self.groups, self.splits, map(str, self.z), self.digests)
         rows = zip(*columns, strict=True)
@@ -157,7 +175,7 @@ class Manifest:
         }
         for column, what in ((5, "other content"), (2, "another group"), (3, "another split"), (1, "another path")):
             changes[f"with {what}"] = [i for i in both if before[i][column] != after[i][column]]
-        parts = [f"{len(ids)} {what} ({_first(ids)})" for what, ids in changes.items() if ids]
+        parts = [f"{len(ids)} {what} ({first_of(ids)})" for what, ids in changes.items() if ids]
         return ", ".join(parts) or "the same samples in another order"
 
     def leaks(self) -> list[tuple[str, str]]:

@@ -100,7 +100,7 @@ def _picks(
     classes: tuple[str, ...],
 ) -> Table:
     record = disk.round_path(r - 1) / "consistency.npz" if r else Path()
-    before = Consistency.load(record) if record.is_file() else None
+    before = Consistency.load(record).of(int(samples.max(initial=-1)) + 1) if record.is_file() else None
     cells = []
     for row, i in zip(rows, samples.tolist(), strict=True):
         guess, doubt = (None, None) if before is None else (int(before.pseudo_label[i]), float(before.confidence[i]))
