@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -121,9 +121,9 @@ class Consistency:
     def of(self, n: int) -> Consistency:
         """The record of n samples (N <= n): those behind it came later (`data.grow`), and were never visited."""
         more = n - len(self.seen)
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recording"}
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recording"}
         fill = {"pseudo_label": -1}
-        rows = {
+        rows: dict[str, Any] = {
             k: np.concatenate([v, np.full(more, fill.get(k, 0), dtype=v.dtype)]) for k, v in columns.items() if more > 0
         }
         return replace(self, **rows)

@@ -8,7 +8,7 @@ import io
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -157,7 +157,7 @@ class Manifest:
             digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
             if digest.hex() == fingerprint:
                 columns = (self.ids, self.paths, self.groups, self.splits, self.digests, self.z)
-                return Manifest(*(column[:n] for column in columns), self.alias)  # type: ignore[arg-type]
+                return replace(Manifest(*(column[:n] for column in columns)), alias=self.alias)  # type: ignore[arg-type]
         return None
 
     def _rows(self, n: int) -> Iterable[tuple[str, ...]]:
