@@ -15,9 +15,9 @@ from hybrid_al.assemble import check_components, open_project
 from hybrid_al.core.rundir import RunDir, write_atomic
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import AwaitingLabels, InputError
+from hybrid_al.learners.predict import embed
 from hybrid_al.recipe import load
 from hybrid_al.report.overview import write_reports
-from pretrain import export
 from tests.helpers.tiny import recipe_of
 
 
@@ -45,13 +45,13 @@ def test_new_files_join_the_pool_between_rounds(tmp_path: Path, learner: str, mo
     began, disk = RunDir(folder).manifest(), RunDir(folder)
     _images(root, "c", 8, seed=1)  # sorts before the others
     embedded: list[int] = []
-    original = export.embed
+    original = embed
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         embedded.append(len(args[1]))
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(export, "embed", counted)
+    monkeypatch.setattr("pretrain.export.embed", counted)
     second = hal.run(_recipe(root, 4, 6, 4, **changes), run_dir=folder)
     now = disk.manifest()
     assert now.ids[: len(began)] == began.ids and now.splits[: len(began)] == began.splits

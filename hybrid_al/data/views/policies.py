@@ -348,7 +348,7 @@ VIEWS: dict[str, Views] = {
             speckle=0.15,
         ),
     ),
-    # a mirrored left breast is a right one; the muscle of an oblique view is above; gentle crops and hardly any blur, for
+    # a mirrored left breast is a right one; the muscle of an oblique view is above; gentle crops, hardly any blur, as
     # calcifications are a few pixels; air stays black
     "mammography": Views(
         pretrain=ViewPolicy(crop=0.5, hflip=True, rotate=10, brightness=0.15, blur=0.1, noise=0.02, gamma=0.3),
@@ -398,6 +398,7 @@ VIEWS: dict[str, Views] = {
         pretrain=ViewPolicy(crop=0.5, rotate=5, brightness=0.1, contrast=0.1, blur=0.2),
         weak=ViewPolicy(crop=0.85, shift=0.03),
         strong=ViewPolicy(crop=0.6, shift=0.03, rotate=5, brightness=0.1, contrast=0.1, blur=0.2, erase=0.3),
+        strong_pixels=ViewPolicy(brightness=0.25, contrast=0.25, blur=0.3),
     ),
 }
 
