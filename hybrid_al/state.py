@@ -95,7 +95,9 @@ def _records(experiment: Experiment) -> dict[str, FloatArray]:
     if path is None or not path.is_file():
         raise InputError(path or "stage 0", "records of a pretraining that makes them (simclr, rotation, ...)", "none")
     arrays = read_arrays(path)
-    records = {name: _of(arrays[name], n) for name in EXTRAS["stage0"] if name in arrays}
+    records = {
+        name: _of(arrays[name], n) if experiment.grows else arrays[name] for name in EXTRAS["stage0"] if name in arrays
+    }
     for name, values in records.items():
         if values.shape != (n,):
             raise InputError(path, f"{name} of {n} samples", str(values.shape))
