@@ -16,12 +16,14 @@ import numpy as np
 import yaml
 
 from .core.embeddings import PLAIN, USED, Embeddings
+from .core.hidden import HASHED, Hider, salt_file
 from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
 from .data.base import Dataset, Source
 from .data.copies import near_notes
+from .data.growth import grow
 from .data.index import FileIndex
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from .data.views.policies import Views
     from .models.encoder import Encoder
 
+PLACES = ("root", "images", "masks", "table")
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
 
 
@@ -126,12 +129,12 @@ class Project:
     def claim(self) -> None:
         """Write recipe and facts to the run directory, or check that it has the same ones."""
         recipe = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
-        self.run.claim(self._facts(), recipe, self.dataset.manifest)
+        self.run.claim(self._facts(), recipe, self.dataset.manifest, grows=self.recipe.data.grow)
 
     def check_run(self) -> None:
         """Refuse a run directory that was begun with another recipe or other data."""
         if self.run.exists():
-            self.run.check_same(self._facts(), self.dataset.manifest)
+            self.run.check_same(self._facts(), self.dataset.manifest, grows=self.recipe.data.grow)
 
     def _facts(self) -> dict[str, object]:
         """What `run.json` says of the run."""
@@ -147,6 +150,7 @@ class Project:
             "recipe_digest": _digest(identity),
             "threads": threads(),
             "manifest": self.dataset.manifest.fingerprint,
+            **({"salt": Hider.load(self.run.path).mark} if self.recipe.data.ids == HASHED else {}),
             "versions": {
                 "python": platform.python_version(),
                 **{p: version(p) for p in (*PACKAGES, *["albumentations"] * bool(self.recipe.views.pipelines))},
@@ -157,6 +161,8 @@ class Project:
         """metrics.jsonl, and the trackers of the recipe."""
         jsonl = JsonlTracker(self.run.path / "metrics.jsonl")
         plain, digest = self.recipe.plain(), _digest(self.recipe.identity())
+        if self.dataset.names is not None:  # places name people and projects
+            plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES}
         return Trackers(jsonl, open_mirrors(trackers_of(self.recipe), self.run.path, plain, digest))
 
 
@@ -178,7 +184,10 @@ def open_project(
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
-    dataset = _load(recipe, path.parent / ".cache" / "files")
+    dataset = _load(recipe, path)
+    if recipe.data.grow and (run := RunDir(path)).exists():
+        began, drawn = run.manifest(), bool(recipe.data.params.get("holdout"))
+        dataset = grow(dataset, began, run.asked(began), drawn=drawn)
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
@@ -204,13 +213,21 @@ def check_images(project: Project) -> None:
         raise InputError("data", "no near-identical images in two splits", near)
 
 
-def _load(recipe: Recipe, folder: Path) -> Dataset:
-    """The dataset; files that did not change since an earlier call are not read again."""
+def _load(recipe: Recipe, run: Path) -> Dataset:
+    """The dataset, with hashed names where the recipe says so; files that did not change are not read again.
+
+    What was found about files names them: where a run hides names, it lies beside the salt.
+    """
+    hider = Hider.load(run) if recipe.data.ids == HASHED else None
+    folder = run.parent / ".cache" / "files" if hider is None else salt_file().parent / "files"
     index = FileIndex(folder / f"{_digest({'data': recipe.data.model_dump(mode='json')})[:24]}.json")
     try:
-        return source(recipe).load(index)
+        dataset = source(recipe).load(index)
     finally:
         index.save()
+    if hider is None:
+        return dataset
+    return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
 
 
 def threads() -> int:
@@ -294,6 +311,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
+        grows=recipe.data.grow,
     )
 
 
@@ -338,6 +356,8 @@ def check_components(recipe: Recipe) -> None:
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
     task.check(setting)
+    if recipe.data.grow and task.regional:
+        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:

@@ -77,16 +77,23 @@ def _stop_signals(
     The model's answers go to disk. The gain is left out where the next batch's number of labels is not fixed.
     """
     task = experiment.task
-    probs = task.answers(experiment.learner, experiment.manifest.indices("pool"), experiment.seed)
+    pool = experiment.manifest.indices("pool")
+    probs = task.answers(experiment.learner, pool, experiment.seed)
     if probs is None:
         return {}
     if scaling is not None:
         probs = scaling.probs(logs(probs))
-    write_arrays(disk.round_path(r) / "stop.npz", {"answers": probs.argmax(axis=1)})
+    write_arrays(disk.round_path(r) / "stop.npz", {"answers": probs.argmax(axis=1), "pool": pool})
     before = disk.round_path(r - 1) / "stop.npz"
     if r == 0 or not sealed(before).is_file():
         return {}
-    answers = read_arrays(before)["answers"]
+    arrays = read_arrays(before)
+    answers, of = arrays["answers"], arrays.get("pool", pool)
+    if not np.array_equal(of, pool):  # it grew
+        if len(answers) != len(of):  # pixels of some images, now of others
+            return {}
+        _, earlier, now = np.intersect1d(of, pool, return_indices=True)
+        answers, probs = answers[earlier], probs[now]
     past, ahead = disk.rounds()[-1].labeled, task.spending.next_budget(r)
     labeled = len(task.regions.at(r).labels(labels).labeled)
     if ahead is None or not 0 < past < labeled:

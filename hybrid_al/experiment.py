@@ -100,6 +100,7 @@ class Experiment:
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: CalibrationSettings | None = None
     stopping: Stopping = field(default_factory=Stopping)
+    grows: bool = False  # `data.grow`: records of stage 0 may be of fewer samples
 
     def __post_init__(self) -> None:
         """Refuse budgets that the pool surely cannot meet."""

@@ -46,7 +46,7 @@ def query_state(
             experiment.learner.load(previous / "model.safetensors")
             predictor = _predictor(experiment, previous / "calibration.npz")
         if "consistency" in needs:
-            consistency = Consistency.load(previous / "consistency.npz")
+            consistency = Consistency.load(previous / "consistency.npz").of(len(experiment.manifest))
     scoring = experiment.task.scoring
     return QueryState(
         round=r,
@@ -95,11 +95,21 @@ def _records(experiment: Experiment) -> dict[str, FloatArray]:
     if path is None or not path.is_file():
         raise InputError(path or "stage 0", "records of a pretraining that makes them (simclr, rotation, ...)", "none")
     arrays = read_arrays(path)
-    records = {name: arrays[name] for name in EXTRAS["stage0"] if name in arrays}
+    records = {
+        name: _of(arrays[name], n) if experiment.grows else arrays[name] for name in EXTRAS["stage0"] if name in arrays
+    }
     for name, values in records.items():
         if values.shape != (n,):
             raise InputError(path, f"{name} of {n} samples", str(values.shape))
     return records
+
+
+def _of(values: FloatArray, n: int) -> FloatArray:
+    """Values of n samples: those that came later than stage 0 (`data.grow`) have the median of the others."""
+    more = n - len(values)
+    if more <= 0 or values.ndim != 1:
+        return values
+    return np.concatenate([values, np.full(more, np.nanmedian(values), dtype=values.dtype)])
 
 
 def _earlier(experiment: Experiment, disk: RunDir, r: int, candidates: IntArray) -> FloatArray:

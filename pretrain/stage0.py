@@ -12,20 +12,20 @@ import numpy as np
 import torch
 
 from hybrid_al.assemble import Project, make_encoder
-from hybrid_al.core.embeddings import PLAIN, Embeddings
+from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.progress import Progress
 from hybrid_al.core.registry import component
 from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.rundir import write_atomic, write_json
-from hybrid_al.core.seals import STAGE0, sealed, sha256_of, whole
+from hybrid_al.core.seals import STAGE0, read_json, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
-from hybrid_al.recipe import Recipe
+from hybrid_al.recipe import EmbeddingsSection, Recipe
 from hybrid_al.track.base import Trackers, log_to
 
 from . import METHODS, NONE, processes
@@ -130,6 +130,8 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         write_json(folder / "seconds.json", {"seconds": time.perf_counter() - began})
         _commit(folder, metrics)
         (folder / "resume.pt").unlink(missing_ok=True)
+    elif _grew(project, folder):
+        _embed_again(project, folder)
     elif damaged_sets := damaged(folder / "embeddings"):
         print(
             "".join(f"{path}: damaged; the images are embedded again\n" for path in damaged_sets),
@@ -150,6 +152,14 @@ def _commit(folder: Path, metrics: dict[str, float]) -> None:
     digests["probe.json"] = hashlib.sha256(probes.encode()).hexdigest()
     write_json(folder / STAGE0, {"digests": digests}, own=True)
     write_atomic(folder / "probe.json", probes)
+
+
+def _grew(project: Project, folder: Path) -> bool:
+    """Whether samples came behind those of the embeddings (`data.grow`), whose images are not embedded yet."""
+    names = [PLAIN, *([USED] if project.recipe.embeddings != EmbeddingsSection() else [])]
+    files = [folder / "embeddings" / f"{name}.json" for name in names]
+    now = project.dataset.manifest.fingerprint
+    return project.recipe.data.grow and any(not f.is_file() or read_json(f)["manifest"] != now for f in files)
 
 
 def _embed_again(project: Project, folder: Path) -> None:

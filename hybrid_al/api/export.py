@@ -15,6 +15,7 @@ from ..core.manifest import Manifest
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import IGNORE, Annotation, IntArray, LabelMap
 from ..data.answers import read_answer, read_boxes
+from ..data.base import Dataset
 from ..data.own_size import Values, own_map, write_png, write_values
 from ..data.pixels import image_box
 from ..data.readers.volumes import Axis, Volumes
@@ -29,7 +30,9 @@ PERSON, SIMULATED = "person", "simulated"
 LABELS, POINTS, BOXES = "labels.csv", "points.csv", "boxes.csv"
 
 
-def export(run: Path | str, *, out: Path | str, say: Callable[[str], None] = lambda _: None) -> Path:
+def export(
+    run: Path | str, *, out: Path | str, names: bool = False, say: Callable[[str], None] = lambda _: None
+) -> Path:
     """Write all labels and the last model of a run into a new folder; its path.
 
     labels.csv           id, label, annotator, round, time and origin (`person` or `simulated`) of the labels in force;
@@ -39,12 +42,14 @@ def export(run: Path | str, *, out: Path | str, say: Callable[[str], None] = lam
     model.safetensors    of the last round, with model.json; and model.onnx where onnx and onnxscript are installed
     README.md            what is there, and how the model is loaded
 
+    names  plain ids in the place of hashed ones (`data.ids: hashed`), made anew from the data and the salt
+
     Labels of val and test, and those of the pool that no query asked about, are not in it. No pickle is written.
     Errors: no run, no label and no model yet, a folder that exists, images of points, boxes or volumes out of reach.
     """
     run, out = Path(run), Path(out)
     check_new(out)
-    labels = _Labels(RunDir(run))
+    labels = _Labels(RunDir(run), names)
     with new_folder(out) as folder:
         parts = labels.write(folder)
         model = _write_model(run, folder, say) if labels.has_recipe else []
@@ -59,6 +64,7 @@ class _Labels:
     """The labels of a run, as files for people."""
 
     disk: RunDir
+    names: bool = False
     points: list[tuple[object, ...]] = field(default_factory=list)
     boxes: list[tuple[object, ...]] = field(default_factory=list)
     volumes: dict[str, dict[int, LabelMap]] = field(default_factory=dict)
@@ -96,8 +102,21 @@ class _Labels:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The samples of the run."""
-        return self.disk.manifest()
+        """The samples of the run, with plain names where they are asked for."""
+        manifest = self.disk.manifest()
+        if not self.names or manifest.alias is None:
+            return manifest
+        return self._dataset.plain
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        """The data of the run, as it is today."""
+        from ..assemble import open_project
+        from .deployed import recipe_of_run
+
+        project = open_project(recipe_of_run(self.disk.path), run_dir=self.disk.path)
+        project.check_run()
+        return project.dataset
 
     @cached_property
     def current(self) -> list[Annotation]:
@@ -119,11 +138,9 @@ class _Labels:
     @cached_property
     def sizes(self) -> IntArray:
         """Height and width of each image in its own pixels (N, 2), from the data of the run."""
-        from ..assemble import open_project
         from ..tasks.segmentation import masks_of
-        from .deployed import recipe_of_run
 
-        return masks_of(open_project(recipe_of_run(self.disk.path), run_dir=self.disk.path).dataset).sizes
+        return masks_of(self._dataset).sizes
 
     def write(self, folder: Path) -> list[str]:
         """Write the files of labels; a line about each."""

@@ -87,7 +87,7 @@ def copy_query(project: Project, folder: Path) -> Path:
     samples = np.asarray([position[sample] for sample in dict.fromkeys(ids)], dtype=np.int64)
     sheet = write_sheet(project)
     with new_folder(folder) as new:
-        copy_images(new / "images", project.dataset, files, samples)
+        copy_images(new / "images", project.dataset, None if project.dataset.names else files, samples)
         for file in (sheet, run.round_path(len(run.rounds())) / "query.csv"):
             if file is not None:
                 write_atomic(new / file.name, file.read_bytes())

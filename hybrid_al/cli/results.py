@@ -44,6 +44,9 @@ def predict(
 def export(
     run: RunArg,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Plain ids where the run has hashed ones; needs the data and the salt.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Labels, encoder and model of a run for other programs: CSV, PNG or NIfTI, safetensors, ONNX."""
@@ -51,7 +54,7 @@ def export(
 
     if out is None:
         raise InputError("-o", "a new folder", "nothing")
-    print(f"Export: {api.export(run, out=out, say=line_by_line(quiet))}, described in its README.md")
+    print(f"Export: {api.export(run, out=out, names=names, say=line_by_line(quiet))}, described in its README.md")
 
 
 @app.command()

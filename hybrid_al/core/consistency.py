@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -116,7 +116,17 @@ class Consistency:
         """This record, blended with that in the folder of the last round where `recording.carry` is above 0."""
         if self.recording.carry == 0 or previous is None:
             return self
-        return self.blend(Consistency.load(previous / "consistency.npz"))
+        return self.blend(Consistency.load(previous / "consistency.npz").of(len(self.seen)))
+
+    def of(self, n: int) -> Consistency:
+        """The record of n samples (N <= n): those behind it came later (`data.grow`), and were never visited."""
+        more = n - len(self.seen)
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recording"}
+        fill = {"pseudo_label": -1}
+        rows: dict[str, Any] = {
+            k: np.concatenate([v, np.full(more, fill.get(k, 0), dtype=v.dtype)]) for k, v in columns.items() if more > 0
+        }
+        return replace(self, **rows)
 
     def blend(self, before: Consistency) -> Consistency:
         """This record with a share of the last round's (`recording.carry`) for rows that both visited.

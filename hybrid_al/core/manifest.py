@@ -7,8 +7,8 @@ import hashlib
 import io
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import eq
 from typing import Any, Literal
@@ -27,7 +27,8 @@ LISTED = 3
 PART = 1_000_000  # characters that are read at a time
 
 
-def _first(ids: Sequence[str]) -> str:
+def first_of(ids: Sequence[str]) -> str:
+    """The first of some ids, in words."""
     return ", ".join([*ids[:LISTED], *(["..."] if len(ids) > LISTED else [])])
 
 
@@ -41,6 +42,8 @@ class Manifest:
     splits   pool, val or test ("train" is read as pool by the sources)
     digests  hash of the sample's content: shows that data changed under the same name
     z        slice number inside the file, -1 for a whole image
+    gone     positions of pool samples whose files vanished or changed since (`data.growth`): no part of the pool
+    alias    plain id -> the id here, where ids are hashed (`core.hidden`)
     """
 
     ids: tuple[str, ...]
@@ -49,6 +52,8 @@ class Manifest:
     splits: tuple[Split, ...]
     digests: tuple[str, ...]
     z: tuple[int, ...] = ()
+    alias: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
+    gone: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the invariants of a manifest."""
@@ -99,14 +104,19 @@ class Manifest:
         The pool has each content once: nobody is asked about a copy, which its original stands for.
         """
         rows = np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
-        return rows[self.originals[rows] == rows] if split == "pool" else rows
+        if split != "pool":
+            return rows
+        return np.setdiff1d(rows[self.originals[rows] == rows], np.asarray(sorted(self.gone), dtype=np.int64))
 
     @cached_property
     def originals(self) -> IntArray:
         """The first sample of the same split and content (N,): the sample itself where it is no copy."""
         first: dict[tuple[Split, str], int] = {}
         contents = zip(self.splits, self.digests, strict=True)
-        rows = [first.setdefault(content, i) if content[1] else i for i, content in enumerate(contents)]
+        rows = [
+            first.setdefault(content, i) if content[1] and i not in self.gone else i
+            for i, content in enumerate(contents)
+        ]
         return np.asarray(rows, dtype=np.int64)
 
     @cached_property
@@ -121,8 +131,14 @@ class Manifest:
         return dict(zip(self.ids, range(len(self)), strict=True))
 
     def find(self, sample: str) -> int | None:
-        """Position of an id, in whichever Unicode form its letters are written; None where there is no such sample."""
-        return self._position_of_normal.get(unicodedata.normalize("NFC", sample))
+        """Position of an id, in whichever Unicode form its letters are written; None where there is no such sample.
+
+        Where ids are hashed, a plain id is found too.
+        """
+        index = self._position_of_normal.get(unicodedata.normalize("NFC", sample))
+        if index is None and self.alias is not None:
+            index = self.position.get(self.alias(sample))
+        return index
 
     @cached_property
     def _position_of_normal(self) -> dict[str, int]:
@@ -142,6 +158,16 @@ class Manifest:
             digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
         return digest.hex()
 
+    def prefix(self, fingerprint: str) -> Manifest | None:
+        """The manifest of the first rows that have a fingerprint; None where there are none."""
+        digest = b""
+        for n, row in enumerate(self._rows(len(self)), start=1):
+            digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
+            if digest.hex() == fingerprint:
+                columns = (self.ids, self.paths, self.groups, self.splits, self.digests, self.z)
+                return replace(Manifest(*(column[:n] for column in columns)), alias=self.alias)  # type: ignore[arg-type]
+        return None
+
     def _rows(self, n: int) -> Iterable[tuple[str, ...]]:
         columns = (self.ids, self.paths, self.groups, self.splits, map(str, self.z), self.digests)
         rows = zip(*columns, strict=True)
@@ -157,7 +183,7 @@ class Manifest:
         }
         for column, what in ((5, "other content"), (2, "another group"), (3, "another split"), (1, "another path")):
             changes[f"with {what}"] = [i for i in both if before[i][column] != after[i][column]]
-        parts = [f"{len(ids)} {what} ({_first(ids)})" for what, ids in changes.items() if ids]
+        parts = [f"{len(ids)} {what} ({first_of(ids)})" for what, ids in changes.items() if ids]
         return ", ".join(parts) or "the same samples in another order"
 
     def leaks(self) -> list[tuple[str, str]]:
@@ -195,7 +221,8 @@ class Manifest:
             columns[3] += map(once.setdefault, splits, splits)
             columns[4] += map(number.__getitem__, z)
             columns[5] += digests
-        return cls(*(tuple(columns[k]) for k in (0, 1, 2, 3, 5, 4)))
+        made: list[tuple[Any, ...]] = [tuple(column) for column in columns]
+        return cls(made[0], made[1], made[2], made[3], made[5], made[4])
 
 
 def _parts(text: str, begin: int) -> Iterable[str]:

@@ -27,6 +27,7 @@ import filelock
 import numpy as np
 
 from ..errors import HybridALError, InputError, RunLocked
+from .hidden import VARIABLE, Hider, salt_file
 from .labels import LabelStore
 from .manifest import Manifest
 from .seals import OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
@@ -184,14 +185,16 @@ class RunDir:
 
     # -- what the run is ------------------------------------------------------------------------------------------
 
-    def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest) -> None:
+    def claim(self, facts: Mapping[str, object], recipe: str, manifest: Manifest, *, grows: bool = False) -> None:
         """Make the directory this run's, or check that it already is: same recipe, same data, same classes.
 
         What may change between two calls, such as budgets, is kept as the last call has it. A new one gets an `id` by
-        which trackers tell it from others of the same recipe and seed, wherever it moves.
+        which trackers tell it from others of the same recipe and seed, wherever it moves. `grows`: see `check_same`;
+        new rows are committed by `run.json`, behind `manifest.csv`, whose first rows are valid without them.
         """
         if self.exists():
-            self.check_same(facts, manifest)
+            self.check_same(facts, manifest, grows=grows)
+            self._append(manifest)
             began, now = self.facts().get("threads"), facts.get("threads")
             if began != now and None not in (began, now):
                 note = "sums round differently, so later rounds may pick others than an uninterrupted run"
@@ -204,6 +207,13 @@ class RunDir:
         write_atomic(self.path / "recipe.yaml", marked(recipe))
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
         write_json(self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], **facts}, own=True)
+
+    def _append(self, manifest: Manifest) -> None:
+        """Take in the rows of a manifest that are behind those of the run."""
+        facts = self.facts()
+        if facts["manifest"] != manifest.fingerprint:
+            write_atomic(self.path / "manifest.csv", manifest.to_csv())
+            write_json(self.path / "run.json", {**facts, "manifest": manifest.fingerprint}, own=True)
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
@@ -245,18 +255,35 @@ class RunDir:
         facts = self.facts()
         with whole(file := self.path / "manifest.csv"):
             manifest = Manifest.from_csv(file.read_text(encoding="utf-8"))
-            if manifest.fingerprint != facts["manifest"]:
-                raise ValueError("other rows")
+            if manifest.fingerprint != facts["manifest"]:  # it may have grown just before the process was killed
+                earlier = manifest.prefix(str(facts["manifest"]))
+                if earlier is None:
+                    raise ValueError("other rows")
+                manifest = earlier
+        if "salt" in facts and salt_file().exists():
+            return replace(manifest, alias=Hider.load(self.path).id)
         return manifest
 
-    def check_same(self, facts: Mapping[str, object], manifest: Manifest) -> None:
-        """Refuse another recipe or other data than the run began with."""
+    def asked(self, manifest: Manifest) -> set[int]:
+        """Positions of all samples that were asked about or labeled."""
+        ids = {sample for r in range(len(self.rounds()) + 1) for sample in self.query_ids(r) or ()}
+        labels = self.labels(len(manifest))
+        return {manifest.position[sample] for sample in ids} | set(labels.answered.tolist())
+
+    def check_same(self, facts: Mapping[str, object], manifest: Manifest, *, grows: bool = False) -> None:
+        """Refuse another recipe or other data than the run began with.
+
+        grows  further rows behind those of the run are no other data
+        """
         old = self.current()
         began, now = (list(map(str, cast(list[object], names))) for names in (old["classes"], facts["classes"]))
         if began != now:
             expected = f"the labels of a run that began with classes {', '.join(began) or 'that nobody named'}"
             raise InputError(self.path, expected, _moved_classes(began, now))
-        if old["manifest"] != manifest.fingerprint:
+        if {old.get("salt"), facts.get("salt")} - {None, old.get("salt")}:
+            expected = f"the salt that the ids of this run were hashed with ({VARIABLE})"
+            raise InputError(salt_file(), expected, "another")
+        if old["manifest"] != manifest.fingerprint and not (grows and manifest.prefix(str(old["manifest"]))):
             came = f"other data: {self.manifest().differences(manifest)}; {ANOTHER}"
             raise InputError(self.path, "the data that this run began with", came)
         keys = _changed_keys(old["recipe"], facts["recipe"])

@@ -55,6 +55,7 @@ class Dataset:
              channels are grey or colours
     span     the values in the files that 0 and 1 of float pixels stand for; empty where they differ by file
     notes    remarks for the person, a line each: files that were ignored, copies
+    names    where the manifest has hashed names: the manifest with the plain ones, which never leaves memory
     """
 
     manifest: Manifest
@@ -69,6 +70,12 @@ class Dataset:
     stack: int = 1
     span: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    names: Manifest | None = None
+
+    @property
+    def plain(self) -> Manifest:
+        """The manifest with plain names, for what a person on this machine is told."""
+        return self.manifest if self.names is None else self.names
 
 
 class Source(Protocol):

@@ -58,12 +58,18 @@ def _from_home(path: Any) -> Any:
 
 
 class Data(_Open):
-    """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source."""
+    """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source.
+
+    ids  plain, or hashed: ids, paths and groups are salted hashes wherever a run writes them (`core.hidden`)
+    grow whether a run takes in new files behind its own when it is called again (`data.growth`)
+    """
 
     source: str = "phantom"
     image_size: Annotated[Int, Field(ge=8, le=4096)] = 32
     channels: Literal[1, 3] | None = None
     on_leak: Literal["warn", "error"] = "warn"
+    ids: Literal["plain", "hashed"] = "plain"
+    grow: Bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +84,11 @@ class Data(_Open):
                     expected = 'texts: in quotes where YAML reads something else, as "no", "yes", "1" or "null"'
                     raise InputError(f"data.{key}", expected, f"{name!r} without quotes")
         return {k: _from_home(v) if k in ("root", "images", "masks") else v for k, v in values.items()}
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plain ids and no growth are left out, as they are in the recipes that `benchmarks/` noted."""
+        return {k: v for k, v in plain(self).items() if (k, v) not in (("ids", "plain"), ("grow", False))}
 
 
 class EncoderSection(_Section):
@@ -298,5 +309,5 @@ class Recipe(_Section):
         plain = self.plain()
         unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
-        plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak")}
+        plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak", "grow")}
         return plain | unit

@@ -122,7 +122,8 @@ class ModelBoxes:
         if not file.is_file():
             raise InputError(file, f"the boxes of round {round}", "no such file")
         boxes: IntArray = read_arrays(file)["boxes"]
-        return boxes
+        later = np.zeros((len(self.frames) - len(boxes), *boxes.shape[1:]), dtype=boxes.dtype)
+        return np.concatenate([boxes, later])
 
     def _grid(self) -> IntArray:
         """Windows (N, P, 4) of the grid, row by row as in `fixed.Windows`, cut off where the picture ends."""

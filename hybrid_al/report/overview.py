@@ -7,6 +7,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +115,16 @@ def data_notes(project: Project) -> list[str]:
 
 
 def first_notes(project: Project) -> list[str]:
-    """`data_notes` and the meaning of the values of masks, for a run that has no round yet; else nothing."""
+    """`data_notes` and the meaning of the values of masks, for a run that has no round yet; else nothing.
+
+    Where names are hashed, remarks on files, which name them, are left to `check`: what a run says ends up in logs.
+    """
     if project.run.rounds():
         return []
     masks = project.dataset.masks
     values = [f"  values of masks: {masks.values}"] if masks is not None and masks.values else []
+    if (dataset := project.dataset).names is not None:
+        project = replace(project, dataset=replace(dataset, notes=()))
     return [*values, *data_notes(project)]
 
 

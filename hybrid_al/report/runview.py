@@ -261,7 +261,7 @@ def _round(
         round=commit,
         picks=tuple(picks),
         scores=_scores(folder / "scores.npz"),
-        consistency=Consistency.load(consistency) if commit and consistency.is_file() else None,
+        consistency=Consistency.load(consistency).of(len(manifest)) if commit and consistency.is_file() else None,
         reliability=_arrays(folder / "reliability.npz") if commit else {},
         holdout=_arrays(folder / "holdout.npz") if commit else {},
     )

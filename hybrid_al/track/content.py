@@ -102,7 +102,7 @@ def _picks(
     classes: tuple[str, ...],
 ) -> Table:
     record = disk.round_path(r - 1) / "consistency.npz" if r else Path()
-    before = Consistency.load(record) if record.is_file() else None
+    before = Consistency.load(record).of(int(samples.max(initial=-1)) + 1) if record.is_file() else None
     after = _after(disk.round_path(r) / "picks.npz", classes)
     cells = []
     for row, i in zip(rows, samples.tolist(), strict=True):

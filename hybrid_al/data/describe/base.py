@@ -89,7 +89,7 @@ class Description:
         modality = (
             f"{self.modality}, by the word {self.word}"
             if self.modality
-            else "no name tells it: ct has the mildest views; choose in the recipe"
+            else "no name tells it: generic has the mildest views; choose in the recipe"
         )
         took = [*self.took, ("modality", modality), ("budgets", ", ".join(map(str, self.budgets)))]
         width = max(len(what) for what, _ in took)

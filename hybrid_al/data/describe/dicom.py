@@ -33,7 +33,10 @@ OF_MODALITY = {
     "SM": "histology",
     "GM": "microscopy",
     "OP": "fundus",
-    "ES": "",
+    "OPT": "oct",
+    "MG": "mammography",
+    "ES": "endoscopy",
+    "DMS": "dermoscopy",
 }
 """The modality of a recipe by the attribute Modality."""
 
@@ -191,8 +194,8 @@ def _modality(parts: Sequence[Slice], about: Description) -> None:
     """The modality of the recipe by the headers, in place of a guess by names."""
     most, bodies = _most(parts), _bodies(parts)
     modality = OF_MODALITY.get(most, "")
-    if most in ("CR", "DX", "RG") and bodies and bodies <= set(CHEST):
-        modality = "chest_xray"
+    if most in ("CR", "DX", "RG") and bodies:
+        modality = "chest_xray" if bodies <= set(CHEST) else "generic"
     if modality:
         about.modality, about.word = modality, f"{most} of the headers"
     kinds = Counter(part.facts.values[1] or "none" for part in parts)

@@ -76,7 +76,10 @@ MODALITIES: dict[str, tuple[str, ...]] = {
     "histology": _words("histology histopathology wsi pcam camelyon biopsy"),
     "fundus": _words("fundus retina retinal retinopathy aptos"),
     "ultrasound": _words("ultrasound us busi sonography echo"),
-    "microscopy": _words("microscopy microscope cells smear malaria"),
+    "oct": _words("oct octa octmnist bscan bscans drusen cnv dme"),
+    "mammography": _words("mammography mammogram mammograms mammo ddsm inbreast"),
+    "endoscopy": _words("endoscopy endoscopic colonoscopy gastroscopy kvasir hyperkvasir polyp polyps"),
+    "microscopy": _words("microscopy microscope cells smear smears malaria bloodmnist leukocytes erythrocytes"),
 }
 
 

@@ -189,7 +189,7 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
             except HybridALError:
                 raise
             except Exception as error:  # noqa: BLE001 (libraries raise whatever they like, see `errors.reading`)
-                problems.append((dataset.manifest.paths[i], reason(error)))
+                problems.append((dataset.plain.paths[i], reason(error)))
             else:
                 out.write(pixels.tobytes())
             if progress is not None:

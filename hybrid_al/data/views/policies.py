@@ -329,6 +329,77 @@ VIEWS: dict[str, Views] = {
         weak=ViewPolicy(crop=0.85, rotate=5),
         strong=ViewPolicy(crop=0.5, rotate=10, brightness=0.2, blur=0.2, erase=0.4, gamma=0.3, bias=0.3, speckle=0.15),
     ),
+    # layers run from side to side and light comes from above, with shadows below vessels: no vertical flip, little
+    # rotation; a mirrored right eye is a left eye; speckle and signal strength are the machine's
+    "oct": Views(
+        pretrain=ViewPolicy(
+            crop=0.4, hflip=True, rotate=10, brightness=0.2, blur=0.2, gamma=0.2, bias=0.2, speckle=0.15
+        ),
+        weak=ViewPolicy(crop=0.85, hflip=True, rotate=5),
+        strong=ViewPolicy(
+            crop=0.5,
+            hflip=True,
+            rotate=10,
+            brightness=0.2,
+            blur=0.2,
+            erase=0.3,
+            gamma=0.2,
+            bias=0.2,
+            speckle=0.15,
+        ),
+    ),
+    # a mirrored left breast is a right one; the muscle of an oblique view is above; gentle crops, hardly any blur, as
+    # calcifications are a few pixels; air stays black
+    "mammography": Views(
+        pretrain=ViewPolicy(crop=0.5, hflip=True, rotate=10, brightness=0.15, blur=0.1, noise=0.02, gamma=0.3),
+        weak=ViewPolicy(crop=0.85, shift=0.03, hflip=True, rotate=5),
+        strong=ViewPolicy(
+            crop=0.6,
+            shift=0.03,
+            hflip=True,
+            rotate=10,
+            brightness=0.15,
+            blur=0.1,
+            noise=0.02,
+            erase=0.3,
+            gamma=0.3,
+        ),
+    ),
+    # the scope turns about its axis; lamp and distance change light across the image; redness is a finding: no grey
+    # drop, small changes of saturation
+    "endoscopy": Views(
+        pretrain=ViewPolicy(
+            crop=0.4,
+            hflip=True,
+            vflip=True,
+            rotate=180,
+            brightness=0.2,
+            saturation=0.2,
+            blur=0.3,
+            gamma=0.2,
+            bias=0.3,
+        ),
+        weak=ViewPolicy(crop=0.85, hflip=True, vflip=True),
+        strong=ViewPolicy(
+            crop=0.5,
+            hflip=True,
+            vflip=True,
+            rotate=180,
+            brightness=0.2,
+            saturation=0.2,
+            blur=0.3,
+            erase=0.3,
+            gamma=0.2,
+            bias=0.3,
+        ),
+    ),
+    # nothing is known: what hardly any image would not allow
+    "generic": Views(
+        pretrain=ViewPolicy(crop=0.5, rotate=5, brightness=0.1, contrast=0.1, blur=0.2),
+        weak=ViewPolicy(crop=0.85, shift=0.03),
+        strong=ViewPolicy(crop=0.6, shift=0.03, rotate=5, brightness=0.1, contrast=0.1, blur=0.2, erase=0.3),
+        strong_pixels=ViewPolicy(brightness=0.25, contrast=0.25, blur=0.3),
+    ),
 }
 
 

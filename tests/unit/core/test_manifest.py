@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,12 +64,13 @@ def test_fingerprint_is_a_prefix_chain() -> None:
         (*FOUR.ids, "e"), (*FOUR.paths, "e.png"), (*FOUR.groups, "p4"), (*FOUR.splits, "pool"), (*FOUR.digests, "5")
     )
     assert grown.fingerprint_of(4) == FOUR.fingerprint != grown.fingerprint
+    assert grown.prefix(FOUR.fingerprint) == FOUR and grown.prefix("other") is None
 
 
 @pytest.mark.parametrize("column", ["ids", "paths", "digests", "groups"])
 def test_fingerprint_sees_every_column(column: str) -> None:
-    changed = (*getattr(FOUR, column)[:3], "other")
-    assert replace(FOUR, **{column: changed}).fingerprint != FOUR.fingerprint
+    changed: dict[str, Any] = {column: (*getattr(FOUR, column)[:3], "other")}
+    assert replace(FOUR, **changed).fingerprint != FOUR.fingerprint
 
 
 def test_csv_round_trip() -> None:

@@ -315,3 +315,20 @@ def test_groups_by_tag_in_folders_and_tables(tmp_path: Path) -> None:
     for wrong in ({"tag": "PatientId"}, {"tag": "PatientID", "column": "file"}, {"pattern": "x", "tags": "y"}):
         with pytest.raises(InputError, match=r"data\.group"):
             Csv(csv, {"path": "file"}, group=wrong).load()
+
+
+@pytest.mark.parametrize(
+    ("tags", "modality"),
+    [
+        ({"Modality": "MG", "BodyPartExamined": "BREAST"}, "mammography"),
+        ({"Modality": "OPT"}, "oct"),
+        ({"Modality": "ES"}, "endoscopy"),
+        ({"Modality": "DX", "BodyPartExamined": "CHEST"}, "chest_xray"),
+        ({"Modality": "DX", "BodyPartExamined": "HAND"}, "generic"),
+    ],
+)
+def test_headers_tell_the_modality(tmp_path: Path, tags: dict[str, str], modality: str) -> None:
+    for k in range(4):
+        pixels = np.random.default_rng(k).integers(0, 999, (12, 12), dtype=np.uint16)
+        dicom.write(tmp_path / "xrays" / f"{k}.dcm", pixels, PatientID=f"P{k}", **tags)
+    assert describe(tmp_path / "xrays").modality == modality

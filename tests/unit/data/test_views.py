@@ -92,12 +92,12 @@ def test_chest_xrays_are_never_upside_down() -> None:
 
 
 def test_what_has_a_side_or_a_top_keeps_it() -> None:
-    for modality in ("ct", "mr", "fundus", "ultrasound"):
+    for modality in ("ct", "mr", "fundus", "ultrasound", "oct", "mammography", "generic"):
         for kind in ("pretrain", "weak", "strong"):
             policy: ViewPolicy = getattr(VIEWS[modality], kind)
             assert not policy.vflip and policy.rotate <= 15
     kinds = [("ct", "pretrain")]
-    kinds += [(m, kind) for m in ("chest_xray", "ct", "mr", "ultrasound") for kind in ("weak", "strong")]
+    kinds += [(m, kind) for m in ("chest_xray", "ct", "mr", "ultrasound", "generic") for kind in ("weak", "strong")]
     assert not any(getattr(VIEWS[modality], kind).hflip for modality, kind in kinds)
 
 
