@@ -34,6 +34,8 @@ import hybrid_al.core.rundir as rundir
 from hybrid_al.track.jsonl import JsonlTracker
 kind, n, args = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 number = {"TERM": signal.SIGTERM, "HUP": signal.SIGHUP, "INT": signal.SIGINT}.get(kind, signal.SIGKILL)
+if number != signal.SIGKILL:
+    signal.signal(number, signal.SIG_DFL)  # tests under nohup or in the background start with some of them ignored
 count = 0
 
 def dying(inner, after):

@@ -88,7 +88,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    code = "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # which background jobs ignore
+    code += "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
     code += f"list(run_all(work, ['linger:{note}'], 1))"
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, start_new_session=True, stderr=subprocess.PIPE
