@@ -324,7 +324,7 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
     plain["task"] = {**recipe["task"], "region": unit}
     labeled = np.full((N, 16, 16), IGNORE, dtype=np.uint8)
     for r, count in enumerate((5, 4)):
-        with pytest.raises(AwaitingLabels, match=rf"(?s)round {r} waits for .* only what is white .*asked is read"):
+        with pytest.raises(AwaitingLabels, match=rf"(?s)round {r} waits for .*only what is white .*asked is read"):
             play(run, plain)
         setup = experiment(open_project(parse(plain), run_dir=run))
         assert not isinstance(setup.task.regions, Whole)

@@ -47,7 +47,8 @@ def history(run: Path) -> list[dict[str, Any]]:
 def test_a_run_that_is_killed_goes_on_in_every_tracker(tmp_path: Path) -> None:
     run, file = tmp_path / "run", recipe(tmp_path, "classification", loop={"budgets": [3, 2, 2]})
     command = [sys.executable, "-m", "hybrid_al.cli", "run", str(file), "--run-dir", str(run)]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # not that of this process
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=own)
     while not (run / "rounds" / "000" / "round.json").is_file():
         assert child.poll() is None
         time.sleep(0.01)
