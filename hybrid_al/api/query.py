@@ -16,6 +16,7 @@ from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.types import AnnotationKind, FloatArray
 from ..data.boxes import boxes
+from ..data.display import picture
 from ..data.own_size import Values, own_labels
 from ..errors import InputError, UnknownName
 from ..oracles import ORACLES
@@ -30,7 +31,6 @@ from ..oracles.masks import MaskWorklist
 from ..oracles.worklist import WorklistOracle
 from ..recipe import of_run
 from ..report.overview import answers_of, go_on
-from ..tasks.base import picture
 from .answers import dicom_of, plane_of, recipe_of
 from .outputs import check_outside, new_folder
 from .pixels_only import files_of

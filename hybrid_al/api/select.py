@@ -19,7 +19,7 @@ from ..core.rundir import replacement, write_atomic
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset
-from ..data.display import picture
+from ..data.display import colour_picture
 from ..errors import InputError
 from ..oracles.worklist import csv_rows
 from .contact_sheet import contact_sheet
@@ -254,7 +254,7 @@ def _write(
     def tiles() -> Iterator[tuple[npt.NDArray[np.uint8] | None, str]]:
         for rank, (i, count) in enumerate(zip(picks.tolist(), counts.tolist(), strict=True), start=1):
             try:
-                pixels = picture(dataset, i)
+                pixels = colour_picture(dataset, i)
             except (OSError, ValueError):
                 pixels = None
             yield pixels, f"{rank}  (for {count})"
@@ -275,7 +275,7 @@ def copy_images(folder: Path, dataset: Dataset, files: Path | None, picks: IntAr
     for rank, (i, name) in enumerate(zip(picks.tolist(), png, strict=True), start=1):
         file = None if files is None or manifest.z[i] >= 0 else files / manifest.paths[i]
         if file is None:
-            write_atomic(folder / f"{rank:03d}_{Path(name).name}", to_png(_grey(picture(dataset, i))))
+            write_atomic(folder / f"{rank:03d}_{Path(name).name}", to_png(_grey(colour_picture(dataset, i))))
         else:
             shutil.copyfile(file, folder / f"{rank:03d}_{file.name}")
 

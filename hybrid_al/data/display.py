@@ -10,10 +10,14 @@ from .pixels import to_channels, to_uint8
 
 
 def picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
-    """An image for display (H, W, 3) in its own pixels: of a stack the slice in the middle.
+    """An image for display (H, W, 1 or 3) in its own pixels: of a stack the slice in the middle.
 
     Raises OSError or ValueError where it cannot be read.
     """
-    pixels = dataset.read(index)
-    middle = dataset.stack // 2
-    return to_uint8(to_channels(pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels, 3))
+    pixels, middle = dataset.read(index), dataset.stack // 2
+    return to_uint8(pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels)
+
+
+def colour_picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
+    """As `picture`, with three channels (H, W, 3): grey is repeated."""
+    return to_uint8(to_channels(picture(dataset, index), 3))

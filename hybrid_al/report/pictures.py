@@ -123,12 +123,12 @@ def _predicted(run: RunView, setup: Experiment) -> dict[int, str]:
 
 def _large(project: Project, worst: Sequence[Worst]) -> Iterator[Overlay]:
     """The images in their own pixels, as many as `MOST_LARGE_BYTES` hold."""
-    from ..data.display import picture
+    from ..data.display import colour_picture
 
     left = MOST_LARGE_BYTES
     for each in worst:
         try:
-            pixels = picture(project.dataset, each.index)
+            pixels = colour_picture(project.dataset, each.index)
         except (OSError, ValueError):  # what was decoded before is still there
             pixels = project.store().picture(each.index)
         jpeg = thumbnail(pixels, LARGE)

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.rundir import RunDir
 from ..core.types import BoolArray, IntArray
 from ..data.base import Dataset
-from ..data.pixels import to_uint8
 from ..errors import InputError
 from ..experiment import OpenTask
 from ..oracles.base import Oracle, OracleSettings
@@ -190,9 +186,3 @@ def split_of(metric: str, manifest: Manifest) -> IntArray:
     splits: dict[str, Split] = {"val": "val", "test": "test"}
     split = splits.get(metric.partition("/")[0])
     return manifest.indices(split) if split else manifest.indices("pool")[:0]
-
-
-def picture(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
-    """An image (H, W, 1 or 3) in its own pixels, as a person sees it: of a stack the slice in the middle."""
-    pixels, middle = to_uint8(dataset.read(index)), dataset.stack // 2
-    return pixels[:, :, middle : middle + 1] if dataset.stack > 1 else pixels

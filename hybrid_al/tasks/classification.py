@@ -14,6 +14,7 @@ from ..core.learner import Learner
 from ..core.rundir import RunDir
 from ..core.types import BoolArray
 from ..data.base import Dataset
+from ..data.display import picture
 from ..errors import InputError
 from ..experiment import OpenTask, check_budgets
 from ..metrics.holdout import ClassHoldout
@@ -23,7 +24,7 @@ from ..oracles.simulated import SimulatedOracle
 from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
-from .base import LABELS, Materials, Setting, check_classes, picture, split_of
+from .base import LABELS, Materials, Setting, check_classes, split_of
 
 if TYPE_CHECKING:
     from ..learners.network import Foundation

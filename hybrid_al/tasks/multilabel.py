@@ -14,6 +14,7 @@ from ..core.learner import Learner
 from ..core.rundir import RunDir
 from ..core.types import Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset
+from ..data.display import picture
 from ..errors import InputError, UnknownName
 from ..experiment import OpenTask, check_budgets
 from ..metrics.holdout import LabelHoldout
@@ -25,7 +26,7 @@ from ..query.base import Predictor, Scorer
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from ..scores import samples as scores
-from .base import LABELS, Materials, Setting, picture, split_of
+from .base import LABELS, Materials, Setting, split_of
 from .classification import refuse_answer, rehearse
 from .tryout import try_strategy
 

@@ -16,6 +16,7 @@ from ..core.registry import Spec, component, parse_spec
 from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
+from ..data.display import picture
 from ..data.masks import blank, value_table
 from ..data.pixels import image_box
 from ..data.stores.masks import MaskStore
@@ -34,7 +35,7 @@ from ..query.spending import CostBudgets, LabelBudgets, Spending
 from ..query.stopping import IMAGES, stop_set
 from ..regions.base import Parts, Regions, Whole
 from . import mask_examples, mask_regions
-from .base import LABELS, Materials, Setting, check_classes, picture, split_of
+from .base import LABELS, Materials, Setting, check_classes, split_of
 from .tryout import try_strategy
 
 if TYPE_CHECKING:

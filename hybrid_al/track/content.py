@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..core.consistency import Consistency
-from ..core.embeddings import PLAIN
+from ..core.embeddings import PLAIN, unit_rows
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
 from ..core.rng import derive
 from ..core.rundir import RunDir
-from ..core.types import Annotation, FloatArray, IntArray, LabelMap
+from ..core.types import Annotation, BoolArray, FloatArray, IntArray, LabelMap
 from ..data.answers import read_answer
 from .base import Content, Histogram, Picture, Table
 from .points import Line
@@ -151,16 +151,19 @@ def confusion_of(answers: Mapping[str, FloatArray], split: str, classes: tuple[s
         return None
     probs = answers[f"{split}/probs"]
     if truth.ndim == 1:
-        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        np.add.at(counts, (truth.astype(np.int64), probs.argmax(axis=1)), 1)
-        return _pairs(counts, classes)
+        return _pairs(_counts(truth, probs.argmax(axis=1), len(classes)), classes)
     pairs: Confusion = {}
     for name, there, share in zip(classes, truth.T, probs.T, strict=True):
         known = there >= 0
-        counts = np.zeros((2, 2), dtype=np.int64)
-        np.add.at(counts, (there[known].astype(np.int64), (share[known] >= 0.5).astype(np.int64)), 1)
-        pairs |= _pairs(counts, (f"no {name}", name))
+        pairs |= _pairs(_counts(there[known], share[known] >= 0.5, 2), (f"no {name}", name))
     return pairs
+
+
+def _counts(truth: FloatArray, guess: IntArray | BoolArray, classes: int) -> IntArray:
+    """Counts (C, C) of true by predicted class."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (truth.astype(np.int64), guess.astype(np.int64)), 1)
+    return counts
 
 
 def _pairs(counts: IntArray | FloatArray, names: tuple[str, ...]) -> Confusion:
@@ -185,7 +188,7 @@ def _embedding(disk: RunDir, manifest: Manifest, r: int, picks: IntArray, labels
     pool = derive(seed, "projection").permutation(manifest.indices("pool"))[:MOST_POINTS]
     rows = np.unique(np.concatenate([picks[:MOST_POINTS], labels.labeled[:MOST_POINTS], pool]))
     rows = np.union1d(picks[:MOST_POINTS], derive(seed, "projection", r).permutation(rows)[:MOST_POINTS])
-    base, shown = _unit(vectors[np.sort(pool)]), _unit(vectors[rows])
+    base, shown = (unit_rows(np.asarray(vectors[some], dtype=np.float64)) for some in (np.sort(pool), rows))
     centre = base.mean(axis=0)
     if min(base.shape) < 3:
         return None
@@ -196,12 +199,6 @@ def _embedding(disk: RunDir, manifest: Manifest, r: int, picks: IntArray, labels
     states = ["picked" if i in picked else "labeled" if i in labeled else "pool" for i in rows.tolist()]
     cells = [(r, i, float(x), float(y), s) for i, (x, y), s in zip(rows.tolist(), xy.tolist(), states, strict=True)]
     return Table(("round", "sample", "x", "y", "state"), tuple(cells))
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    rows = np.asarray(vectors, dtype=np.float64)
-    unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def _histograms(folder: Path) -> dict[str, Histogram]:
