@@ -83,8 +83,8 @@ def test_two_rounds(tmp_path: Path, server: RealServer, monkeypatch: pytest.Monk
             assert len(one["predictions"]) == round
             index = int(one["data"]["name"][:6])
             if not round and one is waiting[0]:  # a wrong answer, changed later
-                wrong = server.annotate(one["id"], [])
-                with suppress(AwaitingLabels):
+                wrong = server.annotate(one["id"], mistaken(expected, index))
+                with pytest.raises(AwaitingLabels, match="waits for 3 of 4"):
                     play(tmp_path / "run", asked)
                 server.ask("PATCH", f"/api/annotations/{wrong}/", {"result": results(expected, index)})
             else:
