@@ -214,6 +214,8 @@ def _check_page(page: Any, size: int) -> None:
     if width * height > MAX_PIECE:
         raise ValueError(f"stored in pieces of {width} x {height} pixels, too large to be read: save it in tiles")
     offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+    if counts.max(initial=0) > 2 * width * height * page.samplesperpixel + 2**16:
+        raise ValueError("pieces that hold more than their pixels")
     if not len(offsets) or len(offsets) != len(counts) or (offsets + counts > size).any() or not counts.any():
         raise ValueError("cut short: parts of its pixels are missing")
 
