@@ -61,7 +61,7 @@ def test_the_ledger_keeps_what_was_proposed(tmp_path: Path) -> None:
     answer, draft = np.zeros(SIZE, dtype=np.uint8), np.ones(SIZE, dtype=np.uint8)
     by: dict[str, Any] = {"classes": [], "mask": mask_of(answer), "proposer": "segmenter", "prompts": 3}
     with client_of(run) as client:
-        edited = {"proposal": "edited", "proposed": mask_of(draft), "refused": 1}
+        edited: dict[str, Any] = {"proposal": "edited", "proposed": mask_of(draft), "refused": 1}
         for sent in (
             submission("first", **by, proposal="accepted"),
             submission("second", "scan2", **by, **edited),
