@@ -20,11 +20,12 @@ from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
-from .core.types import IntArray, PredictionBatch, Round
+from .core.types import IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage
 from .experiment import Experiment
 from .oracles.ledger import effort
+from .query.cost import Meter
 from .regions.base import Regions, Whole
 from .state import query_state
 from .track.base import Trackers, log_to
@@ -55,8 +56,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
     new = disk.query_ids(r) is None
     progress(r, f"round {r}, the query")
     while True:
-        with _timer(seconds, "query"):
-            picks = select(experiment, disk, r)
+        picks = select(experiment, disk, r)
         try:
             labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
         except AwaitingLabels as waiting:
@@ -93,15 +93,24 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         if _learnable(experiment, r, labels):
             return earlier
         print(f"round {r}: all {len(earlier)} that were asked about are skipped; others follow", file=sys.stderr)
+    meter = Meter()
+    with meter.running():
+        query, regions = _query(experiment, disk, r, labels, meter)
+    disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
+    return query.indices if earlier is None else np.concatenate([earlier, query.indices])
+
+
+def _query(
+    experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, meter: Meter
+) -> tuple[Query, Regions | Whole]:
+    """New picks of round r, and what they are picks of."""
     (_, strategy), spending, regions = experiment.strategy(r), experiment.task.spending, _regions(experiment, disk, r)
     state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions, labels)
     if not len(state.candidates):
         way = f"skips alone; hybrid-al labels {shlex.quote(str(disk.path))} FILE takes a label of any of them"
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
-    query = spending.query(strategy, state, disk.rounds(), regions.pixels, rng)
-    disk.commit_query(r, query, experiment.manifest, regions.parts)
-    return query.indices if earlier is None else np.concatenate([earlier, query.indices])
+    return spending.query(strategy, meter.watch(state), disk.rounds(), regions.pixels, rng), regions
 
 
 def _learnable(experiment: Experiment, r: int, labels: LabelStore) -> bool:
@@ -152,7 +161,7 @@ def _commit(
 ) -> None:
     """Write what the round leaves behind, `round.json` last; the trackers get them just before."""
     folder, regions, ids = disk.round_path(r), experiment.task.regions.at(r), experiment.manifest.ids
-    samples = regions.samples(picks)
+    samples, cost = regions.samples(picks), disk.query_cost(r)
     experiment.learner.save(folder / "model.safetensors")
     if fit.consistency is not None:
         write_arrays(folder / "consistency.npz", fit.consistency.arrays())
@@ -164,7 +173,7 @@ def _commit(
         labeled=len(regions.labels(labels).labeled),
         metrics=values,
         seed=experiment.seed,
-        seconds=seconds,
+        seconds={"query": cost.get("seconds", 0.0), **seconds},
         digests={
             "encoder": experiment.embeddings.encoder,
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
@@ -175,7 +184,7 @@ def _commit(
     disk.write_labels(r, labels)
     track_round(
         tracker, disk, experiment.manifest, row, samples, labels, fit, score, classes,
-        shares=shares, people=effort(disk, r), enough=enough, thumbnail=experiment.thumbnail,
+        shares=shares, cost=cost, people=effort(disk, r), enough=enough, thumbnail=experiment.thumbnail,
     )  # fmt: skip
     disk.commit_round(row)
 
