@@ -206,7 +206,9 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path / "recipe.yaml", marked(recipe))
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], **facts}, own=True)
+        write_json(
+            self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], "marked": True, **facts}, own=True
+        )
 
     def _append(self, manifest: Manifest) -> None:
         """Take in the rows of a manifest that are behind those of the run."""
@@ -443,11 +445,12 @@ def marked(recipe: str) -> str:
 
 
 def unmarked(file: Path) -> str:
-    """The text before the mark; InputError where it was changed since. Recipes of earlier versions have no mark."""
+    """The text before the mark; InputError where it was changed since. Runs of earlier versions have none."""
     way = f"values are changed by hybrid-al run RECIPE KEY=VALUE --run-dir {file.parent}, which also writes it again"
+    is_marked = RunDir(file.parent).facts().get("marked", False)
     with whole(file, way):
         text, mark, digest = file.read_text(encoding="utf-8").partition(MARK)
-        if mark and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
+        if (mark or is_marked) and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
             raise ValueError("other values")
         return text
 

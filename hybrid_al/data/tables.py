@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, UnknownName
+from ..errors import InputError, UnknownName, reading
 from .paths import below, fill, grouping, search, template_columns
 from .readers.dicom import tag_group
 from .samples import Sample
@@ -252,10 +252,8 @@ def _cells(path: Path, where: str, sheet: str) -> tuple[str, list[tuple[int, lis
     if not path.is_file():
         came = "a folder" if path.is_dir() else "nothing there"
         raise InputError(f"{where}: {path.absolute()}", "a table (CSV, Excel, JSON lines)", came)
-    try:
+    with reading(path, "a table that can be read"):
         data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, "a table that can be read", str(error.strerror)) from error
     if data.startswith(OLE):
         raise InputError(path, "an Excel file of today (.xlsx) or CSV", "one of before 2007 (.xls)")
     if data.startswith(ZIP) or path.name.lower().endswith(EXCEL):

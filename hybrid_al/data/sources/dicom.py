@@ -90,7 +90,7 @@ class DicomFolder:
         pictures = _pictures(study, self.sample, kept_slices(self.sample, self.slices))
         if not pictures:
             came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
-            raise InputError(f"data.root: {root}", "DICOM files with images", came)
+            raise InputError(f"data.root: {root}", "DICOM files with images", came or "segmentations alone")
         answers = self._answers(pictures)
         readers = choose("dicom", self.window)
         masks = self._masks(study, pictures, readers)
