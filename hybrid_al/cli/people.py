@@ -48,6 +48,7 @@ def label(
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     if project.setting.simulated:
         raise InputError("oracle", "worklist, for a person to answer (oracle=worklist)", project.recipe.oracle.name)
+    segmenter = server.segmenter_of(project.recipe) if sheet is None else None
     _make_query(project, quiet)
     if sheet is not None:
         from ..api.sheet import copy_query
@@ -61,6 +62,7 @@ def label(
         opens=open_browser,
         trains=train,
         proposes=proposals,
+        segmenter=segmenter,
         say=lambda line: print(line, flush=True),
     )
 

@@ -209,6 +209,19 @@ class Loop(_Section):
     unit: str = "labels"
 
 
+class SegmenterSection(_Section):
+    """A promptable segmenter for the page: the ONNX files of SAM's encoder and decoder, or of a network like it."""
+
+    encoder: Annotated[str, BeforeValidator(_from_home)]
+    decoder: Annotated[str, BeforeValidator(_from_home)]
+
+
+class LabelSection(_Section):
+    """The page of `hybrid-al label`; segmenter: what draws a mask from a box or points (extra `segmenter`)."""
+
+    segmenter: SegmenterSection | None = None
+
+
 class Report(_Section):
     """The HTML report; it never leaves the machine by itself.
 
@@ -284,6 +297,7 @@ class Recipe(_Section):
     train: ComponentOrName = Component(name="mean_teacher")  # chosen on seeds from 100 up: benchmarks/RESULTS.md
     loop: Loop = Loop()
     oracle: ComponentOrName = Component(name="simulated")
+    label: LabelSection = LabelSection()
     track: dict[str, dict[str, Value]] = {"wandb": {}}  # tracker -> its settings; mirrors beside metrics.jsonl
     report: Report = Report()
     bench: Bench = Bench()
@@ -296,6 +310,8 @@ class Recipe(_Section):
             del values["embeddings"]
         if self.views == ViewsSection():
             del values["views"]
+        if self.label == LabelSection():
+            del values["label"]
         if self.calibration == CalibrationSection():
             del values["calibration"]
         return values
@@ -305,9 +321,10 @@ class Recipe(_Section):
         return self.model_dump(mode="json")
 
     def identity(self) -> dict[str, Any]:
-        """What two calls must share to go on with one run: not trackers, places of data, or budgets."""
+        """What two calls must share to go on with one run: not trackers, the page, places of data, or budgets."""
         plain = self.plain()
         unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
+        plain.pop("label", None)
         plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak", "grow")}
         return plain | unit
