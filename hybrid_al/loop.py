@@ -44,19 +44,29 @@ def run(
     progress: Say = lambda *_: None,
 ) -> list[Round]:
     """Play every round that is not committed yet; `AwaitingLabels` where a person has to answer first."""
-    while not experiment.over(rounds := disk.rounds()):
-        play(experiment, disk, tracker, len(rounds), progress)
-        report(disk.rounds()[-1])
+    while not over(experiment, disk):
+        r = len(disk.rounds())
+        play(experiment, disk, tracker, r, progress)
+        if len(rounds := disk.rounds()) > r:
+            report(rounds[-1])
     return disk.rounds()
 
 
+def over(experiment: Experiment, disk: RunDir) -> bool:
+    """Whether no round follows the committed ones: all is spent, or a query found nothing left to ask about."""
+    rounds = disk.rounds()
+    return disk.is_exhausted(len(rounds)) or experiment.over(rounds)
+
+
 def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progress: Say = lambda *_: None) -> None:
-    """Play round r and commit it."""
+    """Play round r and commit it; nothing is committed where nothing is left to ask about (`over`)."""
     seconds: dict[str, float] = {}
     new = disk.query_ids(r) is None
     progress(r, f"round {r}, the query")
     while True:
         picks = select(experiment, disk, r)
+        if not len(picks):
+            return
         try:
             labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
         except AwaitingLabels as waiting:
@@ -81,7 +91,8 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked.
 
-    Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks.
+    Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks. There
+    are none where nothing is left to ask about, as may be where regions follow the model; then the run is over.
     """
     earlier = disk.picks(r, experiment.manifest)
     labels = disk.labels(len(experiment.manifest))
@@ -96,21 +107,30 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     meter = Meter()
     with meter.running():
         query, regions = _query(experiment, disk, r, labels, meter)
+    if query is None:
+        print(f"round {r}: no {regions.name} are left to ask about, so the run is over", file=sys.stderr)
+        disk.mark_exhausted(r)
+        return np.empty(0, dtype=np.int64)
     disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
     return query.indices if earlier is None else np.concatenate([earlier, query.indices])
 
 
 def _query(
     experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, meter: Meter
-) -> tuple[Query, Regions | Whole]:
-    """New picks of round r, and what they are picks of."""
+) -> tuple[Query | None, Regions | Whole]:
+    """New picks of round r, None where nothing is left, and what they are picks of."""
     (_, strategy), spending, regions = experiment.strategy(r), experiment.task.spending, _regions(experiment, disk, r)
     state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions, labels)
+    if r and not len(state.candidates):
+        return None, regions
     if not len(state.candidates):
         way = f"skips alone; hybrid-al labels {shlex.quote(str(disk.path))} FILE takes a label of any of them"
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
-    return spending.query(strategy, meter.watch(state), disk.rounds(), regions.pixels, rng), regions
+    query = spending.query(strategy, meter.watch(state), disk.rounds(), regions.pixels, rng)
+    if len(query.indices) == len(state.candidates):
+        print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
+    return query, regions
 
 
 def _learnable(experiment: Experiment, r: int, labels: LabelStore) -> bool:

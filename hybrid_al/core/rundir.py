@@ -50,6 +50,7 @@ MARK = "# as hybrid-al wrote it: "
 
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
+EXHAUSTED = "exhausted"  # in the folder of a round that nothing was left for
 
 
 @contextmanager
@@ -416,6 +417,14 @@ class RunDir:
         rows = self.query_rows(round)
         with whole(self.round_path(round) / "query.csv"):
             return None if rows is None else tuple(row["id"] for row in rows)
+
+    def mark_exhausted(self, round: int) -> None:
+        """Note that nothing was left to ask about in a round, which then never is."""
+        write_atomic(self.round_path(round) / EXHAUSTED, "nothing is left to ask about\n")
+
+    def is_exhausted(self, round: int) -> bool:
+        """Whether nothing was left to ask about in a round."""
+        return (self.round_path(round) / EXHAUSTED).is_file()
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
         """Picks of a committed query in order of preference, positions or units; None before it is committed."""

@@ -9,6 +9,7 @@ from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
+from .class_balanced import ClassBalanced
 from .clue import CLUE
 from .csval import CSVAL
 from .density_peaks import DensityPeaks
@@ -70,6 +71,7 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
@@ -169,6 +171,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "duc": DUC,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,
     "variation_ratio": VariationRatio,
