@@ -20,7 +20,7 @@ from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
-from .core.types import IntArray, PredictionBatch, Round
+from .core.types import Annotation, IntArray, PredictionBatch, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage
 from .experiment import Experiment
@@ -58,7 +58,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
         with _timer(seconds, "query"):
             picks = select(experiment, disk, r)
         try:
-            labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
+            labels = experiment.labels(disk).add(_asked(experiment, picks, r))
         except AwaitingLabels as waiting:
             if new:
                 tracker.alert(f"round {r} waits for labels", " ".join(f"{len(picks)} picks. {waiting}".split()))
@@ -84,10 +84,10 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks.
     """
     earlier = disk.picks(r, experiment.manifest)
-    labels = disk.labels(len(experiment.manifest))
+    labels = experiment.labels(disk)
     if earlier is not None:
         try:
-            labels = labels.add(experiment.oracle.annotate(earlier, r))
+            labels = labels.add(_asked(experiment, earlier, r))
         except AwaitingLabels:
             return earlier
         if _learnable(experiment, r, labels):
@@ -102,6 +102,11 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     query = spending.query(strategy, state, disk.rounds(), regions.pixels, rng)
     disk.commit_query(r, query, experiment.manifest, regions.parts)
     return query.indices if earlier is None else np.concatenate([earlier, query.indices])
+
+
+def _asked(experiment: Experiment, picks: IntArray, r: int) -> tuple[Annotation, ...]:
+    """The oracle's answers about the picks; a round without picks asks nobody."""
+    return experiment.oracle.annotate(picks, r) if len(picks) else ()
 
 
 def _learnable(experiment: Experiment, r: int, labels: LabelStore) -> bool:

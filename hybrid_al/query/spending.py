@@ -154,6 +154,8 @@ class CostBudgets:
 
 def _pick(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) -> Query:
     """The picks of a strategy, checked: what is left, where skips leave fewer candidates than the budget."""
+    if budget == 0:
+        return Query(np.empty(0, dtype=np.int64))
     if len(state.labels.answered) > len(state.labels.labeled):
         budget = min(budget, max(len(state.candidates), 1))
     if budget > len(state.candidates):
