@@ -20,7 +20,7 @@ from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
-from .core.types import IntArray, PredictionBatch, Query, Round
+from .core.types import Annotation, IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage
 from .experiment import Experiment
@@ -65,10 +65,10 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
     progress(r, f"round {r}, the query")
     while True:
         picks = select(experiment, disk, r)
-        if not len(picks):
+        if disk.is_exhausted(r):
             return
         try:
-            labels = disk.labels(len(experiment.manifest)).add(experiment.oracle.annotate(picks, r))
+            labels = experiment.labels(disk).add(_asked(experiment, picks, r))
         except AwaitingLabels as waiting:
             if new:
                 tracker.alert(f"round {r} waits for labels", " ".join(f"{len(picks)} picks. {waiting}".split()))
@@ -91,14 +91,14 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked.
 
-    Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks. There
-    are none where nothing is left to ask about, as may be where regions follow the model; then the run is over.
+    Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks.
+    There are none where nothing is left to ask about, as may be where regions follow the model; then the run is over.
     """
     earlier = disk.picks(r, experiment.manifest)
-    labels = disk.labels(len(experiment.manifest))
+    labels = experiment.labels(disk)
     if earlier is not None:
         try:
-            labels = labels.add(experiment.oracle.annotate(earlier, r))
+            labels = labels.add(_asked(experiment, earlier, r))
         except AwaitingLabels:
             return earlier
         if _learnable(experiment, r, labels):
@@ -131,6 +131,11 @@ def _query(
     if len(query.indices) == len(state.candidates):
         print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
     return query, regions
+
+
+def _asked(experiment: Experiment, picks: IntArray, r: int) -> tuple[Annotation, ...]:
+    """The oracle's answers about the picks; a round without picks asks nobody."""
+    return experiment.oracle.annotate(picks, r) if len(picks) else ()
 
 
 def _learnable(experiment: Experiment, r: int, labels: LabelStore) -> bool:

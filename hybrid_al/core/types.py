@@ -38,6 +38,7 @@ Need = Literal[
     "stage0",
     "costs",
     "tissue",
+    "domains",
 ]
 
 

@@ -41,6 +41,7 @@ class Foundation:
 
     embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache`: folder of
     files that runs share. multilabel: the classes do not exclude each other.
+    source (N,): whether a sample is of the source, whose labels are given; None where there is none.
     """
 
     encoder: Encoder
@@ -52,6 +53,7 @@ class Foundation:
     device: torch.device
     cache: Path
     multilabel: bool = False
+    source: BoolArray | None = None
 
     def targets(self, labels: LabelStore) -> IntArray:
         """Training targets of the labeled samples: classes (K,), or labels (K, L)."""
@@ -64,6 +66,7 @@ class NetworkLearner:
     pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; embeddings of stage
     0, for prior pseudo-labels; targets: of the labeled samples, classes (K,) or labels (K, L).
     head: solves the head before the training, where features are fixed. penalty: a further term of the loss else.
+    source (N,): see `Foundation`; a sample of it without a label takes no part.
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
 
     Predictions of a committee (`Schedule.members`, `Schedule.cycles`) replace passes with dropout. Features and head,
@@ -84,10 +87,11 @@ class NetworkLearner:
         head: SolvedHead | None = None,
         penalty: Penalty[Classifier] | None = None,
         top_up_limit: int = 50_000,
+        source: BoolArray | None = None,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
-        self.targets, self.head, self.penalty = targets, head, penalty
+        self.targets, self.head, self.penalty, self.source = targets, head, penalty, source
         self.networks: Networks[Classifier] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
@@ -162,13 +166,15 @@ class NetworkLearner:
     def _sets(self, labels: LabelStore, mask: BoolArray, round: int) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
+        if self.source is not None:
+            unlabeled = unlabeled[~self.source[unlabeled]]
         labeled, targets = labels.labeled[mask], self.targets(labels)[mask]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
             unit = self.embeddings.take(np.concatenate([labeled, unlabeled]), "cosine")
             prior = make_prior(unit, targets, unlabeled, self.make(0).head.out_features)
-        return Sets(labeled, targets, unlabeled, self.n, prior, round)
+        return Sets(labeled, targets, unlabeled, self.n, prior, round, self.source)
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """See `Learner.predict`."""
@@ -244,6 +250,7 @@ def learner_over(
         head=head,
         penalty=loss_ranking(loss_head) if loss_head else None,
         top_up_limit=top_up_limit,
+        source=base.source,
     )
 
 

@@ -43,7 +43,7 @@ def track_round(
     """
     values: dict[str, float] = {"query/seconds": row.seconds["query"], **people}
     values |= {f"query/{name}": value for name, value in cost.items()}
-    if shares:
+    if shares and len(samples):
         counts = Counter(labels.current[i].target for i in samples.tolist())
         values |= {f"picks/share/{name}": counts[c] / len(samples) for c, name in enumerate(classes)}
     tracker.log(values, stage="query", round=row.index)

@@ -62,7 +62,7 @@ def test_its_order_is_that_of_the_losses_of_samples_that_it_never_saw(multilabel
     made.save(tmp_path / "model.safetensors")
     other, _, _ = learner(1.0, multilabel=multilabel)
     other.load(tmp_path / "model.safetensors")
-    losses = [np.concatenate([batch.losses for batch in of.predict(rest)]) for of in (made, other)]  # type: ignore[misc]
+    losses = [np.concatenate([batch.losses for batch in of.predict(rest)]) for of in (made, other)]
     assert np.array_equal(*losses)
 
 
