@@ -93,7 +93,8 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
     cost/pixels      their labeled pixels
     cost/foreground  labeled pixels that are no background
     cost/boundary    pixels of outlines (`samples.outlines`)
-    cost/clicks      of the polygons around the structures of masks (`clicks`); of other answers, `Annotation.cost`
+    cost/clicks      of the polygons around the structures of masks (`clicks`); one a region where an answer is its
+                     class alone; of other answers, `Annotation.cost`
 
     Where `parts` of images are asked about, each is drawn alone: no outline continues in the next part.
     """
@@ -101,8 +102,9 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
     masks_of = None if parts is None else parts.query_masks(labels)
     for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         answer = labels.current[i]
-        total_clicks += 0 if answer.kind == "mask" else answer.cost
         pieces = [label_map] if masks_of is None else [np.where(mask, label_map, IGNORE) for mask in masks_of(i)]
+        if answer.kind != "mask":
+            total_clicks += answer.cost if masks_of is None else len(pieces)
         for piece in pieces:
             boundary += int(outlines(piece).sum())
             total_clicks += clicks(piece) if answer.kind == "mask" else 0

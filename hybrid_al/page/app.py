@@ -43,6 +43,10 @@ class NextStep(Protocol):
         """Begin, where none is at work."""
         ...
 
+    def stop(self) -> None:
+        """End the one at work; the last commit stays."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """What the page shows of it."""
         ...

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.embeddings import PLAIN, Embeddings
-from ..core.types import IntArray
+from ..core.types import FloatArray, IntArray
 from ..data.answers import file_name, to_png
 from ..data.own_size import own_labels
 from ..data.pixels import to_uint8
@@ -128,8 +128,13 @@ class ProjectPictures:
 
     def proposal(self, index: int) -> bytes | None:
         """See `Pictures.proposal`."""
+        probs = self.outputs(index) if self._proposes else None
+        return None if probs is None else to_png(own_labels(probs, *self.size(index)))
+
+    def outputs(self, index: int) -> FloatArray | None:
+        """What the last model says of an image: probabilities (K,), or (K, S, S) of pixels; None without a model."""
         rounds = len(self._project.run.rounds())
-        if not self._proposes or not rounds:
+        if not rounds:
             return None
         with self._lock:  # one network, one answer at a time
             if self._model is None or self._model[0] != rounds:
@@ -137,7 +142,7 @@ class ProjectPictures:
 
                 self._model = rounds, model_of_run(self._project.run.path, str(self._project.device))
             ((_, probs),) = self._model[1].of_store(self._store, _one(index))
-        return to_png(own_labels(probs[0], *self.size(index)))
+        return np.asarray(probs[0])
 
     def asked(self, index: int, round: int) -> bytes | None:
         """See `Pictures.asked`."""

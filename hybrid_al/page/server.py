@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 
-def check_extra() -> None:
+def check_extra(verb: str) -> None:
     """InputError where the packages of the page are not installed."""
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise InputError("label", "the packages of the page: pip install 'hybrid-al[page]'", "none of them")
+        raise InputError(verb, "the packages of the page: pip install 'hybrid-al[page]'", "none of them")
 
 
 def segmenter_of(recipe: Recipe) -> Promptable | None:
@@ -84,14 +84,14 @@ def serve(
     desk.settle()  # also of a query that is answered in part
 
 
-def listener_on(port: int) -> socket.socket:
-    """A socket of this machine alone."""
+def listener_on(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """A socket, of this machine alone unless `host` says otherwise."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InputError("--port", "a free port", f"{port} ({error})") from None
+        raise InputError("--port", "a free port", f"{port} on {host} ({error})") from None
     return listener

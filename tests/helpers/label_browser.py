@@ -40,6 +40,9 @@ class Played:
         self._thread = threading.Thread(target=self._play)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Nothing: it ends by itself."""
+
     def _play(self) -> None:
         with suppress(AwaitingLabels):
             play(self._run, self._recipe)
