@@ -131,6 +131,8 @@ def proposal(run: Path, root: str) -> None:
     files = {"encoder": str(pair / "encoder.onnx"), "decoder": str(pair / "sam.onnx")}
     recipe = nuclei(root) | {"label": {"segmenter": files}}
     with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:
+        page.click("#strip button:nth-child(4)")  # of large nuclei
+        page.wait_for_timeout(3000)
         index = int(page.get_attribute("body", "data-shown") or 0)
         name = Path(RunDir(run).manifest().ids[index]).stem
         numbers = np.asarray(Image.open(Path(root) / "instances" / f"{name}.png"))
