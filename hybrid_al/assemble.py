@@ -359,7 +359,9 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    training(recipe)
+    objective, _ = training(recipe)
+    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
+        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
     task.check(setting)
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
