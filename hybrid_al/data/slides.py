@@ -116,7 +116,7 @@ def read_held(file: Path, read: Callable[[Slide], T]) -> T:
     """What `read` makes of a slide; the last few of a process stay open, and one that changed is opened anew."""
     key = Stamp.of(file), os.getpid()
     with _LOCK:
-        slide = _HELD[key] = _HELD.pop(key, None) or open_slide(file)
+        slide = _HELD[key] = _HELD.pop(key) if key in _HELD else open_slide(file)
         while len(_HELD) > OPEN:
             _HELD.pop(next(iter(_HELD))).close()
         return read(slide)
