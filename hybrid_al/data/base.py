@@ -55,6 +55,8 @@ class Dataset:
              channels are grey or colours
     span     the values in the files that 0 and 1 of float pixels stand for; empty where they differ by file
     notes    remarks for the person, a line each: files that were ignored, copies
+    locator  position -> a small picture of the slide that a tile is cut from, with a frame around it, or None where
+             that is too dear; raises as `read`. None where samples are whole images
     names    where the manifest has hashed names: the manifest with the plain ones, which never leaves memory
     """
 
@@ -71,6 +73,7 @@ class Dataset:
     span: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     names: Manifest | None = None
+    locator: Callable[[int], Pixels | None] | None = None
 
     @property
     def plain(self) -> Manifest:

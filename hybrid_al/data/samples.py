@@ -107,6 +107,7 @@ def make_dataset(
     stack: int = 1,
     span: Sequence[float] = (),
     notes: Sequence[str] = (),
+    locator: Callable[[int], Pixels | None] | None = None,
 ) -> Dataset:
     """The dataset of samples; those without a split get one. For the other parameters see `Dataset`.
 
@@ -147,6 +148,7 @@ def make_dataset(
         stack,
         tuple(span),
         (*notes, *copy_notes(manifest, *_answers(samples, classes, masks))),
+        locator=locator,
     )
 
 
