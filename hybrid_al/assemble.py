@@ -356,8 +356,6 @@ def check_components(recipe: Recipe) -> None:
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
     task.check(setting)
-    if recipe.data.grow and task.regional:
-        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
