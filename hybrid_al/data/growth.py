@@ -106,7 +106,7 @@ def _new(now: Manifest, began: Manifest, drawn: bool) -> tuple[list[int], list[s
 
 
 def _count(rows: Sequence[int], manifest: Manifest) -> str:
-    return f"{len(rows)} images ({first_of([manifest.ids[i] for i in rows])})"
+    return f"{len(rows)} image{'s' * (len(rows) != 1)} ({first_of([manifest.ids[i] for i in rows])})"
 
 
 def _names(names: Manifest, order: IntArray, began: Manifest) -> Manifest:
