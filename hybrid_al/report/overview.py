@@ -18,6 +18,7 @@ from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import whole
+from ..data import domains
 from ..data.copies import near_notes
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
@@ -87,7 +88,8 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     if recipe.loop.unit != "labels":
         spending = f"{first} labels, then {sum(later)} of {recipe.loop.unit}"
     answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
-    pool = manifest.indices("pool")
+    lines += _given(dataset, recipe.domains.source)
+    pool = domains.asked(manifest, recipe.domains.source)
     if project.setting.simulated and (known := int(project.task.answered(dataset)[pool].sum())) < len(pool):
         answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
     rounds = "1 round" if not later else f"{1 + len(later)} rounds"
@@ -98,6 +100,15 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     need.check()
     lines.append(f"  run directory {project.run.path}")
     return lines
+
+
+def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
+    """How many labels of the source are given."""
+    if not sources:
+        return []
+    rows = domains.given(dataset.manifest, sources)
+    known = int(answered(dataset)[rows].sum())
+    return [f"  given: {known} labels of the {len(rows)} images of {', '.join(sources)} in the pool"]
 
 
 def data_notes(project: Project) -> list[str]:
@@ -111,7 +122,8 @@ def data_notes(project: Project) -> list[str]:
         lines.append(f"  warning: {text} {' = '.join(alike[0])}")
     near, others = near_notes(dataset, project.store().near_identical(dataset.manifest))
     lines += [f"  warning: {near}"] * bool(near)
-    return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *others, *project.store().notes))]
+    of_domains = domains.notes(dataset, project.recipe.domains.source)
+    return [*lines, *(f"  note: {note}" for note in (*of_domains, *dataset.notes, *others, *project.store().notes))]
 
 
 def first_notes(project: Project) -> list[str]:
