@@ -55,6 +55,7 @@ class Dataset:
              channels are grey or colours
     span     the values in the files that 0 and 1 of float pixels stand for; empty where they differ by file
     notes    remarks for the person, a line each: files that were ignored, copies
+    scaled   position -> which values of an image became 0 and 1, in words
     names    where the manifest has hashed names: the manifest with the plain ones, which never leaves memory
     """
 
@@ -71,6 +72,7 @@ class Dataset:
     span: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     names: Manifest | None = None
+    scaled: Callable[[int], str] = lambda index: ""
 
     @property
     def plain(self) -> Manifest:

@@ -62,6 +62,7 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
         names=None if dataset.names is None else _names(dataset.names, order, began),
         truth=np.where(order < 0, -1, dataset.truth[order]),
         read=_Rows(dataset.read, order, dataset.channels),
+        scaled=lambda index: dataset.scaled(int(order[index])) if order[index] >= 0 else "",
         masks=None if dataset.masks is None else _masks(dataset.masks, order),
         labels=None if dataset.labels is None else np.where(order[:, None] < 0, -1, dataset.labels[order]),
         notes=(*dataset.notes, *notes),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from xml.etree import ElementTree
 
+from ...data.drawn.base import parse_json
 from ...errors import InputError
 
 HEAD = 600  # bytes, by which formats know their files
@@ -82,22 +82,3 @@ class Content:
             return ElementTree.fromstring(self.text)
         except (ElementTree.ParseError, ValueError, LookupError) as error:
             raise InputError(self.path, "a whole XML file", f"one that is cut or damaged ({error})") from error
-
-
-def parse_json(path: Path, text: bytes) -> Any:
-    """The value of a JSON text; InputError where it is damaged."""
-    try:
-        return json.loads(text.decode("utf-8"), parse_constant=_not_finite)
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, "a whole JSON file", f"one that is cut or damaged ({error})") from error
-
-
-def _not_finite(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def objects(where: object, what: str, value: object) -> list[dict[str, Any]]:
-    """A list of JSON objects; InputError for anything else."""
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise InputError(where, f"{what}: a list of objects", type(value).__name__)
-    return cast(list[dict[str, Any]], value)
