@@ -21,6 +21,7 @@ from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
+from .data import domains
 from .data.base import Dataset, Source
 from .data.copies import near_notes
 from .data.growth import grow
@@ -104,7 +105,8 @@ class Project:
 
     def materials(self) -> Materials:
         """What a task is opened with; decodes the images on first use."""
-        return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
+        sources = self.recipe.domains.source
+        return Materials(self.dataset, self.store(), self.cache, self.run, self.device, sources)
 
     def views(self) -> Views:
         """The view policies of the modality, or pipelines in their place, tried on an image."""
@@ -195,6 +197,7 @@ def open_project(
     project = Project(recipe, dataset, RunDir(path), where)
     if not stage0_alone:
         setting = project.setting
+        domains.check(dataset, setting.sources, project.task.answered(dataset))
         project.task.check_data(setting, dataset)
         _calibrating(project)
         _costs(setting, dataset)
@@ -292,6 +295,7 @@ def setting_of(recipe: Recipe) -> Setting:
         enforces=recipe.loop.stop.enforce,
         calibrates=recipe.calibration.queries,
         mask_values={int(value): str(name) for value, name in values.items()},
+        sources=recipe.domains.source,
     )
 
 
@@ -324,6 +328,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
         grows=recipe.data.grow,
     )
 
@@ -367,8 +372,15 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    training(recipe)
+    objective, _ = training(recipe)
+    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
+        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
     task.check(setting)
+    if recipe.data.grow and setting.sources:
+        raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
+    if "domains" in cold.needs | query.needs and not setting.sources:
+        key, name = ("cold_start", recipe.cold_start.name) if "domains" in cold.needs else ("query", recipe.query.name)
+        raise InputError(key, "domains whose labels are given (domains.source), for a query of a target", name)
     if recipe.data.grow and task.regional:
         raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.loop.unit not in task.units:
@@ -473,6 +485,7 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
         pool=materials.pool,
         device=project.device,
         cache=project.cache,
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
     )
     return project.task.learner(setting, materials, foundation, objective, schedule, task), embeddings
 

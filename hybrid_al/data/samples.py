@@ -38,7 +38,7 @@ class Sample:
     `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `mask_keys` are the names of the image in its masks, where these draw on several.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
-    is that of its series, where the reader has none.
+    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said.
     """
 
     id: str
@@ -55,6 +55,7 @@ class Sample:
     mask_z: int | None = None
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
+    domain: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -91,6 +92,16 @@ def check_settings(window: Intensity | None, on_error: str, group: str = "none",
         raise InputError("data.group", f'{kind}, or "none" said on purpose', "nothing")
 
 
+def check_splits(samples: Sequence[Sample]) -> None:
+    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        other = first.setdefault(sample.group, sample)
+        if other.split != sample.split:
+            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
+            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
+
+
 def make_dataset(
     samples: Sequence[Sample],
     read: Callable[[int], Pixels],
@@ -113,7 +124,7 @@ def make_dataset(
     may give. `notes` are remarks of the source, to which those on copies are added.
     """
     for sample in samples:
-        if CONTROL.search(sample.id + sample.path + sample.group):
+        if CONTROL.search(sample.id + sample.path + sample.group + sample.domain):
             raise InputError(
                 "a sample's name or group",
                 "UTF-8 (see PYTHONUTF8=1) without control characters",
@@ -131,6 +142,7 @@ def make_dataset(
         splits=_splits(samples, holdout, seed=seed, labels=truth),
         digests=tuple(sample.digest for sample in samples),
         z=tuple(sample.z for sample in samples),
+        domains=tuple(sample.domain for sample in samples) if any(sample.domain for sample in samples) else (),
     )
     return Dataset(
         manifest,

@@ -225,7 +225,7 @@ def standing(run: RunDir) -> list[str]:
     if now is not None:
         when = time.strftime("%d %B, %H:%M", time.localtime(now[0].time))
         lines.append(f"  interrupted on {when}: {now[0].stage} ({now[0].done} of {now[0].total})")
-    return [*lines, f"  {_end(recipe, rounds) or _next(run, facts, recipe, r)}"]
+    return [*lines, f"  {_end(run, recipe, rounds) or _next(run, facts, recipe, r)}"]
 
 
 def _expected_end(now: Activity) -> str:
@@ -236,12 +236,14 @@ def _expected_end(now: Activity) -> str:
     return f", until about {time.strftime(form, time.localtime(now.time + now.left))}"
 
 
-def _end(recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
+def _end(run: RunDir, recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
     """That no round follows, and why; empty where one does."""
     budgets, unit = recipe["loop"]["budgets"], recipe["loop"].get("unit", "labels")
     stopping = Stopping(**recipe["loop"].get("stop", {}))
     if len(rounds) >= len(budgets):
         return "finished"
+    if run.is_exhausted(len(rounds)):
+        return "finished: nothing is left to ask about"
     if spent_out(unit, budgets, rounds):
         return f"finished: all that was to be spent of {unit} is (loop.unit)"
     enough = stopping.enforce and stopping.enough(rounds)

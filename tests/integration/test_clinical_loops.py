@@ -1,6 +1,6 @@
 """Loops that run whole from a recipe that `init` wrote, unedited.
 
-DICOM slices, an Excel sheet, deep TIFF, volumes with masks, a CSV of splits, outlines of COCO.
+DICOM slices, an Excel sheet, deep TIFF, volumes with masks, a CSV of splits, outlines of COCO, tiles of slides.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image
 from hybrid_al.core.rundir import RunDir
 from tests.helpers import dicom
 from tests.helpers.command import call
+from tests.helpers.slides import picture, write_slide
 
 SHARED = Path("/work/shared/data")
 SERIES = SHARED / "dicom_t1_series" / "series"
@@ -117,8 +118,17 @@ def outlines(root: Path) -> None:
     (root / "annotations.json").write_text(json.dumps(value), encoding="utf-8")
 
 
+def slides(root: Path) -> None:
+    lines = ["slide,dx"]
+    for k in range(12):
+        pixels = picture(256, 320, (slice(0, 256), slice(0, 192)), k, colour=((200, 110, 170), (120, 50, 150))[k % 2])
+        write_slide(root / f"s{k}.svs", pixels, mpp=(0.5, 0.25)[k // 10], kind=("subifds", "pages", "flat")[k % 3])
+        lines.append(f"s{k},{('benign', 'tumour')[k % 2]}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [real_series, patients, sheet, deep, hippocampus, isic, outlines])
+@pytest.mark.parametrize("make", [real_series, patients, sheet, deep, hippocampus, isic, outlines, slides])
 def test_a_loop_from_the_recipe_of_init(
     make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,8 +20,9 @@ MAX_CLASSES = 50
 LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
-    *("source", "root", "sample", "images", "table", "columns", "labels", "separator", "none", "multilabel", "masks"),
-    *("mask_ending", "mask_folder", "image_ending", "mask_names", "undrawn", "ignore", "classes", "unknown"),
+    *("source", "root", "sample", "tile", "mpp", "level", "tissue", "images", "table", "columns", "labels"),
+    *("separator", "none", "multilabel", "masks", "mask_ending", "mask_folder", "image_ending", "mask_names"),
+    *("undrawn", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
 
@@ -114,9 +115,12 @@ class Description:
         if tree.links:
             self.leave(f"linked folders, which could lead out of the data: {listing(tree.links)}")
 
-    def finish(self, rows: Rows, names: Iterable[str], headers: tuple[str, str] = ("", "")) -> Description:
+    def finish(
+        self, rows: Rows, names: Iterable[str], planes: str = "slices", headers: tuple[str, str] = ("", "")
+    ) -> Description:
         """Shares to hold out, budgets, modality and size, from the samples and from names of files and columns.
 
+        planes   what the samples are called where a row is several
         headers  the modality that headers say, and the word that does, which counts more than names
         """
         outlook = Plan({}, {}, 0)
@@ -124,7 +128,7 @@ class Description:
             outlook = make_plan(rows)
         if outlook.holdout:
             self.data["holdout"] = dict(outlook.holdout)
-        unit = "" if rows.planes == 1 else " slices (estimated)"
+        unit = "" if rows.planes == 1 else f" {planes} (estimated)"
         drawn = f"{unit}; {' and '.join(outlook.holdout)} drawn by group" if outlook.holdout else unit
         self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
         if outlook.why:
@@ -158,7 +162,7 @@ class Description:
             self.data["image_size"] = side_of(self.side, most)
         if self.side > most:
             guess = f"a first guess for {self.modality or 'images of any kind'}"
-            self.note("data.image_size", f"{most} is {guess}: the files have {self.side:g} px; {too_small}")
+            self.note("data.image_size", f"{most} is {guess}: the images have {self.side:g} px; {too_small}")
 
     def masked(self, masks: Sequence[Path], names: Mapping[int, str] | None = None) -> None:
         """The classes of pixels, by the values in the masks and by names that the data has for them."""

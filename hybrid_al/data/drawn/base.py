@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from ...core.types import BoolArray, LabelMap
-from ...errors import InputError, UnknownName
+from ...errors import InputError, UnknownName, reading
 from .shapes import Edges
 
 
@@ -66,10 +66,8 @@ def label_map(marks: Sequence[Mark], numbers: Mapping[str, int], height: int, wi
 
 def parse_json(path: Path, text: bytes) -> Any:
     """The value of a JSON text; InputError where it is damaged."""
-    try:
+    with reading(path, "a whole JSON file"):
         return json.loads(text.decode("utf-8"), parse_constant=_not_finite)
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, "a whole JSON file", f"one that is cut or damaged ({error})") from error
 
 
 def _not_finite(name: str) -> float:

@@ -21,14 +21,17 @@ from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.base import check_stack
 from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spread_of
-from ..samples import OnError, Sample, check_settings, kept_slices, middle
+from ..samples import OnError, Sample, check_settings, check_splits, kept_slices, middle
 from ..scaling import Intensity, Scaling, evenly
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
-from ..study_labels import Answers, Labels, by_folder
+from ..study_labels import Answers, Labels, by_folder, keys_of
 from ..words import Mark
 
 NONE = "none"
+
+
+DEVICES = ("Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class DicomFolder:
     stack    slices in the channels (2.5-D), see `Volumes`; neighbours in space, of one series
     group    the keyword of the header whose value is the group, by default PatientID, or {tag: StudyInstanceUID}, or
              "none": each series is its own, or with sample: file each file
+    domain   the keyword of the header whose value is the site or device, such as Manufacturer; "" none
     window   [low, high], or a name: lung, bone, brain, soft_tissue, mediastinum, or a rule for images of more than 8
              bits, see `Folder`. Without it that of the header, or,
              where it has none, the 0.5th and 99.5th percentile of the series
@@ -80,6 +84,7 @@ class DicomFolder:
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
+    domain: str | Mapping[str, str] = ""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the headers, order the slices; rows come series by series."""
@@ -88,12 +93,13 @@ class DicomFolder:
         files, others = dicom_files(root, self.ignore)
         if not files:
             raise InputError(f"data.root: {root}", "DICOM files", f"{len(others)} files, none of them DICOM")
-        keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns)]
+        domain = self._domain()
+        keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns), *[domain] * bool(domain)]
         study = read_study(root, files, keywords, index, ordered=self.sample != "file")
         pictures = _pictures(study, self.sample, kept_slices(self.sample, self.slices))
         if not pictures:
             came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
-            raise InputError(f"data.root: {root}", "DICOM files with images", came)
+            raise InputError(f"data.root: {root}", "DICOM files with images", came or "segmentations alone")
         answers = self._answers(pictures)
         scaling = self.window if isinstance(self.window, Scaling) else None
         window = None if isinstance(self.window, Scaling) else self.window
@@ -133,14 +139,23 @@ class DicomFolder:
             raise UnknownName("data.group", group, (*GROUPS, NONE))
         return root, "" if group == NONE else group
 
+    def _domain(self) -> str:
+        """The keyword of the domains, "" for none."""
+        if not isinstance(self.domain, str) and set(self.domain) != {"tag"}:
+            raise InputError("data.domain", "a keyword of DICOM such as Manufacturer", str(dict(self.domain)))
+        keyword = self.domain if isinstance(self.domain, str) else self.domain["tag"]
+        if keyword and not is_keyword(keyword):
+            raise UnknownName("data.domain", keyword, DEVICES)
+        return keyword
+
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:
         if self.labels == "folders":
             if self.table is not None or isinstance(self.classes, int):
                 raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
-            return by_folder([picture.middle for picture in pictures], self.classes, self.unknown)
+            return by_folder([picture.middle.path for picture in pictures], self.classes, self.unknown)
         if self.table is None:
             classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
-            return Answers(tuple(classes), {}, (), "")
+            return Answers.nothing(classes, len(pictures))
         labels = Labels(
             Path(self.table),
             self.columns,
@@ -151,7 +166,7 @@ class DicomFolder:
             self.none,
             sheet=self.sheet,
         )
-        return labels.find([picture.middle for picture in pictures])
+        return labels.find(keys_of([picture.middle for picture in pictures]))
 
     def _masks(self, study: Study, pictures: Sequence[_Picture], readers: Choice) -> Mapping[tuple[str, int], Mask]:
         """The masks by path and frame of slices: segmentations of their series, or else files of their names."""
@@ -192,9 +207,12 @@ class DicomFolder:
                 f"a {keyword} in each header; {{tag: StudyInstanceUID}} or another, or none said on purpose",
                 f"none in {len(empty)} of {len(pictures)} ({empty[0]})",
             )
+        if self.domain and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[-1]]):
+            came = f"none in {len(empty)} of {len(pictures)} ({empty[0]})"
+            raise InputError("data.domain", f"a {self._domain()} in each header", came)
         windows: dict[str, Window | None] = {}
         samples = []
-        for picture in pictures:
+        for picture, answer in zip(pictures, answers.rows, strict=True):
             middle, name = picture.middle, picture.series.name
             mask = masks.get((middle.path, middle.frame), Mask("", None))
             if isinstance(self.window, Scaling):
@@ -213,10 +231,11 @@ class DicomFolder:
                     z=middle.z,
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
-                    **answers.of(middle),
+                    domain=middle.facts.values[-1] if self.domain else "",
+                    **answer,
                 )
             )
-        _check_splits(samples)
+        check_splits(samples)
         return samples
 
 
@@ -249,16 +268,6 @@ def _pictures(study: Study, sample: str, kept: int | None) -> list[_Picture]:
             places = list(middle(count, kept))
         pictures += [_Picture(series, place) for place in places]
     return pictures
-
-
-def _check_splits(samples: Sequence[Sample]) -> None:
-    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        other = first.setdefault(sample.group, sample)
-        if other.split != sample.split:
-            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
-            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
 
 
 def _series_window(root: Path, series: Series, index: FileIndex) -> Window | None:

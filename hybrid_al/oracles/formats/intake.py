@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ...core.types import IGNORE, LabelMap
+from ...core.types import IGNORE, AnnotationKind, LabelMap
 from ...data.answers import file_name
 from ...data.drawn.base import Mark, label_map
 from ...data.drawn.shapes import Edges
@@ -132,7 +132,8 @@ class Intake:
 
     def _add_marks(self, given: Given, index: int, words: tuple[str, ...], size: tuple[int, int]) -> None:
         if isinstance(self.inbox, MaskWorklist):
-            drawn = None if words == (SKIP,) else self._draw(given.marks, *size)
+            kind, classes = self.lists.wording.kind, self.lists.classes
+            drawn = None if words == (SKIP,) else draw(given.marks, size, kind, classes)
             self.maps[index] = drawn if drawn is not None and (drawn != IGNORE).any() else None
             return
         for word in words:
@@ -144,11 +145,15 @@ class Intake:
             texts = {edge: f"{value:.6f}" for edge, value in edges}
             self.rows.append((given.where, {"image": file_name(index), "class": mark.label, **texts}))
 
-    def _draw(self, marks: Sequence[Mark], height: int, width: int) -> LabelMap:
-        """The label map of shapes, the lowest first; of points and scribbles other pixels are not known."""
-        whole = self.lists.wording.kind == "mask"
-        numbers = {name: c for c, name in enumerate(self.lists.classes)} | ({UNKNOWN: IGNORE} if whole else {})
-        return label_map(marks, numbers, height, width, 0 if whole else IGNORE)
+
+def draw(marks: Sequence[Mark], size: tuple[int, int], kind: AnnotationKind, classes: Sequence[str]) -> LabelMap:
+    """The label map (H, W) of shapes, the lowest first; of points and scribbles other pixels are not known.
+
+    ValueError for a shape that cannot be drawn.
+    """
+    whole = kind == "mask"
+    numbers = {name: c for c, name in enumerate(classes)} | ({UNKNOWN: IGNORE} if whole else {})
+    return label_map(marks, numbers, *size, 0 if whole else IGNORE)
 
 
 def _snapped(box: Edges, height: int, width: int) -> Edges:

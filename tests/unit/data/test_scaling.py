@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -69,7 +70,8 @@ def test_slices_volumes_and_eight_bits(tmp_path: Path) -> None:
     voxels = np.random.default_rng(0).normal(40, 300, (6, 7, 5)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "v.nii")
     reader = Volumes(window=(-np.inf, np.inf))
-    raw = np.stack([reader.decode(tmp_path / "v.nii", z)[:, :, 0].astype(np.float64) for z in range(5)])
+    planes = [reader.decode(tmp_path / "v.nii", z)[:, :, 0].astype(np.float64) for z in range(5)]
+    raw: npt.NDArray[np.float64] = np.stack(planes)
     volume = load("nifti", tmp_path, {"percentiles": [5, 95]})
     low, high = np.percentile(raw, [5, 95])
     assert np.allclose(volume.read(2)[:, :, 0], scaled(raw[2], low, high), atol=1e-6)
