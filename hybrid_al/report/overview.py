@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .pictures import Pictures
 
+CAPTION = 28  # pixels above the sheet of views
 VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
@@ -182,10 +183,13 @@ def _stacks(dataset: Dataset) -> str:
     return f"{text}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else text
 
 
-def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> None:
-    """A PNG sheet: a column an image; rows plain, then two views of each kind."""
+def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> list[str]:
+    """A PNG sheet: a column an image; rows plain, then two views of each kind.
+
+    Above each column stands which values of the image became 0 and 1; so do the lines that come back, with its name.
+    """
     import torch
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     from ..core.rng import derive
     from ..models.checkpoint import seeded
@@ -202,7 +206,20 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     scale = max(1, 96 // store.size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    page = Image.new(picture.mode, (picture.width, picture.height + CAPTION), 255 if picture.mode == "L" else "white")
+    page.paste(picture, (0, CAPTION))
+    draw, scaled = ImageDraw.Draw(page), [project.dataset.scaled(i) for i in picks.tolist()]
+    for k, text in enumerate(scaled):
+        draw.text((k * picture.width // len(scaled) + 2, 1), f"{k + 1}\n{text.partition(' (')[0]}", fill=0)
+    page.save(out, format="PNG")
+    if len(set(scaled)) == 1:
+        return [f"  values that became 0 and 1: {scaled[0]}"] * bool(scaled[0])
+    names = project.dataset.plain.ids
+    return [
+        f"  {k}: {names[i]}: values that became 0 and 1: {text}"
+        for k, (i, text) in enumerate(zip(picks.tolist(), scaled, strict=True), 1)
+    ]
 
 
 def standing(run: RunDir) -> list[str]:
