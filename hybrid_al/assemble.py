@@ -21,6 +21,7 @@ from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
+from .data.bags import Bags, column_of, with_bags
 from .data.base import Dataset, Source
 from .data.copies import near_notes
 from .data.growth import grow
@@ -35,6 +36,7 @@ from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .tasks import TASKS
+from .tasks.bags import BagTask
 from .tasks.base import Materials, Setting, Task
 from .track import TRACKERS
 from .track.base import Trackers, TrackerSettings, open_mirrors
@@ -168,7 +170,11 @@ class Project:
 
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
-    return component(SOURCES, "data", recipe.data.source, recipe.data.params, key=".source")
+    params = recipe.data.params
+    if column := column_of(recipe.data.bag, recipe.data.source):
+        columns = params.get("columns")
+        params |= {"columns": {**(columns if isinstance(columns, dict) else {}), "bag": column}}
+    return component(SOURCES, "data", recipe.data.source, params, key=".source")
 
 
 def open_project(
@@ -194,6 +200,8 @@ def open_project(
     project = Project(recipe, dataset, RunDir(path), where)
     if not stage0_alone:
         setting = project.setting
+        if dataset.bags and not isinstance(project.task, BagTask):
+            raise InputError("task", "bags, as the data has bags (data.bag)", recipe.task.name)
         project.task.check_data(setting, dataset)
         _calibrating(project)
         _costs(setting, dataset)
@@ -225,6 +233,8 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
         dataset = source(recipe).load(index)
     finally:
         index.save()
+    if dataset.bags or recipe.data.bag is not None:
+        dataset = with_bags(dataset, recipe.data.bag)
     if hider is None:
         return dataset
     return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
@@ -356,8 +366,11 @@ def check_components(recipe: Recipe) -> None:
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
     task.check(setting)
-    if recipe.data.grow and task.regional:
-        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
+    if recipe.data.grow and (task.regional or isinstance(task, BagTask)):
+        what = "regions of images" if task.regional else "bags"
+        raise InputError("data.grow", f"false, where a query asks about {what}", "true")
+    if recipe.data.ids == HASHED and recipe.data.bag is not None:
+        raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
@@ -465,10 +478,10 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
 
 
 def _strategy_embeddings(project: Project, plain: Embeddings) -> Embeddings:
-    """The embeddings that strategies read."""
-    if project.recipe.embeddings == EmbeddingsSection():
-        return plain
-    return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    """The embeddings that strategies read; of bags, their means."""
+    if project.recipe.embeddings != EmbeddingsSection():
+        plain = Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    return Bags.of(project.dataset).pooled(plain) if project.dataset.bags else plain
 
 
 def _costs(setting: Setting, dataset: Dataset) -> FloatArray | None:

@@ -19,11 +19,11 @@ import numpy as np
 from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
-from .core.rundir import RunDir, write_arrays
+from .core.rundir import RunDir, write_arrays, write_atomic
 from .core.types import IntArray, PredictionBatch, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage
-from .experiment import Experiment
+from .experiment import Experiment, tiles_csv
 from .oracles.ledger import effort
 from .regions.base import Regions, Whole
 from .state import query_state
@@ -118,6 +118,10 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     if len(query.indices) == len(state.candidates):
         print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
     disk.commit_query(r, query, experiment.manifest, regions.parts)
+    if r and experiment.task.notes is not None:
+        experiment.learner.load(disk.round_path(r - 1) / "model.safetensors")
+        notes = experiment.task.notes(experiment.learner, query.indices.tolist())
+        write_atomic(disk.round_path(r) / "tiles.csv", tiles_csv(notes, experiment.manifest.ids))
     return query.indices if earlier is None else np.concatenate([earlier, query.indices])
 
 

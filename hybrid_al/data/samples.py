@@ -36,7 +36,7 @@ class Sample:
     for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
     `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
-    is that of its series, where the reader has none.
+    is that of its series, where the reader has none. `bag` is the name of its bag, where the data says one.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Sample:
     mask_z: int | None = None
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
+    bag: str = ""
 
 
 Unit = Literal["file", "slice"]
@@ -135,6 +136,7 @@ def make_dataset(
         stack,
         tuple(span),
         (*notes, *copy_notes(manifest, *_answers(samples, classes, masks))),
+        bags=tuple(sample.bag for sample in samples) if any(sample.bag for sample in samples) else (),
     )
 
 

@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "mask": ("mask",),
     "group": ("group", "patient", "patientid", "subject", "subjectid"),
     "split": ("split",),
+    "bag": (),
 }
 """What a column may be for, and the names of its column, as `plain`, by which it is found where no recipe names it.
 
@@ -73,7 +74,10 @@ class Table:
             where, (name, path, z) = f"{table}, line {line}", places[k]
             split = read_split(where, row[columns["split"]]) if "split" in columns else None
             group = tag_group(images / path, tag, where, name) if tag else group_of(where, row, name)
-            samples.append(Sample(name, path, group, split, labels[k], mask=masks[k], z=z, labels=label_rows[k]))
+            bag = _filled(f"{where}, column {columns['bag']}", row[columns["bag"]], "a bag") if "bag" in columns else ""
+            samples.append(
+                Sample(name, path, group, split, labels[k], mask=masks[k], z=z, labels=label_rows[k], bag=bag)
+            )
         return images, classes, samples
 
     def _columns(self, header: Sequence[str]) -> dict[str, str]:
@@ -199,9 +203,9 @@ def usual_column(role: str, header: Sequence[str]) -> str:
     return next((columns[word] for word in ROLES[role] if word in columns), "")
 
 
-def _filled(where: str, text: str) -> str:
+def _filled(where: str, text: str, what: str = "a group") -> str:
     if not text:
-        raise InputError(where, "a group", "an empty cell")
+        raise InputError(where, what, "an empty cell")
     return text
 
 
