@@ -365,6 +365,8 @@ def check_components(recipe: Recipe) -> None:
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
     training(recipe)
+    if getattr(setting.learner[1], "of_bags", False) and not isinstance(task, BagTask):
+        raise InputError("learner", f"another one in {recipe.task.name}: bags alone (task: bags)", recipe.learner.name)
     task.check(setting)
     if recipe.data.grow and (task.regional or isinstance(task, BagTask)):
         what = "regions of images" if task.regional else "bags"

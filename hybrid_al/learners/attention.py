@@ -44,11 +44,11 @@ class Attention:
         steps=200, min_steps=100, batch=16, ratio=1, lr_head=1e-3, lr_encoder=1e-3, ema_decay=0.95
     )
     frozen: ClassVar[bool] = True
+    of_bags: ClassVar[bool] = True
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over bags; `base` has the pooled embeddings of bags, and those of their rows beside them."""
-        if base.bags is None or base.instances is None:
-            raise InputError("learner", "another one than attention, which learns from bags (task: bags)", "no bags")
+        assert base.bags is not None and base.instances is not None  # see `assemble.check_components`
         source = Instances(base.instances, base.bags, base.device)
         rows = np.concatenate([base.bags.rows(sample) for sample in base.pool.tolist()])
         mean, deviation = (torch.from_numpy(array).float() for array in block_means(base.instances, rows))
@@ -110,18 +110,15 @@ class AttentionPool(nn.Module):
 
     def whole(self, sample: int) -> Tensor:
         """Features (D,) of all rows of a bag; memory: a block of them."""
-        largest: Tensor | None = None
+        device = self.instances.device
+        largest = torch.tensor(-torch.inf, device=device)
+        total, mean = torch.zeros((), device=device), torch.zeros((), device=device)
         for block in self.instances.blocks(sample):
             rows = self.standardize(block)
             scores = self.scores(rows)
-            new = scores.max() if largest is None else torch.maximum(largest, scores.max())
-            weights = (scores - new).exp()
-            if largest is None:
-                total, mean = weights.sum(), weights @ rows
-            else:
-                kept = (largest - new).exp()
-                total, mean = kept * total + weights.sum(), kept * mean + weights @ rows
-            largest = new
+            new = torch.maximum(largest, scores.max())
+            weights, kept = (scores - new).exp(), (largest - new).exp()
+            total, mean, largest = kept * total + weights.sum(), kept * mean + weights @ rows, new
         return mean / total
 
     @torch.no_grad()

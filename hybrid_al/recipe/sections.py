@@ -72,7 +72,7 @@ class Data(_Open):
     on_leak: Literal["warn", "error"] = "warn"
     ids: Literal["plain", "hashed"] = "plain"
     grow: Bool = False
-    bag: str | dict[Literal["column", "pattern", "label"], str] | None = None
+    bag: str | dict[str, str] | None = None
 
     @model_validator(mode="before")
     @classmethod
