@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LARGE = 1024  # pixels of a worst case at most
 MOST_LARGE_BYTES = 1_500_000  # of all of them
 WORST_MASKS = 6
-MOST_BAGS = 12
+MOST_BAGS, ACROSS = 12, 3
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,14 @@ def _thumbnail(project: Project) -> Thumbnail:
 
 
 def bag_overlays(notes: Iterable[BagNote], project: Project, classes: Sequence[str]) -> Iterator[Overlay]:
-    """A strip of the rows of most attention of each bag, with its prediction and their weights."""
+    """The rows of most attention of each bag, `ACROSS` in a line, with its prediction and their weights."""
     store = project.store()
     for note in notes:
-        pixels = np.concatenate([store.picture(i) for i in note.rows.tolist()], axis=1)
+        tiles = [store.picture(i) for i in note.rows.tolist()]
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(ACROSS, len(tiles)))
+        across = min(ACROSS, len(tiles))
+        lines = [np.concatenate(tiles[k : k + across], axis=1) for k in range(0, len(tiles), across)]
+        pixels = np.concatenate(lines, axis=0)
         weights = ", ".join(f"{weight:.2f}" for weight in note.weights.tolist())
         best = int(note.probs.argmax())
         said = f"{classes[best]} with {note.probs[best]:.2f}; attention {weights}"

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybrid_al.api.deployed import model_of_run
+from hybrid_al.api.export import export
 from hybrid_al.assemble import experiment, open_project
 from hybrid_al.cli import main
+from hybrid_al.errors import InputError
 from hybrid_al.learners.attention import attention_of
 from hybrid_al.learners.network import NetworkLearner
 from hybrid_al.recipe import parse
@@ -89,6 +92,10 @@ def test_bags_are_asked_about_and_the_attention_falls_on_the_tile_that_decides(
     assert {row["bag"] for row in tiles} == set(rounds[1].query) and all(row["name"] in row["id"] for row in tiles)
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "What the attention falls on" in page and "attention 0." in page
+    with pytest.raises(InputError, match="a run whose model is of single images, got one of bags"):
+        model_of_run(run)
+    said = list[str]()
+    assert (export(run, out=tmp_path / "out", say=said.append) / "labels.csv").is_file() and "no model" in said[0]
     assert "16 bags in pool, 16 with a label; 1 to 7 rows" in _check(tmp_path, capsys)
 
 
