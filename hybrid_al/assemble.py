@@ -21,6 +21,7 @@ from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
+from .data import domains
 from .data.bags import Bags, column_of, with_bags
 from .data.base import Dataset, Source
 from .data.copies import near_notes
@@ -106,7 +107,8 @@ class Project:
 
     def materials(self) -> Materials:
         """What a task is opened with; decodes the images on first use."""
-        return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
+        sources = self.recipe.domains.source
+        return Materials(self.dataset, self.store(), self.cache, self.run, self.device, sources)
 
     def views(self) -> Views:
         """The view policies of the modality, or pipelines in their place, tried on an image."""
@@ -202,6 +204,7 @@ def open_project(
         setting = project.setting
         if dataset.bags and not isinstance(project.task, BagTask):
             raise InputError("task", "bags, as the data has bags (data.bag)", recipe.task.name)
+        domains.check(dataset, setting.sources, project.task.answered(dataset))
         project.task.check_data(setting, dataset)
         _calibrating(project)
         _costs(setting, dataset)
@@ -289,6 +292,7 @@ def setting_of(recipe: Recipe) -> Setting:
         enforces=recipe.loop.stop.enforce,
         calibrates=recipe.calibration.queries,
         mask_values={int(value): str(name) for value, name in values.items()},
+        sources=recipe.domains.source,
     )
 
 
@@ -321,6 +325,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
         grows=recipe.data.grow,
     )
 
@@ -373,6 +378,11 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("data.grow", f"false, where a query asks about {what}", "true")
     if recipe.data.ids == HASHED and recipe.data.bag is not None:
         raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
+    if recipe.data.grow and setting.sources:
+        raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
+    if "domains" in cold.needs | query.needs and not setting.sources:
+        key, name = ("cold_start", recipe.cold_start.name) if "domains" in cold.needs else ("query", recipe.query.name)
+        raise InputError(key, "domains whose labels are given (domains.source), for a query of a target", name)
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
@@ -475,6 +485,7 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
         pool=materials.pool,
         device=project.device,
         cache=project.cache,
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
     )
     return project.task.learner(setting, materials, foundation, objective, schedule, task), embeddings
 

@@ -207,7 +207,9 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path / "recipe.yaml", marked(recipe))
         write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], **facts}, own=True)
+        write_json(
+            self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], "marked": True, **facts}, own=True
+        )
 
     def _append(self, manifest: Manifest) -> None:
         """Take in the rows of a manifest that are behind those of the run."""
@@ -329,10 +331,13 @@ class RunDir:
                 raise ValueError(f"none of {rounds[-1].labeled} labels")
             return store
 
-    def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
+    def commit_query(
+        self, round: int, query: Query, manifest: Manifest, parts: int = 1, cost: Mapping[str, float] | None = None
+    ) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed; later ones follow them.
 
         parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
+        cost   what it cost the machine (`query.cost`), beside that of earlier picks of the round
         """
         folder, earlier = self.round_path(round), self.query_rows(round)
         by_index: dict[int, float] = {}
@@ -356,7 +361,10 @@ class RunDir:
         text = out.getvalue()
         digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
         starts = [*self.query_starts(round), len(earlier)] if earlier else [0]
-        write_json(folder / QUERY, {"csv": text, "starts": starts, "sha256": digest, "before": before}, own=True)
+        spent = self.query_cost(round)
+        spent |= {k: max(v, spent.get(k, v)) if k == "memory" else v + spent.get(k, 0) for k, v in (cost or {}).items()}
+        note = {"csv": text, "starts": starts, "cost": spent, "sha256": digest, "before": before}
+        write_json(folder / QUERY, note, own=True)
         write_atomic(folder / "query.csv", text)
 
     def query_rows(self, round: int) -> list[dict[str, str]] | None:
@@ -375,6 +383,11 @@ class RunDir:
         """The first rows of what was asked about at once: 0, and where others followed picks that all were skipped."""
         file = self.round_path(round) / QUERY
         return [int(start) for start in read_json(file, own=True)["starts"]] if file.is_file() else [0]
+
+    def query_cost(self, round: int) -> dict[str, float]:
+        """What the query of a round cost the machine (`query.cost`); empty where that was not noted."""
+        file = self.round_path(round) / QUERY
+        return dict(read_json(file, own=True).get("cost", {})) if file.is_file() else {}
 
     def _query_text(self, round: int) -> str | None:
         file, note = self.round_path(round) / "query.csv", self.round_path(round) / QUERY
@@ -441,11 +454,12 @@ def marked(recipe: str) -> str:
 
 
 def unmarked(file: Path) -> str:
-    """The text before the mark; InputError where it was changed since. Recipes of earlier versions have no mark."""
+    """The text before the mark; InputError where it was changed since. Runs of earlier versions have none."""
     way = f"values are changed by hybrid-al run RECIPE KEY=VALUE --run-dir {file.parent}, which also writes it again"
+    is_marked = RunDir(file.parent).facts().get("marked", False)
     with whole(file, way):
         text, mark, digest = file.read_text(encoding="utf-8").partition(MARK)
-        if mark and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
+        if (mark or is_marked) and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
             raise ValueError("other values")
         return text
 

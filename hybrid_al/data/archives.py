@@ -15,6 +15,7 @@ from ..core.manifest import Split
 from ..errors import InputError, UnknownName, UnreadableImages, reading
 from .base import Dataset, Pixels
 from .index import FileIndex
+from .paths import grouping
 from .pixels import Window, span_of, to_pixels
 from .readers import identity
 from .readers.arrays import Archive, Arrays, Rows
@@ -41,6 +42,7 @@ class Names:
     classes: int | Sequence[str] | None = None
     multilabel: bool = False
     unknown: Sequence[Mark] = ()
+    domain: str | Mapping[str, str] = ""
 
     def rows(self, arrays: Archive, sizes: Mapping[str, int]) -> tuple[tuple[str, ...], dict[str, list[Sample]]]:
         """The classes, and the samples of each split without digests; `sizes`: key prefix -> number of images."""
@@ -49,11 +51,31 @@ class Names:
         samples = {}
         for prefix, names in ids.items():
             groups = names if self.group == "none" else arrays.column(prefix + self.group, len(names))
+            domains = self._domains(arrays, prefix, names)
             samples[prefix] = [
-                Sample(name, f"{prefix}images#{i}", str(group), PREFIXES[prefix], labels=row, label=label)
-                for i, (name, group, (label, row)) in enumerate(zip(names, groups, labels[prefix], strict=True))
+                Sample(name, f"{prefix}images#{i}", str(group), PREFIXES[prefix], label, labels=row, domain=domain)
+                for i, (name, group, (label, row), domain) in enumerate(
+                    zip(names, groups, labels[prefix], domains, strict=True)
+                )
             ]
         return classes, samples
+
+    def _domains(self, arrays: Archive, prefix: str, names: Sequence[str]) -> list[str]:
+        """The domain of each sample of a split: the text of an array, or what a pattern finds in it."""
+        if not self.domain:
+            return [""] * len(names)
+        ending = self.domain if isinstance(self.domain, str) else self.domain.get("key", "")
+        if not ending or (not isinstance(self.domain, str) and set(self.domain) != {"key", "pattern"}):
+            raise InputError("data.domain", "the ending of a key, or {key: files, pattern: ...}", str(self.domain))
+        texts = _texts(arrays.column(prefix + ending, len(names)))
+        find = None if isinstance(self.domain, str) else grouping(self.domain["pattern"], "text", "data.domain")
+        domains = []
+        for name, text in zip(names, texts, strict=True):
+            where = f"{arrays.path}: {prefix}{ending} of {name}"
+            if not text:
+                raise InputError(where, "a domain", "an empty text")
+            domains.append(text if find is None else find(where, text))
+        return domains
 
     def _classes(self, arrays: Archive, ids: Mapping[str, list[str]]) -> tuple[tuple[str, ...], _Labels]:
         """The class of each sample: a number, or a text, for which see `class_numbers`."""

@@ -48,6 +48,7 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
             column(began.z, now.z),
             now.alias,
             frozenset(gone),
+            column(began.domains, now.domains) if now.domains else (),
         )
 
     if lost:
@@ -71,13 +72,13 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
 def _same(now: Manifest, began: Manifest, i: int) -> int:
     """Where a row is now; `GONE` where its file vanished or changed."""
     row = now.position.get(began.ids[i], GONE)
-    same = row != GONE and (now.digests[row], now.z[row], now.groups[row], now.paths[row]) == (
-        began.digests[i],
-        began.z[i],
-        began.groups[i],
-        began.paths[i],
-    )
+    same = row != GONE and _content(now, row) == _content(began, i)
     return row if same else GONE
+
+
+def _content(manifest: Manifest, i: int) -> tuple[object, ...]:
+    columns = (manifest.digests, manifest.z, manifest.groups, manifest.paths, manifest.domains)
+    return tuple(column[i] for column in columns if column)
 
 
 def _refuse(began: Manifest, now: Manifest, lost: Sequence[int]) -> None:

@@ -36,7 +36,8 @@ class Sample:
     for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
     `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
-    is that of its series, where the reader has none. `bag` is the name of its bag, where the data says one.
+    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said, and
+    `bag` the name of its bag.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Sample:
     mask_z: int | None = None
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
+    domain: str = ""
     bag: str = ""
 
 
@@ -104,7 +106,7 @@ def make_dataset(
     may give. `notes` are remarks of the source, to which those on copies are added.
     """
     for sample in samples:
-        if CONTROL.search(sample.id + sample.path + sample.group):
+        if CONTROL.search(sample.id + sample.path + sample.group + sample.domain):
             raise InputError(
                 "a sample's name or group",
                 "UTF-8 (see PYTHONUTF8=1) without control characters",
@@ -122,6 +124,7 @@ def make_dataset(
         splits=_splits(samples, holdout, seed=seed, labels=truth),
         digests=tuple(sample.digest for sample in samples),
         z=tuple(sample.z for sample in samples),
+        domains=tuple(sample.domain for sample in samples) if any(sample.domain for sample in samples) else (),
     )
     return Dataset(
         manifest,

@@ -20,7 +20,7 @@ from ..core.rng import derive, derive_seed
 from ..core.seals import sha256_of
 from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 from ..data.answers import read_answer, read_boxes
-from ..data.loaders import blocks, labeled_batches, unlabeled_batches
+from ..data.loaders import batches_of_domains, blocks, unlabeled_batches
 from ..data.stores.masks import MaskStore
 from ..errors import InputError, UnknownName
 from ..metrics.pixel_calibration import sample_pixels
@@ -80,11 +80,12 @@ class SegmentLearner:
         parts: Parts | None = None,
         names: Sequence[str] = (),
         sieve: bool = False,
+        source: BoolArray | None = None,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
         self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
-        self.names, self.sieve = names, sieve
+        self.names, self.sieve, self.source = names, sieve, source
         self.networks: Networks[Segmenter | Committee] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
@@ -111,7 +112,10 @@ class SegmentLearner:
 
     def _open(self, labels: LabelStore) -> IntArray:
         """Samples of the pool that are not labeled, or not in all their parts."""
-        return np.setdiff1d(self.pool, labels.labeled) if self.parts is None else self.parts.open(labels)
+        if self.parts is not None:
+            return self.parts.open(labels)
+        unlabeled = np.setdiff1d(self.pool, labels.labeled)
+        return unlabeled if self.source is None else unlabeled[~self.source[unlabeled]]
 
     def _learn(
         self,
@@ -288,13 +292,16 @@ class SegmentLearner:
         self, masks: MaskStore, unlabeled: IntArray, seed: int, *, extent: bool, boxes: Boxes | None
     ) -> Iterator[MaskBatch]:
         generator, batch = seeded(derive_seed(seed, "views")), self.schedule.batch
-        rows = labeled_batches(np.zeros(len(masks), dtype=np.int64), batch, derive(seed, "labeled"), balanced=False)
+        of_source = None if self.source is None else self.source[masks.samples]
+        one_class, share = np.zeros(len(masks), dtype=np.int64), self.schedule.target_share
+        rows = batches_of_domains(one_class, of_source, batch, share, derive(seed, "labeled"), balanced=False)
         unlabeled_rows = None
         if self.objective.uses_unlabeled and len(unlabeled):
             unlabeled_rows = unlabeled_batches(unlabeled, batch * self.schedule.ratio, derive(seed, "unlabeled"))
         samples = masks.samples
         if self.schedule.bootstrap:
-            samples = samples[bootstrap(np.zeros(len(masks), dtype=np.int64), derive(seed, "bootstrap"))]
+            strata = one_class if of_source is None else of_source.astype(np.int64)
+            samples = samples[bootstrap(strata, derive(seed, "bootstrap"))]
         for places in rows:
             ids = samples[places]
             labeled, views = self.inputs.labeled(ids, masks, generator, extent, boxes), None

@@ -12,6 +12,10 @@ from ..scores.samples import outlines
 
 TOLERANCE = 1.0  # largest distance of a polygon from the outline, in pixels
 
+SECONDS_A_CLICK = 1.75
+"""Of a click on an outline: 7 s for the four of a box, Papadopoulos et al., Extreme clicking (ICCV 2017)."""
+BOX_CLICKS = 4
+
 SIDES = (((-1, 0), (0, 0), (0, 1)), ((0, 1), (0, 1), (1, 1)), ((1, 0), (1, 1), (1, 0)), ((0, -1), (1, 0), (0, 0)))
 """For each side of a pixel: the offset of the neighbour there, and the corners where it starts and ends, clockwise."""
 

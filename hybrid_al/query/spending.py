@@ -155,6 +155,8 @@ class CostBudgets:
 def _pick(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) -> Query:
     """The picks of a strategy, checked: all that are left, where these are fewer than the budget."""
     budget = min(budget, len(state.candidates))
+    if budget == 0:
+        return Query(np.empty(0, dtype=np.int64))
     return check_query(strategy.select(state, budget, rng()), state, budget)
 
 

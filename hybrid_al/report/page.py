@@ -15,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from ..core.rundir import write_atomic
+from ..core.rundir import RunDir, write_atomic
 from ..errors import HybridALError, InputError
+from ..oracles.acceptance import taken_proposals
 from . import figures, figures_model
 from . import html as page
 from .comparison import Verdict, comparison, group_runs, rows_of
@@ -124,6 +125,7 @@ def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
         "balance": None if run.drawable else figures.balance_figure(run),
         "parts": figures.parts_figure(run),
         "people": _people(run),
+        "proposals": [] if run.path is None else taken_proposals(RunDir(run.path), len(run.classes)),
         "influence": influence,
         "terms": [*(n for n in names if n != "score"), *(n for n in names if n == "score")],
         "consistency": figures_model.map_figures(run),

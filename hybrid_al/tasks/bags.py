@@ -62,6 +62,8 @@ class BagTask:
         if setting.learner[0] not in LEARNERS:
             words = ", ".join(f"{name} ({what})" for name, what in LEARNERS.items())
             raise InputError("learner", f"one that learns from bags: {words}", setting.learner[0])
+        if setting.sources:
+            raise InputError("domains.source", "none, where samples are bags", ", ".join(setting.sources))
         for key, name, strategy in setting.strategies:
             if beyond := sorted(strategy.needs & set(BEYOND)):
                 raise InputError(f"{key} ({name})", "a strategy that bags can feed", f"it needs {beyond[0]}")

@@ -17,6 +17,7 @@ from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
 from ..data.display import picture
+from ..data.domains import asked
 from ..data.masks import blank, value_table
 from ..data.pixels import image_box
 from ..data.stores.masks import MaskStore
@@ -116,6 +117,9 @@ class Segmentation:
             raise InputError("task.region", f"regions of images, where an answer is their class ({DOMINANT})", "image")
         if self.sieve and answer != DOMINANT:
             raise InputError("task.sieve", f"false, where oracle.answer is not {DOMINANT}", "true")
+        if setting.sources and (self.regional or answer != MASK):
+            came = "regions of images (task.region)" if self.regional else f"{answer} (oracle.answer)"
+            raise InputError("domains.source", "whole masks as answers, as the source has them", came)
         if answer == "scribbles" and setting.simulated:
             mask_regions.check_skimage("oracle.answer")
 
@@ -137,7 +141,7 @@ class Segmentation:
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: masks where the oracle is simulated, and an encoder that fits the network."""
-        masks, pool = masks_of(dataset), dataset.manifest.indices("pool")
+        masks, pool = masks_of(dataset), asked(dataset.manifest, setting.sources)
         if setting.simulated and not masks.labeled.any():
             raise InputError("data", MASK_SOURCES, "none")
         if setting.answer == "boxes" and not setting.simulated:
@@ -244,12 +248,13 @@ class Segmentation:
 
         task = OpenTask(
             holdout,
-            _whole_images(setting, materials.pool, masks) if parts is None else parts,
+            _whole_images(setting, materials.asked, masks) if parts is None else parts,
             _spending(setting),
             scoring=_scorer,
             answers=pixel_answers,
             many=MANY * FEW,  # the pixels of an image are no labels of their own
             one_class=False,
+            given=materials.given(answers.simulated),
             examples=partial(mask_examples.examples, holdout, dataset.classes),
         )
         return task, oracle
@@ -280,6 +285,7 @@ class Segmentation:
             self.reducer,
             classes=base.classes,
             pool=base.pool,
+            source=base.source,
             n=len(base.store),
             answers=materials.run.path,
             cache=base.cache,
@@ -314,7 +320,7 @@ class _Answers:
         dataset = self.materials.dataset
         masks, truth = masks_of(dataset), self.store.batch
         spacing = network_spacing(masks.spacing, masks.sizes, self.setting.image_size)
-        return MaskHoldout(dataset.manifest, dataset.classes, masks.labeled, truth, spacing)
+        return MaskHoldout(dataset.manifest, dataset.classes, masks.labeled, truth, spacing, self.materials.parts)
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         """See `Answers.picture`."""

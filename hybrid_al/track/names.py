@@ -104,6 +104,8 @@ NAMES: Mapping[str, Name] = {
         "the same among the samples whose pseudo-label is that class", "Consistency", optional=True
     ),
     "query/seconds": _query("seconds that the selection took", "Cost"),
+    "query/passes": _query("samples that went through the model for it, as often as they did", "Cost", optional=True),
+    "query/memory": _query("MiB at its peak beyond those held before; on Linux", "Cost", optional=True),
     "query/mean_rank": _measured(
         "mean rank of the picks in the query's score, in (0, 1): 0.5 as if picked at random, near 1 where the"
         " best-scored were; where the strategy wrote scores",

@@ -29,6 +29,9 @@ from ..words import Mark
 NONE = "none"
 
 
+DEVICES = ("Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName")
+
+
 @dataclass(frozen=True)
 class DicomFolder:
     """Images of DICOM files below a folder, whatever their names and sub-folders.
@@ -40,6 +43,7 @@ class DicomFolder:
     stack    slices in the channels (2.5-D), see `Volumes`; neighbours in space, of one series
     group    the keyword of the header whose value is the group, by default PatientID, or {tag: StudyInstanceUID}, or
              "none": each series is its own, or with sample: file each file
+    domain   the keyword of the header whose value is the site or device, such as Manufacturer; "" none
     window   [low, high], or a name: lung, bone, brain, soft_tissue, mediastinum. Without it that of the header, or,
              where it has none, the 0.5th and 99.5th percentile of the series
     table    a file of labels beside the images, with one row a file, series, study or patient
@@ -77,6 +81,7 @@ class DicomFolder:
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
+    domain: str | Mapping[str, str] = ""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the headers, order the slices; rows come series by series."""
@@ -85,12 +90,13 @@ class DicomFolder:
         files, others = dicom_files(root, self.ignore)
         if not files:
             raise InputError(f"data.root: {root}", "DICOM files", f"{len(others)} files, none of them DICOM")
-        keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns)]
+        domain = self._domain()
+        keywords = [*[keyword] * bool(keyword), *["PatientID"] * ("patient" in self.columns), *[domain] * bool(domain)]
         study = read_study(root, files, keywords, index, ordered=self.sample != "file")
         pictures = _pictures(study, self.sample, kept_slices(self.sample, self.slices))
         if not pictures:
             came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
-            raise InputError(f"data.root: {root}", "DICOM files with images", came)
+            raise InputError(f"data.root: {root}", "DICOM files with images", came or "segmentations alone")
         answers = self._answers(pictures)
         readers = choose("dicom", self.window)
         masks = self._masks(study, pictures, readers)
@@ -124,6 +130,15 @@ class DicomFolder:
         if group != NONE and not is_keyword(group):
             raise UnknownName("data.group", group, (*GROUPS, NONE))
         return root, "" if group == NONE else group
+
+    def _domain(self) -> str:
+        """The keyword of the domains, "" for none."""
+        if not isinstance(self.domain, str) and set(self.domain) != {"tag"}:
+            raise InputError("data.domain", "a keyword of DICOM such as Manufacturer", str(dict(self.domain)))
+        keyword = self.domain if isinstance(self.domain, str) else self.domain["tag"]
+        if keyword and not is_keyword(keyword):
+            raise UnknownName("data.domain", keyword, DEVICES)
+        return keyword
 
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:
         if self.labels == "folders":
@@ -184,6 +199,9 @@ class DicomFolder:
                 f"a {keyword} in each header; {{tag: StudyInstanceUID}} or another, or none said on purpose",
                 f"none in {len(empty)} of {len(pictures)} ({empty[0]})",
             )
+        if self.domain and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[-1]]):
+            came = f"none in {len(empty)} of {len(pictures)} ({empty[0]})"
+            raise InputError("data.domain", f"a {self._domain()} in each header", came)
         windows: dict[str, Window | None] = {}
         samples = []
         for picture in pictures:
@@ -202,6 +220,7 @@ class DicomFolder:
                     z=middle.z,
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
+                    domain=middle.facts.values[-1] if self.domain else "",
                     **answers.of(middle),
                 )
             )

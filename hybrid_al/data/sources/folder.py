@@ -28,6 +28,7 @@ class Folder:
     group    "none", which must be set on purpose, or a regular expression that is searched in the path below root: its
              first group, or else the whole match, names the patient, volume or slide; {tag: PatientID} takes the value
              in the header of DICOM files
+    domain   the site, device or stain of an image, said as group is; "" none
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
              no folder is a class, all images are unlabeled
@@ -72,6 +73,7 @@ class Folder:
     mask_folder: str = ""
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
+    domain: str | Mapping[str, str] = ""
     sample: Unit = "slice"
     slices: Count | None = None
 
@@ -80,7 +82,10 @@ class Folder:
         root = Path(self.root).resolve()
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
-        group_of = self._grouping(root)
+        check_settings(self.window, self.on_error)
+        group_of, domain_of = self._naming("data.group", self.group, root), lambda where, path: ""
+        if self.domain:
+            domain_of = self._naming("data.domain", self.domain, root)
         readers = choose(self.reader, self.window)
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
         classes, number = self._classes(root, {name for _, _, name in entries if name is not None})
@@ -93,10 +98,20 @@ class Folder:
             masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
             notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
         samples = [
-            Sample(path, path, group, split, number.get(name, -1), mask=files[0], more_masks=tuple(files[1:]))
+            Sample(
+                path,
+                path,
+                group,
+                split,
+                number.get(name, -1),
+                mask=files[0],
+                more_masks=tuple(files[1:]),
+                domain=domain,
+            )
             for path, split, name in entries
             for files in (masks.get(path, [""]),)
             for group in (group_of(f"data.group: {path}", path),)
+            for domain in (domain_of(f"data.domain: {path}", path),)
         ]
         return files_dataset(
             root,
@@ -112,15 +127,15 @@ class Folder:
             notes=notes,
         )
 
-    def _grouping(self, root: Path) -> Callable[[str, str], str]:
-        """(place for errors, path) -> the group of a file."""
-        if isinstance(self.group, str):
-            check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
-            return (lambda where, path: path) if self.group == "none" else grouping(self.group)
-        check_settings(self.window, self.on_error)
-        if set(self.group) != {"tag"}:
-            raise InputError("data.group", "a regular expression, {tag: KEYWORD}, or none", str(dict(self.group)))
-        return lambda where, path: tag_group(root / path, self.group["tag"], where, path)  # type: ignore[index]
+    def _naming(self, key: str, by: str | Mapping[str, str], root: Path) -> Callable[[str, str], str]:
+        """(place for errors, path) -> the group or domain of a file."""
+        if isinstance(by, str):
+            if not by:
+                check_settings(self.window, self.on_error, by, "a regular expression on the path")
+            return (lambda where, path: path) if by == "none" else grouping(by, key=key)
+        if set(by) != {"tag"}:
+            raise InputError(key, "a regular expression, {tag: KEYWORD}, or none", str(dict(by)))
+        return lambda where, path: tag_group(root / path, by["tag"], where, path, key)
 
     def _classes(self, root: Path, folders: set[str]) -> tuple[tuple[str, ...], dict[str | None, int]]:
         """The classes, and the class of each folder's name that is no mark of `unknown`."""

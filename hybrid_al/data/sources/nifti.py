@@ -49,6 +49,7 @@ class Nifti:
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
+    domain: str | Mapping[str, str] = ""
     sample: Unit = "slice"
     slices: Count | None = None
 
@@ -77,7 +78,7 @@ class Nifti:
         if "label" in self.columns:
             raise InputError("data.columns", "path, mask, group and split of volumes", "label")
         check_settings(self.window, self.on_error)
-        table = Table(self.root, {**self.columns, "label": NONE}, self.images, self.group)
+        table = Table(self.root, {**self.columns, "label": NONE}, self.images, self.group, domain=self.domain)
         folder, _, volumes = table.find()
         return folder, volumes
 
@@ -86,6 +87,8 @@ class Nifti:
         root = Path(self.root).resolve()
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a CSV file or a folder of volumes", "nothing there")
+        if self.domain:
+            raise InputError("data.domain", "a CSV file that says it (data.root), or nothing", str(self.domain))
         if self.group != "none":
             raise InputError("data.group", "none: in a folder each volume is a group", self.group)
         suffixes = Volumes.SUFFIXES

@@ -24,6 +24,7 @@ class Npz:
     multilabel  labels are (N, L), 1 or 0 for each of L labels, -1 unknown; `classes` are their names
     files    (N,) optional names, which become the ids where no two are alike; otherwise ids are like train/00012
     group    "none", which must be set on purpose, or the ending of the keys of the groups: patient for `train_patient`
+    domain   the ending of the keys of the sites, devices or stains, or {key: files, pattern: '...'} to search there
     classes  names or number of the classes; by default, the largest label plus 1, or the names in the labels, sorted
     unknown  labels that mean not labeled: [9, nan, NA]
     holdout  {val: f, test: f}, shares to draw where the file has no such split; `seed` fixes the draw
@@ -42,13 +43,14 @@ class Npz:
     window: Window | None = None
     multilabel: bool = False
     unknown: Sequence[Mark] = ()
+    domain: str | Mapping[str, str] = ""
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Read the file once; rows are in the order train, val, test."""
         check_settings(self.window, self.on_error, self.group, "the ending of a key, such as patient")
         return archive_dataset(
             archive_path(self.root),
-            Names(self.group, self.classes, self.multilabel, self.unknown),
+            Names(self.group, self.classes, self.multilabel, self.unknown, self.domain),
             holdout=self.holdout,
             seed=self.seed,
             on_error=self.on_error,

@@ -34,6 +34,7 @@ class Csv:
     group    "none", which must be set on purpose, or a column (`columns: {group: ...}` is the same), or a regular
              expression that is searched in a column, without one in the path: {column: Path, pattern: 'patient(\\d+)'};
              or {tag: PatientID}, the value in the header of DICOM files
+    domain   the site, device or stain of a sample, said as group is (a column, a pattern, {tag: Manufacturer}); "" none
     classes  names or number of the classes; by default the values of the label column, sorted. Labels are names of the
              list, or numbers from 0
     labels   columns of 0 or 1 (or 0.0 and 1.0), of a task with several labels a sample; their names are the classes
@@ -70,6 +71,7 @@ class Csv:
     separator: str = ""
     none: str = ""
     sheet: str = ""
+    domain: str | Mapping[str, str] = ""
     sample: Unit = "slice"
     slices: Count | None = None
 
@@ -88,6 +90,7 @@ class Csv:
             separator=self.separator,
             none=self.none,
             sheet=self.sheet,
+            domain=self.domain,
         )
         images, classes, samples = table.find()
         masked = self.columns.get("mask", NONE) != NONE or any(sample.mask for sample in samples)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ...core.types import IGNORE, LabelMap
+from ...core.types import IGNORE, AnnotationKind, LabelMap
 from ...data.answers import file_name
 from ...errors import InputError, UnknownName
 from ..base import NONE, SEPARATOR, SKIP
@@ -132,7 +132,8 @@ class Intake:
 
     def _add_marks(self, given: Given, index: int, words: tuple[str, ...], size: tuple[int, int]) -> None:
         if isinstance(self.inbox, MaskWorklist):
-            label_map = None if words == (SKIP,) else self._draw(given.marks, *size)
+            kind, classes = self.lists.wording.kind, self.lists.classes
+            label_map = None if words == (SKIP,) else draw(given.marks, size, kind, classes)
             self.maps[index] = label_map if label_map is not None and (label_map != IGNORE).any() else None
             return
         for word in words:
@@ -144,18 +145,22 @@ class Intake:
             texts = {edge: f"{value:.6f}" for edge, value in edges}
             self.rows.append((given.where, {"image": file_name(index), "class": mark.label, **texts}))
 
-    def _draw(self, marks: Sequence[Mark], height: int, width: int) -> LabelMap:
-        """The label map of shapes, the lowest first; of points and scribbles other pixels are not known."""
-        whole = self.lists.wording.kind == "mask"
-        numbers = {name: c for c, name in enumerate(self.lists.classes)} | ({UNKNOWN: IGNORE} if whole else {})
-        label_map: LabelMap = np.full((height, width), 0 if whole else IGNORE, dtype=np.uint8)
-        for mark in marks:
-            if mark.label not in numbers:
-                raise ValueError(str(UnknownName("class", mark.label, numbers)))
-            if mark.draw is None:
-                raise ValueError(f"a box of {mark.label}, where {self.lists.wording.kind}s are asked for")
-            label_map[mark.draw(height, width)] = numbers[mark.label]
-        return label_map
+
+def draw(marks: Sequence[Mark], size: tuple[int, int], kind: AnnotationKind, classes: Sequence[str]) -> LabelMap:
+    """The label map (H, W) of shapes, the lowest first; of points and scribbles other pixels are not known.
+
+    ValueError for a shape that cannot be drawn.
+    """
+    whole = kind == "mask"
+    numbers = {name: c for c, name in enumerate(classes)} | ({UNKNOWN: IGNORE} if whole else {})
+    label_map: LabelMap = np.full(size, 0 if whole else IGNORE, dtype=np.uint8)
+    for mark in marks:
+        if mark.label not in numbers:
+            raise ValueError(str(UnknownName("class", mark.label, numbers)))
+        if mark.draw is None:
+            raise ValueError(f"a box of {mark.label}, where {kind}s are asked for")
+        label_map[mark.draw(*size)] = numbers[mark.label]
+    return label_map
 
 
 def _snapped(box: Edges, height: int, width: int) -> Edges:
