@@ -369,15 +369,13 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    training(recipe)
-    if getattr(setting.learner[1], "of_bags", False) and not isinstance(task, BagTask):
-        raise InputError("learner", f"another one in {recipe.task.name}: bags alone (task: bags)", recipe.learner.name)
+    objective, _ = training(recipe)
+    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
+        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
+    _check_bags(recipe, task, setting)
     task.check(setting)
-    if recipe.data.grow and (task.regional or isinstance(task, BagTask)):
-        what = "regions of images" if task.regional else "bags"
-        raise InputError("data.grow", f"false, where a query asks about {what}", "true")
-    if recipe.data.ids == HASHED and recipe.data.bag is not None:
-        raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
+    if recipe.data.grow and task.regional:
+        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
     if "domains" in cold.needs | query.needs and not setting.sources:
@@ -389,6 +387,18 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_bags(recipe: Recipe, task: Task, setting: Setting) -> None:
+    """Refuse a learner of bags in another task, and what bags do not have."""
+    if not isinstance(task, BagTask):
+        if getattr(setting.learner[1], "of_bags", False):
+            expected = f"another one in {recipe.task.name}: bags alone (task: bags)"
+            raise InputError("learner", expected, recipe.learner.name)
+    elif recipe.data.grow:
+        raise InputError("data.grow", "false, where a query asks about bags", "true")
+    elif recipe.data.ids == HASHED:
+        raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
 
 
 def _check_stage0(recipe: Recipe) -> None:

@@ -85,6 +85,16 @@ def check_settings(window: Window | None, on_error: str, group: str = "none", ki
         raise InputError("data.group", f'{kind}, or "none" said on purpose', "nothing")
 
 
+def check_splits(samples: Sequence[Sample]) -> None:
+    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        other = first.setdefault(sample.group, sample)
+        if other.split != sample.split:
+            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
+            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
+
+
 def make_dataset(
     samples: Sequence[Sample],
     read: Callable[[int], Pixels],

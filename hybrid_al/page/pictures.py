@@ -112,6 +112,7 @@ class ProjectPictures:
 
     def size(self, index: int) -> tuple[int, int]:
         """See `Pictures.size`."""
+        self._check(index)
         masks = self._dataset.masks
         height, width = self._pixels(index).shape[:2] if masks is None else masks.sizes[index].tolist()
         return height, width
@@ -164,9 +165,12 @@ class ProjectPictures:
     def _slices(self, index: int) -> list[int]:
         return self._volumes.get(self._dataset.manifest.paths[index], [index])
 
-    def _pixels(self, index: int) -> npt.NDArray[Any]:
+    def _check(self, index: int) -> None:
         if not 0 <= index < len(self._dataset.manifest):
             raise InputError("image", f"a position below {len(self._dataset.manifest)}", str(index))
+
+    def _pixels(self, index: int) -> npt.NDArray[Any]:
+        self._check(index)
         pixels, middle = self._dataset.read(index), self._dataset.stack // 2
         return pixels[:, :, middle : middle + 1] if self._dataset.stack > 1 else pixels
 

@@ -25,7 +25,7 @@ from ..data.own_size import own_labels
 from ..errors import InputError
 from ..oracles.base import NONE, SEPARATOR, SKIP
 from ..oracles.formats.base import BOXES, UNKNOWN, code, image_name, labels_of
-from ..oracles.formats.intake import NAME, draw
+from ..oracles.formats.intake import NAME, draw, kind_words
 from ..oracles.formats.sheets import png_of
 from ..oracles.masks import ASKED
 from ..page.app import Page
@@ -78,7 +78,7 @@ class Shelf:
         first = self._project.recipe.cold_start.name
         return {
             "name": f"hybrid-al {self.name}",
-            "description": f"{self._desk.run.path}: {self.kind} answers, one image at a time",
+            "description": f"round {self._desk.round()}, {kind_words(self.kind)}, one image at a time",
             "version": __version__,
             "labels": list(self.labels),
             "models": {self.name: model | {"description": "The model of the last round"}} if self.has_model else {},

@@ -120,7 +120,7 @@ NAMES: Mapping[str, Name] = {
     ),
     "picks/share/<class>": _query("share of a round's picks with that class, in [0, 1]", optional=True),
     "people/accepted": _query(
-        "share of the proposals of a model that people accepted as they were, in [0, 1]; answers of the page",
+        "share of proposals, by model or segmenter, that people accepted as they were, in [0, 1]; answers of the page",
         optional=True,
     ),
     "people/edited": _query("share of them that they changed", optional=True),

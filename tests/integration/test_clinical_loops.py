@@ -1,4 +1,4 @@
-"""Loops that run whole from a recipe that `init` wrote, unedited: DICOM slices, an Excel sheet, deep TIFF."""
+"""Loops that run whole from a recipe that `init` wrote, unedited: DICOM slices, a sheet, deep TIFF, tiles."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 from hybrid_al.core.rundir import RunDir
 from tests.helpers import dicom
 from tests.helpers.command import call
+from tests.helpers.slides import picture, write_slide
 
 SERIES = Path("/work/shared/data/dicom_t1_series/series")
 QUICK = (
@@ -62,8 +63,17 @@ def deep(root: Path) -> None:
         tifffile.imwrite(root / ("no", "yes")[i % 2] / f"{i}.tif", grey(i), metadata=None, compression="zlib")
 
 
+def slides(root: Path) -> None:
+    lines = ["slide,dx"]
+    for k in range(12):
+        pixels = picture(256, 320, (slice(0, 256), slice(0, 192)), k, colour=((200, 110, 170), (120, 50, 150))[k % 2])
+        write_slide(root / f"s{k}.svs", pixels, mpp=(0.5, 0.25)[k // 10], kind=("subifds", "pages", "flat")[k % 3])
+        lines.append(f"s{k},{('benign', 'tumour')[k % 2]}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [real_series, patients, sheet, deep])
+@pytest.mark.parametrize("make", [real_series, patients, sheet, deep, slides])
 def test_a_loop_from_the_recipe_of_init(
     make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,23 @@ MAX_CLASSES = 50
 LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
-    *("source", "root", "sample", "images", "table", "columns", "labels", "separator", "none", "multilabel", "masks"),
+    *(
+        "source",
+        "root",
+        "sample",
+        "tile",
+        "mpp",
+        "level",
+        "tissue",
+        "images",
+        "table",
+        "columns",
+        "labels",
+        "separator",
+        "none",
+        "multilabel",
+        "masks",
+    ),
     *("mask_ending", "mask_folder", "image_ending", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
@@ -112,14 +128,17 @@ class Description:
         if tree.links:
             self.leave(f"linked folders, which could lead out of the data: {listing(tree.links)}")
 
-    def finish(self, rows: Rows, names: Iterable[str]) -> Description:
-        """Shares to hold out, budgets and modality, from the samples and from names of files and columns."""
+    def finish(self, rows: Rows, names: Iterable[str], planes: str = "slices") -> Description:
+        """Shares to hold out, budgets and modality, from the samples and from names of files and columns.
+
+        planes  what the samples are called where a row is several
+        """
         outlook = Plan({}, {}, 0)
         with self.answering():
             outlook = make_plan(rows)
         if outlook.holdout:
             self.data["holdout"] = dict(outlook.holdout)
-        unit = "" if rows.planes == 1 else " slices (estimated)"
+        unit = "" if rows.planes == 1 else f" {planes} (estimated)"
         drawn = f"{unit}; {' and '.join(outlook.holdout)} drawn by group" if outlook.holdout else unit
         self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
         if outlook.why:

@@ -12,7 +12,7 @@ from ...errors import InputError
 from ..readers.dicom import GROUPS, segment_names
 from ..splits import split_named
 from ..studies import Slice, Study, middle_frame, read_study
-from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of
+from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of, keys_of
 from ..tables import NONE, Line, read_table
 from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
@@ -67,8 +67,8 @@ def describe_dicom(tree: Tree) -> Description:
         with about.answering():
             answers = _answers(table, parts, about) or answers
     elif not masked and (folders := _class_folders(parts, keyword)):
-        found = by_folder(parts, None)
-        answers = [found.of(part) for part in parts]
+        found = by_folder([part.path for part in parts], None)
+        answers = list(found.rows)
         about.data |= {"labels": "folders", "classes": list(found.classes)}
         about.took.append(("classes", f"{len(folders)}, the folders: {counted(folders.elements())}"))
         about.note("data.classes", "without labels: folders no folder is a class")
@@ -259,6 +259,6 @@ def _answers(table: _Table, parts: Sequence[Slice], about: Description) -> list[
     labels_of(table.path, table.lines, roles, about)
     keys = ("labels", "classes", "unknown", "separator", "none")
     settings = {key: about.data[key] for key in keys if key in about.data}
-    answers = Labels(table.path, about.data["columns"], **settings, patient=0).find(parts)
+    answers = Labels(table.path, about.data["columns"], **settings).find(keys_of(parts, patient=0))
     about.open += list(answers.notes)
-    return [answers.of(part) for part in parts]
+    return list(answers.rows)

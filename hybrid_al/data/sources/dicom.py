@@ -20,10 +20,10 @@ from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.base import check_stack
 from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spread_of
-from ..samples import OnError, Sample, check_settings, kept_slices, middle
+from ..samples import OnError, Sample, check_settings, check_splits, kept_slices, middle
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
-from ..study_labels import Answers, Labels, by_folder
+from ..study_labels import Answers, Labels, by_folder, keys_of
 from ..words import Mark
 
 NONE = "none"
@@ -144,10 +144,10 @@ class DicomFolder:
         if self.labels == "folders":
             if self.table is not None or isinstance(self.classes, int):
                 raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
-            return by_folder([picture.middle for picture in pictures], self.classes, self.unknown)
+            return by_folder([picture.middle.path for picture in pictures], self.classes, self.unknown)
         if self.table is None:
             classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
-            return Answers(tuple(classes), {}, (), "")
+            return Answers.nothing(classes, len(pictures))
         labels = Labels(
             Path(self.table),
             self.columns,
@@ -158,7 +158,7 @@ class DicomFolder:
             self.none,
             sheet=self.sheet,
         )
-        return labels.find([picture.middle for picture in pictures])
+        return labels.find(keys_of([picture.middle for picture in pictures]))
 
     def _masks(self, study: Study, pictures: Sequence[_Picture], readers: Choice) -> Mapping[tuple[str, int], Mask]:
         """The masks by path and frame of slices: segmentations of their series, or else files of their names."""
@@ -204,7 +204,7 @@ class DicomFolder:
             raise InputError("data.domain", f"a {self._domain()} in each header", came)
         windows: dict[str, Window | None] = {}
         samples = []
-        for picture in pictures:
+        for picture, answer in zip(pictures, answers.rows, strict=True):
             middle, name = picture.middle, picture.series.name
             mask = masks.get((middle.path, middle.frame), Mask("", None))
             if self.window is None and picture.series.ordered and name not in windows:
@@ -221,10 +221,10 @@ class DicomFolder:
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
                     domain=middle.facts.values[-1] if self.domain else "",
-                    **answers.of(middle),
+                    **answer,
                 )
             )
-        _check_splits(samples)
+        check_splits(samples)
         return samples
 
 
@@ -257,16 +257,6 @@ def _pictures(study: Study, sample: str, kept: int | None) -> list[_Picture]:
             places = list(middle(count, kept))
         pictures += [_Picture(series, place) for place in places]
     return pictures
-
-
-def _check_splits(samples: Sequence[Sample]) -> None:
-    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        other = first.setdefault(sample.group, sample)
-        if other.split != sample.split:
-            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
-            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
 
 
 def _series_window(root: Path, series: Series, index: FileIndex) -> Window | None:

@@ -52,8 +52,9 @@ def test_fates_and_agreement_by_hand(tmp_path: Path) -> None:
     answers.give("b", "bob", 4, proposal="accepted", proposed=4, **segmenter)  # saw it too
     answers.give("d", "anna", 8, seconds=30)  # drawn anew: no second reader of herself
     rows = taken_proposals(RunDir(tmp_path), 2)
+    two_thirds: Any = pytest.approx(2 / 3)
     assert rows == [
-        Taken("segmenter", "accepted", 3, 0.75, 8.0, 2.0, 0.0, 1.0, pytest.approx(2 / 3), 1),
+        Taken("segmenter", "accepted", 3, 0.75, 8.0, 2.0, 0.0, 1.0, two_thirds, 1),
         Taken("segmenter", "edited", 1, 0.25, 20, 2.0, 1.0, 0.5, None, 0),
         Taken(BLIND, "", 2, None, 35, None, None, None, None, 0),
     ]
