@@ -50,6 +50,7 @@ from .source_anchors import MADA, STDR
 from .stratified import Stratified
 from .tod import TOD
 from .tqs import TQS
+from .two_level import TwoLevel
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
@@ -130,6 +131,7 @@ __all__ = [
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
+    "TwoLevel",
     "TypiClust",
     "VariationRatio",
     "VirtualAdversarial",
@@ -146,6 +148,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "kcenter": KCenter,
     "kmeans": KMeans,
     "kmedoids": KMedoids,
+    "two_level": TwoLevel,
     "probcover": ProbCover,
     "facility_location": FacilityLocation,
     "maxherding": MaxHerding,
