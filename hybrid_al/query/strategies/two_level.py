@@ -79,7 +79,7 @@ def _inner(rows_KD: FloatArray, within: int, rng: np.random.Generator) -> tuple[
 
 
 def _in_turn(cluster_G: IntArray, labeled_G: np.ndarray, score_G: FloatArray) -> list[int]:
-    """All images, one of each cluster in turn: fewest labeled images first, then the largest; of a cluster least score."""
+    """All images, one of each cluster in turn: fewest labeled images first, then the largest; least score."""
     queues = [np.flatnonzero(cluster_G == c) for c in range(int(cluster_G.max()) + 1)]
     places = list[tuple[int, int, int, int]]()
     for c, images in enumerate(queues):
