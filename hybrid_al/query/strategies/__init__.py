@@ -20,6 +20,7 @@ from .diana import DiaNA
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
+from .dsal import DSAL
 from .eada import EADA
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
@@ -66,6 +67,7 @@ __all__ = [
     "CLUE",
     "CSVAL",
     "D2ADA",
+    "DSAL",
     "DUC",
     "EADA",
     "GCN",
@@ -193,6 +195,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "duc": DUC,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "dsal": DSAL,
     "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,

@@ -36,7 +36,7 @@ def state(*labeled: int) -> QueryState:
 def images(made: QueryState, budget: int, within: int = 1) -> list[int]:
     picks = TwoLevel(within).select(made, budget, np.random.default_rng(0)).indices
     assert len(set(picks.tolist())) == budget and np.isin(picks, made.candidates).all()
-    return GROUPS[picks].tolist()
+    return [int(image) for image in GROUPS[picks]]
 
 
 def test_the_image_in_the_middle_that_is_even_within_stands_for_its_cluster() -> None:
