@@ -26,7 +26,7 @@ fast: $(READY)
 slow: $(READY)
 	$(PYTEST) -m slow
 
-# the accessibility checker that tests of pages use
+# the accessibility checker that tests of pages use, and a promptable segmenter (ONNX)
 axe: tests/node_modules
 tests/node_modules: tests/package-lock.json
 	npm ci --prefix tests --no-audit --no-fund --silent

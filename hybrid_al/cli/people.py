@@ -47,6 +47,7 @@ def label(
         server.check_extra("label")
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     _check_people(project)
+    segmenter = server.segmenter_of(project.recipe) if sheet is None else None
     _make_query(project, quiet)
     if sheet is not None:
         from ..api.sheet import copy_query
@@ -60,6 +61,7 @@ def label(
         opens=open_browser,
         trains=train,
         proposes=proposals,
+        segmenter=segmenter,
         say=lambda line: print(line, flush=True),
     )
 

@@ -51,6 +51,10 @@ class Pictures(Protocol):
         """Those of labeled images, position -> label, that are most like it, nearest first."""
         ...
 
+    def shown(self, index: int) -> npt.NDArray[np.uint8]:
+        """The image (H, W, 1 or 3) in its own pixels as it is first seen: a deep one in its window."""
+        ...
+
     def proposal(self, index: int) -> bytes | None:
         """A PNG of the class numbers that the last model gives its pixels; None without a model."""
         ...
@@ -88,18 +92,27 @@ class ProjectPictures:
         pixels = self._pixels(index)
         height, width, channels = pixels.shape
         deep = pixels.dtype != np.uint8 and channels == 1
-        low, high = (float(np.percentile(pixels, q)) for q in (0.5, 99.5)) if deep else (0.0, 1.0)
+        low, high = _window(pixels) if deep else (0.0, 1.0)
         return {
             "height": height,
             "width": width,
             "deep": deep,
             "span": list(self._dataset.span) if deep and self._dataset.span else [],
-            "window": [low, high] if high > low else [0.0, 1.0],
+            "window": [low, high],
             "slices": self._slices(index),
         }
 
+    def shown(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Pictures.shown`."""
+        pixels = self._pixels(index)
+        if pixels.dtype != np.uint8 and pixels.shape[2] == 1:
+            low, high = _window(pixels)
+            pixels = np.clip((pixels - low) / (high - low), 0, 1)
+        return to_uint8(pixels)
+
     def size(self, index: int) -> tuple[int, int]:
         """See `Pictures.size`."""
+        self._check(index)
         masks = self._dataset.masks
         height, width = self._pixels(index).shape[:2] if masks is None else masks.sizes[index].tolist()
         return height, width
@@ -152,11 +165,20 @@ class ProjectPictures:
     def _slices(self, index: int) -> list[int]:
         return self._volumes.get(self._dataset.manifest.paths[index], [index])
 
-    def _pixels(self, index: int) -> npt.NDArray[Any]:
+    def _check(self, index: int) -> None:
         if not 0 <= index < len(self._dataset.manifest):
             raise InputError("image", f"a position below {len(self._dataset.manifest)}", str(index))
+
+    def _pixels(self, index: int) -> npt.NDArray[Any]:
+        self._check(index)
         pixels, middle = self._dataset.read(index), self._dataset.stack // 2
         return pixels[:, :, middle : middle + 1] if self._dataset.stack > 1 else pixels
+
+
+def _window(pixels: npt.NDArray[Any]) -> tuple[float, float]:
+    """The levels of a deep image between which it is first seen."""
+    low, high = (float(np.percentile(pixels, q)) for q in (0.5, 99.5))
+    return (low, high) if high > low else (0.0, 1.0)
 
 
 def _one(index: int) -> IntArray:
