@@ -6,7 +6,7 @@ READY := .venv/.ready
 # programs keep the cores busy, and results do not depend on the core count; tests are two processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
-.PHONY: axe demo test fast slow check docs format strategies fuzz kill lock clean
+.PHONY: axe demo test fast slow check docs format strategies fuzz kill audit lock clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
@@ -45,6 +45,10 @@ fuzz: $(READY)
 kill: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS)
 
+# known vulnerabilities of the locked packages, where their database can be reached; says so where it cannot
+audit:
+	.ci/audit $(PYTHON)
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -67,4 +71,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv runs site
+	rm -rf .venv .venv-audit runs site

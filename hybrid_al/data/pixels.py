@@ -59,9 +59,10 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
         array = array.astype(np.uint8) * np.uint8(255)
     if window is not None:
         low, high = window
-        values = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        clipped: npt.NDArray[np.float32] = np.clip(values, 0.0, 1.0)
-        return clipped
+        values = array.astype(np.float32)
+        values -= np.float32(low)
+        values /= np.float32(high - low)
+        return np.clip(values, 0.0, 1.0, out=values)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u":
