@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -60,6 +61,7 @@ class Project:
 
     base    the run directory that holds stage 0 and the cache, where this run has none of its own
     stores  the image stores that were opened, which checks every byte; copies of the project share them
+    grown   what is new, gone or changed since the run began (`data.grow`), in words
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class Project:
     device: torch.device
     base: Path | None = None
     stores: dict[object, ImageStore] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    grown: tuple[str, ...] = ()
 
     @property
     def stage0(self) -> Path:
@@ -131,9 +134,11 @@ class Project:
         return RunDir(self.base or self.run.path).has_stage0
 
     def claim(self) -> None:
-        """Write recipe and facts to the run directory, or check that it has the same ones."""
+        """Write recipe and facts to the run directory, or check that it has the same ones; says how its data grew."""
         recipe = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
         self.run.claim(self._facts(), recipe, self.dataset.manifest, grows=self.recipe.data.grow)
+        for note in self.grown:
+            print(f"{self.run.path}: {note}", file=sys.stderr)
 
     def check_run(self) -> None:
         """Refuse a run directory that was begun with another recipe or other data."""
@@ -193,13 +198,15 @@ def open_project(
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
     dataset = _load(recipe, path)
+    grown: tuple[str, ...] = ()
     if recipe.data.grow and (run := RunDir(path)).exists():
-        began, drawn = run.manifest(), bool(recipe.data.params.get("holdout"))
+        began, drawn, before = run.manifest(), bool(recipe.data.params.get("holdout")), len(dataset.notes)
         dataset = grow(dataset, began, run.asked(began), drawn=drawn)
+        grown = dataset.notes[before:]
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
-    project = Project(recipe, dataset, RunDir(path), where)
+    project = Project(recipe, dataset, RunDir(path), where, grown=grown)
     if not stage0_alone:
         setting = project.setting
         if dataset.bags and not isinstance(project.task, BagTask):

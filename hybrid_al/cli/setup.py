@@ -36,7 +36,9 @@ def recipes(
 
 @app.command()
 def init(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images or volumes, a CSV or an NPZ file.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of images, volumes or slides, a CSV or NPZ file.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--output", help="The recipe to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Look at a data folder or file and write a recipe for it."""

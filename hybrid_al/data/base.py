@@ -57,6 +57,8 @@ class Dataset:
     notes    remarks for the person, a line each: files that were ignored, copies
     bags     the name of each row's bag (N,), where several rows have one label together; then `truth` is at the first
              row of each bag alone (`data.bags`)
+    locator  position -> a small picture of the slide that a tile is cut from, with a frame around it, or None where
+             that is too dear; raises as `read`. None where samples are whole images
     names    where the manifest has hashed names: the manifest with the plain ones, which never leaves memory
     """
 
@@ -74,6 +76,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     bags: tuple[str, ...] = ()
     names: Manifest | None = None
+    locator: Callable[[int], Pixels | None] | None = None
 
     @property
     def plain(self) -> Manifest:

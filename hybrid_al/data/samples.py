@@ -109,6 +109,7 @@ def make_dataset(
     stack: int = 1,
     span: Sequence[float] = (),
     notes: Sequence[str] = (),
+    locator: Callable[[int], Pixels | None] | None = None,
 ) -> Dataset:
     """The dataset of samples; those without a split get one. For the other parameters see `Dataset`.
 
@@ -150,6 +151,7 @@ def make_dataset(
         tuple(span),
         (*notes, *copy_notes(manifest, *_answers(samples, classes, masks))),
         bags=tuple(sample.bag for sample in samples) if any(sample.bag for sample in samples) else (),
+        locator=locator,
     )
 
 

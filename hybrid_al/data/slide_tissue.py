@@ -21,7 +21,7 @@ TISSUE = "1"
 MAX_SCAN = 10**10  # pixels that are read to find tissue
 MAP = 4096  # pixels of the longer side of the map
 ACROSS = 16  # pixels of it that a tile has
-BLOCK = 256  # pixels of it at a time
+READ = 1024  # pixels of a level from side to side that are read at a time
 LEAST, MOST = 12, 40
 """Saturations between which the threshold lies: glass has less, and of stained tissue little has less than 40."""
 
@@ -44,9 +44,10 @@ def tissue_map(slide: Slide, side: float) -> BoolArray:
         came = f"level {level} of {level_width} x {level_height} is the smallest"
         raise ValueError(f"too large to look for tissue, as {came}: data.tissue: 0 would keep all tiles")
     saturation = np.empty((math.ceil(height / scale), math.ceil(width / scale)), dtype=np.uint8)
-    for top in range(0, saturation.shape[0], BLOCK):
-        for left in range(0, saturation.shape[1], BLOCK):
-            block = saturation[top : top + BLOCK, left : left + BLOCK]
+    step = max(1, int(READ * max(across, down) / scale))
+    for top in range(0, saturation.shape[0], step):
+        for left in range(0, saturation.shape[1], step):
+            block = saturation[top : top + step, left : left + step]
             size = (
                 min(level_width, max(1, round(block.shape[1] * scale / across))),
                 min(level_height, max(1, round(block.shape[0] * scale / down))),

@@ -116,7 +116,7 @@ def read_held(file: Path, read: Callable[[Slide], T]) -> T:
     """What `read` makes of a slide; the last few of a process stay open, and one that changed is opened anew."""
     key = Stamp.of(file), os.getpid()
     with _LOCK:
-        slide = _HELD[key] = _HELD.pop(key, None) or open_slide(file)
+        slide = _HELD[key] = _HELD.pop(key) if key in _HELD else open_slide(file)
         while len(_HELD) > OPEN:
             _HELD.pop(next(iter(_HELD))).close()
         return read(slide)
@@ -214,6 +214,8 @@ def _check_page(page: Any, size: int) -> None:
     if width * height > MAX_PIECE:
         raise ValueError(f"stored in pieces of {width} x {height} pixels, too large to be read: save it in tiles")
     offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+    if counts.max(initial=0) > 2 * width * height * page.samplesperpixel + 2**16:
+        raise ValueError("pieces that hold more than their pixels")
     if not len(offsets) or len(offsets) != len(counts) or (offsets + counts > size).any() or not counts.any():
         raise ValueError("cut short: parts of its pixels are missing")
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ..core.types import IntArray
 from .folders import files_below
@@ -27,6 +27,7 @@ MAX_REGION = 2**26  # pixels that are read for a tile
 FINER = 1.1  # how much finer tiles may be than the finest level
 LARGE = 10**8  # pixels without levels, which take long to look through
 NAMED = 3  # slides that a remark names
+SMALL, MOST_SMALL = 160, 2**22  # pixels of a side of a picture of a slide, and of the level that it is made of
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,21 @@ class Grid:
         if region.shape[:2] == (self.tile, self.tile):
             return region
         return np.asarray(Image.fromarray(region).resize((self.tile, self.tile), Image.Resampling.BILINEAR))
+
+
+def framed(slide: Slide, grid: Grid, number: int) -> npt.NDArray[np.uint8] | None:
+    """A small picture (H, W, 3) of a slide with a frame around a tile; None where its smallest level is large."""
+    level = len(slide.pyramid.levels) - 1
+    width, height = slide.pyramid.levels[level]
+    if width * height > MOST_SMALL:
+        return None
+    small = Image.fromarray(slide.region(0, 0, level, width, height))
+    small.thumbnail((SMALL, SMALL))
+    across, down = (own / full for own, full in zip(small.size, slide.pyramid.levels[0], strict=True))
+    x, y = grid.place(number)
+    box = (x * across - 1, y * down - 1, (x + grid.side[0]) * across, (y + grid.side[1]) * down)
+    ImageDraw.Draw(small).rectangle(box, outline=(0, 120, 0), width=2)
+    return np.asarray(small)
 
 
 @dataclass(frozen=True)

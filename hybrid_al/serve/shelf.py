@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..assemble import Project
     from ..page.pictures import ProjectPictures
 
+UID = re.compile(r"[0-9.]{1,64}")
 FINAL = "final"
 """The tag of a label that is an answer."""
 
@@ -139,7 +141,7 @@ class Shelf:
             raise Missing("image", "an image of this run", f"{image}, one of another run or of other data")
         if (known := self._manifest.find(image)) is not None:
             return known
-        if rows := self._series.get(image):
+        if UID.fullmatch(image) and (rows := self._series.get(image)):
             if len(rows) > 1:
                 expected = "a series of one image (this run asks about its slices one by one)"
                 raise InputError("image", expected, f"a series of {len(rows)} in this run")

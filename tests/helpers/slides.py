@@ -36,7 +36,7 @@ def write_slide(
     """A tiled TIFF of 64 px tiles with levels that are `shrink` times smaller, by averages; lossless."""
     file.parent.mkdir(parents=True, exist_ok=True)
     options = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib", "metadata": None, **options}
-    unit = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    unit: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     levels = () if kind == "flat" else shrink
     with tifffile.TiffWriter(file) as out:
         out.write(pixels, subifds=len(levels) if kind == "subifds" else None, **unit, **options)

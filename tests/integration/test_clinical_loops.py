@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from hybrid_al.core.rundir import RunDir
+from hybrid_al.recipe import load
 from tests.helpers import dicom
 from tests.helpers.command import call
 from tests.helpers.slides import picture, write_slide
@@ -48,10 +49,12 @@ def patients(root: Path) -> None:
     (root / "labels.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def sheet(root: Path) -> None:
+def sheet(root: Path, count: int = 40, without: str = "") -> None:
     work = openpyxl.Workbook()
     work.active.append(["image", "finding", "patient"])
-    for i in range(40):
+    for i in range(count):
+        if f"{i:03d}" == without:
+            continue
         Image.fromarray((grey(i) >> 8).astype(np.uint8)).save(root / f"{i:03d}.png")
         work.active.append([f"{i:03d}", ("no", "yes")[i % 2], f"{i // 2:02d}"])
     work.save(root / "list.xlsx")
@@ -85,3 +88,12 @@ def test_a_loop_from_the_recipe_of_init(
     assert call("run", "recipe.yaml", *QUICK, "--run-dir", "run") == 0, capsys.readouterr().err
     run = RunDir(tmp_path / "run")
     assert len(run.rounds()) >= 2 and (tmp_path / "run" / "report" / "index.html").is_file()
+    if make is not sheet:
+        return
+    began, more = run.manifest(), f"loop.budgets={[*load('recipe.yaml').loop.budgets, 3]}"
+    gone = next(i for i in began.indices("pool").tolist() if i not in run.asked(began))
+    sheet(tmp_path / "data", 52, Path(began.paths[gone]).stem)  # between two rounds: twelve new rows, one is gone
+    assert call("run", "recipe.yaml", *QUICK, more, "data.grow=true", "--run-dir", "run") == 0
+    said = "".join(capsys.readouterr())
+    assert "12 new images behind the 40 of the run" in said and f"1 image ({began.ids[gone]}) vanished" in said
+    assert run.manifest().ids[:40] == began.ids and len(run.rounds()) == len(load("run").loop.budgets)

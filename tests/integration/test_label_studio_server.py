@@ -76,15 +76,15 @@ def test_two_rounds(tmp_path: Path, server: RealServer, monkeypatch: pytest.Monk
     for round in range(2):
         with pytest.raises(AwaitingLabels, match=f"projects/{number}"):
             play(tmp_path / "run", asked)
-        assert propose(tmp_path / "run") == (0, 2)[round]
+        assert [propose(tmp_path / "run") for _ in range(2)] == [(0, 2)[round], 0]
         waiting = [one for one in server.tasks(number) if not one["annotations"]]
         assert len(waiting) == (4, 2)[round]
         for one in waiting:
             assert len(one["predictions"]) == round
             index = int(one["data"]["name"][:6])
             if not round and one is waiting[0]:  # a wrong answer, changed later
-                wrong = server.annotate(one["id"], [])
-                with suppress(AwaitingLabels):
+                wrong = server.annotate(one["id"], mistaken(expected, index))
+                with pytest.raises(AwaitingLabels, match="waits for 3 of 4"):
                     play(tmp_path / "run", asked)
                 server.ask("PATCH", f"/api/annotations/{wrong}/", {"result": results(expected, index)})
             else:
@@ -107,4 +107,7 @@ def test_a_task_that_is_skipped_and_a_personal_token(
     for one in server.tasks(number):
         server.annotate(one["id"], [], was_cancelled=True)
     with pytest.raises(AwaitingLabels, match="waits for 4 of 8"):
+        play(tmp_path / "run", plain)
+    monkeypatch.setenv(VARIABLE, "wrong")
+    with pytest.raises(AwaitingLabels, match="refused the key"):
         play(tmp_path / "run", plain)

@@ -31,7 +31,7 @@ PROBED = 20  # TIFF files that show whether all are slides
 COUNTED = 12  # slides whose tiles are counted
 ENOUGH = 0.5  # of the rows that name a slide here
 TILES, EACH = (256, 128, 64, 32), 4  # sides, and how many tiles lie side by side in the smallest slide
-MPP = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+MPP = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 BARCODE = r"TCGA-[^-/]+-[^-/]+"
 TILE = re.compile(r"^(.+)/x\d+_y\d+$")
 CORNER = {"x": ("x", "left", "xmin", "x0"), "y": ("y", "top", "ymin", "y0")}
@@ -61,12 +61,11 @@ def describe_slides(tree: Tree, paths: Sequence[str]) -> Description:
     table = _best_table(tree, names, about)
     counted_paths = paths if table is not None and table.unit != "slide" else spread(list(paths), COUNTED)
     tiles = _tiles(tree, counted_paths, cut, about)
-    exact, each = len(tiles) == len(paths), float(np.mean([len(found) for found in tiles.values()]))
+    exact, each = len(counted_paths) == len(paths), float(np.mean([len(found) for found in tiles.values()]))
     rows = [(path, n) for path, found in tiles.items() for n in found] if exact else [(path, "") for path in paths]
     size = f"of {cut.tile} px at {f'{cut.mpp} microns per pixel' if cut.mpp else 'level 0'}"
-    about.took.insert(
-        0, ("images", f"{'' if exact else 'about '}{round(each * len(paths))} tiles {size} in {len(paths)} slides")
-    )
+    many = f"{len(rows)} tiles" if exact else f"about {round(each * len(paths))} tiles"
+    about.took.insert(0, ("images", f"{many} {size} in {len(tiles) if exact else len(paths)} slides"))
     answers = Answers.nothing((), len(rows))
     if table is not None:
         with about.answering():

@@ -21,7 +21,7 @@ from ..samples import OnError, Sample, check_settings, check_splits, make_datase
 from ..slides import SUFFIXES, VERSION, read_held
 from ..study_labels import ROLES, Answers, Labels, by_folder
 from ..tables import SUFFIXES as TABLES
-from ..tiles import Cut, Grid, Tiled, look, names_of, remarks, slide_paths, tile_keys
+from ..tiles import Cut, Grid, Tiled, framed, look, names_of, remarks, slide_paths, tile_keys
 from ..words import Mark
 
 NONE, SLIDE = "none", "slide"
@@ -96,9 +96,10 @@ class Slides:
         samples = self._samples(slides, rows, answers)
         check_splits(samples)
         libraries = sorted({slide.pyramid.library for slide in slides})
+        tiles = _Tiles(root, tuple((slide.path, slide.grid) for slide in slides), rows)
         return make_dataset(
             samples,
-            _Tiles(root, tuple((slide.path, slide.grid) for slide in slides), rows),
+            tiles,
             classes=answers.classes,
             channels=3,
             holdout=self.holdout,
@@ -106,6 +107,7 @@ class Slides:
             reader=f"slides {VERSION} {' '.join(libraries)}",
             skipped=problems,
             notes=[*ignored_files(root, (*SUFFIXES, *TABLES), self.ignore), *remarks(slides, cut), *answers.notes],
+            locator=tiles.locate,
         )
 
     def _checked(self) -> tuple[Path, Cut]:
@@ -175,6 +177,14 @@ class _Tiles:
     rows: IntArray
 
     def __call__(self, index: int) -> Pixels:
-        slide, number = self.rows[index].tolist()
-        path, grid = self.slides[slide]
+        path, grid, number = self._of(index)
         return read_held(self.root / path, lambda slide: grid.pixels(slide, number))
+
+    def locate(self, index: int) -> Pixels | None:
+        """See `Dataset.locator`."""
+        path, grid, number = self._of(index)
+        return read_held(self.root / path, lambda slide: framed(slide, grid, number))
+
+    def _of(self, index: int) -> tuple[str, Grid, int]:
+        slide, number = self.rows[index].tolist()
+        return *self.slides[slide], number

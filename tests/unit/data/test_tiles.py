@@ -56,6 +56,17 @@ def test_a_tile_has_the_pixels_of_its_place_at_its_resolution(tmp_path: Path, ki
     assert np.abs(four.read(3).astype(float) - mean).max() < (3 if kind == "flat" else 1)
 
 
+def test_where_a_tile_lies_in_its_slide(tmp_path: Path) -> None:
+    write_slide(tmp_path / "a.tif", picture(256, 384, None), shrink=(2,))
+    locate = load(tmp_path, tissue=0).locator
+    assert locate is not None
+    small = np.asarray(locate(9))
+    assert small.shape == (107, 160, 3)
+    rows, columns = np.nonzero(small[:, :, 0] < 60)  # of the frame
+    edges = [rows.min(), rows.max(), columns.min(), columns.max()]
+    assert edges == pytest.approx([64 / 2.4, 128 / 2.4, 192 / 2.4, 256 / 2.4], abs=2)
+
+
 def test_the_nearest_finer_level_is_read() -> None:
     pyramid = Pyramid(((100_000, 80_000), (25_000, 20_000), (6_249, 5_000)), (0.25, 0.25), "tiffslide")
     for mpp, level, read in (
@@ -96,10 +107,10 @@ def test_tiles_of_tissue_alone_are_kept(tmp_path: Path, kind: Kind, seed: int) -
 
 
 def test_the_map_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write_slide(tmp_path / "a.tif", picture(256, 384, LEFT), shrink=(2, 4))
+    file = write_slide(tmp_path / "a.tif", picture(256, 384, LEFT), shrink=(2,))
     with opened(file) as slide:
         whole = slide_tissue.tissue_map(slide, 64)
-        monkeypatch.setattr(slide_tissue, "BLOCK", 40)
+        monkeypatch.setattr(slide_tissue, "READ", 50)
         blocks = slide_tissue.tissue_map(slide, 64)
     assert whole.shape == (64, 96) and (whole != blocks).mean() < 0.02
 
@@ -212,6 +223,14 @@ def test_a_header_that_claims_too_much(tmp_path: Path, tag: str, value: int, why
     damage(file, tag, (value,) * 3 if tag == "BitsPerSample" else value)  # type: ignore[arg-type]
     with pytest.raises(UnreadableImages, match=why):
         load(tmp_path, tissue=0)
+
+
+def test_a_piece_that_holds_more_than_its_pixels(tmp_path: Path) -> None:
+    file = write_slide(tmp_path / "a.tif", picture(64, 64, LEFT), kind="flat")
+    file.write_bytes(file.read_bytes() + bytes(2**17))
+    damage(file, "TileByteCounts", 2**17)
+    with pytest.raises(UnreadableImages, match="pieces that hold more than their pixels"):
+        load(tmp_path)
 
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
