@@ -199,6 +199,7 @@ def open_project(
         _check_weights(recipe)
     dataset = _load(recipe, path)
     grown: tuple[str, ...] = ()
+    recipe = _with_window_of_set(recipe, dataset)
     if recipe.data.grow and (run := RunDir(path)).exists():
         began, drawn, before = run.manifest(), bool(recipe.data.params.get("holdout")), len(dataset.notes)
         dataset = grow(dataset, began, run.asked(began), drawn=drawn)
@@ -248,6 +249,18 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
     if hider is None:
         return dataset
     return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
+
+
+def _with_window_of_set(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """A recipe that has the numbers of a window that the images of the set gave, so that other images get the same."""
+    window = recipe.data.params.get("window")
+    if not (isinstance(window, dict) and window.get("of") == "set" and dataset.span):
+        return recipe
+    numbers = [float(edge) for edge in dataset.span]
+    if recipe.data.grow:
+        expected = f"a window that new images do not change, such as {numbers}, what those of now give"
+        raise InputError("data.window", expected, "of: set, and data.grow")
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"window": numbers})})
 
 
 def threads() -> int:

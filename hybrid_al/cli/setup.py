@@ -94,8 +94,8 @@ def check(
             print("\n".join(lines))
         if views is not None:
             path = views.with_stem(f"{views.stem}-{name}") if several else views
-            draw_views(project, project.store(), path)
-            print(f"Views: {path}")
+            scaled = draw_views(project, project.store(), path)
+            print("\n".join([f"Views: {path}", *([] if quiet else scaled)]))
     if several:
         _check_bench(recipe, overrides, device)
 

@@ -64,6 +64,7 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
         truth=np.where(order < 0, -1, dataset.truth[order]),
         read=_Rows(dataset.read, order, dataset.channels),
         locator=None if dataset.locator is None else _Locators(dataset.locator, order),
+        scaled=lambda index: dataset.scaled(int(order[index])) if order[index] >= 0 else "",
         masks=None if dataset.masks is None else _masks(dataset.masks, order),
         labels=None if dataset.labels is None else np.where(order[:, None] < 0, -1, dataset.labels[order]),
         notes=(*dataset.notes, *notes),

@@ -19,8 +19,8 @@ class MME:
     """Cross-entropy, and entropy of the unlabeled that the head raises and the features lower.
 
     Saito et al., Semi-Supervised Domain Adaptation via Minimax Entropy (ICCV 2019), section 3.2: the gradient changes
-    its sign between head and features. The paper's head has unit features and weights and a temperature of 0.05; here it
-    is that of the learner. The training of CLUE. Where features are fixed there is nothing to gather: `frozen` and
+    its sign between head and features. The paper's head has unit features and weights and a temperature of 0.05; here
+    it is that of the learner. The training of CLUE. Where features are fixed there is nothing to gather: `frozen` and
     `linear` refuse it.
 
     weight  of the entropy (0.1 as published)

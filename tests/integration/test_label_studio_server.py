@@ -12,8 +12,8 @@ import pytest
 from hybrid_al.api.query import propose
 from hybrid_al.assemble import Project
 from hybrid_al.data.answers import read_answer
+from hybrid_al.data.drawn.shapes import pack_brush
 from hybrid_al.errors import AwaitingLabels
-from hybrid_al.oracles.formats.shapes import pack_brush
 from hybrid_al.oracles.label_studio import KEY as VARIABLE
 from tests.helpers.label_studio_server import KEY, PROGRAM, RealServer, real_server
 from tests.helpers.played import play

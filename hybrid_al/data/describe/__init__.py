@@ -14,6 +14,7 @@ from ..tables import SUFFIXES as TABLES
 from .arrays import describe_archive
 from .base import Description, listing
 from .dicom import describe_dicom
+from .drawings import describe_outlines, outlines_in
 from .folder import describe_folder
 from .slides import describe_slides, slides_of
 from .table import Listing, describe_table, listing_of
@@ -110,13 +111,20 @@ def _of_images(tree: Tree) -> Description:
             left.append(f"{table.name}: {found}")
         else:
             listings.append(found)
+    outlines = outlines_in(tree, left)
     best = max(listings, key=lambda listing: (listing.answers, listing.count), default=None)
     others = [listing for listing in listings if listing is not best]
     left += [f"{other.table.name}: names {other.count} images too; a recipe reads one table" for other in others]
     if best is not None and not (best.answers or tree.mask_of) and _has_classes(tree):
         left.append(f"{best.table.name}: names {best.count} images, but has no labels, which the folders have")
         best = None
-    description = describe_folder(tree) if best is None else describe_table(best, tree)
+    taken = "" if outlines is None else "the masks" if tree.masks else best.table.name if best and best.answers else ""
+    if outlines is not None and taken:
+        left.append(f"{listing(outlines.files, 3)}: outlines too; a recipe has one task, and takes {taken}")
+    if outlines is not None and not taken:
+        description = describe_outlines(tree, outlines)
+    else:
+        description = describe_folder(tree) if best is None else describe_table(best, tree)
     description.left[:0] = left
     return description
 

@@ -89,9 +89,7 @@ def describe_dicom(tree: Tree) -> Description:
             for part, answer in zip(parts, answers, strict=True)
         ],
     )
-    about.finish(rows, [tree.root.name])
-    _modality(parts, about)
-    return about
+    return about.finish(rows, [tree.root.name], headers=_modality(parts, about))
 
 
 def _class_folders(parts: Sequence[Slice], keyword: str) -> Counter[str]:
@@ -190,17 +188,16 @@ def _most(parts: Sequence[Slice]) -> str:
     return Counter(part.facts.values[1] for part in parts).most_common(1)[0][0]
 
 
-def _modality(parts: Sequence[Slice], about: Description) -> None:
-    """The modality of the recipe by the headers, in place of a guess by names."""
+def _modality(parts: Sequence[Slice], about: Description) -> tuple[str, str]:
+    """The modality of the recipe by the headers, and what says it; two empty texts where nothing does."""
     most, bodies = _most(parts), _bodies(parts)
     modality = OF_MODALITY.get(most, "")
     if most in ("CR", "DX", "RG") and bodies:
         modality = "chest_xray" if bodies <= set(CHEST) else "generic"
-    if modality:
-        about.modality, about.word = modality, f"{most} of the headers"
     kinds = Counter(part.facts.values[1] or "none" for part in parts)
     if len(kinds) > 1:
         about.open.append(f"several modalities in the headers: {listing(f'{k} {n}' for k, n in kinds.most_common())}")
+    return modality, f"{most} of the headers"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .groups import group_in_names
 from .names import PATIENT
 from .plan import Rows
 from .table import labels_of, straddling
-from .tree import Tree, side_of, spread
+from .tree import Tree, spread
 
 PROBED = 20  # TIFF files that show whether all are slides
 COUNTED = 12  # slides whose tiles are counted
@@ -85,9 +85,8 @@ def describe_slides(tree: Tree, paths: Sequence[str]) -> Description:
         about.open.append(f"column {column} parts slides or patients: left, splits are drawn by group")
     answered = [min(answer["labels"], default=answer["label"]) >= 0 for answer in answers.rows]
     labels = [answer["label"] for answer in answers.rows]
-    about.finish(Rows(groups, splits, labels, answered, 1.0 if exact else each), [tree.root.name], "tiles")
-    about.modality, about.word = "histology", "slides"
-    return about
+    rows_of_slides = Rows(groups, splits, labels, answered, 1.0 if exact else each)
+    return about.finish(rows_of_slides, [tree.root.name], "tiles", headers=("histology", "slides"))
 
 
 def _headers(tree: Tree, paths: Sequence[str], about: Description) -> list[Pyramid]:
@@ -138,10 +137,9 @@ def _cut(pyramids: Sequence[Pyramid], about: Description) -> Cut:
             f"{lacking} of {len(pyramids)} slides say no microns per pixel: data.level: 0 takes their pixels as they"
             " are, which is right where all were scanned alike; data.mpp: 0.5 needs it"
         )
-    about.data |= {"tissue": 0.5, "image_size": side_of(tile)}
+    about.data["tissue"], about.side = 0.5, tile
     about.note("data.tile", "side of a tile in pixels; overlap: 32 would show as many again in the next tile")
     about.note("data.tissue", "least share of a tile that is tissue, by its saturation; 0 keeps all tiles")
-    about.note("data.image_size", f"what the network gets of the {tile} px; small images train fast, large show more")
     return Cut(tile, mpp, None if mpp else 0, 0, 0.5)
 
 
