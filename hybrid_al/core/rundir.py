@@ -206,17 +206,20 @@ class RunDir:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path / "recipe.yaml", marked(recipe))
-        write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(
-            self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], "marked": True, **facts}, own=True
-        )
+        first = {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], "marked": True}
+        self._commit_manifest({**first, **facts}, manifest)
 
     def _append(self, manifest: Manifest) -> None:
         """Take in the rows of a manifest that are behind those of the run."""
         facts = self.facts()
         if facts["manifest"] != manifest.fingerprint:
-            write_atomic(self.path / "manifest.csv", manifest.to_csv())
-            write_json(self.path / "run.json", {**facts, "manifest": manifest.fingerprint}, own=True)
+            self._commit_manifest({**facts, "manifest": manifest.fingerprint}, manifest)
+
+    def _commit_manifest(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+        """Write manifest.csv, then run.json, which holds its hash: whoever finds that need not look at every row."""
+        data = manifest.to_csv().encode()
+        write_atomic(self.path / "manifest.csv", data)
+        write_json(self.path / "run.json", {**facts, "manifest_csv": hashlib.sha256(data).hexdigest()}, own=True)
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
@@ -257,7 +260,14 @@ class RunDir:
         """The frozen manifest of the run."""
         facts = self.facts()
         with whole(file := self.path / "manifest.csv"):
-            manifest = Manifest.from_csv(file.read_text(encoding="utf-8"))
+            data = file.read_bytes()
+            as_written = hashlib.sha256(data).hexdigest() == facts.get("manifest_csv")
+            text = data.decode("utf-8") if as_written else file.read_text(encoding="utf-8")
+            del data  # as large as the text
+            try:
+                manifest = Manifest.from_csv(text, str(facts["manifest"]) if as_written else "")
+            except InputError as error:
+                raise error.at(f"{file}: {error.where}") from error
             if manifest.fingerprint != facts["manifest"]:  # it may have grown just before the process was killed
                 earlier = manifest.prefix(str(facts["manifest"]))
                 if earlier is None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..core.types import BoolArray
+from ..data.drawn.base import Mark
+from ..data.drawn.shapes import outlines, union
 from ..errors import InputError
-from ..oracles.formats.base import Given, Mark, colour
+from ..oracles.formats.base import Given, colour
 from ..oracles.formats.content import Content
-from ..oracles.formats.shapes import outlines, union
 
 
 def read(file: Path) -> Given:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..core.types import AnnotationKind, LabelMap
+from ..data.drawn.base import Mark
 from ..errors import InputError, reading
 from ..oracles.base import NONE, SEPARATOR, SKIP
-from ..oracles.formats.base import WORDS, Asked, Given, Mark, Reference
+from ..oracles.formats.base import WORDS, Asked, Given, Reference
 from ..oracles.formats.content import Content
 from ..oracles.formats.geojson import GeoJson
 from ..oracles.formats.nifti import read_values

@@ -14,6 +14,9 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..assemble import Project
+    from ..page.app import NextStep
+    from .door import Door
+    from .requests import Calls
 
 PASSWORD = "HYBRID_AL_PASSWORD"
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -68,30 +71,38 @@ def serve(project: Project, address: Address, *, reader: str | None, trains: boo
     """
     import uvicorn
 
-    from ..api.deployed import model_of_run
-    from ..page.app import Page
-    from ..page.desk import Desk
-    from ..page.pictures import ProjectPictures
     from ..page.server import listener_on
     from ..page.training import Training
     from .app import create_app
     from .door import Door
+
+    listener = listener_on(address.port, address.host)
+    port = listener.getsockname()[1]
+    door = Door(address.names(port), address.origins, address.password)
+    training = Training(project.run, str(project.device))
+    calls = calls_of(project, door, training, reader=reader, trains=trains)
+    app = create_app(calls, origins=address.origins)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    say(f"MONAI Label server: http://{address.host}:{port}")
+    say("every answer is on the disk at once; Ctrl-C ends")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+    calls.page.desk.settle()  # also of a query that is answered in part
+
+
+def calls_of(project: Project, door: Door, training: NextStep, *, reader: str | None, trains: bool) -> Calls:
+    """What a server of a run answers with; see `serve`."""
+    from ..api.deployed import model_of_run
+    from ..page.app import Page
+    from ..page.desk import Desk
+    from ..page.pictures import ProjectPictures
     from .requests import Calls
     from .sessions import Sessions
     from .shelf import Shelf
 
     pictures = ProjectPictures(project, proposes=True)
     desk = Desk(project.run, reader=reader, size=pictures.size)
-    page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains)
+    page = Page(desk, pictures, training, trains=trains)
     shelf = Shelf(project, page, pictures)
-    listener = listener_on(address.port, address.host)
-    port = listener.getsockname()[1]
-    door = Door(address.names(port), address.origins, address.password)
-    sessions = Sessions(partial(model_of_run, project.run.path, str(project.device)), shelf.said)
-    app = create_app(Calls(shelf, page, door, sessions), origins=address.origins)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    say(f"MONAI Label server: http://{address.host}:{port}")
-    say("every answer is on the disk at once; Ctrl-C ends")
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
-    desk.settle()  # also of a query that is answered in part
+    model = partial(model_of_run, project.run.path, str(project.device))
+    return Calls(shelf, page, door, Sessions(model, shelf.said))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -25,7 +26,7 @@ from ..data.own_size import own_labels
 from ..errors import InputError
 from ..oracles.base import NONE, SEPARATOR, SKIP
 from ..oracles.formats.base import BOXES, UNKNOWN, code, image_name, labels_of
-from ..oracles.formats.intake import NAME, draw
+from ..oracles.formats.intake import NAME, draw, kind_words
 from ..oracles.formats.sheets import png_of
 from ..oracles.masks import ASKED
 from ..page.app import Page
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..assemble import Project
     from ..page.pictures import ProjectPictures
 
+UID = re.compile(r"[0-9.]{1,64}")
 FINAL = "final"
 """The tag of a label that is an answer."""
 
@@ -78,7 +80,7 @@ class Shelf:
         first = self._project.recipe.cold_start.name
         return {
             "name": f"hybrid-al {self.name}",
-            "description": f"{self._desk.run.path}: {self.kind} answers, one image at a time",
+            "description": f"round {self._desk.round()}, {kind_words(self.kind)}, one image at a time",
             "version": __version__,
             "labels": list(self.labels),
             "models": {self.name: model | {"description": "The model of the last round"}} if self.has_model else {},
@@ -139,7 +141,7 @@ class Shelf:
             raise Missing("image", "an image of this run", f"{image}, one of another run or of other data")
         if (known := self._manifest.find(image)) is not None:
             return known
-        if rows := self._series.get(image):
+        if UID.fullmatch(image) and (rows := self._series.get(image)):
             if len(rows) > 1:
                 expected = "a series of one image (this run asks about its slices one by one)"
                 raise InputError("image", expected, f"a series of {len(rows)} in this run")

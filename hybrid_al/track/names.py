@@ -139,6 +139,12 @@ NAMES: Mapping[str, Name] = {
         " `ece_calibrated`, `brier_calibrated`; of one structure of masks: `dice`, `hd95`",
         optional=True,
     ),
+    "<part>/<split>/<metric>": _measured(
+        "the same of the samples of one domain alone (`domain/<name>/...`), of the source or of the target"
+        " (`data.domain`, `domains.source`)",
+        optional=True,
+    ),
+    "<part>/<split>/<metric>/<label>": _measured("of those one structure of masks", optional=True),
     "curve/<metric>": _measured("the test metric once more, without its prefix", optional=True),
     "curve/<metric>/<label>": _measured("the same of one label or structure", optional=True),
     "stop/agreement": _measured(
@@ -193,6 +199,7 @@ BENCH: Mapping[str, str] = {
 """What the summary of a bench has in W&B."""
 
 _PLACEHOLDERS = {"split": "(val|test)(_calibrated)?", "class": ".+", "label": ".+", "set": ".+"}
+_PLACEHOLDERS["part"] = "(?:domain/.+|source|target)"
 
 
 @cache

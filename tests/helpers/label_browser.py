@@ -41,7 +41,7 @@ class Played:
         self._thread.start()
 
     def stop(self) -> None:
-        """Nothing: it ends by itself."""
+        """Nothing: a thread runs to its end."""
 
     def _play(self) -> None:
         with suppress(AwaitingLabels):

@@ -102,7 +102,9 @@ def _principal(rows_ND: FloatArray, dimensions: int) -> FloatArray:
 
 def _weighted_turns(queues: list[IntArray], weights: list[int]) -> IntArray:
     """The heads of the queues in turns, of each as many as its weight at a time."""
-    rank = np.concatenate([np.arange(len(q)) // w for q, w in zip(queues, weights, strict=True)] or [[]])
-    turn = np.concatenate([np.full(len(q), k) for k, q in enumerate(queues)] or [[]])
-    places = np.concatenate([*queues, np.empty(0, dtype=np.int64)])
-    return places[np.lexsort((turn, rank))].astype(np.int64)
+    if not queues:
+        return np.empty(0, dtype=np.int64)
+    rank = np.concatenate([np.arange(len(q)) // w for q, w in zip(queues, weights, strict=True)])
+    turn = np.concatenate([np.full(len(q), k) for k, q in enumerate(queues)])
+    places: IntArray = np.concatenate(queues)[np.lexsort((turn, rank))]
+    return places

@@ -56,7 +56,7 @@ def margin_slopes(probs_MC: FloatArray, first_M: FloatArray, second_M: FloatArra
     """Gradient (M, C) in the logits of the probability of one class minus that of another."""
     rows = np.arange(len(probs_MC))
     p1, p2 = probs_MC[rows, first_M], probs_MC[rows, second_M]
-    slopes = -(p1 - p2)[:, None] * probs_MC
+    slopes: FloatArray = -(p1 - p2)[:, None] * probs_MC
     slopes[rows, first_M] += p1
     slopes[rows, second_M] -= p2
     return slopes

@@ -9,7 +9,9 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
 from ...core.types import BoolArray, IntArray
-from .base import Edges
+
+Edges = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels from the upper left corner, `right` and `bottom` up to width and height."""
 
 Ring = Sequence[tuple[float, float]]
 """The corners (x, y) of a closed outline, in pixels from the upper left corner of the image."""
@@ -22,12 +24,26 @@ def fill(rings: Sequence[Ring], height: int, width: int) -> BoolArray:
 
     ValueError for fewer than three corners, and for an outline that leaves the image by more than `OUTSIDE`.
     """
-    counts = np.zeros((height, width + 1), dtype=np.int64)
-    for ring in rings:
-        corners = np.asarray(ring, dtype=np.float64).reshape(-1, 2)
+    corners_of = [np.asarray(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
+    for corners in corners_of:
         if len(corners) < 3 or not np.isfinite(corners).all():
             raise ValueError(f"an outline of {len(corners)} corners")
         check_inside(corners, height, width)
+    mask = np.zeros((height, width), dtype=np.bool_)
+    if corners_of:
+        every = np.concatenate(corners_of)
+        left, top = np.floor(every.min(axis=0)).astype(np.int64).clip(0).tolist()
+        right, bottom = np.minimum(np.ceil(every.max(axis=0)).astype(np.int64), [width, height]).tolist()
+        if left < right and top < bottom:
+            part = [corners - [left, top] for corners in corners_of]
+            mask[top:bottom, left:right] = _even_odd(part, bottom - top, right - left)
+    return mask
+
+
+def _even_odd(rings: Sequence[npt.NDArray[np.float64]], height: int, width: int) -> BoolArray:
+    """See `fill`: of rings of corners (n, 2), which may leave the pixels (H, W)."""
+    counts = np.zeros((height, width + 1), dtype=np.int64)
+    for corners in rings:
         for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             if y0 == y1:
                 continue
