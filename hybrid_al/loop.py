@@ -22,9 +22,9 @@ from .core.rng import derive
 from .core.rundir import RunDir, write_arrays
 from .core.types import IntArray, PredictionBatch, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
-from .evaluation import answers_about_picks, calibration, metrics, query_usage
+from .evaluation import answers_about_picks, calibration, metrics, query_usage, readers
 from .experiment import Experiment
-from .oracles.ledger import effort
+from .oracles.ledger import Ledger, effort
 from .regions.base import Regions, Whole
 from .state import query_state
 from .track.base import Trackers, log_to
@@ -65,6 +65,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
             raise
         if _learnable(experiment, r, labels):
             break
+    people = readers(experiment, disk, r)
     with _timer(seconds, "train"):
         fit = _fit(experiment, disk, tracker, r, labels, progress)
     progress(r, f"round {r}, the evaluation")
@@ -75,7 +76,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
         values |= fit.of_round()
         if tracker.mirrored:
             answers_about_picks(experiment, disk, r, picks)
-    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
+    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds, people)
 
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
@@ -97,6 +98,8 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions, labels)
     if not len(state.candidates):
         way = f"skips alone; hybrid-al labels {shlex.quote(str(disk.path))} FILE takes a label of any of them"
+        if len(labels.labeled):
+            raise InputError(f"round {r}", f"{regions.name} to ask about", "none left; loop.budgets may be changed")
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
     query = spending.query(strategy, state, disk.rounds(), regions.pixels, rng)
@@ -149,6 +152,7 @@ def _commit(
     fit: FitResult,
     values: dict[str, float],
     seconds: dict[str, float],
+    people: dict[str, float],
 ) -> None:
     """Write what the round leaves behind, `round.json` last; the trackers get them just before."""
     folder, regions, ids = disk.round_path(r), experiment.task.regions.at(r), experiment.manifest.ids
@@ -168,6 +172,7 @@ def _commit(
         digests={
             "encoder": experiment.embeddings.encoder,
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+            **({"ledger": tip} if (tip := Ledger(disk).tip()) else {}),
         },
     )
     score, classes, shares = experiment.oracle.score, experiment.classes, experiment.task.one_class
@@ -175,7 +180,7 @@ def _commit(
     disk.write_labels(r, labels)
     track_round(
         tracker, disk, experiment.manifest, row, samples, labels, fit, score, classes,
-        shares=shares, people=effort(disk, r), enough=enough, thumbnail=experiment.thumbnail,
+        shares=shares, people=effort(disk, r) | people, enough=enough, thumbnail=experiment.thumbnail,
     )  # fmt: skip
     disk.commit_round(row)
 

@@ -22,7 +22,10 @@ def label(
     recipe: RecipeArg,
     overrides: Overrides = None,
     reader: Annotated[
-        str | None, typer.Option("--reader", metavar="NAME", help="Who answers; else the page asks.")
+        str | None,
+        typer.Option(
+            "--reader", metavar="NAME", help="Who answers; else the page asks. Of several readers: whose part."
+        ),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Go on with the loop by itself where a query is answered.")
@@ -41,6 +44,7 @@ def label(
     quiet: Quiet = False,
 ) -> None:
     """A page in the browser, of this machine alone, on which a person answers the open query; made where none is."""
+    from ..assemble import reading_of
     from ..page import server
 
     if sheet is None:
@@ -48,6 +52,8 @@ def label(
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     if project.setting.simulated:
         raise InputError("oracle", "worklist, for a person to answer (oracle=worklist)", project.recipe.oracle.name)
+    if sheet is None and (reading := reading_of(project.setting)) is not None:
+        reading.check("--reader", reader)
     _make_query(project, quiet)
     if sheet is not None:
         from ..api.sheet import copy_query

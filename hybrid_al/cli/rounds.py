@@ -111,7 +111,8 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
     from ..api.session import session
     from ..api.sheet import write_sheet
     from ..assemble import experiment
-    from ..report.overview import answers_of, go_on, list_of
+    from ..oracles.inbox import owed
+    from ..report.overview import answers_of, go_on, list_of, readers_owe
 
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     with session(project) as tracker:
@@ -127,6 +128,9 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
                 setup.oracle.annotate(picks, r)
             _propose(project)
             write_sheet(project)
+    if shares := owed(project.run, r):
+        print(f"{readers_owe(shares, r)}; the lists of each are in {project.run.path / 'worklist'}")
+        return
     waiting = len(picks) - len(answers_of(project.run, r))
     query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
@@ -140,6 +144,9 @@ def query(
     run: RunArg,
     format: Annotated[str, typer.Option("--format", metavar="NAME", help="Of the tool; a wrong one lists all.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    reader: Annotated[
+        str | None, typer.Option("--reader", metavar="NAME", help="Whose part, where several readers share the run.")
+    ] = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -149,7 +156,7 @@ def query(
     if out is None:
         raise InputError("-o", "a new folder", "nothing")
     with console.progress(quiet) as progress:
-        readme, count = write(run, format=format, out=out, device=device, progress=progress)
+        readme, count = write(run, format=format, out=out, reader=reader, device=device, progress=progress)
     print(f"{count} images to answer; {readme} says how")
 
 
@@ -166,9 +173,16 @@ def labels(
         bool,
         typer.Option("--empty", help="Where nothing is drawn in a tool's file nothing is to be drawn; else it waits."),
     ] = False,
+    withdraw: Annotated[
+        bool,
+        typer.Option("--withdraw", help="FILE names ids (column id): take back the annotator's answers about them."),
+    ] = False,
+    unasked: Annotated[
+        bool, typer.Option("--unasked", help="Also of images of the pool that nobody was asked about.")
+    ] = False,
 ) -> None:
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
-    from ..api.answers import take
+    from ..api.answers import take, take_back
     from ..core.rundir import RunDir
     from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
@@ -178,13 +192,16 @@ def labels(
     disk.facts()
     with disk.lock():
         collect(disk)
-        received, missing = take(run, file, annotator, replace=replace, empty=empty, say=_note)
+        if withdraw:
+            received, missing = take_back(run, file, annotator)
+        else:
+            received, missing = take(run, file, annotator, replace=replace, empty=empty, unasked=unasked, say=_note)
     outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
         outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
-    took = f"{received} answer{'s' * (received != 1)} taken"
+    took = f"{received} answer{'s' * (received != 1)} {'withdrawn' if withdraw else 'taken'}"
     print(f"{took}{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 

@@ -47,7 +47,8 @@ class Annotation:
 
     `target` is a class number for kind "class", a tuple of them for "classes", the path of a label map in the run
     directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator gave no answer).
-    `supersedes` is the position in the label store of the annotation that this one corrects.
+    `supersedes` is the position in the label store of the annotation that this one corrects. `votes` are the targets
+    that several readers gave, where each of them is trained on.
     """
 
     index: int
@@ -59,6 +60,7 @@ class Annotation:
     cost: float = 1.0
     region: Region | None = None
     supersedes: int | None = None
+    votes: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)

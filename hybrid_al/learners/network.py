@@ -158,7 +158,8 @@ class NetworkLearner:
     def _sets(self, labels: LabelStore, mask: BoolArray, round: int) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
-        labeled, targets = labels.labeled[mask], self.targets(labels)[mask]
+        places, targets = labels.spread(self.targets(labels))
+        labeled, targets = labels.labeled[places][mask[places]], targets[mask[places]]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
