@@ -1,4 +1,4 @@
-"""The verbs of a run: pretrain, select, labels, run, status."""
+"""The verbs of a run: pretrain, select, query, labels, run, status, audit."""
 
 from __future__ import annotations
 
@@ -274,6 +274,28 @@ def status(
             raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
         print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
+
+
+@app.command()
+def audit(
+    run: RunArg,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A new folder for the ledger as CSV; of DICOM images as SR or SEG too."),
+    ] = None,
+) -> None:
+    """Who said what: checks the ledger of a run, and that it gives the labels of every round."""
+    from ..oracles.audit import audit as check
+
+    one = check(run)
+    print("\n".join(one.lines()))
+    one.refuse()
+    if one.rows or one.ledger.entries():
+        print(f"  the labels of {len(one.run.rounds())} rounds are those that the answers give")
+    if out is not None:
+        from ..api.audit import write
+
+        print(f"Ledger: {write(one, out, say=_note)}")
 
 
 def _propose(project: Project) -> None:

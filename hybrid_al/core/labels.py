@@ -115,7 +115,7 @@ class LabelStore:
             for place, target in enumerate(np.repeat(np.arange(len(vote)), times // len(vote)) if vote else ()):
                 row = k * times + place
                 if targets.ndim == 1:
-                    spread[row] = vote[target]
+                    spread[row] = cast(int, vote[target])
                 else:
                     spread[row] = np.isin(np.arange(targets.shape[1]), cast(tuple[int, ...], vote[target]))
         return places, spread

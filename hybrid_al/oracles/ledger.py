@@ -92,6 +92,7 @@ class Ledger:
         self._entries: list[Entry] = []
         self._by_id: dict[str, Entry] = {}
         self._end, self._tip = 0, ""
+        self._tips: set[str] = set()
 
     def entries(self) -> list[Entry]:
         """All entries by now. InputError where a line was changed or cut off since it was written."""
@@ -104,6 +105,10 @@ class Ledger:
         with self.threads:
             self._read()
             return self._tip
+
+    def has(self, tip: str) -> bool:
+        """Whether a digest was that of the last line once."""
+        return tip in self._tips
 
     def find(self, id: str) -> Entry | None:
         """The entry of an id."""
@@ -152,6 +157,7 @@ class Ledger:
                 "a ledger that was changed",
             )
         self._tip = _digest(line)
+        self._tips.add(self._tip)
         self._entries.append(entry)
         self._by_id[entry.id] = entry
 

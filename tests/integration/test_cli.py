@@ -43,6 +43,7 @@ VERBS = {
     "predict",
     "export",
     "status",
+    "audit",
     "report",
     "bench",
 }
