@@ -123,15 +123,18 @@ class Ledger:
 
     def append(self, *entries: Entry) -> None:
         """Entries, which are on the disk when this returns; within `turn`."""
-        lines, tip = list[bytes](), self._tip
+        chained, lines, tip = list[Entry](), list[bytes](), self._tip
         for entry in entries:
-            lines.append(json.dumps(asdict(replace(entry, previous=tip)), ensure_ascii=False).encode() + b"\n")
+            chained.append(replace(entry, previous=tip))
+            lines.append(json.dumps(asdict(chained[-1]), ensure_ascii=False).encode() + b"\n")
             tip = _digest(lines[-1])
         with self.file.open("ab", buffering=0) as out:
             torn = out.tell() > self._end  # what a killed process left of a line was never said to be saved
             out.write(b"\n" * torn + b"".join(lines))
             os.fsync(out.fileno())
-        self._read()
+            self._end = out.tell()
+        for entry, line in zip(chained, lines, strict=True):
+            self._take(entry, line)
 
     def _read(self) -> None:
         if not self.file.is_file():
