@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
+from .data import domains
 from .data.base import Dataset, Source
 from .data.copies import near_notes
 from .data.growth import grow
@@ -58,6 +60,7 @@ class Project:
 
     base    the run directory that holds stage 0 and the cache, where this run has none of its own
     stores  the image stores that were opened, which checks every byte; copies of the project share them
+    grown   what is new, gone or changed since the run began (`data.grow`), in words
     """
 
     recipe: Recipe
@@ -66,6 +69,7 @@ class Project:
     device: torch.device
     base: Path | None = None
     stores: dict[object, ImageStore] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    grown: tuple[str, ...] = ()
 
     @property
     def stage0(self) -> Path:
@@ -105,7 +109,8 @@ class Project:
 
     def materials(self) -> Materials:
         """What a task is opened with; decodes the images on first use."""
-        return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
+        sources = self.recipe.domains.source
+        return Materials(self.dataset, self.store(), self.cache, self.run, self.device, sources)
 
     def views(self) -> Views:
         """The view policies of the modality, or pipelines in their place, tried on an image."""
@@ -128,9 +133,11 @@ class Project:
         return RunDir(self.base or self.run.path).has_stage0
 
     def claim(self) -> None:
-        """Write recipe and facts to the run directory, or check that it has the same ones."""
+        """Write recipe and facts to the run directory, or check that it has the same ones; says how its data grew."""
         recipe = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
         self.run.claim(self._facts(), recipe, self.dataset.manifest, grows=self.recipe.data.grow)
+        for note in self.grown:
+            print(f"{self.run.path}: {note}", file=sys.stderr)
 
     def check_run(self) -> None:
         """Refuse a run directory that was begun with another recipe or other data."""
@@ -187,15 +194,19 @@ def open_project(
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
     dataset = _load(recipe, path)
+    grown: tuple[str, ...] = ()
+    recipe = _with_window_of_set(recipe, dataset)
     if recipe.data.grow and (run := RunDir(path)).exists():
-        began, drawn = run.manifest(), bool(recipe.data.params.get("holdout"))
+        began, drawn, before = run.manifest(), bool(recipe.data.params.get("holdout")), len(dataset.notes)
         dataset = grow(dataset, began, run.asked(began), drawn=drawn)
+        grown = dataset.notes[before:]
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
-    project = Project(recipe, dataset, RunDir(path), where)
+    project = Project(recipe, dataset, RunDir(path), where, grown=grown)
     if not stage0_alone:
         setting = project.setting
+        domains.check(dataset, setting.sources, project.task.answered(dataset))
         project.task.check_data(setting, dataset)
         _calibrating(project)
         _costs(setting, dataset)
@@ -252,6 +263,18 @@ def _check_readers(setting: Setting, task: Task) -> None:
         raise InputError("oracle.target", "majority, consensus or adjudicated where answers are masks", "soft")
 
 
+def _with_window_of_set(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """A recipe that has the numbers of a window that the images of the set gave, so that other images get the same."""
+    window = recipe.data.params.get("window")
+    if not (isinstance(window, dict) and window.get("of") == "set" and dataset.span):
+        return recipe
+    numbers = [float(edge) for edge in dataset.span]
+    if recipe.data.grow:
+        expected = f"a window that new images do not change, such as {numbers}, what those of now give"
+        raise InputError("data.window", expected, "of: set, and data.grow")
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"window": numbers})})
+
+
 def threads() -> int:
     """Threads of a sum, on whose number its rounding depends (OMP_NUM_THREADS)."""
     import torch
@@ -301,6 +324,7 @@ def setting_of(recipe: Recipe) -> Setting:
         enforces=recipe.loop.stop.enforce,
         calibrates=recipe.calibration.queries,
         mask_values={int(value): str(name) for value, name in values.items()},
+        sources=recipe.domains.source,
     )
 
 
@@ -333,6 +357,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
         grows=recipe.data.grow,
     )
 
@@ -377,10 +402,15 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    training(recipe)
+    objective, _ = training(recipe)
+    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
+        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
     task.check(setting)
-    if recipe.data.grow and task.regional:
-        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
+    if recipe.data.grow and setting.sources:
+        raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
+    if "domains" in cold.needs | query.needs and not setting.sources:
+        key, name = ("cold_start", recipe.cold_start.name) if "domains" in cold.needs else ("query", recipe.query.name)
+        raise InputError(key, "domains whose labels are given (domains.source), for a query of a target", name)
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
@@ -483,6 +513,7 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
         pool=materials.pool,
         device=project.device,
         cache=project.cache,
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
     )
     return project.task.learner(setting, materials, foundation, objective, schedule, task), embeddings
 

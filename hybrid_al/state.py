@@ -19,7 +19,7 @@ from .metrics.calibration import Calibration, logs
 from .query.base import EXTRAS, Predictor, QueryState
 from .regions.base import Regions, Whole
 
-MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue"})
+MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue", "domains"})
 """What needs no model of the round before."""
 
 
@@ -46,7 +46,10 @@ def query_state(
             experiment.learner.load(previous / "model.safetensors")
             predictor = _predictor(experiment, previous / "calibration.npz")
         if "consistency" in needs:
-            consistency = Consistency.load(previous / "consistency.npz").of(len(experiment.manifest))
+            record = Consistency.load(previous / "consistency.npz")
+            parts = experiment.task.regions
+            of_sample = 1 if isinstance(parts, Whole) else parts.record_regions.parts
+            consistency = record.of(len(experiment.manifest), of_sample)
     scoring = experiment.task.scoring
     return QueryState(
         round=r,
@@ -72,6 +75,8 @@ def _extras(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str,
         extras["cost"] = experiment.costs
     if "tissue" in needs and experiment.tissue is not None:
         extras["tissue"] = experiment.tissue
+    if "domains" in needs and experiment.source is not None:
+        extras["source"] = experiment.source.astype(np.float64)
     return extras
 
 

@@ -39,6 +39,7 @@ from .rotation import Rotation
 from .sets import check_sets, make_sets
 
 RANKED, VIEWED = 4096, 1024  # images of a sample, and those of them that are embedded in two views more
+AWAITED = 128  # in the place of `VIEWED` where a person waits for the first query
 
 
 def check(recipe: Recipe) -> Method | None:
@@ -211,7 +212,8 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
         return {}
     rows = derive(project.recipe.seed, "quality").permutation(pool)[:RANKED]
     generator, weak = seeded(derive_seed(project.recipe.seed, "quality-views")), project.views().weak
-    view_blocks = list(blocks(rows[:VIEWED], BATCH))
+    viewed = VIEWED if project.setting.simulated else AWAITED
+    view_blocks = list(blocks(rows[:viewed], BATCH))
     first, second = (
         np.concatenate([embed(encoder, weak(store.batch(b).to(project.device), generator)) for b in view_blocks])
         for _ in range(2)

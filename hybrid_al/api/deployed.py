@@ -239,8 +239,15 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
         dim = body.eval()(torch.zeros(1, note.channels, size, size)).shape[1]
     body_of_head = body if encoder is None else Standardize(torch.zeros(dim), torch.ones(dim))
     dropout = getattr(setting.learner[1], "dropout", 0.0)  # of no effect here
-    multilabel = note.task == "multilabel"
-    return Classifier(body_of_head, dim, len(note.classes), dropout=dropout, seed=0, multilabel=multilabel).eval()
+    return Classifier(
+        body_of_head,
+        dim,
+        len(note.classes),
+        dropout=dropout,
+        seed=0,
+        multilabel=note.task == "multilabel",
+        loss_head=getattr(setting.learner[1], "loss_head", 0.0) > 0,
+    ).eval()
 
 
 def _without_places(recipe: Recipe) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
@@ -65,6 +66,13 @@ def below(images: Path, where: str, text: str) -> tuple[str, str, Path]:
     return Path(name).as_posix(), Path(path).as_posix(), file
 
 
+def is_file(path: Path | str) -> bool:
+    """Whether there is such a file; no as well where the text could name none, as one that is too long."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_file()
+    return False
+
+
 def _other_name(images: Path, text: str) -> str:
     slashed = text.replace("\\", "/")
     return slashed if any((images / form).exists() for form in _forms(slashed)) else text
@@ -74,18 +82,19 @@ def _forms(text: str) -> list[str]:
     return [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
 
 
-def grouping(pattern: str, kind: str = "path") -> Callable[[str, str], str]:
+def grouping(pattern: str, kind: str = "path", key: str = "data.group") -> Callable[[str, str], str]:
     """(place for errors, text) -> what a regular expression finds in the text: its first group, or all of the match."""
+    what = key.rpartition(".")[2]
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise InputError("data.group", "a regular expression", f"{pattern!r} ({error})") from error
+        raise InputError(key, "a regular expression", f"{pattern!r} ({error})") from error
 
     def group_of(where: str, text: str) -> str:
         match = regex.search(text)
         name = match and match.group(1 if regex.groups else 0)
         if not name:
-            raise InputError(where, f"a {kind} in which {pattern!r} finds a group", repr(text))
+            raise InputError(where, f"a {kind} in which {pattern!r} finds a {what}", repr(text))
         return name
 
     return group_of

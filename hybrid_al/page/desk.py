@@ -22,7 +22,7 @@ from ..oracles.ledger import PAGE, WITHDRAWN, Entry, Ledger, collect, pending, r
 from ..oracles.masks import KINDS
 from ..oracles.readings import AND, Readings, reading_of
 from ..oracles.worklist import classes_of
-from .answers import Submission, check_reader, drawn, words
+from .answers import Submission, check_reader, drawn, proposed, words
 
 LAST = 50  # answers whose median says how long one takes
 PATIENCE = 5.0  # seconds that a complete query waits for another process to let go of the run
@@ -219,7 +219,7 @@ class Desk:
         pick = self._pick(submission)
         before = self._standings(submission.round).get(pick.sample)
         kind: AnnotationKind | Literal["withdrawn"] = self.kind
-        text, digest = "", ""
+        text, digest, draft = "", "", ""
         if submission.kind == "withdrawn":
             kind = "withdrawn"
             self._check_withdrawal(before, reader)
@@ -230,6 +230,7 @@ class Desk:
         else:
             size = self._size(pick.index)
             text, digest = drawn(submission, self.run, self.settings, size, self.classes)
+            draft = proposed(submission, text, self.run, size, self.classes)
         if before is not None and before.reader != reader and before.text != text and not submission.replace:
             message = f"{before.reader} answered {self._word(before.text)} about {pick.sample}; replace that answer?"
             raise Refused("other", message)
@@ -249,6 +250,10 @@ class Desk:
             pick.reason,
             submission.replace,
             before.entry.id if before is not None and before.entry is not None else None,
+            proposer=submission.proposer,
+            proposed=draft,
+            prompts=submission.prompts,
+            refused=submission.refused,
         )
 
     def _pick(self, submission: Submission) -> Pick:

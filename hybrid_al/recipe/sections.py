@@ -202,11 +202,35 @@ class Loop(_Section):
 
     unit  of the budgets: labels, or what answers cost, where the task counts that (`query.spending`); the cold start's
           budget is always a number of labels
+    budgets  1 or more; the first may be 0 where labels are given (`domains.source`): then round 0 trains on those alone
     """
 
     stop: Stop = Stop()
-    budgets: tuple[Annotated[Int, Field(ge=1)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
+    budgets: tuple[Annotated[Int, Field(ge=0)], ...] = Field(default=(20, 20, 20, 40), min_length=1)
     unit: str = "labels"
+
+
+class SegmenterSection(_Section):
+    """A promptable segmenter for the page: the ONNX files of SAM's encoder and decoder, or of a network like it."""
+
+    encoder: Annotated[str, BeforeValidator(_from_home)]
+    decoder: Annotated[str, BeforeValidator(_from_home)]
+
+
+class LabelSection(_Section):
+    """The page of `hybrid-al label`; segmenter: what draws a mask from a box or points (extra `segmenter`)."""
+
+    segmenter: SegmenterSection | None = None
+
+
+class Domains(_Section):
+    """Whose labels are given where samples have a domain (`data.domain`): those of the pool's source, from round 0.
+
+    The pool of the other domains, the target, is what is asked about. Without a source all domains are asked about, and
+    they only part the metrics.
+    """
+
+    source: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
 
 
 class Report(_Section):
@@ -283,10 +307,20 @@ class Recipe(_Section):
     calibration: CalibrationSection = CalibrationSection()
     train: ComponentOrName = Component(name="mean_teacher")  # chosen on seeds from 100 up: benchmarks/RESULTS.md
     loop: Loop = Loop()
+    domains: Domains = Domains()
     oracle: ComponentOrName = Component(name="simulated")
+    label: LabelSection = LabelSection()
     track: dict[str, dict[str, Value]] = {"wandb": {}}  # tracker -> its settings; mirrors beside metrics.jsonl
     report: Report = Report()
     bench: Bench = Bench()
+
+    @model_validator(mode="after")
+    def _check_budgets(self) -> Recipe:
+        for k, budget in enumerate(self.loop.budgets):
+            if budget == 0 and (k > 0 or not self.domains.source):
+                given = "; the first may be 0 where domains.source names domains whose labels are given"
+                raise InputError(f"loop.budgets.{k}", f"1 or more{given}", "0")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -296,8 +330,12 @@ class Recipe(_Section):
             del values["embeddings"]
         if self.views == ViewsSection():
             del values["views"]
+        if self.label == LabelSection():
+            del values["label"]
         if self.calibration == CalibrationSection():
             del values["calibration"]
+        if self.domains == Domains():
+            del values["domains"]
         return values
 
     def plain(self) -> dict[str, Any]:
@@ -305,9 +343,10 @@ class Recipe(_Section):
         return self.model_dump(mode="json")
 
     def identity(self) -> dict[str, Any]:
-        """What two calls must share to go on with one run: not trackers, places of data, or budgets."""
+        """What two calls must share to go on with one run: not trackers, the page, places of data, or budgets."""
         plain = self.plain()
         unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
+        plain.pop("label", None)
         plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak", "grow")}
         return plain | unit

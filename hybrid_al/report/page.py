@@ -15,8 +15,10 @@ from pathlib import Path
 
 import yaml
 
-from ..core.rundir import write_atomic
+from ..core.rundir import RunDir, write_atomic
 from ..errors import HybridALError, InputError
+from ..metrics.domains import parted
+from ..oracles.acceptance import taken_proposals
 from ..oracles.ledger import PROPOSALS
 from . import figures, figures_model
 from . import html as page
@@ -126,6 +128,7 @@ def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
         "parts": figures.parts_figure(run),
         "people": _people(run),
         "agreement": _agreement(run),
+        "proposals": [] if run.path is None else taken_proposals(RunDir(run.path), len(run.classes)),
         "influence": influence,
         "terms": [*(n for n in names if n != "score"), *(n for n in names if n == "score")],
         "consistency": figures_model.map_figures(run),
@@ -162,10 +165,22 @@ def _bought(runs: Sequence[RunView], random: Sequence[RunView], errors: Sequence
         "rows": rows,
         "measured": not metrics or any(m.startswith(EVALUATED) for m in metrics),
         "curve": figures.curve_figure(lines, metrics),
+        "domains": by_domain(run, metrics),
         "operating": figures_model.operating_figure(errors),
         "tables": [run.rounds[k : k + ROUNDS_A_TABLE] for k in range(0, len(run.rounds), ROUNDS_A_TABLE)],
         "spent": run.labels.cost,
     }
+
+
+def by_domain(run: RunView, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Part -> test metric -> its value after the last round, for the parts of data that have domains."""
+    last = run.committed[-1].metrics if run.committed else {}
+    parts: dict[str, dict[str, float]] = {}
+    for metric in metrics:
+        plain = parted(metric)[1]
+        if plain != metric and figures.drawn(metric) and metric in last:
+            parts.setdefault(metric.removesuffix(f"/{plain}").removeprefix("domain/"), {})[plain] = last[metric]
+    return parts
 
 
 def _beside_random(runs: Sequence[RunView], random: Sequence[RunView]) -> dict[str, Sequence[RunView]]:

@@ -92,12 +92,19 @@ def contexts(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     return rows.reshape(-1, classes, count, classes).permute(0, 2, 3, 1).flatten(2)
 
 
+def shares(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`samples.shares` of each part (B, P, C)."""
+    sums = sums_by_part(_prediction(probs_BSCHW)[1], parts_BHW, count)
+    return (sums / sums.sum(dim=1, keepdim=True).clamp(min=1)).movedim(1, 2)
+
+
 PART_SCORES: dict[str, PartScore] = {
     "foreground": foreground,
     "expected_dice": expected_dice,
     "ripu": ripu,
     "boundary": boundary,
     "contexts": contexts,
+    "shares": shares,
 }
 """Scores of a part by name; the function of that name in `samples` (of `boundary`: `outlines`) is the same in NumPy."""
 

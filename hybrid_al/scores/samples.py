@@ -148,6 +148,17 @@ def contexts(probs_BSC: FloatArray) -> FloatArray:
     return rows
 
 
+def shares(probs_BSC: FloatArray) -> FloatArray:
+    """Share of a sample's pixels whose most probable class is each class: (B, S, C, *space) -> (B, C).
+
+    Without further axes a sample is a pixel, and has one class.
+    """
+    probs = _mean(probs_BSC)[..., None]
+    one_hot = probs.argmax(axis=1)[:, None] == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
+    values: FloatArray = one_hot.mean(axis=tuple(range(2, one_hot.ndim)))
+    return values
+
+
 def mean_std(probs_BSC: FloatArray) -> FloatArray:
     """Mean over C of the standard deviation over S: (B, S, C) -> (B,), in [0, 1/2]; below `ROUNDING` it is 0.
 

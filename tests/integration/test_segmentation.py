@@ -467,13 +467,14 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
         ({"learner": "frozen"}, "learner: expected finetune"),
         (
             {"oracle": {"name": "worklist", "answer": "boxes"}, "task": WINDOWS},
-            "oracle.answer: expected mask, where regions",
+            "oracle.answer: expected mask or dominant, where regions",
         ),
         ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
         (
             {"oracle": {"name": "simulated", "answer": "points"}, "task": WINDOWS},
             "oracle.answer: expected mask",
         ),
+        ({"oracle": {"name": "simulated", "answer": "dominant"}}, "task.region: expected regions of images"),
         ({"oracle": {"name": "simulated", "answr": "points"}}, "answer"),
         ({"query": "badge", "task": WINDOWS}, "query \\(badge\\): expected"),
         ({"query": "egl"}, "query \\(egl\\): expected"),

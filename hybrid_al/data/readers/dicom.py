@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InputError, UnknownName
+from ...errors import InputError, UnknownName, parsing
 from ..base import Pixels
 from ..headers import (
     frames_of,
@@ -49,7 +49,6 @@ _OF_FILE = (
     *("PhotometricInterpretation", "BitsStored", "PixelRepresentation", "ModalityLUTSequence"),
     *(keyword for keywords in _OF_FRAMES.values() for keyword in keywords),
 )
-_DAMAGE = (AttributeError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError, EOFError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -269,22 +268,22 @@ def _segments(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
     return numbers
 
 
-def tag_group(file: Path, keyword: str, where: str, name: str) -> str:
-    """The value of a keyword in the header of a file, which is its group; InputError where there is none.
+def tag_group(file: Path, keyword: str, where: str, name: str, key: str = "data.group") -> str:
+    """The value of a keyword in the header of a file, which is its group or domain; InputError where there is none.
 
     A DICOM file that cannot be read has `name` for a group: it is refused, or left out, when its pixels are looked at.
     """
     if not is_keyword(keyword):
-        raise UnknownName("data.group.tag", keyword, GROUPS)
+        raise UnknownName(f"{key}.tag", keyword, GROUPS)
     try:
         with reading():
             value = str(read_header(file, keywords=[keyword]).get(keyword) or "").strip()
     except (OSError, ValueError) as error:
         if file.name.lower().endswith(Dicom.SUFFIXES) or not file.is_file():
             return name
-        raise InputError(where, f"DICOM with {keyword} (data.group.tag)", f"{name} ({error})") from error
+        raise InputError(where, f"DICOM with {keyword} ({key}.tag)", f"{name} ({error})") from error
     if not value:
-        raise InputError(where, f"a value of {keyword} (data.group.tag)", f"none in {name}")
+        raise InputError(where, f"a value of {keyword} ({key}.tag)", f"none in {name}")
     return value
 
 
@@ -344,16 +343,8 @@ def _check_deflated(file: Path) -> None:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Errors of pydicom and its decoders as a ValueError with the reason, on one line; its remarks are not printed."""
-    from pydicom.errors import BytesLengthException
-
+    """`parsing`, for what pydicom and its decoders raise; their remarks are not printed."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (struct.error, zlib.error, BytesLengthException, *_DAMAGE) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"DICOM that cannot be read ({text[:200]})") from error
-    except ValueError as error:
-        raise ValueError(" ".join(str(error).split())[:300]) from error
+    with parsing("DICOM that cannot be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

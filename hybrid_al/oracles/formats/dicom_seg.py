@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import IGNORE, AnnotationKind, BoolArray
-from ...errors import InputError
-from .base import UNKNOWN, Asked, Given, Instance, Item, Mark, Sheet
+from ...data.drawn.base import Mark
+from ...errors import InputError, reading
+from .base import UNKNOWN, Asked, Given, Instance, Item, Sheet
 from .content import Content
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-DAMAGE = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError, NotImplementedError, RuntimeError)
 
 
 class DicomSeg:
@@ -70,11 +70,8 @@ class DicomSeg:
         for file, head in zip(content.files, content.heads, strict=True):
             if not is_dicom(head):
                 continue
-            try:
+            with reading(file, "a DICOM SEG on images of the query"):
                 out += _given(file, instances, asked.say)
-            except DAMAGE as error:
-                why = " ".join(str(error).split()) or type(error).__name__
-                raise InputError(file, "a DICOM SEG on images of the query", why) from error
         return out
 
 
@@ -87,12 +84,10 @@ def instance_of(file: Path, frame: int) -> Instance:
     """The UIDs of a DICOM image; InputError where the file says none."""
     with _library():
         import pydicom
-    try:
+    with reading(file, "a DICOM file with UIDs of series and instance"):
         tags = ["SOPInstanceUID", "SeriesInstanceUID"]
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
         return Instance(file, frame, str(header.SeriesInstanceUID), str(header.SOPInstanceUID))
-    except DAMAGE as error:
-        raise InputError(file, "a DICOM file with UIDs of series and instance", " ".join(str(error).split())) from error
 
 
 @contextmanager
@@ -141,12 +136,9 @@ def write_segs(sheet: Sheet, items: Sequence[Item], number: int, folder: Path, *
             maps[item.instance.frame if frames > 1 else place] = _drawn(sheet, item)
         if maps.any():
             target = folder / f"{of_file[0].name}.seg.dcm"
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # they would say the names of patients
-                    segmentation(sheet, every, maps, number, by_hand=by_hand).save_as(target)
-            except DAMAGE as error:
-                raise InputError(file, "what a SEG takes over of its images", " ".join(str(error).split())) from error
+            with reading(file, "what a SEG takes over of its images"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they would say the names of patients
+                segmentation(sheet, every, maps, number, by_hand=by_hand).save_as(target)
 
 
 def _drawn(sheet: Sheet, item: Item) -> BoolArray:

@@ -63,11 +63,16 @@ def slow_foreground(pixels: list[np.ndarray]) -> float:
     return float(np.mean([p.argmax() > 0 for p in pixels])) if pixels else 0.0
 
 
+def slow_shares(pixels: list[np.ndarray]) -> np.ndarray:
+    return np.asarray([sum(p.argmax() == c for p in pixels) / max(len(pixels), 1) for c in range(C)])
+
+
 SLOW: dict[str, Callable[[list[np.ndarray]], np.ndarray | float]] = {
     "foreground": slow_foreground,
     "expected_dice": slow_dice,
     "ripu": slow_ripu,
     "contexts": slow_contexts,
+    "shares": slow_shares,
 }
 
 
@@ -97,7 +102,7 @@ def test_parts_equal_the_slow_reference(name: str) -> None:
             np.testing.assert_allclose(scores[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts"])
+@pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts", "shares"])
 def test_a_sample_is_an_image_of_one_pixel(name: str) -> None:
     probs = predictions()[:, :, :, 0, 0]
     score = getattr(scores, name)
