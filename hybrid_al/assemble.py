@@ -23,6 +23,7 @@ from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
 from .data import domains
+from .data.bags import Bags, column_of, with_bags
 from .data.base import Dataset, Source
 from .data.copies import near_notes
 from .data.growth import grow
@@ -38,6 +39,7 @@ from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .tasks import TASKS
+from .tasks.bags import BagTask
 from .tasks.base import Materials, Setting, Task
 from .track import TRACKERS
 from .track.base import Trackers, TrackerSettings, open_mirrors
@@ -177,7 +179,11 @@ class Project:
 
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
-    return component(SOURCES, "data", recipe.data.source, recipe.data.params, key=".source")
+    params = recipe.data.params
+    if column := column_of(recipe.data.bag, recipe.data.source):
+        columns = params.get("columns")
+        params |= {"columns": {**(columns if isinstance(columns, dict) else {}), "bag": column}}
+    return component(SOURCES, "data", recipe.data.source, params, key=".source")
 
 
 def open_project(
@@ -206,6 +212,8 @@ def open_project(
     project = Project(recipe, dataset, RunDir(path), where, grown=grown)
     if not stage0_alone:
         setting = project.setting
+        if dataset.bags and not isinstance(project.task, BagTask):
+            raise InputError("task", "bags, as the data has bags (data.bag)", recipe.task.name)
         domains.check(dataset, setting.sources, project.task.answered(dataset))
         project.task.check_data(setting, dataset)
         _calibrating(project)
@@ -238,6 +246,8 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
         dataset = source(recipe).load(index)
     finally:
         index.save()
+    if dataset.bags or recipe.data.bag is not None:
+        dataset = with_bags(dataset, recipe.data.bag)
     if hider is None:
         return dataset
     return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
@@ -405,7 +415,10 @@ def check_components(recipe: Recipe) -> None:
     objective, _ = training(recipe)
     if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
         raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
+    _check_bags(recipe, task, setting)
     task.check(setting)
+    if recipe.data.grow and task.regional:
+        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
     if "domains" in cold.needs | query.needs and not setting.sources:
@@ -417,6 +430,18 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_bags(recipe: Recipe, task: Task, setting: Setting) -> None:
+    """Refuse a learner of bags in another task, and what bags do not have."""
+    if not isinstance(task, BagTask):
+        if getattr(setting.learner[1], "of_bags", False):
+            expected = f"another one in {recipe.task.name}: bags alone (task: bags)"
+            raise InputError("learner", expected, recipe.learner.name)
+    elif recipe.data.grow:
+        raise InputError("data.grow", "false, where a query asks about bags", "true")
+    elif recipe.data.ids == HASHED:
+        raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
 
 
 def _check_stage0(recipe: Recipe) -> None:
@@ -519,10 +544,10 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
 
 
 def _strategy_embeddings(project: Project, plain: Embeddings) -> Embeddings:
-    """The embeddings that strategies read."""
-    if project.recipe.embeddings == EmbeddingsSection():
-        return plain
-    return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    """The embeddings that strategies read; of bags, their means."""
+    if project.recipe.embeddings != EmbeddingsSection():
+        plain = Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    return Bags.of(project.dataset).pooled(plain) if project.dataset.bags else plain
 
 
 def _costs(setting: Setting, dataset: Dataset) -> FloatArray | None:

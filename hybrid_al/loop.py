@@ -19,11 +19,11 @@ import numpy as np
 from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
-from .core.rundir import RunDir, write_arrays
+from .core.rundir import RunDir, write_arrays, write_atomic
 from .core.types import Annotation, IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage, readers
-from .experiment import Experiment
+from .experiment import Experiment, tiles_csv
 from .oracles.ledger import Ledger, effort
 from .query.cost import Meter
 from .regions.base import Regions, Whole
@@ -113,6 +113,7 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         disk.mark_exhausted(r)
         return np.empty(0, dtype=np.int64)
     disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
+    _note_tiles(experiment, disk, r, query.indices)
     return query.indices if earlier is None else np.concatenate([earlier, query.indices])
 
 
@@ -132,6 +133,14 @@ def _query(
     if len(query.indices) == len(state.candidates):
         print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
     return query, regions
+
+
+def _note_tiles(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> None:
+    """Write which rows of the picked bags have most attention by the last model, where there are any."""
+    if r and experiment.task.notes is not None:
+        experiment.learner.load(disk.round_path(r - 1) / "model.safetensors")
+        notes = experiment.task.notes(experiment.learner, picks.tolist())
+        write_atomic(disk.round_path(r) / "tiles.csv", tiles_csv(notes, experiment.manifest.ids))
 
 
 def _asked(experiment: Experiment, picks: IntArray, r: int) -> tuple[Annotation, ...]:

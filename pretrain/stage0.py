@@ -20,6 +20,7 @@ from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.rundir import write_atomic, write_json
 from hybrid_al.core.seals import STAGE0, read_json, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
+from hybrid_al.data.bags import Bags
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.learners.predict import embed
@@ -226,9 +227,11 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
 
 
 def _probe(project: Project, embeddings: Embeddings) -> dict[str, float]:
-    """Metrics of the probes, which need labels of the pool: in simulations only."""
+    """Metrics of the probes, which need labels of the pool: in simulations only. Of bags, on their mean embeddings."""
     if not project.setting.simulated:
         return {}
+    if project.dataset.bags:
+        embeddings = Bags.of(project.dataset).pooled(embeddings)
     splits = {split: labels for split in ("val", "test") if len((labels := _labeled(project, split))[0])}
     return probe(embeddings, len(project.dataset.classes), _labeled(project, "pool"), splits)
 

@@ -38,7 +38,8 @@ class Sample:
     `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `mask_keys` are the names of the image in its masks, where these draw on several.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
-    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said.
+    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said, and
+    `bag` the name of its bag.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Sample:
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
     domain: str = ""
+    bag: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -160,6 +162,7 @@ def make_dataset(
         (*notes, *copy_notes(manifest, *_answers(samples, classes, masks))),
         locator=locator,
         scaled=scaled,
+        bags=tuple(sample.bag for sample in samples) if any(sample.bag for sample in samples) else (),
     )
 
 

@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "mask": ("mask",),
     "group": ("group", "patient", "patientid", "subject", "subjectid"),
     "split": ("split",),
+    "bag": (),
 }
 """What a column may be for, and the names of its column, as `plain`, by which it is found where no recipe names it.
 
@@ -75,7 +76,8 @@ class Table:
             split = read_split(where, row[columns["split"]]) if "split" in columns else None
             group, domain = (of(where, row, name, path) for of in (group_of, domain_of))
             sample = Sample(name, path, group or name, split, labels[k], mask=masks[k], z=z, domain=domain)
-            samples.append(replace(sample, labels=label_rows[k]))
+            bag = _filled(f"{where}, column {columns['bag']}", row[columns["bag"]], "bag") if "bag" in columns else ""
+            samples.append(replace(sample, labels=label_rows[k], bag=bag))
         return images, classes, samples
 
     def _columns(self, header: Sequence[str]) -> dict[str, str]:

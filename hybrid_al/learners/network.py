@@ -17,6 +17,7 @@ from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.types import BoolArray, FloatArray, IntArray, PredictionBatch
+from ..data.bags import Bags
 from ..data.loaders import Inputs
 from ..data.stores.images import ImageStore
 from ..data.views.policies import Views
@@ -42,6 +43,9 @@ class Foundation:
     embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache`: folder of
     files that runs share. multilabel: the classes do not exclude each other.
     source (N,): whether a sample is of the source, whose labels are given; None where there is none.
+
+    Where samples are bags, `embeddings` and `pool` are of bags (`data.bags`), and `instances` (N, D) are the embeddings
+    of their rows.
     """
 
     encoder: Encoder
@@ -54,6 +58,8 @@ class Foundation:
     cache: Path
     multilabel: bool = False
     source: BoolArray | None = None
+    bags: Bags | None = None
+    instances: FloatArray | None = None
 
     def targets(self, labels: LabelStore) -> IntArray:
         """Training targets of the labeled samples: classes (K,), or labels (K, L)."""

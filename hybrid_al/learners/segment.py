@@ -41,6 +41,7 @@ from .inputs import Boxes, MaskBatch, MaskInputs
 from .sieve import sieved
 
 MIN_VISITS = 2
+SIDES = "side_disagreement"  # the score of which side heads are the passes
 BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
 # 12 labeled and 12 unlabeled images a step, as in the public code of UA-MT and its successors on slices
@@ -242,7 +243,7 @@ class SegmentLearner:
                 )
         block_scores = [
             self._of_parts(name, block, probs, valid, regions).double().cpu().numpy()
-            for block, probs, valid in self._passes(rows, samples, views)
+            for block, probs, valid in (self._outputs(rows) if name == SIDES else self._passes(rows, samples, views))
         ]
         scores: FloatArray = np.concatenate(block_scores)[place, part] if block_scores else np.empty(0)
         return scores
@@ -321,6 +322,14 @@ class SegmentLearner:
                 recorder.add(PixelEvidence(block, weak, strong, views.valid), views.parts)
             passes += 2 * len(missing)
         return passes
+
+    @torch.no_grad()
+    def _outputs(self, indices: IntArray) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
+        """As `_passes`, with the outputs of the first member and of its side heads as passes."""
+        network = self._members()[0]
+        for block in blocks(indices, self._batch()):
+            images, valid = self.inputs.plain(block)
+            yield block, torch.stack(network.outputs(images), dim=1).softmax(dim=2), valid
 
     @torch.no_grad()
     def _passes(self, indices: IntArray, samples: int, views: int) -> Iterator[tuple[IntArray, Tensor, Tensor]]:

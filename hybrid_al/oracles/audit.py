@@ -14,7 +14,7 @@ import numpy as np
 from ..core.labels import LabelStore
 from ..core.rundir import RunDir
 from ..core.seals import ROUND, sealed, sha256_of, whole
-from ..core.types import Annotation, LabelMap, Target
+from ..core.types import GIVEN, Annotation, LabelMap, Target
 from ..data.answers import file_name, read_answer
 from ..errors import HybridALError, InputError
 from .base import SKIP
@@ -89,6 +89,7 @@ class Audit:
             elif "/" not in id:
                 self.problems.append(f"round {r}, answer about {row['id']!r}: its entry {id} is not in the ledger")
         labels = LabelStore(len(self.lists.manifest))
+        labels = labels.add(a for a in self._has(0).annotations if a.annotator == GIVEN)
         for row in self.run.rounds():
             tip = row.digests.get("ledger")
             if tip is not None and not self.ledger.has(tip):
@@ -129,9 +130,7 @@ class Audit:
 
     def _other_labels(self, labels: LabelStore, r: int) -> Iterator[str]:
         """The samples of which a round has another label than its answers give."""
-        with whole(file := sealed(self.run.round_path(r) / "labels.jsonl")):
-            has = LabelStore.from_jsonl(labels.n, file.read_text(encoding="utf-8")).current
-        gives, ids = labels.current, self.lists.manifest.ids
+        has, gives, ids = self._has(r).current, labels.current, self.lists.manifest.ids
         for i in sorted({*has, *gives}):
             if i not in has or i not in gives:
                 yield f"label of {ids[i]!r} is {'missing' if i in gives else 'of nobody'}"
@@ -139,6 +138,14 @@ class Audit:
                 gives[i] if has[i].region is None else replace(has[i], annotator=gives[i].annotator)
             ):
                 yield f"label of {ids[i]!r} is {self._word(has[i])}, its answers give {self._word(gives[i])}"
+
+    def _has(self, r: int) -> LabelStore:
+        """The labels that a round has; none of one that is not committed."""
+        folder, n = self.run.round_path(r), len(self.lists.manifest)
+        if not (folder / ROUND).is_file():
+            return LabelStore(n)
+        with whole(file := sealed(folder / "labels.jsonl")):
+            return LabelStore.from_jsonl(n, file.read_text(encoding="utf-8"))
 
     def labels(self) -> dict[int, Annotation]:
         """The labels by now, those of the open round too, by sample."""

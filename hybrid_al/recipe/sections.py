@@ -61,6 +61,8 @@ class Data(_Open):
     """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source.
 
     ids  plain, or hashed: ids, paths and groups are salted hashes wherever a run writes them (`core.hidden`)
+    bag  what names the bag of each sample, where several have one label together (`data.bags`): group, a column of the
+         table, or a pattern of ids; {column or pattern: ..., label: highest} where rows of a bag have several labels
     grow whether a run takes in new files behind its own when it is called again (`data.growth`)
     """
 
@@ -70,6 +72,7 @@ class Data(_Open):
     on_leak: Literal["warn", "error"] = "warn"
     ids: Literal["plain", "hashed"] = "plain"
     grow: Bool = False
+    bag: str | dict[str, str] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -87,8 +90,10 @@ class Data(_Open):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plain ids and no growth are left out, as they are in the recipes that `benchmarks/` noted."""
-        return {k: v for k, v in plain(self).items() if (k, v) not in (("ids", "plain"), ("grow", False))}
+        """Plain ids, no growth and no bags are left out, as they are in the recipes that `benchmarks/` noted."""
+        return {
+            k: v for k, v in plain(self).items() if (k, v) not in (("ids", "plain"), ("grow", False), ("bag", None))
+        }
 
 
 class EncoderSection(_Section):

@@ -209,6 +209,7 @@ def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[s
         "reliability": figures_model.reliability_figures(run),
         "worst": pictures.worst,
         "examples": pictures.examples,
+        "bags": pictures.bags,
         "readers": readers,
         "corrections": corrections[:MOST_CORRECTIONS],
         "corrected": len(corrections),

@@ -26,13 +26,12 @@ from .base import Materials
 if TYPE_CHECKING:
     from ..data.stores.images import ImageStore
 
-FOLLOWING: dict[str, type[BoxProposer | Adaptive]] = {"components": Components, "adaptive": Adaptive}
 IMAGE = "image"  # the region that is the whole image
 
 
 def region_of(spec: Spec) -> Partition | BoxProposer | Adaptive:
     """The regions of images: fixed ones, boxes that the model proposes, or superpixels that it merges."""
-    regions: dict[str, type[Partition | BoxProposer | Adaptive]] = {**PARTITIONS, **BOXES, **FOLLOWING}
+    regions: dict[str, type[Partition | BoxProposer | Adaptive]] = {**PARTITIONS, **BOXES, "adaptive": Adaptive}
     return component(regions, "task.region", *parse_spec(spec))
 
 

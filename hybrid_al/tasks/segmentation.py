@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.registry import Spec, component, parse_spec
+from ..core.registry import Whole as WholeNumber
 from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 TOP_UP_LIMIT = 50_000
 MASK = "mask"  # the answer of an oracle that is not weakened
+DEEP, DSAL = "deep_supervision", "dsal"  # the objective and the strategy of side heads
 DOMINANT = "dominant"  # the class of most pixels of a region, by one click
 MASK_SOURCES = "masks (csv and nifti: columns.mask, folder and dicom: masks, phantom: masks=true)"
 NOT_OF_PIXELS: Mapping[str, object] = {
@@ -70,12 +72,15 @@ class Segmentation:
                proposes (ripu, peaks), or superpixels that it merges (adaptive)
     sieve      whether training leaves out the pixels of a region that do not look like the one class that it was given
                (`oracle.answer: dominant`), by the last model
+    side_heads   how many earlier blocks of the decoder have a head of their own, for `train: deep_supervision` and
+               `query: dsal`
     """
 
     network: Spec = "unet"
     reduction: Spec = "mean"
     region: Spec = mask_regions.IMAGE
     sieve: bool = False
+    side_heads: WholeNumber = 0
 
     baselines: ClassVar[tuple[str, ...]] = ("random", "foreground_random")
     strata: ClassVar[bool] = False
@@ -103,6 +108,7 @@ class Segmentation:
             raise InputError("calibration.queries", "false, in segmentation: scores are made before", "true")
         mask_regions.check(self.region, self.reduction, setting.image_size)
         self._check_answer(setting)
+        self._check_sides(setting)
         _check_record(setting.train)
         for key, name, strategy in setting.strategies:
             _check_strategy(key, name, strategy, regional=self.regional)
@@ -122,6 +128,15 @@ class Segmentation:
             raise InputError("domains.source", "whole masks as answers, as the source has them", came)
         if answer == "scribbles" and setting.simulated:
             mask_regions.check_skimage("oracle.answer")
+
+    def _check_sides(self, setting: Setting) -> None:
+        """Refuse side heads that nothing trains, and what reads side heads that are not there."""
+        trains = setting.objective == DEEP
+        if self.side_heads and not trains:
+            raise InputError("train", f"{DEEP}, which trains the side heads (task.side_heads)", setting.objective)
+        reader = next((key for key, name, _ in setting.strategies if name == DSAL), "train" if trains else "")
+        if reader and not self.side_heads:
+            raise InputError("task.side_heads", f"1 or more, for {DSAL if reader != 'train' else DEEP} ({reader})", "0")
 
     def objectives(self, setting: Setting) -> tuple[Mapping[str, type[DenseObjective]], Schedule]:
         """See `Task.objectives`."""
@@ -191,6 +206,7 @@ class Segmentation:
             image_size=setting.image_size,
             seed=seed,
             dropout=setting.learner[1].dropout,
+            side_heads=self.side_heads,
             settings=cast(dict[str, Option], settings),
             options=options,
         )

@@ -120,4 +120,18 @@ def test_the_expected_dice_is_low_where_a_structure_is_doubtful() -> None:
 
 
 def test_every_score_of_parts_has_a_reference() -> None:
-    assert {*SLOW, "boundary"} == set(PART_SCORES)
+    assert {*SLOW, "boundary", "side_disagreement"} == set(PART_SCORES)
+
+
+def test_side_heads_disagree_by_the_dice_of_their_masks() -> None:
+    """Two outputs of one structure of 4 and of 2 pixels, of which 2 are common; blank masks agree."""
+    probs = np.zeros((2, 3, 2, 3, 3))
+    probs[0, 0, 1, :2, :2], probs[0, 1, 1, 0, :2], probs[0, 2, 1, :2, :2] = 1, 1, 1
+    probs[:, :, 0] = 1 - probs[:, :, 1]
+    expected = 1 - (5 / 7 + 1) / 2
+    np.testing.assert_allclose(scores.side_disagreement(probs), [expected, 0])
+    np.testing.assert_allclose(scores.side_disagreement(probs[:, :1]), [0, 0])
+    rows = np.zeros((2, 3, 3), dtype=np.uint8)
+    rows[:, 1:] = 1
+    by_part = PART_SCORES["side_disagreement"](torch.from_numpy(probs), torch.from_numpy(rows), 2)
+    np.testing.assert_allclose(by_part[0].numpy(), [0, 1 - (1 / 3 + 1) / 2])
