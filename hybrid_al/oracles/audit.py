@@ -25,7 +25,20 @@ from .worklist import WorklistOracle, answer_files
 
 MOST = 20  # lines of what is wrong
 COLUMNS = (
-    *("id", "round", "sample", "kind", "text", "reader", "time", "seconds", "proposal", "reason", "comment"),
+    *(
+        "id",
+        "round",
+        "sample",
+        "kind",
+        "text",
+        "reader",
+        "time",
+        "seconds",
+        "proposer",
+        "proposal",
+        "reason",
+        "comment",
+    ),
     *("asked", "source", "supersedes", "standing", "digest"),
 )
 """Of the ledger as a table; `standing`: counts, superseded, withdrawn, waits or a withdrawal."""

@@ -289,6 +289,13 @@ def _noted(run: RunDir, file: Path, row: Mapping[str, str], kind: AnnotationKind
     )
 
 
+def source_of(run: RunDir, where: object) -> str:
+    """What the ledger calls a file of answers: its name, which a run with hashed names leaves out."""
+    if not isinstance(where, Path):
+        return str(where)
+    return f"a file{where.suffix}" if run.exists() and "salt" in run.facts() else where.name
+
+
 def reasons(run: RunDir, round: int) -> Mapping[str, str]:
     """Why each sample of the query of a round was asked about."""
     file = run.round_path(round) / "query.csv"

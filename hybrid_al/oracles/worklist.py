@@ -24,7 +24,7 @@ from ..data.answers import ANSWERS, write_answer
 from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
-from .ledger import WITHDRAWN, note
+from .ledger import WITHDRAWN, note, source_of
 from .readings import AGREED, Readings, reading_of
 
 TAKEN = "the answers as they were taken in; a copy of the run may have them"
@@ -347,13 +347,6 @@ def write_list(file: Path, rows: Sequence[Mapping[str, str]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(file, out.getvalue())
-
-
-def source_of(run: RunDir, where: object) -> str:
-    """What the ledger calls a file of answers: its name, which a run with hashed names leaves out."""
-    if not isinstance(where, Path):
-        return str(where)
-    return f"a file{where.suffix}" if run.exists() and "salt" in run.facts() else where.name
 
 
 def classes_of(run: RunDir) -> tuple[str, ...]:

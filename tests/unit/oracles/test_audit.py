@@ -152,3 +152,26 @@ def test_what_was_said_of_a_dicom_image_is_a_structured_report(tmp_path: Path) -
     text = str(report)
     assert report.Modality == "SR" and report.ContentDate == "20261129"
     assert "a vessel with a long name" in text and "anna+ben" in text and instance_of(file, 0).uid in text
+
+
+def test_labels_of_dicom_images_are_written_as_seg_or_sr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, series, said = tmp_path / "images", generate_uid(), list[str]()
+    for i in (0, 2, 3):
+        write_image(files / f"scan{i}", np.zeros(SIZE, dtype=np.int16), series, float(i))
+    monkeypatch.setattr("hybrid_al.api.audit._files", lambda _: files)
+    run, half = open_run(tmp_path / "run", "mask"), np.zeros(SIZE, dtype=np.uint8)
+    half[:, :4] = 2
+    draws(run, "anna", {0: half, 2: half, 3: 0})
+    write(audit(run.path), tmp_path / "out", say=said.append)
+    (file,) = (tmp_path / "out" / "seg").iterdir()
+    seg = pydicom.dcmread(file)
+    assert [one.SegmentAlgorithmType for one in seg.SegmentSequence][:1] == ["MANUAL"] and "patients" in said[0]
+    labels = [str(one.SegmentLabel) for one in seg.SegmentSequence]
+    assert labels == ["<script>alert(1)</script>"] and int(seg.pixel_array.sum()) == 2 * int((half > 0).sum())
+    run = open_run(tmp_path / "words")
+    says(run, "anna", {"scan0": "normal", "scan2": "skip"})
+    write(audit(run.path), tmp_path / "reports")
+    (file,) = (tmp_path / "reports" / "sr").iterdir()
+    assert file.name.startswith("000000-") and "normal" in str(pydicom.dcmread(file))
+    with pytest.raises(InputError, match="a folder outside the images"):
+        write(audit(run.path), files / "out")
