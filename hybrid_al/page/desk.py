@@ -31,7 +31,7 @@ PATIENCE = 5.0  # seconds that a complete query waits for another process to let
 class Refused(HybridALError):
     """An answer that is well made but cannot be taken now. `kind` tells the page what to do."""
 
-    def __init__(self, kind: Literal["stale", "other"], message: str) -> None:
+    def __init__(self, kind: Literal["stale", "other", "taken"], message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
@@ -86,6 +86,11 @@ class Desk:
         self._given: dict[str, Standing] = {}
         self._taken: frozenset[str] = frozenset()
         self._seen, self._standing = 0, dict[str, Standing]()  # entries of the ledger, and what follows from all
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the reader sees no proposal of the model."""
+        return self.reading is not None and self.reading.blind
 
     @property
     def in_words(self) -> bool:
