@@ -69,6 +69,11 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
     "Picks": (
         Panel("Class balance of the picks", ("picks/share/<class>",)),
         Panel("Proposals that people took", ("people/accepted", "people/edited", "people/discarded")),
+        Panel("Agreement of readers, and of the model with them", ("people/kappa", "people/model_kappa")),
+        Panel("Dice of readers, and of the model with them", ("people/dice", "people/model_dice")),
+        Panel("Agreement of readers by class", ("people/kappa/<class>", "people/model_kappa/<class>")),
+        Panel("Dice of readers by class", ("people/dice/<class>", "people/model_dice/<class>")),
+        Panel("Images that several read, share that differ", ("people/double", "people/differ")),
         Panel("Rank of the picks in the score", ("query/mean_rank",), x="labels"),
         Panel("Distance of the picks to the labels", ("query/distance_to_labeled",), x="labels"),
         Panel("Score of the candidates", ("histogram/score",)),

@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..core.labels import GIVEN
 from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.rundir import RunDir
-from ..core.types import Annotation, BoolArray, IntArray
+from ..core.types import GIVEN, Annotation, BoolArray, IntArray
 from ..data.base import Dataset
 from ..data.domains import asked, given
 from ..errors import InputError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..models.encoder import Encoder
     from ..train import Schedule
 
-GIVEN = "given"  # the annotator of labels that came with the source
 LABELS = "labels"  # what budgets are of in every task
 
 
