@@ -39,6 +39,10 @@ _HELD: dict[tuple[Stamp, int], Slide] = {}
 T = TypeVar("T")
 
 
+class _Unfit(ValueError):
+    """A slide that is refused, with the reason."""
+
+
 @dataclass(frozen=True)
 class Pyramid:
     """What the header of a slide says.
@@ -105,7 +109,7 @@ def open_slide(file: Path) -> Slide:
             slide = Slide(_of_openslide(handle) if by_openslide else _of_tiffslide(handle, file.stat().st_size), handle)
             levels = slide.pyramid.levels
             if not levels or min(map(min, levels)) < 1 or max(map(max, levels)) > MAX_SIDE:
-                raise ValueError(f"levels of {', '.join(f'{w} x {h}' for w, h in levels)} pixels")
+                raise _Unfit(f"levels of {', '.join(f'{w} x {h}' for w, h in levels)} pixels")
         except BaseException:
             handle.close()
             raise
@@ -153,14 +157,16 @@ def is_pyramid(file: Path) -> bool:
             levels = tiff.series[0].levels
             page: Any = levels[0].pages[0]
             large = page.imagelength * page.imagewidth > MAX_PIXELS
-            return page.dtype == np.uint8 and page.is_tiled and (len(levels) > 1 or large)
+            return bool(page.dtype == np.uint8 and page.is_tiled and (len(levels) > 1 or large))
     except (OSError, ValueError):
         return False
 
 
 def _beside(file: Path) -> list[Path]:
     folder = file.with_suffix("")
-    return sorted(folder.iterdir()) if file.name.lower().endswith(BY_OPENSLIDE) and folder.is_dir() else []
+    if not file.name.lower().endswith(BY_OPENSLIDE) or not folder.is_dir():
+        return []
+    return sorted(part for part in folder.iterdir() if part.is_file())
 
 
 @contextmanager
@@ -168,7 +174,7 @@ def _one_line() -> Iterator[None]:
     """What damaged files raise becomes a ValueError of one line."""
     try:
         yield
-    except (HybridALError, MemoryError):
+    except (HybridALError, MemoryError, _Unfit):
         raise
     except Exception as error:
         raise ValueError(f"no slide, or a damaged one ({reason(error)[:200]})") from error
@@ -209,15 +215,15 @@ def _of_openslide(handle: Any) -> Pyramid:
 def _check_page(page: Any, size: int) -> None:
     """ValueError for a level that is cut short, of a kind that is not read, or stored in pieces that are too large."""
     if page.dtype != np.uint8 or page.samplesperpixel not in _COLOURS:
-        raise ValueError(f"{page.samplesperpixel} channels of {page.dtype}: save it as grey or RGB of 8 bits")
+        raise _Unfit(f"{page.samplesperpixel} channels of {page.dtype}: save it as grey or RGB of 8 bits")
     width, height = page.tilewidth or page.imagewidth, page.tilelength or min(page.rowsperstrip, page.imagelength)
     if width * height > MAX_PIECE:
-        raise ValueError(f"stored in pieces of {width} x {height} pixels, too large to be read: save it in tiles")
+        raise _Unfit(f"stored in pieces of {width} x {height} pixels, too large to be read: save it in tiles")
     offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
     if counts.max(initial=0) > 2 * width * height * page.samplesperpixel + 2**16:
-        raise ValueError("pieces that hold more than their pixels")
+        raise _Unfit("pieces that hold more than their pixels")
     if not len(offsets) or len(offsets) != len(counts) or (offsets + counts > size).any() or not counts.any():
-        raise ValueError("cut short: parts of its pixels are missing")
+        raise _Unfit("cut short: parts of its pixels are missing")
 
 
 def _resolution(mpp: tuple[Any, ...]) -> tuple[float, ...]:

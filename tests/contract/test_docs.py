@@ -150,8 +150,8 @@ def series(folder: Path) -> dict[str, Any]:
 def slides(folder: Path) -> dict[str, Any]:
     """Slides of patients, every second of them darker, with a row each in a table."""
     lines = ["slide,dx,patient"]
-    for i in range(10):
-        pixels = picture(256, 320, (slice(0, 256), slice(0, 192)), i, colour=((200, 110, 170), (120, 50, 150))[i % 2])
+    for i in range(6):
+        pixels = picture(128, 160, (slice(0, 128), slice(0, 96)), i, colour=((200, 110, 170), (120, 50, 150))[i % 2])
         write_slide(folder / "slides" / f"s{i}.svs", pixels)
         lines.append(f"s{i},{('benign', 'tumour')[i % 2]},P{i}")
     (folder / "slides" / "labels.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")

@@ -32,7 +32,7 @@ def table(path: Path, rows: list[list[str]], encoding: str = "utf-8") -> Path:
 
 
 def test_registry() -> None:
-    assert sorted(SOURCES) == ["csv", "dicom", "folder", "medmnist", "mni152", "nifti", "npz", "phantom"]
+    assert sorted(SOURCES) == ["csv", "dicom", "folder", "medmnist", "mni152", "nifti", "npz", "phantom", "slides"]
 
 
 class TestFolder:

@@ -243,7 +243,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, limit)
-            with pytest.raises(UnreadableImages, match=why):
+            with pytest.raises(UnreadableImages, match=f"a.tif: {why}"):
                 load(tmp_path)
 
 
