@@ -208,7 +208,7 @@ class Shelf:
         if probs.ndim == 1:
             return {name: round(p, 4) for name, p in zip(self._classes, probs.tolist(), strict=True)}
         table = np.asarray([self.values.get(name, 0) for name in self._classes], dtype=np.uint8)
-        return cast(LabelMap, table[own_labels(probs, height, width)])
+        return table[own_labels(probs, height, width)]
 
     def _proposed(self, said: LabelMap | dict[str, float]) -> object:
         """The answer that would accept what the model says."""
@@ -291,7 +291,7 @@ class Shelf:
         table = np.zeros(256, dtype=np.uint8)
         for name, value in self.values.items():
             table[self._number(name)] = value
-        return cast(LabelMap, table[read_answer(file)]), self._id(index)
+        return table[read_answer(file)], self._id(index)
 
     def label_info(self, image: str, tag: str) -> dict[str, Any]:
         """What a client is told of an answer; Missing as `label`."""

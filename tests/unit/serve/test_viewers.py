@@ -243,8 +243,8 @@ def test_whom_it_lets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(door, "PAUSE", 0.0)
     recipe, page = recipe_of("classification", oracle="worklist"), "http://localhost:3000"
     with monai_server(tmp_path / "run", recipe, password="right", origin=page) as client:
-        for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
-            assert client.send("GET", "/info/", headers=headers)[0] == 403
+        for foreign in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert client.send("GET", "/info/", headers=foreign)[0] == 403
         assert client.ask("GET", "/auth/")[1]["enabled"] is True
         assert client.send("GET", "/info/")[0] == 401 and client.send("GET", "/auth/token/valid")[0] == 401
         form = "application/x-www-form-urlencoded"
