@@ -112,8 +112,8 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         print(f"round {r}: no {regions.name} are left to ask about, so the run is over", file=sys.stderr)
         disk.mark_exhausted(r)
         return np.empty(0, dtype=np.int64)
-    disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
     _note_tiles(experiment, disk, r, query.indices)
+    disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
     return query.indices if earlier is None else np.concatenate([earlier, query.indices])
 
 
