@@ -14,9 +14,6 @@ import numpy as np
 from ..errors import InputError
 from .types import Annotation, IntArray
 
-GIVEN = "given"
-"""The annotator of labels that came with a source (`domains.source`)."""
-
 
 def stratified_folds(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
     """Fold in which each label is held out (K,), 0 to `folds` - 1; classes are spread evenly over the folds.

@@ -22,7 +22,7 @@ IGNORE = 255
 """In a label map: the class of this pixel is unknown, or it is padding. No loss, score or metric counts it."""
 
 GIVEN = "given"
-"""The annotator of labels that came with the source (`data.domains`)."""
+"""The annotator of labels that came with a source (`domains.source`)."""
 
 GRADIENTS = "gradients"
 """Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""

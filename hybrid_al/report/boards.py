@@ -96,6 +96,8 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
         Panel("Labels", ("labels",)),
         Panel("Cost of all labels", ("cost/<unit>",), x="labels"),
         Panel("Seconds of query and fit", ("query/seconds", "train/seconds")),
+        Panel("Samples through the model for a query", ("query/passes",)),
+        Panel("Memory of a query (MiB)", ("query/memory",)),
         Panel("Seconds an answer of people", ("people/seconds",)),
         Panel("Speed of the fit", ("train/steps_per_second", "train/images_per_second")),
         Panel("Waiting for batches", ("train/data_share",)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.labels import GIVEN
+from ..core.types import GIVEN
 from .console import headline
 from .runview import RunView
 

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.labels import GIVEN
 from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.rundir import RunDir
