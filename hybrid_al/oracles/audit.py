@@ -103,12 +103,12 @@ class Audit:
                 self.problems.append(f"round {r}, answer about {row['id']!r}: its entry {id} is not in the ledger")
         labels = LabelStore(len(self.lists.manifest))
         labels = labels.add(a for a in self._has(0).annotations if a.annotator == GIVEN)
-        for row in self.run.rounds():
-            tip = row.digests.get("ledger")
+        for done in self.run.rounds():
+            tip = done.digests.get("ledger")
             if tip is not None and not self.ledger.has(tip):
-                self.problems.append(f"round {row.index}: the ledger lacks lines that it had then")
-            labels = labels.add(self._said(row.index))
-            self.problems += [f"round {row.index}: {why}" for why in self._other_labels(labels, row.index)]
+                self.problems.append(f"round {done.index}: the ledger lacks lines that it had then")
+            labels = labels.add(self._said(done.index))
+            self.problems += [f"round {done.index}: {why}" for why in self._other_labels(labels, done.index)]
 
     def _differs(self, entry: Entry, row: Mapping[str, str]) -> Iterator[str]:
         """In what an entry is another than its row."""

@@ -273,8 +273,8 @@ class Readings:
 
     def rows(self, least: int = 1) -> list[int]:
         """The samples that at least so many readers gave a label, ascending."""
-        count = lambda i: sum(a.kind != "skip" for a in self.readings(i).values())  # noqa: E731
-        return sorted(i for i in self.said if count(i) >= least)
+        counts = {i: sum(a.kind != "skip" for a in self.readings(i).values()) for i in self.said}
+        return sorted(i for i, count in counts.items() if count >= least)
 
     def numbers(self, rows: Sequence[int], label: int | None = None) -> IntArray:
         """Classes that the readers gave samples (N, R), or whether they gave one of several labels, 0 or 1."""

@@ -366,8 +366,8 @@ class Desk:
         r = self.round()
         if self._labels[0] != r:
             current = self.run.labels(len(self._position)).current
-            by = lambda a: self.reading is None or self.reader in a.annotator.split(AND)  # noqa: E731
-            self._labels = r, {i: self._name(a.target) for i, a in current.items() if a.kind != "skip" and by(a)}
+            known = [a for a in current.values() if self.reading is None or self.reader in a.annotator.split(AND)]
+            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind != "skip"}
         given = {i: s.text if self.in_words else "" for i, s in self.standings(r).items() if s.text != SKIP}
         return self._labels[1] | {self._position[sample]: text for sample, text in given.items()}
 

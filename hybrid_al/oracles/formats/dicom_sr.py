@@ -26,6 +26,7 @@ def write_sr(instance: Instance, findings: Sequence[str], observer: str, time: s
     import highdicom as hd
     import pydicom
     from pydicom.sr.codedict import codes
+    from pydicom.valuerep import DA, TM
 
     with reading(instance.file, "what an SR takes over of its image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they would say the names of patients
@@ -57,6 +58,6 @@ def write_sr(instance: Instance, findings: Sequence[str], observer: str, time: s
         report.ManufacturerModelName, report.SoftwareVersions = "hybrid-al", version("hybrid-al")
         if time is not None:
             when = datetime.fromisoformat(time)
-            report.ContentDate, report.ContentTime = f"{when:%Y%m%d}", f"{when:%H%M%S}"
+            report.ContentDate, report.ContentTime = DA(f"{when:%Y%m%d}"), TM(f"{when:%H%M%S}")
         file.parent.mkdir(exist_ok=True)
         report.save_as(file)
