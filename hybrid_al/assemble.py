@@ -22,6 +22,8 @@ from .core.learner import Learner
 from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
+from .data import domains
+from .data.bags import Bags, column_of, with_bags
 from .data.base import Dataset, Source
 from .data.copies import near_notes
 from .data.growth import grow
@@ -36,6 +38,7 @@ from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .tasks import TASKS
+from .tasks.bags import BagTask
 from .tasks.base import Materials, Setting, Task
 from .track import TRACKERS
 from .track.base import Trackers, TrackerSettings, open_mirrors
@@ -107,7 +110,8 @@ class Project:
 
     def materials(self) -> Materials:
         """What a task is opened with; decodes the images on first use."""
-        return Materials(self.dataset, self.store(), self.cache, self.run, self.device)
+        sources = self.recipe.domains.source
+        return Materials(self.dataset, self.store(), self.cache, self.run, self.device, sources)
 
     def views(self) -> Views:
         """The view policies of the modality, or pipelines in their place, tried on an image."""
@@ -173,7 +177,11 @@ class Project:
 
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
-    return component(SOURCES, "data", recipe.data.source, recipe.data.params, key=".source")
+    params = recipe.data.params
+    if column := column_of(recipe.data.bag, recipe.data.source):
+        columns = params.get("columns")
+        params |= {"columns": {**(columns if isinstance(columns, dict) else {}), "bag": column}}
+    return component(SOURCES, "data", recipe.data.source, params, key=".source")
 
 
 def open_project(
@@ -191,6 +199,7 @@ def open_project(
         _check_weights(recipe)
     dataset = _load(recipe, path)
     grown: tuple[str, ...] = ()
+    recipe = _with_window_of_set(recipe, dataset)
     if recipe.data.grow and (run := RunDir(path)).exists():
         began, drawn, before = run.manifest(), bool(recipe.data.params.get("holdout")), len(dataset.notes)
         dataset = grow(dataset, began, run.asked(began), drawn=drawn)
@@ -201,6 +210,9 @@ def open_project(
     project = Project(recipe, dataset, RunDir(path), where, grown=grown)
     if not stage0_alone:
         setting = project.setting
+        if dataset.bags and not isinstance(project.task, BagTask):
+            raise InputError("task", "bags, as the data has bags (data.bag)", recipe.task.name)
+        domains.check(dataset, setting.sources, project.task.answered(dataset))
         project.task.check_data(setting, dataset)
         _calibrating(project)
         _costs(setting, dataset)
@@ -232,9 +244,23 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
         dataset = source(recipe).load(index)
     finally:
         index.save()
+    if dataset.bags or recipe.data.bag is not None:
+        dataset = with_bags(dataset, recipe.data.bag)
     if hider is None:
         return dataset
     return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
+
+
+def _with_window_of_set(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """A recipe that has the numbers of a window that the images of the set gave, so that other images get the same."""
+    window = recipe.data.params.get("window")
+    if not (isinstance(window, dict) and window.get("of") == "set" and dataset.span):
+        return recipe
+    numbers = [float(edge) for edge in dataset.span]
+    if recipe.data.grow:
+        expected = f"a window that new images do not change, such as {numbers}, what those of now give"
+        raise InputError("data.window", expected, "of: set, and data.grow")
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"window": numbers})})
 
 
 def threads() -> int:
@@ -286,6 +312,7 @@ def setting_of(recipe: Recipe) -> Setting:
         enforces=recipe.loop.stop.enforce,
         calibrates=recipe.calibration.queries,
         mask_values={int(value): str(name) for value, name in values.items()},
+        sources=recipe.domains.source,
     )
 
 
@@ -318,6 +345,7 @@ def experiment(project: Project) -> Experiment:
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
         grows=recipe.data.grow,
     )
 
@@ -361,14 +389,36 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    training(recipe)
+    objective, _ = training(recipe)
+    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
+        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
+    _check_bags(recipe, task, setting)
     task.check(setting)
+    if recipe.data.grow and task.regional:
+        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
+    if recipe.data.grow and setting.sources:
+        raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
+    if "domains" in cold.needs | query.needs and not setting.sources:
+        key, name = ("cold_start", recipe.cold_start.name) if "domains" in cold.needs else ("query", recipe.query.name)
+        raise InputError(key, "domains whose labels are given (domains.source), for a query of a target", name)
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_bags(recipe: Recipe, task: Task, setting: Setting) -> None:
+    """Refuse a learner of bags in another task, and what bags do not have."""
+    if not isinstance(task, BagTask):
+        if getattr(setting.learner[1], "of_bags", False):
+            expected = f"another one in {recipe.task.name}: bags alone (task: bags)"
+            raise InputError("learner", expected, recipe.learner.name)
+    elif recipe.data.grow:
+        raise InputError("data.grow", "false, where a query asks about bags", "true")
+    elif recipe.data.ids == HASHED:
+        raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
 
 
 def _check_stage0(recipe: Recipe) -> None:
@@ -465,15 +515,16 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
         pool=materials.pool,
         device=project.device,
         cache=project.cache,
+        source=dataset.manifest.of_domains(setting.sources) if setting.sources else None,
     )
     return project.task.learner(setting, materials, foundation, objective, schedule, task), embeddings
 
 
 def _strategy_embeddings(project: Project, plain: Embeddings) -> Embeddings:
-    """The embeddings that strategies read."""
-    if project.recipe.embeddings == EmbeddingsSection():
-        return plain
-    return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    """The embeddings that strategies read; of bags, their means."""
+    if project.recipe.embeddings != EmbeddingsSection():
+        plain = Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    return Bags.of(project.dataset).pooled(plain) if project.dataset.bags else plain
 
 
 def _costs(setting: Setting, dataset: Dataset) -> FloatArray | None:

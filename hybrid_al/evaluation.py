@@ -46,7 +46,7 @@ def metrics(
 
 def answers_about_picks(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> None:
     """What the new model says of the picks (b,) goes to disk, for trackers, where a sample has one class."""
-    if experiment.task.one_class:
+    if experiment.task.one_class and len(picks):
         batches = list(experiment.learner.predict(np.sort(picks)))
         probs = np.concatenate([batch.probs.mean(axis=1) for batch in batches])
         values = {"predicted": probs.argmax(axis=1), "confidence": probs.max(axis=1)}
@@ -58,8 +58,10 @@ def query_usage(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -
 
     For a round that is not committed yet: the labels on disk are those that the query saw.
     """
+    if not len(picks):
+        return {}
     regions, file = experiment.task.regions.at(r), disk.round_path(r) / "scores.npz"
-    labels = regions.labels(disk.labels(len(experiment.manifest)))
+    labels = regions.labels(experiment.labels(disk))
     candidates = np.setdiff1d(regions.indices, labels.answered)
     usage = dict[str, float]()
     if file.is_file():

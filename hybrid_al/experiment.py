@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from .core.embeddings import Embeddings
+from .core.labels import LabelStore
 from .core.learner import Learner
 from .core.manifest import Manifest
-from .core.types import FloatArray, IntArray, LabelMap, Round
+from .core.rundir import RunDir
+from .core.types import Annotation, BoolArray, FloatArray, IntArray, LabelMap, Round
 from .errors import InputError
 from .metrics.calibration import CalibrationSettings
 from .metrics.holdout import Holdout
@@ -40,6 +44,32 @@ class Example:
     note: str
 
 
+@dataclass(frozen=True)
+class BagNote:
+    """What a model says of a bag: class probabilities (C,), and the weights (K,) of its rows of most attention (K,).
+
+    index  the bag's first row; `name` its name, `count` how many rows it has
+    """
+
+    index: int
+    name: str
+    rows: IntArray
+    weights: FloatArray
+    probs: FloatArray
+    count: int
+
+
+def tiles_csv(notes: Iterable[BagNote], ids: Sequence[str]) -> str:
+    """A CSV of the rows of most attention of each bag, in order: those to look at, or to label, first."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["bag", "name", "rank", "id", "attention"])
+    for note in notes:
+        for rank, (row, weight) in enumerate(zip(note.rows.tolist(), note.weights.tolist(), strict=True), start=1):
+            writer.writerow([ids[note.index], note.name, rank, ids[row], f"{weight:.4g}"])
+    return out.getvalue()
+
+
 def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
     """Refuse budgets that the pool surely cannot meet."""
     units, budget = len(regions.at(0).indices), spending.least_picks(regions.fixed)
@@ -61,6 +91,8 @@ class OpenTask:
                samples or pixels each time; None where there is nothing to compare
     many       held-out labels from which a calibration may be more than a temperature
     one_class  whether a sample has one class
+    notes      (learner, samples) -> a note on the bag of each; None where samples are no bags, or have no attention
+    given      the labels that come with the source (`domains.source`)
     examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them
     """
 
@@ -71,6 +103,8 @@ class OpenTask:
     answers: Callable[[Learner, IntArray, int], FloatArray | None] = class_answers
     many: int = MANY
     one_class: bool = True
+    notes: Callable[[Learner, Sequence[int]], Iterable[BagNote]] | None = None
+    given: Callable[[], tuple[Annotation, ...]] = tuple
     examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
 
 
@@ -81,6 +115,7 @@ class Experiment:
     cold_start and query are pairs of (name, strategy); the first budget is spent by the cold start. `records` is the
     file in which pretraining recorded values of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how
     much of a sample is tissue; all three are for strategies that need them.
+    `source` (N,) says whether a sample is of the source, None where there is none.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how probabilities are calibrated, `stopping` what counts as enough labels.
     """
@@ -100,6 +135,7 @@ class Experiment:
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: CalibrationSettings | None = None
     stopping: Stopping = field(default_factory=Stopping)
+    source: BoolArray | None = None
     grows: bool = False  # `data.grow`: records of stage 0 may be of fewer samples
 
     def __post_init__(self) -> None:
@@ -112,6 +148,11 @@ class Experiment:
         if rounds and regions.fixed and sum(len(r.query) for r in rounds) >= len(regions.at(0).indices):
             return True
         return self.task.spending.is_spent(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
+
+    def labels(self, disk: RunDir) -> LabelStore:
+        """All labels of the committed rounds; before the first those that are given."""
+        labels = disk.labels(len(self.manifest))
+        return labels if labels.annotations or self.source is None else labels.add(self.task.given())
 
     def strategy(self, round: int) -> tuple[str, QueryStrategy]:
         """Name and strategy that pick in a round."""

@@ -19,7 +19,7 @@ from .metrics.calibration import Calibration, logs
 from .query.base import EXTRAS, Predictor, QueryState
 from .regions.base import Regions, Whole
 
-MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue"})
+MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue", "domains"})
 """What needs no model of the round before."""
 
 
@@ -75,6 +75,8 @@ def _extras(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str,
         extras["cost"] = experiment.costs
     if "tissue" in needs and experiment.tissue is not None:
         extras["tissue"] = experiment.tissue
+    if "domains" in needs and experiment.source is not None:
+        extras["source"] = experiment.source.astype(np.float64)
     return extras
 
 

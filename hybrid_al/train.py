@@ -18,8 +18,8 @@ from .core.consistency import Recording
 from .core.learner import Log
 from .core.registry import Amount, Count, Decay, Few, Share, hyperparameters
 from .core.rng import derive, derive_seed
-from .core.types import IntArray
-from .data.loaders import Inputs, blocks, labeled_batches, unlabeled_batches
+from .core.types import BoolArray, IntArray
+from .data.loaders import Inputs, batches_of_domains, blocks, unlabeled_batches
 from .errors import InputError, NonFiniteLoss
 from .models.checkpoint import seeded
 from .models.classifier import Classifier
@@ -42,6 +42,8 @@ class Schedule:
     lr_head lr_encoder   AdamW learning rates, decayed to zero by a cosine
     ema_decay      of the teacher
     balanced       draw labeled samples equally often from every class
+    target_share   share of the target's labels in a labeled batch, or in the loss of a solved head, where there are
+                   given labels of a source; null: as many as there are
     record         what goes into the consistency record (`Recording`)
     start          each round from the weights of stage 0, or from the teacher of the last round
     accumulate     batches whose mean gradient makes a step
@@ -64,6 +66,7 @@ class Schedule:
     weight_decay: Amount = 1e-2
     ema_decay: Share = 0.98
     balanced: bool = True
+    target_share: Decay | None = 0.5
     record: Recording = field(default_factory=Recording)
     start: Literal["stage0", "last"] = "stage0"
     accumulate: Few = 1
@@ -108,6 +111,7 @@ class Sets:
     With `multilabel`, targets are (K, L) in {0, 1}. n: rows of the manifest.
     prior  propagated pseudo-labels for the labeled batches, where there are any
     round  of the fit, 0 the first
+    source (N,) whether a sample is of the source, whose labels are given; None where there is none
     """
 
     labeled: IntArray
@@ -116,6 +120,7 @@ class Sets:
     n: int
     prior: Prior | None = None
     round: int = 0
+    source: BoolArray | None = None
 
     def recorder(self, recording: Recording) -> ConsistencyRecorder:
         """An empty record of a fit to these samples."""
@@ -126,8 +131,8 @@ class Sets:
 Network = TypeVar("Network", bound=Classifier | Segmenter | Committee)
 Views = TypeVar("Views", Unlabeled, UnlabeledPixels)
 Batch = tuple[IntArray, Labeled, Views | None]
-Penalty = Callable[[Network], torch.Tensor]
-"""A further term of the loss: of a network's weights, a scalar with gradient."""
+Penalty = Callable[[Network, Labeled], torch.Tensor]
+"""A further term of the loss: of a network and a labeled batch, a scalar with gradient."""
 
 
 class Clock:
@@ -226,7 +231,7 @@ def learn(
                 ids, labeled, unlabeled = clock.waits(batches)
                 with _autocast(labeled.x.device, schedule.precision):
                     step = step_of(models, labeled, unlabeled, t / steps)
-                    loss = step.loss if penalty is None else step.loss + penalty(student)
+                    loss = step.loss if penalty is None else step.loss + penalty(student, labeled)
                 _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids, unlabeled)
                 (loss if accumulate == 1 else loss / accumulate).backward()  # type: ignore[no-untyped-call]
                 views_and_evidence.append((unlabeled, step.evidence))
@@ -273,7 +278,9 @@ def _batches(
     objective: Objective, inputs: Inputs, sets: Sets, schedule: Schedule, seed: int, count: int
 ) -> Iterator[Batch[Unlabeled]]:
     generator, prior_rng = seeded(derive_seed(seed, "views")), derive(seed, "prior")
-    labeled_rows = labeled_batches(sets.targets, schedule.batch, derive(seed, "labeled"), balanced=schedule.balanced)
+    of_source = None if sets.source is None else sets.source[sets.labeled]
+    rng, share, balanced = derive(seed, "labeled"), schedule.target_share, schedule.balanced
+    labeled_rows = batches_of_domains(sets.targets, of_source, schedule.batch, share, rng, balanced=balanced)
     unlabeled_rows = None
     if objective.uses_unlabeled and len(sets.unlabeled):
         unlabeled_rows = unlabeled_batches(sets.unlabeled, schedule.batch * schedule.ratio, derive(seed, "unlabeled"))
@@ -283,7 +290,8 @@ def _batches(
             prior_count = round(schedule.batch * schedule.prior * (1 - t / count))
             labeled_ids, y = sets.prior.mix_into(labeled_ids, y, prior_count, prior_rng)
         x = inputs.weak(labeled_ids, generator)
-        labeled = Labeled(x, torch.from_numpy(y).to(x.device))
+        source = None if sets.source is None else torch.from_numpy(sets.source[labeled_ids]).to(x.device)
+        labeled = Labeled(x, torch.from_numpy(y).to(x.device), source)
         unlabeled = None
         if unlabeled_rows is not None:
             ids = next(unlabeled_rows)
@@ -294,7 +302,10 @@ def _batches(
 def _optimizer(student: Classifier | Segmenter | Committee, schedule: Schedule) -> torch.optim.Optimizer:
     """AdamW; biases and the factors of normalisation are free of decay."""
     groups: list[dict[str, object]] = []
-    for module, rate in ((student.head, schedule.lr_head), (student.encoder, schedule.lr_encoder)):
+    modules = [(student.head, schedule.lr_head), (student.encoder, schedule.lr_encoder)]
+    if (loss_head := getattr(student, "loss_head", None)) is not None:
+        modules.append((loss_head, schedule.lr_head))
+    for module, rate in modules:
         trained = [p for p in module.parameters() if p.requires_grad]
         for decay, parameters in (
             (schedule.weight_decay, [p for p in trained if p.ndim > 1]),

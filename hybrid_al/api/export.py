@@ -236,8 +236,12 @@ def _volume_name(path: str) -> str:
 def _write_model(run: Path, folder: Path, say: Callable[[str], None]) -> list[str]:
     """Write encoder and model; a line about each file."""
     from . import onnx
-    from .deployed import NOTE, WEIGHTS, model_of_run
+    from .deployed import BAGS, NOTE, WEIGHTS, model_of_run, recipe_of_run
     from .results import open
+
+    if recipe_of_run(run).task.name == BAGS:
+        say("no model: that of bags is not of single images, and stays in the run")
+        return []
 
     encoder = open(run).encoder
     shutil.copyfile(encoder, folder / encoder.name)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..core.seals import read_json
 from ..errors import InputError
+from ..metrics.domains import parted
 from ..report.boards import Board, bench_board
 from ..track.base import slug
 from ..track.wandb import BENCH_FILE, Wandb
@@ -43,4 +44,4 @@ def board_of(folder: Path) -> Board:
 def _metric(variants: dict[str, Results]) -> str | None:
     """The first metric of a test split: any will do, as the names that a dashboard has do not depend on it."""
     rows = (row for cells in variants.values() for rows in cells.cells.values() for row in rows)
-    return next((row.metric for row in rows if row.metric.startswith("test/")), None)
+    return next((row.metric for row in rows if parted(row.metric)[1].startswith("test/")), None)

@@ -117,11 +117,13 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
     with session(project) as tracker:
         make_stage0(project, tracker, quiet)
         setup, rounds = experiment(project), project.run.rounds()
-        if setup.over(rounds):
+        if loop.over(setup, project.run):
             raise InputError(project.run.path, "a round left to play", f"all {len(rounds)} are done")
         r = len(rounds)
         _say_standing_query(project, r)
         picks = loop.select(setup, project.run, r)
+        if not len(picks):
+            return
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)

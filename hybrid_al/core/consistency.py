@@ -43,8 +43,6 @@ class Recording:
     shrink   the median counts as this many visits in each row's uncertainty, so that rows of few visits differ less
     within   "class": the score is the mid-rank among the rows of the same pseudo-label, not the uncertainty itself
     carry    share of the last round's record that stays where both rounds visited a row, in [0, 1); 0 = replacement
-
-    What each setting is worth: benchmarks/EARLIER.md, "record".
     """
 
     decay: Share = 0.9

@@ -16,11 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError
-from .types import IntArray
+from .types import BoolArray, IntArray
 
 Split = Literal["pool", "val", "test"]
 SPLITS: tuple[Split, ...] = ("pool", "val", "test")
 COLUMNS = ("id", "path", "group", "split", "z", "digest")
+DOMAIN = "domain"
+"""The column behind them, where samples have a domain."""
 
 
 LISTED = 3
@@ -42,6 +44,7 @@ class Manifest:
     splits   pool, val or test ("train" is read as pool by the sources)
     digests  hash of the sample's content: shows that data changed under the same name
     z        slice number inside the file, -1 for a whole image
+    domains  site, device or stain of each sample, where the data says it (`data.domain`); empty where it does not
     gone     positions of pool samples whose files vanished or changed since (`data.growth`): no part of the pool
     alias    plain id -> the id here, where ids are hashed (`core.hidden`)
     """
@@ -54,13 +57,14 @@ class Manifest:
     z: tuple[int, ...] = ()
     alias: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
     gone: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
+    domains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the invariants of a manifest."""
         n = len(self.ids)
         if not self.z:
             object.__setattr__(self, "z", (-1,) * n)
-        for name in ("paths", "groups", "splits", "digests", "z"):
+        for name in ("paths", "groups", "splits", "digests", "z", *(["domains"] if self.domains else [])):
             if len(getattr(self, name)) != n:
                 raise InputError(f"manifest.{name}", f"{n} entries", str(len(getattr(self, name))))
         if len(self._position_of_normal) != n:
@@ -69,7 +73,7 @@ class Manifest:
             raise InputError(
                 "manifest.ids", "unique ids", f"{len(duplicates)} repeated, the first is {duplicates[0]!r}"
             )
-        for name in ("ids", "paths", "groups"):
+        for name in ("ids", "paths", "groups", "domains"):
             texts = (text for text in getattr(self, name) if not text.isprintable())
             unprintable = [text for text in texts if any(ord(c) < 32 for c in text)]
             if unprintable:
@@ -125,6 +129,10 @@ class Manifest:
         codes: dict[str, int] = {}
         return np.asarray([codes.setdefault(g, len(codes)) for g in self.groups], dtype=np.int64)
 
+    def of_domains(self, names: Iterable[str]) -> BoolArray:
+        """Whether each sample is of one of these domains (N,)."""
+        return np.isin(np.asarray(self.domains or [""] * len(self), dtype=str), list(names))
+
     @cached_property
     def position(self) -> dict[str, int]:
         """Sample id -> position."""
@@ -165,12 +173,13 @@ class Manifest:
             digest = hashlib.sha256(digest + "\x1f".join(row).encode()).digest()
             if digest.hex() == fingerprint:
                 columns = (self.ids, self.paths, self.groups, self.splits, self.digests, self.z)
-                return replace(Manifest(*(column[:n] for column in columns)), alias=self.alias)  # type: ignore[arg-type]
+                rows = Manifest(*(column[:n] for column in columns))  # type: ignore[arg-type]
+                return replace(rows, alias=self.alias, domains=self.domains[:n])
         return None
 
     def _rows(self, n: int) -> Iterable[tuple[str, ...]]:
         columns = (self.ids, self.paths, self.groups, self.splits, map(str, self.z), self.digests)
-        rows = zip(*columns, strict=True)
+        rows = zip(*columns, *([self.domains] if self.domains else []), strict=True)
         return (row for row, _ in zip(rows, range(n), strict=False))
 
     def differences(self, later: Manifest) -> str:
@@ -181,8 +190,9 @@ class Manifest:
             "new": [i for i in later.ids if i not in before],
             "gone": [i for i in self.ids if i not in after],
         }
-        for column, what in ((5, "other content"), (2, "another group"), (3, "another split"), (1, "another path")):
-            changes[f"with {what}"] = [i for i in both if before[i][column] != after[i][column]]
+        columns = {5: "other content", 2: "another group", 3: "another split", 1: "another path", 6: "another domain"}
+        for k, what in columns.items():
+            changes[f"with {what}"] = [i for i in both if before[i][k : k + 1] != after[i][k : k + 1]]
         parts = [f"{len(ids)} {what} ({first_of(ids)})" for what, ids in changes.items() if ids]
         return ", ".join(parts) or "the same samples in another order"
 
@@ -198,7 +208,7 @@ class Manifest:
         """The manifest as CSV text with a header."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, DOMAIN) if self.domains else COLUMNS)
         writer.writerows(self._rows(len(self)))
         return out.getvalue()
 
@@ -210,14 +220,15 @@ class Manifest:
                      again, which takes as long as reading them
         """
         header, _, _ = text.partition("\n")
-        if tuple(header.split(",")) != COLUMNS:
+        names = tuple(header.split(","))
+        if names not in (COLUMNS, (*COLUMNS, DOMAIN)):
             raise InputError("manifest.csv", f"columns {', '.join(COLUMNS)}", header)
-        columns: list[list[Any]] = [[] for _ in COLUMNS]
+        columns: list[list[Any]] = [[] for _ in (*COLUMNS, DOMAIN)]
         once: dict[str, str] = {}
         number: dict[str, int] = {}
         for part in _parts(text, len(header) + 1):
-            cells = _cells(part, whole=bool(fingerprint))
-            ids, paths, groups, splits, z, digests = (cells[k :: len(COLUMNS)] for k in range(len(COLUMNS)))
+            cells = _cells(part, len(names), whole=bool(fingerprint))
+            ids, paths, groups, splits, z, digests, *domains = (cells[k :: len(names)] for k in range(len(names)))
             number.update((value, int(value)) for value in set(z) - number.keys())
             columns[0] += ids
             columns[1] += ids if ids == paths else paths
@@ -225,13 +236,14 @@ class Manifest:
             columns[3] += map(once.setdefault, splits, splits)
             columns[4] += map(number.__getitem__, z)
             columns[5] += digests
+            columns[6] += map(once.setdefault, *domains, *domains) if domains else ()
         made: list[tuple[Any, ...]] = [tuple(column) for column in columns]
         if not fingerprint:
-            return cls(made[0], made[1], made[2], made[3], made[5], made[4])
-        names = ("ids", "paths", "groups", "splits", "z", "digests")
+            return cls(made[0], made[1], made[2], made[3], made[5], made[4], domains=made[6])
+        fields = ("ids", "paths", "groups", "splits", "z", "digests", "domains")
         manifest = object.__new__(cls)
         manifest.__dict__.update(
-            zip(names, made, strict=True), alias=None, gone=frozenset[int](), fingerprint=fingerprint
+            zip(fields, made, strict=True), alias=None, gone=frozenset[int](), fingerprint=fingerprint
         )
         return manifest
 
@@ -244,14 +256,14 @@ def _parts(text: str, begin: int) -> Iterable[str]:
         begin = end
 
 
-def _cells(lines: str, *, whole: bool = False) -> list[str]:
-    """The cells of lines, row after row; each row has as many as there are columns, as `whole` lines are known to."""
+def _cells(lines: str, count: int, *, whole: bool = False) -> list[str]:
+    """The cells of lines, row after row; each row has `count`, as `whole` lines are known to."""
     if '"' in lines or "\r" in lines:
         rows = list(csv.reader(io.StringIO(lines)))
-        if any(len(row) != len(COLUMNS) for row in rows):
+        if any(len(row) != count for row in rows):
             raise ValueError("rows of other lengths")
         return [cell for row in rows for cell in row]
     lines = lines.removesuffix("\n")
-    if not whole and any(line.count(",") != len(COLUMNS) - 1 for line in lines.split("\n")):
+    if not whole and any(line.count(",") != count - 1 for line in lines.split("\n")):
         raise ValueError("rows of other lengths")
     return lines.replace("\n", ",").split(",")

@@ -50,6 +50,7 @@ MARK = "# as hybrid-al wrote it: "
 
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
+EXHAUSTED = "exhausted"  # in the folder of a round that nothing was left for
 
 
 @contextmanager
@@ -340,10 +341,13 @@ class RunDir:
                 raise ValueError(f"none of {rounds[-1].labeled} labels")
             return store
 
-    def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
+    def commit_query(
+        self, round: int, query: Query, manifest: Manifest, parts: int = 1, cost: Mapping[str, float] | None = None
+    ) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed; later ones follow them.
 
         parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
+        cost   what it cost the machine (`query.cost`), beside that of earlier picks of the round
         """
         folder, earlier = self.round_path(round), self.query_rows(round)
         by_index: dict[int, float] = {}
@@ -367,7 +371,10 @@ class RunDir:
         text = out.getvalue()
         digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
         starts = [*self.query_starts(round), len(earlier)] if earlier else [0]
-        write_json(folder / QUERY, {"csv": text, "starts": starts, "sha256": digest, "before": before}, own=True)
+        spent = self.query_cost(round)
+        spent |= {k: max(v, spent.get(k, v)) if k == "memory" else v + spent.get(k, 0) for k, v in (cost or {}).items()}
+        note = {"csv": text, "starts": starts, "cost": spent, "sha256": digest, "before": before}
+        write_json(folder / QUERY, note, own=True)
         write_atomic(folder / "query.csv", text)
 
     def query_rows(self, round: int) -> list[dict[str, str]] | None:
@@ -386,6 +393,11 @@ class RunDir:
         """The first rows of what was asked about at once: 0, and where others followed picks that all were skipped."""
         file = self.round_path(round) / QUERY
         return [int(start) for start in read_json(file, own=True)["starts"]] if file.is_file() else [0]
+
+    def query_cost(self, round: int) -> dict[str, float]:
+        """What the query of a round cost the machine (`query.cost`); empty where that was not noted."""
+        file = self.round_path(round) / QUERY
+        return dict(read_json(file, own=True).get("cost", {})) if file.is_file() else {}
 
     def _query_text(self, round: int) -> str | None:
         file, note = self.round_path(round) / "query.csv", self.round_path(round) / QUERY
@@ -415,6 +427,14 @@ class RunDir:
         rows = self.query_rows(round)
         with whole(self.round_path(round) / "query.csv"):
             return None if rows is None else tuple(row["id"] for row in rows)
+
+    def mark_exhausted(self, round: int) -> None:
+        """Note that nothing was left to ask about in a round, which then never is."""
+        write_atomic(self.round_path(round) / EXHAUSTED, "nothing is left to ask about\n")
+
+    def is_exhausted(self, round: int) -> bool:
+        """Whether nothing was left to ask about in a round."""
+        return (self.round_path(round) / EXHAUSTED).is_file()
 
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
         """Picks of a committed query in order of preference, positions or units; None before it is committed."""

@@ -38,6 +38,7 @@ Need = Literal[
     "stage0",
     "costs",
     "tissue",
+    "domains",
 ]
 
 
@@ -66,13 +67,15 @@ class PredictionBatch:
     """Predictions of the learner for a batch of samples.
 
     indices (B,) positions in the manifest; probs (B, S, C, *space) where S counts stochastic passes,
-    views or committee members; features (B, D) of the penultimate layer; head the last layer's (W (C, D), b (C,)).
+    views or committee members; features (B, D) of the penultimate layer; head the last layer's (W (C, D), b (C,));
+    losses (B,) that the network predicts for itself, up to an increasing function.
     """
 
     indices: IntArray
     probs: FloatArray
     features: FloatArray | None = None
     head: tuple[FloatArray, FloatArray] | None = None
+    losses: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse probabilities that are not finite: whatever is computed from them would look like a number."""

@@ -48,6 +48,7 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
             column(began.z, now.z),
             now.alias,
             frozenset(gone),
+            column(began.domains, now.domains) if now.domains else (),
         )
 
     if lost:
@@ -62,6 +63,8 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
         names=None if dataset.names is None else _names(dataset.names, order, began),
         truth=np.where(order < 0, -1, dataset.truth[order]),
         read=_Rows(dataset.read, order, dataset.channels),
+        locator=None if dataset.locator is None else _Locators(dataset.locator, order),
+        scaled=lambda index: dataset.scaled(int(order[index])) if order[index] >= 0 else "",
         masks=None if dataset.masks is None else _masks(dataset.masks, order),
         labels=None if dataset.labels is None else np.where(order[:, None] < 0, -1, dataset.labels[order]),
         notes=(*dataset.notes, *notes),
@@ -71,13 +74,13 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
 def _same(now: Manifest, began: Manifest, i: int) -> int:
     """Where a row is now; `GONE` where its file vanished or changed."""
     row = now.position.get(began.ids[i], GONE)
-    same = row != GONE and (now.digests[row], now.z[row], now.groups[row], now.paths[row]) == (
-        began.digests[i],
-        began.z[i],
-        began.groups[i],
-        began.paths[i],
-    )
+    same = row != GONE and _content(now, row) == _content(began, i)
     return row if same else GONE
+
+
+def _content(manifest: Manifest, i: int) -> tuple[object, ...]:
+    columns = (manifest.digests, manifest.z, manifest.groups, manifest.paths, manifest.domains)
+    return tuple(column[i] for column in columns if column)
 
 
 def _refuse(began: Manifest, now: Manifest, lost: Sequence[int]) -> None:
@@ -135,6 +138,16 @@ class _Rows:
     def __call__(self, index: int) -> Pixels:
         row = int(self.order[index])
         return self.read(row) if row >= 0 else np.zeros((8, 8, self.channels), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class _Locators:
+    locator: Callable[[int], Pixels | None]
+    order: IntArray
+
+    def __call__(self, index: int) -> Pixels | None:
+        row = int(self.order[index])
+        return self.locator(row) if row >= 0 else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.types import FloatArray, IntArray
+from ..core.types import BoolArray, FloatArray, IntArray
 from .stores.images import ImageStore
 from .views.policies import Views
 
@@ -130,6 +130,26 @@ def labeled_batches(targets: IntArray, batch: int, rng: np.random.Generator, *, 
             queue = np.concatenate([queue, rng.permutation(len(targets))])
         yield queue[:batch]
         queue = queue[batch:]
+
+
+def batches_of_domains(
+    targets: IntArray,
+    source_K: BoolArray | None,
+    batch: int,
+    share: float | None,
+    rng: np.random.Generator,
+    *,
+    balanced: bool,
+) -> Iterator[IntArray]:
+    """As `labeled_batches`, with a `share` of the target in each batch where there are labels of it and of a source."""
+    if source_K is None or share is None or source_K.all() or not source_K.any():
+        yield from labeled_batches(targets, batch, rng, balanced=balanced)
+    else:
+        of_target = int(np.clip(round(share * batch), 1, max(batch - 1, 1)))
+        rows, sizes = (np.flatnonzero(~source_K), np.flatnonzero(source_K)), (of_target, batch - of_target)
+        parts = [labeled_batches(targets[r], n, rng, balanced=balanced) for r, n in zip(rows, sizes, strict=True)]
+        while True:
+            yield np.concatenate([r[next(part)] for r, part in zip(rows, parts, strict=True)])
 
 
 def unlabeled_batches(indices: IntArray, batch: int, rng: np.random.Generator) -> Iterator[IntArray]:

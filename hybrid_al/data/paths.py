@@ -82,18 +82,19 @@ def _forms(text: str) -> list[str]:
     return [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
 
 
-def grouping(pattern: str, kind: str = "path") -> Callable[[str, str], str]:
+def grouping(pattern: str, kind: str = "path", key: str = "data.group") -> Callable[[str, str], str]:
     """(place for errors, text) -> what a regular expression finds in the text: its first group, or all of the match."""
+    what = key.rpartition(".")[2]
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise InputError("data.group", "a regular expression", f"{pattern!r} ({error})") from error
+        raise InputError(key, "a regular expression", f"{pattern!r} ({error})") from error
 
     def group_of(where: str, text: str) -> str:
         match = regex.search(text)
         name = match and match.group(1 if regex.groups else 0)
         if not name:
-            raise InputError(where, f"a {kind} in which {pattern!r} finds a group", repr(text))
+            raise InputError(where, f"a {kind} in which {pattern!r} finds a {what}", repr(text))
         return name
 
     return group_of

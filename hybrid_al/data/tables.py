@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, UnknownName, reading
@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "mask": ("mask",),
     "group": ("group", "patient", "patientid", "subject", "subjectid"),
     "split": ("split",),
+    "bag": (),
 }
 """What a column may be for, and the names of its column, as `plain`, by which it is found where no recipe names it.
 
@@ -52,6 +53,7 @@ class Table:
     separator: str = ""
     none: str = ""
     sheet: str = ""
+    domain: str | Mapping[str, str] = ""
 
     def find(self) -> tuple[Path, tuple[str, ...], list[Sample]]:
         """The folder of the files, the classes, and the samples that the table lists, before any file is read."""
@@ -63,8 +65,8 @@ class Table:
         refuse_headless(table, header, images)
         columns = self._columns(header)
         self._check_columns(header, columns)
-        tag = "" if isinstance(self.group, str) else self.group.get("tag", "")
-        group_of = self._grouping(header, columns)
+        group_of = self._naming("data.group", self.group or columns.get("group", ""), header, images)
+        domain_of = self._naming("data.domain", self.domain or NONE, header, images)
         places = self._places(table, lines, columns, images)
         masks = self._masks(table, lines, columns, images)
         classes, labels, label_rows = self.answers(table, lines, columns)
@@ -72,8 +74,10 @@ class Table:
         for k, (line, row) in enumerate(lines):
             where, (name, path, z) = f"{table}, line {line}", places[k]
             split = read_split(where, row[columns["split"]]) if "split" in columns else None
-            group = tag_group(images / path, tag, where, name) if tag else group_of(where, row, name)
-            samples.append(Sample(name, path, group, split, labels[k], mask=masks[k], z=z, labels=label_rows[k]))
+            group, domain = (of(where, row, name, path) for of in (group_of, domain_of))
+            sample = Sample(name, path, group or name, split, labels[k], mask=masks[k], z=z, domain=domain)
+            bag = _filled(f"{where}, column {columns['bag']}", row[columns["bag"]], "bag") if "bag" in columns else ""
+            samples.append(replace(sample, labels=label_rows[k], bag=bag))
         return images, classes, samples
 
     def _columns(self, header: Sequence[str]) -> dict[str, str]:
@@ -114,32 +118,33 @@ class Table:
         if self.none and not self.separator:
             raise InputError("data.none", "a separator of several labels in a column (data.separator)", "none")
 
-    def _grouping(
-        self, header: Sequence[str], columns: Mapping[str, str]
-    ) -> Callable[[str, Mapping[str, str], str], str]:
-        """(place for errors, row, name of the sample) -> its group."""
-        group = self.group or columns.get("group", "")
-        if not group:
-            raise InputError("data.group", 'a column (columns.group), or "none" said on purpose', "nothing")
-        if group == NONE:
-            return lambda where, row, name: name
-        if isinstance(group, str):
-            require_column("data.group", group, header)
-            return lambda where, row, name: _filled(f"{where}, column {group}", row[group])
-        for key in group:
-            if key not in ("column", "pattern", "tag"):
-                raise UnknownName("data.group", key, ("column", "pattern", "tag"))
-        if "tag" in group:
-            if len(group) > 1:
-                raise InputError("data.group", "a tag alone, or a column and a pattern", str(dict(group)))
-            return lambda where, row, name: name
-        if "pattern" not in group:
-            raise InputError("data.group", "a column and a pattern, or a pattern of the path", str(dict(group)))
-        column, find = group.get("column"), grouping(group["pattern"], "text")
+    @staticmethod
+    def _naming(
+        key: str, by: str | Mapping[str, str], header: Sequence[str], images: Path
+    ) -> Callable[[str, Mapping[str, str], str, str], str]:
+        """(place for errors, row, name and path of the sample) -> its group or domain; "" where no column has it."""
+        if not by:
+            raise InputError(key, 'a column (columns.group), or "none" said on purpose', "nothing")
+        if by == NONE:
+            return lambda where, row, name, path: ""
+        what = key.rpartition(".")[2]
+        if isinstance(by, str):
+            require_column(key, by, header)
+            return lambda where, row, name, path: _filled(f"{where}, column {by}", row[by], what)
+        for part in by:
+            if part not in ("column", "pattern", "tag"):
+                raise UnknownName(key, part, ("column", "pattern", "tag"))
+        if "tag" in by:
+            if len(by) > 1:
+                raise InputError(key, "a tag alone, or a column and a pattern", str(dict(by)))
+            return lambda where, row, name, path: tag_group(images / path, by["tag"], where, name, key)
+        if "pattern" not in by:
+            raise InputError(key, "a column and a pattern, or a pattern of the path", str(dict(by)))
+        column, find = by.get("column"), grouping(by["pattern"], "text", key)
         if column is None:
-            return lambda where, row, name: find(where, name)
-        require_column("data.group.column", column, header)
-        return lambda where, row, name: find(f"{where}, column {column}", row[column])
+            return lambda where, row, name, path: find(where, name)
+        require_column(f"{key}.column", column, header)
+        return lambda where, row, name, path: find(f"{where}, column {column}", row[column])
 
     def _places(
         self, table: Path, lines: Sequence[Line], columns: Mapping[str, str], images: Path
@@ -199,9 +204,9 @@ def usual_column(role: str, header: Sequence[str]) -> str:
     return next((columns[word] for word in ROLES[role] if word in columns), "")
 
 
-def _filled(where: str, text: str) -> str:
+def _filled(where: str, text: str, what: str) -> str:
     if not text:
-        raise InputError(where, "a group", "an empty cell")
+        raise InputError(where, f"a {what}", "an empty cell")
     return text
 
 

@@ -63,7 +63,7 @@ class Frozen:
         weak = cached_views(base, base.views.weak, self.weak_views)
         strong = cache(partial(cached_views, base, base.views.strong, self.strong_views))
         inputs = EmbeddingInputs(plain, weak, strong, base.device, weak_views_of(base))
-        head = SolvedHead(inputs, self.strength, schedule.balanced)
+        head = SolvedHead(inputs, self.strength, schedule.balanced, schedule.target_share)
         return learner_over(base, body, inputs, objective, schedule, dropout=self.dropout, head=head)
 
 

@@ -23,22 +23,26 @@ class SolvedHead:
 
     strength  of the loss beside the penalty; None: chosen for each fit (`logistic.fitted`)
     balanced  all classes weigh the same
+    target_share  see `Schedule`
     """
 
     inputs: Inputs
     strength: float | None
     balanced: bool
+    target_share: float | None = None
 
     def solve(self, network: Classifier, sets: Sets, *, member: int, seed: int) -> Head:
         """The head for the labeled samples; members beside the first have a bootstrap of the targets in `sets` each."""
         features, targets = self._features(network, sets.labeled), sets.targets
+        weights = _domain_weights(sets, self.target_share)
         if member:
             rows = bootstrap(targets, derive(seed, "bootstrap"))
             features, targets = features[rows], targets[rows]
+            weights = None if weights is None else weights[rows]
         classes = network.head.out_features
         if self.strength is None:
-            return fitted(features, targets, classes, balanced=self.balanced)
-        return solve(features, targets, classes, self.strength, balanced=self.balanced)
+            return fitted(features, targets, classes, balanced=self.balanced, weights=weights)
+        return solve(features, targets, classes, self.strength, balanced=self.balanced, weights=weights)
 
     @torch.no_grad()
     def _features(self, network: Classifier, rows: IntArray) -> FloatArray:
@@ -46,6 +50,15 @@ class SolvedHead:
         blocks_of_features = [network.encoder(self.inputs.plain(block)).cpu() for block in blocks(rows, 512)]
         features: FloatArray = torch.cat(blocks_of_features).double().numpy()
         return features
+
+
+def _domain_weights(sets: Sets, share: float | None) -> FloatArray | None:
+    """Weights (K,) of mean 1, of which the target's labels have a share; None where all labels are of one domain."""
+    source = None if sets.source is None else sets.source[sets.labeled]
+    if source is None or share is None or source.all() or not source.any():
+        return None
+    weights: FloatArray = np.where(source, (1 - share) / source.mean(), share / (~source).mean())
+    return weights
 
 
 @torch.no_grad()
@@ -68,7 +81,7 @@ def average(network: Classifier, head: Head) -> None:
 
 def penalty_of(head: Head) -> Penalty[Classifier]:
     """The penalty of a solved head, beside a mean loss."""
-    return lambda network: head.ridge / 2 * network.head.weight.square().sum()
+    return lambda network, _: head.ridge / 2 * network.head.weight.square().sum()
 
 
 def solved(network: Classifier, sets: Sets, schedule: Schedule, metrics: Mapping[str, float]) -> Fit:

@@ -37,5 +37,5 @@ class Linear:
         plain, body = standardized(base)
         none = np.zeros((0, *plain.shape), dtype=np.float16)
         inputs = EmbeddingInputs(plain, none, none, base.device, weak_views_of(base))
-        head = SolvedHead(inputs, self.strength, schedule.balanced)
+        head = SolvedHead(inputs, self.strength, schedule.balanced, schedule.target_share)
         return learner_over(base, body, inputs, Supervised(), schedule, dropout=0.2, head=head, top_up_limit=0)

@@ -37,7 +37,9 @@ class Head:
     ridge: float
 
 
-def fitted(features_KD: FloatArray, targets: IntArray, classes: int, *, balanced: bool) -> Head:
+def fitted(
+    features_KD: FloatArray, targets: IntArray, classes: int, *, balanced: bool, weights: FloatArray | None = None
+) -> Head:
     """`solve` with the strength of the highest evidence under a prior.
 
     Of many labels, whose evidence would take long, with the strength of the least loss on a fifth of them; where a
@@ -47,13 +49,16 @@ def fitted(features_KD: FloatArray, targets: IntArray, classes: int, *, balanced
     coordinates, basis = _span(features_KD)
 
     def head(strength: float, rows: BoolArray | slice = slice(None)) -> Head:
-        return solve(coordinates[rows], targets[rows], classes, strength, balanced=balanced)
+        own = None if weights is None else weights[rows]
+        return solve(coordinates[rows], targets[rows], classes, strength, balanced=balanced, weights=own)
 
     counts = np.bincount(targets) if targets.ndim == 1 else targets.sum(axis=0)
     alternatives = max(int((counts > 0).sum()), 2) - 1 if targets.ndim == 1 else 1
     if len(targets) * alternatives <= EVIDENCE_SIDE:
         heads = [head(strength) for strength in STRENGTHS]
-        scores = [evidence(h, coordinates, targets, balanced=balanced) + _prior(h.strength) for h in heads]
+        scores = [
+            evidence(h, coordinates, targets, balanced=balanced, weights=weights) + _prior(h.strength) for h in heads
+        ]
         best = heads[int(np.argmax(scores))]
     elif counts[counts > 0].min() < HELD_OUT:
         best = head(MIDDLE)
@@ -89,17 +94,26 @@ def _loss(head: Head, features_KD: FloatArray, targets: IntArray) -> float:
     return float(np.mean([losses[targets == k].mean() for k in np.unique(targets)]))
 
 
-def solve(features_KD: FloatArray, targets: IntArray, classes: int, strength: float, *, balanced: bool) -> Head:
+def solve(
+    features_KD: FloatArray,
+    targets: IntArray,
+    classes: int,
+    strength: float,
+    *,
+    balanced: bool,
+    weights: FloatArray | None = None,
+) -> Head:
     """L2-penalised logistic regression from zero, its bias free of penalty.
 
     targets   classes (K,), or labels (K, L) in {0, 1}, each a regression of its own
     balanced  all classes among the targets weigh the same
+    weights   of the samples (K,), mean 1; None: all weigh the same
 
     A class without a label has zero weights, and a bias as if it had half a label. Where all labels are of one class
     all weights are zero.
     """
     if targets.ndim == 2:
-        heads = [solve(features_KD, column, 2, strength, balanced=balanced) for column in targets.T]
+        heads = [solve(features_KD, y, 2, strength, balanced=balanced, weights=weights) for y in targets.T]
         weight = np.stack([head.weight[1] - head.weight[0] for head in heads])
         bias = np.stack([head.bias[1] - head.bias[0] for head in heads])
         return Head(weight, bias, strength, 1 / (strength * targets.size))
@@ -107,22 +121,34 @@ def solve(features_KD: FloatArray, targets: IntArray, classes: int, strength: fl
     weight, bias = np.zeros((classes, features_KD.shape[1])), np.full(classes, -np.log(2 * counts.mean()))
     bias[present] = 0
     if len(present) > 1:
-        weights, biases = _logistic(features_KD, targets, strength, balanced=balanced)
-        weight[present], bias[present] = weights, biases
+        own = None if weights is None else _weights(targets, weights, balanced=balanced)
+        weight[present], bias[present] = _logistic(features_KD, targets, strength, own, balanced=balanced)
     # of two classes the penalty is on the difference of their vectors, whose square is twice the sum of their squares
     return Head(weight, bias, strength, (2 if len(present) == 2 else 1) / (strength * len(targets)))
 
 
+def _weights(targets: IntArray, weights: FloatArray, *, balanced: bool) -> FloatArray:
+    """Weights of the samples (K,), where `balanced` scaled so that all classes weigh the same; their mean stays."""
+    if not balanced:
+        return weights
+    present, inverse = np.unique(targets, return_inverse=True)
+    scaled: FloatArray = weights * (weights.sum() / (len(present) * np.bincount(inverse, weights)))[inverse]
+    return scaled
+
+
 def _logistic(
-    features_KD: FloatArray, targets: IntArray, strength: float, *, balanced: bool
+    features_KD: FloatArray, targets: IntArray, strength: float, weights: FloatArray | None, *, balanced: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Weights (P, D) and biases (P,) of the P classes that occur, two at least; both sum to 0 over the classes."""
+    """Weights (P, D) and biases (P,) of the P classes that occur, two at least; both sum to 0 over the classes.
+
+    `weights` of the samples (K,), where they are given, stand in the place of `balanced`.
+    """
     coordinates, basis = _span(features_KD)
     # Newton's steps are few and exact, but their matrix has the side of all weights
     newton = coordinates.shape[1] * len(np.unique(targets)) <= EVIDENCE_SIDE
     model = LogisticRegression(
         C=strength,
-        class_weight="balanced" if balanced else None,
+        class_weight="balanced" if balanced and weights is None else None,
         solver="newton-cholesky" if newton else "lbfgs",
         tol=1e-6,
         max_iter=1_000,
@@ -131,14 +157,16 @@ def _logistic(
         # the penalty bounds the weights of a fit that stops early; many classes of few labels are no regression
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        model.fit(coordinates, targets)
+        model.fit(coordinates, targets, sample_weight=weights)
     weight, bias = model.coef_, model.intercept_
     if len(model.classes_) == 2:
         weight, bias = (0.5 * np.concatenate([-array, array]) for array in (weight, bias))
     return (weight if basis is None else weight @ basis), bias - bias.mean()
 
 
-def evidence(head: Head, features_KD: FloatArray, targets: IntArray, *, balanced: bool) -> float:
+def evidence(
+    head: Head, features_KD: FloatArray, targets: IntArray, *, balanced: bool, weights: FloatArray | None = None
+) -> float:
     """Laplace's approximation of the log evidence of a head's strength, up to a constant.
 
     The log-likelihood, minus the penalty, minus half the log determinant of I + strength H, H the Hessian of the summed
@@ -154,11 +182,14 @@ def evidence(head: Head, features_KD: FloatArray, targets: IntArray, *, balanced
             replace(head, weight=np.stack([-w, w]) / 2, bias=np.array([-b, b]) / 2)
             for w, b in zip(head.weight, head.bias, strict=True)
         ]
-        return sum(evidence(h, features_KD, y, balanced=balanced) for h, y in zip(columns, targets.T, strict=True))
-    present, inverse, counts = np.unique(targets, return_inverse=True, return_counts=True)
+        return sum(
+            evidence(h, features_KD, y, balanced=balanced, weights=weights)
+            for h, y in zip(columns, targets.T, strict=True)
+        )
+    present, inverse = np.unique(targets, return_inverse=True)
     if len(present) == 1:
         return 0.0
-    weights = (len(targets) / (len(present) * counts))[inverse] if balanced else np.ones(len(targets))
+    weights = _weights(targets, np.ones(len(targets)) if weights is None else weights, balanced=balanced)
     strength = head.strength / 2 if len(present) == 2 else head.strength
     logs = log_softmax(features_KD @ head.weight[present].T + head.bias[present], axis=1)
     probs = np.exp(logs)

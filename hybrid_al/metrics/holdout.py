@@ -14,6 +14,7 @@ from ..core.manifest import Manifest, Split
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from .calibration import Calibration, logs, reliability
 from .classification import BY_LABEL, as_questions, classification, multilabel
+from .domains import Parts, rows_by_part
 from .operating import confusion, dice_of
 from .pixel_calibration import PixelCalibration, sample_pixels
 from .segmentation import mean_structures, structures
@@ -52,10 +53,11 @@ CALIBRATED = ("nll", "ece", "classwise_ece", "brier")
 
 @dataclass(frozen=True)
 class ClassHoldout:
-    """The classes (N,) of val and test, -1 where unknown."""
+    """The classes (N,) of val and test, -1 where unknown; `parts` have metrics of their own."""
 
     manifest: Manifest
     truth: IntArray
+    parts: Parts = field(default_factory=dict)
 
     def samples(self, split: Split) -> IntArray:
         """Labeled samples of a split (K,)."""
@@ -77,6 +79,9 @@ class ClassHoldout:
             evaluation.metrics.update(
                 {f"{split}/{name}": value for name, value in classification(probs, truth).items()}
             )
+            for part, rows in rows_by_part(self.samples(split), self.parts):
+                metrics = classification(probs[rows], truth[rows])
+                evaluation.metrics.update({f"{part}/{split}/{name}": value for name, value in metrics.items()})
             evaluation.reliability[split] = reliability(probs, truth)
             evaluation.answers.update(_answers(split, indices=self.samples(split), probs=_small(probs), truth=truth))
             if calibration is not None and split != fitted_on:
@@ -95,11 +100,12 @@ BY_LABEL_CALIBRATED = ("ece", "brier")
 
 @dataclass(frozen=True)
 class LabelHoldout:
-    """The labels (N, L) of val and test, -1 where unknown."""
+    """The labels (N, L) of val and test, -1 where unknown; `parts` have metrics of their own, means over the labels."""
 
     manifest: Manifest
     classes: tuple[str, ...]
     truth: IntArray
+    parts: Parts = field(default_factory=dict)
 
     def samples(self, split: Split) -> IntArray:
         """Samples (K,) of a split with at least one known label."""
@@ -127,6 +133,9 @@ class LabelHoldout:
             probs, truth = self.answers(learner, split)
             metrics = multilabel(probs[:, 1], truth, self.classes, by_label=by_label)
             evaluation.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
+            for part, of in rows_by_part(self.samples(split), self.parts):
+                metrics = multilabel(probs[of, 1], truth[of], self.classes, by_label=())
+                evaluation.metrics.update({f"{part}/{split}/{name}": value for name, value in metrics.items()})
             evaluation.reliability[split] = reliability(*as_questions(probs[:, 1], truth))
             rows = self.samples(split)
             evaluation.answers.update(_answers(split, indices=rows, probs=_small(probs[:, 1]), truth=truth))
@@ -157,6 +166,7 @@ class MaskHoldout:
     truth     positions (B,) -> label maps (B, S, S) in the size of the network, `IGNORE` where the class is not known
     spacing   (N, 3) in that size, from slice to slice, row to row and column to column: in millimetres where the data
               gives it, else in the image's own pixels and slices
+    parts     have metrics of their own, of structures but not of pixels
     """
 
     manifest: Manifest
@@ -164,6 +174,7 @@ class MaskHoldout:
     has_mask: BoolArray
     truth: Callable[[IntArray], LabelMap]
     spacing: FloatArray
+    parts: Parts = field(default_factory=dict)
 
     def samples(self, split: Split) -> IntArray:
         """Samples (K,) of a split that have a mask, slices of a volume one after another."""
@@ -183,21 +194,21 @@ class MaskHoldout:
         Only the metrics of pixels have calibrated ones too.
         """
         evaluation = Evaluation({}, {})
-        for split in ("val", "test"):
+        for split in SPLITS:
             rows, calibrations = self.samples(split), dict[str, Calibration | None]({"": None})
             if calibration is not None and split != fitted_on:
                 calibrations["_calibrated"] = calibration
             if len(rows):
-                metrics, pixels, counts = self._split(learner, rows, calibrations)
+                metrics, pixels, counts = self._split(learner, split, rows, calibrations)
                 evaluation.answers.update(_answers(split, indices=rows, **counts))
-                evaluation.metrics.update({f"{split}/{name}": value for name, value in metrics.items()})
+                evaluation.metrics.update(metrics)
                 evaluation.reliability.update(
                     {f"{split}{suffix}": total.reliability() for suffix, total in pixels.items()}
                 )
         return evaluation
 
     def _split(
-        self, learner: Learner, rows: IntArray, calibrations: Mapping[str, Calibration | None]
+        self, learner: Learner, split: Split, rows: IntArray, calibrations: Mapping[str, Calibration | None]
     ) -> tuple[dict[str, float], dict[str, PixelCalibration], dict[str, FloatArray | IntArray]]:
         """The metrics of a split, the sums over its pixels by each calibration, and confusion and Dice of `answers`."""
         pixels, confusions = {suffix: list[PixelCalibration]() for suffix in calibrations}, list[IntArray]()
@@ -209,11 +220,18 @@ class MaskHoldout:
             for suffix, calibration in calibrations.items():
                 pixels[suffix].append(PixelCalibration.of_images(probs, truth, calibration))
 
-        images = [self._structures(*image) for image in self._images(learner, rows, collect)]
-        metrics = mean_structures(images, self.classes)
+        images, first = list[FloatArray](), list[int]()
+        for samples, predicted, truth in self._images(learner, rows, collect):
+            images.append(self._structures(samples, predicted, truth))
+            first.append(samples[0])
+        structures = mean_structures(images, self.classes)
+        metrics = {f"{split}/{name}": value for name, value in structures.items()}
+        for part, of in rows_by_part(np.asarray(first, dtype=np.int64), self.parts):
+            values = mean_structures([images[i] for i in np.flatnonzero(of)], self.classes)
+            metrics |= {f"{part}/{split}/{name}": value for name, value in values.items()}
         totals = {suffix: sum(sums[1:], sums[0]) for suffix, sums in pixels.items()}
         for suffix, total in totals.items():
-            metrics |= {f"{name}{suffix}": value for name, value in total.metrics().items()}
+            metrics |= {f"{split}/{name}{suffix}": value for name, value in total.metrics().items()}
         counts_KCC = np.stack(confusions)
         return metrics, totals, {"confusion": counts_KCC.sum(axis=0), "dice": dice_of(counts_KCC)}
 

@@ -269,7 +269,7 @@ class Server:
         """The header of a key: a personal access token is exchanged for one that is valid for minutes."""
         if key.count(".") != 2:
             return f"Token {key}"
-        answer = self._send("POST", "/api/token/refresh", {"refresh": key}, {}, "")
+        answer = self._send("POST", "/api/token/refresh/", {"refresh": key}, {}, "")
         if not isinstance(answer, dict) or not answer.get("access"):
             raise ServerProblem(f"{self.url} gave no token for the key in {KEY}")
         return f"Bearer {answer['access']}"

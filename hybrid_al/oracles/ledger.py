@@ -32,7 +32,7 @@ LEDGER = "ledger.jsonl"
 REASONS = ("unsure", "unusable", "not of interest")
 """Why nobody could answer, where it is more than a skip."""
 PROPOSALS = ("accepted", "edited", "discarded")
-"""What people did with a proposal of a model."""
+"""What people did with a proposal of a model, or of a segmenter that they gave boxes and points."""
 
 EntryKind = AnnotationKind | Literal["withdrawn"]
 
@@ -46,7 +46,10 @@ class Entry:
     text        the answer as `hybrid-al labels` takes it: words, `skip`, or the path of its file in the run directory
     digest      SHA-256 of that file
     time        UTC, by the clock of the server; `seconds` spent on the answer
-    proposal    of a model: accepted, edited or discarded; empty where none was seen
+    proposal    what became of a proposal, one of `PROPOSALS`; empty where none was seen
+    proposer    of it: segmenter, both, or else the model
+    proposed    the path of its mask in the run directory, where that is kept
+    prompts     boxes and points that the segmenter was given, `refused` of its structures that were thrown away
     reason      of a skip, one of `REASONS`
     asked       why the sample was asked about
     replaces    whether it may stand in the place of another reader's answer
@@ -70,6 +73,10 @@ class Entry:
     replaces: bool = False
     supersedes: str | None = None
     previous: str = ""
+    proposer: str = ""
+    proposed: str = ""
+    prompts: int = 0
+    refused: int = 0
 
 
 class Ledger:

@@ -21,7 +21,7 @@ from ..oracles.inbox import INBOXES, InboxSettings, Masks, Words
 from ..oracles.ledger import Entry, Ledger, collect, pending, rows_of, taken
 from ..oracles.masks import KINDS
 from ..oracles.worklist import classes_of
-from .answers import Submission, check_reader, drawn, words
+from .answers import Submission, check_reader, drawn, proposed, words
 
 LAST = 50  # answers whose median says how long one takes
 PATIENCE = 5.0  # seconds that a complete query waits for another process to let go of the run
@@ -179,7 +179,7 @@ class Desk:
         pick = self._pick(submission)
         before = self.standings(submission.round).get(pick.sample)
         kind: AnnotationKind | Literal["withdrawn"] = self.kind
-        text, digest = "", ""
+        text, digest, draft = "", "", ""
         if submission.kind == "withdrawn":
             kind = "withdrawn"
             self._check_withdrawal(before, reader)
@@ -190,6 +190,7 @@ class Desk:
         else:
             size = self._size(pick.index)
             text, digest = drawn(submission, self.run, self.settings, size, self.classes)
+            draft = proposed(submission, text, self.run, size, self.classes)
         if before is not None and before.reader != reader and before.text != text and not submission.replace:
             message = f"{before.reader} answered {self._word(before.text)} about {pick.sample}; replace that answer?"
             raise Refused("other", message)
@@ -209,6 +210,10 @@ class Desk:
             pick.reason,
             submission.replace,
             before.entry.id if before is not None and before.entry is not None else None,
+            proposer=submission.proposer,
+            proposed=draft,
+            prompts=submission.prompts,
+            refused=submission.refused,
         )
 
     def _pick(self, submission: Submission) -> Pick:

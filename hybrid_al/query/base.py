@@ -16,7 +16,7 @@ from ..core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from ..errors import InputError
 from ..regions.base import Regions, Whole
 
-COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue"})
+COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue", "domains"})
 """Needs that are met before there is a model: a strategy that needs no more can start cold."""
 
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
@@ -24,6 +24,7 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "history": ("previous_probs",),
     "costs": ("cost",),
     "tissue": ("tissue",),
+    "domains": ("source",),
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
@@ -32,6 +33,7 @@ pretext_loss, confidence, variability  (N,) as pretraining recorded them (`stage
 previous_probs  (N, C) class probabilities by the model of the round before the last; (N, 0) where there is none
 cost            (N,) of an answer, from the recipe (`oracle.costs`)
 tissue          (N,) share of an image that is body or tissue (`data.tissue`)
+source          (N,) 1 for a sample of the source, whose labels are given (`domains.source`), 0 for one of the target
 """
 
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]

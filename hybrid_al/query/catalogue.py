@@ -43,6 +43,7 @@ NEEDS: Mapping[Need, str] = {
     "stage0": f"what pretraining recorded: {', '.join(EXTRAS['stage0'])}",
     "history": "what the model before the last says",
     "costs": "what an answer costs (`oracle.costs`)",
+    "domains": "whether each sample is of the source or of the target (`domains.source`)",
     "tissue": "how much of each image is body or tissue, by Otsu's threshold",
 }
 

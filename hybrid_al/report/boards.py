@@ -59,6 +59,9 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
         Panel("Test {metric} against labels", ("curve/<metric>",), x="labels", each=True),
         Panel("Test and val {metric}", ("test/<metric>", "val/<metric>"), x="labels", each=True),
         Panel("Test {metric} by label", ("test/<metric>/<label>", "curve/<metric>/<label>"), x="labels", each=True),
+        Panel(
+            "{metric} by domain", ("<part>/<split>/<metric>", "<part>/<split>/<metric>/<label>"), x="labels", each=True
+        ),
         Panel("Agreement with the last model", ("stop/agreement",), x="labels"),
         Panel("Expected gain of the next batch", ("stop/expected_gain",), x="labels"),
         Panel("Confusion matrix", ("table/confusion_<split>",), "confusion"),

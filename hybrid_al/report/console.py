@@ -88,9 +88,15 @@ def headline(metrics: Mapping[str, float]) -> list[str]:
     return []
 
 
+def said(metrics: Mapping[str, float]) -> list[str]:
+    """`headline`, those of the target first where there is one."""
+    names = headline(metrics)
+    return [name for name in (f"target/{name}" for name in names) if name in metrics] + names
+
+
 def say_round(row: Round) -> None:
     """One line a round: who picked how many, and the numbers that matter."""
-    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in headline(row.metrics)) or UNMEASURED
+    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in said(row.metrics)) or UNMEASURED
     words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
     numbers += "".join(f", {label} {row.metrics[k]:.3f}" for k, label in words.items() if k in row.metrics)
     print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
@@ -123,7 +129,7 @@ def say_table(rows: Sequence[Round], random: Sequence[Sequence[Round]] = ()) -> 
     from rich.console import Console
     from rich.table import Table
 
-    names = list(dict.fromkeys(name for row in rows for name in headline(row.metrics)))
+    names = list(dict.fromkeys(name for row in rows for name in said(row.metrics)))
     table = Table("round", "picked by", "picked", "labels", box=None)
     for name in names:
         table.add_column(name.replace("/", "\n").replace("balanced_accuracy", "bal. acc."))

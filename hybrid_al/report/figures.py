@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import rankdata, t
 
 from ..core.types import FloatArray
+from ..metrics.domains import parted
 from .html import inert
 from .runview import Pick, RoundView, RunView, label_text
 
@@ -93,12 +94,23 @@ def aggregate(runs: Sequence[RunView], metric: str, cost: str = "") -> Curve | N
     return Curve(grid, values.mean(axis=0), spread, len(curves))
 
 
+HEADLINES = ("auroc", "balanced_accuracy", "dice")
+"""Metrics of a domain that are drawn and shown in a table of their own; the others are among all numbers."""
+
+
+def drawn(metric: str) -> bool:
+    """Whether a metric has a curve: of those of one domain, of the source or of the target the usual ones on test."""
+    plain = parted(metric)[1]
+    return plain == metric or plain in [f"test/{name}" for name in HEADLINES]
+
+
 def curve_figure(groups: Mapping[str, Sequence[RunView]], metrics: Sequence[str]) -> Figure | None:
     """Learning curves: one line per method, with the 95 % interval of the mean where there are several seeds.
 
     A method of one round beside others of several is a dotted line across, such as one that labels the whole pool.
     """
     traces: list[Trace] = []
+    metrics = [metric for metric in metrics if drawn(metric)]
     costs = sorted(set.intersection(*(set(run.costs) for runs in groups.values() for run in runs)))
     first = [m for m in metrics if m.startswith("test/") and m.count("/") == 1]
     choices = [Choice(m, "labels", m) for m in metrics]

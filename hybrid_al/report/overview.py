@@ -18,6 +18,7 @@ from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import whole
+from ..data import domains
 from ..data.copies import near_notes
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .pictures import Pictures
 
+CAPTION = 28  # pixels above the sheet of views
 VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
@@ -87,7 +89,8 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     if recipe.loop.unit != "labels":
         spending = f"{first} labels, then {sum(later)} of {recipe.loop.unit}"
     answers = "".join(f", {key}={value}" for key, value in recipe.oracle.params.items())
-    pool = manifest.indices("pool")
+    lines += _given(dataset, recipe.domains.source)
+    pool = domains.asked(manifest, recipe.domains.source)
     if project.setting.simulated and (known := int(project.task.answered(dataset)[pool].sum())) < len(pool):
         answers += f", for {known} of the {len(pool)} images of the pool; the others are skipped"
     rounds = "1 round" if not later else f"{1 + len(later)} rounds"
@@ -98,6 +101,15 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     need.check()
     lines.append(f"  run directory {project.run.path}")
     return lines
+
+
+def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
+    """How many labels of the source are given."""
+    if not sources:
+        return []
+    rows = domains.given(dataset.manifest, sources)
+    known = int(answered(dataset)[rows].sum())
+    return [f"  given: {known} labels of the {len(rows)} images of {', '.join(sources)} in the pool"]
 
 
 def data_notes(project: Project) -> list[str]:
@@ -111,7 +123,8 @@ def data_notes(project: Project) -> list[str]:
         lines.append(f"  warning: {text} {' = '.join(alike[0])}")
     near, others = near_notes(dataset, project.store().near_identical(dataset.manifest))
     lines += [f"  warning: {near}"] * bool(near)
-    return [*lines, *(f"  note: {note}" for note in (*dataset.notes, *others, *project.store().notes))]
+    of_domains = domains.notes(dataset, project.recipe.domains.source)
+    return [*lines, *(f"  note: {note}" for note in (*of_domains, *dataset.notes, *others, *project.store().notes))]
 
 
 def first_notes(project: Project) -> list[str]:
@@ -170,10 +183,13 @@ def _stacks(dataset: Dataset) -> str:
     return f"{text}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else text
 
 
-def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> None:
-    """A PNG sheet: a column an image; rows plain, then two views of each kind."""
+def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> list[str]:
+    """A PNG sheet: a column an image; rows plain, then two views of each kind.
+
+    Above each column stands which values of the image became 0 and 1; so do the lines that come back, with its name.
+    """
     import torch
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     from ..core.rng import derive
     from ..models.checkpoint import seeded
@@ -190,7 +206,20 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     scale = max(1, 96 // store.size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    page = Image.new(picture.mode, (picture.width, picture.height + CAPTION), 255 if picture.mode == "L" else "white")
+    page.paste(picture, (0, CAPTION))
+    draw, scaled = ImageDraw.Draw(page), [project.dataset.scaled(i) for i in picks.tolist()]
+    for k, text in enumerate(scaled):
+        draw.text((k * picture.width // len(scaled) + 2, 1), f"{k + 1}\n{text.partition(' (')[0]}", fill=0)
+    page.save(out, format="PNG")
+    if len(set(scaled)) == 1:
+        return [f"  values that became 0 and 1: {scaled[0]}"] * bool(scaled[0])
+    names = project.dataset.plain.ids
+    return [
+        f"  {k}: {names[i]}: values that became 0 and 1: {text}"
+        for k, (i, text) in enumerate(zip(picks.tolist(), scaled, strict=True), 1)
+    ]
 
 
 def standing(run: RunDir) -> list[str]:
@@ -208,7 +237,7 @@ def standing(run: RunDir) -> list[str]:
     if now is not None:
         when = time.strftime("%d %B, %H:%M", time.localtime(now[0].time))
         lines.append(f"  interrupted on {when}: {now[0].stage} ({now[0].done} of {now[0].total})")
-    return [*lines, f"  {_end(recipe, rounds) or _next(run, facts, recipe, r)}"]
+    return [*lines, f"  {_end(run, recipe, rounds) or _next(run, facts, recipe, r)}"]
 
 
 def _expected_end(now: Activity) -> str:
@@ -219,12 +248,14 @@ def _expected_end(now: Activity) -> str:
     return f", until about {time.strftime(form, time.localtime(now.time + now.left))}"
 
 
-def _end(recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
+def _end(run: RunDir, recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
     """That no round follows, and why; empty where one does."""
     budgets, unit = recipe["loop"]["budgets"], recipe["loop"].get("unit", "labels")
     stopping = Stopping(**recipe["loop"].get("stop", {}))
     if len(rounds) >= len(budgets):
         return "finished"
+    if run.is_exhausted(len(rounds)):
+        return "finished: nothing is left to ask about"
     if spent_out(unit, budgets, rounds):
         return f"finished: all that was to be spent of {unit} is (loop.unit)"
     enough = stopping.enforce and stopping.enough(rounds)

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import yaml
 
-from ..core.rundir import write_atomic
+from ..core.rundir import RunDir, write_atomic
 from ..errors import HybridALError, InputError
+from ..metrics.domains import parted
+from ..oracles.acceptance import taken_proposals
 from . import figures, figures_model
 from . import html as page
 from .comparison import Verdict, comparison, group_runs, rows_of
@@ -124,6 +126,7 @@ def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
         "balance": None if run.drawable else figures.balance_figure(run),
         "parts": figures.parts_figure(run),
         "people": _people(run),
+        "proposals": [] if run.path is None else taken_proposals(RunDir(run.path), len(run.classes)),
         "influence": influence,
         "terms": [*(n for n in names if n != "score"), *(n for n in names if n == "score")],
         "consistency": figures_model.map_figures(run),
@@ -149,10 +152,22 @@ def _bought(runs: Sequence[RunView], random: Sequence[RunView], errors: Sequence
         "rows": rows,
         "measured": not metrics or any(m.startswith(EVALUATED) for m in metrics),
         "curve": figures.curve_figure(lines, metrics),
+        "domains": by_domain(run, metrics),
         "operating": figures_model.operating_figure(errors),
         "tables": [run.rounds[k : k + ROUNDS_A_TABLE] for k in range(0, len(run.rounds), ROUNDS_A_TABLE)],
         "spent": run.labels.cost,
     }
+
+
+def by_domain(run: RunView, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Part -> test metric -> its value after the last round, for the parts of data that have domains."""
+    last = run.committed[-1].metrics if run.committed else {}
+    parts: dict[str, dict[str, float]] = {}
+    for metric in metrics:
+        plain = parted(metric)[1]
+        if plain != metric and figures.drawn(metric) and metric in last:
+            parts.setdefault(metric.removesuffix(f"/{plain}").removeprefix("domain/"), {})[plain] = last[metric]
+    return parts
 
 
 def _beside_random(runs: Sequence[RunView], random: Sequence[RunView]) -> dict[str, Sequence[RunView]]:
@@ -181,6 +196,7 @@ def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[s
         "reliability": figures_model.reliability_figures(run),
         "worst": pictures.worst,
         "examples": pictures.examples,
+        "bags": pictures.bags,
         "readers": readers,
         "corrections": corrections[:MOST_CORRECTIONS],
         "corrected": len(corrections),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from .base import Objective
 from .debiased import Debiased
+from .distinctive_margin import DistinctiveMargin
+from .energy import Energy
 from .evidential import Evidential
 from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
+from .mme import MME
 from .pi_model import PiModel
 from .pseudo_label import PseudoLabel
 from .softmatch import SoftMatch
@@ -29,4 +32,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "softmatch": SoftMatch,
     "debiased": Debiased,
     "evidential": Evidential,
+    "energy": Energy,
+    "distinctive_margin": DistinctiveMargin,
+    "mme": MME,
 }

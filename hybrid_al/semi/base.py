@@ -40,10 +40,14 @@ class Models:
 
 @dataclass(frozen=True)
 class Labeled:
-    """Weak views x (B, ...) of labeled samples and their classes y (B,)."""
+    """Weak views x (B, ...) of labeled samples and their classes y (B,).
+
+    source (B,): whether a sample is of the source, whose labels are given; None where there is none.
+    """
 
     x: Tensor
     y: Tensor
+    source: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.rundir import RunDir
-from ..core.types import BoolArray, IntArray
+from ..core.types import Annotation, BoolArray, IntArray
 from ..data.base import Dataset
+from ..data.domains import asked, given
 from ..errors import InputError
 from ..experiment import OpenTask
+from ..metrics.domains import Parts, parted, parts_of
 from ..oracles.base import Oracle, OracleSettings
 from ..query.base import QueryStrategy
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from ..models.encoder import Encoder
     from ..train import Schedule
 
+GIVEN = "given"  # the annotator of labels that came with the source
 LABELS = "labels"  # what budgets are of in every task
 
 
@@ -42,6 +46,7 @@ class Setting:
     enforces     whether the loop ends where a stopping signal says so
     calibrates   whether queries read calibrated probabilities
     mask_values  value in a mask file -> class; empty where the values are the numbers of the classes
+    sources      domains whose labels are given (`domains.source`)
     """
 
     learner: tuple[str, Any]
@@ -58,6 +63,7 @@ class Setting:
     enforces: bool
     calibrates: bool
     mask_values: Mapping[int, str]
+    sources: tuple[str, ...] = ()
 
     def channels_of(self, dataset: Dataset) -> int:
         """Channels of the images that a network sees."""
@@ -87,11 +93,33 @@ class Materials:
     cache: Path
     run: RunDir
     device: torch.device
+    sources: tuple[str, ...] = ()
 
     @property
     def pool(self) -> IntArray:
-        """Samples that may be asked about (P,)."""
+        """Samples that may be trained on (P,)."""
         return self.dataset.manifest.indices("pool")
+
+    @property
+    def asked(self) -> IntArray:
+        """Samples that may be asked about: the pool without the source."""
+        return asked(self.dataset.manifest, self.sources)
+
+    @property
+    def parts(self) -> Parts:
+        """The domains, and source and target, whose metrics stand for themselves."""
+        return parts_of(self.dataset.manifest, self.sources)
+
+    def given(self, oracle: Callable[[], Oracle]) -> Callable[[], tuple[Annotation, ...]]:
+        """What the data says of the source, as given labels that cost nothing; read when it is first asked for."""
+
+        @cache
+        def annotations() -> tuple[Annotation, ...]:
+            rows = given(self.dataset.manifest, self.sources)
+            answers = oracle().annotate(rows, 0) if len(rows) else ()
+            return tuple(replace(a, annotator=GIVEN, cost=0.0) for a in answers if a.kind != "skip")
+
+        return annotations
 
 
 class Task(Protocol):
@@ -182,7 +210,11 @@ def check_classes(classes: tuple[str, ...]) -> None:
 
 
 def split_of(metric: str, manifest: Manifest) -> IntArray:
-    """The samples (K,) of the split of `<split>/<metric>`; none where it is not val or test."""
+    """The samples (K,) of the split of `<split>/<metric>`, those of a domain where it names one; none of the pool's."""
     splits: dict[str, Split] = {"val": "val", "test": "test"}
-    split = splits.get(metric.partition("/")[0])
-    return manifest.indices(split) if split else manifest.indices("pool")[:0]
+    domain, plain = parted(metric)
+    split = splits.get(plain.partition("/")[0])
+    if split is None:
+        return manifest.indices("pool")[:0]
+    rows = manifest.indices(split)
+    return rows if domain is None else rows[manifest.of_domains([domain])[rows]]

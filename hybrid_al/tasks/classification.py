@@ -15,6 +15,7 @@ from ..core.rundir import RunDir
 from ..core.types import BoolArray
 from ..data.base import Dataset
 from ..data.display import picture
+from ..data.domains import asked
 from ..errors import InputError
 from ..experiment import OpenTask, check_budgets
 from ..metrics.holdout import ClassHoldout
@@ -56,7 +57,7 @@ class Classification:
         check_classes(dataset.classes)
         if not setting.simulated:
             refuse_reserved(dataset.classes, WORDINGS["class"])
-        pool = dataset.manifest.indices("pool")
+        pool = asked(dataset.manifest, setting.sources)
         if setting.simulated and not (dataset.truth[pool] >= 0).any():
             raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
         check_budgets(Whole(pool), LabelBudgets(setting.budgets))
@@ -87,8 +88,9 @@ class Classification:
         """See `Task.open`."""
         dataset = materials.dataset
         oracle = setting.oracle[1].open(_Answers(materials))
-        holdout = ClassHoldout(dataset.manifest, dataset.truth)
-        return OpenTask(holdout, Whole(materials.pool), LabelBudgets(setting.budgets)), oracle
+        holdout = ClassHoldout(dataset.manifest, dataset.truth, materials.parts)
+        given = materials.given(_Answers(materials).simulated)
+        return OpenTask(holdout, Whole(materials.asked), LabelBudgets(setting.budgets), given=given), oracle
 
     def learner(
         self,

@@ -15,6 +15,7 @@ from ..core.rundir import RunDir
 from ..core.types import Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset
 from ..data.display import picture
+from ..data.domains import asked
 from ..errors import InputError, UnknownName
 from ..experiment import OpenTask, check_budgets
 from ..metrics.holdout import LabelHoldout
@@ -91,7 +92,7 @@ class Multilabel:
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: samples must have several labels."""
-        labels, pool = labels_of(dataset), dataset.manifest.indices("pool")
+        labels, pool = labels_of(dataset), asked(dataset.manifest, setting.sources)
         if setting.simulated and not (labels[pool] >= 0).all(axis=1).any():
             expected = "a sample of the pool with all its labels (simulated)"
             raise InputError("oracle", expected, "none in the data; use oracle.name=worklist")
@@ -137,12 +138,13 @@ class Multilabel:
         dataset = materials.dataset
         oracle = setting.oracle[1].open(_Answers(materials))
         task = OpenTask(
-            LabelHoldout(dataset.manifest, dataset.classes, labels_of(dataset)),
-            Whole(materials.pool),
+            LabelHoldout(dataset.manifest, dataset.classes, labels_of(dataset), materials.parts),
+            Whole(materials.asked),
             LabelBudgets(setting.budgets),
             scoring=lambda _, predictor, __: scorer(predictor, self.reduction),
             answers=lambda *_: None,
             one_class=False,
+            given=materials.given(_Answers(materials).simulated),
         )
         return task, oracle
 

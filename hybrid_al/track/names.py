@@ -104,6 +104,8 @@ NAMES: Mapping[str, Name] = {
         "the same among the samples whose pseudo-label is that class", "Consistency", optional=True
     ),
     "query/seconds": _query("seconds that the selection took", "Cost"),
+    "query/passes": _query("samples that went through the model for it, as often as they did", "Cost", optional=True),
+    "query/memory": _query("MiB at its peak beyond those held before; on Linux", "Cost", optional=True),
     "query/mean_rank": _measured(
         "mean rank of the picks in the query's score, in (0, 1): 0.5 as if picked at random, near 1 where the"
         " best-scored were; where the strategy wrote scores",
@@ -118,7 +120,7 @@ NAMES: Mapping[str, Name] = {
     ),
     "picks/share/<class>": _query("share of a round's picks with that class, in [0, 1]", optional=True),
     "people/accepted": _query(
-        "share of the proposals of a model that people accepted as they were, in [0, 1]; answers of the page",
+        "share of proposals, by model or segmenter, that people accepted as they were, in [0, 1]; answers of the page",
         optional=True,
     ),
     "people/edited": _query("share of them that they changed", optional=True),
@@ -137,6 +139,12 @@ NAMES: Mapping[str, Name] = {
         " `ece_calibrated`, `brier_calibrated`; of one structure of masks: `dice`, `hd95`",
         optional=True,
     ),
+    "<part>/<split>/<metric>": _measured(
+        "the same of the samples of one domain alone (`domain/<name>/...`), of the source or of the target"
+        " (`data.domain`, `domains.source`)",
+        optional=True,
+    ),
+    "<part>/<split>/<metric>/<label>": _measured("of those one structure of masks", optional=True),
     "curve/<metric>": _measured("the test metric once more, without its prefix", optional=True),
     "curve/<metric>/<label>": _measured("the same of one label or structure", optional=True),
     "stop/agreement": _measured(
@@ -191,6 +199,7 @@ BENCH: Mapping[str, str] = {
 """What the summary of a bench has in W&B."""
 
 _PLACEHOLDERS = {"split": "(val|test)(_calibrated)?", "class": ".+", "label": ".+", "set": ".+"}
+_PLACEHOLDERS["part"] = "(?:domain/.+|source|target)"
 
 
 @cache

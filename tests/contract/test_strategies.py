@@ -31,6 +31,9 @@ LEAN: dict[str, dict[str, int]] = {
     "waal": {"steps": 5},
     "gcn": {"steps": 5},
     "uslt": {"steps": 5},
+    "aada": {"steps": 5},
+    "tqs": {"steps": 5, "members": 2},
+    "s3vaada": {"rows": 50},
 }
 """Settings with which a strategy that is slow then is asked often, or for a whole pool."""
 

@@ -133,6 +133,30 @@ def tables() -> list[Whole]:
     return [*plain, tabbed, (".jsonl", objects.encode()), *[(".xlsx", buffer.getvalue())] * 3]
 
 
+def outlines() -> list[Whole]:
+    """Outlines of three images of 14 x 12 pixels in COCO, of one in GeoJSON."""
+    square = [[2, 2], [9, 2], [9, 9], [2, 9], [2, 2]]
+    corners = [v for corner in square for v in corner]
+    masks = ([corners], {"size": [14, 12], "counts": [20, 30, 118]}, {"size": [14, 12], "counts": "d0n0f3"})
+    coco = {
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 14, "width": 12} for i in range(3)],
+        "annotations": [
+            {"id": k, "image_id": k % 3, "category_id": k % 2, "segmentation": masks[k % 3], "bbox": [2, 2, 7, 7]}
+            for k in range(6)
+        ],
+        "categories": [{"id": k, "name": name} for k, name in enumerate("bc")],
+    }
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": "b"}}}
+        for geometry in (
+            {"type": "Polygon", "coordinates": [square, square]},
+            {"type": "MultiPolygon", "coordinates": [[square], [square]]},
+        )
+    ]
+    collection = {"type": "FeatureCollection", "features": features}
+    return [(".json", json.dumps(coco).encode()), (".geojson", json.dumps(collection).encode())]
+
+
 def _same(rng: Rng, data: bytes) -> bytes:
     return spoil(rng, data)
 
@@ -202,10 +226,24 @@ def in_text(rng: Rng, data: bytes) -> bytes:
     return b" ".join(words) + data[600:]
 
 
+def in_json(rng: Rng, data: bytes) -> bytes:
+    """JSON in which one value, deep inside, is another."""
+    place = value = json.loads(data)
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = keys[int(rng.integers(len(keys)))]
+        if not isinstance(place[key], dict | list) or not place[key] or rng.random() < 0.1:
+            break
+        place = place[key]
+    place[key] = EDGES[int(rng.integers(len(EDGES)))]
+    return json.dumps(value, default=str).encode("utf-8", "surrogatepass")
+
+
 WAYS: dict[str, Callable[[Rng, bytes], bytes]] = {
     **{".png": in_png, ".xlsx": in_zip, ".dcm": in_dicom, ".nii.gz": packed_again},
     **dict.fromkeys((".nii", ".tif", ".bmp", ".gif", ".webp", ".jp2", ".jpeg"), in_header),
     **dict.fromkeys((".nrrd", ".mha", ".npy", ".ppm"), in_text),
+    **dict.fromkeys((".json", ".geojson"), in_json),
 }
 """Ending of a name -> how what such a file says is spoiled, beside its bytes."""
 
@@ -278,6 +316,24 @@ def _as_table(folder: Path, file: Path) -> None:
     _all(lambda: Csv(table, {"path": "file", "label": "label", "group": "patient"}).load(), lambda: describe(table))
 
 
+def _as_outlines(folder: Path, file: Path) -> None:
+    for i in range(3):
+        Image.fromarray(GREY).save(folder / "images" / f"{i}.png")
+    masks = folder / "outlines.json"
+    if file.suffix == ".geojson":
+        (masks := folder / "masks").mkdir()
+    shutil.copy(file, masks / "0.geojson" if masks.is_dir() else masks)
+    found = Folder(folder / "images", group="none", masks=masks, classes=["a", "b", "c"]).load().masks
+    assert found is not None
+    for i in np.flatnonzero(found.labeled).tolist():
+        try:
+            labels = found.read(i)
+        except (OSError, ValueError) as error:  # as the store of masks does
+            raise UnreadableImages([(f"{i}.png", reason(error))]) from error
+        if labels.shape != GREY.shape or labels.dtype != np.uint8:
+            raise Silent(f"a label map {labels.dtype} of shape {labels.shape}")
+
+
 READABLE: dict[str, Callable[[Path], Readable]] = {
     name: partial(Readable, name, whole, load)
     for name, whole, load in (
@@ -287,5 +343,6 @@ READABLE: dict[str, Callable[[Path], Readable]] = {
         ("volumes", volumes, _as_images),
         ("npy", arrays, _as_images),
         ("tables", tables, _as_table),
+        ("outlines", outlines, _as_outlines),
     )
 }

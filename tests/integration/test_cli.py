@@ -38,6 +38,7 @@ VERBS = {
     "select",
     "labels",
     "label",
+    "serve",
     "query",
     "run",
     "predict",

@@ -268,22 +268,22 @@ def _segments(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
     return numbers
 
 
-def tag_group(file: Path, keyword: str, where: str, name: str) -> str:
-    """The value of a keyword in the header of a file, which is its group; InputError where there is none.
+def tag_group(file: Path, keyword: str, where: str, name: str, key: str = "data.group") -> str:
+    """The value of a keyword in the header of a file, which is its group or domain; InputError where there is none.
 
     A DICOM file that cannot be read has `name` for a group: it is refused, or left out, when its pixels are looked at.
     """
     if not is_keyword(keyword):
-        raise UnknownName("data.group.tag", keyword, GROUPS)
+        raise UnknownName(f"{key}.tag", keyword, GROUPS)
     try:
         with reading():
             value = str(read_header(file, keywords=[keyword]).get(keyword) or "").strip()
     except (OSError, ValueError) as error:
         if file.name.lower().endswith(Dicom.SUFFIXES) or not file.is_file():
             return name
-        raise InputError(where, f"DICOM with {keyword} (data.group.tag)", f"{name} ({error})") from error
+        raise InputError(where, f"DICOM with {keyword} ({key}.tag)", f"{name} ({error})") from error
     if not value:
-        raise InputError(where, f"a value of {keyword} (data.group.tag)", f"none in {name}")
+        raise InputError(where, f"a value of {keyword} ({key}.tag)", f"none in {name}")
     return value
 
 

@@ -143,12 +143,14 @@ def _check(pages: list[Any], size: int) -> None:
     kinds = {(page.shape, page.dtype, page.photometric, _orientation(page)) for page in pages}
     if len(kinds) > 1:
         sizes = ", ".join(f"{page.imagelength} x {page.imagewidth}" for page in pages[:3])
-        raise ValueError(f"{len(pages)} pages that are not alike ({sizes}): a pyramid, or images of several kinds")
+        came = f"{len(pages)} pages that are not alike ({sizes}): a pyramid, or images of several kinds"
+        raise ValueError(f"{came}; data.source: slides would read the tiles of a slide")
     if first.dtype is None or first.dtype.kind not in "buif" or first.imagedepth > 1:
         raise ValueError(f"a TIFF of {first.dtype or 'an unknown kind'}: save it as grey or RGB")
     pixels = first.imagelength * first.imagewidth
     if pixels > MAX_PIXELS or pixels * len(pages) > MAX_VOXELS:
-        raise ValueError(f"{len(pages)} pages of {first.imagelength} x {first.imagewidth} pixels are too large")
+        came = f"{len(pages)} pages of {first.imagelength} x {first.imagewidth} pixels are too large"
+        raise ValueError(f"{came}; data.source: slides would read the tiles of a slide")
     _check_colours(first)
     for page in pages:
         if not page.dataoffsets or any(

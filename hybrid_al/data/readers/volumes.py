@@ -19,7 +19,7 @@ from ...core.types import FloatArray
 from ...errors import parsing
 from .. import grids
 from ..base import Pixels
-from ..pixels import Window
+from ..pixels import Window, windowed
 from .base import Header, Stamp, check_stack, plane_of
 
 if TYPE_CHECKING:
@@ -90,8 +90,12 @@ class Volumes:
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A slice (H, W, stack) in [0, 1]."""
-        slices = _intensities(Stamp.of(file), self.axis, self.window)
-        return np.moveaxis(stack_at(slices, plane_of(len(slices), plane), self.stack), 0, 2)
+        slices, spread = _values(Stamp.of(file), self.axis)
+        if self.window is None and not spread[0] < spread[1]:
+            came = f"all that lies between the percentiles {LEAST} and {MOST} is {spread[0]:g}"
+            raise ValueError(f"{came}: set data.window")
+        stack = stack_at(slices, plane_of(len(slices), plane), self.stack)
+        return np.moveaxis(windowed(stack, self.window or spread), 0, 2)
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
         """A slice (H, W) of a mask; ValueError where a voxel of the volume is no whole number."""
@@ -117,17 +121,14 @@ def stack_at(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray
 
 
 @lru_cache(maxsize=2)
-def _intensities(stamp: Stamp, axis: Axis, window: Window | None) -> npt.NDArray[np.float32]:
-    """Slices (Z, H, W) in [0, 1]."""
+def _values(stamp: Stamp, axis: Axis) -> tuple[npt.NDArray[np.float32], Window]:
+    """Slices (Z, H, W) of the numbers in a file, and their percentiles `LEAST` and `MOST`."""
     values = _voxels(stamp, np.float32)
     count = int((~np.isfinite(values)).sum())
     if count:
         raise ValueError(f"{count} voxels are not finite numbers (NaN or infinite)")
-    low, high = window if window is not None else np.percentile(values, [LEAST, MOST])
-    if not low < high:
-        raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
-    intensities = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
-    return _slices(intensities, axis)
+    low, high = map(float, np.percentile(values, [LEAST, MOST]))
+    return _slices(values, axis), (low, high)
 
 
 @lru_cache(maxsize=2)

@@ -9,14 +9,15 @@ from pathlib import Path
 from ...core.registry import Count
 from ...errors import InputError, UnknownName
 from ..base import Dataset
+from ..drawn.masks import GEOJSON, Outlines, Undrawn
 from ..files import files_dataset
 from ..folders import Labels, find_images, find_masks, ignored_files, masks_beside
 from ..index import FileIndex
 from ..paths import grouping
-from ..pixels import Window
 from ..readers import AUTO, choose
 from ..readers.dicom import tag_group
 from ..samples import OnError, Sample, Unit, check_settings, kept_slices
+from ..scaling import Intensity
 from ..words import Mark, class_names, in_order, is_unknown, normal, refuse_missing, unknown_texts
 
 
@@ -28,6 +29,7 @@ class Folder:
     group    "none", which must be set on purpose, or a regular expression that is searched in the path below root: its
              first group, or else the whole match, names the patient, volume or slide; {tag: PatientID} takes the value
              in the header of DICOM files
+    domain   the site, device or stain of an image, said as group is; "" none
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
              no folder is a class, all images are unlabeled
@@ -37,7 +39,10 @@ class Folder:
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
-    window   [low, high] of the values that become 0 and 1
+    window   [low, high] of the values that become 0 and 1. Or a rule: {percentiles: [1, 99]} of the values, {zscore: 3}
+             for so many standard deviations on both sides of their mean; `of: image`, each image or slice by its own
+             values, `of: volume` (the default), each file or series, `of: set`, all by those of the set, which a run
+             keeps as numbers
     masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
@@ -45,6 +50,14 @@ class Folder:
              an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it. A * behind mask_ending stands
              for a number or nothing: "_mask*" takes 1_mask.png and 1_mask_1.png for 1.png. Of several masks of an image
              each draws a part, an object or a class
+             files of outlines are masks too: a folder of .geojson of QuPath, one an image; a .json of COCO in the place
+             of the folder, or with mask_ending: .json all of them in it. Polygons and runs of pixels (RLE, crowds too)
+             are drawn in the order of the file, a later one over an earlier, and holes stay free
+    mask_names   of outlines: {Tumor: tumor, Region*: background, Artefact: ignore}, the class of a label; one without
+             entry is the class of its own name, ignore and Ignore* are not known
+    undrawn  of outlines: "background", the first class is where nothing is drawn, in images without any outline too;
+             "unlabeled", but images without any are unlabeled; "ignore", and elsewhere it is not known what is there.
+             Images that a COCO file does not list, or without a .geojson, are always unlabeled
     mask_folder  the name of a folder beside that of each image, all files of which are masks of the one image: "masks"
              for 7/masks/*.png of 7/images/1.png; `masks` is then the root
     sample, slices   of files of several slices: "slice", each is a sample, or as many in the middle; "file", one is,
@@ -64,14 +77,17 @@ class Folder:
     seed: int = 0
     on_error: OnError = "stop"
     reader: str | Mapping[str, object] = AUTO
-    window: Window | None = None
+    window: Intensity | None = None
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
     image_ending: str = ""
     mask_folder: str = ""
+    mask_names: Mapping[str, str] = field(default_factory=dict)
+    undrawn: Undrawn = "background"
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
+    domain: str | Mapping[str, str] = ""
     sample: Unit = "slice"
     slices: Count | None = None
 
@@ -80,7 +96,10 @@ class Folder:
         root = Path(self.root).resolve()
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
-        group_of = self._grouping(root)
+        check_settings(self.window, self.on_error)
+        group_of, domain_of = self._naming("data.group", self.group, root), lambda where, path: ""
+        if self.domain:
+            domain_of = self._naming("data.domain", self.domain, root)
         readers = choose(self.reader, self.window)
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)
         classes, number = self._classes(root, {name for _, _, name in entries if name is not None})
@@ -91,12 +110,23 @@ class Folder:
         elif self.masks:
             folder = Path(self.masks).resolve()
             masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
-            notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
+            if not self.mask_ending and folder.is_dir():
+                notes += ignored_files(folder, (*readers.for_masks.suffixes, GEOJSON))
         samples = [
-            Sample(path, path, group, split, number.get(name, -1), mask=files[0], more_masks=tuple(files[1:]))
+            Sample(
+                path,
+                path,
+                group,
+                split,
+                number.get(name, -1),
+                mask=files[0],
+                more_masks=tuple(files[1:]),
+                domain=domain,
+            )
             for path, split, name in entries
             for files in (masks.get(path, [""]),)
             for group in (group_of(f"data.group: {path}", path),)
+            for domain in (domain_of(f"data.domain: {path}", path),)
         ]
         return files_dataset(
             root,
@@ -109,18 +139,19 @@ class Folder:
             index=index,
             slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if self.masks else None,
+            outlines=Outlines(self.mask_names, self.undrawn),
             notes=notes,
         )
 
-    def _grouping(self, root: Path) -> Callable[[str, str], str]:
-        """(place for errors, path) -> the group of a file."""
-        if isinstance(self.group, str):
-            check_settings(self.window, self.on_error, self.group, "a regular expression on the path")
-            return (lambda where, path: path) if self.group == "none" else grouping(self.group)
-        check_settings(self.window, self.on_error)
-        if set(self.group) != {"tag"}:
-            raise InputError("data.group", "a regular expression, {tag: KEYWORD}, or none", str(dict(self.group)))
-        return lambda where, path: tag_group(root / path, self.group["tag"], where, path)  # type: ignore[index]
+    def _naming(self, key: str, by: str | Mapping[str, str], root: Path) -> Callable[[str, str], str]:
+        """(place for errors, path) -> the group or domain of a file."""
+        if isinstance(by, str):
+            if not by:
+                check_settings(self.window, self.on_error, by, "a regular expression on the path")
+            return (lambda where, path: path) if by == "none" else grouping(by, key=key)
+        if set(by) != {"tag"}:
+            raise InputError(key, "a regular expression, {tag: KEYWORD}, or none", str(dict(by)))
+        return lambda where, path: tag_group(root / path, by["tag"], where, path, key)
 
     def _classes(self, root: Path, folders: set[str]) -> tuple[tuple[str, ...], dict[str | None, int]]:
         """The classes, and the class of each folder's name that is no mark of `unknown`."""

@@ -12,10 +12,10 @@ from ..base import Dataset
 from ..files import files_dataset
 from ..folders import find_masks, ignored_files
 from ..index import FileIndex
-from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.volumes import Axis, Volumes
 from ..samples import OnError, Sample, Unit, check_settings, kept_slices
+from ..scaling import Intensity
 from ..tables import NONE, Table
 
 
@@ -28,7 +28,7 @@ class Nifti:
     images   of a CSV file: the folder that paths are relative to
     masks    of a folder: the folder of the masks, which have the names of their volumes
     group    "none": each volume is a group, so that its slices never straddle splits; or a column of the CSV file
-    axis, stack, window   see `Volumes`
+    axis, stack, window   see `Volumes`; window may be a rule, see `Folder`
     sample, slices   see `Folder`
     classes  names of the classes of voxels, the background first; mask_values as in `Csv`
     holdout, seed, on_error   as in `Csv`; a volume is left out as a whole
@@ -43,12 +43,13 @@ class Nifti:
     group: str = ""
     axis: Axis = "axial"
     stack: int = 1
-    window: Window | None = None
+    window: Intensity | None = None
     classes: Sequence[str] = ()
     mask_values: Mapping[int, str] = field(default_factory=dict)
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
+    domain: str | Mapping[str, str] = ""
     sample: Unit = "slice"
     slices: Count | None = None
 
@@ -77,7 +78,7 @@ class Nifti:
         if "label" in self.columns:
             raise InputError("data.columns", "path, mask, group and split of volumes", "label")
         check_settings(self.window, self.on_error)
-        table = Table(self.root, {**self.columns, "label": NONE}, self.images, self.group)
+        table = Table(self.root, {**self.columns, "label": NONE}, self.images, self.group, domain=self.domain)
         folder, _, volumes = table.find()
         return folder, volumes
 
@@ -86,6 +87,8 @@ class Nifti:
         root = Path(self.root).resolve()
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a CSV file or a folder of volumes", "nothing there")
+        if self.domain:
+            raise InputError("data.domain", "a CSV file that says it (data.root), or nothing", str(self.domain))
         if self.group != "none":
             raise InputError("data.group", "none: in a folder each volume is a group", self.group)
         suffixes = Volumes.SUFFIXES

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from xml.etree import ElementTree
 
+from ...data.drawn.base import parse_json
 from ...errors import InputError, reading
 
 HEAD = 600  # bytes, by which formats know their files
@@ -77,20 +77,3 @@ class Content:
             raise InputError(self.path, "XML without a DOCTYPE", "one that has it")
         with reading(self.path, "a whole XML file"):
             return ElementTree.fromstring(self.text)
-
-
-def parse_json(path: Path, text: bytes) -> Any:
-    """The value of a JSON text; InputError where it is damaged."""
-    with reading(path, "a whole JSON file"):
-        return json.loads(text.decode("utf-8"), parse_constant=_not_finite)
-
-
-def _not_finite(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def objects(where: object, what: str, value: object) -> list[dict[str, Any]]:
-    """A list of JSON objects; InputError for anything else."""
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise InputError(where, f"{what}: a list of objects", type(value).__name__)
-    return cast(list[dict[str, Any]], value)

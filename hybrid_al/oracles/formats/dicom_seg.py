@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import IGNORE, AnnotationKind, BoolArray
+from ...data.drawn.base import Mark
 from ...errors import InputError, reading
-from .base import UNKNOWN, Asked, Given, Instance, Item, Mark, Sheet
+from .base import UNKNOWN, Asked, Given, Instance, Item, Sheet
 from .content import Content
 
 if TYPE_CHECKING:

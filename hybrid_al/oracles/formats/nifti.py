@@ -51,7 +51,7 @@ class Nifti:
         out: list[Given] = []
         for file in content.files:
             if file.name.lower().endswith(SUFFIXES):
-                out += _read(file, asked)
+                out += read_values(file, asked)
         return out
 
 
@@ -66,7 +66,8 @@ def descriptions(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(file: Path, asked: Asked) -> list[Given]:
+def read_values(file: Path, asked: Asked) -> list[Given]:
+    """What a label map says of each image that it lies on, by `asked.values`; see `Format.read` for errors."""
     with reading(file, "a mask that lies on an image of the query"):
         image = load_volume(file)
         reference = asked.reference(file.name)

@@ -1,6 +1,7 @@
 """Query strategies by name; adding one = one file, one line here."""
 
 from ..base import QueryStrategy
+from .aada import AADA
 from .activeft import ActiveFT
 from .aift import AIFT
 from .alfamix import AlfaMix
@@ -9,13 +10,18 @@ from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
+from .class_balanced import ClassBalanced
 from .clue import CLUE
 from .csval import CSVAL
+from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
 from .dfal import DeepFool
+from .diana import DiaNA
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
+from .dsal import DSAL
+from .eada import EADA
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
@@ -28,6 +34,7 @@ from .isal import ISAL
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
+from .lamda import LAMDA
 from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
@@ -35,11 +42,16 @@ from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
+from .s3vaada import S3VAADA
 from .sangal import GradientWalk
 from .schedule import Schedule
+from .sdm import SDM
 from .smi import SubmodularMutualInformation
+from .source_anchors import MADA, STDR
 from .stratified import Stratified
 from .tod import TOD
+from .tqs import TQS
+from .two_level import TwoLevel
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
@@ -49,17 +61,27 @@ from .vat import VirtualAdversarial
 from .waal import WAAL
 
 __all__ = [
+    "AADA",
     "AIFT",
     "BAIT",
     "CLUE",
     "CSVAL",
+    "D2ADA",
+    "DSAL",
     "DUC",
+    "EADA",
     "GCN",
     "ISAL",
+    "LAMDA",
+    "MADA",
     "MMD",
     "PT4AL",
+    "S3VAADA",
+    "SDM",
+    "STDR",
     "STRATEGIES",
     "TOD",
+    "TQS",
     "USL",
     "USLT",
     "VAAL",
@@ -70,9 +92,11 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
+    "DiaNA",
     "Discriminative",
     "DropQuery",
     "Entropy",
@@ -109,6 +133,7 @@ __all__ = [
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
+    "TwoLevel",
     "TypiClust",
     "VariationRatio",
     "VirtualAdversarial",
@@ -125,6 +150,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "kcenter": KCenter,
     "kmeans": KMeans,
     "kmedoids": KMedoids,
+    "two_level": TwoLevel,
     "probcover": ProbCover,
     "facility_location": FacilityLocation,
     "maxherding": MaxHerding,
@@ -169,6 +195,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "duc": DUC,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "dsal": DSAL,
+    "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,
     "variation_ratio": VariationRatio,
@@ -178,6 +206,16 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "tta_variance": TTAVariance,
     "tta_jsd": TTAJensenShannon,
     "tod": TOD,
+    "aada": AADA,
+    "tqs": TQS,
+    "eada": EADA,
+    "sdm": SDM,
+    "lamda": LAMDA,
+    "s3vaada": S3VAADA,
+    "diana": DiaNA,
+    "mada": MADA,
+    "stdr": STDR,
+    "d2ada": D2ADA,
     "hybrid": Hybrid,
     "schedule": Schedule,
     "among": Among,

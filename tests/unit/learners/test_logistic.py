@@ -135,3 +135,18 @@ def test_rare_labels_that_weigh_much_count_as_few() -> None:
         x = rng.normal(size=(200, 300)) + 0.15 * (2 * y - 1)[:, None]
         strengths.append(fitted(x, y, 2, balanced=True).strength)
     assert strengths[1] <= strengths[0]
+
+
+def test_weights_of_labels_count_as_copies_would() -> None:
+    rng = np.random.default_rng(0)
+    features, targets = rng.normal(size=(30, 4)), np.arange(30) % 3
+    copies = rng.integers(1, 4, size=30)
+    rows = np.repeat(np.arange(30), copies)
+    for balanced in (False, True):
+        weighted = solve(features, targets, 3, 0.1, balanced=balanced, weights=copies.astype(np.float64))
+        copied = solve(features[rows], targets[rows], 3, 0.1, balanced=balanced)
+        assert np.allclose(weighted.weight, copied.weight, atol=1e-4)
+    plain, ones = (solve(features, targets, 3, 0.1, balanced=True, weights=w) for w in (None, np.ones(30)))
+    assert np.allclose(plain.weight, ones.weight, atol=1e-5)
+    scores = [evidence(plain, features, targets, balanced=True, weights=w) for w in (None, np.ones(30))]
+    assert scores[0] == scores[1]

@@ -15,7 +15,9 @@ def drawn(seed: int, *, bootstrap: bool) -> set[int]:
     """Images of a few batches of a training."""
     objective = SimpleNamespace(uses_unlabeled=False)
     inputs = SimpleNamespace(labeled=lambda ids, *_: ids)
-    learner: Any = SimpleNamespace(objective=objective, inputs=inputs, schedule=Schedule(batch=4, bootstrap=bootstrap))
+    learner: Any = SimpleNamespace(
+        objective=objective, inputs=inputs, source=None, schedule=Schedule(batch=4, bootstrap=bootstrap)
+    )
     batches = SegmentLearner._batches(learner, Masks(np.arange(10, 18)), np.arange(3), seed, extent=True, boxes=None)  # type: ignore[arg-type]
     return {i for _, (ids, _, _) in zip(range(8), batches, strict=False) for i in ids.tolist()}
 

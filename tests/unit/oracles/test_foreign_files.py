@@ -15,12 +15,7 @@ from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Query
 from hybrid_al.data.answers import file_name, read_answer, to_png
-from hybrid_al.errors import InputError
-from hybrid_al.oracles.boxes import BoxWorklist
-from hybrid_al.oracles.formats import FORMATS, recognise
-from hybrid_al.oracles.formats.base import Asked, image_name
-from hybrid_al.oracles.formats.intake import Intake
-from hybrid_al.oracles.formats.shapes import (
+from hybrid_al.data.drawn.shapes import (
     fill,
     from_runs,
     outlines,
@@ -30,6 +25,11 @@ from hybrid_al.oracles.formats.shapes import (
     unpack_brush,
     unpack_coco,
 )
+from hybrid_al.errors import InputError
+from hybrid_al.oracles.boxes import BoxWorklist
+from hybrid_al.oracles.formats import FORMATS, recognise
+from hybrid_al.oracles.formats.base import Asked, image_name
+from hybrid_al.oracles.formats.intake import Intake
 from hybrid_al.oracles.inbox import Boxes, Masks, Words, spec_of
 from hybrid_al.oracles.masks import IMAGES, MaskWorklist
 from hybrid_al.oracles.worklist import WorklistOracle

@@ -1,0 +1,97 @@
+"""Loops with a source whose labels are given and a target that is asked about, of classes and of masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hybrid_al as hal
+from hybrid_al.assemble import check_components
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.errors import InputError
+from hybrid_al.recipe import load
+from tests.helpers.tiny import recipe_of
+
+
+def _images(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(36):
+        folder = root / "xy"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        level = 60 + 90 * (k % 2) + 40 * (k % 3 == 0)
+        picture = rng.integers(level - 40, level + 40, (16, 16), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"{'a' if k % 3 == 0 else 'b'}{k:02d}.png")
+        masks = root.parent / "masks" / "xy"[k % 2]
+        masks.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((picture > level).astype(np.uint8)).save(masks / f"{'a' if k % 3 == 0 else 'b'}{k:02d}.png")
+
+
+def _recipe(root: Path, task: str = "classification", **changes: Any) -> dict[str, Any]:
+    data: dict[str, Any] = {"source": "folder", "root": str(root), "group": "none", "domain": "/([ab])[0-9]",
+            "holdout": {"test": 0.3}, "image_size": 16}  # fmt: skip
+    if task == "segmentation":
+        data |= {"masks": str(root.parent / "masks"), "classes": ["background", "cell"]}
+    return recipe_of(
+        task, data=data, domains={"source": "a"}, **{"loop": {"budgets": [0, 3, 2]}, "learner": "frozen", **changes}
+    )
+
+
+def test_given_labels_are_there_from_round_0_and_only_the_target_is_asked(tmp_path: Path) -> None:
+    _images(root := tmp_path / "images")
+    result = hal.run(_recipe(root, query="aada"), run_dir=tmp_path / "run")
+    disk = RunDir(tmp_path / "run")
+    manifest = disk.manifest()
+    labels = disk.labels(len(manifest))
+    given = [a for a in labels.annotations if a.annotator == "given"]
+    source = manifest.of_domains(["a"])[manifest.indices("pool")]
+    assert len(given) == source.sum() and {manifest.domains[a.index] for a in given} == {"a"}
+    assert [r.labeled for r in disk.rounds()] == [len(given), len(given) + 3, len(given) + 5]
+    assert {manifest.domains[manifest.position[i]] for r in disk.rounds() for i in r.query} == {"b"}
+    assert disk.rounds()[0].query == () and labels.cost == 5
+    last = result.rounds[-1].metrics
+    for part in ("domain/a", "domain/b", "source", "target"):
+        assert f"{part}/test/accuracy" in last
+    assert last["target/test/accuracy"] == last["domain/b/test/accuracy"]
+
+
+@pytest.mark.slow
+def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
+    _images(root := tmp_path / "images")
+    changes = {"learner": "finetune", "query": "mada", "loop": {"budgets": [0, 2]}}
+    result = hal.run(_recipe(root, "segmentation", **changes), run_dir=tmp_path / "run")
+    labels = RunDir(tmp_path / "run").labels(36)
+    kinds = {(a.kind, a.annotator) for a in labels.annotations}
+    assert kinds == {("mask", "given"), ("mask", "simulated")}
+    assert {"target/test/dice", "domain/a/test/dice"} <= set(result.rounds[-1].metrics)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"domains": {}, "query": "tqs", "loop": {"budgets": [2, 2]}},
+            r"query: expected domains whose labels are given",
+        ),
+        ({"train": "mme"}, r"train: expected learner: finetune, as this objective trains the features, got frozen"),
+        ({"data.grow": True}, r"data\.grow: expected false, where labels of a source are given"),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    plain = _recipe(tmp_path)
+    for key, value in changes.items():
+        if key == "data.grow":
+            plain["data"]["grow"] = value
+        else:
+            plain[key] = value
+    with pytest.raises(InputError, match=words):
+        check_components(load(plain))
+
+
+def test_masks_must_be_whole(tmp_path: Path) -> None:
+    plain = _recipe(tmp_path, "segmentation", learner="finetune", oracle={"name": "simulated", "answer": "points"})
+    with pytest.raises(InputError, match=r"domains\.source: expected whole masks as answers"):
+        check_components(load(plain))
