@@ -79,9 +79,9 @@ def windowed(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.
     if window == RAW:
         return values
     low, high = window
-    mapped: npt.NDArray[np.float32] = values - np.float32(low)
-    mapped /= np.float32(high - low)
-    return mapped.clip(0, 1, out=mapped)
+    scaled: npt.NDArray[np.float32] = values - np.float32(low)
+    scaled /= np.float32(high - low)
+    return scaled.clip(0, 1, out=scaled)
 
 
 def span_of(dtype: np.dtype[Any], window: Window | None = None) -> tuple[float, ...]:
