@@ -127,7 +127,7 @@ class TestNpz:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert peak < many.nbytes * 1.5  # manifest and strings; the images twice would be more
+        assert peak < many.nbytes * 1.7  # manifest and strings; the images twice would be more
         for i in (3, 4, 2, 3_999, 0):
             assert np.array_equal(data.read(i), many[i])
 
