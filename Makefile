@@ -6,7 +6,7 @@ READY := .venv/.ready
 # programs keep the cores busy, and results do not depend on the core count; tests are two processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
-.PHONY: axe labelstudio demo test fast slow check docs format strategies fuzz kill lock clean
+.PHONY: axe labelstudio demo test fast slow check docs format strategies fuzz kill audit lock clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
@@ -53,6 +53,10 @@ fuzz: $(READY)
 kill: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS)
 
+# known vulnerabilities of the locked packages, where their database can be reached; says so where it cannot
+audit:
+	.ci/audit $(PYTHON)
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -75,4 +79,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv runs site
+	rm -rf .venv .venv-audit runs site

@@ -32,7 +32,8 @@ from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .experiment import Experiment, OpenTask
 from .metrics.calibration import CalibrationSettings
-from .oracles import ORACLES
+from .oracles import ORACLES, Worklist
+from .oracles.readings import Reading
 from .query.base import COLD
 from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
@@ -155,6 +156,7 @@ class Project:
             "classes": list(self.dataset.classes),
             "inbox": self.task.inbox(self.setting, self.dataset),
             "drawable": self.task.drawable,
+            **({} if (reading := reading_of(self.setting)) is None else {"reading": dataclasses.asdict(reading)}),
             "recipe": identity,
             "recipe_digest": _digest(identity),
             "threads": threads(),
@@ -249,6 +251,26 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
     if hider is None:
         return dataset
     return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
+
+
+def reading_of(setting: Setting) -> Reading | None:
+    """How several readers share the run; None where anybody answers."""
+    oracle = setting.oracle[1]
+    return oracle.reading if isinstance(oracle, Worklist) else None
+
+
+def _check_readers(setting: Setting, task: Task) -> None:
+    """Refuse readers of what cannot be brought together."""
+    reading = reading_of(setting)
+    if reading is None or not reading.overlap:
+        return
+    if setting.answer not in (None, "mask") or task.regional:
+        kind = "regions" if task.regional else setting.answer
+        raise InputError(
+            "oracle.overlap", f"0 where answers are {kind}, which are not compared", f"{reading.overlap:g}"
+        )
+    if reading.target == "soft" and task.drawable:
+        raise InputError("oracle.target", "majority, consensus or adjudicated where answers are masks", "soft")
 
 
 def _with_window_of_set(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -383,6 +405,7 @@ def check_components(recipe: Recipe) -> None:
     _check_stage0(recipe)
     trackers_of(recipe)
     task, setting = task_of(recipe), setting_of(recipe)
+    _check_readers(setting, task)
     cold, query = (strategy for *_, strategy in setting.strategies)
     if beyond := cold.needs - COLD:
         raise InputError("cold_start", "a strategy that needs embeddings alone", f"one that needs {sorted(beyond)[0]}")

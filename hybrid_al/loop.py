@@ -22,9 +22,9 @@ from .core.rng import derive
 from .core.rundir import RunDir, write_arrays, write_atomic
 from .core.types import Annotation, IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
-from .evaluation import answers_about_picks, calibration, metrics, query_usage
+from .evaluation import answers_about_picks, calibration, metrics, query_usage, readers
 from .experiment import Experiment, tiles_csv
-from .oracles.ledger import effort
+from .oracles.ledger import Ledger, effort
 from .query.cost import Meter
 from .regions.base import Regions, Whole
 from .state import query_state
@@ -75,6 +75,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
             raise
         if _learnable(experiment, r, labels):
             break
+    people = readers(experiment, disk, r)
     with _timer(seconds, "train"):
         fit = _fit(experiment, disk, tracker, r, labels, progress)
     progress(r, f"round {r}, the evaluation")
@@ -85,7 +86,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
         values |= fit.of_round()
         if tracker.mirrored:
             answers_about_picks(experiment, disk, r, picks)
-    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
+    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds, people)
 
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
@@ -111,8 +112,8 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         print(f"round {r}: no {regions.name} are left to ask about, so the run is over", file=sys.stderr)
         disk.mark_exhausted(r)
         return np.empty(0, dtype=np.int64)
-    disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
     _note_tiles(experiment, disk, r, query.indices)
+    disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
     return query.indices if earlier is None else np.concatenate([earlier, query.indices])
 
 
@@ -192,6 +193,7 @@ def _commit(
     fit: FitResult,
     values: dict[str, float],
     seconds: dict[str, float],
+    people: dict[str, float],
 ) -> None:
     """Write what the round leaves behind, `round.json` last; the trackers get them just before."""
     folder, regions, ids = disk.round_path(r), experiment.task.regions.at(r), experiment.manifest.ids
@@ -211,6 +213,7 @@ def _commit(
         digests={
             "encoder": experiment.embeddings.encoder,
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+            **({"ledger": tip} if (tip := Ledger(disk).tip()) else {}),
         },
     )
     score, classes, shares = experiment.oracle.score, experiment.classes, experiment.task.one_class
@@ -218,7 +221,7 @@ def _commit(
     disk.write_labels(r, labels)
     track_round(
         tracker, disk, experiment.manifest, row, samples, labels, fit, score, classes,
-        shares=shares, cost=cost, people=effort(disk, r), enough=enough, thumbnail=experiment.thumbnail,
+        shares=shares, cost=cost, people=effort(disk, r) | people, enough=enough, thumbnail=experiment.thumbnail,
     )  # fmt: skip
     disk.commit_round(row)
 

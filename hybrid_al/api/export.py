@@ -181,7 +181,7 @@ class _Labels:
             self._add_boxes(a.index, read_boxes(file))
             return BOXES
         labels = read_answer(file, len(self.classes))
-        if a.kind == "point":
+        if a.kind == "point" and a.region is None:
             self._add_points(a.index, labels)
             return POINTS
         if a.kind == "scribble" or a.region is not None:

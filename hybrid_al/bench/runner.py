@@ -16,6 +16,7 @@ from ..assemble import Project, check_components, check_images, open_project, se
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import read_json, sealed
+from ..data.domains import asked
 from ..errors import HybridALError, InputError
 from ..query.batches import BATCHES
 from ..query.strategies import STRATEGIES
@@ -67,7 +68,7 @@ class Variant:
     @property
     def pool(self) -> int:
         """Images that may be labeled."""
-        return len(self.project.dataset.manifest.indices("pool"))
+        return len(asked(self.project.dataset.manifest, self.project.recipe.domains.source))
 
 
 def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit: float | None = None, say: Say) -> None:
@@ -123,7 +124,7 @@ def _open(grid: Grid, name: str, recipe: Recipe, paths: Paths, device: str) -> V
     except InputError as error:
         raise error.at(f"bench: {name}: {error.where}") from None
     manifest = project.dataset.manifest
-    pool = manifest.indices("pool")
+    pool = asked(manifest, recipe.domains.source)
     task = task_of(recipe)
     unknown = int((~task.answered(project.dataset)[pool]).sum())
     if unknown:

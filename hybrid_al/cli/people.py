@@ -22,7 +22,10 @@ def label(
     recipe: RecipeArg,
     overrides: Overrides = None,
     reader: Annotated[
-        str | None, typer.Option("--reader", metavar="NAME", help="Who answers; else the page asks.")
+        str | None,
+        typer.Option(
+            "--reader", metavar="NAME", help="Who answers; else the page asks. Of several readers: whose part."
+        ),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Go on with the loop by itself where a query is answered.")
@@ -47,6 +50,8 @@ def label(
         server.check_extra("label")
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     _check_people(project)
+    if sheet is None:
+        _check_reader(project, reader)
     segmenter = server.segmenter_of(project.recipe) if sheet is None else None
     _make_query(project, quiet)
     if sheet is not None:
@@ -96,6 +101,7 @@ def serve(
     address = server.Address(host, port, tuple(origin or ()))
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     _check_people(project)
+    _check_reader(project, reader)
     _make_query(project, quiet)
     server.serve(project, address, reader=reader, trains=train, say=lambda line: print(line, flush=True))
 
@@ -104,6 +110,14 @@ def _check_people(project: Project) -> None:
     """InputError where no person answers."""
     if project.setting.simulated:
         raise InputError("oracle", "worklist, for a person to answer (oracle=worklist)", project.recipe.oracle.name)
+
+
+def _check_reader(project: Project, reader: str | None) -> None:
+    """UnknownName where several readers share the run, and this is none of them."""
+    from ..assemble import reading_of
+
+    if (reading := reading_of(project.setting)) is not None:
+        reading.check("--reader", reader)
 
 
 def _make_query(project: Project, quiet: bool) -> None:

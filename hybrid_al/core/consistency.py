@@ -139,7 +139,8 @@ class Consistency:
             out[place] = values[kept.ravel()]
             return out
 
-        return replace(self, parts=parts, **{name: column(name, getattr(self, name)) for name in _columns()})
+        columns: dict[str, Any] = {name: column(name, getattr(self, name)) for name in _columns()}
+        return replace(self, parts=parts, **columns)
 
     def blend(self, before: Consistency) -> Consistency:
         """This record with a share of the last round's (`recording.carry`) for rows that both visited.

@@ -131,7 +131,10 @@ class Manifest:
 
     def of_domains(self, names: Iterable[str]) -> BoolArray:
         """Whether each sample is of one of these domains (N,)."""
-        return np.isin(np.asarray(self.domains or [""] * len(self), dtype=str), list(names))
+        wanted = set(names)
+        if not (wanted and self.domains):
+            return np.zeros(len(self), dtype=np.bool_)
+        return np.fromiter(map(wanted.__contains__, self.domains), dtype=np.bool_, count=len(self))
 
     @cached_property
     def position(self) -> dict[str, int]:

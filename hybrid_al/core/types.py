@@ -21,6 +21,9 @@ LabelMap = npt.NDArray[np.uint8]
 IGNORE = 255
 """In a label map: the class of this pixel is unknown, or it is padding. No loss, score or metric counts it."""
 
+GIVEN = "given"
+"""The annotator of labels that came with a source (`domains.source`)."""
+
 GRADIENTS = "gradients"
 """Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""
 
@@ -48,7 +51,8 @@ class Annotation:
 
     `target` is a class number for kind "class", a tuple of them for "classes", the path of a label map in the run
     directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator gave no answer).
-    `supersedes` is the position in the label store of the annotation that this one corrects.
+    `supersedes` is the position in the label store of the annotation that this one corrects. `votes` are the targets
+    that several readers gave, where each of them is trained on.
     """
 
     index: int
@@ -60,6 +64,7 @@ class Annotation:
     cost: float = 1.0
     region: Region | None = None
     supersedes: int | None = None
+    votes: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Names:
 
     def _domains(self, arrays: Archive, prefix: str, names: Sequence[str]) -> list[str]:
         """The domain of each sample of a split: the text of an array, or what a pattern finds in it."""
-        if not self.domain:
+        if self.domain in ("", "none"):
             return [""] * len(names)
         ending = self.domain if isinstance(self.domain, str) else self.domain.get("key", "")
         if not ending or (not isinstance(self.domain, str) and set(self.domain) != {"key", "pattern"}):

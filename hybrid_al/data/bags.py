@@ -125,14 +125,13 @@ def with_bags(dataset: Dataset, spec: BagSpec | None) -> Dataset:
 
 
 def _names(dataset: Dataset, spec: BagSpec | None) -> tuple[str, ...]:
+    """The bag of each row: what a pattern says, then what the data says, then its group."""
     manifest = dataset.manifest
-    if dataset.bags:
-        return dataset.bags
-    if spec == GROUP or spec is None:
+    if spec == GROUP:
         return manifest.groups
-    pattern = spec if isinstance(spec, str) else spec.get(PATTERN)
+    pattern = spec.get(PATTERN) if isinstance(spec, Mapping) else None if dataset.bags else spec
     if pattern is None:
-        return manifest.groups
+        return dataset.bags or manifest.groups
     find: Callable[[str, str], str] = grouping(pattern, "sample")
     return tuple(find(f"data.bag: {sample}", sample) for sample in manifest.ids)
 
@@ -159,7 +158,7 @@ def _truth(dataset: Dataset, rule: str) -> IntArray:
 def instance_rows(bags: Bags, sample: int, most: int, rng: np.random.Generator) -> IntArray:
     """At most `most` rows of a bag, drawn without replacement, in random order."""
     rows = bags.rows(sample)
-    return rng.permutation(rows)[:most] if len(rows) <= 4 * most else rows[rng.choice(len(rows), most, replace=False)]
+    return rows[rng.choice(len(rows), min(most, len(rows)), replace=False)]
 
 
 def block_means(vectors_ND: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:

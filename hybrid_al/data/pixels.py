@@ -79,8 +79,9 @@ def windowed(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.
     if window == RAW:
         return values
     low, high = window
-    clipped: npt.NDArray[np.float32] = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
-    return clipped
+    scaled: npt.NDArray[np.float32] = values - np.float32(low)
+    scaled /= np.float32(high - low)
+    return scaled.clip(0, 1, out=scaled)
 
 
 def span_of(dtype: np.dtype[Any], window: Window | None = None) -> tuple[float, ...]:

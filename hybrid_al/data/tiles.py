@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -190,7 +191,7 @@ def look(root: Path, path: str, name: str, cut: Cut, index: FileIndex, *, whole:
     """
     file = root / path
 
-    def header() -> list[object]:
+    def header() -> list[Any]:
         with opened(file) as slide:
             pyramid = slide.pyramid
         return [[list(level) for level in pyramid.levels], list(pyramid.mpp), pyramid.library, content_of(file)]
@@ -204,10 +205,10 @@ def look(root: Path, path: str, name: str, cut: Cut, index: FileIndex, *, whole:
 
     beside = stamp_beside(file)
     levels, mpp, library, content = index.look(file, f"slide {VERSION} {beside}", header)
-    pyramid = Pyramid(tuple((w, h) for w, h in levels), tuple(mpp), library)  # type: ignore[misc, has-type, arg-type]
+    pyramid = Pyramid(tuple((w, h) for w, h in levels), tuple(mpp), library)
     grid = cut.grid(pyramid)
     kept = index.look(file, f"tiles {GRID} {TISSUE} {cut} {whole} {beside}", tissue)
-    return Tiled(path, name, pyramid, str(content), grid, tuple(kept))
+    return Tiled(path, name, pyramid, content, grid, tuple(kept))
 
 
 def tile_keys(slides: Sequence[Tiled], rows: IntArray) -> dict[str, list[str]]:

@@ -174,7 +174,8 @@ class NetworkLearner:
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
         if self.source is not None:
             unlabeled = unlabeled[~self.source[unlabeled]]
-        labeled, targets = labels.labeled[mask], self.targets(labels)[mask]
+        places, targets = labels.spread(self.targets(labels))
+        labeled, targets = labels.labeled[places][mask[places]], targets[mask[places]]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")

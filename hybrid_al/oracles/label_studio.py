@@ -111,7 +111,7 @@ class LabelStudioOracle:
         """The samples of a query without an answer, and how many it asks about."""
         _, lists = self._lists()
         ids = dict.fromkeys(self.run.query_ids(round) or ())
-        answered = {a.index for a in lists.answers(round)}
+        answered = lists.latest(round)
         return [i for sample in ids if (i := lists.manifest.position[sample]) not in answered], len(ids)
 
     def _exchange(self, round: int) -> str:

@@ -16,7 +16,7 @@ from ..core.registry import component
 from ..data.answers import to_png
 from ..errors import HybridALError, InputError
 from ..models.promptable import Prompt
-from ..report.overview import standing
+from ..report.overview import readers_owe, standing
 from .desk import Desk, Refused
 from .gate import Gate
 from .pictures import Pictures
@@ -72,15 +72,19 @@ class Page:
         progress = state["progress"]
         is_complete = progress["total"] and progress["done"] == progress["total"]
         is_held = bool(is_complete and (training.runs or self.desk.is_held()))
-        if is_complete and not is_held and self.desk.settle(0) and self.trains and self._began != progress["round"]:
+        if is_complete and not is_held and self._may_go_on(progress["round"]):
             self.go_on(progress["round"])
             is_held = True
         phase = "open" if progress["total"] else "none"
         if is_complete:
             phase = "training" if is_held else "answered"
         lines = standing(self.desk.run) if phase in ("answered", "none") else []
-        segments = self.proposing is not None
-        return state | {"phase": phase, "standing": lines, "training": training.state(), "segments": segments}
+        more = {"waits": phase == "answered" and bool(self.desk.owed()), "segments": self.proposing is not None}
+        return state | {"phase": phase, "standing": lines, "training": training.state(), **more}
+
+    def _may_go_on(self, round: int) -> bool:
+        """Whether the loop goes on by itself: once a round, and not while another reader owes an answer."""
+        return self.desk.settle(0) and self.trains and self._began != round and not self.desk.owed()
 
     def go_on(self, round: int) -> None:
         """Train on the answers of a round."""
@@ -148,6 +152,8 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
         if progress["done"] < progress["total"]:
             raise InputError("train", "a query that is answered", f"{progress['total'] - progress['done']} missing")
         desk.settle()
+        if owed := desk.owed():
+            raise InputError("train", "the answers of all readers", readers_owe(owed, progress["round"]))
         page.go_on(progress["round"])
         return page.state()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..oracles.readings import reading_of
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -47,11 +48,11 @@ def serve(
 ) -> None:
     """Serve the page of a run until the process is interrupted.
 
-    reader    who answers; None lets the page ask
+    reader    who answers; None lets the page ask, where readers do not share the run
     port      0 takes a free one
     opens     show the page in a browser
     trains    go on with the loop where a query is answered
-    proposes  let the last model draw first
+    proposes  let the last model draw first, where readers are not blind
     segmenter draws from boxes and points
     say       gets the link, and after each use the next
 
@@ -66,7 +67,8 @@ def serve(
     from .proposing import Proposing
     from .training import Training
 
-    pictures = ProjectPictures(project, proposes=proposes)
+    reading = reading_of(project.run)
+    pictures = ProjectPictures(project, proposes=proposes and not (reading and reading.blind))
     desk = Desk(project.run, reader=reader, size=pictures.size)
     listener = listener_on(port)
     gate = Gate(listener.getsockname()[1], lambda link: say(f"opened; for another browser: {link}"))

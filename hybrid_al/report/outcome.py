@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.types import GIVEN
 from .console import headline
 from .runview import RunView
 
@@ -106,8 +107,10 @@ def _story(run: RunView) -> str:
     count = (
         f"{images} of {pool} images" if run.labeled == images else f"{run.labeled} parts of {images} of {pool} images"
     )
-    text = f"{count} were labeled{_classes(run)} in {len(rounds)} round{'s' * (len(rounds) > 1)}"
-    text += f": {len(rounds[0].picks)} picked before there was a model ({run.component('cold_start')})"
+    text = f"{count} were labeled{_classes(run)} in {len(rounds)} round{'s' * (len(rounds) > 1)}: "
+    if given := sum(a.annotator == GIVEN for a in run.labels.current.values()):
+        text += f"{given} labels were given with the source, "
+    text += f"{len(rounds[0].picks)} picked before there was a model ({run.component('cold_start')})"
     if later := sum(len(r.picks) for r in rounds[1:]):
         text += f", then {later} with its help ({run.component('query')})"
     simulated = " The answers were the labels that came with the data." * (run.component("oracle") == "simulated")

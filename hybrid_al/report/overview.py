@@ -22,9 +22,11 @@ from ..data import domains
 from ..data.copies import near_notes
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
+from ..oracles.inbox import inbox, lists_of, owed
 from ..oracles.label_studio import LabelStudio
-from ..oracles.ledger import Ledger, pending, taken
+from ..oracles.ledger import WITHDRAWN, waiting_of
 from ..oracles.masks import IMAGES
+from ..oracles.readings import agreement, reading_of
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
@@ -237,6 +239,7 @@ def standing(run: RunDir) -> list[str]:
     if now is not None:
         when = time.strftime("%d %B, %H:%M", time.localtime(now[0].time))
         lines.append(f"  interrupted on {when}: {now[0].stage} ({now[0].done} of {now[0].total})")
+    lines += readers_agree(run, r)
     return [*lines, f"  {_end(run, recipe, rounds) or _next(run, facts, recipe, r)}"]
 
 
@@ -271,6 +274,8 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
         return f"next: {step}; {go_on(run)}"
     ids, answers = tuple(dict.fromkeys(ids)), answers_of(run, r)  # several parts of an image are one answer
     waiting = sum(i not in answers for i in ids)
+    if shares := owed(run, r):
+        return f"{readers_owe(shares, r)}: {_ways(run)}"
     oracle = component(ORACLES, "oracle", *parse_spec(recipe["oracle"]))
     people = not oracle.holds_truth
     if waiting and isinstance(oracle, LabelStudio):
@@ -287,6 +292,30 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     return f"next: the training of round {r}; {go_on(run)}"
 
 
+def readers_owe(shares: Mapping[str, Sequence[str]], r: int) -> str:
+    """What several readers still have to answer, in words."""
+    return f"round {r} waits for readings: {', '.join(f'{name} {len(ids)}' for name, ids in shares.items())}"
+
+
+def _ways(run: RunDir) -> str:
+    """How a reader answers."""
+    where = shlex.quote(str(run.path))
+    return f"hybrid-al label {where} --reader NAME (in the browser), or: hybrid-al labels {where} FILE --annotator NAME"
+
+
+def readers_agree(run: RunDir, r: int) -> list[str]:
+    """A line on how far several readers agree by a round; none where no two read the same."""
+    lists = None if reading_of(run) is None else lists_of(inbox(run))
+    readings = None if lists is None else lists.readings(r)
+    values = {} if readings is None else agreement(readings)
+    if not values:
+        return []
+    name = "Dice" if "people/dice" in values else "kappa"
+    between = values.get("people/dice", values.get("people/kappa"))
+    shown = f"{name} {between:.2f}, " if between is not None else ""
+    return [f"  readers: {shown}{values['people/differ']:.0%} of {values['people/double']:.0f} read by several differ"]
+
+
 def list_of(run: RunDir, r: int) -> Path:
     """What people answer by: the copy of the query that they fill in, the images that they draw on; else the query."""
     places = run.worklist(r), run.round_path(r) / IMAGES
@@ -299,8 +328,8 @@ def answers_of(run: RunDir, r: int) -> dict[str, str]:
     for file in answer_files(run, r):
         with whole(file), file.open(newline="", encoding="utf-8") as lines:
             answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
-    waiting = pending(Ledger(run).entries(), taken(run))
-    return answers | {sample: entry.text for sample, entry in waiting.items() if entry.round == r}
+    answers = {sample: text for sample, text in answers.items() if text != WITHDRAWN}
+    return answers | {entry.sample: entry.text for entry in waiting_of(run) if entry.round == r}
 
 
 def go_on(run: RunDir) -> str:

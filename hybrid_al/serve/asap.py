@@ -44,4 +44,5 @@ def write(areas: Iterable[tuple[str, BoolArray]]) -> bytes:
             corners = ElementTree.SubElement(one, "Coordinates")
             for order, (x, y) in enumerate(outer):
                 ElementTree.SubElement(corners, "Coordinate", Order=str(order), X=str(x), Y=str(y))
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from ..core.types import LabelMap
 from ..errors import InputError, UnknownName
 from ..page.desk import Refused
+from ..report.overview import readers_owe
 from . import asap, forms
 from .labels import label_file
 from .requests import Body, Calls, file_of
@@ -27,6 +28,8 @@ def add_inference(app: FastAPI, calls: Calls) -> None:
 
     def said(model: str, image: str, session: str, client: str) -> LabelMap | dict[str, float]:
         shelf.check_model(model)
+        if calls.page.desk.is_blind:
+            raise InputError("infer", "readers who may see what the model says (oracle.blind: false)", "blind ones")
         if session:
             return calls.sessions.said(session)
         if not image:
@@ -140,6 +143,8 @@ class Trainings:
         if missing := progress["total"] - progress["done"]:
             raise InputError("train", f"all {progress['total']} images of the query answered", f"{missing} missing")
         self._page.desk.settle()
+        if owed := self._page.desk.owed():
+            raise InputError("train", "the answers of all readers", readers_owe(owed, progress["round"]))
         self._id, self._begin, self._end = str(uuid.uuid4()), int(time.time()), 0
         self._page.go_on(progress["round"])
         return self._facts()

@@ -40,6 +40,7 @@ OBJECTIVES = (
 """Objectives that do not mix samples, which bags of several sizes cannot be."""
 BEYOND = ("views", "stage0", "tissue")
 """Needs of strategies that are of single images."""
+BAGS = "bags"
 SHOWN = 6  # rows of a bag in a report
 
 
@@ -78,7 +79,7 @@ class BagTask:
         pool = Bags.of(dataset).split(dataset.manifest, "pool")
         if setting.simulated and not (dataset.truth[pool] >= 0).any():
             raise InputError("oracle", "labels for bags of the pool (simulated)", "none; use oracle.name=worklist")
-        check_budgets(Whole(pool), LabelBudgets(setting.budgets))
+        check_budgets(Whole(pool, name=BAGS), LabelBudgets(setting.budgets))
 
     def check_images(self, setting: Setting, materials: Materials) -> None:
         """See `Task.check_images`: nothing."""
@@ -116,7 +117,7 @@ class BagTask:
         notes = _Notes(dataset, bags) if setting.learner[0] == "attention" else None
         return OpenTask(
             ClassHoldout(dataset.manifest, dataset.truth),
-            Whole(pool),
+            Whole(pool, name=BAGS),
             LabelBudgets(setting.budgets),
             answers=lambda learner, _, seed: class_answers(learner, pool, seed),
             notes=notes,

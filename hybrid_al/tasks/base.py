@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.rundir import RunDir
-from ..core.types import Annotation, BoolArray, IntArray
+from ..core.types import GIVEN, Annotation, BoolArray, IntArray
 from ..data.base import Dataset
 from ..data.domains import asked, given
 from ..errors import InputError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..models.encoder import Encoder
     from ..train import Schedule
 
-GIVEN = "given"  # the annotator of labels that came with the source
 LABELS = "labels"  # what budgets are of in every task
 
 

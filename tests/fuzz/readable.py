@@ -50,7 +50,7 @@ Whole = tuple[str, bytes]
 
 def _image(kind: str, mode: str, **keys: Any) -> Whole:
     buffer = io.BytesIO()
-    array = {"RGB": COLOURS, "P": COLOURS, "CMYK": COLOURS, "I;16": VOXELS[:, :, 0]}.get(mode, GREY)
+    array: Any = {"RGB": COLOURS, "P": COLOURS, "CMYK": COLOURS, "I;16": VOXELS[:, :, 0]}.get(mode, GREY)
     Image.fromarray(array).convert(mode).save(buffer, kind, **keys)
     return f".{kind.lower()}", buffer.getvalue()
 

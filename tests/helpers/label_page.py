@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from httpx import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
 from hybrid_al.core.manifest import Manifest, Split
@@ -81,6 +82,16 @@ def open_run(path: Path, kind: str = "class", *, n: int = 12, asked: int = 4) ->
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(MadeUp().image(i))
     return run
+
+
+@asynccontextmanager
+async def light_client_of(run: RunDir) -> AsyncIterator[AsyncClient]:
+    """As `client_of`, in the event loop of the caller: a third of the time a request."""
+    desk, gate = Desk(run, reader=None, size=MadeUp().size), Gate(PORT)
+    app: Any = create_app(Page(desk, MadeUp(), Training(run), trains=False), gate)
+    async with AsyncClient(transport=ASGITransport(app), base_url=f"http://127.0.0.1:{PORT}") as client:
+        await client.get(gate.link)
+        yield client
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def real_server(folder: Path) -> Iterator[RealServer]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     account = ("--username", "tests@example.com", "--password", "throw-away", "--user-token", KEY)
-    command = [PROGRAM, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port), *account]
+    command = [str(PROGRAM), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port), *account]
     environment = {**os.environ, **QUIET, "LABEL_STUDIO_BASE_DATA_DIR": str(folder)}
     environment.pop("PYTHONPATH", None)
     with (folder / "server.log").open("wb") as log:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hybrid_al import loop
+from hybrid_al.api.export import export
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
 from hybrid_al.core import rundir
@@ -216,6 +217,8 @@ def test_superpixels_merge_get_one_class_by_a_click_and_are_sieved(tmp_path: Pat
     for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         assert all(len(np.unique(label_map[region])) == 1 for region in asked(i))
         assert ((label_map != IGNORE) == np.any(asked(i), axis=0)).all()
+    out = export(run.path, out=tmp_path / "out")  # a region of one class is a mask, not a point for each pixel
+    assert "masks/" in (out / "labels.csv").read_text() and not (out / "points.csv").exists()
     kept = setup.learner._sieved(masks, labels, run.round_path(1))
     assert ((kept.maps == masks.maps) | (kept.maps == IGNORE)).all() and (kept.maps != masks.maps).any()
     assert setup.task.regions.at(1).pixels.max() > setup.task.regions.at(0).pixels.max()  # some are merged

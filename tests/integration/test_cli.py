@@ -44,6 +44,7 @@ VERBS = {
     "predict",
     "export",
     "status",
+    "audit",
     "report",
     "bench",
 }

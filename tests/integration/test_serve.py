@@ -137,3 +137,12 @@ def look_at_the_model(client: MonaiClient, task: str) -> None:
     assert client.infer("tiny", "", session)[0] == 404
     code, _, text = client.infer("tiny", "", client.lend("mine.png", b"no image")[1]["session_id"])
     assert code == 400 and b"session: expected an image" in text
+
+
+def test_blind_readers_hear_nothing_of_the_model_and_of_each_other(tmp_path: Path) -> None:
+    oracle = {"name": "worklist", "readers": ["anna", "ben"]}
+    recipe = recipe_of("classification", learner="linear", train={"name": "supervised"}, oracle=oracle)
+    with monai_server(tmp_path / "run", recipe, reader="anna") as client:
+        code, said = client.ask("POST", "/infer/tiny?image=000000.png")
+        assert code >= 400 and "oracle.blind: false" in str(said)
+        assert client.ask("GET", "/datastore/")[1]["total"] == 4

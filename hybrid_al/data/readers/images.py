@@ -132,7 +132,8 @@ def header(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
 
 def _upright(image: Image.Image) -> Image.Image:
     """The decoded image, turned and mirrored as its EXIF orientation says."""
-    return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

@@ -45,7 +45,7 @@ class DicomFolder:
     stack    slices in the channels (2.5-D), see `Volumes`; neighbours in space, of one series
     group    the keyword of the header whose value is the group, by default PatientID, or {tag: StudyInstanceUID}, or
              "none": each series is its own, or with sample: file each file
-    domain   the keyword of the header whose value is the site or device, such as Manufacturer; "" none
+    domain   the keyword of the header whose value is the site or device, such as Manufacturer; by default none
     window   [low, high], or a name: lung, bone, brain, soft_tissue, mediastinum, or a rule for images of more than 8
              bits, see `Folder`. Without it that of the header, or,
              where it has none, the 0.5th and 99.5th percentile of the series
@@ -144,6 +144,7 @@ class DicomFolder:
         if not isinstance(self.domain, str) and set(self.domain) != {"tag"}:
             raise InputError("data.domain", "a keyword of DICOM such as Manufacturer", str(dict(self.domain)))
         keyword = self.domain if isinstance(self.domain, str) else self.domain["tag"]
+        keyword = "" if keyword == NONE else keyword
         if keyword and not is_keyword(keyword):
             raise UnknownName("data.domain", keyword, DEVICES)
         return keyword
@@ -207,9 +208,10 @@ class DicomFolder:
                 f"a {keyword} in each header; {{tag: StudyInstanceUID}} or another, or none said on purpose",
                 f"none in {len(empty)} of {len(pictures)} ({empty[0]})",
             )
-        if self.domain and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[-1]]):
+        domain = self._domain()
+        if domain and (empty := [p.middle.path for p in pictures if not p.middle.facts.values[-1]]):
             came = f"none in {len(empty)} of {len(pictures)} ({empty[0]})"
-            raise InputError("data.domain", f"a {self._domain()} in each header", came)
+            raise InputError("data.domain", f"a {domain} in each header", came)
         windows: dict[str, Window | None] = {}
         samples = []
         for picture, answer in zip(pictures, answers.rows, strict=True):
@@ -231,7 +233,7 @@ class DicomFolder:
                     z=middle.z,
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
-                    domain=middle.facts.values[-1] if self.domain else "",
+                    domain=middle.facts.values[-1] if domain else "",
                     **answer,
                 )
             )

@@ -29,7 +29,7 @@ class Folder:
     group    "none", which must be set on purpose, or a regular expression that is searched in the path below root: its
              first group, or else the whole match, names the patient, volume or slide; {tag: PatientID} takes the value
              in the header of DICOM files
-    domain   the site, device or stain of an image, said as group is; "" none
+    domain   the site, device or stain of an image, said as group is; none where nothing says it
     labels   "folders": the first folder below root (or the split) is the class; images beside the class folders are
              unlabeled. "parents": the folder that holds an image is its class, as in root/<site>/<class>/1.png. "none":
              no folder is a class, all images are unlabeled
@@ -98,7 +98,7 @@ class Folder:
             raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
         check_settings(self.window, self.on_error)
         group_of, domain_of = self._naming("data.group", self.group, root), lambda where, path: ""
-        if self.domain:
+        if self.domain not in ("", "none"):
             domain_of = self._naming("data.domain", self.domain, root)
         readers = choose(self.reader, self.window)
         entries = find_images(root, "none" if self.masks else self.labels, readers, self.ignore)

@@ -87,7 +87,7 @@ class Nifti:
         root = Path(self.root).resolve()
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a CSV file or a folder of volumes", "nothing there")
-        if self.domain:
+        if self.domain not in ("", NONE):
             raise InputError("data.domain", "a CSV file that says it (data.root), or nothing", str(self.domain))
         if self.group != "none":
             raise InputError("data.group", "none: in a folder each volume is a group", self.group)

@@ -178,13 +178,16 @@ class _Tiles:
 
     def __call__(self, index: int) -> Pixels:
         path, grid, number = self._of(index)
-        return read_held(self.root / path, lambda slide: grid.pixels(slide, number))
+        pixels: Pixels = read_held(self.root / path, lambda slide: grid.pixels(slide, number))
+        return pixels
 
     def locate(self, index: int) -> Pixels | None:
         """See `Dataset.locator`."""
         path, grid, number = self._of(index)
-        return read_held(self.root / path, lambda slide: framed(slide, grid, number))
+        pixels: Pixels | None = read_held(self.root / path, lambda slide: framed(slide, grid, number))
+        return pixels
 
     def _of(self, index: int) -> tuple[str, Grid, int]:
         slide, number = self.rows[index].tolist()
-        return *self.slides[slide], number
+        path, grid = self.slides[slide]
+        return path, grid, number

@@ -100,17 +100,30 @@ def _library() -> Iterator[None]:
 
 def _write_series(sheet: Sheet, items: Sequence[Item], number: int, folder: Path) -> None:
     """Write the files of a series and its proposals."""
-    import pydicom
+    for file, of_file in _by_file(items).items():
+        shutil.copyfile(file, folder / "images" / f"{of_file[0].name}.dcm")
+    write_segs(sheet, items, number, folder / "start")
 
+
+def _by_file(items: Sequence[Item]) -> dict[Path, list[Item]]:
     files: dict[Path, list[Item]] = {}
     for item in items:
         assert item.instance is not None
         files.setdefault(item.instance.file, []).append(item)
-    for file, of_file in files.items():
-        shutil.copyfile(file, folder / "images" / f"{of_file[0].name}.dcm")
+    return files
+
+
+def write_segs(sheet: Sheet, items: Sequence[Item], number: int, folder: Path, *, by_hand: bool = False) -> None:
+    """Write the proposals of images of one series as SEGs; none where nothing is drawn.
+
+    by_hand  they are what people drew
+    """
+    import pydicom
+
     if not any(item.proposal is not None and _drawn(sheet, item).any() for item in items):
         return
-    (folder / "start").mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    files = _by_file(items)
     for k, (file, of_file) in enumerate(files.items()):
         source = pydicom.dcmread(file)
         frames = int(source.get("NumberOfFrames", 1))
@@ -122,10 +135,10 @@ def _write_series(sheet: Sheet, items: Sequence[Item], number: int, folder: Path
             assert item.instance is not None
             maps[item.instance.frame if frames > 1 else place] = _drawn(sheet, item)
         if maps.any():
-            target = folder / "start" / f"{of_file[0].name}.seg.dcm"
+            target = folder / f"{of_file[0].name}.seg.dcm"
             with reading(file, "what a SEG takes over of its images"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they would say the names of patients
-                segmentation(sheet, every, maps, number).save_as(target)
+                segmentation(sheet, every, maps, number, by_hand=by_hand).save_as(target)
 
 
 def _drawn(sheet: Sheet, item: Item) -> BoolArray:
@@ -137,8 +150,10 @@ def _drawn(sheet: Sheet, item: Item) -> BoolArray:
     return np.stack([labels == c for c in numbers], axis=2)
 
 
-def segmentation(sheet: Sheet, sources: list[Any], maps: BoolArray, number: int) -> Segmentation:
-    """A SEG of the segments (frames, H, W, labels) that are drawn somewhere."""
+def segmentation(
+    sheet: Sheet, sources: list[Any], maps: BoolArray, number: int, *, by_hand: bool = False
+) -> Segmentation:
+    """A SEG of the segments (frames, H, W, labels) that are drawn somewhere, by the model or `by_hand`."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -151,8 +166,8 @@ def segmentation(sheet: Sheet, sources: list[Any], maps: BoolArray, number: int)
             segment_label=sheet.labels[k],
             segmented_property_category=codes.SCT.Tissue,
             segmented_property_type=codes.SCT.Tissue,
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=algorithm,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues["MANUAL" if by_hand else "AUTOMATIC"],
+            algorithm_identification=None if by_hand else algorithm,
         )
         for place, k in enumerate(used, 1)
     ]

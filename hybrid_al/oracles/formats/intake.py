@@ -84,7 +84,9 @@ class Intake:
         if sample not in ids:
             if nothing:
                 return
-            raise ValueError(f"{sample!r} is an image of this run, but nobody was asked about it")
+            raise ValueError(
+                f"{sample!r} is an image of this run, but nobody was asked about it{self.lists.way_out(index)}"
+            )
         if nothing and (not self.empty or isinstance(self.inbox, WorklistOracle)):
             self.waiting += 1
             return
@@ -94,7 +96,7 @@ class Intake:
         if isinstance(self.inbox, WorklistOracle):
             self._add_words(given, sample, words)
         else:
-            size = image_size(self.inbox.run, index)
+            size = image_size(self.lists, index)
             if given.size is not None and given.size != size:
                 came = f"got {given.size[0]} x {given.size[1]}"
                 raise ValueError(f"expected an image of {size[0]} x {size[1]} pixels (height x width), {came}")

@@ -32,7 +32,7 @@ def test_readers_know_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise _OfNoList("a new one")
 
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
-    monkeypatch.setattr(images.Image, "open", fail)
+    monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(ValueError, match="damaged image"):
         images.Images().probe(tmp_path / "a.png")
 

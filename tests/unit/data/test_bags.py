@@ -106,7 +106,7 @@ def test_the_mean_of_a_bag_is_at_its_first_row(monkeypatch: pytest.MonkeyPatch) 
         ({"learner": "frozen"}, "learner: expected one that learns from bags"),
         ({"query": "tta_entropy"}, r"query \(tta_entropy\): expected a strategy that bags can feed"),
         ({"train": "mixmatch"}, "train: expected an objective of bags"),
-        ({"loop": {"budgets": [8, 9]}}, "at most the pool's 12 samples"),
+        ({"loop": {"budgets": [8, 9]}}, "at most the pool's 12 bags"),
         ({"data": {**recipe_of("bags")["data"], "bag": None}}, "data.bag: expected what names the bag"),
         ({"data": {**recipe_of("bags")["data"], "grow": True}}, "data.grow: expected false"),
         ({"data": {**recipe_of("bags")["data"], "ids": "hashed"}}, "data.ids: expected plain"),
