@@ -14,11 +14,11 @@ from ..core.rundir import RunDir
 from ..core.types import LabelMap
 from ..data.answers import read_answer
 from .agreement import dice
-from .ledger import LEDGER, PROPOSALS, Entry, Ledger
+from .ledger import LEDGER, PAGE, PROPOSALS, Entry, Ledger
 
 PROPOSERS = ("model", "segmenter", "both")
 BLIND = "nobody"
-"""Who proposed an answer that was drawn without a proposal."""
+"""Who proposed an answer that was drawn on the page without a proposal; other tools may have shown one."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,21 @@ def taken_proposals(run: RunDir, classes: int) -> list[Taken]:
         return []
     blind = dict[str, list[Entry]]()
     for entry in answers:
-        if not entry.proposal and entry.digest:
+        if _is_blind(entry):
             blind.setdefault(entry.sample, []).append(entry)
     groups = dict[tuple[str, str], list[Entry]]()
     for entry in answers:
-        if entry.kind != "skip" and (entry.proposal or entry.digest):
+        if entry.kind != "skip" and (entry.proposal or _is_blind(entry)):
             who = (entry.proposer or PROPOSERS[0], entry.proposal) if entry.proposal else (BLIND, "")
             groups.setdefault(who, []).append(entry)
     order = [(proposer, fate) for proposer in PROPOSERS for fate in PROPOSALS] + [(BLIND, "")]
     totals = {who: sum(len(each) for (other, _), each in groups.items() if other == who) for who in PROPOSERS}
     compare = _Compare(run.path, classes)
     return [_row(*who, groups[who], totals.get(who[0]), blind, compare) for who in order if who in groups]
+
+
+def _is_blind(entry: Entry) -> bool:
+    return not entry.proposal and bool(entry.digest) and entry.source == PAGE
 
 
 def _last(entries: Iterable[Entry]) -> list[Entry]:

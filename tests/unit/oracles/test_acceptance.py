@@ -50,6 +50,7 @@ def test_fates_and_agreement_by_hand(tmp_path: Path) -> None:
     answers.give("a", "bob", 2, seconds=40)  # blind: 2 * 8 / (16 + 8)
     answers.give("a", "anna", 4, proposal="accepted", seconds=7, proposed=4, **segmenter)  # in place of her first
     answers.give("b", "bob", 4, proposal="accepted", proposed=4, **segmenter)  # saw it too
+    answers.give("a", "carl", 8, source="coco.json")  # by a tool that may have shown a proposal
     answers.give("d", "anna", 8, seconds=30)  # drawn anew: no second reader of herself
     rows = taken_proposals(RunDir(tmp_path), 2)
     two_thirds: Any = pytest.approx(2 / 3)
