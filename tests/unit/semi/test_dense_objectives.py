@@ -392,3 +392,8 @@ def test_target_and_mask_of_a_mean_teacher_are_mixed_as_the_views_are(name: str)
     distances = ((student - target) ** 2).sum(axis=1)
     assert step.logs["loss_unlabeled"].item() == pytest.approx(distances[mixed].mean(), rel=1e-5)
     assert step.logs["loss_unlabeled"].item() != pytest.approx(distances[counted].mean(), rel=1e-3)
+
+
+def test_the_third_argument_of_labeled_pixels_is_their_extent() -> None:
+    pixels = LabeledPixels(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), False)
+    assert pixels.extent is False and pixels.source is None
