@@ -291,7 +291,7 @@ def _batches(
             labeled_ids, y = sets.prior.mix_into(labeled_ids, y, prior_count, prior_rng)
         x = inputs.weak(labeled_ids, generator)
         source = None if sets.source is None else torch.from_numpy(sets.source[labeled_ids]).to(x.device)
-        labeled = Labeled(x, torch.from_numpy(y).to(x.device), source)
+        labeled = Labeled(x, torch.from_numpy(y).to(x.device), source=source)
         unlabeled = None
         if unlabeled_rows is not None:
             ids = next(unlabeled_rows)

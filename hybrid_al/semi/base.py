@@ -47,7 +47,7 @@ class Labeled:
 
     x: Tensor
     y: Tensor
-    source: Tensor | None = None
+    source: Tensor | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

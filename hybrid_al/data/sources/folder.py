@@ -97,7 +97,7 @@ class Folder:
         if not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
         check_settings(self.window, self.on_error)
-        group_of, domain_of = self._naming("data.group", self.group, root), lambda where, path: ""
+        group_of, domain_of = self._naming("data.group", self.group, root), None
         if self.domain not in ("", "none"):
             domain_of = self._naming("data.domain", self.domain, root)
         readers = choose(self.reader, self.window)
@@ -126,7 +126,7 @@ class Folder:
             for path, split, name in entries
             for files in (masks.get(path, [""]),)
             for group in (group_of(f"data.group: {path}", path),)
-            for domain in (domain_of(f"data.domain: {path}", path),)
+            for domain in ("" if domain_of is None else domain_of(f"data.domain: {path}", path),)
         ]
         return files_dataset(
             root,

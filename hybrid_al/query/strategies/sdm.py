@@ -9,7 +9,7 @@ import numpy as np
 import scipy.special
 
 from ...core.registry import Amount, hyperparameters
-from ...core.types import FloatArray, Need, Query
+from ...core.types import FloatArray, IntArray, Need, Query
 from ..base import About, QueryState, check_budget
 from ..last_layer import features_and_head
 from ..ranking import best_by_value
@@ -52,7 +52,7 @@ class SDM:
         return best_by_value("small margin that would grow", self.weight * cosine - (p1 - p2), state, budget, rng)
 
 
-def margin_slopes(probs_MC: FloatArray, first_M: FloatArray, second_M: FloatArray) -> FloatArray:
+def margin_slopes(probs_MC: FloatArray, first_M: IntArray, second_M: IntArray) -> FloatArray:
     """Gradient (M, C) in the logits of the probability of one class minus that of another."""
     rows = np.arange(len(probs_MC))
     p1, p2 = probs_MC[rows, first_M], probs_MC[rows, second_M]
@@ -62,7 +62,7 @@ def margin_slopes(probs_MC: FloatArray, first_M: FloatArray, second_M: FloatArra
     return slopes
 
 
-def loss_slopes(logits_MC: FloatArray, targets_M: FloatArray) -> FloatArray:
+def loss_slopes(logits_MC: FloatArray, targets_M: IntArray) -> FloatArray:
     """Gradient (M, C) in the logits of cross-entropy + hinge - the target's unit logit.
 
     Unit logits u are the logits divided by their length; the hinge is mean over classes of max(0, 1 - u_y + u_c), c not

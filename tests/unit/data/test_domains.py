@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ ROWS = [  # file, site, label, patient, split
 ]
 
 
-def table(folder: Path, rows: list[tuple[str, ...]] = ROWS, **settings: Any) -> Csv:
+def table(folder: Path, rows: Sequence[tuple[str, ...]] = ROWS, **settings: Any) -> Csv:
     for k, (name, *_) in enumerate(rows):
         Image.fromarray(np.full((8, 8), 40 * k, dtype=np.uint8)).save(folder / name)
     with (folder / "index.csv").open("w", encoding="utf-8", newline="") as file:
@@ -97,7 +98,7 @@ def test_given_and_asked(tmp_path: Path) -> None:
     ],
 )
 def test_sources_that_leave_nothing(
-    tmp_path: Path, rows: list[tuple[str, ...]], sources: tuple[str, ...], words: str
+    tmp_path: Path, rows: Sequence[tuple[str, ...]], sources: tuple[str, ...], words: str
 ) -> None:
     dataset = table(tmp_path, rows).load()
     with pytest.raises(InputError, match=words) as caught:

@@ -407,3 +407,8 @@ def test_deep_supervision_adds_the_loss_of_each_side_head() -> None:
     models = Models(network, network, rng=np.random.default_rng(0))
     step = DENSE_OBJECTIVES["deep_supervision"](side=0.5).step(models, LabeledPixels(images, y), None, 0.5)  # type: ignore[call-arg]
     torch.testing.assert_close(step.loss, dice_ce(network(images), y) + 0.5 * dice_ce(network(images.flip(3)), y))
+
+
+def test_the_third_argument_of_labeled_pixels_is_their_extent() -> None:
+    pixels = LabeledPixels(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), False)
+    assert pixels.extent is False and pixels.source is None
