@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from .pixels_only import axis_of, files_of
 if TYPE_CHECKING:
     from ..recipe import Recipe
 
-AnyInbox = TypeVar("AnyInbox", WorklistOracle, MaskWorklist, BoxWorklist)
+AnyInbox = WorklistOracle | MaskWorklist | BoxWorklist
 
 
 def take(

@@ -17,7 +17,7 @@ from hybrid_al.data import index as index_module
 from hybrid_al.data.base import Dataset, Source
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.readers import READERS
-from hybrid_al.data.sources import SOURCES, slides
+from hybrid_al.data.sources import SOURCES
 from hybrid_al.data.sources.mni152 import CLASSES
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.errors import UnreadableImages
@@ -266,5 +266,5 @@ def test_another_version_of_its_reader_is_another_store(
     before = digest()
     for kind in READERS.values():
         monkeypatch.setattr(kind, "VERSION", kind.VERSION + " and another")
-    monkeypatch.setattr(slides, "VERSION", slides.VERSION + " and another")  # slides have no reader of files
+    monkeypatch.setattr("hybrid_al.data.sources.slides.VERSION", "another")  # slides have no reader of files
     assert (digest() == before) == ("root" not in entry.fields)

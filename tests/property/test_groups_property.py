@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_al.core.manifest import SPLITS, Manifest
+from hybrid_al.core.manifest import SPLITS, Manifest, Split
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.growth import grow
@@ -26,7 +26,7 @@ from hybrid_al.errors import InputError
 from tests.helpers.command import call
 from tests.helpers.tiny import recipe_of
 
-SPLIT_OF_DATA = st.sampled_from([None, None, "pool", "val", "test"])
+SPLIT_OF_DATA: st.SearchStrategy[Split | None] = st.sampled_from([None, None, "pool", "val", "test"])
 
 
 @st.composite
@@ -121,7 +121,8 @@ def test_the_draw_depends_on_no_order_of_rows(codes: list[int], holdout: dict[st
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.sampled_from([1, 3, 5]))
 def test_no_stack_crosses_a_volume(slices: list[int], stack: int) -> None:
     for number, count in enumerate(slices):
-        volume = np.full((count, 2, 2), number, dtype=np.float32) + np.arange(count)[:, None, None] / 10
+        volume = np.full((count, 2, 2), number, dtype=np.float32)
+        volume += np.arange(count)[:, None, None] / 10
         for z in range(count):
             around = stack_at(volume, z, stack)
             assert len(around) == stack and (around // 1 == number).all() and (around[stack // 2] == volume[z]).all()
@@ -151,9 +152,8 @@ def test_labels_that_were_not_asked_for_change_no_pick(tmp_path: Path, monkeypat
 
 def queries(arrays: Mapping[str, np.ndarray], name: str) -> list[str]:
     """What a run asks about, round by round, of images in an NPZ file."""
-    np.savez(
-        f"{name}.npz", **{key: value.astype(np.uint8) if "images" in key else value for key, value in arrays.items()}
-    )
+    members = {key: value.astype(np.uint8) if "images" in key else value for key, value in arrays.items()}
+    np.savez(f"{name}.npz", **members)  # type: ignore[arg-type]
     data = {"source": "npz", "root": f"{name}.npz", "group": "patient", "image_size": 16, "classes": ["a", "b"]}
     recipe = recipe_of("classification", data=data, query="hybrid", loop={"budgets": [4, 4, 4]}, learner="frozen")
     Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")

@@ -200,7 +200,7 @@ def test_a_damaged_tile(tmp_path: Path) -> None:
     file = write_slide(tmp_path / "a.tif", picture(256, 256, LEFT))
     write_slide(tmp_path / "b.tif", picture(256, 256, LEFT, 1))
     with tifffile.TiffFile(file) as tiff:
-        offset = tiff.pages[0].dataoffsets[0]  # type: ignore[union-attr]
+        offset = tiff.pages[0].dataoffsets[0]
     with file.open("r+b") as stream:
         stream.seek(offset)
         stream.write(b"\xff" * 40)
