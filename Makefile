@@ -6,7 +6,7 @@ READY := .venv/.ready
 # programs keep the cores busy, and results do not depend on the core count; tests are two processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
 
-.PHONY: axe demo test fast slow check docs format strategies fuzz kill lock clean
+.PHONY: axe labelstudio demo test fast slow check docs format strategies fuzz kill audit lock clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
@@ -26,11 +26,19 @@ fast: $(READY)
 slow: $(READY)
 	$(PYTEST) -m slow
 
-# the accessibility checker that tests of pages use
+# the accessibility checker that tests of pages use, and a promptable segmenter (ONNX)
 axe: tests/node_modules
 tests/node_modules: tests/package-lock.json
 	npm ci --prefix tests --no-audit --no-fund --silent
 	touch tests/node_modules
+
+# a server of Label Studio in an environment of its own (1 GB), for the test that plays a loop with it
+labelstudio: .labelstudio/.ready
+.labelstudio/.ready: tests/label_studio.lock $(READY)
+	rm -rf .labelstudio && $(PYTHON) -m venv .labelstudio
+	.labelstudio/bin/pip install --quiet --no-deps --requirement tests/label_studio.lock
+	$(BIN)/python -m tests.helpers.label_studio_server
+	touch .labelstudio/.ready
 
 # the site of docs/ in site/; the variable silences a notice of the theme about its successor
 docs: $(READY)
@@ -44,6 +52,10 @@ fuzz: $(READY)
 
 kill: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS)
+
+# known vulnerabilities of the locked packages, where their database can be reached; says so where it cannot
+audit:
+	.ci/audit $(PYTHON)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -67,4 +79,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv runs site
+	rm -rf .venv .venv-audit runs site

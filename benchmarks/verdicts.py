@@ -1,4 +1,4 @@
-"""The questions that the studies were made for, as contrasts from the committed CSVs into RESULTS.md and EARLIER.md.
+"""The questions that the studies were made for, as contrasts from the committed CSVs into RESULTS.md and STRATEGIES.md.
 
 python benchmarks/verdicts.py
 
@@ -31,39 +31,23 @@ PAIRS = {
     "ISIC 2017, ImageNet": "isic2017_imagenet",
 }
 """Pairs of a data set and an encoder in `defaults.yaml`."""
-SETS = ("pneumoniamnist", "malaria", "isic2017")
-ENCODERS = ("ssl", "imagenet", "random")
-QUERIES = (
-    "least_confidence",
-    "entropy",
-    "margin",
-    "coreset_l2",
-    "coreset_cosine",
-    "mc_dropout_entropy",
-    "bald",
-    "badge",
-)
-STARTS = (
-    "typiclust",
-    "kmeans",
-    "kmedoids",
-    "coreset_cosine",
-    "probcover",
-    "facility_location",
-    "maxherding",
-    "mmd",
-    "density_peaks",
-    "usl",
-    "csval",
-    "typiclust+random",
-    "typiclust+entropy",
-    "typiclust+badge",
-    "typiclust+hybrid",
-    "facility_location+hybrid",
-)
-COVER = ("random+typiclust", "random+kmeans", "random+coreset_cosine")
-DOUBT = ("entropy", "margin")
+FINETUNED = ("pneumoniamnist", "malaria")
+"""Sets of `finetune_consistency.yaml`."""
+SHORT = {name: PAIRS[name] for name in ("PneumoniaMNIST, SSL", "malaria, SSL", "ISIC 2017, ImageNet")}
+"""The pairs of `objectives.yaml` and `strategies.yaml`."""
 
+OBJECTIVES = (
+    "pseudo_label",
+    "pi_model",
+    "mean_teacher",
+    "mixmatch",
+    "uda",
+    "fixmatch",
+    "flexmatch",
+    "freematch",
+    "softmatch",
+    "debiased",
+)
 
 Question = tuple[Callable[[], Iterator[tuple[str, "Side", "Side"]]], str]
 """The contrasts of a table, and its note."""
@@ -71,37 +55,26 @@ Question = tuple[Callable[[], Iterator[tuple[str, "Side", "Side"]]], str]
 
 @dataclass(frozen=True)
 class Side:
-    """Some arms of one CSV; their AUBC, up to a number of labels, is averaged.
-
-    With `minus`, how much larger it is than that of another side. learner: None is the one beside the baseline.
-    """
+    """An arm of one CSV, up to a number of labels. learner: None is the one beside the baseline."""
 
     file: str
-    strategies: Sequence[str]
+    strategy: str
     objective: str = "supervised"
     learner: str | None = None
-    minus: Side | None = None
     until: int | None = None
 
     def areas(self) -> dict[int, float]:
-        """Seed -> mean AUBC of the arms, or its difference to the other side's, over the seeds that all have."""
-        own = self._own()
-        if self.minus is None:
-            return own
-        others = self.minus.areas()
-        return {seed: area - others[seed] for seed, area in own.items() if seed in others}
-
-    def _own(self) -> dict[int, float]:
+        """Seed -> AUBC."""
         results = _read(self.file)
         learner = self.learner or next((arm.learner for arm, _ in results.cells if arm.learner != LINEAR), "frozen")
-        arms = [Arm(strategy, self.objective, learner) for strategy in self.strategies]
+        arms = [Arm(self.strategy, self.objective, learner)]
         if not results.seeds(arms):
             return {}
         curves = results.curves(METRIC, arms)
         if self.until is not None:
             kept = curves.labels <= self.until
             curves = replace(curves, labels=curves.labels[kept], values=curves.values[:, :, kept])
-        return dict(zip(curves.seeds, curves.areas().mean(axis=0).tolist(), strict=True))
+        return dict(zip(curves.seeds, curves.areas()[0].tolist(), strict=True))
 
 
 @cache
@@ -139,81 +112,12 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def worth() -> Iterator[tuple[str, Side, Side]]:
-    """What encoder, objective and query are worth, each against the same bottom line."""
-    for name in SETS:
-        ssl = f"survey/{name}-ssl"
-        base = Side(ssl, ["random"])
-        for encoder, said in (("ssl", "SSL"), ("imagenet", "ImageNet")):
-            other = Side(f"survey/{name}-random", ["random"])
-            yield f"{name}: {said} minus random-init encoder", Side(f"survey/{name}-{encoder}", ["random"]), other
-        yield f"{name}: the survey's queries, on average, minus random (SSL)", Side(ssl, QUERIES), base
-        yield f"{name}: hybrid minus random (SSL)", Side(ssl, ["hybrid"]), base
-
-
-def budget() -> Iterator[tuple[str, Side, Side]]:
-    """Representativeness against uncertainty, and whether their difference itself differs between the budgets."""
-    for size in ("low", "high"):
-        for name in SETS:
-            file = f"budget/{name}-{size}"
-            yield f"{size} budget, {name}", Side(file, COVER), Side(file, DOUBT)
-    for name in SETS:
-        low, high = (
-            Side(f"budget/{name}-{s}", COVER, minus=Side(f"budget/{name}-{s}", DOUBT)) for s in ("low", "high")
-        )
-        yield f"low minus high, {name}", low, high
-
-
-def cosine() -> Iterator[tuple[str, Side, Side]]:
-    """Core-set by angle against core-set by distance."""
-    for encoder in ENCODERS:
-        for name in SETS:
-            file = f"survey/{name}-{encoder}"
-            yield f"{name}, {encoder} encoder", Side(file, ["coreset_cosine"]), Side(file, ["coreset_l2"])
-
-
-def starts() -> Iterator[tuple[str, Side, Side]]:
-    """A representative start, then random."""
-    for name in SETS:
-        file = f"budget/{name}-low"
-        yield f"{name}: TypiClust start of 10", Side(file, ["typiclust+random"]), Side(file, ["random"])
-        file = f"survey/{name}-ssl"
-        for start in ("typiclust", "kmeans", "coreset_cosine"):
-            yield f"{name}: {start} start of 50", Side(file, [f"{start}+random"]), Side(file, ["random"])
-
-
-def first_labels() -> Iterator[tuple[str, Side, Side]]:
-    """Strategies that need no model, all along; and queries with one after a TypiClust start."""
-    for folder, said in (("starts", "SSL"), ("starts_imagenet", "ImageNet")):
-        for name in SETS:
-            file = f"{folder}/{name}"
-            for start in STARTS:
-                yield f"{name}, {said}: {start}", Side(file, [start]), Side(file, ["random"])
-
-
-QUESTIONS = {
-    "What is worth most?": (worth, "Survey budget of 50 + 5 x 50, frozen encoder."),
-    "The first labels": (
-        first_labels,
-        "10, 20, 40 and 80 labels, supervised, frozen encoder; minus random picks. Without a plus the strategy buys "
-        "all of them, after one it follows ten by TypiClust.",
-    ),
-    "Representativeness minus uncertainty": (
-        budget,
-        f"The mean of {', '.join(COVER)} minus the mean of {', '.join(DOUBT)}, after the same random start; SSL, "
-        "supervised. Low is 10 to 120 labels, high 200 to 1,000.",
-    ),
-    "Core-set: cosine minus L2": (cosine, "Survey budget, supervised, on raw embeddings."),
-    "Representative start minus random start": (starts, "Then random queries; SSL, supervised."),
-}
-
-
 def _of(file: str, arm: str, until: int | None = None) -> Side:
-    return Side(f"defaults/{file}", [arm], "mean_teacher", until=until)
+    return Side(f"defaults/{file}", arm, "mean_teacher", until=until)
 
 
 def _linear(file: str, until: int | None = None) -> Side:
-    return Side(f"defaults/{file}", ["random"], learner=LINEAR, until=until)
+    return Side(f"defaults/{file}", "random", learner=LINEAR, until=until)
 
 
 def trainer() -> Iterator[tuple[str, Side, Side]]:
@@ -242,10 +146,10 @@ def parts() -> Iterator[tuple[str, Side, Side]]:
 
 def finetuned() -> Iterator[tuple[str, Side, Side]]:
     """What asking by the record of training is worth where the whole network is trained."""
-    for name in SETS[:2]:
+    for name in FINETUNED:
         for objective, said in (("mean_teacher", "mean teacher"), ("fixmatch", "FixMatch")):
             sides = {
-                query: Side(f"finetune_consistency/{name}", [f"random+{query}" if query else "random"], objective)
+                query: Side(f"finetune_consistency/{name}", f"random+{query}" if query else "random", objective)
                 for query in ("", "uncertainty", "consistency", "both")
             }
             yield f"{name}, {said}: uncertainty minus random", sides["uncertainty"], sides[""]
@@ -253,6 +157,60 @@ def finetuned() -> Iterator[tuple[str, Side, Side]]:
             yield f"{name}, {said}: both minus random", sides["both"], sides[""]
             yield f"{name}, {said}: consistency minus uncertainty", sides["consistency"], sides["uncertainty"]
             yield f"{name}, {said}: both minus uncertainty", sides["both"], sides["uncertainty"]
+
+
+def objectives() -> Iterator[tuple[str, Side, Side]]:
+    """Each objective over the solved head alone, on the same random picks."""
+    for said, file in SHORT.items():
+        for objective in OBJECTIVES:
+            solved = Side(f"objectives/{file}", "random", "supervised", "frozen")
+            yield f"{said}: {objective}", replace(solved, objective=objective), solved
+
+
+def every_strategy() -> Table:
+    """Every arm of `strategies.yaml` minus random picks, the largest mean over the sets first."""
+    arms = sorted({arm.strategy for file in SHORT.values() for arm, _ in _read(f"strategies/{file}").cells})
+    found = dict[tuple[str, str], Comparison]()
+    for arm in filter(lambda name: name != "random", arms):
+        for said, file in SHORT.items():
+            of, against = (Side(f"strategies/{file}", name, "mean_teacher") for name in (arm, "random"))
+            if (c := contrast(of, against)) is not None:
+                found[arm, said] = c
+    adjusted = dict(zip(found, holm([c.p for c in found.values()]).tolist(), strict=True)) if found else {}
+    means = {
+        arm: float(np.mean([found[arm, said].difference.mean for said in SHORT]))
+        for arm in arms
+        if all((arm, said) in found for said in SHORT)
+    }
+    lines = list[tuple[str, ...]]()
+    for arm in sorted(means, key=lambda name: -means[name]):
+        cells = [_cell(found[arm, said], adjusted[arm, said]) for said in SHORT]
+        lines.append((arm, f"{100 * means[arm]:+.2f}", *cells, _query_seconds(arm)))
+    seeds = sorted({c.difference.n for c in found.values()})
+    note = (
+        "AUBC from 10 to 160 labels minus that of random picks, in points, with 95 % intervals over "
+        f"{' or '.join(map(str, seeds))} paired seeds; better or worse where p, adjusted by Holm over all cells of "
+        "this table, is below 0.05. Seconds are the median of a query, beside other programs."
+    )
+    return Table("Every strategy minus random picks", note, ("arm", "mean", *SHORT, "s a query"), tuple(lines))
+
+
+def _cell(c: Comparison, p: float) -> str:
+    d = c.difference
+    said = call(c, p, margin=MARGIN)
+    text = f"{100 * d.mean:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f})"
+    return f"{text} {said}" if said in ("better", "worse") else text
+
+
+def _query_seconds(strategy: str) -> str:
+    rows = (
+        row
+        for file in SHORT.values()
+        for (arm, _), cell in _read(f"strategies/{file}").cells.items()
+        if arm.strategy == strategy
+        for row in cell
+    )
+    return f"{np.median([row.value for row in rows if row.metric == 'seconds/query' and row.round > 0]):.2g}"
 
 
 def over_linear() -> Table:
@@ -301,7 +259,7 @@ def calibration() -> Table:
     return Table("Calibration error", note, ("pair", *map(str, labels)), tuple(lines))
 
 
-PRESENT = {
+QUESTIONS: Mapping[str, Question] = {
     "The default trainer over linear": (
         trainer,
         "AUBC of mean teacher with the learner frozen minus that of linear (logistic regression on the embeddings of "
@@ -317,22 +275,23 @@ PRESENT = {
         "Learner finetune from SSL weights, 20, 40 and 80 labels, 50 steps a round, after the same random start; top-k "
         "of entropy, of the record of training, or of the sum of their ranks.",
     ),
+    "Objectives over the solved head": (
+        objectives,
+        "Learner frozen, the same random picks, 10 to 160 labels; minus `supervised`, which is the solved head alone.",
+    ),
 }
 
 
 def main() -> None:
-    """Fill the blocks `<!-- bench: verdicts -->` of RESULTS.md and EARLIER.md."""
+    """Fill the blocks `<!-- bench: verdicts -->` of the pages."""
     for file, tables in pages().items():
         fill(HERE / file, "verdicts", markdown(tables))
 
 
 def pages() -> dict[str, list[Table]]:
     """The tables of each page."""
-
-    def made(questions: Mapping[str, Question]) -> list[Table]:
-        return [table(title, note, list(rows())) for title, (rows, note) in questions.items()]
-
-    return {"RESULTS.md": [over_linear(), calibration(), *made(PRESENT)], "EARLIER.md": made(QUESTIONS)}
+    asked = [table(title, note, list(rows())) for title, (rows, note) in QUESTIONS.items()]
+    return {"RESULTS.md": [over_linear(), calibration(), *asked], "STRATEGIES.md": [every_strategy()]}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from .core.registry import component
 from .core.rundir import RunDir
 from .core.types import FloatArray
 from .data import domains
+from .data.bags import Bags, column_of, with_bags
 from .data.base import Dataset, Source
 from .data.copies import near_notes
 from .data.growth import grow
@@ -30,12 +32,14 @@ from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .experiment import Experiment, OpenTask
 from .metrics.calibration import CalibrationSettings
-from .oracles import ORACLES
+from .oracles import ORACLES, Worklist
+from .oracles.readings import Reading
 from .query.base import COLD
 from .query.stopping import Stopping
 from .query.strategies import STRATEGIES
 from .recipe import Component, EmbeddingsSection, EncoderSection, Recipe
 from .tasks import TASKS
+from .tasks.bags import BagTask
 from .tasks.base import Materials, Setting, Task
 from .track import TRACKERS
 from .track.base import Trackers, TrackerSettings, open_mirrors
@@ -58,6 +62,7 @@ class Project:
 
     base    the run directory that holds stage 0 and the cache, where this run has none of its own
     stores  the image stores that were opened, which checks every byte; copies of the project share them
+    grown   what is new, gone or changed since the run began (`data.grow`), in words
     """
 
     recipe: Recipe
@@ -66,6 +71,7 @@ class Project:
     device: torch.device
     base: Path | None = None
     stores: dict[object, ImageStore] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    grown: tuple[str, ...] = ()
 
     @property
     def stage0(self) -> Path:
@@ -129,9 +135,11 @@ class Project:
         return RunDir(self.base or self.run.path).has_stage0
 
     def claim(self) -> None:
-        """Write recipe and facts to the run directory, or check that it has the same ones."""
+        """Write recipe and facts to the run directory, or check that it has the same ones; says how its data grew."""
         recipe = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
         self.run.claim(self._facts(), recipe, self.dataset.manifest, grows=self.recipe.data.grow)
+        for note in self.grown:
+            print(f"{self.run.path}: {note}", file=sys.stderr)
 
     def check_run(self) -> None:
         """Refuse a run directory that was begun with another recipe or other data."""
@@ -148,6 +156,7 @@ class Project:
             "classes": list(self.dataset.classes),
             "inbox": self.task.inbox(self.setting, self.dataset),
             "drawable": self.task.drawable,
+            **({} if (reading := reading_of(self.setting)) is None else {"reading": dataclasses.asdict(reading)}),
             "recipe": identity,
             "recipe_digest": _digest(identity),
             "threads": threads(),
@@ -170,7 +179,11 @@ class Project:
 
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
-    return component(SOURCES, "data", recipe.data.source, recipe.data.params, key=".source")
+    params = recipe.data.params
+    if column := column_of(recipe.data.bag, recipe.data.source):
+        columns = params.get("columns")
+        params |= {"columns": {**(columns if isinstance(columns, dict) else {}), "bag": column}}
+    return component(SOURCES, "data", recipe.data.source, params, key=".source")
 
 
 def open_project(
@@ -187,15 +200,20 @@ def open_project(
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
     dataset = _load(recipe, path)
+    grown: tuple[str, ...] = ()
+    recipe = _with_window_of_set(recipe, dataset)
     if recipe.data.grow and (run := RunDir(path)).exists():
-        began, drawn = run.manifest(), bool(recipe.data.params.get("holdout"))
+        began, drawn, before = run.manifest(), bool(recipe.data.params.get("holdout")), len(dataset.notes)
         dataset = grow(dataset, began, run.asked(began), drawn=drawn)
+        grown = dataset.notes[before:]
     leaks = dataset.manifest.leaks()
     if leaks and recipe.data.on_leak == "error":
         raise InputError("data", "no image in two splits", f"{len(leaks)}, the first is {' = '.join(leaks[0])}")
-    project = Project(recipe, dataset, RunDir(path), where)
+    project = Project(recipe, dataset, RunDir(path), where, grown=grown)
     if not stage0_alone:
         setting = project.setting
+        if dataset.bags and not isinstance(project.task, BagTask):
+            raise InputError("task", "bags, as the data has bags (data.bag)", recipe.task.name)
         domains.check(dataset, setting.sources, project.task.answered(dataset))
         project.task.check_data(setting, dataset)
         _calibrating(project)
@@ -228,9 +246,43 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
         dataset = source(recipe).load(index)
     finally:
         index.save()
+    if dataset.bags or recipe.data.bag is not None:
+        dataset = with_bags(dataset, recipe.data.bag)
     if hider is None:
         return dataset
     return dataclasses.replace(dataset, manifest=hider.hide(dataset.manifest), names=dataset.manifest)
+
+
+def reading_of(setting: Setting) -> Reading | None:
+    """How several readers share the run; None where anybody answers."""
+    oracle = setting.oracle[1]
+    return oracle.reading if isinstance(oracle, Worklist) else None
+
+
+def _check_readers(setting: Setting, task: Task) -> None:
+    """Refuse readers of what cannot be brought together."""
+    reading = reading_of(setting)
+    if reading is None or not reading.overlap:
+        return
+    if setting.answer not in (None, "mask") or task.regional:
+        kind = "regions" if task.regional else setting.answer
+        raise InputError(
+            "oracle.overlap", f"0 where answers are {kind}, which are not compared", f"{reading.overlap:g}"
+        )
+    if reading.target == "soft" and task.drawable:
+        raise InputError("oracle.target", "majority, consensus or adjudicated where answers are masks", "soft")
+
+
+def _with_window_of_set(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """A recipe that has the numbers of a window that the images of the set gave, so that other images get the same."""
+    window = recipe.data.params.get("window")
+    if not (isinstance(window, dict) and window.get("of") == "set" and dataset.span):
+        return recipe
+    numbers = [float(edge) for edge in dataset.span]
+    if recipe.data.grow:
+        expected = f"a window that new images do not change, such as {numbers}, what those of now give"
+        raise InputError("data.window", expected, "of: set, and data.grow")
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"window": numbers})})
 
 
 def threads() -> int:
@@ -353,6 +405,7 @@ def check_components(recipe: Recipe) -> None:
     _check_stage0(recipe)
     trackers_of(recipe)
     task, setting = task_of(recipe), setting_of(recipe)
+    _check_readers(setting, task)
     cold, query = (strategy for *_, strategy in setting.strategies)
     if beyond := cold.needs - COLD:
         raise InputError("cold_start", "a strategy that needs embeddings alone", f"one that needs {sorted(beyond)[0]}")
@@ -362,20 +415,33 @@ def check_components(recipe: Recipe) -> None:
     objective, _ = training(recipe)
     if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
         raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
+    _check_bags(recipe, task, setting)
     task.check(setting)
+    if recipe.data.grow and task.regional:
+        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
     if "domains" in cold.needs | query.needs and not setting.sources:
         key, name = ("cold_start", recipe.cold_start.name) if "domains" in cold.needs else ("query", recipe.query.name)
         raise InputError(key, "domains whose labels are given (domains.source), for a query of a target", name)
-    if recipe.data.grow and task.regional:
-        raise InputError("data.grow", "false, where a query asks about regions of images", "true")
     if recipe.loop.unit not in task.units:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_bags(recipe: Recipe, task: Task, setting: Setting) -> None:
+    """Refuse a learner of bags in another task, and what bags do not have."""
+    if not isinstance(task, BagTask):
+        if getattr(setting.learner[1], "of_bags", False):
+            expected = f"another one in {recipe.task.name}: bags alone (task: bags)"
+            raise InputError("learner", expected, recipe.learner.name)
+    elif recipe.data.grow:
+        raise InputError("data.grow", "false, where a query asks about bags", "true")
+    elif recipe.data.ids == HASHED:
+        raise InputError("data.ids", "plain, where bags have names (data.bag)", HASHED)
 
 
 def _check_stage0(recipe: Recipe) -> None:
@@ -478,10 +544,10 @@ def _learner(project: Project, setting: Setting, materials: Materials, task: Ope
 
 
 def _strategy_embeddings(project: Project, plain: Embeddings) -> Embeddings:
-    """The embeddings that strategies read."""
-    if project.recipe.embeddings == EmbeddingsSection():
-        return plain
-    return Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    """The embeddings that strategies read; of bags, their means."""
+    if project.recipe.embeddings != EmbeddingsSection():
+        plain = Embeddings.load(project.embeddings(USED), manifest=project.dataset.manifest.fingerprint)
+    return Bags.of(project.dataset).pooled(plain) if project.dataset.bags else plain
 
 
 def _costs(setting: Setting, dataset: Dataset) -> FloatArray | None:

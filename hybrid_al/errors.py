@@ -54,6 +54,22 @@ def reading(file: object, expected: str) -> Iterator[None]:
         raise InputError(file, expected, reason(error)) from error
 
 
+@contextmanager
+def parsing(kind: str) -> Iterator[None]:
+    """The same within a reader, whose callers name the file: whatever a library raises is a ValueError of one line.
+
+    kind      what the file is then, as "a damaged TIFF". Errors of ours, ValueError and OSError keep their words
+    """
+    try:
+        yield
+    except (HybridALError, OSError):
+        raise
+    except ValueError as error:
+        raise ValueError(reason(error)) from error
+    except Exception as error:
+        raise ValueError(f"{kind} ({reason(error)})") from error
+
+
 def reason(error: BaseException) -> str:
     """What an error of a library says, in one line; its kind where it says nothing."""
     text = " ".join((getattr(error, "strerror", None) or str(error)).split())

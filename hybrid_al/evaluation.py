@@ -13,6 +13,8 @@ from .core.seals import sealed
 from .core.types import IntArray
 from .experiment import Experiment
 from .metrics.calibration import Calibration, calibrate, logs
+from .oracles.inbox import inbox, lists_of
+from .oracles.readings import agreement, model_agreement, reading_of
 from .query.stopping import AGREEMENT, kappa, signals
 from .query.usage import mean_rank, relative_distance
 
@@ -51,6 +53,25 @@ def answers_about_picks(experiment: Experiment, disk: RunDir, r: int, picks: Int
         probs = np.concatenate([batch.probs.mean(axis=1) for batch in batches])
         values = {"predicted": probs.argmax(axis=1), "confidence": probs.max(axis=1)}
         write_arrays(disk.round_path(r) / "picks.npz", {"samples": np.sort(picks), **values})
+
+
+def readers(experiment: Experiment, disk: RunDir, r: int) -> dict[str, float]:
+    """How far several readers agree by round r, and what the model before it says of its picks agrees with them.
+
+    Under the names of trackers; empty where nobody shares the run. The learner has the last model loaded afterwards.
+    """
+    lists = None if reading_of(disk) is None else lists_of(inbox(disk))
+    readings = None if lists is None else lists.readings(r)
+    if readings is None:
+        return {}
+    values = agreement(readings)
+    read = set(readings.rows())
+    rows = np.asarray(sorted(i for i in readings.readers if i in read), dtype=np.int64)
+    if r == 0 or not len(rows) or readings.lists.wording.kind not in ("class", "classes", "mask"):
+        return values
+    experiment.learner.load(disk.round_path(r - 1) / "model.safetensors")
+    probs = [p for batch in experiment.learner.predict(rows) for p in batch.probs.mean(axis=1)]
+    return values | model_agreement(readings, rows.tolist(), probs)
 
 
 def query_usage(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> dict[str, float]:

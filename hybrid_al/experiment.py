@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,32 @@ class Example:
     note: str
 
 
+@dataclass(frozen=True)
+class BagNote:
+    """What a model says of a bag: class probabilities (C,), and the weights (K,) of its rows of most attention (K,).
+
+    index  the bag's first row; `name` its name, `count` how many rows it has
+    """
+
+    index: int
+    name: str
+    rows: IntArray
+    weights: FloatArray
+    probs: FloatArray
+    count: int
+
+
+def tiles_csv(notes: Iterable[BagNote], ids: Sequence[str]) -> str:
+    """A CSV of the rows of most attention of each bag, in order: those to look at, or to label, first."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["bag", "name", "rank", "id", "attention"])
+    for note in notes:
+        for rank, (row, weight) in enumerate(zip(note.rows.tolist(), note.weights.tolist(), strict=True), start=1):
+            writer.writerow([ids[note.index], note.name, rank, ids[row], f"{weight:.4g}"])
+    return out.getvalue()
+
+
 def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
     """Refuse budgets that the pool surely cannot meet."""
     units, budget = len(regions.at(0).indices), spending.least_picks(regions.fixed)
@@ -63,6 +91,7 @@ class OpenTask:
                samples or pixels each time; None where there is nothing to compare
     many       held-out labels from which a calibration may be more than a temperature
     one_class  whether a sample has one class
+    notes      (learner, samples) -> a note on the bag of each; None where samples are no bags, or have no attention
     given      the labels that come with the source (`domains.source`)
     examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them
     """
@@ -74,6 +103,7 @@ class OpenTask:
     answers: Callable[[Learner, IntArray, int], FloatArray | None] = class_answers
     many: int = MANY
     one_class: bool = True
+    notes: Callable[[Learner, Sequence[int]], Iterable[BagNote]] | None = None
     given: Callable[[], tuple[Annotation, ...]] = tuple
     examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
 

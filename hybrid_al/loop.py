@@ -19,12 +19,13 @@ import numpy as np
 from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
-from .core.rundir import RunDir, write_arrays
-from .core.types import Annotation, IntArray, PredictionBatch, Round
+from .core.rundir import RunDir, write_arrays, write_atomic
+from .core.types import Annotation, IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
-from .evaluation import answers_about_picks, calibration, metrics, query_usage
-from .experiment import Experiment
-from .oracles.ledger import effort
+from .evaluation import answers_about_picks, calibration, metrics, query_usage, readers
+from .experiment import Experiment, tiles_csv
+from .oracles.ledger import Ledger, effort
+from .query.cost import Meter
 from .regions.base import Regions, Whole
 from .state import query_state
 from .track.base import Trackers, log_to
@@ -43,20 +44,29 @@ def run(
     progress: Say = lambda *_: None,
 ) -> list[Round]:
     """Play every round that is not committed yet; `AwaitingLabels` where a person has to answer first."""
-    while not experiment.over(rounds := disk.rounds()):
-        play(experiment, disk, tracker, len(rounds), progress)
-        report(disk.rounds()[-1])
+    while not over(experiment, disk):
+        r = len(disk.rounds())
+        play(experiment, disk, tracker, r, progress)
+        if len(rounds := disk.rounds()) > r:
+            report(rounds[-1])
     return disk.rounds()
 
 
+def over(experiment: Experiment, disk: RunDir) -> bool:
+    """Whether no round follows the committed ones: all is spent, or a query found nothing left to ask about."""
+    rounds = disk.rounds()
+    return disk.is_exhausted(len(rounds)) or experiment.over(rounds)
+
+
 def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progress: Say = lambda *_: None) -> None:
-    """Play round r and commit it."""
+    """Play round r and commit it; nothing is committed where nothing is left to ask about (`over`)."""
     seconds: dict[str, float] = {}
     new = disk.query_ids(r) is None
     progress(r, f"round {r}, the query")
     while True:
-        with _timer(seconds, "query"):
-            picks = select(experiment, disk, r)
+        picks = select(experiment, disk, r)
+        if disk.is_exhausted(r):
+            return
         try:
             labels = experiment.labels(disk).add(_asked(experiment, picks, r))
         except AwaitingLabels as waiting:
@@ -65,6 +75,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
             raise
         if _learnable(experiment, r, labels):
             break
+    people = readers(experiment, disk, r)
     with _timer(seconds, "train"):
         fit = _fit(experiment, disk, tracker, r, labels, progress)
     progress(r, f"round {r}, the evaluation")
@@ -75,13 +86,14 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
         values |= fit.of_round()
         if tracker.mirrored:
             answers_about_picks(experiment, disk, r, picks)
-    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds)
+    _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds, people)
 
 
 def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
     """The picks of round r (b,): those committed, or new ones, which are committed before anyone is asked.
 
     Where all that was asked about is skipped and no label exists to learn from, as many others follow the picks.
+    There are none where nothing is left to ask about, as may be where regions follow the model; then the run is over.
     """
     earlier = disk.picks(r, experiment.manifest)
     labels = experiment.labels(disk)
@@ -93,15 +105,42 @@ def select(experiment: Experiment, disk: RunDir, r: int) -> IntArray:
         if _learnable(experiment, r, labels):
             return earlier
         print(f"round {r}: all {len(earlier)} that were asked about are skipped; others follow", file=sys.stderr)
+    meter = Meter()
+    with meter.running():
+        query, regions = _query(experiment, disk, r, labels, meter)
+    if query is None:
+        print(f"round {r}: no {regions.name} are left to ask about, so the run is over", file=sys.stderr)
+        disk.mark_exhausted(r)
+        return np.empty(0, dtype=np.int64)
+    _note_tiles(experiment, disk, r, query.indices)
+    disk.commit_query(r, query, experiment.manifest, regions.parts, meter.cost)
+    return query.indices if earlier is None else np.concatenate([earlier, query.indices])
+
+
+def _query(
+    experiment: Experiment, disk: RunDir, r: int, labels: LabelStore, meter: Meter
+) -> tuple[Query | None, Regions | Whole]:
+    """New picks of round r, None where nothing is left, and what they are picks of."""
     (_, strategy), spending, regions = experiment.strategy(r), experiment.task.spending, _regions(experiment, disk, r)
     state = query_state(experiment, disk, r, strategy.needs | spending.needs(r), regions, labels)
+    if r and not len(state.candidates):
+        return None, regions
     if not len(state.candidates):
         way = f"skips alone; hybrid-al labels {shlex.quote(str(disk.path))} FILE takes a label of any of them"
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
-    query = spending.query(strategy, state, disk.rounds(), regions.pixels, rng)
-    disk.commit_query(r, query, experiment.manifest, regions.parts)
-    return query.indices if earlier is None else np.concatenate([earlier, query.indices])
+    query = spending.query(strategy, meter.watch(state), disk.rounds(), regions.pixels, rng)
+    if len(query.indices) == len(state.candidates):
+        print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
+    return query, regions
+
+
+def _note_tiles(experiment: Experiment, disk: RunDir, r: int, picks: IntArray) -> None:
+    """Write which rows of the picked bags have most attention by the last model, where there are any."""
+    if r and experiment.task.notes is not None:
+        experiment.learner.load(disk.round_path(r - 1) / "model.safetensors")
+        notes = experiment.task.notes(experiment.learner, picks.tolist())
+        write_atomic(disk.round_path(r) / "tiles.csv", tiles_csv(notes, experiment.manifest.ids))
 
 
 def _asked(experiment: Experiment, picks: IntArray, r: int) -> tuple[Annotation, ...]:
@@ -154,10 +193,11 @@ def _commit(
     fit: FitResult,
     values: dict[str, float],
     seconds: dict[str, float],
+    people: dict[str, float],
 ) -> None:
     """Write what the round leaves behind, `round.json` last; the trackers get them just before."""
     folder, regions, ids = disk.round_path(r), experiment.task.regions.at(r), experiment.manifest.ids
-    samples = regions.samples(picks)
+    samples, cost = regions.samples(picks), disk.query_cost(r)
     experiment.learner.save(folder / "model.safetensors")
     if fit.consistency is not None:
         write_arrays(folder / "consistency.npz", fit.consistency.arrays())
@@ -169,10 +209,11 @@ def _commit(
         labeled=len(regions.labels(labels).labeled),
         metrics=values,
         seed=experiment.seed,
-        seconds=seconds,
+        seconds={"query": cost.get("seconds", 0.0), **seconds},
         digests={
             "encoder": experiment.embeddings.encoder,
             "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+            **({"ledger": tip} if (tip := Ledger(disk).tip()) else {}),
         },
     )
     score, classes, shares = experiment.oracle.score, experiment.classes, experiment.task.one_class
@@ -180,7 +221,7 @@ def _commit(
     disk.write_labels(r, labels)
     track_round(
         tracker, disk, experiment.manifest, row, samples, labels, fit, score, classes,
-        shares=shares, people=effort(disk, r), enough=enough, thumbnail=experiment.thumbnail,
+        shares=shares, cost=cost, people=effort(disk, r) | people, enough=enough, thumbnail=experiment.thumbnail,
     )  # fmt: skip
     disk.commit_round(row)
 

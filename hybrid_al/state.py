@@ -46,7 +46,10 @@ def query_state(
             experiment.learner.load(previous / "model.safetensors")
             predictor = _predictor(experiment, previous / "calibration.npz")
         if "consistency" in needs:
-            consistency = Consistency.load(previous / "consistency.npz").of(len(experiment.manifest))
+            record = Consistency.load(previous / "consistency.npz")
+            parts = experiment.task.regions
+            of_sample = 1 if isinstance(parts, Whole) else parts.record_regions.parts
+            consistency = record.of(len(experiment.manifest), of_sample)
     scoring = experiment.task.scoring
     return QueryState(
         round=r,

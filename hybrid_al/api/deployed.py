@@ -35,6 +35,7 @@ from .images import Images, data_of
 from .pixels_only import pixels_of
 
 FORMAT = 1
+BAGS = "bags"  # a task whose models see several images together
 NOTE, WEIGHTS = "model.json", "model.safetensors"
 PIXELS = ("source", "image_size", "channels", "window", "reader", "axis", "stack", "mask_values")
 """Keys of the `data` of a recipe that decide which pixels a model takes and which values its masks have."""
@@ -184,6 +185,8 @@ def model_of_run(run: Path | str, device: str = "cpu") -> Deployed:
     recipe, rounds = recipe_of_run(disk.path), disk.rounds()
     if not rounds:
         raise InputError(disk.path, "a run with a trained model", "no round is committed yet")
+    if recipe.task.name == BAGS:
+        raise InputError(disk.path, "a run whose model is of single images", f"one of {BAGS}")
     folder, encoder_file = disk.round_path(rounds[-1].index), disk.path / "stage0" / "encoder.safetensors"
     encoder_weights = load_weights(encoder_file)
     _, schedule = training(recipe)
@@ -239,8 +242,15 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
         dim = body.eval()(torch.zeros(1, note.channels, size, size)).shape[1]
     body_of_head = body if encoder is None else Standardize(torch.zeros(dim), torch.ones(dim))
     dropout = getattr(setting.learner[1], "dropout", 0.0)  # of no effect here
-    multilabel = note.task == "multilabel"
-    return Classifier(body_of_head, dim, len(note.classes), dropout=dropout, seed=0, multilabel=multilabel).eval()
+    return Classifier(
+        body_of_head,
+        dim,
+        len(note.classes),
+        dropout=dropout,
+        seed=0,
+        multilabel=note.task == "multilabel",
+        loss_head=getattr(setting.learner[1], "loss_head", 0.0) > 0,
+    ).eval()
 
 
 def _without_places(recipe: Recipe) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class _Labels:
             self._add_boxes(a.index, read_boxes(file))
             return BOXES
         labels = read_answer(file, len(self.classes))
-        if a.kind == "point":
+        if a.kind == "point" and a.region is None:
             self._add_points(a.index, labels)
             return POINTS
         if a.kind == "scribble" or a.region is not None:
@@ -236,8 +236,12 @@ def _volume_name(path: str) -> str:
 def _write_model(run: Path, folder: Path, say: Callable[[str], None]) -> list[str]:
     """Write encoder and model; a line about each file."""
     from . import onnx
-    from .deployed import NOTE, WEIGHTS, model_of_run
+    from .deployed import BAGS, NOTE, WEIGHTS, model_of_run, recipe_of_run
     from .results import open
+
+    if recipe_of_run(run).task.name == BAGS:
+        say("no model: that of bags is not of single images, and stays in the run")
+        return []
 
     encoder = open(run).encoder
     shutil.copyfile(encoder, folder / encoder.name)

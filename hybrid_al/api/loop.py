@@ -111,7 +111,8 @@ class Loop:
             disk.claim(self._facts(), yaml.safe_dump(self._recipe(), sort_keys=False), experiment.manifest)
             tracker = Trackers(JsonlTracker(disk.path / "metrics.jsonl"))
             try:
-                while not experiment.over(rounds := disk.rounds()):
+                while not loop.over(experiment, disk):
+                    rounds = disk.rounds()
                     self._learner.refit(disk.labels(n))
                     asked, picks = 0, loop.select(experiment, disk, len(rounds))
                     while asked < len(picks) and self._oracle.latest_answers(picks, len(rounds))[1]:

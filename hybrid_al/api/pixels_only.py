@@ -14,14 +14,16 @@ from ..data.describe import describe
 from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
 from ..data.readers.volumes import Axis
+from ..data.slides import VENDORS
 from ..data.tables import NONE, SUFFIXES, read_table, table_of
-from ..errors import UnreadableImages
+from ..errors import InputError, UnreadableImages
 from ..recipe import Data, Recipe, load
 from .images import data_of
 
 TABLES = (*SUFFIXES, ".npz")
 PIXELS = ("window", "reader")
-"""Keys of a recipe's `data` that decide which pixels a file has."""
+TILES = ("tile", "mpp", "level", "overlap", "tissue")
+"""Keys of a recipe's `data` that decide which pixels a file has, and `TILES` which tiles a slide has."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     Errors: nothing there, no image.
     """
     kept: dict[str, object] = {} if like is None else pixels_of(like)
+    if path.is_file() and path.name.lower().endswith(VENDORS):
+        raise InputError(path, "a folder of slides", f"one slide: give the folder {path.parent}")
     if path.is_file() and not path.name.lower().endswith(TABLES):
         return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)
     data, left = _by_columns_of(like, path), tuple[str, ...]()
@@ -70,6 +74,10 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
         data, left = about.data, tuple(about.unread)
     if data["source"] == "dicom":
         return _series(data, left, like)
+    if data["source"] == "slides":
+        params = data if like is None or like.data.source != "slides" else like.data.params
+        tiles = {key: params[key] for key in TILES if key in params}
+        return Place({"source": "slides", "root": data["root"], "ignore": data.get("ignore", []), **tiles}, None, left)
     keys = ("source", "root", "group", "images", "ignore", *(("window",) if like is None else ()))
     section: dict[str, object] = {key: data[key] for key in keys if key in data}
     if isinstance(columns := data.get("columns"), Mapping):

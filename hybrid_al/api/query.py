@@ -25,9 +25,10 @@ from ..oracles.formats import FORMATS
 from ..oracles.formats.base import Proposal, Sheet
 from ..oracles.formats.intake import kind_words
 from ..oracles.formats.sheets import sheet_of
-from ..oracles.inbox import inbox
+from ..oracles.inbox import inbox, lists_of, owed
 from ..oracles.label_studio import LabelStudio, lacks_proposal
 from ..oracles.masks import MaskWorklist
+from ..oracles.readings import reading_of
 from ..oracles.worklist import WorklistOracle
 from ..recipe import of_run
 from ..report.overview import answers_of, go_on
@@ -45,21 +46,24 @@ def write(
     *,
     format: str,
     out: Path | str,
+    reader: str | None = None,
     device: str = "cpu",
     progress: Progress = lambda *_: None,
 ) -> tuple[Path, int]:
     """Write what is not answered yet of the open query of a run for a tool into a new folder; (README, images).
 
-    Where a round is committed its model proposes answers. Errors: an unknown format, or one that cannot hold the
+    Where a round is committed its model proposes answers, but to blind readers.
+
+    reader  whose part of the query, where several readers share the run
+
+    Errors: an unknown format, or one that cannot hold the
     answers; no open query, or one that is answered; data that is another than that of the run; `out` among its images.
     """
     disk = RunDir(Path(run))
     if format not in FORMATS:
         raise UnknownName("--format", format, FORMATS)
     box = inbox(disk)
-    lists = (
-        box if isinstance(box, WorklistOracle) else box.lists if isinstance(box, MaskWorklist | BoxWorklist) else None
-    )
+    lists = lists_of(box)
     if lists is None:
         raise InputError(run, "a run whose answers are classes, masks or boxes", type(box).__name__)
     kind = lists.wording.kind
@@ -70,16 +74,24 @@ def write(
     ids = disk.query_ids(r)
     if ids is None:
         raise InputError(run, "a run with an open query", f"none in round {r}; {go_on(disk)}")
-    answered = answers_of(disk, r)
-    rows = [lists.manifest.position[i] for i in dict.fromkeys(ids) if i not in answered]
+    shares, reading = owed(disk, r), reading_of(disk)
+    if shares is None or reading is None:
+        answered = answers_of(disk, r)
+        rows = [lists.manifest.position[i] for i in dict.fromkeys(ids) if i not in answered]
+    else:
+        rows = [lists.manifest.position[i] for i in shares.get(reading.check("--reader", reader), ())]
     if not rows:
-        raise InputError(run, "a query with images to answer", f"one that is answered; {go_on(disk)}")
+        raise InputError(
+            run,
+            f"a query with images to answer{f' for {reader}' * bool(reader)}",
+            f"one that is answered; {go_on(disk)}",
+        )
     if (files := files_of(recipe_of(disk).data)) is not None:
         check_outside(Path(out), files)
     with new_folder(Path(out)) as folder:
-        sheet = _sheet(disk, r, lists, rows, format, device, progress)
+        sheet = _sheet(disk, r, lists, rows, format, device, progress, proposes=not (reading and reading.blind))
         FORMATS[format].write(sheet, folder)
-        readme = _readme(sheet, format, disk)
+        readme = _readme(sheet, format, disk, reader or "NAME")
         (folder / "README.txt").write_text(readme, encoding="utf-8")
     return Path(out) / "README.txt", len(rows)
 
@@ -107,7 +119,15 @@ def propose(run: Path | str, device: str = "cpu") -> int:
 
 
 def _sheet(
-    disk: RunDir, r: int, lists: WorklistOracle, rows: list[int], format: str, device: str, progress: Progress
+    disk: RunDir,
+    r: int,
+    lists: WorklistOracle,
+    rows: list[int],
+    format: str,
+    device: str,
+    progress: Progress,
+    *,
+    proposes: bool = True,
 ) -> Sheet:
     project, manifest = open_project(recipe_of(disk), run_dir=disk.path, device=device), lists.manifest
     if project.dataset.manifest.fingerprint != manifest.fingerprint:
@@ -124,7 +144,7 @@ def _sheet(
         rows,
         partial(picture, project.dataset),
         values=values,
-        proposals=_proposals(disk, project, lists.wording.kind, rows, device),
+        proposals=_proposals(disk, project, lists.wording.kind, rows, device) if proposes else {},
         plane=lambda i: plane_of(manifest, i, files, data.params),
         instance=lambda i: dicom_of(manifest, i, files) if format == DICOM else None,
         step=lambda count: progress(count, len(rows), "reading images"),
@@ -162,13 +182,13 @@ def _proposal(kind: AnnotationKind, classes: tuple[str, ...], probs: FloatArray,
     return Proposal(boxes=tuple(rows), score=score)
 
 
-def _readme(sheet: Sheet, format: str, disk: RunDir) -> str:
-    kind = FORMATS[format]
+def _readme(sheet: Sheet, format: str, disk: RunDir, reader: str) -> str:
+    kind, take = FORMATS[format], f"hybrid-al labels {shlex.quote(str(disk.path))} FILE_OR_FOLDER"
     lines = [
         f"{len(sheet.items)} images of round {sheet.round} of {sheet.run}, for {kind.TOOL}.",
         f"Asked for: {kind_words(sheet.kind)}. Labels: {', '.join(sheet.labels)}.",
         *(f"{k}. {step}" for k, step in enumerate(kind.STEPS, 1)),
-        f"{len(kind.STEPS) + 1}. hybrid-al labels {shlex.quote(str(disk.path))} FILE_OR_FOLDER --annotator NAME",
+        f"{len(kind.STEPS) + 1}. {take} --annotator {shlex.quote(reader)}",
         "Keep the names of the images: they say which sample of which run an answer is about.",
     ]
     if any(item.asked for item in sheet.items):

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.rundir import write_atomic
+from ..data.pixels import to_uint8
 from ..errors import InputError
 from ..report.overlay import thumbnail
 from .outputs import check_outside, new_folder
@@ -66,12 +68,18 @@ def _tile(project: Project, row: dict[str, str]) -> str:
     index = project.dataset.manifest.position[row["id"]]
     picture = '<span class="none"></span>'
     if project.recipe.report.images:
-        jpeg = base64.b64encode(thumbnail(project.store().picture(index), SIDE)).decode()
-        picture = f'<img alt="" src="data:image/jpeg;base64,{jpeg}">'
+        picture = _img(project.store().picture(index), "")
+        if (locate := project.dataset.locator) is not None and (slide := locate(index)) is not None:
+            picture += _img(to_uint8(slide), "where the tile lies in its slide")
     return (
         f"<li><b>{escape(row['rank'])}</b> {escape(row['id'])}{picture}<small>{escape(row['reason'])}</small>"
         '<div class="answer"></div></li>'
     )
+
+
+def _img(pixels: npt.NDArray[np.uint8], text: str) -> str:
+    jpeg = base64.b64encode(thumbnail(pixels, SIDE)).decode()
+    return f'<img alt="{text}" src="data:image/jpeg;base64,{jpeg}">'
 
 
 def copy_query(project: Project, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The verbs of people who answer: label."""
+"""The verbs of people who answer: label, serve."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def label(
     recipe: RecipeArg,
     overrides: Overrides = None,
     reader: Annotated[
-        str | None, typer.Option("--reader", metavar="NAME", help="Who answers; else the page asks.")
+        str | None,
+        typer.Option(
+            "--reader", metavar="NAME", help="Who answers; else the page asks. Of several readers: whose part."
+        ),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Go on with the loop by itself where a query is answered.")
@@ -44,10 +47,12 @@ def label(
     from ..page import server
 
     if sheet is None:
-        server.check_extra()
+        server.check_extra("label")
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
-    if project.setting.simulated:
-        raise InputError("oracle", "worklist, for a person to answer (oracle=worklist)", project.recipe.oracle.name)
+    _check_people(project)
+    if sheet is None:
+        _check_reader(project, reader)
+    segmenter = server.segmenter_of(project.recipe) if sheet is None else None
     _make_query(project, quiet)
     if sheet is not None:
         from ..api.sheet import copy_query
@@ -61,8 +66,58 @@ def label(
         opens=open_browser,
         trains=train,
         proposes=proposals,
+        segmenter=segmenter,
         say=lambda line: print(line, flush=True),
     )
+
+
+@app.command()
+def serve(
+    recipe: RecipeArg,
+    overrides: Overrides = None,
+    reader: Annotated[
+        str | None, typer.Option("--reader", metavar="NAME", help="Who answers; else the client says (client_id).")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Go on with the loop by itself where a query is answered.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option("--host", help="Address of this machine that clients call; other than its own: a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", metavar="URL", help="A page that may call, as that of OHIF.")
+    ] = None,
+    run_dir: RunDirOption = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """The interface of MONAI Label: 3D Slicer, OHIF and QuPath show the open query and send the answers."""
+    from ..page.server import check_extra
+
+    check_extra("serve")
+    from ..serve import server
+
+    address = server.Address(host, port, tuple(origin or ()))
+    project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
+    _check_people(project)
+    _check_reader(project, reader)
+    _make_query(project, quiet)
+    server.serve(project, address, reader=reader, trains=train, say=lambda line: print(line, flush=True))
+
+
+def _check_people(project: Project) -> None:
+    """InputError where no person answers."""
+    if project.setting.simulated:
+        raise InputError("oracle", "worklist, for a person to answer (oracle=worklist)", project.recipe.oracle.name)
+
+
+def _check_reader(project: Project, reader: str | None) -> None:
+    """UnknownName where several readers share the run, and this is none of them."""
+    from ..assemble import reading_of
+
+    if (reading := reading_of(project.setting)) is not None:
+        reading.check("--reader", reader)
 
 
 def _make_query(project: Project, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""The verbs of a run: pretrain, select, labels, run, status."""
+"""The verbs of a run: pretrain, select, query, labels, run, status, audit."""
 
 from __future__ import annotations
 
@@ -111,22 +111,28 @@ def _select_round(recipe: str, overrides: list[str] | None, run_dir: Path | None
     from ..api.session import session
     from ..api.sheet import write_sheet
     from ..assemble import experiment
-    from ..report.overview import answers_of, go_on, list_of
+    from ..oracles.inbox import owed
+    from ..report.overview import answers_of, go_on, list_of, readers_owe
 
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet)
     with session(project) as tracker:
         make_stage0(project, tracker, quiet)
         setup, rounds = experiment(project), project.run.rounds()
-        if setup.over(rounds):
+        if loop.over(setup, project.run):
             raise InputError(project.run.path, "a round left to play", f"all {len(rounds)} are done")
         r = len(rounds)
         _say_standing_query(project, r)
         picks = loop.select(setup, project.run, r)
+        if not len(picks):
+            return
         if not project.setting.simulated:
             with suppress(AwaitingLabels):  # which lays out what a person needs to answer
                 setup.oracle.annotate(picks, r)
             _propose(project)
             write_sheet(project)
+    if shares := owed(project.run, r):
+        print(f"{readers_owe(shares, r)}; the lists of each are in {project.run.path / 'worklist'}")
+        return
     waiting = len(picks) - len(answers_of(project.run, r))
     query = list_of(project.run, r)
     outlook = f"{waiting} images to label in {query}" if waiting > 0 else f"all is answered; {go_on(project.run)}"
@@ -140,6 +146,9 @@ def query(
     run: RunArg,
     format: Annotated[str, typer.Option("--format", metavar="NAME", help="Of the tool; a wrong one lists all.")],
     out: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
+    reader: Annotated[
+        str | None, typer.Option("--reader", metavar="NAME", help="Whose part, where several readers share the run.")
+    ] = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -149,7 +158,7 @@ def query(
     if out is None:
         raise InputError("-o", "a new folder", "nothing")
     with console.progress(quiet) as progress:
-        readme, count = write(run, format=format, out=out, device=device, progress=progress)
+        readme, count = write(run, format=format, out=out, reader=reader, device=device, progress=progress)
     print(f"{count} images to answer; {readme} says how")
 
 
@@ -166,9 +175,16 @@ def labels(
         bool,
         typer.Option("--empty", help="Where nothing is drawn in a tool's file nothing is to be drawn; else it waits."),
     ] = False,
+    withdraw: Annotated[
+        bool,
+        typer.Option("--withdraw", help="FILE names ids (column id): take back the annotator's answers about them."),
+    ] = False,
+    unasked: Annotated[
+        bool, typer.Option("--unasked", help="Also of images of the pool that nobody was asked about.")
+    ] = False,
 ) -> None:
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
-    from ..api.answers import take
+    from ..api.answers import take, take_back
     from ..core.rundir import RunDir
     from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
@@ -178,13 +194,16 @@ def labels(
     disk.facts()
     with disk.lock():
         collect(disk)
-        received, missing = take(run, file, annotator, replace=replace, empty=empty, say=_note)
+        if withdraw:
+            received, missing = take_back(run, file, annotator)
+        else:
+            received, missing = take(run, file, annotator, replace=replace, empty=empty, unasked=unasked, say=_note)
     outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
     if disk.query_ids(r := len(disk.rounds())) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
         outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
-    took = f"{received} answer{'s' * (received != 1)} taken"
+    took = f"{received} answer{'s' * (received != 1)} {'withdrawn' if withdraw else 'taken'}"
     print(f"{took}{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 
@@ -257,6 +276,28 @@ def status(
             raise InputError(run, expected, f"{len(lines)} damaged:\n  " + "\n  ".join(lines))
         print(f"{count} files are as they were written")
     print("\n".join(standing(RunDir(run))))
+
+
+@app.command()
+def audit(
+    run: RunArg,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A new folder for the ledger as CSV; of DICOM images as SR or SEG too."),
+    ] = None,
+) -> None:
+    """Who said what: checks the ledger of a run, and that it gives the labels of every round."""
+    from ..oracles.audit import audit as check
+
+    one = check(run)
+    print("\n".join(one.lines()))
+    one.refuse()
+    if one.rows or one.ledger.entries():
+        print(f"  the labels of {len(one.run.rounds())} rounds are those that the answers give")
+    if out is not None:
+        from ..api.audit import write
+
+        print(f"Ledger: {write(one, out, say=_note)}")
 
 
 def _propose(project: Project) -> None:

@@ -36,7 +36,9 @@ def recipes(
 
 @app.command()
 def init(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images or volumes, a CSV or an NPZ file.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of images, volumes or slides, a CSV or NPZ file.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--output", help="The recipe to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Look at a data folder or file and write a recipe for it."""
@@ -92,8 +94,8 @@ def check(
             print("\n".join(lines))
         if views is not None:
             path = views.with_stem(f"{views.stem}-{name}") if several else views
-            draw_views(project, project.store(), path)
-            print(f"Views: {path}")
+            scaled = draw_views(project, project.store(), path)
+            print("\n".join([f"Views: {path}", *([] if quiet else scaled)]))
     if several:
         _check_bench(recipe, overrides, device)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError, UnknownName
 from .registry import Amount, Decay, Share, hyperparameters
@@ -42,8 +43,6 @@ class Recording:
     shrink   the median counts as this many visits in each row's uncertainty, so that rows of few visits differ less
     within   "class": the score is the mid-rank among the rows of the same pseudo-label, not the uncertainty itself
     carry    share of the last round's record that stays where both rounds visited a row, in [0, 1); 0 = replacement
-
-    What each setting is worth: benchmarks/EARLIER.md, "record".
     """
 
     decay: Share = 0.9
@@ -73,6 +72,7 @@ class Consistency:
     divergence  running mean of the distance between the two views (`Recording.distance`), in [0, 1]
     pseudo_label  class of the weak view at the last visit; -1 without a visit, and for several labels a sample
     above       running share of visits at which the largest weak-view probability was `THRESHOLD` or more, in [0, 1]
+    parts       rows of a sample, where regions of images are recorded: its row is sample * parts + part
 
     Running means forget by `recording.decay` at each visit, so the last visits, by the better model, count most.
     """
@@ -85,6 +85,7 @@ class Consistency:
     pseudo_label: IntArray
     above: FloatArray
     recording: Recording = field(default_factory=Recording)
+    parts: int = 1
 
     def uncertainty(self, parts: tuple[str, ...] = PARTS) -> FloatArray:
         """Mean of the parts by name (see `ALL_PARTS`), in [0, 1]: 0 = steady, 1 = inconsistent (N,).
@@ -116,17 +117,30 @@ class Consistency:
         """This record, blended with that in the folder of the last round where `recording.carry` is above 0."""
         if self.recording.carry == 0 or previous is None:
             return self
-        return self.blend(Consistency.load(previous / "consistency.npz").of(len(self.seen)))
+        before = Consistency.load(previous / "consistency.npz")
+        return self.blend(before.of(len(self.seen) // self.parts, self.parts))
 
-    def of(self, n: int) -> Consistency:
-        """The record of n samples (N <= n): those behind it came later (`data.grow`), and were never visited."""
-        more = n - len(self.seen)
-        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recording"}
-        fill = {"pseudo_label": -1}
-        rows: dict[str, Any] = {
-            k: np.concatenate([v, np.full(more, fill.get(k, 0), dtype=v.dtype)]) for k, v in columns.items() if more > 0
-        }
-        return replace(self, **rows)
+    def of(self, n: int, parts: int | None = None) -> Consistency:
+        """The record of n samples (N <= n) of `parts` each, by default as many as it has.
+
+        Samples behind those of the record, and parts with higher numbers, came later (`data.grow`) and were never
+        visited. InputError where the record says of no number of parts, and is no record of as many samples.
+        """
+        rows, parts = len(self.seen), self.parts if parts is None else parts
+        own = parts if self.parts == 1 else self.parts  # versions before 29 November 2026 did not say it
+        if rows % own or (own != self.parts and rows != n * own):
+            raise InputError("consistency", f"a record of {n * own} regions", f"one of {rows}")
+        kept = np.arange(rows).reshape(-1, own)[:, :parts]
+        place = (np.arange(len(kept))[:, None] * parts + np.arange(kept.shape[1])).ravel()
+        size = max(n, len(kept)) * parts
+
+        def column(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            out = np.full(size, -1 if name == "pseudo_label" else 0, dtype=values.dtype)
+            out[place] = values[kept.ravel()]
+            return out
+
+        columns: dict[str, Any] = {name: column(name, getattr(self, name)) for name in _columns()}
+        return replace(self, parts=parts, **columns)
 
     def blend(self, before: Consistency) -> Consistency:
         """This record with a share of the last round's (`recording.carry`) for rows that both visited.
@@ -146,19 +160,27 @@ class Consistency:
 
     def arrays(self) -> dict[str, IntArray | FloatArray]:
         """Arrays by name, as `load` expects them in an .npz file; with `recording` where it is not the default."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recording"}
+        arrays = {name: getattr(self, name) for name in _columns()}
+        if self.parts > 1:
+            arrays["parts"] = np.asarray([self.parts])
         settings = np.frombuffer(json.dumps(asdict(self.recording)).encode(), dtype=np.uint8).astype(np.int64)
         return arrays if self.recording == Recording() else {**arrays, "recording": settings}
 
     @classmethod
     def load(cls, path: Path) -> Consistency:
         """Read an .npz file of `arrays`."""
-        arrays, names = read_arrays(path), {f.name for f in fields(cls)} - {"recording"}
+        arrays, names = read_arrays(path), set(_columns())
         if missing := names - set(arrays):
             raise InputError(path, "the arrays of a consistency record", f"no {sorted(missing)[0]}")
         settings = arrays["recording"].astype(np.uint8).tobytes() if "recording" in arrays else b"{}"
         with whole(path):
-            return cls(**{name: arrays[name] for name in names}, recording=Recording(**json.loads(settings)))
+            columns, parts = {name: arrays[name] for name in names}, int(arrays.get("parts", [1])[0])
+            return cls(**columns, recording=Recording(**json.loads(settings)), parts=parts)
+
+
+def _columns() -> list[str]:
+    """Names of the arrays of a record."""
+    return [f.name for f in fields(Consistency) if f.name not in ("recording", "parts")]
 
 
 def _ranks_within(values: FloatArray, groups: IntArray) -> FloatArray:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import InputError
 from .types import Annotation, IntArray
-
-GIVEN = "given"
-"""The annotator of labels that came with a source (`domains.source`)."""
 
 
 def stratified_folds(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
@@ -101,6 +100,26 @@ class LabelStore:
             targets[k, list(a.target)] = 1
         return targets
 
+    def spread(self, targets: IntArray) -> tuple[IntArray, IntArray]:
+        """Places in `labeled` (M,) and a target of each (M,) or (M, L), where some samples have several `votes`.
+
+        Each sample is there as often, and each of its votes as often; all once where nothing has votes.
+
+        targets  of the labeled samples (K,), or labels (K, L)
+        """
+        votes = [self.current[i].votes for i in self.labeled.tolist()]
+        times = math.lcm(*(max(len(vote), 1) for vote in votes))
+        places = np.repeat(np.arange(len(votes), dtype=np.int64), times)
+        spread = targets[places]
+        for k, vote in enumerate(votes):
+            for place, target in enumerate(np.repeat(np.arange(len(vote)), times // len(vote)) if vote else ()):
+                row = k * times + place
+                if targets.ndim == 1:
+                    spread[row] = cast(int, vote[target])
+                else:
+                    spread[row] = np.isin(np.arange(targets.shape[1]), cast(tuple[int, ...], vote[target]))
+        return places, spread
+
     def add(self, new: Iterable[Annotation]) -> LabelStore:
         """A store with the new annotations after the old ones; a second one about a sample supersedes the first."""
         position = {a.index: i for i, a in enumerate(self.annotations)}
@@ -116,7 +135,7 @@ class LabelStore:
 
     def to_jsonl(self) -> str:
         """One annotation a line."""
-        return "".join(json.dumps(asdict(a)) + "\n" for a in self.annotations)
+        return "".join(json.dumps(_plain(a)) + "\n" for a in self.annotations)
 
     @classmethod
     def from_jsonl(cls, n: int, text: str) -> LabelStore:
@@ -124,8 +143,15 @@ class LabelStore:
         return cls(n, tuple(_annotation(json.loads(line)) for line in text.splitlines()))
 
 
+def _plain(annotation: Annotation) -> dict[str, object]:
+    """Without votes where there are none, as files had it before there were any."""
+    return {key: value for key, value in asdict(annotation).items() if key != "votes" or value}
+
+
 def _annotation(row: dict[str, object]) -> Annotation:
     for key in ("target", "region"):
         if isinstance(row[key], list):
             row[key] = tuple(row[key])  # type: ignore[arg-type]
+    votes = cast(list[Any], row.get("votes", []))
+    row["votes"] = tuple(tuple(vote) if isinstance(vote, list) else vote for vote in votes)
     return Annotation(**row)  # type: ignore[arg-type]

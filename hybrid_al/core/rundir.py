@@ -50,6 +50,7 @@ MARK = "# as hybrid-al wrote it: "
 
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
+EXHAUSTED = "exhausted"  # in the folder of a round that nothing was left for
 
 
 @contextmanager
@@ -205,15 +206,20 @@ class RunDir:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path / "recipe.yaml", marked(recipe))
-        write_atomic(self.path / "manifest.csv", manifest.to_csv())
-        write_json(self.path / "run.json", {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], **facts}, own=True)
+        first = {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], "marked": True}
+        self._commit_manifest({**first, **facts}, manifest)
 
     def _append(self, manifest: Manifest) -> None:
         """Take in the rows of a manifest that are behind those of the run."""
         facts = self.facts()
         if facts["manifest"] != manifest.fingerprint:
-            write_atomic(self.path / "manifest.csv", manifest.to_csv())
-            write_json(self.path / "run.json", {**facts, "manifest": manifest.fingerprint}, own=True)
+            self._commit_manifest({**facts, "manifest": manifest.fingerprint}, manifest)
+
+    def _commit_manifest(self, facts: Mapping[str, object], manifest: Manifest) -> None:
+        """Write manifest.csv, then run.json, which holds its hash: whoever finds that need not look at every row."""
+        data = manifest.to_csv().encode()
+        write_atomic(self.path / "manifest.csv", data)
+        write_json(self.path / "run.json", {**facts, "manifest_csv": hashlib.sha256(data).hexdigest()}, own=True)
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
@@ -254,7 +260,14 @@ class RunDir:
         """The frozen manifest of the run."""
         facts = self.facts()
         with whole(file := self.path / "manifest.csv"):
-            manifest = Manifest.from_csv(file.read_text(encoding="utf-8"))
+            data = file.read_bytes()
+            as_written = hashlib.sha256(data).hexdigest() == facts.get("manifest_csv")
+            text = data.decode("utf-8") if as_written else file.read_text(encoding="utf-8")
+            del data  # as large as the text
+            try:
+                manifest = Manifest.from_csv(text, str(facts["manifest"]) if as_written else "")
+            except InputError as error:
+                raise error.at(f"{file}: {error.where}") from error
             if manifest.fingerprint != facts["manifest"]:  # it may have grown just before the process was killed
                 earlier = manifest.prefix(str(facts["manifest"]))
                 if earlier is None:
@@ -328,10 +341,13 @@ class RunDir:
                 raise ValueError(f"none of {rounds[-1].labeled} labels")
             return store
 
-    def commit_query(self, round: int, query: Query, manifest: Manifest, parts: int = 1) -> None:
+    def commit_query(
+        self, round: int, query: Query, manifest: Manifest, parts: int = 1, cost: Mapping[str, float] | None = None
+    ) -> None:
         """Write scores, then `query.csv`: from here on the picks of this round are fixed; later ones follow them.
 
         parts  of a sample; where there is more than one, the picks are numbers of parts (`regions.base`)
+        cost   what it cost the machine (`query.cost`), beside that of earlier picks of the round
         """
         folder, earlier = self.round_path(round), self.query_rows(round)
         by_index: dict[int, float] = {}
@@ -355,7 +371,10 @@ class RunDir:
         text = out.getvalue()
         digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
         starts = [*self.query_starts(round), len(earlier)] if earlier else [0]
-        write_json(folder / QUERY, {"csv": text, "starts": starts, "sha256": digest, "before": before}, own=True)
+        spent = self.query_cost(round)
+        spent |= {k: max(v, spent.get(k, v)) if k == "memory" else v + spent.get(k, 0) for k, v in (cost or {}).items()}
+        note = {"csv": text, "starts": starts, "cost": spent, "sha256": digest, "before": before}
+        write_json(folder / QUERY, note, own=True)
         write_atomic(folder / "query.csv", text)
 
     def query_rows(self, round: int) -> list[dict[str, str]] | None:
@@ -374,6 +393,11 @@ class RunDir:
         """The first rows of what was asked about at once: 0, and where others followed picks that all were skipped."""
         file = self.round_path(round) / QUERY
         return [int(start) for start in read_json(file, own=True)["starts"]] if file.is_file() else [0]
+
+    def query_cost(self, round: int) -> dict[str, float]:
+        """What the query of a round cost the machine (`query.cost`); empty where that was not noted."""
+        file = self.round_path(round) / QUERY
+        return dict(read_json(file, own=True).get("cost", {})) if file.is_file() else {}
 
     def _query_text(self, round: int) -> str | None:
         file, note = self.round_path(round) / "query.csv", self.round_path(round) / QUERY
@@ -404,6 +428,14 @@ class RunDir:
         with whole(self.round_path(round) / "query.csv"):
             return None if rows is None else tuple(row["id"] for row in rows)
 
+    def mark_exhausted(self, round: int) -> None:
+        """Note that nothing was left to ask about in a round, which then never is."""
+        write_atomic(self.round_path(round) / EXHAUSTED, "nothing is left to ask about\n")
+
+    def is_exhausted(self, round: int) -> bool:
+        """Whether nothing was left to ask about in a round."""
+        return (self.round_path(round) / EXHAUSTED).is_file()
+
     def picks(self, round: int, manifest: Manifest) -> IntArray | None:
         """Picks of a committed query in order of preference, positions or units; None before it is committed."""
         rows = self.query_rows(round)
@@ -432,11 +464,12 @@ def marked(recipe: str) -> str:
 
 
 def unmarked(file: Path) -> str:
-    """The text before the mark; InputError where it was changed since. Recipes of earlier versions have no mark."""
+    """The text before the mark; InputError where it was changed since. Runs of earlier versions have none."""
     way = f"values are changed by hybrid-al run RECIPE KEY=VALUE --run-dir {file.parent}, which also writes it again"
+    is_marked = RunDir(file.parent).facts().get("marked", False)
     with whole(file, way):
         text, mark, digest = file.read_text(encoding="utf-8").partition(MARK)
-        if mark and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
+        if (mark or is_marked) and digest.strip() != hashlib.sha256(text.encode()).hexdigest():
             raise ValueError("other values")
         return text
 

@@ -21,6 +21,9 @@ LabelMap = npt.NDArray[np.uint8]
 IGNORE = 255
 """In a label map: the class of this pixel is unknown, or it is padding. No loss, score or metric counts it."""
 
+GIVEN = "given"
+"""The annotator of labels that came with a source (`domains.source`)."""
+
 GRADIENTS = "gradients"
 """Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""
 
@@ -48,7 +51,8 @@ class Annotation:
 
     `target` is a class number for kind "class", a tuple of them for "classes", the path of a label map in the run
     directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator gave no answer).
-    `supersedes` is the position in the label store of the annotation that this one corrects.
+    `supersedes` is the position in the label store of the annotation that this one corrects. `votes` are the targets
+    that several readers gave, where each of them is trained on.
     """
 
     index: int
@@ -60,6 +64,7 @@ class Annotation:
     cost: float = 1.0
     region: Region | None = None
     supersedes: int | None = None
+    votes: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,15 @@ class PredictionBatch:
     """Predictions of the learner for a batch of samples.
 
     indices (B,) positions in the manifest; probs (B, S, C, *space) where S counts stochastic passes,
-    views or committee members; features (B, D) of the penultimate layer; head the last layer's (W (C, D), b (C,)).
+    views or committee members; features (B, D) of the penultimate layer; head the last layer's (W (C, D), b (C,));
+    losses (B,) that the network predicts for itself, up to an increasing function.
     """
 
     indices: IntArray
     probs: FloatArray
     features: FloatArray | None = None
     head: tuple[FloatArray, FloatArray] | None = None
+    losses: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse probabilities that are not finite: whatever is computed from them would look like a number."""

@@ -16,10 +16,11 @@ from ..errors import InputError, UnknownName, UnreadableImages, reading
 from .base import Dataset, Pixels
 from .index import FileIndex
 from .paths import grouping
-from .pixels import Window, span_of, to_pixels
+from .pixels import RAW, Window, span_of, to_pixels
 from .readers import identity
 from .readers.arrays import Archive, Arrays, Rows
 from .samples import OnError, Sample, content_digest, make_dataset
+from .scaling import Intensity, Scaling, evenly
 from .words import Cell, Mark, class_names, class_numbers, is_unknown, unknown_texts, whole, yes_or_no
 
 PREFIXES: dict[str, Split | None] = {"train_": "pool", "val_": "val", "test_": "test", "": None}
@@ -162,7 +163,7 @@ def archive_dataset(
     holdout: Mapping[str, float],
     seed: int,
     on_error: OnError,
-    window: Window | None = None,
+    window: Intensity | None = None,
     index: FileIndex | None = None,
 ) -> Dataset:
     """The dataset of an NPZ file, which is read once; rows are in the order train, val, test."""
@@ -176,7 +177,7 @@ def _dataset(
     holdout: Mapping[str, float],
     seed: int,
     on_error: OnError,
-    window: Window | None,
+    window: Intensity | None,
     index: FileIndex,
 ) -> Dataset:
     arrays = Archive(path)
@@ -188,32 +189,51 @@ def _dataset(
     if not images:
         raise InputError(arrays.path, "at least one image", "empty arrays")
     classes, samples_of = names.rows(arrays, {prefix: len(rows) for prefix, rows in images.items()})
+    scaling = window if isinstance(window, Scaling) else None
+    if scaling is not None and scaling.of == "set":
+        window, scaling = _of_set(next(iter(images.values())), scaling), None
     samples: list[Sample] = []
     problems: list[tuple[str, str]] = []
     channels, span = 1, tuple[float, ...]()
     for prefix, rows in images.items():
-        span = span_of(rows.dtype, window)
+        fixed = None if isinstance(window, Scaling) else window
+        span = span_of(rows.dtype, fixed) if scaling is None else ()
         channels = max(channels, rows.shape[3] if len(rows.shape) == 4 else 1)
-        how = f"npz {identity(Arrays(prefix + 'images', window))}"
+        how = f"npz {identity(Arrays(prefix + 'images', fixed))} {scaling or ''}".strip()
         digests = index.look(arrays.path, how, partial(_digests, rows, window))
-        for sample, (digest, problem) in zip(samples_of[prefix], digests, strict=True):
+        for sample, (digest, problem, *edges) in zip(samples_of[prefix], digests, strict=True):
             if problem:
                 problems.append((sample.path, problem))
             else:
-                samples.append(replace(sample, digest=digest))
+                own = (edges[0], edges[1]) if edges else fixed
+                samples.append(replace(sample, digest=digest, window=own))
     if problems and (on_error == "stop" or not samples):
         raise UnreadableImages(problems, alone=not samples)
+    windows = [sample.window for sample in samples]
     return make_dataset(
         _with_file_names(arrays, samples),
-        partial(_read, arrays.path, tuple(sample.path for sample in samples), window),
+        partial(_read, arrays.path, tuple(sample.path for sample in samples), windows),
         classes=classes,
         channels=channels,
-        reader="arrays " + identity(Arrays("images", window)),
+        reader="arrays " + identity(Arrays("images", fixed)),
         holdout=holdout,
         seed=seed,
         skipped=problems,
         span=span,
+        scaled=partial(_scaled, windows, str(scaling or "data.window"), span),
     )
+
+
+def _of_set(rows: Rows | npt.NDArray[Any], scaling: Scaling) -> Window:
+    """The window of the images of the first array, which are those of the pool, or all."""
+    return scaling.window_of_set(to_pixels(rows[i], RAW) for i in evenly(range(len(rows))))
+
+
+def _scaled(windows: Sequence[Window | None], how: str, span: Sequence[float], index: int) -> str:
+    window = windows[index]
+    if window is not None:
+        return f"{window[0]:g} to {window[1]:g} ({how})"
+    return f"{span[0]:g} to {span[1]:g} (all that its type holds)" if span else "8 bits as they are"
 
 
 def _texts(column: npt.NDArray[Any]) -> list[str]:
@@ -236,20 +256,21 @@ def _with_file_names(arrays: Archive, samples: Sequence[Sample]) -> Sequence[Sam
     return [replace(sample, id=name) for sample, name in zip(samples, ids, strict=True)]
 
 
-def _digests(images: Rows | npt.NDArray[Any], window: Window | None) -> list[tuple[str, str]]:
-    """(digest, "") of every image, or ("", reason) where its values cannot be mapped to pixels."""
-    digests = []
+def _digests(images: Rows | npt.NDArray[Any], window: Intensity | None) -> list[list[Any]]:
+    """[digest, ""] of every image, and its window by a rule; or ["", reason] where its values cannot be mapped."""
+    digests: list[list[Any]] = []
     for i in range(len(images)):
         image = images[i]
         try:
-            to_pixels(image, window)
+            edges = window.window(to_pixels(image, RAW)) if isinstance(window, Scaling) else ()
+            to_pixels(image, edges or (None if isinstance(window, Scaling) else window))
         except ValueError as error:
-            digests.append(("", str(error)))
+            digests.append(["", str(error)])
         else:
-            digests.append((content_digest(image.tobytes()), ""))
+            digests.append([content_digest(image.tobytes() + repr(edges).encode() * bool(edges)), "", *edges])
     return digests
 
 
-def _read(file: Path, paths: Sequence[str], window: Window | None, index: int) -> Pixels:
+def _read(file: Path, paths: Sequence[str], windows: Sequence[Window | None], index: int) -> Pixels:
     key, row = paths[index].split("#")
-    return Arrays(key, window).decode(file, int(row))
+    return Arrays(key, windows[index]).decode(file, int(row))

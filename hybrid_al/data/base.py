@@ -55,6 +55,11 @@ class Dataset:
              channels are grey or colours
     span     the values in the files that 0 and 1 of float pixels stand for; empty where they differ by file
     notes    remarks for the person, a line each: files that were ignored, copies
+    locator  position -> a small picture of the slide that a tile is cut from, with a frame around it, or None where
+             that is too dear; raises as `read`. None where samples are whole images
+    scaled   position -> which values of an image became 0 and 1, in words
+    bags     the name of each row's bag (N,), where several rows have one label together; then `truth` is at the first
+             row of each bag alone (`data.bags`)
     names    where the manifest has hashed names: the manifest with the plain ones, which never leaves memory
     """
 
@@ -70,7 +75,10 @@ class Dataset:
     stack: int = 1
     span: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    bags: tuple[str, ...] = ()
     names: Manifest | None = None
+    locator: Callable[[int], Pixels | None] | None = None
+    scaled: Callable[[int], str] = lambda index: ""
 
     @property
     def plain(self) -> Manifest:

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.types import LabelMap
 from ..errors import HybridALError, UnreadableImages
 from .base import Dataset, Masks, Pixels
+from .drawn.masks import Outlines, is_drawn, located
 from .index import FileIndex
 from .masks import check_lies_on, classes_of, in_words, merged, to_classes, value_table
+from .pixels import RAW, Window
 from .readers import Choice, identity
 from .readers.base import Header, Reader
 from .samples import BLANK, OnError, Sample, content_digest, make_dataset, middle, reason
+from .scaling import evenly
 
 HEADERS = "2"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
+
+DRAWN = "drawn"
+"""In the place of a reader."""
+SET_PLANES = 8  # of a file, by which a set is measured
+AS_READ = {
+    "volumes": "the 0.5th to the 99.5th percentile of the volume",
+    "dicom": "the window of the header, or where it has none percentiles; 8 bits as they are",
+}
+"""Reader -> what becomes 0 and 1 where nothing else says so."""
 
 
 def files_dataset(
@@ -37,12 +50,15 @@ def files_dataset(
     index: FileIndex | None = None,
     notes: Sequence[str] = (),
     slices: int | None = None,
+    outlines: Outlines | None = None,
+    how: str = "",
 ) -> Dataset:
     """The dataset of files; a sample's path is relative to `root`.
 
     A file of slices or rows gives a sample for each, or for as many `slices` in the middle of it; its id is that of the
     file, `#` and the number.
-    With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels.
+    With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels. Masks that are
+    drawings (`drawn.masks`) are read by `outlines`. `how` says in words how the windows of samples were found.
     Every file is read once and hashed; a file in `index` is read again only when it changes.
 
     on_error=stop raises UnreadableImages with all files that are missing or that no reader can read. Only the headers
@@ -50,7 +66,12 @@ def files_dataset(
     on_error=skip decodes every image here, and leaves out those that fail (`Dataset.skipped`), a volume as a whole.
     """
     table = None if values is None else value_table(values, classes)
-    look = _Look(root, readers, table, FileIndex() if index is None else index, on_error == "skip", slices)
+    skip = on_error == "skip"
+    drawn = replace(outlines or Outlines(), classes=tuple(classes))
+    samples, remarks = located(root, samples, readers, skip=skip) if table is not None else (samples, [])
+    if readers.scaling is not None and readers.scaling.of == "set":
+        readers = _of_set(root, samples, readers)
+    look = _Look(root, readers, table, FileIndex() if index is None else index, skip, slices, drawn)
     rows: list[_Row] = []
     failures: dict[tuple[str, str], None] = {}  # a file of several samples is named once
     for sample in samples:
@@ -61,9 +82,11 @@ def files_dataset(
     problems = list(failures)
     if problems and (on_error == "stop" or not rows):
         raise UnreadableImages(problems, alone=not rows)
-    files = _Files(root, readers, tuple(rows), tuple((table or {}).items()))
+    if look.bare:
+        remarks = [*remarks, f"{len(look.bare)} images are all background, as nothing is drawn in them (data.undrawn)"]
+    files = _Files(root, readers, tuple(rows), tuple((table or {}).items()), drawn, how or str(readers.scaling or ""))
     names = sorted({row.image.reader for row in rows})
-    spans = {row.image.header.span for row in rows if row.image.header.span}
+    spans = {row.image.header.span for row in rows if row.image.header.span and readers.scaling is None}
     return make_dataset(
         [row.sample for row in rows],
         files.read,
@@ -76,8 +99,32 @@ def files_dataset(
         masks=None if table is None else files.masks(in_words(table, classes)),
         stack=max((row.image.header.stack for row in rows), default=1),
         span=spans.pop() if len(spans) == 1 else (),
-        notes=notes,
+        notes=[*notes, *remarks],
+        scaled=files.scaled,
     )
+
+
+def raw_values(readers: Choice, file: Path, planes: Iterable[int]) -> npt.NDArray[Any]:
+    """The numbers (n,) of planes of a file, before any window."""
+    reader = readers.with_window(RAW).of(file)
+    return np.concatenate([np.ravel(reader.decode(file, plane)) for plane in planes])
+
+
+def _of_set(root: Path, samples: Sequence[Sample], readers: Choice) -> Choice:
+    """Readers with the window of the samples that are not held out; unchanged where none of them can be read."""
+    scaling = readers.scaling
+    assert scaling is not None
+    images = []
+    for sample in evenly([sample for sample in samples if sample.split in (None, "pool")]):
+        file = root / sample.path
+        try:
+            planes = range(readers.of(file).probe(file).planes or 1) if sample.z < 0 else [sample.z]
+            images.append(raw_values(readers, file, evenly(planes, SET_PLANES)))
+        except HybridALError:
+            raise
+        except Exception:  # noqa: BLE001 (libraries raise whatever they like; such files are refused one by one)
+            continue
+    return readers.with_window(scaling.window_of_set(images)) if images else readers
 
 
 class _Unreadable(Exception):
@@ -129,6 +176,8 @@ class _Files:
     readers: Choice
     rows: tuple[_Row, ...]
     table: tuple[tuple[int, int], ...]
+    outlines: Outlines
+    how: str
 
     def read(self, index: int) -> Pixels:
         row = self.rows[index]
@@ -140,6 +189,19 @@ class _Files:
         pixels: Pixels = slices[0] if len(slices) == 1 else np.concatenate(slices, axis=2)
         return pixels
 
+    def scaled(self, index: int) -> str:
+        """Which values of an image became 0 and 1, in words."""
+        row = self.rows[index]
+        window, how = row.sample.window, self.how
+        if window is None:
+            window = getattr(self.readers.members[row.image.reader], "window", None)
+            how = "data.window"
+        if window is not None:
+            return f"{window[0]:g} to {window[1]:g} ({how})"
+        if row.image.header.span:
+            return f"{row.image.header.span[0]:g} to {row.image.header.span[1]:g} (all that its type holds)"
+        return AS_READ.get(row.image.reader, "8 bits as they are")
+
     def mask(self, index: int) -> LabelMap:
         row = self.rows[index]
         if not row.masks:
@@ -147,7 +209,10 @@ class _Files:
         if row.mask_plane == BLANK:
             return np.zeros((row.image.header.height, row.image.header.width), dtype=np.uint8)
         maps = []
-        for path, mask in zip((row.sample.mask, *row.sample.more_masks), row.masks, strict=True):
+        for path, mask, key in zip((row.sample.mask, *row.sample.more_masks), row.masks, row.sample.keys, strict=True):
+            if is_drawn(path):
+                maps.append(self.outlines.draw(self.root / path, key, row.image.header.height, row.image.header.width))
+                continue
             values = self.readers.for_masks.members[mask.reader].values(self.root / path, row.mask_plane)
             maps.append((to_classes if mask.header.planes is None else classes_of)(values, dict(self.table)))
         return merged(maps)
@@ -167,6 +232,9 @@ class _Files:
         """Digest of a mask: its content, the classes of its values, and the reader."""
         keys = []
         for mask in row.masks:
+            if mask.reader == DRAWN:
+                keys.append(f"{mask.digests[0]} {mask.header.height} {mask.header.width} {self.outlines}")
+                continue
             reader = f"{mask.reader} {self.readers.for_masks.members[mask.reader].VERSION}"
             content = "blank" if row.mask_plane == BLANK else mask.digests[row.mask_plane]
             keys.append(f"{content} {sorted(self.table)} {reader}")
@@ -183,16 +251,15 @@ class _Look:
     index: FileIndex
     whole: bool
     slices: int | None
+    outlines: Outlines
     files: dict[str, _File] = field(default_factory=dict)
+    bare: set[str] = field(default_factory=set)
+    windows: dict[tuple[str, int], Window] = field(default_factory=dict)
 
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""
         image = self._image(sample.path)
-        masks = tuple(
-            self._mask(path, sample, image)
-            for path in (sample.mask, *sample.more_masks)
-            if path and self.table is not None
-        )
+        sample, masks = self._masks(sample, image) if self.table is not None else (sample, ())
         planes = image.header.planes
         if sample.around or sample.window is not None:
             image = self._among(image, sample)
@@ -200,11 +267,38 @@ class _Look:
             came = "it has none" if planes is None else f"it has {planes}"
             raise _Unreadable(sample.path, ValueError(f"expected slice {sample.z}, but {came}"))
         if planes is None:
-            return [_Row(replace(sample, digest=image.digests[0]), image, masks)]
+            return [self._scaled(_Row(replace(sample, digest=image.digests[0]), image, masks))]
         return [
-            _Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, masks)
+            self._scaled(_Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, masks))
             for z in (middle(planes, self.slices) if sample.z < 0 else [sample.z])
         ]
+
+    def _scaled(self, row: _Row) -> _Row:
+        """A row with the window that its values give, where the readers have a scaling."""
+        scaling, path = self.readers.scaling, row.sample.path
+        if scaling is None:
+            return row
+        whole = scaling.of == "volume"
+        key = (path, -1 if whole else row.plane)
+        if key not in self.windows:
+            planes = range(row.image.header.planes or 1) if whole else [row.plane]
+            how = f"{HEADERS} window {scaling} {key[1]} {self.readers}"
+
+            def find() -> list[float]:
+                return list(scaling.window(raw_values(self.readers, self.root / path, planes)))
+
+            try:
+                low, high = self.index.look(self.root / path, how, find)
+            except HybridALError:
+                raise
+            except Exception as error:
+                raise _Unreadable(path, error) from error
+            self.windows[key] = (low, high)
+        window = self.windows[key]
+        return replace(
+            row,
+            sample=replace(row.sample, window=window, digest=content_digest(f"{row.sample.digest} {window}".encode())),
+        )
 
     def _among(self, image: _File, sample: Sample) -> _File:
         """A file whose pixels depend on others too: on the slices of its stack, and on the window of its series."""
@@ -219,7 +313,42 @@ class _Look:
         return replace(image, header=header, digests=tuple(digests))
 
     def _image(self, path: str) -> _File:
-        return self._file(path, self.readers, "image", partial(_contents, whole=self.whole))
+        readers = self.readers if self.readers.scaling is None else self.readers.with_window(RAW)
+        return self._file(path, readers, "image", partial(_contents, whole=self.whole))
+
+    def _masks(self, sample: Sample, image: _File) -> tuple[Sample, tuple[_File, ...]]:
+        """A sample with those of its masks that count, and their files."""
+        paths = [path for path in (sample.mask, *sample.more_masks) if path]
+        looks = [
+            (path, key, self._drawing(path, key, sample, image) if is_drawn(path) else self._mask(path, sample, image))
+            for path, key in zip(paths, sample.keys, strict=True)
+        ]
+        masks = [(path, key, mask) for path, key, mask in looks if mask is not None]
+        names = [path for path, _, _ in masks] or [""]
+        counted = replace(
+            sample, mask=names[0], more_masks=tuple(names[1:]), mask_keys=tuple(key for _, key, _ in masks)
+        )
+        return counted, tuple(mask for _, _, mask in masks)
+
+    def _drawing(self, path: str, key: str, sample: Sample, image: _File) -> _File | None:
+        """A drawing of an image; None where nothing is drawn and that leaves the image unlabeled."""
+        file, header = self.root / path, image.header
+        if header.planes is not None:
+            raise _Unreadable(path, ValueError(f"outlines of {sample.path}, which has slices: draw a mask volume"))
+        shape = f"{sample.path} {header.height} {header.width} {header.orientation}"
+        facts = partial(self.outlines.facts, sample.path, file, key, header, whole=self.whole)
+        try:
+            how = f"{HEADERS} {key} {shape} {self.whole} {self.outlines}"
+            digest, drawn = self.index.look(file, how, lambda: list(facts()))
+        except HybridALError:
+            raise
+        except Exception as error:
+            raise _Unreadable(f"{path} ({key})" if key else path, error) from error
+        if not drawn and self.outlines.undrawn != "background":
+            return None
+        if not drawn:
+            self.bare.add(sample.path)
+        return _File(DRAWN, Header(header.height, header.width, 1), (str(digest),))
 
     def _mask(self, path: str, sample: Sample, image: _File) -> _File:
         """The file of a mask, which lies on its image."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 from ..core.manifest import Split
 from ..errors import InputError
+from .drawn.masks import COCO, GEOJSON
 from .readers import Choice
 from .splits import split_named
 from .words import normal
@@ -47,14 +48,19 @@ def find_masks(
     """Path of an image -> files of its mask, at the same path but for endings and suffix, for images that have one.
 
     ending        of the names of masks; with one, other files in the folder are no masks. With a * behind it, which
-                  stands for a number or nothing, an image may have several masks
+                  stands for a number or nothing, an image may have several masks. One that ends in .geojson takes
+                  files of outlines, as a folder of these alone does without one; of .json see `drawn_files`
     image_ending  of the names of images; those without it have no mask
 
     An empty folder has none yet. InputError where there is no folder, for a mask of no image or of two (1.png, 1.jpg),
     and for two masks of one image.
     """
+    drawings = drawn_files(folder, ending)
+    if drawings:
+        return dict.fromkeys(images, drawings)
     if not folder.is_dir():
-        raise InputError(f"data.masks: {folder}", "a folder", "a file" if folder.exists() else "nothing there")
+        expected = "a folder, or a file .json of COCO"
+        raise InputError(f"data.masks: {folder}", expected, "a file" if folder.exists() else "nothing there")
     by_stem: dict[str, list[str]] = {}
     for image in images:
         if (stem := readers.stem(image)).endswith(image_ending):
@@ -63,9 +69,12 @@ def find_masks(
     masks, several = readers.for_masks, ending.endswith("*")
     if ending == "*":
         raise InputError("data.mask_ending", "an ending before the *, such as _mask*", repr(ending))
-    end = re.compile(re.escape(ending.removesuffix("*")) + (NUMBER if several else "") + "$")
-    for file in sorted(files_below(folder, folder, masks.suffixes)):
-        stem = masks.stem(file.relative_to(folder).as_posix())
+    outlines = ending.lower().endswith(GEOJSON) or (not ending and _only_outlines(folder, masks))
+    bare = ending.removesuffix("*") if not outlines else ending[: -len(GEOJSON)]
+    end = re.compile(re.escape(bare) + (NUMBER if several else "") + "$")
+    for file in sorted(files_below(folder, folder, (GEOJSON,) if outlines else masks.suffixes)):
+        path = file.relative_to(folder).as_posix()
+        stem = readers.stem(path[: -len(GEOJSON)]) if outlines else masks.stem(path)
         if not (match := end.search(stem)):
             continue
         fitting = by_stem.get(normal(stem[: match.start()]), [])
@@ -78,6 +87,28 @@ def find_masks(
             raise InputError(file, f"one mask for {image} ({way})", f"also {mask_of[image][0]}")
         mask_of.setdefault(image, []).append(str(file))
     return mask_of
+
+
+def drawn_files(masks: Path, ending: str) -> list[str]:
+    """The files of COCO that draw the masks of many images: one file, or all below a folder with an ending .json."""
+    if masks.is_file() and masks.name.lower().endswith(COCO):
+        return [str(masks)]
+    if not ending.lower().endswith(COCO):
+        return []
+    files = sorted(files_below(masks, masks, (ending.lower(),))) if masks.is_dir() else []
+    if not files:
+        raise InputError(f"data.masks: {masks}", f"files of COCO that end in {ending}", "none")
+    return [str(file) for file in files]
+
+
+def _only_outlines(folder: Path, masks: Choice) -> bool:
+    """Whether a folder has files .geojson; InputError where it has masks of another kind, or images, too."""
+    outlines = next(files_below(folder, folder, (GEOJSON,)), None)
+    other = None if outlines is None else next(files_below(folder, folder, masks.suffixes), None)
+    if other is not None:
+        expected = f"data.mask_ending: {GEOJSON} for the outlines there, or a folder without them"
+        raise InputError(f"data.masks: {folder}", expected, f"{outlines} and {other}")
+    return outlines is not None
 
 
 def masks_beside(folder: Path, images: Sequence[str], name: str, readers: Choice) -> dict[str, list[str]]:

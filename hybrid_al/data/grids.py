@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.types import FloatArray
+from ..errors import parsing
 
 MAX_VOXELS = 1_000_000_000
 MAX_HEADER = 1 << 20  # bytes
@@ -85,25 +86,20 @@ def read_grid(file: Path) -> tuple[npt.NDArray[Any], FloatArray]:
 
 def _unpacked(layout: _Layout, expected: int) -> bytes:
     """The bytes of the voxels, and one more where there are more: a few zeros can unpack to any size."""
-    with layout.file.open("rb") as stream:
+    with parsing("damaged voxels"), layout.file.open("rb") as stream:
         stream.seek(layout.start)
-        try:
-            if layout.packed == "gzip":
-                return gzip.GzipFile(fileobj=stream).read(expected + 1)
-            if layout.packed == "zlib":
-                return zlib.decompressobj().decompress(stream.read(), expected + 1)
-        except (zlib.error, EOFError) as error:
-            raise ValueError(f"damaged voxels ({error})") from error
+        if layout.packed == "gzip":
+            return gzip.GzipFile(fileobj=stream).read(expected + 1)
+        if layout.packed == "zlib":
+            return zlib.decompressobj().decompress(stream.read(), expected + 1)
         return stream.read(expected + 1)
 
 
 def _nrrd(file: Path, stream: IO[bytes]) -> _Layout:
     import nrrd
 
-    try:
+    with parsing("no NRRD header"):
         header = nrrd.read_header(stream)
-    except (nrrd.NRRDError, KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"no NRRD header ({' '.join(str(error).split())})") from error
     encoding = str(header.get("encoding", "")).lower()
     packed = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(encoding)
     kind = _NRRD_TYPES.get(str(header.get("type", "")).lower())

@@ -63,6 +63,8 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
         names=None if dataset.names is None else _names(dataset.names, order, began),
         truth=np.where(order < 0, -1, dataset.truth[order]),
         read=_Rows(dataset.read, order, dataset.channels),
+        locator=None if dataset.locator is None else _Locators(dataset.locator, order),
+        scaled=lambda index: dataset.scaled(int(order[index])) if order[index] >= 0 else "",
         masks=None if dataset.masks is None else _masks(dataset.masks, order),
         labels=None if dataset.labels is None else np.where(order[:, None] < 0, -1, dataset.labels[order]),
         notes=(*dataset.notes, *notes),
@@ -105,7 +107,7 @@ def _new(now: Manifest, began: Manifest, drawn: bool) -> tuple[list[int], list[s
 
 
 def _count(rows: Sequence[int], manifest: Manifest) -> str:
-    return f"{len(rows)} images ({first_of([manifest.ids[i] for i in rows])})"
+    return f"{len(rows)} image{'s' * (len(rows) != 1)} ({first_of([manifest.ids[i] for i in rows])})"
 
 
 def _names(names: Manifest, order: IntArray, began: Manifest) -> Manifest:
@@ -136,6 +138,16 @@ class _Rows:
     def __call__(self, index: int) -> Pixels:
         row = int(self.order[index])
         return self.read(row) if row >= 0 else np.zeros((8, 8, self.channels), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class _Locators:
+    locator: Callable[[int], Pixels | None]
+    order: IntArray
+
+    def __call__(self, index: int) -> Pixels | None:
+        row = int(self.order[index])
+        return self.locator(row) if row >= 0 else None
 
 
 @dataclass(frozen=True)

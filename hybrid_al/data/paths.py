@@ -7,6 +7,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
@@ -63,6 +64,13 @@ def below(images: Path, where: str, text: str) -> tuple[str, str, Path]:
         relative = file.relative_to(images).as_posix()
         return relative, relative, file
     return Path(name).as_posix(), Path(path).as_posix(), file
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether there is such a file; no as well where the text could name none, as one that is too long."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_file()
+    return False
 
 
 def _other_name(images: Path, text: str) -> str:

@@ -28,14 +28,18 @@ WINDOWS: dict[str, tuple[float, float]] = {  # width and level of radiopaedia.or
 """Windows of CT by name, in HU."""
 
 
-def _by_name(window: object) -> object:
+def window_named(window: object) -> object:
+    """The window of a name; any other value as it is."""
     if isinstance(window, str) and window not in WINDOWS:
         raise UnknownName("data.window", window, WINDOWS)
     return WINDOWS[window] if isinstance(window, str) else window
 
 
-Window = Annotated[tuple[float, float], BeforeValidator(_by_name)]
+Window = Annotated[tuple[float, float], BeforeValidator(window_named)]
 """The values that become 0 and 1; in a recipe also a name of `WINDOWS`."""
+
+RAW: Window = (-np.inf, np.inf)
+"""In the place of a window: the numbers as they are, as float32."""
 
 _LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pillow
 
@@ -43,8 +47,9 @@ _LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pil
 def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
     """Pixels (H, W, C) of an array (H, W), (H, W, 1) or (H, W, 3) of any number type.
 
-    With a window, values are mapped from [low, high] to [0, 1] and clipped. Without one, uint8 stays as it is, wider
-    unsigned integers are divided by the largest value of their type, and floats must lie in [0, 1] already.
+    With a window, values are mapped from [low, high] to [0, 1] and clipped (`RAW`: not at all). Without one, uint8
+    stays as it is, wider unsigned integers are divided by the largest value of their type, and floats must lie in
+    [0, 1] already.
     Raises ValueError where the shape is another or the values cannot be mapped.
     """
     if array.ndim == 2:
@@ -58,10 +63,7 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     if window is not None:
-        low, high = window
-        values = (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        clipped: npt.NDArray[np.float32] = np.clip(values, 0.0, 1.0)
-        return clipped
+        return windowed(array.astype(np.float32), window)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u":
@@ -70,6 +72,16 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
         return array.astype(np.float32)
     came = f"{array.dtype} values from {array.min()} to {array.max()}"
     raise ValueError(f"{came} have no fixed range: set data.window: [low, high]")
+
+
+def windowed(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+    """Values mapped from a window to [0, 1], and clipped; as they are with `RAW`."""
+    if window == RAW:
+        return values
+    low, high = window
+    scaled: npt.NDArray[np.float32] = values - np.float32(low)
+    scaled /= np.float32(high - low)
+    return scaled.clip(0, 1, out=scaled)
 
 
 def span_of(dtype: np.dtype[Any], window: Window | None = None) -> tuple[float, ...]:

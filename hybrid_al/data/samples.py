@@ -17,6 +17,7 @@ from ..errors import InputError
 from .base import Dataset, Masks, Pixels
 from .copies import copy_notes, joined_groups
 from .pixels import Window
+from .scaling import Intensity
 from .splits import assign
 
 OnError = Literal["stop", "skip"]
@@ -35,8 +36,10 @@ class Sample:
     `path` and `mask` are files below the root of the source. `z` is a slice or row in them, -1 for a whole image, or
     for all slices of a file. `labels`, 0, 1 or -1 each, replace `label` in a task with several labels a sample.
     `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
+    `mask_keys` are the names of the image in its masks, where these draw on several.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
-    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said.
+    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said, and
+    `bag` the name of its bag.
     """
 
     id: str
@@ -47,12 +50,19 @@ class Sample:
     digest: str = ""
     mask: str = ""
     more_masks: tuple[str, ...] = ()
+    mask_keys: tuple[str, ...] = ()
     z: int = -1
     labels: tuple[int, ...] = ()
     mask_z: int | None = None
     around: tuple[tuple[str, int], ...] = ()
     window: Window | None = None
     domain: str = ""
+    bag: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of each mask, "" of a mask of this image alone."""
+        return self.mask_keys or ("",) * (bool(self.mask) + len(self.more_masks))
 
 
 Unit = Literal["file", "slice"]
@@ -73,14 +83,25 @@ def kept_slices(sample: str, slices: int | None) -> int | None:
     return slices if sample == "slice" else 1
 
 
-def check_settings(window: Window | None, on_error: str, group: str = "none", kind: str = "") -> None:
+def check_settings(window: Intensity | None, on_error: str, group: str = "none", kind: str = "") -> None:
     """Refuse an invalid window, an unknown on_error, and an empty group; `kind` says in the error what a group is."""
-    if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[0] < window[1]):
+    pair = window if isinstance(window, tuple | list) else (0.0, 1.0)
+    if not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
         raise InputError("data.window", "two numbers [low, high], low below high", str(window))
     if on_error not in ("stop", "skip"):
         raise InputError("data.on_error", "stop or skip", repr(on_error))
     if not group:
         raise InputError("data.group", f'{kind}, or "none" said on purpose', "nothing")
+
+
+def check_splits(samples: Sequence[Sample]) -> None:
+    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        other = first.setdefault(sample.group, sample)
+        if other.split != sample.split:
+            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
+            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
 
 
 def make_dataset(
@@ -97,6 +118,8 @@ def make_dataset(
     stack: int = 1,
     span: Sequence[float] = (),
     notes: Sequence[str] = (),
+    locator: Callable[[int], Pixels | None] | None = None,
+    scaled: Callable[[int], str] = lambda index: "",
 ) -> Dataset:
     """The dataset of samples; those without a split get one. For the other parameters see `Dataset`.
 
@@ -137,6 +160,9 @@ def make_dataset(
         stack,
         tuple(span),
         (*notes, *copy_notes(manifest, *_answers(samples, classes, masks))),
+        locator=locator,
+        scaled=scaled,
+        bags=tuple(sample.bag for sample in samples) if any(sample.bag for sample in samples) else (),
     )
 
 

@@ -6,20 +6,19 @@ import datetime
 import json
 import math
 import re
+import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, UnknownName
+from ..errors import InputError, UnknownName, reading
 
 EXCEL, LINES = (".xlsx", ".xlsm"), (".jsonl", ".ndjson")
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # how files of Excel begin, new and old
 MAX_BYTES = 1_000_000_000  # of an unpacked workbook
 ZEROS = re.compile(r'"?(0+)"?')  # a number format that shows leading zeros
-_DAMAGE = (KeyError, IndexError, EOFError, TypeError, AttributeError, SyntaxError, zlib.error)
 Rows = list[tuple[int, list[str]]]
 """The rows with any text, each with its number in the file."""
 
@@ -67,21 +66,14 @@ def _cells(sheet: Any) -> Iterator[tuple[Any, ...]]:
 def _workbook(path: Path, *, values: bool) -> Iterator[Any]:
     """An open workbook: the values of its cells, or the formulas that they have."""
     import openpyxl
-    from openpyxl.utils.exceptions import InvalidFileException
 
-    book = None
-    try:
+    with reading(path, "a whole workbook of Excel (.xlsx)"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what openpyxl leaves out are no cells
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 raise InputError(path, f"a workbook of at most {MAX_BYTES} bytes", "more")
-        with path.open("rb") as file:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=values)
+        with path.open("rb") as file, closing(openpyxl.load_workbook(file, read_only=True, data_only=values)) as book:
             yield book
-    except (zipfile.BadZipFile, InvalidFileException, OSError, ValueError, *_DAMAGE) as error:
-        raise InputError(path, "a whole workbook of Excel (.xlsx)", " ".join(str(error).split())) from error
-    finally:
-        if book is not None:
-            book.close()
 
 
 def _text(cell: Any) -> str:

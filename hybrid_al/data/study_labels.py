@@ -1,9 +1,9 @@
-"""Labels of DICOM images from a table with one row a file, series, study or patient."""
+"""Labels of images from a table with one row a file, series, study or patient, or a slide or tile."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypedDict
@@ -12,11 +12,16 @@ from ..core.manifest import Split
 from ..errors import InputError, UnknownName
 from .splits import read_split
 from .studies import Slice
-from .tables import NONE, Table, read_table, require_column
-from .words import Mark, class_numbers
+from .tables import NONE, Line, Table, read_table, require_column
+from .words import Mark, class_numbers, whole
 
 UNITS = ("file", "series", "study", "patient")
-"""What a row of a table may be about."""
+"""What a row of a table of DICOM images may be about."""
+NAMED = ("file", "slide")
+"""Units that a table may name with or without folder and suffix."""
+PLACE = ("slide", "x", "y")
+"""Columns that name a tile together: its slide and its left and upper edge there."""
+ROLES = ("label", "split")
 
 
 class Answer(TypedDict):
@@ -29,19 +34,20 @@ class Answer(TypedDict):
 
 @dataclass(frozen=True)
 class Answers:
-    """The classes, the answer of each unit by its key, remarks, and what a unit is: one of `UNITS`, or ""."""
+    """The classes, the answer about each image (N,), remarks, and its group (N,) where the table has a column of them.
+
+    A group is "" where the table has no row for the image.
+    """
 
     classes: tuple[str, ...]
-    by_key: Mapping[str, Answer]
-    notes: tuple[str, ...]
-    unit: str
-    several: int = 0
-    patient: int = -1
+    rows: tuple[Answer, ...]
+    notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
-    def of(self, part: Slice) -> Answer:
-        """The answer of an image; none where the table has no row for it."""
-        nothing = Answer(label=-1, labels=(-1,) * self.several, split=None)
-        return self.by_key.get(key_of(part, self.unit, self.patient), nothing) if self.unit else nothing
+    @classmethod
+    def nothing(cls, classes: Sequence[str], count: int) -> Answers:
+        """No answer about any of `count` images."""
+        return cls(tuple(classes), (Answer(label=-1, labels=(), split=None),) * count)
 
 
 def key_of(part: Slice, unit: str, patient: int = -1) -> str:
@@ -51,9 +57,15 @@ def key_of(part: Slice, unit: str, patient: int = -1) -> str:
     return {"file": part.path, "series": part.facts.series, "study": part.facts.study}[unit]
 
 
+def keys_of(parts: Sequence[Slice], patient: int = -1) -> dict[str, list[str]]:
+    """Unit -> what names each image."""
+    units = [unit for unit in UNITS if unit != "patient" or all(part.facts.values for part in parts)]
+    return {unit: [key_of(part, unit, patient) for part in parts] for unit in units}
+
+
 @dataclass(frozen=True)
 class Labels:
-    """A table of labels; the fields as in the source, and which of the values of facts is the patient."""
+    """A table of labels; the fields as in the source. `roles` are those of columns beside the units."""
 
     table: Path
     columns: Mapping[str, str]
@@ -62,13 +74,18 @@ class Labels:
     unknown: Sequence[Mark] = ()
     separator: str = ""
     none: str = ""
-    patient: int = -1
     sheet: str = ""
+    roles: Sequence[str] = ROLES
 
-    def find(self, parts: Sequence[Slice]) -> Answers:
-        """The answers for images; InputError where two rows of one unit differ, and where no row is about an image."""
+    def find(self, keys: Mapping[str, Sequence[str]]) -> Answers:
+        """The answers about images.
+
+        keys  unit -> what names each image (N,); of the unit `place` the path of a slide, `/x`, x, `_y` and y
+
+        InputError where two rows of one unit differ, and where no row is about an image.
+        """
         header, lines = read_table(self.table, "data.table", self.sheet)
-        unit, columns = self._columns(header)
+        unit, columns = self._columns(header, keys)
         reader = Table(
             self.table,
             columns,
@@ -79,63 +96,97 @@ class Labels:
             none=self.none,
         )
         classes, labels, several = reader.answers(self.table, lines, columns)
-        here = {key_of(part, unit, self.patient) for part in parts}
-        paths = by_name(here) if unit == "file" else {}
-        by_key: dict[str, Answer] = {}
+        cell_of, here = _cells(self.table, unit, columns, keys), set(keys[unit])
+        what = "tile" if unit == "place" else unit
+        by_key: dict[str, tuple[Answer, str]] = {}
         line_of: dict[str, int] = {}
         strangers = []
         for k, (line, row) in enumerate(lines):
-            where, cell = f"{self.table}, line {line}", row[columns[unit]]
-            key = paths.get(cell.replace("\\", "/").removeprefix("./"), cell)
+            where, key = f"{self.table}, line {line}", cell_of((line, row))
             split = read_split(where, row[columns["split"]]) if "split" in columns else None
-            answer = Answer(label=labels[k], labels=several[k], split=split)
+            group = row[columns["group"]] if "group" in columns else ""
+            if "group" in columns and not group:
+                raise InputError(f"{where}, column {columns['group']}", "a group", "an empty cell")
+            answer = Answer(label=labels[k], labels=several[k], split=split), group
             if key not in here:
                 strangers.append(line)
             elif by_key.setdefault(key, answer) != answer:
-                raise InputError(where, f"the answer of line {line_of[key]}, which has the same {unit}", "another one")
+                raise InputError(where, f"the answer of line {line_of[key]}, which has the same {what}", "another one")
             line_of.setdefault(key, line)
         if not by_key:
-            expected = f"a row with the {unit} of an image in column {columns[unit]}"
+            expected = f"a row with the {what} of an image in column {', '.join(_named(unit, columns))}"
             raise InputError(self.table, expected, f"none in {len(lines)} rows")
         notes = []
         if strangers:
-            notes.append(f"{self.table.name}: {len(strangers)} rows name no {unit} here (first: line {strangers[0]})")
+            notes.append(f"{self.table.name}: {len(strangers)} rows name no {what} here (first: line {strangers[0]})")
         if missing := len(here - by_key.keys()):
-            notes.append(f"{self.table.name}: no row for {missing} of {len(here)} ({unit}), whose images are unlabeled")
-        return Answers(classes, by_key, tuple(notes), unit, len(classes) if any(several) else 0, self.patient)
+            notes.append(f"{self.table.name}: no row for {missing} of {len(here)} ({what}), whose images are unlabeled")
+        nothing = Answer(label=-1, labels=(-1,) * (len(classes) if any(several) else 0), split=None), ""
+        found = [by_key.get(key, nothing) for key in keys[unit]]
+        groups = tuple(group for _, group in found) if "group" in columns else ()
+        return Answers(classes, tuple(answer for answer, _ in found), tuple(notes), groups)
 
-    def _columns(self, header: Sequence[str]) -> tuple[str, dict[str, str]]:
+    def _columns(self, header: Sequence[str], units: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, str]]:
         """The unit of a row, and role -> column."""
         columns = {role: column for role, column in self.columns.items() if column != NONE}
+        names = [unit for unit in units if unit != "place"]
+        roles = [*names, *(PLACE[1:] if "place" in units else ()), *self.roles]
         for role, column in columns.items():
-            if role not in (*UNITS, "label", "split"):
-                raise UnknownName("data.columns", role, (*UNITS, "label", "split"))
+            if role not in roles:
+                raise UnknownName("data.columns", role, roles)
             require_column(f"data.columns.{role}", column, header)
-        units = [unit for unit in UNITS if unit in columns]
-        if len(units) != 1:
-            raise InputError("data.columns", f"one of {', '.join(UNITS)}", ", ".join(units) or "none of them")
+        given = [unit for unit in names if unit in columns]
+        if columns.keys() & {*PLACE[1:]}:
+            if not columns.keys() >= {*PLACE} or len(given) != 1:
+                raise InputError("data.columns", "slide, x and y together, for tiles", ", ".join(sorted(columns)))
+            given = ["place"]
+        if len(given) != 1:
+            raise InputError("data.columns", f"one of {', '.join(names)}", ", ".join(given) or "none of them")
         if bool(self.labels) == ("label" in columns):
             raise InputError("data.columns", "a column label, or data.labels", "both" if self.labels else "neither")
         for column in self.labels:
             require_column("data.labels", column, header)
-        return units[0], columns
+        return given[0], columns
 
 
-def by_folder(parts: Sequence[Slice], classes: Sequence[str] | None, unknown: Sequence[Mark] = ()) -> Answers:
+def _named(unit: str, columns: Mapping[str, str]) -> list[str]:
+    """The columns that name a unit."""
+    return [columns[role] for role in (PLACE if unit == "place" else (unit,))]
+
+
+def _cells(
+    table: Path, unit: str, columns: Mapping[str, str], keys: Mapping[str, Sequence[str]]
+) -> Callable[[Line], str]:
+    """Row of a table -> the key of its unit."""
+    named = "slide" if unit == "place" else unit
+    paths = by_name(set(keys[named])) if named in NAMED else {}
+
+    def cell_of(line: Line) -> str:
+        number, row = line
+        cell = row[columns[named]]
+        key = paths.get(cell.replace("\\", "/").removeprefix("./"), cell)
+        if unit != "place":
+            return key
+        for role in PLACE[1:]:
+            if whole(row[columns[role]]) is None:
+                raise InputError(
+                    f"{table}, line {number}, column {columns[role]}", "a whole number", repr(row[columns[role]])
+                )
+        return f"{key}/x{whole(row[columns['x']])}_y{whole(row[columns['y']])}"
+
+    return cell_of
+
+
+def by_folder(paths: Sequence[str], classes: Sequence[str] | None, unknown: Sequence[Mark] = ()) -> Answers:
     """The first folder below the root as the class of each image; those beside the folders are unlabeled.
 
     `classes` are their names in order, by default sorted; InputError for a folder that is none of them.
     """
-    folders = {part.path: part.path.partition("/")[0] if "/" in part.path else "" for part in parts}
-    cells = [(f"class folder {folder}", folder) for folder in dict.fromkeys(folders.values())]
+    folders = [path.partition("/")[0] if "/" in path else "" for path in paths]
+    cells = [(f"class folder {folder}", folder) for folder in dict.fromkeys(folders)]
     names, numbers = class_numbers(cells, classes, unknown)
     label = dict(zip((folder for _, folder in cells), numbers, strict=True))
-    return Answers(
-        names,
-        {path: Answer(label=label[folder], labels=(), split=None) for path, folder in folders.items()},
-        (),
-        "file",
-    )
+    return Answers(names, tuple(Answer(label=label[folder], labels=(), split=None) for folder in folders))
 
 
 def by_name(paths: set[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import InputError, UnknownName
+from ..errors import InputError, UnknownName, reading
 from .paths import below, fill, grouping, search, template_columns
 from .readers.dicom import tag_group
 from .samples import Sample
@@ -25,6 +25,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "mask": ("mask",),
     "group": ("group", "patient", "patientid", "subject", "subjectid"),
     "split": ("split",),
+    "bag": (),
 }
 """What a column may be for, and the names of its column, as `plain`, by which it is found where no recipe names it.
 
@@ -75,7 +76,8 @@ class Table:
             split = read_split(where, row[columns["split"]]) if "split" in columns else None
             group, domain = (of(where, row, name, path) for of in (group_of, domain_of))
             sample = Sample(name, path, group or name, split, labels[k], mask=masks[k], z=z, domain=domain)
-            samples.append(replace(sample, labels=label_rows[k]))
+            bag = _filled(f"{where}, column {columns['bag']}", row[columns["bag"]], "bag") if "bag" in columns else ""
+            samples.append(replace(sample, labels=label_rows[k], bag=bag))
         return images, classes, samples
 
     def _columns(self, header: Sequence[str]) -> dict[str, str]:
@@ -255,10 +257,8 @@ def _cells(path: Path, where: str, sheet: str) -> tuple[str, list[tuple[int, lis
     if not path.is_file():
         came = "a folder" if path.is_dir() else "nothing there"
         raise InputError(f"{where}: {path.absolute()}", "a table (CSV, Excel, JSON lines)", came)
-    try:
+    with reading(path, "a table that can be read"):
         data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, "a table that can be read", str(error.strerror)) from error
     if data.startswith(OLE):
         raise InputError(path, "an Excel file of today (.xlsx) or CSV", "one of before 2007 (.xls)")
     if data.startswith(ZIP) or path.name.lower().endswith(EXCEL):

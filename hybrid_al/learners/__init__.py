@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .attention import Attention
 from .finetune import Finetune
 from .frozen import Frozen
 from .linear import Linear
@@ -12,4 +13,5 @@ LEARNERS: dict[str, type[Any]] = {
     "finetune": Finetune,
     "frozen": Frozen,
     "linear": Linear,
+    "attention": Attention,
 }

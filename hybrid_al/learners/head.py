@@ -81,7 +81,7 @@ def average(network: Classifier, head: Head) -> None:
 
 def penalty_of(head: Head) -> Penalty[Classifier]:
     """The penalty of a solved head, beside a mean loss."""
-    return lambda network: head.ridge / 2 * network.head.weight.square().sum()
+    return lambda network, _: head.ridge / 2 * network.head.weight.square().sum()
 
 
 def solved(network: Classifier, sets: Sets, schedule: Schedule, metrics: Mapping[str, float]) -> Fit:

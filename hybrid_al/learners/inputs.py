@@ -49,11 +49,13 @@ class MaskInputs:
         images, _ = self.plain(indices)
         maps = torch.from_numpy(masks.batch(indices)).long().to(self.device)
         if boxes is None:
-            return LabeledPixels(*self.views.labeled(images, maps, generator), extent)
+            return LabeledPixels(*self.views.labeled(images, maps, generator), extent=extent)
         positions = torch.arange(maps[0].numel(), device=self.device).view(maps.shape[1:]).expand(maps.shape)
         views, place = self.views.labeled(images, positions, generator, filled=-1)
         y = maps.flatten(1).gather(1, place.clamp(min=0).flatten(1)).view(maps.shape).masked_fill(place < 0, IGNORE)
-        return LabeledPixels(views, y, extent, lines(place, [boxes[i] for i in indices.tolist()], self.store.size))
+        return LabeledPixels(
+            views, y, extent=extent, boxes=lines(place, [boxes[i] for i in indices.tolist()], self.store.size)
+        )
 
     def unlabeled(self, indices: IntArray, generator: torch.Generator, strong: int = 1) -> UnlabeledPixels:
         """New weak views, and `strong` strong ones."""

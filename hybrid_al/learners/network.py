@@ -17,6 +17,7 @@ from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.types import BoolArray, FloatArray, IntArray, PredictionBatch
+from ..data.bags import Bags
 from ..data.loaders import Inputs
 from ..data.stores.images import ImageStore
 from ..data.views.policies import Views
@@ -26,9 +27,10 @@ from ..models.classifier import Classifier
 from ..models.encoder import Encoder
 from ..semi.base import Objective
 from ..semi.prior import make_prior
-from ..train import Fit, Schedule, Sets, fit, top_up
+from ..train import Fit, Penalty, Schedule, Sets, fit, top_up
 from .committee import Networks, of_last_fit, train_members
 from .head import SolvedHead, average, bootstrap, install, penalty_of, solved
+from .loss_head import loss_ranking
 from .predict import predict
 
 MIN_VISITS = 2
@@ -41,6 +43,9 @@ class Foundation:
     embeddings (N, D) of the plain images by `encoder`; pool (P,) positions that may be trained on; `cache`: folder of
     files that runs share. multilabel: the classes do not exclude each other.
     source (N,): whether a sample is of the source, whose labels are given; None where there is none.
+
+    Where samples are bags, `embeddings` and `pool` are of bags (`data.bags`), and `instances` (N, D) are the embeddings
+    of their rows.
     """
 
     encoder: Encoder
@@ -53,6 +58,8 @@ class Foundation:
     cache: Path
     multilabel: bool = False
     source: BoolArray | None = None
+    bags: Bags | None = None
+    instances: FloatArray | None = None
 
     def targets(self, labels: LabelStore) -> IntArray:
         """Training targets of the labeled samples: classes (K,), or labels (K, L)."""
@@ -64,8 +71,8 @@ class NetworkLearner:
 
     pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; embeddings of stage
     0, for prior pseudo-labels; targets: of the labeled samples, classes (K,) or labels (K, L).
+    head: solves the head before the training, where features are fixed. penalty: a further term of the loss else.
     source (N,): see `Foundation`; a sample of it without a label takes no part.
-    head: solves the head before the training, where features are fixed.
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral.
 
     Predictions of a committee (`Schedule.members`, `Schedule.cycles`) replace passes with dropout. Features and head,
@@ -84,12 +91,13 @@ class NetworkLearner:
         embeddings: Embeddings | None = None,
         targets: Callable[[LabelStore], IntArray] = LabelStore.class_targets,
         head: SolvedHead | None = None,
+        penalty: Penalty[Classifier] | None = None,
         top_up_limit: int = 50_000,
         source: BoolArray | None = None,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.pool, self.n, self.embeddings, self.top_up_limit = pool, n, embeddings, top_up_limit
-        self.targets, self.head, self.source = targets, head, source
+        self.targets, self.head, self.penalty, self.source = targets, head, penalty, source
         self.networks: Networks[Classifier] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
@@ -137,7 +145,9 @@ class NetworkLearner:
         Without an unlabeled term nothing is left to train.
         """
         if self.head is None:
-            return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log)
+            return fit(
+                network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log, penalty=self.penalty
+            )
         head = self.head.solve(network, sets, member=member, seed=seed)
         values = {"train/strength": head.strength}
         log(values, 0)
@@ -164,7 +174,8 @@ class NetworkLearner:
         unlabeled, prior = np.setdiff1d(self.pool, labels.labeled), None
         if self.source is not None:
             unlabeled = unlabeled[~self.source[unlabeled]]
-        labeled, targets = labels.labeled[mask], self.targets(labels)[mask]
+        places, targets = labels.spread(self.targets(labels))
+        labeled, targets = labels.labeled[places][mask[places]], targets[mask[places]]
         if self.schedule.prior > 0:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
@@ -212,16 +223,26 @@ def learner_over(
     *,
     dropout: float,
     head: SolvedHead | None = None,
+    loss_head: float = 0.0,
     top_up_limit: int = 50_000,
 ) -> NetworkLearner:
     """A learner whose network in each round is a new `body`, which gives features (B, D), and a head on them.
 
-    `head` solves it, where the body is not trained; for `top_up_limit` see `NetworkLearner`.
+    `head` solves it, where the body is not trained; `loss_head` is the weight of a second one, which predicts losses,
+    0: none. For `top_up_limit` see `NetworkLearner`.
     """
     dim = base.embeddings.vectors.shape[1]
 
     def make(seed: int) -> Classifier:
-        network = Classifier(body(), dim, base.classes, dropout=dropout, seed=seed, multilabel=base.multilabel)
+        network = Classifier(
+            body(),
+            dim,
+            base.classes,
+            dropout=dropout,
+            seed=seed,
+            multilabel=base.multilabel,
+            loss_head=loss_head > 0,
+        )
         return network.to(base.device)
 
     return NetworkLearner(
@@ -234,6 +255,7 @@ def learner_over(
         embeddings=base.embeddings,
         targets=base.targets,
         head=head,
+        penalty=loss_ranking(loss_head) if loss_head else None,
         top_up_limit=top_up_limit,
         source=base.source,
     )

@@ -41,7 +41,8 @@ def predict(
         logits = torch.stack([nn.functional.linear(z, *heads) for z in features], dim=1)
         logits = logits.reshape(len(block), views * samples, -1)
         probs = (network.questions(logits, 2) if network.multilabel else logits).softmax(dim=2)
-        yield PredictionBatch(block, probs.cpu().numpy(), plain.cpu().numpy(), head)
+        losses = None if network.loss_head is None else network.predicted_losses(plain).cpu().numpy()
+        yield PredictionBatch(block, probs.cpu().numpy(), plain.cpu().numpy(), head, losses)
 
 
 def _heads(network: Classifier, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

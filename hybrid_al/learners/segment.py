@@ -18,7 +18,7 @@ from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.seals import sha256_of
-from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, PredictionBatch
+from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 from ..data.answers import read_answer, read_boxes
 from ..data.loaders import batches_of_domains, blocks, unlabeled_batches
 from ..data.stores.masks import MaskStore
@@ -38,8 +38,10 @@ from .committee import Networks, of_last_fit, train_members
 from .gradients import last_layer_gradients
 from .head import bootstrap
 from .inputs import Boxes, MaskBatch, MaskInputs
+from .sieve import sieved
 
 MIN_VISITS = 2
+SIDES = "side_disagreement"  # the score of which side heads are the passes
 BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
 # 12 labeled and 12 unlabeled images a step, as in the public code of UA-MT and its successors on slices
@@ -54,6 +56,7 @@ class SegmentLearner:
     answers    folder that the paths of annotations are relative to: the run directory
     pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; `cache` keeps label
     maps.
+    sieve  whether regions that one click gave a class are sieved by the last model (`sieve.sieved`)
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral. A few
                   hundred steps reach a small share of a large pool; the missing views would cost several trainings.
 
@@ -77,12 +80,13 @@ class SegmentLearner:
         top_up_limit: int,
         parts: Parts | None = None,
         names: Sequence[str] = (),
+        sieve: bool = False,
         source: BoolArray | None = None,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
         self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
-        self.names, self.source = names, source
+        self.names, self.sieve, self.source = names, sieve, source
         self.networks: Networks[Segmenter | Committee] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
@@ -93,7 +97,8 @@ class SegmentLearner:
         unlabeled, boxes, passes = self._open(labels), self._boxes(labels), 0
         parts = 1 if regions is None else regions.parts
         recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
-        teacher, metrics = self._learn(labels, masks, unlabeled, boxes, seed, log, previous, recorder)
+        training = self._sieved(masks, labels, previous) if self.sieve and previous is not None else masks
+        teacher, metrics = self._learn(labels, training, unlabeled, boxes, seed, log, previous, recorder)
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
         consistency = recorder.record().carry_from(previous)
@@ -152,6 +157,16 @@ class SegmentLearner:
             previous=previous,
         )
         return self.networks.teacher, metrics
+
+    def _sieved(self, masks: MaskStore, labels: LabelStore, previous: Path) -> MaskStore:
+        """The label maps without the pixels that the model of the last round believes to be of another class."""
+        assert self.parts is not None
+        self.load(previous / "model.safetensors")
+        regions_of, maps = self.parts.query_masks(labels), list[LabelMap]()
+        for batch in self.predict(masks.samples):
+            rows = zip(batch.indices.tolist(), masks.batch(batch.indices), batch.probs.mean(axis=1), strict=True)
+            maps += [sieved(label_map, regions_of(i), probs) for i, label_map, probs in rows]
+        return replace(masks, maps=np.stack(maps))
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """The `rows` that training visited fewer than `MIN_VISITS` times, in whole or in one of their parts."""
@@ -228,7 +243,7 @@ class SegmentLearner:
                 )
         block_scores = [
             self._of_parts(name, block, probs, valid, regions).double().cpu().numpy()
-            for block, probs, valid in self._passes(rows, samples, views)
+            for block, probs, valid in (self._outputs(rows) if name == SIDES else self._passes(rows, samples, views))
         ]
         scores: FloatArray = np.concatenate(block_scores)[place, part] if block_scores else np.empty(0)
         return scores
@@ -307,6 +322,14 @@ class SegmentLearner:
                 recorder.add(PixelEvidence(block, weak, strong, views.valid), views.parts)
             passes += 2 * len(missing)
         return passes
+
+    @torch.no_grad()
+    def _outputs(self, indices: IntArray) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
+        """As `_passes`, with the outputs of the first member and of its side heads as passes."""
+        network = self._members()[0]
+        for block in blocks(indices, self._batch()):
+            images, valid = self.inputs.plain(block)
+            yield block, torch.stack(network.outputs(images), dim=1).softmax(dim=2), valid
 
     @torch.no_grad()
     def _passes(self, indices: IntArray, samples: int, views: int) -> Iterator[tuple[IntArray, Tensor, Tensor]]:

@@ -10,16 +10,27 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
+LOSS_WIDTH = 128
+
 
 class Classifier(nn.Module):
     """x -> logits (B, C); `encoder` maps x to features (B, D).
 
     multilabel  the classes are L labels that do not exclude each other: logits (B, 2, L) are 0 for no and the head's
                 output for yes, so their softmax is the sigmoid
+    loss_head   with a second head, which predicts the loss of a sample from its features (`predicted_losses`)
     """
 
     def __init__(
-        self, encoder: nn.Module, dim: int, classes: int, *, dropout: float, seed: int, multilabel: bool = False
+        self,
+        encoder: nn.Module,
+        dim: int,
+        classes: int,
+        *,
+        dropout: float,
+        seed: int,
+        multilabel: bool = False,
+        loss_head: bool = False,
     ) -> None:
         super().__init__()
         self.multilabel = multilabel
@@ -28,12 +39,19 @@ class Classifier(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(dim, classes)
+            hidden = nn.Sequential(nn.Linear(dim, LOSS_WIDTH), nn.ReLU(), nn.Linear(LOSS_WIDTH, 1))
+        self.loss_head = hidden if loss_head else None
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, C), or (B, 2, L)."""
         logits = cast(Tensor, self.head(self.dropout(self.encoder(x))))
         return self.questions(logits, 1) if self.multilabel else logits
+
+    def predicted_losses(self, features: Tensor) -> Tensor:
+        """What the second head says of features (B, D): (B,), up to an increasing function."""
+        assert self.loss_head is not None
+        return cast(Tensor, self.loss_head(features))[:, 0]
 
     @staticmethod
     def questions(logits: Tensor, axis: int) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -43,9 +44,13 @@ class Segmenter(nn.Module):
 
     Images whose sides are no multiple of `stride` are padded on the right and below by repeating their edge, and the
     logits are cut back. Dropout drops whole channels of the decoder's features, before the last layer.
+
+    sides  channels of the decoder's blocks before the last, from the last on, that have a head of their own (`outputs`)
     """
 
-    def __init__(self, body: nn.Module, encoder: Encoder, *, dropout: float) -> None:
+    def __init__(
+        self, body: nn.Module, encoder: Encoder, *, dropout: float, sides: Iterable[int] = (), classes: int = 0
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise InputError("dropout", "a probability in [0, 1)", str(dropout))
@@ -53,6 +58,7 @@ class Segmenter(nn.Module):
         body.segmentation_head = nn.Identity()
         self.body = body
         self.dropout = nn.Dropout2d(dropout)
+        self.sides = nn.ModuleList([nn.Conv2d(channels, classes, 1) for channels in sides])
         self.stride = int(cast(Any, body.encoder).output_stride)
         self.register_buffer("mean", cast(Tensor, encoder.mean).clone())
         self.register_buffer("std", cast(Tensor, encoder.std).clone())
@@ -64,8 +70,8 @@ class Segmenter(nn.Module):
 
     @property
     def head(self) -> nn.Module:
-        """The decoder and the last layer, which start from random weights."""
-        return nn.ModuleList([cast(nn.Module, self.body.decoder), self.classifier])
+        """The decoder, the last layer and the side heads, which start from random weights."""
+        return nn.ModuleList([cast(nn.Module, self.body.decoder), self.classifier, self.sides])
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W)."""
@@ -77,6 +83,24 @@ class Segmenter(nn.Module):
         down, right = (-side % self.stride for side in images.shape[-2:])
         padded = F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
         return cast(Tensor, self.body((padded - mean) / std))
+
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """Logits (B, K, H, W) of the network and of its side heads, which see earlier blocks of the decoder."""
+        features = list[Tensor]()
+        handles = [
+            block.register_forward_hook(lambda _, __, out: features.append(out)) for block in blocks_of(self.body)
+        ]
+        try:
+            decoded = self.decoded(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        height, width = images.shape[-2:]
+        logits = [self.classify(decoded, images.shape[-2:])]
+        for head, feature in zip(self.sides, features[-2::-1], strict=False):
+            side = F.interpolate(head(feature), decoded.shape[-2:], mode="bilinear", align_corners=False)
+            logits.append(side[..., :height, :width])
+        return logits
 
     def perturbed(self, images: Tensor, share: float) -> Tensor:
         """Logits (B, K, H, W) where a random share of the channels of each feature map of the encoder is zero."""
@@ -96,6 +120,23 @@ class Segmenter(nn.Module):
         """Logits (B, K, *size) of the decoder's features; with dropout in train mode."""
         height, width = size
         return cast(Tensor, self.classifier(self.dropout(decoded)))[..., :height, :width]
+
+
+def blocks_of(body: nn.Module) -> list[nn.Module]:
+    """The decoder's blocks in the order in which they are passed; none where the network has no such list."""
+    blocks = getattr(body.decoder, "blocks", None)
+    return list(blocks) if isinstance(blocks, nn.ModuleList) else []
+
+
+@contextmanager
+def listening(body: nn.Module, hear: Callable[[Tensor], None]) -> Iterator[None]:
+    """Give the output of each of the decoder's blocks to `hear` as it is passed."""
+    handles = [block.register_forward_hook(lambda _, __, output: hear(output)) for block in blocks_of(body)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Committee(nn.Module):
@@ -145,6 +186,7 @@ def build_segmenter(
     image_size: int,
     seed: int,
     dropout: float = 0.0,
+    side_heads: int = 0,
     settings: Mapping[str, Setting] | None = None,
     options: Mapping[str, Option] | None = None,
 ) -> Segmenter:
@@ -170,7 +212,30 @@ def build_segmenter(
         alternatives = [other for other in NETWORKS if other != network and _takes(make, other)]
         expected = f"a network that can take {encoder_name} ({', '.join(alternatives) or 'none of ours can'})"
         raise InputError("task.network", expected, f"{network}: {reason}") from error
-    return Segmenter(body, encoder, dropout=dropout).to(memory_format=torch.channels_last)
+    channels = _side_channels(body, encoder, image_size, network)[:side_heads] if side_heads else []
+    if len(channels) < side_heads:
+        raise InputError("task.side_heads", f"at most the {len(channels)} earlier blocks of {network}", str(side_heads))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = Segmenter(body, encoder, dropout=dropout, sides=channels, classes=classes)
+    return made.to(memory_format=torch.channels_last)
+
+
+def _side_channels(body: nn.Module, encoder: Encoder, image_size: int, network: str) -> list[int]:
+    """Channels of the decoder's blocks before the last, the last of them first."""
+    channels = list[int]()
+    handles = [
+        block.register_forward_hook(lambda _, __, out: channels.append(out.shape[1])) for block in blocks_of(body)
+    ]
+    if not handles:
+        raise InputError("task.side_heads", "a network whose decoder is a row of blocks (unet)", network)
+    side = image_size + -image_size % int(cast(Any, body.encoder).output_stride)
+    with torch.no_grad():
+        body.eval()(torch.zeros(1, cast(Tensor, encoder.mean).shape[1], side, side))
+    body.train()
+    for handle in handles:
+        handle.remove()
+    return channels[-2::-1]
 
 
 def padded_size(network: Segmenter, image_size: int) -> int:

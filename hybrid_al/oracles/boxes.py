@@ -19,8 +19,8 @@ from ..data.masks import blank
 from ..data.pixels import image_box
 from ..errors import InputError, UnknownName
 from .base import NONE, SKIP, Notes
-from .masks import IMAGES, Picture, answerable_images, image_answers, image_size, refuse
-from .worklist import WorklistOracle, csv_rows, next_answers
+from .masks import IMAGES, answerable_images, image_answers, image_size, named, refuse
+from .worklist import Picture, WorklistOracle, csv_rows, next_answers
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = ("image", "class", *EDGES)
@@ -84,7 +84,8 @@ class BoxWorklist:
             try:
                 index = names.get(row["image"].removesuffix(".png"))
                 if index is None:
-                    raise ValueError(f"no image of the open query or of an earlier one is named {row['image']!r}")
+                    hint = self.lists.way_out(named(self.lists.manifest, row["image"].removesuffix(".png")))
+                    raise ValueError(f"no image of the open query or of an earlier one is named {row['image']!r}{hint}")
                 answer = self._read(index, row)
                 rows = answers.setdefault(index, [])
                 if rows and (isinstance(answer, str) or isinstance(rows[0], str)):
@@ -95,6 +96,7 @@ class BoxWorklist:
         refuse(file, "a row for each box of the images that were given out", problems, "that are none")
         if not answers:
             raise InputError(file, "at least one row", "none")
+        self.lists.admit(file, annotator, answers)
         return len(answers), self._store(file, round, answers, annotator, replace=replace)
 
     def put(
@@ -127,7 +129,7 @@ class BoxWorklist:
         differs: Callable[[Annotation], bool] = lambda a: not self._same(a, answers[a.index])  # noqa: E731
         replaces = self.lists.replaces(where, round, answers, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, answer) for i, answer in answers.items()}
-        return self.lists.store(round, texts, annotator, replaces, notes)
+        return self.lists.store(where, round, texts, annotator, replaces, notes)
 
     def _same(self, answer: Annotation, rows: Sequence[tuple[int, ...] | str]) -> bool:
         """Whether an earlier answer is that of these rows."""
@@ -142,7 +144,7 @@ class BoxWorklist:
             return row["class"]
         if row["class"] not in self.lists.classes[1:]:
             raise ValueError(str(UnknownName("class", row["class"], (*self.lists.classes[1:], NONE, SKIP))))
-        height, width = image_size(self.run, index)
+        height, width = image_size(self.lists, index)
         try:
             left, top, right, bottom = (float(row[edge]) for edge in EDGES)
         except ValueError:
@@ -161,7 +163,7 @@ class BoxWorklist:
         if answer == [SKIP]:
             return SKIP
         rows = np.asarray([row for row in answer if not isinstance(row, str)], dtype=np.int64).reshape(-1, 5)
-        valid = blank(np.asarray([image_size(self.run, index)]), self.size)[0]
+        valid = blank(np.asarray([image_size(self.lists, index)]), self.size)[0]
         folder = next_answers(self.run, round)
         return write_answer(self.run, round, index, background(valid, rows), boxes=rows, folder=folder)
 

@@ -12,6 +12,10 @@ from ..scores.samples import outlines
 
 TOLERANCE = 1.0  # largest distance of a polygon from the outline, in pixels
 
+SECONDS_A_CLICK = 1.75
+"""Of a click on an outline: 7 s for the four of a box, Papadopoulos et al., Extreme clicking (ICCV 2017)."""
+BOX_CLICKS = 4
+
 SIDES = (((-1, 0), (0, 0), (0, 1)), ((0, 1), (0, 1), (1, 1)), ((1, 0), (1, 1), (1, 0)), ((0, -1), (1, 0), (0, 0)))
 """For each side of a pixel: the offset of the neighbour there, and the corners where it starts and ends, clockwise."""
 
@@ -89,7 +93,8 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
     cost/pixels      their labeled pixels
     cost/foreground  labeled pixels that are no background
     cost/boundary    pixels of outlines (`samples.outlines`)
-    cost/clicks      of the polygons around the structures of masks (`clicks`); of other answers, `Annotation.cost`
+    cost/clicks      of the polygons around the structures of masks (`clicks`); one a region where an answer is its
+                     class alone; of other answers, `Annotation.cost`
 
     Where `parts` of images are asked about, each is drawn alone: no outline continues in the next part.
     """
@@ -97,8 +102,9 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
     masks_of = None if parts is None else parts.query_masks(labels)
     for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         answer = labels.current[i]
-        total_clicks += 0 if answer.kind == "mask" else answer.cost
         pieces = [label_map] if masks_of is None else [np.where(mask, label_map, IGNORE) for mask in masks_of(i)]
+        if answer.kind != "mask":
+            total_clicks += answer.cost if masks_of is None else len(pieces)
         for piece in pieces:
             boundary += int(outlines(piece).sum())
             total_clicks += clicks(piece) if answer.kind == "mask" else 0

@@ -11,8 +11,10 @@ from ..core.rundir import RunDir
 from ..errors import InputError
 from .base import Inbox
 from .boxes import BoxWorklist
-from .masks import MaskWorklist, Picture, wording
-from .worklist import WORDINGS, WorklistOracle, classes_of
+from .ledger import waiting_of
+from .masks import MaskWorklist, wording
+from .readings import reading_of
+from .worklist import WORDINGS, Picture, WorklistOracle, classes_of
 
 
 class InboxSettings(Protocol):
@@ -79,6 +81,25 @@ def spec_of(settings: InboxSettings) -> dict[str, object]:
     own = f"{kind.__module__}:{kind.__qualname__}"
     name = next((name for name, known in INBOXES.items() if kind is known), own)
     return {"name": name, **asdict(cast(Any, settings))}
+
+
+def lists_of(box: object) -> WorklistOracle | None:
+    """The CSV files of an inbox; None of one from outside the package."""
+    return (
+        box if isinstance(box, WorklistOracle) else box.lists if isinstance(box, MaskWorklist | BoxWorklist) else None
+    )
+
+
+def owed(run: RunDir, round: int) -> dict[str, list[str]] | None:
+    """The ids that each reader still has to answer, by name, the ledger counted; None where anybody answers."""
+    lists = None if reading_of(run) is None else lists_of(inbox(run))
+    readings = None if lists is None else lists.readings(round)
+    if lists is None or readings is None:
+        return None
+    waiting = {(e.reader, e.sample) for e in waiting_of(run) if e.kind != "withdrawn"}
+    ids = {name: [lists.manifest.ids[i] for i in samples] for name, samples in readings.owed.items()}
+    left = {name: [i for i in samples if (name, i) not in waiting] for name, samples in ids.items()}
+    return {name: samples for name, samples in left.items() if samples}
 
 
 def inbox(run: RunDir) -> Inbox:

@@ -111,7 +111,7 @@ class LabelStudioOracle:
         """The samples of a query without an answer, and how many it asks about."""
         _, lists = self._lists()
         ids = dict.fromkeys(self.run.query_ids(round) or ())
-        answered = {a.index for a in lists.answers(round)}
+        answered = lists.latest(round)
         return [i for sample in ids if (i := lists.manifest.position[sample]) not in answered], len(ids)
 
     def _exchange(self, round: int) -> str:
@@ -269,7 +269,7 @@ class Server:
         """The header of a key: a personal access token is exchanged for one that is valid for minutes."""
         if key.count(".") != 2:
             return f"Token {key}"
-        answer = self._send("POST", "/api/token/refresh", {"refresh": key}, {}, "")
+        answer = self._send("POST", "/api/token/refresh/", {"refresh": key}, {}, "")
         if not isinstance(answer, dict) or not answer.get("access"):
             raise ServerProblem(f"{self.url} gave no token for the key in {KEY}")
         return f"Bearer {answer['access']}"

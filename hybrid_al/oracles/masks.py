@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..core.manifest import Manifest
 from ..core.rundir import RunDir, write_atomic
 from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray, LabelMap, Target
 from ..data.answers import file_name, read_answer, to_png, write_answer
@@ -27,14 +28,12 @@ from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
 from .base import NONE, SKIP, Notes
 from .weak import strokes
-from .worklist import Wording, WorklistOracle, next_answers
+from .worklist import Picture, Wording, WorklistOracle, next_answers
 
 MASKS = choose()  # the readers that masks of data have
 IMAGES = "images"
 ASKED = "asked"
 MOST_PROBLEMS = 20
-Picture = Callable[[int], npt.NDArray[np.uint8]]
-"""Position -> the image (H, W, 1 or 3) for a person, in its own pixels."""
 
 
 def _file_name(where: str, text: str, classes: tuple[str, ...]) -> Target:
@@ -121,6 +120,7 @@ class MaskWorklist:
     ) -> tuple[int, int]:
         """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
         round, _ = self.lists.open_query("masks")
+        self.lists.admit(where, annotator, masks)
         missing = self._store(where, round, masks, annotator, replace=replace)
         for note in self._counts(list(masks.values())):
             print(note, file=sys.stderr)
@@ -152,7 +152,7 @@ class MaskWorklist:
         differs: Callable[[Annotation], bool] = lambda a: not self._same(a, masks[a.index])  # noqa: E731
         replaces = self.lists.replaces(where, round, masks, differs, annotator, replace=replace)
         texts = {self.lists.manifest.ids[i]: self._keep(round, i, mask) for i, mask in masks.items()}
-        return self.lists.store(round, texts, annotator, replaces, notes)
+        return self.lists.store(where, round, texts, annotator, replaces, notes)
 
     def _same(self, answer: Annotation, mask: LabelMap | None) -> bool:
         """Whether an earlier answer is the one that a mask gives."""
@@ -175,7 +175,8 @@ class MaskWorklist:
             try:
                 index = names.get(MASKS.stem(file.name))
                 if index is None:
-                    raise ValueError("no image of the open query or of an earlier one has this name")
+                    hint = self.lists.way_out(named(self.lists.manifest, MASKS.stem(file.name)))
+                    raise ValueError(f"no image of the open query or of an earlier one has this name{hint}")
                 if index in masks:
                     raise ValueError("a second mask of the same image")
                 masks[index] = self._mask(file, index)
@@ -186,7 +187,7 @@ class MaskWorklist:
 
     def _mask(self, file: Path, index: int) -> LabelMap | None:
         """A mask, None where it labels no pixel; ValueError or OSError where the file is no mask of its image."""
-        image = image_header(self.run, index)
+        image = image_header(self.lists, index)
         reader = MASKS.of(file)
         check_lies_on(file_name(index), reader.probe(file), image)
         array = reader.values(file)
@@ -234,6 +235,8 @@ def image_answers(
         file = lists.run.round_path(round) / IMAGES / file_name(i)
         if picture is not None and not file.is_file():
             write_atomic(file, _png(picture(i)))
+    if (readings := lists.readings(round)) is not None:
+        raise AwaitingLabels(f"{lists.give_out_to_readers(readings)}; {how}\n{lists.by_page} --reader NAME")
     raise AwaitingLabels(
         f"round {round} waits for {len(missing)} of {len(query)} {what}, the first is {file_name(missing[0])}: {how}\n"
         f"{lists.by_page}"
@@ -247,15 +250,25 @@ def answerable_images(lists: WorklistOracle, waits_for: str) -> tuple[int, dict[
     return round, {Path(file_name(position[i])).stem: position[i] for i in ids}
 
 
-def image_size(run: RunDir, index: int) -> tuple[int, int]:
+def named(manifest: Manifest, stem: str) -> int | None:
+    """The sample whose image has a name, without suffix."""
+    index = int(stem) if stem.isdecimal() and len(stem) < 10 else len(manifest)
+    return index if index < len(manifest) and Path(file_name(index)).stem == stem else None
+
+
+def image_size(lists: WorklistOracle, index: int) -> tuple[int, int]:
     """Height and width of the image that was given out of a sample; ValueError where no round has it any more."""
-    found = image_header(run, index)
+    found = image_header(lists, index)
     return found.height, found.width
 
 
-def image_header(run: RunDir, index: int) -> Header:
-    """The header of the image that was given out of a sample; raises as `image_size`."""
+def image_header(lists: WorklistOracle, index: int) -> Header:
+    """The header of the image that was given out of a sample, or is now (`unasked`); raises as `image_size`."""
+    run = lists.run
     files = sorted(run.path.glob(f"rounds/*/{IMAGES}/{file_name(index)}"))
+    if not files and lists.unasked is not None:
+        files = [run.round_path(len(run.rounds())) / IMAGES / file_name(index)]
+        write_atomic(files[0], _png(lists.unasked(index)))
     if not files:
         raise ValueError(f"the image {file_name(index)} that was given out is gone: hybrid-al run writes it again")
     return header(io.BytesIO(files[-1].read_bytes()))

@@ -12,7 +12,7 @@ from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray
 from ..data.answers import answer_file, read_answer, write_answer
 from ..data.boxes import boxes, outside
 from ..regions.base import Parts, Regions
-from .weak import points, scribbles, strokes
+from .weak import dominant, points, scribbles, strokes
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,14 @@ class SimulatedRegions:
 
     has_mask  (N,) whether a sample has a mask that may be given
     truth     positions (B,) -> label maps (B, S, S)
+    click     whether an answer is a click: the class of most pixels of a region, for all of it
     """
 
     has_mask: BoolArray
     truth: Callable[[IntArray], LabelMap]
     regions: Parts
     run: RunDir
+    click: bool = False
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; a query is of regions, an annotation of a sample with the parts asked about."""
@@ -151,8 +153,12 @@ class SimulatedRegions:
         if self.has_mask[index]:
             files = [file for r in range(round) if (file := answer_file(self.run, r, index)).is_file()]
             earlier_map = read_answer(files[-1]) if files else label_map
-            label_map = np.where(mask, self.truth(np.asarray([index], dtype=np.int64))[0], earlier_map)
+            true_map = self.truth(np.asarray([index], dtype=np.int64))[0]
+            if self.click:
+                true_map = dominant(true_map, [regions.mask(index, (part,)) for part in parts])
+            label_map = np.where(mask, true_map, earlier_map)
         if (label_map == IGNORE).all():
             return Annotation(index, "skip", None, "simulated", round, region=parts)
         target = write_answer(self.run, round, index, label_map)
-        return Annotation(index, "mask", target, "simulated", round, cost=float(len(parts)), region=parts)
+        kind: AnnotationKind = "point" if self.click else "mask"
+        return Annotation(index, kind, target, "simulated", round, cost=float(len(parts)), region=parts)

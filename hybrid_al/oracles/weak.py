@@ -1,6 +1,8 @@
-"""Points and scribbles from a mask, as a simulated annotator gives them."""
+"""Points, scribbles and clicks on regions from a mask, as a simulated annotator gives them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
@@ -39,6 +41,20 @@ def scribbles(labels: LabelMap) -> LabelMap:
     out: LabelMap = np.full(labels.shape, IGNORE, dtype=np.uint8)
     for c in np.unique(labels[labels != IGNORE]).tolist():
         out[skeletonize(labels == c)] = c  # type: ignore[no-untyped-call]
+    return out
+
+
+def dominant(labels: LabelMap, regions: Iterable[BoolArray]) -> LabelMap:
+    """Label map (H, W) in which each region (H, W) has one class, that of most of its known pixels; else `IGNORE`.
+
+    Of equals the smaller class. One click says as much: Cai et al., Revisiting Superpixels for Active Learning in
+    Semantic Segmentation with Realistic Annotation Costs (CVPR 2021), section 3.2.
+    """
+    out: LabelMap = np.full(labels.shape, IGNORE, dtype=np.uint8)
+    for region in regions:
+        counts = np.bincount(labels[region], minlength=IGNORE)[:IGNORE]
+        if counts.any():
+            out[region] = counts.argmax()
     return out
 
 

@@ -8,19 +8,24 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
+
+import numpy as np
+import numpy.typing as npt
 
 from ..core.manifest import Manifest
 from ..core.rundir import RunDir, read_seal, seal, write_atomic
 from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
-from ..data.answers import ANSWERS
+from ..data.answers import ANSWERS, write_answer
 from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
+from .ledger import WITHDRAWN, note, source_of
+from .readings import AGREED, Readings, reading_of
 
 TAKEN = "the answers as they were taken in; a copy of the run may have them"
 
@@ -84,18 +89,29 @@ def refuse_reserved(classes: Sequence[str], wording: Wording) -> None:
             raise InputError("data.classes", f"{expected}: rename the class in the data", repr(name))
 
 
+Picture = Callable[[int], npt.NDArray[np.uint8]]
+"""Position -> the image (H, W, 1 or 3) for a person, in its own pixels."""
+
+
 @dataclass(frozen=True)
 class WorklistOracle:
-    """A person who answers through files: a copy of the query goes out, answers come in by `take`, into the round."""
+    """A person who answers through files: a copy of the query goes out, answers come in by `take`, into the round.
+
+    unasked  takes answers about images of the pool that nobody was asked about, and gives their pictures out; None
+             where such answers are refused
+    """
 
     run: RunDir
     manifest: Manifest
     classes: tuple[str, ...]
     wording: Wording = WORDINGS["class"]
+    unasked: Picture | None = None
 
     def annotate(self, query: IntArray, round: int) -> tuple[Annotation, ...]:
         """See `Oracle.annotate`; answers about samples of earlier rounds are corrections."""
         answers, missing = self.latest_answers(query, round)
+        if missing and (readings := self.readings(round)) is not None:
+            raise AwaitingLabels(f"{self.give_out_to_readers(readings)}\n{self.by_page} --reader NAME")
         if missing:
             file = self.give_out(round)
             command = shlex.join(["hybrid-al", "labels", str(self.run.path), str(file)])
@@ -114,21 +130,65 @@ class WorklistOracle:
         """Write the list that people fill in, a copy of the query, where it is not there yet; its path."""
         file, rows = self.run.worklist(round), self.run.query_rows(round) or []
         if not file.exists():
-            out = io.StringIO()
-            writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows[self.run.query_starts(round)[-1] :])
-            write_atomic(file, out.getvalue())
+            write_list(file, rows[self.run.query_starts(round)[-1] :])
         return file
+
+    def give_out_to_readers(self, readings: Readings) -> str:
+        """Write the list of each reader, and of the adjudicator once all have read; what they owe, in words."""
+        owed, round, judge = readings.owed, readings.round, readings.reading.adjudicator
+        rows = (self.run.query_rows(round) or [])[self.run.query_starts(round)[-1] :]
+        for name in readings.reading.readers if set(owed) != {judge} else (judge,):
+            own = [row for row in rows if self.manifest.position[row["id"]] in owed.get(name, ())]
+            if name == judge:
+                own = [{**row, "reason": readings.difference(self.manifest.position[row["id"]])} for row in own]
+            file = self.run.worklist(round).with_stem(f"{self.run.worklist(round).stem}_{name}")
+            if own and not file.exists():
+                write_list(file, own)
+        who = ", ".join(f"{name} {len(samples)}" for name, samples in owed.items())
+        lists = shlex.quote(str(self.run.path / "worklist"))
+        take = f"hybrid-al labels {shlex.quote(str(self.run.path))} FILE --annotator NAME"
+        return f"round {round} waits for readings: {who}; the lists of each are in {lists}, answers go to: {take}"
 
     def score(self, indices: IntArray, predicted: IntArray) -> dict[int, float]:
         """See `Oracle.score`: nothing."""
         return {}
 
     def latest_answers(self, query: IntArray, round: int) -> tuple[tuple[Annotation, ...], list[int]]:
-        """The last answer of a round about each sample, and the samples of the query that have none."""
-        latest = {a.index: a for a in self.answers(round)}
+        """The last answer of a round about each sample, and the samples of the query that have none.
+
+        Of several readers: what they say together, and the samples that one of them still has to answer.
+        """
+        if (readings := self.readings(round)) is not None:
+            return readings.answers(lambda i, labels: write_answer(self.run, round, i, labels, folder=AGREED))
+        latest = self.latest(round)
         return tuple(latest.values()), [i for i in query.tolist() if i not in latest]
+
+    def readings(self, round: int) -> Readings | None:
+        """What several readers said by a round; None where anybody answers, each sample once."""
+        reading = reading_of(self.run)
+        return None if reading is None else Readings(self, reading, round)
+
+    def admit(self, where: object, annotator: str, samples: Iterable[int]) -> None:
+        """InputError where several readers share the run, and one of the samples is not for `annotator` to answer."""
+        if (readings := self.readings(len(self.run.rounds()))) is None:
+            return
+        readings.reading.check("--annotator", annotator)
+        for i in samples:
+            if (why := readings.refusal(i, annotator, unasked=self.unasked is not None)) is not None:
+                raise InputError(where, why, repr(self.manifest.ids[i]))
+
+    def latest(self, round: int) -> dict[int, Annotation]:
+        """The answer of a round about each sample that stands in the end.
+
+        A sample whose answer was withdrawn waits again; where an earlier round asked about it, that is a skip.
+        """
+        asked, latest = set(self.run.query_ids(round) or ()), dict[int, Annotation]()
+        for answer in self.answers(round):
+            if answer.target == WITHDRAWN and self.manifest.ids[answer.index] in asked:
+                latest.pop(answer.index, None)
+            else:
+                latest[answer.index] = replace(answer, target=None) if answer.target == WITHDRAWN else answer
+        return latest
 
     def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a CSV of `id,label`, whole or not at all; (number of its answers, answers still missing).
@@ -152,13 +212,15 @@ class WorklistOracle:
             if not label:
                 continue
             if sample not in ids:
-                raise InputError(where, "an id of the open query or of an earlier one", repr(sample))
+                expected = f"an id of the open query or of an earlier one{self.way_out(index)}"
+                raise InputError(where, expected, repr(sample))
             if self._meaning(where, answers.setdefault(sample, label)) != self._meaning(where, label):
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
+        self.admit(file, annotator, (self.manifest.position[sample] for sample in answers))
         replaces = self.replaces_words(file, round, answers, annotator, replace=replace)
-        return len(answers), self.store(round, answers, annotator, replaces)
+        return len(answers), self.store(file, round, answers, annotator, replaces)
 
     def put(
         self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
@@ -166,18 +228,24 @@ class WorklistOracle:
         """See `Inbox.put`."""
         round, _ = self.open_query("labels")
         replaces = self.replaces_words(where, round, texts, annotator, replace=replace)
-        self.store(round, texts, annotator, replaces, notes)
+        self.store(where, round, texts, annotator, replaces, notes)
 
     def open_query(self, waits_for: str) -> tuple[int, set[str]]:
         """The round that takes answers in, and the ids that may be answered: of its query, or answered before.
 
-        Where no query is open, answers are corrections that wait for the next round.
+        Where no query is open, answers are corrections that wait for the next round. See `unasked`.
         """
         round = len(self.run.rounds())
         query_ids, earlier = self.run.query_ids(round), self.run.labels(len(self.manifest)).current
         if query_ids is None and not earlier:
             raise InputError(self.run.path, f"a round that waits for {waits_for}", f"no open query in round {round}")
-        return round, {*(query_ids or ()), *(self.manifest.ids[i] for i in earlier)}
+        pool = () if self.unasked is None else self.manifest.indices("pool").tolist()
+        return round, {*(query_ids or ()), *(self.manifest.ids[i] for i in (*earlier, *pool))}
+
+    def way_out(self, index: int | None) -> str:
+        """How an answer about a sample that nobody was asked about is taken; empty where it is none of the pool."""
+        is_of_pool = index is not None and self.manifest.splits[index] == "pool" and self.unasked is None
+        return " (--unasked takes an answer about another image of the pool)" if is_of_pool else ""
 
     def replaces_words(
         self, where: object, round: int, answers: Mapping[str, str], annotator: str, *, replace: bool
@@ -202,9 +270,12 @@ class WorklistOracle:
         What was answered in an earlier round counts where this round does not ask again. InputError where an answer of
         another annotator would change, unless `replace`.
         """
-        asked = {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
-        earlier = {i: a for i, a in self.run.labels(len(self.manifest)).current.items() if i not in asked}
-        earlier |= {a.index: a for a in self.answers(round)}
+        if self.readings(round) is not None:
+            earlier = self.standing(annotator)
+        else:
+            asked = {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
+            earlier = {i: a for i, a in self.run.labels(len(self.manifest)).current.items() if i not in asked}
+            earlier |= self.latest(round)
         changed = [earlier[i] for i in samples if i in earlier and differs(earlier[i])]
         others = [a for a in changed if a.annotator != annotator]
         if others and not replace:
@@ -214,35 +285,48 @@ class WorklistOracle:
             raise InputError(where, expected, f"others than {whose}, the first about {first!r}; nothing was taken")
         return {self.manifest.ids[a.index]: a.annotator for a in changed}
 
+    def standing(self, annotator: str) -> dict[int, Annotation]:
+        """The answers of a person that stand by now, by sample."""
+        round = len(self.run.rounds())
+        if (readings := self.readings(round)) is not None:
+            return {i: said[annotator] for i, said in readings.said.items() if annotator in said}
+        answers = {**self.run.labels(len(self.manifest)).current, **self.latest(round)}
+        return {i: a for i, a in answers.items() if a.annotator == annotator}
+
     def store(
         self,
+        where: object,
         round: int,
         answers: Mapping[str, str],
         annotator: str,
         replaces: Mapping[str, str] | None = None,
         notes: Notes | None = None,
     ) -> int:
-        """Write answers (id -> text) as a CSV of the round; the number of answers still missing.
+        """Write answers (id -> text) as a CSV of the round, and note them in the ledger; how many are still missing.
 
+        where     they come from: a file, or what else a person calls it
         replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
         """
         file = self.run.round_path(round) / "answers" / f"{len(answer_files(self.run, round)):03d}.csv"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("id", "label", "annotator", "time", "replaces", "entry"))
-        before = replaces or {}
+        writer.writerow(("id", "label", "annotator", "time", "replaces", "entry", "source"))
+        before, source = replaces or {}, source_of(self.run, where)
         for sample, label in answers.items():
             time, entry = (notes or {}).get(sample, (now, ""))
-            writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry))
+            writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry, source))
         write_atomic(file, out.getvalue())
         drawn = [*file.with_suffix("").glob("[!.]*")]
         seal(file, files={f"{file.stem}/{picture.name}": sha256_of(picture) for picture in drawn})
-        answered = {a.index for a in self.answers(round)}
+        note(self.run, [file], self.wording.kind)
+        if (readings := self.readings(round)) is not None:
+            return sum(map(len, readings.owed.values()))
+        answered = self.latest(round)
         return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
 
     def answers(self, round: int) -> Iterator[Annotation]:
-        """The answers of a round in the order in which they came in; the last about a sample counts."""
+        """The answers of a round in the order in which they came in; of a withdrawal the target is `WITHDRAWN`."""
         for file in answer_files(self.run, round):
             for row in _rows_of(file):
                 with whole(file):
@@ -251,7 +335,18 @@ class WorklistOracle:
                     yield Annotation(index, kind, target, row["annotator"], round, row["time"])
 
     def _meaning(self, where: str, text: str) -> tuple[AnnotationKind, Target]:
-        return ("skip", None) if text == SKIP else (self.wording.kind, self.wording.read(where, text, self.classes))
+        if text in (SKIP, WITHDRAWN):
+            return "skip", None if text == SKIP else WITHDRAWN
+        return self.wording.kind, self.wording.read(where, text, self.classes)
+
+
+def write_list(file: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write rows of a query as a list to fill in."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(file, out.getvalue())
 
 
 def classes_of(run: RunDir) -> tuple[str, ...]:

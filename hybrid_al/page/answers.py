@@ -28,6 +28,7 @@ DRAWN = "drawn"
 
 MOST_COMMENT = 2000
 Proposal = Literal["", "accepted", "edited", "discarded"]
+Proposer = Literal["", "model", "segmenter", "both"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Submission:
     kind      an answer; a skip, with a reason of `REASONS` or none; a withdrawal of the reader's last answer
     classes   names, of a task whose answers are words
     mask      of a task whose answers are drawn, `boxes` of one whose answers are boxes
+    proposal  what became of a proposal of `proposer`; `proposed` is its mask, where the answer is another
+    prompts   boxes and points that a segmenter was given, `refused` of its structures that do not stand
     replace   put it in the place of another reader's answer
     """
 
@@ -73,6 +76,10 @@ class Submission:
     comment: Annotated[str, Field(max_length=MOST_COMMENT)] = ""
     seconds: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     proposal: Proposal = ""
+    proposer: Proposer = ""
+    proposed: Mask | None = None
+    prompts: Annotated[int, Field(ge=0, le=100_000)] = 0
+    refused: Annotated[int, Field(ge=0, le=100_000)] = 0
     replace: bool = False
     reader: str = ""
 
@@ -109,8 +116,21 @@ def drawn(
         data, suffix = _boxes(submission.boxes, size, classes), ".json"
     else:
         data, suffix = to_png(_label_map(submission.mask, size, classes)), ".png"
+    return _keep(data, suffix, run, submission.round)
+
+
+def proposed(submission: Submission, text: str, run: RunDir, size: tuple[int, int], classes: Sequence[str]) -> str:
+    """Path of the mask that was proposed, written where it is another than the answer's `text`; empty without one."""
+    if submission.proposal == "accepted":
+        return text
+    if submission.proposed is None:
+        return ""
+    return _keep(to_png(_label_map(submission.proposed, size, classes)), ".png", run, submission.round)[0]
+
+
+def _keep(data: bytes, suffix: str, run: RunDir, round: int) -> tuple[str, str]:
     digest = hashlib.sha256(data).hexdigest()
-    file = run.round_path(submission.round) / DRAWN / f"{digest[:32]}{suffix}"
+    file = run.round_path(round) / DRAWN / f"{digest[:32]}{suffix}"
     if not file.is_file():
         write_atomic(file, data)
     return file.relative_to(run.path).as_posix(), digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -11,11 +12,15 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from ..core.registry import component
+from ..data.answers import to_png
 from ..errors import HybridALError, InputError
-from ..report.overview import standing
+from ..models.promptable import Prompt
+from ..report.overview import readers_owe, standing
 from .desk import Desk, Refused
 from .gate import Gate
 from .pictures import Pictures
+from .proposing import Proposing
 
 STATIC = Path(__file__).parent / "static"
 SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -38,16 +43,27 @@ class NextStep(Protocol):
         """Begin, where none is at work."""
         ...
 
+    def stop(self) -> None:
+        """End the one at work; the last commit stays."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """What the page shows of it."""
         ...
 
 
 class Page:
-    """What the routes share. `trains`: go on by itself where a query is answered."""
+    """What the routes share.
 
-    def __init__(self, desk: Desk, pictures: Pictures, training: NextStep, *, trains: bool) -> None:
+    trains     go on by itself where a query is answered
+    proposing  what draws masks from boxes and points; None where the recipe names no segmenter
+    """
+
+    def __init__(
+        self, desk: Desk, pictures: Pictures, training: NextStep, *, trains: bool, proposing: Proposing | None = None
+    ) -> None:
         self.desk, self.pictures, self.training, self.trains = desk, pictures, training, trains
+        self.proposing = proposing if desk.kind == "mask" else None
         self._began = -1  # the round that was last trained by itself, once: what fails waits for a person
 
     def state(self) -> dict[str, Any]:
@@ -56,14 +72,19 @@ class Page:
         progress = state["progress"]
         is_complete = progress["total"] and progress["done"] == progress["total"]
         is_held = bool(is_complete and (training.runs or self.desk.is_held()))
-        if is_complete and not is_held and self.desk.settle(0) and self.trains and self._began != progress["round"]:
+        if is_complete and not is_held and self._may_go_on(progress["round"]):
             self.go_on(progress["round"])
             is_held = True
         phase = "open" if progress["total"] else "none"
         if is_complete:
             phase = "training" if is_held else "answered"
         lines = standing(self.desk.run) if phase in ("answered", "none") else []
-        return state | {"phase": phase, "standing": lines, "training": training.state()}
+        more = {"waits": phase == "answered" and bool(self.desk.owed()), "segments": self.proposing is not None}
+        return state | {"phase": phase, "standing": lines, "training": training.state(), **more}
+
+    def _may_go_on(self, round: int) -> bool:
+        """Whether the loop goes on by itself: once a round, and not while another reader owes an answer."""
+        return self.desk.settle(0) and self.trains and self._began != round and not self.desk.owed()
 
     def go_on(self, round: int) -> None:
         """Train on the answers of a round."""
@@ -74,8 +95,17 @@ class Page:
         """What is shown beside an image."""
         pictures, round = self.pictures, self.desk.round()
         about = pictures.about(index)
+        if self.proposing is not None:
+            self.proposing.prepare(index)
         asked = pictures.asked(index, round) is not None
         return about | {"similar": pictures.similar(index, self.desk.labels()), "asked": asked}
+
+    def segment(self, index: int, plain: Mapping[str, object]) -> bytes:
+        """A PNG of the structure that a prompt means."""
+        if self.proposing is None:
+            raise InputError("segment", "a run that asks for masks, whose recipe has label.segmenter", "another")
+        prompt = component({"prompt": Prompt}, "prompt", "prompt", plain)
+        return to_png(self.proposing.mask(index, prompt, self.pictures.size(index)))
 
 
 def create_app(page: Page, gate: Gate) -> ASGIApp:
@@ -122,6 +152,8 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
         if progress["done"] < progress["total"]:
             raise InputError("train", "a query that is answered", f"{progress['total'] - progress['done']} missing")
         desk.settle()
+        if owed := desk.owed():
+            raise InputError("train", "the answers of all readers", readers_owe(owed, progress["round"]))
         page.go_on(progress["round"])
         return page.state()
 
@@ -136,6 +168,10 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
     @app.get("/proposal/{index}.png")
     def proposal(index: int) -> Response:
         return _picture(pictures.proposal(index))
+
+    @app.post("/api/segment/{index}")
+    def segment(index: int, plain: Annotated[dict[str, Any], Body()]) -> Response:
+        return _picture(page.segment(index, plain))
 
     @app.get("/asked/{index}.png")
     def asked(index: int) -> Response:

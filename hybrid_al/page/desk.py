@@ -6,7 +6,7 @@ import csv
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,12 @@ from ..core.rundir import RunDir
 from ..core.types import AnnotationKind, Target
 from ..errors import HybridALError, InputError, RunLocked, UnknownName
 from ..oracles.base import NONE, SEPARATOR, SKIP
-from ..oracles.inbox import INBOXES, InboxSettings, Masks, Words
-from ..oracles.ledger import Entry, Ledger, collect, pending, rows_of, taken
+from ..oracles.inbox import INBOXES, InboxSettings, Masks, Words, lists_of, owed
+from ..oracles.ledger import PAGE, WITHDRAWN, Entry, Ledger, collect, pending, rows_of, taken
 from ..oracles.masks import KINDS
+from ..oracles.readings import AND, Readings, reading_of
 from ..oracles.worklist import classes_of
-from .answers import Submission, check_reader, drawn, words
+from .answers import Submission, check_reader, drawn, proposed, words
 
 LAST = 50  # answers whose median says how long one takes
 PATIENCE = 5.0  # seconds that a complete query waits for another process to let go of the run
@@ -59,7 +60,8 @@ class Standing:
 class Desk:
     """A run that people answer; the run directory is the only state, so that any number of desks may be open.
 
-    reader  who answers; None where the page asks
+    reader  who answers; None where the page asks. Where several readers share the run it is one of them, who sees what
+            is theirs to answer, and no answer of another
     size    position -> height and width of an image in its own pixels, of a task whose answers are drawn
     """
 
@@ -71,6 +73,9 @@ class Desk:
         settings = component(INBOXES, f"{run.path}: inbox", name, {k: v for k, v in spec.items() if k != "name"})
         self.run, self.classes = run, classes_of(run)
         self.reader = None if reader is None else check_reader(reader)
+        self.reading = reading_of(run)
+        if self.reading is not None:
+            self.reading.check("--reader", self.reader)
         self.settings: InboxSettings = settings
         self._size = size
         self._ledger = Ledger(run)
@@ -81,6 +86,11 @@ class Desk:
         self._given: dict[str, Standing] = {}
         self._taken: frozenset[str] = frozenset()
         self._seen, self._standing = 0, dict[str, Standing]()  # entries of the ledger, and what follows from all
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the reader sees no proposal of the model."""
+        return self.reading is not None and self.reading.blind
 
     @property
     def in_words(self) -> bool:
@@ -109,7 +119,8 @@ class Desk:
         if not file.is_file():
             return {}
         stat = file.stat()
-        version = (round, stat.st_mtime_ns, stat.st_size)
+        judges = self.reading is not None and self.reader == self.reading.adjudicator
+        version = (round, stat.st_mtime_ns, stat.st_size, self._files(round) if judges else None)
         if self._asked[0] != version:
             with file.open(newline="", encoding="utf-8") as lines:
                 rows = {row["id"]: row for row in reversed(list(csv.DictReader(lines)))}
@@ -117,49 +128,83 @@ class Desk:
                 Pick(self._position[i], i, row["path"], row["score"], row["reason"])
                 for i, row in reversed(list(rows.items()))
             ]
-            self._asked = version, {pick.sample: pick for pick in picks}
+            self._asked = version, {pick.sample: pick for pick in self._own(picks, round)}
         return self._asked[1]
+
+    def _own(self, picks: list[Pick], round: int) -> list[Pick]:
+        """The picks that the reader answers: all of them, or what is theirs where several readers share the run."""
+        if self.reading is None or self.reader is None:
+            return picks
+        readings = self._readings(round)
+        if self.reader != self.reading.adjudicator:
+            return [pick for pick in picks if self.reader in readings.readers[pick.index]]
+        mine = {*readings.owed.get(self.reader, ()), *(i for i, said in readings.said.items() if self.reader in said)}
+        return [replace(pick, reason=readings.difference(pick.index)) for pick in picks if pick.index in mine]
+
+    def _readings(self, round: int) -> Readings:
+        """What is in the files of answers."""
+        lists = lists_of(self.settings.open(self.run))
+        readings = None if lists is None else lists.readings(round)
+        assert readings is not None  # see `reading`
+        return readings
+
+    def owed(self) -> dict[str, list[str]]:
+        """What readers who share the run still have to answer; nothing where nobody does."""
+        return owed(self.run, self.round()) or {}
+
+    def _files(self, round: int) -> tuple[tuple[Path, int], ...]:
+        """The files of answers of a round, and when they were written."""
+        files = sorted((self.run.round_path(round) / "answers").glob("*.csv"))
+        return tuple((file, file.stat().st_mtime_ns) for file in files)
 
     @cached_property
     def _position(self) -> Mapping[str, int]:
         return self.run.manifest().position
 
     def standings(self, round: int) -> dict[str, Standing]:
-        """The answers of a round by sample; only what is new on the disk is read."""
+        """The answers of the query of a round by sample."""
         with self._lock:
-            files = sorted((self.run.round_path(round) / "answers").glob("*.csv"))
-            version = (round, tuple((file, file.stat().st_mtime_ns) for file in files))
-            if self._version != version:
-                rows = [row for file in files for row in rows_of(file)]
-                entries = {e.id: e for e in self._ledger.entries()}
-                self._given = {
-                    row["id"]: Standing(row["label"], row["annotator"], entries.get(row["entry"]), True) for row in rows
-                }
-                self._taken = frozenset(row["entry"] for row in rows)
-                self._version, self._seen, self._standing = version, 0, dict(self._given)
-            new = self._ledger.entries()[self._seen :]
-            self._seen += len(new)
-            for entry in new:
-                if entry.round == round:
-                    self._put(entry)
-            return dict(self._standing)
+            return dict(self._standings(round))
+
+    def _standings(self, round: int) -> dict[str, Standing]:
+        """As `standings`, of which it is no copy; under the lock. Only what is new on the disk is read."""
+        picks, files = self.picks(round), self._files(round)
+        version = (self._asked[0], files)
+        if self._version != version:
+            self._given, self._taken = {}, frozenset(row["entry"] for file, _ in files for row in rows_of(file))
+            entries = {e.id: e for e in self._ledger.entries()}
+            rows = (row for file, _ in files for row in rows_of(file))
+            for row in (row for row in rows if row["id"] in picks and self._counts(row["annotator"])):
+                self._given[row["id"]] = Standing(row["label"], row["annotator"], entries.get(row["entry"]), True)
+                if row["label"] == WITHDRAWN:
+                    del self._given[row["id"]]
+            self._version, self._seen, self._standing = version, 0, dict(self._given)
+        entries_now = self._ledger.entries()
+        for k in range(self._seen, len(entries_now)):
+            entry = entries_now[k]
+            if entry.round == round and entry.sample in picks and self._counts(entry.reader):
+                self._put(entry)
+        self._seen = len(entries_now)
+        return self._standing
+
+    def _counts(self, reader: str) -> bool:
+        """Whether the reader may see an answer of somebody."""
+        return self.reading is None or reader == self.reader
 
     def _put(self, entry: Entry) -> None:
-        """Let an entry stand in the place of the one before; one that is taken or withdrawn gives way to the files."""
+        """Let an entry stand in the place of the one before; see `pending` for what a withdrawal takes back."""
+        before, given = self._standing.pop(entry.sample, None), self._given.get(entry.sample)
         if entry.id not in self._taken and entry.kind != "withdrawn":
             self._standing[entry.sample] = Standing(entry.text, entry.reader, entry, False)
-        elif entry.sample in self._given:
-            self._standing[entry.sample] = self._given[entry.sample]
-        else:
-            self._standing.pop(entry.sample, None)
+        elif given is not None and (entry.id in self._taken or (before is not None and not before.taken)):
+            self._standing[entry.sample] = given
 
     # -- what is answered ---------------------------------------------------------------------------------------------
 
     def answer(self, plain: Mapping[str, object]) -> dict[str, Any]:
         """Take one answer of the page: once this returns it is on the disk. How the query stands then.
 
-        InputError: a bad answer. Refused: the round has moved on (stale), another reader answered otherwise (other), a
-        withdrawal of what the run has taken (taken).
+        InputError: a bad answer. Refused: the round has moved on (stale), another reader answered otherwise (other).
         """
         submission = component({"answer": Submission}, "answer", "answer", plain)
         submission.check()
@@ -167,7 +212,7 @@ class Desk:
         with self._ledger.turn():
             entry = self._ledger.find(submission.id)
             if entry is None:
-                entry = self._ledger.append(self._entry(submission, reader))
+                self._ledger.append(entry := self._entry(submission, reader))
             elif (entry.sample, entry.reader) != (submission.sample, reader):
                 raise InputError("answer", f"a new id, as {entry.id} is that of another answer", submission.id)
         progress = self.progress()
@@ -177,9 +222,9 @@ class Desk:
 
     def _entry(self, submission: Submission, reader: str) -> Entry:
         pick = self._pick(submission)
-        before = self.standings(submission.round).get(pick.sample)
+        before = self._standings(submission.round).get(pick.sample)
         kind: AnnotationKind | Literal["withdrawn"] = self.kind
-        text, digest = "", ""
+        text, digest, draft = "", "", ""
         if submission.kind == "withdrawn":
             kind = "withdrawn"
             self._check_withdrawal(before, reader)
@@ -190,6 +235,7 @@ class Desk:
         else:
             size = self._size(pick.index)
             text, digest = drawn(submission, self.run, self.settings, size, self.classes)
+            draft = proposed(submission, text, self.run, size, self.classes)
         if before is not None and before.reader != reader and before.text != text and not submission.replace:
             message = f"{before.reader} answered {self._word(before.text)} about {pick.sample}; replace that answer?"
             raise Refused("other", message)
@@ -209,6 +255,10 @@ class Desk:
             pick.reason,
             submission.replace,
             before.entry.id if before is not None and before.entry is not None else None,
+            proposer=submission.proposer,
+            proposed=draft,
+            prompts=submission.prompts,
+            refused=submission.refused,
         )
 
     def _pick(self, submission: Submission) -> Pick:
@@ -228,8 +278,6 @@ class Desk:
     def _check_withdrawal(before: Standing | None, reader: str) -> None:
         if before is None or before.reader != reader:
             raise InputError("withdrawn", f"an answer of {reader}", "none")
-        if before.taken:
-            raise Refused("taken", "the run has taken this answer already; another answer corrects it")
 
     def _word(self, text: str) -> str:
         return text if self.in_words or text == SKIP else "with a drawing"
@@ -244,7 +292,7 @@ class Desk:
 
     def settle(self, patience: float = PATIENCE) -> bool:
         """Put the answers into the run; whether none waits any more. Another process may hold the run meanwhile."""
-        if all(standing.taken for standing in self.standings(self.round()).values()):
+        if not self._waits():
             return True
         deadline = time.monotonic() + patience
         while True:
@@ -254,23 +302,30 @@ class Desk:
                 return True
             except RunLocked:
                 if time.monotonic() > deadline:
-                    return not pending(self._ledger.entries(), taken(self.run))
+                    return not self._waits()
                 time.sleep(0.1)
+
+    def _waits(self) -> bool:
+        """Whether an answer is not in the run yet."""
+        return bool(pending(self._ledger.entries(), taken(self.run), shared=self.reading is not None))
 
     # -- how it stands ------------------------------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
         """Round, answers given and asked for, and the median seconds of the last of them."""
         r = self.round()
-        picks, standing = self.picks(r), self.standings(r)
-        latest = self._ledger.entries()[-LAST:]
+        with self._lock:
+            total, done = len(self.picks(r)), len(self._standings(r))
+            latest = self._ledger.entries()[-LAST:]
         times = [e.seconds for e in latest if e.round == r and e.kind != "withdrawn" and e.seconds]
         pace = statistics.median(times) if times else None
-        return {"round": r, "done": len(picks.keys() & standing.keys()), "total": len(picks), "pace": pace}
+        return {"round": r, "done": done, "total": total, "pace": pace}
 
     def state(self) -> dict[str, Any]:
         """All that the page shows of the open query but its images."""
         r = self.round()
+        if self.reading is not None and self.reader == self.reading.adjudicator:
+            self.settle(0)  # what readers differ about is what is in the files
         standing = self.standings(r)
         items = [{**asdict(pick), "answer": self._view(standing.get(sample))} for sample, pick in self.picks(r).items()]
         return {
@@ -294,21 +349,25 @@ class Desk:
             "taken": standing.taken,
             "reason": entry.reason if entry else "",
             "comment": entry.comment if entry else "",
-            "file": bool(entry and entry.digest),
+            "file": bool(entry and entry.digest and entry.source == PAGE),
         }
 
     def drawing(self, index: int) -> Path | None:
         """The file that was last drawn on the page about a sample of the open query."""
         standing = next((s for i, s in self.standings(self.round()).items() if self._position[i] == index), None)
         entry = standing.entry if standing else None
-        return self.run.path / entry.text if entry and entry.digest else None
+        return self.run.path / entry.text if entry and entry.digest and entry.source == PAGE else None
 
     def labels(self) -> dict[int, str]:
-        """The labels by now, position -> classes in words, empty of a drawing; those of this round last."""
+        """The labels by now, position -> classes in words, empty of a drawing; those of this round last.
+
+        Where several readers share the run, those that the reader had part in.
+        """
         r = self.round()
         if self._labels[0] != r:
             current = self.run.labels(len(self._position)).current
-            self._labels = r, {i: self._name(a.target) for i, a in current.items() if a.kind != "skip"}
+            by = lambda a: self.reading is None or self.reader in a.annotator.split(AND)  # noqa: E731
+            self._labels = r, {i: self._name(a.target) for i, a in current.items() if a.kind != "skip" and by(a)}
         given = {i: s.text if self.in_words else "" for i, s in self.standings(r).items() if s.text != SKIP}
         return self._labels[1] | {self._position[sample]: text for sample, text in given.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
@@ -21,6 +21,19 @@ HEADERS = {
     "cache-control": "no-store",
 }
 CLOSED = "Open the link that hybrid-al label printed last in the terminal: each opens this page once.\n"
+
+
+def foreign(scope: Scope, hosts: Collection[str], origins: Collection[str] = ()) -> str:
+    """Why a request may not pass: it names none of `hosts`, or comes from a page of neither these nor `origins`."""
+    headers = Headers(scope=scope)
+    if headers.get("host") not in hosts:
+        return "Expected the address that was printed, got another host.\n"
+    origin = headers.get("origin")
+    if origin is not None and origin not in {*origins, *(f"http://{host}" for host in hosts)}:
+        return "Expected a request of this page, got one of another origin.\n"
+    if origin is None and headers.get("sec-fetch-site") == "cross-site" and scope["path"] != "/":
+        return "Expected a request of this page, got one of another site.\n"
+    return ""
 
 
 class Gate:
@@ -57,15 +70,8 @@ class Gate:
 
     def _turned_away(self, scope: Scope) -> ASGIApp | None:
         """The response to a request that may not pass; None for one that may."""
-        headers = Headers(scope=scope)
-        hosts = {f"{name}:{self._port}" for name in ("127.0.0.1", "localhost")}
-        if headers.get("host") not in hosts:
-            return PlainTextResponse("Expected the address that was printed, got another host.\n", 403)
-        origin = headers.get("origin")
-        if origin is not None and origin not in {f"http://{host}" for host in hosts}:
-            return PlainTextResponse("Expected a request of this page, got one of another origin.\n", 403)
-        if headers.get("sec-fetch-site") == "cross-site" and scope["path"] != "/":
-            return PlainTextResponse("Expected a request of this page, got one of another site.\n", 403)
+        if said := foreign(scope, (f"127.0.0.1:{self._port}", f"localhost:{self._port}")):
+            return PlainTextResponse(said, 403)
         token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and token and secrets.compare_digest(token.encode(), self._token.encode()):
             return self._open()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.embeddings import PLAIN, Embeddings
-from ..core.types import IntArray
+from ..core.types import FloatArray, IntArray
 from ..data.answers import file_name, to_png
 from ..data.own_size import own_labels
 from ..data.pixels import to_uint8
@@ -51,6 +51,10 @@ class Pictures(Protocol):
         """Those of labeled images, position -> label, that are most like it, nearest first."""
         ...
 
+    def shown(self, index: int) -> npt.NDArray[np.uint8]:
+        """The image (H, W, 1 or 3) in its own pixels as it is first seen: a deep one in its window."""
+        ...
+
     def proposal(self, index: int) -> bytes | None:
         """A PNG of the class numbers that the last model gives its pixels; None without a model."""
         ...
@@ -88,18 +92,27 @@ class ProjectPictures:
         pixels = self._pixels(index)
         height, width, channels = pixels.shape
         deep = pixels.dtype != np.uint8 and channels == 1
-        low, high = (float(np.percentile(pixels, q)) for q in (0.5, 99.5)) if deep else (0.0, 1.0)
+        low, high = _window(pixels) if deep else (0.0, 1.0)
         return {
             "height": height,
             "width": width,
             "deep": deep,
             "span": list(self._dataset.span) if deep and self._dataset.span else [],
-            "window": [low, high] if high > low else [0.0, 1.0],
+            "window": [low, high],
             "slices": self._slices(index),
         }
 
+    def shown(self, index: int) -> npt.NDArray[np.uint8]:
+        """See `Pictures.shown`."""
+        pixels = self._pixels(index)
+        if pixels.dtype != np.uint8 and pixels.shape[2] == 1:
+            low, high = _window(pixels)
+            pixels = np.clip((pixels - low) / (high - low), 0, 1)
+        return to_uint8(pixels)
+
     def size(self, index: int) -> tuple[int, int]:
         """See `Pictures.size`."""
+        self._check(index)
         masks = self._dataset.masks
         height, width = self._pixels(index).shape[:2] if masks is None else masks.sizes[index].tolist()
         return height, width
@@ -115,8 +128,13 @@ class ProjectPictures:
 
     def proposal(self, index: int) -> bytes | None:
         """See `Pictures.proposal`."""
+        probs = self.outputs(index) if self._proposes else None
+        return None if probs is None else to_png(own_labels(probs, *self.size(index)))
+
+    def outputs(self, index: int) -> FloatArray | None:
+        """What the last model says of an image: probabilities (K,), or (K, S, S) of pixels; None without a model."""
         rounds = len(self._project.run.rounds())
-        if not self._proposes or not rounds:
+        if not rounds:
             return None
         with self._lock:  # one network, one answer at a time
             if self._model is None or self._model[0] != rounds:
@@ -124,7 +142,7 @@ class ProjectPictures:
 
                 self._model = rounds, model_of_run(self._project.run.path, str(self._project.device))
             ((_, probs),) = self._model[1].of_store(self._store, _one(index))
-        return to_png(own_labels(probs[0], *self.size(index)))
+        return np.asarray(probs[0])
 
     def asked(self, index: int, round: int) -> bytes | None:
         """See `Pictures.asked`."""
@@ -147,11 +165,20 @@ class ProjectPictures:
     def _slices(self, index: int) -> list[int]:
         return self._volumes.get(self._dataset.manifest.paths[index], [index])
 
-    def _pixels(self, index: int) -> npt.NDArray[Any]:
+    def _check(self, index: int) -> None:
         if not 0 <= index < len(self._dataset.manifest):
             raise InputError("image", f"a position below {len(self._dataset.manifest)}", str(index))
+
+    def _pixels(self, index: int) -> npt.NDArray[Any]:
+        self._check(index)
         pixels, middle = self._dataset.read(index), self._dataset.stack // 2
         return pixels[:, :, middle : middle + 1] if self._dataset.stack > 1 else pixels
+
+
+def _window(pixels: npt.NDArray[Any]) -> tuple[float, float]:
+    """The levels of a deep image between which it is first seen."""
+    low, high = (float(np.percentile(pixels, q)) for q in (0.5, 99.5))
+    return (low, high) if high > low else (0.0, 1.0)
 
 
 def _one(index: int) -> IntArray:

@@ -8,18 +8,31 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..oracles.readings import reading_of
 
 if TYPE_CHECKING:
     from ..assemble import Project
+    from ..models.promptable import Promptable
+    from ..recipe import Recipe
 
 
-def check_extra() -> None:
+def check_extra(verb: str) -> None:
     """InputError where the packages of the page are not installed."""
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise InputError("label", "the packages of the page: pip install 'hybrid-al[page]'", "none of them")
+        raise InputError(verb, "the packages of the page: pip install 'hybrid-al[page]'", "none of them")
+
+
+def segmenter_of(recipe: Recipe) -> Promptable | None:
+    """The segmenter of a recipe, loaded; None where it names none. InputError as `Promptable`."""
+    if (files := recipe.label.segmenter) is None:
+        return None
+    from ..models.promptable import Promptable
+
+    return Promptable(Path(files.encoder), Path(files.decoder))
 
 
 def serve(
@@ -30,15 +43,17 @@ def serve(
     opens: bool,
     trains: bool,
     proposes: bool,
+    segmenter: Promptable | None,
     say: Callable[[str], None],
 ) -> None:
     """Serve the page of a run until the process is interrupted.
 
-    reader    who answers; None lets the page ask
+    reader    who answers; None lets the page ask, where readers do not share the run
     port      0 takes a free one
     opens     show the page in a browser
     trains    go on with the loop where a query is answered
-    proposes  let the last model draw first
+    proposes  let the last model draw first, where readers are not blind
+    segmenter draws from boxes and points
     say       gets the link, and after each use the next
 
     InputError: a port that is taken, a bad name.
@@ -49,13 +64,16 @@ def serve(
     from .desk import Desk
     from .gate import Gate
     from .pictures import ProjectPictures
+    from .proposing import Proposing
     from .training import Training
 
-    pictures = ProjectPictures(project, proposes=proposes)
+    reading = reading_of(project.run)
+    pictures = ProjectPictures(project, proposes=proposes and not (reading and reading.blind))
     desk = Desk(project.run, reader=reader, size=pictures.size)
     listener = listener_on(port)
     gate = Gate(listener.getsockname()[1], lambda link: say(f"opened; for another browser: {link}"))
-    page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains)
+    proposing = None if segmenter is None else Proposing(segmenter, pictures.shown)
+    page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains, proposing=proposing)
     config = uvicorn.Config(create_app(page, gate), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     say(f"Label: {gate.link}")
     say("every answer is on the disk at once; Ctrl-C ends")
@@ -63,17 +81,19 @@ def serve(
         threading.Timer(0.5, webbrowser.open, [gate.link]).start()
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+    if proposing is not None:
+        proposing.close()
     desk.settle()  # also of a query that is answered in part
 
 
-def listener_on(port: int) -> socket.socket:
-    """A socket of this machine alone."""
+def listener_on(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """A socket, of this machine alone unless `host` says otherwise."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InputError("--port", "a free port", f"{port} ({error})") from None
+        raise InputError("--port", "a free port", f"{port} on {host} ({error})") from None
     return listener

@@ -43,13 +43,19 @@ class Training:
             with (self._run.path / LOG).open("wb") as out:
                 self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
+    def stop(self) -> None:
+        """End the one at work: the last commit stays, and the next begins anew from there."""
+        if self._process is not None and self.runs:
+            self._process.terminate()
+            self._process.wait()
+
     def state(self) -> dict[str, Any]:
         """Whether it runs or failed, its last line, and the last number that it logged."""
-        lines = _tail(self._run.path / LOG) if self._process is not None else []
+        lines = tail(self._run.path / LOG) if self._process is not None else []
         return {"runs": self.runs, "failed": self.failed, "line": lines[-1] if lines else "", **self._step()}
 
     def _step(self) -> dict[str, Any]:
-        for line in reversed(_tail(self._run.path / "metrics.jsonl") if self.runs else []):
+        for line in reversed(tail(self._run.path / "metrics.jsonl") if self.runs else []):
             try:
                 row = json.loads(line)
             except ValueError:
@@ -59,8 +65,8 @@ class Training:
         return {}
 
 
-def _tail(file: Path) -> list[str]:
-    """The last lines of a file."""
+def tail(file: Path) -> list[str]:
+    """The last lines of a file, none where it is not there."""
     if not file.is_file():
         return []
     with file.open("rb") as data:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.types import FloatArray
+from ..scores.losses import ranking_loss
 from .base import QueryState
 from .critic import BATCH, minimise, perceptron, tensor
 from .linear_head import held_out_probs, scaled_embeddings
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,3 @@ class LossHead:
         with torch.no_grad():
             values: FloatArray = network(tensor(candidates_MD))[:, 0].numpy().astype(np.float64)
         return values
-
-
-def ranking_loss(outputs_B: torch.Tensor, losses_B: torch.Tensor, margin: float) -> torch.Tensor:
-    """Mean over the pairs of different losses of max(0, margin - (outputs_i - outputs_j) sign(losses_i - losses_j))."""
-    order = (losses_B[:, None] - losses_B[None]).sign()
-    gaps = (margin - order * (outputs_B[:, None] - outputs_B[None])).clamp_min(0)
-    return (gaps * order.abs()).sum() / order.abs().sum().clamp_min(1)

@@ -153,15 +153,10 @@ class CostBudgets:
 
 
 def _pick(strategy: QueryStrategy, state: QueryState, budget: int, rng: Draw) -> Query:
-    """The picks of a strategy, checked: what is left, where skips leave fewer candidates than the budget."""
+    """The picks of a strategy, checked: all that are left, where these are fewer than the budget."""
+    budget = min(budget, len(state.candidates))
     if budget == 0:
         return Query(np.empty(0, dtype=np.int64))
-    if len(state.labels.answered) > len(state.labels.labeled):
-        budget = min(budget, max(len(state.candidates), 1))
-    if budget > len(state.candidates):
-        where = f"budget of round {state.round}"
-        expected = f"at most {len(state.candidates)} candidates left"
-        raise InputError(where, expected, f"{budget}; loop.budgets may be changed")
     return check_query(strategy.select(state, budget, rng()), state, budget)
 
 

@@ -61,6 +61,8 @@ class Data(_Open):
     """Where the images are; further keys (`root`, `columns`, `group`, ...) belong to the source.
 
     ids  plain, or hashed: ids, paths and groups are salted hashes wherever a run writes them (`core.hidden`)
+    bag  what names the bag of each sample, where several have one label together (`data.bags`): group, a column of the
+         table, or a pattern of ids; {column or pattern: ..., label: highest} where rows of a bag have several labels
     grow whether a run takes in new files behind its own when it is called again (`data.growth`)
     """
 
@@ -70,6 +72,7 @@ class Data(_Open):
     on_leak: Literal["warn", "error"] = "warn"
     ids: Literal["plain", "hashed"] = "plain"
     grow: Bool = False
+    bag: str | dict[str, str] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -87,8 +90,10 @@ class Data(_Open):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plain ids and no growth are left out, as they are in the recipes that `benchmarks/` noted."""
-        return {k: v for k, v in plain(self).items() if (k, v) not in (("ids", "plain"), ("grow", False))}
+        """Plain ids, no growth and no bags are left out, as they are in the recipes that `benchmarks/` noted."""
+        return {
+            k: v for k, v in plain(self).items() if (k, v) not in (("ids", "plain"), ("grow", False), ("bag", None))
+        }
 
 
 class EncoderSection(_Section):
@@ -210,6 +215,19 @@ class Loop(_Section):
     unit: str = "labels"
 
 
+class SegmenterSection(_Section):
+    """A promptable segmenter for the page: the ONNX files of SAM's encoder and decoder, or of a network like it."""
+
+    encoder: Annotated[str, BeforeValidator(_from_home)]
+    decoder: Annotated[str, BeforeValidator(_from_home)]
+
+
+class LabelSection(_Section):
+    """The page of `hybrid-al label`; segmenter: what draws a mask from a box or points (extra `segmenter`)."""
+
+    segmenter: SegmenterSection | None = None
+
+
 class Domains(_Section):
     """Whose labels are given where samples have a domain (`data.domain`): those of the pool's source, from round 0.
 
@@ -296,6 +314,7 @@ class Recipe(_Section):
     loop: Loop = Loop()
     domains: Domains = Domains()
     oracle: ComponentOrName = Component(name="simulated")
+    label: LabelSection = LabelSection()
     track: dict[str, dict[str, Value]] = {"wandb": {}}  # tracker -> its settings; mirrors beside metrics.jsonl
     report: Report = Report()
     bench: Bench = Bench()
@@ -316,6 +335,8 @@ class Recipe(_Section):
             del values["embeddings"]
         if self.views == ViewsSection():
             del values["views"]
+        if self.label == LabelSection():
+            del values["label"]
         if self.calibration == CalibrationSection():
             del values["calibration"]
         if self.domains == Domains():
@@ -327,9 +348,10 @@ class Recipe(_Section):
         return self.model_dump(mode="json")
 
     def identity(self) -> dict[str, Any]:
-        """What two calls must share to go on with one run: not trackers, places of data, or budgets."""
+        """What two calls must share to go on with one run: not trackers, the page, places of data, or budgets."""
         plain = self.plain()
         unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
+        plain.pop("label", None)
         plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak", "grow")}
         return plain | unit

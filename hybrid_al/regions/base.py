@@ -130,13 +130,14 @@ class Whole:
 
     indices  (P,) samples of the pool
     pixels   (N,) that an answer about a sample labels, where all answers label the same
+    name     of what is asked about
     """
 
     indices: IntArray
     pixels: IntArray | None = None
+    name: str = SAMPLES
 
     fixed: ClassVar[bool] = True
-    name: ClassVar[str] = SAMPLES
     parts: ClassVar[int] = 1
     from_record: ClassVar[None] = None
 

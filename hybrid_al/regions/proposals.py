@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..scores.pixels import entropy
 from ..scores.regions import impurity_maps, impurity_of
 from .base import MOST_PARTS
+from .components import Components
 
 
 @runtime_checkable
@@ -125,7 +126,7 @@ class Peaks:
         return greedy_windows(values, frames_B4, blocked_BHW, side=self.smallest, most=self.most, grow=growing)
 
 
-BOXES: dict[str, type[BoxProposer]] = {"ripu": Ripu, "peaks": Peaks}
+BOXES: dict[str, type[BoxProposer]] = {"ripu": Ripu, "peaks": Peaks, "components": Components}
 
 Grow = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(boxes (B, 4), values of their peaks (B,), pixels that are blocked or in a box (B, H, W)) -> larger boxes (B, 4)"""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.labels import GIVEN
+from ..core.types import GIVEN
 from .console import headline
 from .runview import RunView
 
@@ -81,8 +81,16 @@ class Outcome:
             ground=_ground(run, metrics),
             scores=tuple(_score(run, random, metric, last[metric]) for metric in metrics),
             verdict=_verdict(run, random, metrics[0]) if metrics else "",
-            next=(_next(run) if run.component("oracle") == "simulated" else ()) + (AFTER if run.committed else ()),
+            next=(_next(run) if run.component("oracle") == "simulated" else ())
+            + (_after(run) if run.committed else ()),
         )
+
+
+def _after(run: RunView) -> tuple[tuple[str, str], ...]:
+    """What to do with the model, where there is one; one of bags says nothing of single images."""
+    if not run.committed:
+        return ()
+    return AFTER[1:] if run.component("task") == "bags" else AFTER
 
 
 def _next(run: RunView) -> tuple[tuple[str, str], ...]:

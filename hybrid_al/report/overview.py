@@ -22,9 +22,11 @@ from ..data import domains
 from ..data.copies import near_notes
 from ..oracles import ORACLES
 from ..oracles.base import SKIP
+from ..oracles.inbox import inbox, lists_of, owed
 from ..oracles.label_studio import LabelStudio
-from ..oracles.ledger import Ledger, pending, taken
+from ..oracles.ledger import WITHDRAWN, waiting_of
 from ..oracles.masks import IMAGES
+from ..oracles.readings import agreement, reading_of
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .pictures import Pictures
 
+CAPTION = 28  # pixels above the sheet of views
 VIEW_KINDS = ("pretrain", "weak", "strong")
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
@@ -182,10 +185,13 @@ def _stacks(dataset: Dataset) -> str:
     return f"{text}, as {short} of {len(slices)} volumes have fewer than {stack} slices" if short else text
 
 
-def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> None:
-    """A PNG sheet: a column an image; rows plain, then two views of each kind."""
+def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8) -> list[str]:
+    """A PNG sheet: a column an image; rows plain, then two views of each kind.
+
+    Above each column stands which values of the image became 0 and 1; so do the lines that come back, with its name.
+    """
     import torch
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     from ..core.rng import derive
     from ..models.checkpoint import seeded
@@ -202,7 +208,20 @@ def draw_views(project: Project, store: ImageStore, out: Path, *, count: int = 8
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     scale = max(1, 96 // store.size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(out, format="PNG")
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    page = Image.new(picture.mode, (picture.width, picture.height + CAPTION), 255 if picture.mode == "L" else "white")
+    page.paste(picture, (0, CAPTION))
+    draw, scaled = ImageDraw.Draw(page), [project.dataset.scaled(i) for i in picks.tolist()]
+    for k, text in enumerate(scaled):
+        draw.text((k * picture.width // len(scaled) + 2, 1), f"{k + 1}\n{text.partition(' (')[0]}", fill=0)
+    page.save(out, format="PNG")
+    if len(set(scaled)) == 1:
+        return [f"  values that became 0 and 1: {scaled[0]}"] * bool(scaled[0])
+    names = project.dataset.plain.ids
+    return [
+        f"  {k}: {names[i]}: values that became 0 and 1: {text}"
+        for k, (i, text) in enumerate(zip(picks.tolist(), scaled, strict=True), 1)
+    ]
 
 
 def standing(run: RunDir) -> list[str]:
@@ -220,7 +239,8 @@ def standing(run: RunDir) -> list[str]:
     if now is not None:
         when = time.strftime("%d %B, %H:%M", time.localtime(now[0].time))
         lines.append(f"  interrupted on {when}: {now[0].stage} ({now[0].done} of {now[0].total})")
-    return [*lines, f"  {_end(recipe, rounds) or _next(run, facts, recipe, r)}"]
+    lines += readers_agree(run, r)
+    return [*lines, f"  {_end(run, recipe, rounds) or _next(run, facts, recipe, r)}"]
 
 
 def _expected_end(now: Activity) -> str:
@@ -231,12 +251,14 @@ def _expected_end(now: Activity) -> str:
     return f", until about {time.strftime(form, time.localtime(now.time + now.left))}"
 
 
-def _end(recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
+def _end(run: RunDir, recipe: Mapping[str, Any], rounds: Sequence[Round]) -> str:
     """That no round follows, and why; empty where one does."""
     budgets, unit = recipe["loop"]["budgets"], recipe["loop"].get("unit", "labels")
     stopping = Stopping(**recipe["loop"].get("stop", {}))
     if len(rounds) >= len(budgets):
         return "finished"
+    if run.is_exhausted(len(rounds)):
+        return "finished: nothing is left to ask about"
     if spent_out(unit, budgets, rounds):
         return f"finished: all that was to be spent of {unit} is (loop.unit)"
     enough = stopping.enforce and stopping.enough(rounds)
@@ -252,6 +274,8 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
         return f"next: {step}; {go_on(run)}"
     ids, answers = tuple(dict.fromkeys(ids)), answers_of(run, r)  # several parts of an image are one answer
     waiting = sum(i not in answers for i in ids)
+    if shares := owed(run, r):
+        return f"{readers_owe(shares, r)}: {_ways(run)}"
     oracle = component(ORACLES, "oracle", *parse_spec(recipe["oracle"]))
     people = not oracle.holds_truth
     if waiting and isinstance(oracle, LabelStudio):
@@ -268,6 +292,30 @@ def _next(run: RunDir, facts: Mapping[str, object], recipe: Mapping[str, Any], r
     return f"next: the training of round {r}; {go_on(run)}"
 
 
+def readers_owe(shares: Mapping[str, Sequence[str]], r: int) -> str:
+    """What several readers still have to answer, in words."""
+    return f"round {r} waits for readings: {', '.join(f'{name} {len(ids)}' for name, ids in shares.items())}"
+
+
+def _ways(run: RunDir) -> str:
+    """How a reader answers."""
+    where = shlex.quote(str(run.path))
+    return f"hybrid-al label {where} --reader NAME (in the browser), or: hybrid-al labels {where} FILE --annotator NAME"
+
+
+def readers_agree(run: RunDir, r: int) -> list[str]:
+    """A line on how far several readers agree by a round; none where no two read the same."""
+    lists = None if reading_of(run) is None else lists_of(inbox(run))
+    readings = None if lists is None else lists.readings(r)
+    values = {} if readings is None else agreement(readings)
+    if not values:
+        return []
+    name = "Dice" if "people/dice" in values else "kappa"
+    between = values.get("people/dice", values.get("people/kappa"))
+    shown = f"{name} {between:.2f}, " if between is not None else ""
+    return [f"  readers: {shown}{values['people/differ']:.0%} of {values['people/double']:.0f} read by several differ"]
+
+
 def list_of(run: RunDir, r: int) -> Path:
     """What people answer by: the copy of the query that they fill in, the images that they draw on; else the query."""
     places = run.worklist(r), run.round_path(r) / IMAGES
@@ -280,8 +328,8 @@ def answers_of(run: RunDir, r: int) -> dict[str, str]:
     for file in answer_files(run, r):
         with whole(file), file.open(newline="", encoding="utf-8") as lines:
             answers |= {row["id"]: row["label"] for row in csv.DictReader(lines)}
-    waiting = pending(Ledger(run).entries(), taken(run))
-    return answers | {sample: entry.text for sample, entry in waiting.items() if entry.round == r}
+    answers = {sample: text for sample, text in answers.items() if text != WITHDRAWN}
+    return answers | {entry.sample: entry.text for entry in waiting_of(run) if entry.round == r}
 
 
 def go_on(run: RunDir) -> str:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import yaml
 
-from ..core.rundir import write_atomic
+from ..core.rundir import RunDir, write_atomic
 from ..errors import HybridALError, InputError
 from ..metrics.domains import parted
+from ..oracles.acceptance import taken_proposals
+from ..oracles.ledger import PROPOSALS
 from . import figures, figures_model
 from . import html as page
 from .comparison import Verdict, comparison, group_runs, rows_of
@@ -125,6 +127,8 @@ def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
         "balance": None if run.drawable else figures.balance_figure(run),
         "parts": figures.parts_figure(run),
         "people": _people(run),
+        "agreement": _agreement(run),
+        "proposals": [] if run.path is None else taken_proposals(RunDir(run.path), len(run.classes)),
         "influence": influence,
         "terms": [*(n for n in names if n != "score"), *(n for n in names if n == "score")],
         "consistency": figures_model.map_figures(run),
@@ -135,7 +139,18 @@ def _asked(run: RunView, picks: Gallery) -> dict[str, object]:
 
 def _people(run: RunView) -> dict[object, Mapping[str, object]]:
     """Round -> how people answered it, by its logged names; rounds of other answers are left out."""
-    return {row["round"]: row for row in run.log if any(name.startswith("people/") for name in row)}
+    names = {f"people/{what}" for what in (*PROPOSALS, "seconds")}
+    return {row["round"]: row for row in run.log if names & row.keys()}
+
+
+def _agreement(run: RunView) -> dict[str, object] | None:
+    """Round -> how far several readers agree, by its logged names, and the names of the measure; None without them."""
+    rounds = {row["round"]: row for row in run.log if "people/double" in row}
+    if not rounds:
+        return None
+    kind = "dice" if any("people/dice" in row for row in rounds.values()) else "kappa"
+    name = "Dice" if kind == "dice" else "Cohen's kappa"
+    return {"name": name, "readers": f"people/{kind}", "model": f"people/model_{kind}", "rounds": rounds}
 
 
 def _bought(runs: Sequence[RunView], random: Sequence[RunView], errors: Sequence[Errors]) -> dict[str, object]:
@@ -194,6 +209,7 @@ def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[s
         "reliability": figures_model.reliability_figures(run),
         "worst": pictures.worst,
         "examples": pictures.examples,
+        "bags": pictures.bags,
         "readers": readers,
         "corrections": corrections[:MOST_CORRECTIONS],
         "corrected": len(corrections),

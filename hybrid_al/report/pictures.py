@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,18 +18,20 @@ from .overlay import Overlay, answer_thumbnail, overlays, thumbnail
 
 if TYPE_CHECKING:
     from ..assemble import Project
-    from ..experiment import Experiment
+    from ..experiment import BagNote, Experiment
     from .runview import RunView
 
 LARGE = 1024  # pixels of a worst case at most
 MOST_LARGE_BYTES = 1_500_000  # of all of them
 WORST_MASKS = 6
+MOST_BAGS, ACROSS = 12, 3
 
 
 @dataclass(frozen=True)
 class Pictures:
     """Pictures of a run: of its picks, of the held-out images it is most wrong about, and predicted masks.
 
+    bags       the rows of most attention of bags that the last model is wrong about, then of picks
     predicted  what the last model says of the picks, in the words of the labels
     """
 
@@ -37,6 +39,7 @@ class Pictures:
     predicted: dict[int, str] = field(default_factory=dict)
     worst: tuple[Overlay, ...] = ()
     examples: tuple[Overlay, ...] = ()
+    bags: tuple[Overlay, ...] = ()
 
 
 def pictures_of(run: RunView) -> Pictures:
@@ -50,6 +53,10 @@ def pictures_of(run: RunView) -> Pictures:
     setup = _trained(project, last.index) if last else None
     if setup is None:
         return Pictures(_thumbnail(project))
+    if setup.task.notes is not None:
+        rows = [each.index for each in worst] + run.rounds[-1].units.tolist()
+        bags = tuple(bag_overlays(setup.task.notes(setup.learner, rows[:MOST_BAGS]), project, run.classes))
+        return Pictures(_thumbnail(project), _predicted(run, setup), bags=bags)
     if not project.task.drawable:
         return Pictures(_thumbnail(project), _predicted(run, setup), tuple(_large(project, worst)))
     store, ids = project.store(), project.dataset.manifest.ids
@@ -109,6 +116,22 @@ def _thumbnail(project: Project) -> Thumbnail:
         return thumbnail(store.picture(index))
 
     return small
+
+
+def bag_overlays(notes: Iterable[BagNote], project: Project, classes: Sequence[str]) -> Iterator[Overlay]:
+    """The rows of most attention of each bag, `ACROSS` in a line, with its prediction and their weights."""
+    store = project.store()
+    for note in notes:
+        tiles = [store.picture(i) for i in note.rows.tolist()]
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(ACROSS, len(tiles)))
+        across = min(ACROSS, len(tiles))
+        lines = [np.concatenate(tiles[k : k + across], axis=1) for k in range(0, len(tiles), across)]
+        pixels = np.concatenate(lines, axis=0)
+        weights = ", ".join(f"{weight:.2f}" for weight in note.weights.tolist())
+        best = int(note.probs.argmax())
+        said = f"{classes[best]} with {note.probs[best]:.2f}; attention {weights}"
+        left = note.count - len(note.rows)
+        yield Overlay(thumbnail(pixels, LARGE), note.name, f"{said}{f'; {left} more' if left else ''}")
 
 
 def _predicted(run: RunView, setup: Experiment) -> dict[int, str]:

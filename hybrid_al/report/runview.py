@@ -29,7 +29,7 @@ from ..track.base import shareable
 DRAWN = ("mask", "point", "scribble", "box")
 """Kinds of answers that are label maps."""
 
-_NOT_THE_METHOD = ("seed", "track", "report")
+_NOT_THE_METHOD = ("seed", "track", "report", "label")
 
 
 @dataclass(frozen=True)

@@ -92,12 +92,31 @@ def contexts(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     return rows.reshape(-1, classes, count, classes).permute(0, 2, 3, 1).flatten(2)
 
 
+def shares(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`samples.shares` of each part (B, P, C)."""
+    sums = sums_by_part(_prediction(probs_BSCHW)[1], parts_BHW, count)
+    return (sums / sums.sum(dim=1, keepdim=True).clamp(min=1)).movedim(1, 2)
+
+
+def side_disagreement(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`samples.side_disagreement` of each part, in [0, 1); S are the outputs of a network, its own the first."""
+    classes = probs_BSCHW.shape[2]
+    first, *others = (F.one_hot(p.argmax(dim=1), classes).movedim(-1, 1).to(p.dtype) for p in probs_BSCHW.unbind(dim=1))
+    dice = list[Tensor]()
+    for other in others:
+        overlap, total = (sums_by_part(maps, parts_BHW, count) for maps in (first * other, first + other))
+        dice.append(((2 * overlap + 1) / (total + 1))[:, 1:].mean(dim=1))
+    return 1 - torch.stack(dice).mean(dim=0) if dice else first.new_zeros(len(first), count)
+
+
 PART_SCORES: dict[str, PartScore] = {
     "foreground": foreground,
     "expected_dice": expected_dice,
     "ripu": ripu,
     "boundary": boundary,
     "contexts": contexts,
+    "shares": shares,
+    "side_disagreement": side_disagreement,
 }
 """Scores of a part by name; the function of that name in `samples` (of `boundary`: `outlines`) is the same in NumPy."""
 

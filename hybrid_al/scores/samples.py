@@ -148,6 +148,34 @@ def contexts(probs_BSC: FloatArray) -> FloatArray:
     return rows
 
 
+def shares(probs_BSC: FloatArray) -> FloatArray:
+    """Share of a sample's pixels whose most probable class is each class: (B, S, C, *space) -> (B, C).
+
+    Without further axes a sample is a pixel, and has one class.
+    """
+    probs = _mean(probs_BSC)[..., None]
+    one_hot = probs.argmax(axis=1)[:, None] == np.arange(probs.shape[1]).reshape(-1, *[1] * (probs.ndim - 2))
+    values: FloatArray = one_hot.mean(axis=tuple(range(2, one_hot.ndim)))
+    return values
+
+
+def side_disagreement(probs_BSC: FloatArray) -> FloatArray:
+    """1 - mean Dice of the first output with each other one: (B, S, C, *space) -> (B,), in [0, 1); 0 of one output.
+
+    Dice is of the predicted classes, smoothing 1, mean over all but the background: two blank masks agree, as
+    published. Zhao et al., DSAL (IEEE JBHI 2021), section III.B.
+    """
+    probs = np.asarray(probs_BSC, dtype=np.float64)[..., None]
+    axes = tuple(range(3, probs.ndim))
+    one_hot = probs.argmax(axis=2)[:, :, None] == np.arange(probs.shape[2]).reshape(1, 1, -1, *[1] * len(axes))
+    first, others = one_hot[:, :1], one_hot[:, 1:]
+    if not others.shape[1]:
+        return np.zeros(len(probs))
+    overlap, total = (first & others).sum(axis=axes), first.sum(axis=axes) + others.sum(axis=axes)
+    dice: FloatArray = ((2 * overlap + 1) / (total + 1))[:, :, 1:].mean(axis=(1, 2))
+    return 1 - dice
+
+
 def mean_std(probs_BSC: FloatArray) -> FloatArray:
     """Mean over C of the standard deviation over S: (B, S, C) -> (B,), in [0, 1/2]; below `ROUNDING` it is 0.
 

@@ -22,7 +22,7 @@ class MixMatch:
     temperature  of the sharpening (paper: 0.5)
     alpha        of the Beta distribution of the mixing share (paper: 0.75)
     weight       of the unlabeled term, a mean over classes (paper: 75 on CIFAR-10, which ruins malaria cells; chosen on
-                 val, where 1 to 10 were alike: benchmarks/EARLIER.md)
+                 val, where 1 to 10 were alike)
     rampup       share of the fit over which the weight grows linearly (paper: 16,000 of a million steps, a few
                  steps of a fit here; so it is as long as the mean teacher's)
     """

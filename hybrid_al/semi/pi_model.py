@@ -21,7 +21,7 @@ class PiModel:
     where the paper gives both noise of one kind.
     weight   of the term, which is a mean over classes. The paper's is 100 times the labeled share, because its
              cross-entropy is divided by all samples; here it is divided by the labeled ones, which leaves 100. That
-             outvotes the labels on malaria cells; 1 was chosen on val (benchmarks/EARLIER.md)
+             outvotes the labels on malaria cells, 1 does not (chosen on val)
     rampup   share of the fit over which the weight grows as exp(-5 (1 - t)^2) (paper: 80 of 300 epochs)
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bags import BagTask
 from .base import Task
 from .classification import Classification
 from .multilabel import Multilabel
@@ -11,4 +12,5 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "segmentation": Segmentation,
+    "bags": BagTask,
 }

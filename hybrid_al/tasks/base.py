@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.labels import GIVEN
 from ..core.learner import Learner
 from ..core.manifest import Manifest, Split
 from ..core.rundir import RunDir
-from ..core.types import Annotation, BoolArray, IntArray
+from ..core.types import GIVEN, Annotation, BoolArray, IntArray
 from ..data.base import Dataset
 from ..data.domains import asked, given
 from ..errors import InputError

@@ -15,7 +15,9 @@ from ..data.masks import inside
 from ..data.pixels import image_box
 from ..data.stores.masks import MaskStore
 from ..errors import InputError
+from ..regions.adaptive import Adaptive, MergedSuperpixels
 from ..regions.base import MOST_PARTS, Parts, Regions
+from ..regions.components import Components
 from ..regions.fixed import PARTITIONS, Partition, Superpixels, Windows
 from ..regions.model_boxes import ModelBoxes
 from ..regions.proposals import BOXES, BoxProposer, Peaks, Ripu
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 IMAGE = "image"  # the region that is the whole image
 
 
-def region_of(spec: Spec) -> Partition | BoxProposer:
-    """The regions of images: fixed ones, or boxes that the model proposes."""
-    regions: dict[str, type[Partition | BoxProposer]] = {**PARTITIONS, **BOXES}
+def region_of(spec: Spec) -> Partition | BoxProposer | Adaptive:
+    """The regions of images: fixed ones, boxes that the model proposes, or superpixels that it merges."""
+    regions: dict[str, type[Partition | BoxProposer | Adaptive]] = {**PARTITIONS, **BOXES, "adaptive": Adaptive}
     return component(regions, "task.region", *parse_spec(spec))
 
 
@@ -38,7 +40,7 @@ def check(spec: Spec, reduction: Spec, size: int) -> None:
     region, (name, _), (reducer, _) = region_of(spec), parse_spec(spec), parse_spec(reduction)
     if name != IMAGE and reducer != "mean":
         raise InputError("task.reduction", "mean, where regions of images are asked about", reducer)
-    if isinstance(region, Superpixels):
+    if isinstance(region, Superpixels | Adaptive):
         check_skimage("task.region")
     side = region.side if isinstance(region, Windows) else region.largest if isinstance(region, BoxProposer) else 1
     if side > size:
@@ -58,6 +60,10 @@ def in_words(spec: Spec, size: int) -> str:
     region, (name, _) = region_of(spec), parse_spec(spec)
     if isinstance(region, Superpixels):
         return f"superpixels, about {region.count} an image"
+    if isinstance(region, Adaptive):
+        return (
+            f"superpixels, about {region.count} an image, of which the last model merges those that it predicts alike"
+        )
     if isinstance(region, Windows):
         return f"windows of {region.side} x {region.side} px, {(-(-size // region.side)) ** 2} an image"
     if not isinstance(region, BoxProposer):
@@ -66,6 +72,8 @@ def in_words(spec: Spec, size: int) -> str:
     words = name
     if isinstance(region, Ripu):
         words = f"windows of {region.side} x {region.side} px that the last model finds impure and uncertain"
+    if isinstance(region, Components):
+        words = f"boxes of {region.smallest} to {region.largest} px a side around what the last model doubts"
     if isinstance(region, Peaks):
         sides = f"{region.smallest} to {region.largest}" if region.smallest < region.largest else f"{region.largest}"
         words = f"boxes of {sides} px a side around peaks of the last model's uncertainty"
@@ -77,10 +85,14 @@ def parts_of(spec: Spec, materials: Materials, sizes: IntArray) -> Parts | None:
     region, store = region_of(spec), materials.store
     if parse_spec(spec)[0] == IMAGE:
         return None
+    manifest = materials.dataset.manifest
+    if isinstance(region, Adaptive):
+        base = _cut(region.base, manifest, sizes, store, materials.cache)
+        return MergedSuperpixels(base, materials.pool, region.epsilon, materials.run)
     if isinstance(region, BoxProposer):
         frames = _frames(sizes, store.size)
         return ModelBoxes(region, materials.pool, frames, store.size, materials.run, materials.device)
-    return _cut(region, materials.dataset.manifest, sizes, store, materials.cache)
+    return _cut(region, manifest, sizes, store, materials.cache)
 
 
 def _cut(region: Partition, manifest: Manifest, sizes: IntArray, store: ImageStore, cache: Path) -> Regions:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.registry import Spec, component, parse_spec
+from ..core.registry import Whole as WholeNumber
 from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 TOP_UP_LIMIT = 50_000
 MASK = "mask"  # the answer of an oracle that is not weakened
+DEEP, DSAL = "deep_supervision", "dsal"  # the objective and the strategy of side heads
+DOMINANT = "dominant"  # the class of most pixels of a region, by one click
 MASK_SOURCES = "masks (csv and nifti: columns.mask, folder and dicom: masks, phantom: masks=true)"
 NOT_OF_PIXELS: Mapping[str, object] = {
     "record.witness": "objective",
@@ -65,13 +68,19 @@ class Segmentation:
     network    the decoder around the encoder, with settings of segmentation-models-pytorch (`decoder_channels`, ...)
     reduction  how scores of pixels become that of an image, in queries and in the consistency record; the mean over all
                pixels is the survey's
-    region     what a query asks about: the image (or slice), windows or superpixels of it, or boxes that the last model
-               proposes (ripu, peaks)
+    region     what a query asks about: the image (or slice), windows or superpixels of it, boxes that the last model
+               proposes (ripu, peaks), or superpixels that it merges (adaptive)
+    sieve      whether training leaves out the pixels of a region that do not look like the one class that it was given
+               (`oracle.answer: dominant`), by the last model
+    side_heads   how many earlier blocks of the decoder have a head of their own, for `train: deep_supervision` and
+               `query: dsal`
     """
 
     network: Spec = "unet"
     reduction: Spec = "mean"
     region: Spec = mask_regions.IMAGE
+    sieve: bool = False
+    side_heads: WholeNumber = 0
 
     baselines: ClassVar[tuple[str, ...]] = ("random", "foreground_random")
     strata: ClassVar[bool] = False
@@ -99,21 +108,35 @@ class Segmentation:
             raise InputError("calibration.queries", "false, in segmentation: scores are made before", "true")
         mask_regions.check(self.region, self.reduction, setting.image_size)
         self._check_answer(setting)
+        self._check_sides(setting)
         _check_record(setting.train)
         for key, name, strategy in setting.strategies:
             _check_strategy(key, name, strategy, regional=self.regional)
 
     def _check_answer(self, setting: Setting) -> None:
         answer = answer_of(setting)
-        if answer not in ANSWERS:
-            raise UnknownName("oracle.answer", answer, ANSWERS)
-        if self.regional and answer != MASK:
-            raise InputError("oracle.answer", f"{MASK}, where regions of images are asked about", answer)
+        if answer not in (*ANSWERS, DOMINANT):
+            raise UnknownName("oracle.answer", answer, (*ANSWERS, DOMINANT))
+        if self.regional and answer not in (MASK, DOMINANT):
+            raise InputError("oracle.answer", f"{MASK} or {DOMINANT}, where regions of images are asked about", answer)
+        if answer == DOMINANT and not self.regional:
+            raise InputError("task.region", f"regions of images, where an answer is their class ({DOMINANT})", "image")
+        if self.sieve and answer != DOMINANT:
+            raise InputError("task.sieve", f"false, where oracle.answer is not {DOMINANT}", "true")
         if setting.sources and (self.regional or answer != MASK):
             came = "regions of images (task.region)" if self.regional else f"{answer} (oracle.answer)"
             raise InputError("domains.source", "whole masks as answers, as the source has them", came)
         if answer == "scribbles" and setting.simulated:
             mask_regions.check_skimage("oracle.answer")
+
+    def _check_sides(self, setting: Setting) -> None:
+        """Refuse side heads that nothing trains, and what reads side heads that are not there."""
+        trains = setting.objective == DEEP
+        if self.side_heads and not trains:
+            raise InputError("train", f"{DEEP}, which trains the side heads (task.side_heads)", setting.objective)
+        reader = next((key for key, name, _ in setting.strategies if name == DSAL), "train" if trains else "")
+        if reader and not self.side_heads:
+            raise InputError("task.side_heads", f"1 or more, for {DSAL if reader != 'train' else DEEP} ({reader})", "0")
 
     def objectives(self, setting: Setting) -> tuple[Mapping[str, type[DenseObjective]], Schedule]:
         """See `Task.objectives`."""
@@ -183,6 +206,7 @@ class Segmentation:
             image_size=setting.image_size,
             seed=seed,
             dropout=setting.learner[1].dropout,
+            side_heads=self.side_heads,
             settings=cast(dict[str, Option], settings),
             options=options,
         )
@@ -284,6 +308,7 @@ class Segmentation:
             top_up_limit=TOP_UP_LIMIT if reads_record else 0,
             parts=parts,
             names=dataset.classes,
+            sieve=self.sieve,
         )
 
 
@@ -323,7 +348,7 @@ class _Answers:
         answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
         answerable[self.materials.pool] = masks.labeled[self.materials.pool]
         if self.parts is not None:
-            return SimulatedRegions(answerable, store.batch, self.parts, self.run)
+            return SimulatedRegions(answerable, store.batch, self.parts, self.run, click=answer == DOMINANT)
         read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
         return SimulatedMasks(answerable, read, self.run, ANSWERS[answer])
 
@@ -371,7 +396,8 @@ def _inbox(setting: Setting, dataset: Dataset) -> inbox.Masks | inbox.Boxes:
         return inbox.Boxes(setting.image_size)
     values, classes = setting.mask_values, dataset.classes
     table = value_table(values, classes)
-    return inbox.Masks(answer, setting.image_size, {IGNORE: IGNORE, **table}, IGNORE in table)
+    files = "points" if answer == DOMINANT else answer
+    return inbox.Masks(files, setting.image_size, {IGNORE: IGNORE, **table}, IGNORE in table)
 
 
 def _check_record(params: Mapping[str, object]) -> None:
@@ -388,7 +414,7 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: b
     from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
-    vectors = {"contexts"} if regional else {"contexts", GRADIENTS}
+    vectors = {"contexts", "shares"} if regional else {"contexts", "shares", GRADIENTS}
     scores = [score for score in (*PIXEL_SCORES, *PART_SCORES) if score not in vectors]
     try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)
 

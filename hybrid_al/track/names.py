@@ -104,6 +104,8 @@ NAMES: Mapping[str, Name] = {
         "the same among the samples whose pseudo-label is that class", "Consistency", optional=True
     ),
     "query/seconds": _query("seconds that the selection took", "Cost"),
+    "query/passes": _query("samples that went through the model for it, as often as they did", "Cost", optional=True),
+    "query/memory": _query("MiB at its peak beyond those held before; on Linux", "Cost", optional=True),
     "query/mean_rank": _measured(
         "mean rank of the picks in the query's score, in (0, 1): 0.5 as if picked at random, near 1 where the"
         " best-scored were; where the strategy wrote scores",
@@ -118,12 +120,52 @@ NAMES: Mapping[str, Name] = {
     ),
     "picks/share/<class>": _query("share of a round's picks with that class, in [0, 1]", optional=True),
     "people/accepted": _query(
-        "share of the proposals of a model that people accepted as they were, in [0, 1]; answers of the page",
+        "share of proposals, by model or segmenter, that people accepted as they were, in [0, 1]; answers of the page",
         optional=True,
     ),
     "people/edited": _query("share of them that they changed", optional=True),
     "people/discarded": _query("share of them that they threw away", optional=True),
     "people/seconds": _query("median of the seconds that people took for an answer", "Cost", optional=True),
+    "people/double": _query(
+        "samples that several readers gave a label by then, where they share a run (`oracle.readers`)",
+        optional=True,
+    ),
+    "people/differ": _query(
+        "share of them about which they differ, in [0, 1]",
+        optional=True,
+    ),
+    "people/kappa": _query(
+        "Cohen's kappa between readers by then, the mean over their pairs; of several labels the mean of them",
+        optional=True,
+    ),
+    "people/kappa/<class>": _query(
+        "the same of a class against all others, or of one of several labels",
+        optional=True,
+    ),
+    "people/dice": _query(
+        "Dice between the masks of readers by then, the mean of the images and of the classes",
+        optional=True,
+    ),
+    "people/dice/<class>": _query(
+        "the same of a class",
+        optional=True,
+    ),
+    "people/model_kappa": _query(
+        "kappa between the last model and each reader on the picks of a round, which it had not learned yet",
+        optional=True,
+    ),
+    "people/model_kappa/<class>": _query(
+        "the same of a class or label",
+        optional=True,
+    ),
+    "people/model_dice": _query(
+        "Dice between the last model and each reader on the picks of a round",
+        optional=True,
+    ),
+    "people/model_dice/<class>": _query(
+        "the same of a class",
+        optional=True,
+    ),
     "test/<metric>": _measured("metric of the teacher's last weights on the test split", optional=True),
     "val/<metric>": _measured("the same on val", optional=True),
     "test/<metric>_calibrated": _measured(

@@ -28,6 +28,7 @@ def track_round(
     classes: Sequence[str],
     *,
     shares: bool,
+    cost: Mapping[str, float],
     people: Mapping[str, float],
     enough: bool,
     thumbnail: Callable[[int], bytes] | None,
@@ -36,10 +37,12 @@ def track_round(
 
     score   `Oracle.score`, for pseudo-labels
     shares  whether samples have one class, of which the picks have shares
+    cost    what the query cost the machine, see `query.cost`
     people  how people answered, by its names
     enough  whether the stopping signal says so after this round
     """
     values: dict[str, float] = {"query/seconds": row.seconds["query"], **people}
+    values |= {f"query/{name}": value for name, value in cost.items()}
     if shares and len(samples):
         counts = Counter(labels.current[i].target for i in samples.tolist())
         values |= {f"picks/share/{name}": counts[c] / len(samples) for c, name in enumerate(classes)}

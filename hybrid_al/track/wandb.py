@@ -265,6 +265,8 @@ def _init(folder: Path, id: str, about: Mapping[str, object], settings: Wandb) -
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported: no crash reports to its makers
     import wandb
 
+    # else each start imports W&B's launch agent, 2 s, to look for inputs that a launch staged: there are none
+    setattr(wandb.Run, "_detect_and_apply_job_inputs", lambda _: None)  # noqa: B010
     mode = mode_of(settings)
     private = wandb.Settings(
         root_dir=str(folder.resolve()),

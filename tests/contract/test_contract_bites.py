@@ -74,6 +74,12 @@ class WholeManifest(First):
         return Query(state.candidates[:budget])
 
 
+class OtherGroups(First):
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        others = np.delete(state.groups, state.candidates)
+        return Query(np.roll(state.candidates, int(others.sum()))[:budget])
+
+
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
@@ -86,6 +92,7 @@ class WholeManifest(First):
         (Passes(), "several passes"),
         (Overdeclared(), "selects without it"),
         (WholeManifest(), "finite numbers"),
+        (OtherGroups(), "are of other groups"),
     ],
 )
 def test_a_broken_strategy_fails(strategy: First, message: str) -> None:

@@ -22,6 +22,7 @@ from hybrid_al.recipe import load, parse, shipped_recipes
 from tests.helpers import dicom
 from tests.helpers.fake_run import fake_run
 from tests.helpers.pages import BLOCKS, PAGES, ROOT, Block, play
+from tests.helpers.slides import picture, write_slide
 
 LANGUAGES = {"sh", "python", "yaml", "text"}
 YAML = [block for block in BLOCKS if block.language == "yaml"]
@@ -146,6 +147,17 @@ def series(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def slides(folder: Path) -> dict[str, Any]:
+    """Slides of patients, every second of them darker, with a row each in a table."""
+    lines = ["slide,dx,patient"]
+    for i in range(10):
+        pixels = picture(256, 320, (slice(0, 256), slice(0, 192)), i, colour=((200, 110, 170), (120, 50, 150))[i % 2])
+        write_slide(folder / "slides" / f"s{i}.svs", pixels)
+        lines.append(f"s{i},{('benign', 'tumour')[i % 2]},P{i}")
+    (folder / "slides" / "labels.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return {}
+
+
 def outlines(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
@@ -182,6 +194,7 @@ PREPARED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "docs/howto/volumes.md": volumes,
     "docs/howto/dicom.md": series,
     "docs/howto/masks.md": outlines,
+    "docs/howto/slides.md": slides,
     "docs/howto/annotation_tools.md": waiting,
     "docs/howto/encoder.md": scans_with_recipe,
     "docs/howto/cluster.md": scans_with_recipe,

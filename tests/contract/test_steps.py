@@ -31,6 +31,9 @@ C, DIM, SIDE, U = 3, 4, 6, 5
 class Pixels(nn.Conv2d):
     """A network that looks at single pixels."""
 
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        return [self(images), self(images.flip(3))]
+
     def perturbed(self, images: Tensor, share: float) -> Tensor:
         return self(nn.functional.dropout2d(images, share))  # type: ignore[no-any-return]
 

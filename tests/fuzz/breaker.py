@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_al.errors import HybridALError
-from tests.fuzz.formats import FORMATS, Silent, Target
+from tests.fuzz.formats import FORMATS, Target
+from tests.fuzz.mutations import Silent
 
 CORPUS = Path(__file__).with_name("corpus")
 SECONDS, MEMORY, BATCH = 20.0, 4 << 30, 25
@@ -62,7 +63,7 @@ def play(target: Target, files: Sequence[Path], tally: Tally, keep: Path | None 
 def _kept_name(file: Path) -> str:
     """A name of its own; that of a file of a run begins with the file that it stands for."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-    return f"{file.name}-{digest}" if "__" in file.name else f"{digest}{file.suffix}"
+    return f"{file.name}-{digest}" if "__" in file.name else digest + "".join(file.suffixes)
 
 
 def _child(target: Target, files: Sequence[Path]) -> Iterator[tuple[str, str]]:

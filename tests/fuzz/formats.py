@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import save
 
 from hybrid_al.assemble import check_components
@@ -25,7 +26,7 @@ from hybrid_al.core.rundir import RunDir, read_arrays
 from hybrid_al.core.types import Query
 from hybrid_al.core.verify import verify
 from hybrid_al.data.sources.npz import Npz
-from hybrid_al.data.tables import read_table
+from hybrid_al.errors import InputError
 from hybrid_al.learners import LEARNERS
 from hybrid_al.models.checkpoint import load_weights
 from hybrid_al.oracles import ORACLES
@@ -43,13 +44,11 @@ from hybrid_al.stage0 import check as check_stage0
 from hybrid_al.tasks import TASKS
 from hybrid_al.train import Schedule
 from pretrain import METHODS
-from tests.fuzz.mutations import EDGES, Rng, edge, spoil
+from tests.fuzz.mutations import EDGES, Rng, Silent, edge, spoil
+from tests.fuzz.readable import READABLE
+from tests.helpers.command import call
 from tests.helpers.fake_run import fake_run
 from tests.helpers.tiny import recipe_of
-
-
-class Silent(Exception):
-    """Damage that nobody noticed: other values than those that were written."""
 
 
 class Target(Protocol):
@@ -324,24 +323,53 @@ class Weights:
             raise Silent("weights that are no numbers")
 
 
-class Tables:
-    """Tables of data (CSV)."""
+class Projects:
+    """A recipe and its data, one of them spoiled, from `check` to the first query: no half of a run is left."""
 
-    name = "tables"
-    text = "file,label,patient\n" + "".join(f"images/{i}.png,{'ab'[i % 2]},p{i // 2}\n" for i in range(9))
+    name = "projects"
 
     def __init__(self, folder: Path) -> None:
-        pass
+        self.folder, self.data = folder, folder / "data"
+        (self.data / "images").mkdir(parents=True)
+        noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8)).astype(np.uint8)
+        for i, pixels in enumerate(noise):
+            Image.fromarray(pixels).save(self.data / "images" / f"{i}.png")
+        rows = (f"images/{i}.png,{'ab'[i % 2]},p{i},{'test' if i > 8 else 'pool'}\n" for i in range(12))
+        (self.data / "table.csv").write_text("file,label,patient,split\n" + "".join(rows), encoding="utf-8")
+        plain = recipe_of("classification", learner="linear", data={
+            "source": "csv", "root": str(self.data / "table.csv"), "image_size": 8,
+            "columns": {"path": "file", "label": "label", "group": "patient", "split": "split"},
+        })  # fmt: skip
+        (self.data / "recipe.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
+        self.files = ("recipe.yaml", "recipe.yaml", "table.csv", "images+3.png", "images+11.png")
 
     def spoil(self, rng: Rng, number: int) -> tuple[str, bytes]:
         """See `Target`."""
-        return f"{number}.csv", spoil(rng, self.text.encode(), self.text.replace(",", ";").encode("utf-16"))
+        name = self.files[int(rng.integers(len(self.files)))]
+        return f"{name}__{number}", spoil(rng, (self.data / name.replace("+", "/")).read_bytes())
 
     def play(self, file: Path) -> None:
         """See `Target`."""
-        read_table(file)
+        run, spoiled = self.folder / "run", self.data / file.name.rpartition("__")[0].replace("+", "/")
+        whole = spoiled.read_bytes()
+        shutil.rmtree(run, ignore_errors=True)
+        spoiled.write_bytes(file.read_bytes())
+        try:
+            code = self._select(run)
+        finally:
+            spoiled.write_bytes(whole)
+        if code == 1:
+            raise RuntimeError("exit code 1")
+        if code and run.exists() and self._select(run):
+            raise Silent(f"half a run directory: {sorted(path.name for path in run.rglob('*'))[:9]}")
+        if code:
+            raise InputError(spoiled, "a whole project", f"exit code {code}")
+
+    def _select(self, run: Path) -> int:
+        return call("select", self.data / "recipe.yaml", "--run-dir", run, "--quiet")
 
 
 FORMATS: dict[str, Callable[[Path], Target]] = {
-    kind.name: kind for kind in (Recipes, Settings, Archives, RunFiles, Answers, Weights, Tables)
+    **{kind.name: kind for kind in (Recipes, Settings, Archives, RunFiles, Answers, Weights, Projects)},
+    **READABLE,
 }

@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 Rng = np.random.Generator
+
+
+class Silent(Exception):
+    """Damage that nobody noticed: other values than those that were written."""
+
+
 TOKENS = (
     *(b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"nan", b"inf", b"-1", b"0", b"1e400", b"9" * 40, b"9" * 5000),
     *(b"*a", b"&a [*a, *a]", b"[" * 300, b"{" * 300, b'"', b"'", b";", b"\t", b"\r\n", b"\n\n", b":", b"../..", b"#"),
@@ -66,6 +72,18 @@ def _line(rng: Rng, data: bytes, _: bytes) -> bytes:
     i, j = int(rng.integers(len(lines))), int(rng.integers(len(lines)))
     lines[i], lines[j] = lines[j], lines[i]
     return b"\n".join(lines[:i] + lines[i + 1 :]) if rng.random() < 0.5 else b"\n".join(lines)
+
+
+def numbers(rng: Rng, data: bytes, most: int = 1 << 30) -> bytes:
+    """The data with one to three other numbers of 1 to 8 bytes in its first `most` bytes, at and beyond edges."""
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 4)) if data else 0):
+        size = 1 << int(rng.integers(4))
+        value = (0, 1, -1, 2, 1 << (8 * size - 1), (1 << (8 * size - 1)) - 1, 100, 65535)[int(rng.integers(8))]
+        at = int(rng.integers(min(len(data), most)))
+        order = ("little", "big")[int(rng.integers(2))]
+        changed[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, order)  # type: ignore[arg-type]
+    return bytes(changed[: len(data)])
 
 
 _ONE = (_flip, _flip, _cut, _drop, _repeat, _token, _token, _zeros, _mix, _line)

@@ -9,15 +9,16 @@ import pytest
 from tests.fuzz.breaker import outcome, run, table
 from tests.fuzz.formats import FORMATS
 
-COUNT, SECONDS = 40, 75.0  # inputs of each format, and the time for all
+COUNT, PROJECTS, SECONDS = 175, 40, 240.0  # inputs of each format, whole projects, and the time for all
 
 
 @pytest.mark.slow
 def test_no_input_ends_in_a_traceback_hangs_or_is_taken_in_silence() -> None:
-    tallies = run(list(FORMATS), COUNT, seed=20, seconds=SECONDS, keep=None)
+    tallies = run([name for name in FORMATS if name != "projects"], COUNT, seed=20, seconds=SECONDS, keep=None)
+    tallies |= run(["projects"], PROJECTS, seed=20, seconds=SECONDS / 4, keep=None)
     failures = [line for tally in tallies.values() for line in tally.failures]
     assert not failures, "\n".join([table(tallies), *failures])
-    assert all(sum(tally.counts.values()) for tally in tallies.values())
+    assert sum(sum(tally.counts.values()) for tally in tallies.values()) > 2000
 
 
 class _Bad:
@@ -29,6 +30,6 @@ class _Bad:
 
 def test_the_breaker_tells_a_fault_from_an_answer(tmp_path: Path) -> None:
     assert outcome(_Bad(), tmp_path / "x")[0] == "traceback"  # type: ignore[arg-type]
-    table = FORMATS["tables"](tmp_path)
+    table = FORMATS["tables"](tmp_path / "seeds")
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
     assert outcome(table, tmp_path / "t.csv")[0] == "refused"

@@ -18,7 +18,8 @@ from hybrid_al.page.app import Page, create_app
 from hybrid_al.page.desk import Desk
 from hybrid_al.page.gate import Gate
 from hybrid_al.page.pictures import ProjectPictures
-from hybrid_al.page.server import listener_on
+from hybrid_al.page.proposing import Proposing
+from hybrid_al.page.server import listener_on, segmenter_of
 from hybrid_al.recipe import parse
 from tests.helpers.played import play
 
@@ -39,6 +40,9 @@ class Played:
         self._thread = threading.Thread(target=self._play)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Nothing: a thread runs to its end."""
+
     def _play(self) -> None:
         with suppress(AwaitingLabels):
             play(self._run, self._recipe)
@@ -56,7 +60,9 @@ def served(run: Path, recipe: Mapping[str, Any], *, reader: str | None = "anna")
     pictures, listener = ProjectPictures(project, proposes=True), listener_on(0)
     gate = Gate(listener.getsockname()[1])
     desk = Desk(project.run, reader=reader, size=pictures.size)
-    app = create_app(Page(desk, pictures, Played(run, recipe), trains=True), gate)
+    segmenter = segmenter_of(parse(recipe))
+    proposing = None if segmenter is None else Proposing(segmenter, pictures.shown)
+    app = create_app(Page(desk, pictures, Played(run, recipe), trains=True, proposing=proposing), gate)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

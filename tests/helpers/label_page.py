@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from httpx import ASGITransport, AsyncClient
 from starlette.testclient import TestClient
 
 from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Query
 from hybrid_al.data.answers import to_png
+from hybrid_al.models.promptable import Promptable
 from hybrid_al.oracles.inbox import Boxes, InboxSettings, Masks, Words, spec_of
 from hybrid_al.page.app import Page, create_app
 from hybrid_al.page.desk import Desk
 from hybrid_al.page.gate import Gate
+from hybrid_al.page.proposing import Proposing
 from hybrid_al.page.training import Training
 
 PORT = 8999
@@ -50,6 +53,9 @@ class MadeUp:
     def similar(self, index: int, labels: Mapping[int, str]) -> list[dict[str, Any]]:
         return [{"index": i, "id": str(i), "label": label} for i, label in labels.items()]
 
+    def shown(self, index: int) -> np.ndarray:
+        return np.full((*SIZE, 1), 200, dtype=np.uint8)
+
     def proposal(self, index: int) -> bytes | None:
         return None
 
@@ -78,11 +84,22 @@ def open_run(path: Path, kind: str = "class", *, n: int = 12, asked: int = 4) ->
     return run
 
 
+@asynccontextmanager
+async def light_client_of(run: RunDir) -> AsyncIterator[AsyncClient]:
+    """As `client_of`, in the event loop of the caller: a third of the time a request."""
+    desk, gate = Desk(run, reader=None, size=MadeUp().size), Gate(PORT)
+    app: Any = create_app(Page(desk, MadeUp(), Training(run), trains=False), gate)
+    async with AsyncClient(transport=ASGITransport(app), base_url=f"http://127.0.0.1:{PORT}") as client:
+        await client.get(gate.link)
+        yield client
+
+
 @contextmanager
-def client_of(run: RunDir, reader: str | None = None) -> Iterator[TestClient]:
+def client_of(run: RunDir, reader: str | None = None, *, segmenter: Promptable | None = None) -> Iterator[TestClient]:
     """A browser that has opened the link of a server."""
     desk, gate = Desk(run, reader=reader, size=MadeUp().size), Gate(PORT)
-    page = Page(desk, MadeUp(), Training(run), trains=False)
+    proposing = None if segmenter is None else Proposing(segmenter, MadeUp().shown)
+    page = Page(desk, MadeUp(), Training(run), trains=False, proposing=proposing)
     with TestClient(create_app(page, gate), base_url=f"http://127.0.0.1:{PORT}") as client:
         client.get(gate.link)
         yield client

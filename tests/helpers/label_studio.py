@@ -86,7 +86,7 @@ def stand_in() -> Iterator[StandIn]:
             allowed = self.headers.get("Authorization") in (f"Token {KEY}", f"Bearer {ACCESS}")
             if state.broken:
                 code, answer = state.broken, {"detail": "x"}
-            elif parts.path == "/api/token/refresh":
+            elif parts.path == "/api/token/refresh/":
                 code, answer = (200, {"access": ACCESS}) if body == {"refresh": TOKEN} else (401, {"detail": "x"})
             elif not allowed:
                 code, answer = 401, {"detail": "Invalid token."}

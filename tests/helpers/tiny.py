@@ -10,6 +10,7 @@ SIZE = 16
 _DATA = {"source": "phantom", "n_pool": 12, "n_val": 4, "n_test": 6, "size": SIZE, "image_size": SIZE, "classes": 2}
 _OF_TASK: dict[str, dict[str, Any]] = {
     "classification": {"data": _DATA},
+    "bags": {"data": {**_DATA, "bag": {"pattern": ".*"}}, "learner": "attention"},
     "multilabel": {"data": {**_DATA, "multilabel": True, "classes": 3}},
     "segmentation": {
         "data": {**_DATA, "masks": True},
@@ -21,6 +22,8 @@ _OF_TASK: dict[str, dict[str, Any]] = {
 def target_of(task: str) -> str:
     """What the drawn data of a task has for labels: those of several tasks may be the same."""
     data = _OF_TASK[task]["data"]
+    if data.get("bag"):
+        return "bags"
     return "masks" if data.get("masks") else "labels" if data.get("multilabel") else "classes"
 
 

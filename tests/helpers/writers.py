@@ -7,6 +7,7 @@ python -m tests.helpers.writers RUN COUNT ODDS
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.oracles import ledger
-from tests.helpers.label_page import CLASSES, client_of, submission
+from tests.helpers.label_page import CLASSES, light_client_of, submission
 
 WRITERS = 4
 
@@ -57,12 +58,17 @@ def write(run: Path, writer: int, count: int, deadly: float) -> None:
     setattr(os, "fsync", deadly_sync)  # noqa: B010 (in this process alone)
     setattr(ledger, "asdict", deadly_plain)  # noqa: B010
     done = acknowledged.stat().st_size if acknowledged.exists() else 0
-    with client_of(RunDir(run)) as client, acknowledged.open("ab", buffering=0) as note:
-        for answer in answers_of(writer, count)[done:]:
-            reply = client.post("/api/answer", json=answer)
-            assert reply.status_code == 200, reply.text
-            note.write(b".")
-            die(deadly)
+
+    async def give() -> None:
+        async with light_client_of(RunDir(run)) as client:
+            with acknowledged.open("ab", buffering=0) as note:
+                for answer in answers_of(writer, count)[done:]:
+                    reply = await client.post("/api/answer", json=answer)
+                    assert reply.status_code == 200, reply.text
+                    note.write(b".")
+                    die(deadly)
+
+    asyncio.run(give())
 
 
 def main(run: Path, count: int, deadly: float) -> None:

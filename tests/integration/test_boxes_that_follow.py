@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hybrid_al import loop
+from hybrid_al.api.export import export
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
 from hybrid_al.core import rundir
@@ -23,6 +24,7 @@ from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.experiment import Experiment
 from hybrid_al.learners.segment import SegmentLearner
 from hybrid_al.metrics.holdout import MaskHoldout
+from hybrid_al.regions.adaptive import MergedSuperpixels
 from hybrid_al.regions.base import Whole
 from hybrid_al.regions.model_boxes import ModelBoxes
 from hybrid_al.report.overview import write_reports
@@ -203,9 +205,39 @@ def test_boxes_that_were_committed_are_never_drawn_again(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_budgets_that_no_box_is_left_for_are_refused_in_their_round(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"budget of round 1: expected at most \d+ candidates left, got 99"):
-        play(tmp_path / "run", task=RIPU, loop={"budgets": [6, 99]})
+def test_superpixels_merge_get_one_class_by_a_click_and_are_sieved(tmp_path: Path) -> None:
+    task = {**WINDOWS, "region": {"name": "adaptive", "count": 12, "epsilon": 0.2}, "sieve": True}
+    oracle = {"name": "simulated", "answer": "dominant"}
+    project = play(tmp_path / "run", task=task, oracle=oracle, query="balanced_ratio", loop={"budgets": [6, 5]})
+    setup, run = experiment(project), project.run
+    assert isinstance(setup.learner, SegmentLearner) and isinstance(setup.task.regions, MergedSuperpixels)
+    assert [(r.labeled, r.metrics["cost/clicks"]) for r in run.rounds()] == [(6, 6), (11, 11)]
+    labels = run.labels(len(setup.manifest))
+    masks, asked = setup.learner.masks(labels), setup.task.regions.query_masks(labels)
+    for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
+        assert all(len(np.unique(label_map[region])) == 1 for region in asked(i))
+        assert ((label_map != IGNORE) == np.any(asked(i), axis=0)).all()
+    out = export(run.path, out=tmp_path / "out")  # a region of one class is a mask, not a point for each pixel
+    assert "masks/" in (out / "labels.csv").read_text() and not (out / "points.csv").exists()
+    kept = setup.learner._sieved(masks, labels, run.round_path(1))
+    assert ((kept.maps == masks.maps) | (kept.maps == IGNORE)).all() and (kept.maps != masks.maps).any()
+    assert setup.task.regions.at(1).pixels.max() > setup.task.regions.at(0).pixels.max()  # some are merged
+
+
+@pytest.mark.slow
+def test_a_run_is_over_when_no_box_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Boxes of the largest side cover all that the first round left; the second takes them, the third finds none."""
+    region = {"name": "ripu", "side": 16, "most": 1}
+    project = play(tmp_path / "run", task={**RIPU, "region": region}, loop={"budgets": [N_POOL - 3, 99, 4]})
+    rounds = project.run.rounds()
+    assert [row.budget for row in rounds] == [N_POOL - 3, 3] and project.run.is_exhausted(2)
+    said = capsys.readouterr().err
+    assert "round 1: asks about all 3 regions that are left" in said and "round 2: no regions are left" in said
+    assert len(loop.run(experiment(project), project.run, Trackers())) == 2
+    assert "round 2: no regions" not in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["status", str(project.run.path)])
+    assert "finished: nothing is left to ask about" in capsys.readouterr().out
     with pytest.raises(InputError, match="budgets: expected at most the pool's 144 regions in all, got 200"):
         play(tmp_path / "other", task=RIPU, loop={"budgets": [200, 1]})
 

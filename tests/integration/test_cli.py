@@ -38,11 +38,13 @@ VERBS = {
     "select",
     "labels",
     "label",
+    "serve",
     "query",
     "run",
     "predict",
     "export",
     "status",
+    "audit",
     "report",
     "bench",
 }

@@ -11,7 +11,8 @@ from PIL import Image
 
 import hybrid_al as hal
 from hybrid_al.api.answers import take
-from hybrid_al.assemble import check_components, open_project
+from hybrid_al.assemble import open_project
+from hybrid_al.core.consistency import Consistency
 from hybrid_al.core.rundir import RunDir, write_atomic
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import AwaitingLabels, InputError
@@ -137,9 +138,35 @@ def test_without_grow_other_data_are_refused(tmp_path: Path) -> None:
     open_project(load(_recipe(root, 4)), run_dir=folder).check_run()
 
 
-def test_regions_do_not_grow() -> None:
-    recipe = recipe_of("segmentation")
-    recipe["task"] = {**recipe["task"], "region": {"name": "windows", "side": 8}}
-    recipe["data"] = {**recipe["data"], "grow": True}
-    with pytest.raises(InputError, match=r"data\.grow"):
-        check_components(load(recipe))
+def _masked(root: Path, names: str, n: int, height: int) -> None:
+    """Images of a bright rectangle, with masks; of `height` pixels, so that others have another number of windows."""
+    rng = np.random.default_rng(height)
+    for k in range(n):
+        truth = np.zeros((height, 16), dtype=np.uint8)
+        truth[2 : height // 2 + 2, 3 + k % 4 : 11] = 1
+        for folder, pixels in (("images", 40 + 150 * truth + rng.integers(0, 30, truth.shape)), ("masks", truth)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / folder / f"{names}{k}.png")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("region", [{"name": "windows", "side": 8}, {"name": "ripu", "side": 6, "most": 2}])
+def test_regions_of_images_that_came_later_are_asked_about(tmp_path: Path, region: dict[str, Any]) -> None:
+    root, folder = tmp_path / "data", tmp_path / "run"
+
+    def recipe(*budgets: int) -> dict[str, Any]:
+        data = {"source": "folder", "root": str(root / "images"), "masks": str(root / "masks"), "group": "none",
+                "classes": ["none", "thing"], "holdout": {"test": 0.25}, "image_size": 16, "grow": True}  # fmt: skip
+        plain = recipe_of("segmentation", data=data, loop={"budgets": list(budgets)}, query={"name": "hybrid"})
+        return {**plain, "task": {**plain["task"], "region": region}}
+
+    _masked(root, "m", 8, height=8)
+    hal.run(recipe(6), run_dir=folder)
+    before = RunDir(folder).labels(8).annotations
+    _masked(root, "c", 6, height=16)  # sorts before the others, and fills more of the windows
+    hal.run(recipe(6, 12), run_dir=folder)
+    store = RunDir(folder).labels(14)
+    assert store.annotations[: len(before)] == before and len(RunDir(folder).manifest()) == 14
+    assert any(a.index >= 8 for a in store.annotations) and verify(RunDir(folder))[1] == []
+    record = Consistency.load(folder / "rounds" / "001" / "consistency.npz")
+    assert len(record.seen) == 14 * record.parts and record.parts > 1

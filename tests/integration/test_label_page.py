@@ -15,16 +15,21 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
+from hybrid_al.assemble import open_project
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.answers import read_answer
 from hybrid_al.errors import AwaitingLabels
+from hybrid_al.models.promptable import Prompt, Promptable
 from hybrid_al.oracles.ledger import Ledger
 from hybrid_al.page.desk import Desk
+from hybrid_al.page.pictures import ProjectPictures
 from hybrid_al.page.training import Training
+from hybrid_al.recipe import parse
 from tests.helpers.label_browser import browser_page, served
 from tests.helpers.label_page import submission
 from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
+from tests.helpers.tiny_onnx import write_pair
 
 pytestmark = pytest.mark.slow
 SIZE, N = (18, 24), 12
@@ -118,13 +123,9 @@ def outlined(folder: Path) -> dict[str, Any]:
 
 def draw(page: Page, mask: np.ndarray, tool: str) -> None:
     """Draw a rectangle with the pointer."""
-    box = page.locator("#image").bounding_box()
-    assert box is not None
-    scale = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
-    left, top = box["x"] + (box["width"] - scale * SIZE[1]) / 2, box["y"] + (box["height"] - scale * SIZE[0]) / 2
     rows, columns = np.nonzero(mask)
-    x0, x1 = (left + scale * int(edge) for edge in (columns.min(), columns.max() + 1))
-    y0, y1 = (top + scale * int(edge) for edge in (rows.min(), rows.max() + 1))
+    point = pointer(page, SIZE)
+    (x0, y0), (x1, y1) = point(columns.min(), rows.min()), point(columns.max() + 1, rows.max() + 1)
     page.keyboard.press(tool)
     if tool == "r":
         page.mouse.move(x0, y0)
@@ -159,6 +160,61 @@ def test_two_rounds_of_masks_that_are_drawn(tmp_path: Path) -> None:
         until(lambda: "finished" in page.inner_text("#pause"))
     assert labels(tmp_path / "page", N) == labels(tmp_path / "simulated", N)
     assert [e.proposal for e in Ledger(RunDir(tmp_path / "page")).entries()] == ["", "", "discarded", "edited"]
+
+
+def test_a_box_that_proposes_a_point_that_corrects_and_what_the_ledger_keeps(tmp_path: Path) -> None:
+    encoder, decoder = write_pair(tmp_path)
+    label = {"segmenter": {"encoder": str(encoder), "decoder": str(decoder)}}
+    recipe = recipe_of("segmentation", oracle="worklist", label=label, loop={"budgets": [4]})
+    run = tmp_path / "run"
+    with served(run, recipe) as link, browser_page(link) as page:
+        for k in range(4):
+            index = shown(page)
+            page.keyboard.press("r")
+            point = pointer(page)
+            page.mouse.move(*point(0, 0))
+            page.mouse.down()
+            page.mouse.move(*point(12, 16), steps=3)
+            page.mouse.up()
+            until(lambda: "Proposed" in page.inner_text("#saved"))
+            if k == 1:
+                page.keyboard.press("o")
+                with page.expect_response("**/api/segment/**"):
+                    page.mouse.click(*point(2, 2))
+                until(lambda: "Proposed" in page.inner_text("#saved"))
+                page.keyboard.press("b")
+                page.mouse.click(*point(14, 8))
+            elif k == 2:
+                page.keyboard.press("Control+z")
+                page.keyboard.press("a")  # a box is filled again
+                page.mouse.move(*point(2, 2))
+                page.mouse.down()
+                page.mouse.move(*point(5, 6), steps=3)
+                page.mouse.up()
+                page.keyboard.press("a")
+            page.keyboard.press("Enter")
+            if k < 3:
+                wait_for_next(page, index)
+        until(lambda: len(Ledger(RunDir(run)).entries()) == 4)
+    entries = Ledger(RunDir(run)).entries()
+    assert [e.proposal for e in entries] == ["accepted", "edited", "discarded", "accepted"]
+    assert [(e.proposer, e.refused) for e in entries] == [("segmenter", k == 2) for k in range(4)]
+    assert [e.prompts for e in entries] == [1, 2, 1, 1]
+    pictures = ProjectPictures(open_project(parse(recipe), run_dir=run), proposes=False)
+    segmenter, position = Promptable(encoder, decoder), RunDir(run).manifest().position
+    image = pictures.shown(position[entries[0].sample])
+    mask = segmenter.mask(segmenter.embed(image), Prompt(box=(0, 0, 12, 16)))
+    np.testing.assert_array_equal(read_answer(run / entries[0].text), mask)
+    assert read_answer(run / entries[2].text).sum() == 12 and read_answer(run / entries[2].proposed).any()
+
+
+def pointer(page: Page, size: tuple[int, int] = (16, 16)) -> Callable[[float, float], tuple[float, float]]:
+    """From pixels of the image that is shown to those of the browser."""
+    box = page.locator("#image").bounding_box()
+    assert box is not None
+    scale = min(box["width"] / size[1], box["height"] / size[0])
+    left, top = box["x"] + (box["width"] - scale * size[1]) / 2, box["y"] + (box["height"] - scale * size[0]) / 2
+    return lambda x, y: (left + scale * x, top + scale * y)
 
 
 def test_the_next_step_is_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

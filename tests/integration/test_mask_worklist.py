@@ -354,6 +354,30 @@ def test_of_a_mask_only_the_parts_that_were_asked_are_read(
 
 
 @pytest.mark.slow
+def test_a_mark_in_a_region_is_its_class(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    run = tmp_path / "run"
+    plain = {**recipe, "loop": {"budgets": [5]}, "oracle": {"name": "worklist", "answer": "dominant"}}
+    plain["task"] = {**recipe["task"], "region": UNITS[0]}
+    with pytest.raises(AwaitingLabels, match=r"(?s)each white region gets the class of the marks in it"):
+        play(run, plain)
+
+    def mask(i: int) -> np.ndarray:
+        marks = np.full(SIZE, 9, dtype=np.uint8)
+        white = np.asarray(Image.open(run / "rounds" / "000" / "asked" / f"{i:06d}.png"))
+        marks[white > 0] = 255  # all of them are of class 1
+        return marks
+
+    inbox(RunDir(run)).take(write_masks(tmp_path / "masks", images_of(run, 0), mask), "ann")
+    project = play(run, plain)
+    row, labels = project.run.rounds()[0], project.run.labels(N)
+    assert row.labeled == row.metrics["cost/clicks"] == 5 and {a.kind for a in labels.annotations} == {"point"}
+    learner = experiment(project).learner
+    assert isinstance(learner, SegmentLearner)
+    masks = learner.masks(labels)
+    assert int((masks.maps == 1).sum()) == row.metrics["cost/pixels"] and not (masks.maps == 0).any()
+
+
+@pytest.mark.slow
 def test_parts_are_skipped_and_corrected(tmp_path: Path, recipe: dict[str, Any]) -> None:
     run = tmp_path / "run"
     plain = {**recipe, "loop": {"budgets": [4, 2, 2]}}

@@ -176,3 +176,37 @@ def peaks(script: str, folder: Path, *sizes: int) -> tuple[dict[int, float], flo
         rows, whole, memory[n] = map(float, process.stdout.split())
         assert rows == n
     return memory, whole
+
+
+# a slide without levels, all of whose pixels are read to find its tissue; the first one is what libraries keep
+SLIDE = """
+import tifffile
+from hybrid_al.data.sources.slides import Slides
+
+def load(name, side):
+    tile = np.full((256, 256, 3), (200, 110, 170), np.uint8)
+    tiles = (tile for _ in range((side // 256) ** 2))
+    (folder / name).mkdir()
+    options = dict(tile=(256, 256), photometric="rgb", compression="zlib", metadata=None)
+    unit = dict(resolution=(20000, 20000), resolutionunit="CENTIMETER")
+    tifffile.imwrite(folder / name / "a.tif", tiles, shape=(side, side, 3), dtype=np.uint8, **options, **unit)
+    dataset = Slides(folder / name, mpp=0.5).load()
+    for i in range(0, len(dataset.manifest), 100):
+        dataset.read(i)
+
+load("small", 512)
+before = held()
+watcher = threading.Thread(target=watch)
+watcher.start()
+load("large", n)
+over = True
+watcher.join()
+print(peak - before)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_slide_is_read_in_parts(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WATCH + SLIDE, str(tmp_path), "10240"]
+    grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert grown < 80, "of 300 MiB"

@@ -1,4 +1,4 @@
-"""The committed results: what RESULTS.md and EARLIER.md say is what the command makes of the committed CSVs."""
+"""The committed results: what the pages say is what the command makes of the committed CSVs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybrid_al.bench.runner import Paths, settings
 from hybrid_al.bench.tables import markdown, timing
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PAGES = "".join((BENCHMARKS / name).read_text(encoding="utf-8") for name in ("RESULTS.md", "EARLIER.md"))
+PAGES = "".join((BENCHMARKS / name).read_text(encoding="utf-8") for name in ("RESULTS.md", "STRATEGIES.md"))
 BENCHES = [path for path in sorted(BENCHMARKS.glob("*.yaml")) if f"<!-- bench: {path.stem} -->" in PAGES]
 
 

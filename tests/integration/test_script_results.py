@@ -37,12 +37,12 @@ def test_the_table_of_encoders_is_that_of_the_csv() -> None:
     assert match[1] == "\n".join(encoders.table(encoders.read(BENCHMARKS / "encoders" / "results.csv")))
 
 
-def test_the_tables_of_the_record_are_those_of_the_csv() -> None:
-    page = (BENCHMARKS / "EARLIER.md").read_text(encoding="utf-8")
-    match = re.search(r"<!-- bench: record -->\n\n(.*?)<!-- end -->", page, re.DOTALL)
-    assert match is not None
-    record = script("record")
-    assert match[1] == markdown(record.tables(record.read(BENCHMARKS / "record" / "record.csv")))
+def test_the_verdicts_are_those_of_the_csvs() -> None:
+    for name, tables in script("verdicts").pages().items():
+        page = (BENCHMARKS / name).read_text(encoding="utf-8")
+        match = re.search(r"<!-- bench: verdicts -->\n\n(.*?)<!-- end -->", page, re.DOTALL)
+        assert match is not None, name
+        assert match[1] == markdown(tables), name
 
 
 def test_the_picture_of_the_readme_is_that_of_the_csvs() -> None:

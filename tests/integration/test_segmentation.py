@@ -461,19 +461,55 @@ def test_what_was_killed_before_the_commit_ends_the_same(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.slow
+def test_side_heads_learn_and_their_disagreement_is_asked(tmp_path: Path) -> None:
+    task = {**TINY["task"], "side_heads": 2}
+    project = play(
+        tmp_path / "run", task=task, train={"name": "deep_supervision", "steps": 4, "batch": 4}, query="dsal"
+    )
+    setup, run = experiment(project), project.run
+    assert [row.labeled for row in run.rounds()] == [3, 5]
+    assert isinstance(setup.learner, SegmentLearner)
+    setup.learner.load(run.round_path(0) / "model.safetensors")
+    network, pool = setup.learner._members()[0], np.arange(4)
+    images, _ = setup.learner.inputs.plain(pool)
+    with torch.no_grad():
+        main, *sides = network.outputs(images)
+        torch.testing.assert_close(main, network(images))
+        assert [side.shape for side in sides] == [main.shape] * 2
+        moved = [p for p in network.sides.parameters() if p.ndim > 1]
+    assert len(moved) == 2
+    fresh = project.task.build(project.setting, project.setting.blank(3), 2, seed=0)  # type: ignore[attr-defined]
+    assert [p.shape for p in fresh.sides.parameters() if p.ndim > 1] == [p.shape for p in moved]
+    values = setup.learner.score("side_disagreement", pool)
+    assert values.shape == (4,) and (values >= 0).all() and (values < 1).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"query": "dsal"}, "task.side_heads: expected 1 or more, for dsal"),
+        ({"train": "deep_supervision"}, "task.side_heads: expected 1 or more, for deep_supervision"),
+        ({"task": {**TINY["task"], "side_heads": 2}}, "train: expected deep_supervision, which trains the side heads"),
+        (
+            {"task": {"name": "segmentation", "network": "fpn", "side_heads": 1}, "train": "deep_supervision"},
+            "task.side_heads: expected a network whose decoder is a row of blocks",
+        ),
+        (
+            {"task": {**TINY["task"], "side_heads": 9}, "train": "deep_supervision"},
+            "task.side_heads: expected at most the 4 earlier blocks of unet, got 9",
+        ),
         ({"learner": "frozen"}, "learner: expected finetune"),
         (
             {"oracle": {"name": "worklist", "answer": "boxes"}, "task": WINDOWS},
-            "oracle.answer: expected mask, where regions",
+            "oracle.answer: expected mask or dominant, where regions",
         ),
         ({"oracle": {"name": "simulated", "answer": "point"}}, "oracle.answer.*points"),
         (
             {"oracle": {"name": "simulated", "answer": "points"}, "task": WINDOWS},
             "oracle.answer: expected mask",
         ),
+        ({"oracle": {"name": "simulated", "answer": "dominant"}}, "task.region: expected regions of images"),
         ({"oracle": {"name": "simulated", "answr": "points"}}, "answer"),
         ({"query": "badge", "task": WINDOWS}, "query \\(badge\\): expected"),
         ({"query": "egl"}, "query \\(egl\\): expected"),

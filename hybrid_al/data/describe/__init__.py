@@ -8,12 +8,15 @@ from pathlib import Path
 
 from ...errors import InputError
 from ..readers.volumes import Volumes
+from ..slides import VENDORS
 from ..studies import is_dicom
 from ..tables import SUFFIXES as TABLES
 from .arrays import describe_archive
 from .base import Description, listing
 from .dicom import describe_dicom
+from .drawings import describe_outlines, outlines_in
 from .folder import describe_folder
+from .slides import describe_slides, slides_of
 from .table import Listing, describe_table, listing_of
 from .tree import Tree
 
@@ -49,6 +52,8 @@ def _describe(path: Path) -> Description:
         came = f"a file of another kind: give the folder {path.parent}"
         if is_dicom(path):
             came = f"one DICOM file: give the folder {path.parent}"
+        elif name.endswith(VENDORS):
+            came = f"one slide: give the folder {path.parent}"
         elif name.endswith(Volumes.SUFFIXES):
             came = f"one volume: give the folder {path.parent}"
     raise InputError(path, "a folder of images or volumes, a CSV or an NPZ file", came)
@@ -86,10 +91,12 @@ def _describe_tree(tree: Tree) -> Description:
         if len(archives) > 1:
             raise InputError(tree.root, "one NPZ file", ", ".join(archives) + ": name one of them")
         return describe_archive(tree.root / archives[0])
+    if slides := slides_of(tree):
+        return describe_slides(tree, slides)
     if tree.dicom and set(tree.images) <= set(tree.dicom):
         return describe_dicom(tree)
     if not tree.readable:
-        expected = "images, NIfTI volumes, DICOM files, a CSV or an NPZ file"
+        expected = "images, NIfTI volumes, DICOM files, slides, a CSV or an NPZ file"
         raise InputError(tree.root, expected, tree.others or "no file")
     return _of_images(tree)
 
@@ -104,13 +111,20 @@ def _of_images(tree: Tree) -> Description:
             left.append(f"{table.name}: {found}")
         else:
             listings.append(found)
+    outlines = outlines_in(tree, left)
     best = max(listings, key=lambda listing: (listing.answers, listing.count), default=None)
     others = [listing for listing in listings if listing is not best]
     left += [f"{other.table.name}: names {other.count} images too; a recipe reads one table" for other in others]
     if best is not None and not (best.answers or tree.mask_of) and _has_classes(tree):
         left.append(f"{best.table.name}: names {best.count} images, but has no labels, which the folders have")
         best = None
-    description = describe_folder(tree) if best is None else describe_table(best, tree)
+    taken = "" if outlines is None else "the masks" if tree.masks else best.table.name if best and best.answers else ""
+    if outlines is not None and taken:
+        left.append(f"{listing(outlines.files, 3)}: outlines too; a recipe has one task, and takes {taken}")
+    if outlines is not None and not taken:
+        description = describe_outlines(tree, outlines)
+    else:
+        description = describe_folder(tree) if best is None else describe_table(best, tree)
     description.left[:0] = left
     return description
 

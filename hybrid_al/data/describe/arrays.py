@@ -17,7 +17,7 @@ from .base import Description, counted, listing
 from .groups import NO_GROUP
 from .names import COLUMNS
 from .plan import Rows
-from .tree import side_of, spread
+from .tree import spread
 from .values import LOOKED_AT, set_window
 
 
@@ -41,7 +41,7 @@ def describe_archive(path: Path) -> Description:
         [min(sample.labels, default=sample.label) >= 0 for sample in samples],
     )
     about.data = {"source": "npz", "root": str(path), "group": group or "none"}
-    about.data["image_size"] = side_of(float(np.median([max(shape[1:3]) for shape in images.values()])))
+    about.side = float(np.median([max(shape[1:3]) for shape in images.values()]))
     shown = (f"{prefix}images {n} of {height} x {width} px" for prefix, (n, height, width, *_) in images.items())
     about.took.append(("images", listing(shown)))
     _say_labels(classes, samples, multilabel, about)

@@ -13,15 +13,16 @@ from ...errors import InputError
 from ..words import in_order
 from .names import modality_of
 from .plan import Plan, Rows, budgets, make_plan
-from .tree import MAX_SIDE, SAMPLED, Tree, look, mask_values, side_of, spread
+from .tree import SAMPLED, SIDE, SIDES, Tree, look, mask_values, side_of, spread
 from .values import draft_window
 
 MAX_CLASSES = 50
 LISTED = 8
 NETWORK = {"name": "unet", "decoder_channels": [64, 48, 32, 24, 16]}  # as in the shipped recipes: for a CPU
 KEYS = (
-    *("source", "root", "sample", "images", "table", "columns", "labels", "separator", "none", "multilabel", "masks"),
-    *("mask_ending", "mask_folder", "image_ending", "ignore", "classes", "unknown"),
+    *("source", "root", "sample", "tile", "mpp", "level", "tissue", "images", "table", "columns", "labels"),
+    *("separator", "none", "multilabel", "masks", "mask_ending", "mask_folder", "image_ending", "mask_names"),
+    *("undrawn", "ignore", "classes", "unknown"),
 )
 PLACEHOLDERS = ["negative", "positive"]
 
@@ -34,6 +35,7 @@ class Description:
     task      classification, multilabel or segmentation
     labeled   whether the data holds labels for the pool
     modality  "" where no name tells it; `word` is the one that does
+    side      median longer side of the images in pixels, 0 where it is not known
     budgets   of the rounds
     saw, took, left, open   what lies there; (what, what it was taken for); what was not taken, and why; what to decide
     comments  dotted key -> lines of the recipe below it
@@ -46,6 +48,7 @@ class Description:
     labeled: bool = False
     modality: str = ""
     word: str = ""
+    side: float = 0.0
     budgets: list[int] = field(default_factory=list)
     saw: list[str] = field(default_factory=list)
     took: list[tuple[str, str]] = field(default_factory=list)
@@ -112,14 +115,20 @@ class Description:
         if tree.links:
             self.leave(f"linked folders, which could lead out of the data: {listing(tree.links)}")
 
-    def finish(self, rows: Rows, names: Iterable[str]) -> Description:
-        """Shares to hold out, budgets and modality, from the samples and from names of files and columns."""
+    def finish(
+        self, rows: Rows, names: Iterable[str], planes: str = "slices", headers: tuple[str, str] = ("", "")
+    ) -> Description:
+        """Shares to hold out, budgets, modality and size, from the samples and from names of files and columns.
+
+        planes   what the samples are called where a row is several
+        headers  the modality that headers say, and the word that does, which counts more than names
+        """
         outlook = Plan({}, {}, 0)
         with self.answering():
             outlook = make_plan(rows)
         if outlook.holdout:
             self.data["holdout"] = dict(outlook.holdout)
-        unit = "" if rows.planes == 1 else " slices (estimated)"
+        unit = "" if rows.planes == 1 else f" {planes} (estimated)"
         drawn = f"{unit}; {' and '.join(outlook.holdout)} drawn by group" if outlook.holdout else unit
         self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
         if outlook.why:
@@ -128,7 +137,8 @@ class Description:
             answered and split in (None, "pool") for answered, split in zip(rows.answered, rows.splits, strict=True)
         )
         self.budgets = budgets(outlook.pool, self.task)
-        self.modality, self.word = modality_of(names)
+        self.modality, self.word = headers if headers[0] else modality_of(names)
+        self._set_size()
         if not self.labeled and "classes" not in self.data and self.task == "classification":
             self.data["classes"] = PLACEHOLDERS
             self.note("data.classes", "placeholders: name the classes that an annotator may give")
@@ -136,19 +146,23 @@ class Description:
         return self
 
     def sized(self, paths: Sequence[Path]) -> float:
-        """Set the side of the images, and a window where they need one; returns the samples a file.
-
-        The side is the median longer side, 8 to 64, a multiple of 4.
-        """
-        side, planes, problems, spans = look(paths)
-        self.data["image_size"] = side_of(side)
-        if side > MAX_SIDE:
-            self.note("data.image_size", f"the files have {side} px; small images train fast, large ones show more")
+        """Take the side of the images, and set a window where they need one; returns the samples a file."""
+        self.side, planes, problems, spans = look(paths)
+        self.data["image_size"] = side_of(self.side)
         if problems:
             self.left.append(f"cannot be read, {len(problems)} of the {min(len(paths), SAMPLED)} tried: {problems[0]}")
             self.note("data.image_size", "on_error: skip   # would leave out files that cannot be read")
         draft_window(spans, len(paths), self)
         return planes
+
+    def _set_size(self) -> None:
+        """The side of the images by the modality: the median longer side, a multiple of 4, or what fits a first try."""
+        most, too_small = SIDES.get(self.modality, (SIDE, "large images show more"))
+        if self.side:
+            self.data["image_size"] = side_of(self.side, most)
+        if self.side > most:
+            guess = f"a first guess for {self.modality or 'images of any kind'}"
+            self.note("data.image_size", f"{most} is {guess}: the images have {self.side:g} px; {too_small}")
 
     def masked(self, masks: Sequence[Path], names: Mapping[int, str] | None = None) -> None:
         """The classes of pixels, by the values in the masks and by names that the data has for them."""

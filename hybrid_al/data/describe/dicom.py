@@ -12,7 +12,7 @@ from ...errors import InputError
 from ..readers.dicom import GROUPS, segment_names
 from ..splits import split_named
 from ..studies import Slice, Study, middle_frame, read_study
-from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of
+from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of, keys_of
 from ..tables import NONE, Line, read_table
 from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
@@ -67,8 +67,8 @@ def describe_dicom(tree: Tree) -> Description:
         with about.answering():
             answers = _answers(table, parts, about) or answers
     elif not masked and (folders := _class_folders(parts, keyword)):
-        found = by_folder(parts, None)
-        answers = [found.of(part) for part in parts]
+        found = by_folder([part.path for part in parts], None)
+        answers = list(found.rows)
         about.data |= {"labels": "folders", "classes": list(found.classes)}
         about.took.append(("classes", f"{len(folders)}, the folders: {counted(folders.elements())}"))
         about.note("data.classes", "without labels: folders no folder is a class")
@@ -89,9 +89,7 @@ def describe_dicom(tree: Tree) -> Description:
             for part, answer in zip(parts, answers, strict=True)
         ],
     )
-    about.finish(rows, [tree.root.name])
-    _modality(parts, about)
-    return about
+    return about.finish(rows, [tree.root.name], headers=_modality(parts, about))
 
 
 def _class_folders(parts: Sequence[Slice], keyword: str) -> Counter[str]:
@@ -190,17 +188,16 @@ def _most(parts: Sequence[Slice]) -> str:
     return Counter(part.facts.values[1] for part in parts).most_common(1)[0][0]
 
 
-def _modality(parts: Sequence[Slice], about: Description) -> None:
-    """The modality of the recipe by the headers, in place of a guess by names."""
+def _modality(parts: Sequence[Slice], about: Description) -> tuple[str, str]:
+    """The modality of the recipe by the headers, and what says it; two empty texts where nothing does."""
     most, bodies = _most(parts), _bodies(parts)
     modality = OF_MODALITY.get(most, "")
     if most in ("CR", "DX", "RG") and bodies:
         modality = "chest_xray" if bodies <= set(CHEST) else "generic"
-    if modality:
-        about.modality, about.word = modality, f"{most} of the headers"
     kinds = Counter(part.facts.values[1] or "none" for part in parts)
     if len(kinds) > 1:
         about.open.append(f"several modalities in the headers: {listing(f'{k} {n}' for k, n in kinds.most_common())}")
+    return modality, f"{most} of the headers"
 
 
 @dataclass(frozen=True)
@@ -259,6 +256,6 @@ def _answers(table: _Table, parts: Sequence[Slice], about: Description) -> list[
     labels_of(table.path, table.lines, roles, about)
     keys = ("labels", "classes", "unknown", "separator", "none")
     settings = {key: about.data[key] for key in keys if key in about.data}
-    answers = Labels(table.path, about.data["columns"], **settings, patient=0).find(parts)
+    answers = Labels(table.path, about.data["columns"], **settings).find(keys_of(parts, patient=0))
     about.open += list(answers.notes)
-    return [answers.of(part) for part in parts]
+    return list(answers.rows)

@@ -7,11 +7,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ...core.manifest import Split
-from ...errors import InputError
+from ...errors import HybridALError, InputError, reading
 from ..folders import NUMBER, Labels, find_images
 from ..splits import split_named
 from ..words import in_order
@@ -228,14 +229,14 @@ def _objects(tree: Tree, masks: Mapping[str, Sequence[str]], name: str, about: D
 
 def _names_of_data(tree: Tree) -> tuple[dict[int, str], list[str]]:
     """Value -> class, and words of the modality: from the dataset.json of the Decathlon or of nnU-Net."""
-    try:
-        facts = json.loads((tree.root / "dataset.json").read_text(encoding="utf-8"))
+    file = tree.root / "dataset.json"
+    with suppress(HybridALError), reading(file, "the names of a data set"):
+        facts = json.loads(file.read_text(encoding="utf-8"))
         labels, channels = facts.get("labels", {}), facts.get("modality") or facts.get("channel_names") or {}
         pairs = [(k, v) if str(k).isdigit() else (v, k) for k, v in labels.items()]
         names = {int(value): str(name) for value, name in pairs if not isinstance(value, list)}  # a list is a region
         return names, [str(word) for word in channels.values()]
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}, []
+    return {}, []
 
 
 # -- classes ----------------------------------------------------------------------------------------------------------

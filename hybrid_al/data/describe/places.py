@@ -10,6 +10,7 @@ from itertools import takewhile
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
+from ..paths import is_file
 from ..readers import Choice
 from ..words import normal, plain
 from .names import COLUMNS, IMAGE_FOLDERS
@@ -88,7 +89,7 @@ def find_outside(header: Sequence[str], rows: Sequence[Mapping[str, str]], folde
     for column in by_name(header, "path"):
         cells = [cell for row in spread(rows) if (cell := row[column].strip())]
         for base in (folder, folder.parent, folder.parent.parent):
-            paths = [base / cell for cell in cells if READERS.stem(cell) != cell and (base / cell).is_file()]
+            paths = [base / cell for cell in cells if READERS.stem(cell) != cell and is_file(base / cell)]
             if paths and len(paths) >= ENOUGH * min(len(rows), SAMPLED):
                 absolute = all(Path(cell).is_absolute() for cell in cells)
                 common = Path(commonpath([path.parent for path in paths])) if absolute else base

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ...core.manifest import Split
 from ...errors import InputError
+from ..paths import is_file
 from ..splits import split_named
 from ..tables import NONE, Line, read_table, usual_column
 from ..words import NOTHING, Cell, class_numbers, label_rows, missing_marks, normal
@@ -43,7 +44,7 @@ def listing_of(table: Path, tree: Tree) -> Listing | str:
     except InputError as error:
         return f"not read ({str(error).removeprefix(str(table)).lstrip(',: ')})"
     rows = [row for _, row in lines]
-    if READERS.stem(header[0]) != header[0] or any((table.parent / name).is_file() for name in header):
+    if READERS.stem(header[0]) != header[0] or any(is_file(table.parent / name) for name in header):
         return f"line 1: expected the names of columns, got {', '.join(header)}"
     file_of = {normal(file): file for file in tree.images}
     place = find_place(header, rows, list(file_of)) or find_outside(header, rows, table.parent)
@@ -54,7 +55,7 @@ def listing_of(table: Path, tree: Tree) -> Listing | str:
         files, count = [file_of.get(path, path) for path in paths], sum(path in file_of for path in paths)
     else:
         files = [str(place.outside / row[place.column].strip()) for row in rows]
-        count = sum(Path(file).is_file() for file in files)
+        count = sum(is_file(file) for file in files)
     roles = read_roles(header, lines, {place.column}, Description())
     answers = bool(roles.label or roles.labels or any(role_of(name) == "mask" for name in header))
     return Listing(table, header, lines, place, files, count, answers)
@@ -85,7 +86,7 @@ def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Descri
     unread = [role for role in (*answers, "split") if role not in columns and usual_column(role, found.header)]
     about.data["columns"] = columns | dict.fromkeys(unread, NONE)
     base = place.outside or table.parent
-    planes = about.sized([path for file in found.files if (path := base / file).is_file()])
+    planes = about.sized([path for file in found.files if is_file(path := base / file)])
     _say(found, roles, about, tree, alone=alone)
     labels, answered = [-1] * len(found.lines), [False] * len(found.lines)
     with about.answering():
@@ -146,7 +147,7 @@ def _say(found: Listing, roles: Roles, about: Description, tree: Tree, *, alone:
         about.open.append(f"files of these names lie in {listing(place.rivals)} too; those in {place.folder} are taken")
     if missing := len(found.lines) - count:
         base = place.outside or found.table.parent
-        first = next(i for i, file in enumerate(found.files) if not (base / file).is_file())
+        first = next(i for i, file in enumerate(found.files) if not is_file(base / file))
         about.open.append(
             f"{missing} rows name no file (first: line {found.lines[first][0]}, {found.files[first]}): "
             "take them out, or set data.on_error: skip"
@@ -261,5 +262,5 @@ def _masks(found: Listing, tree: Tree, template: str) -> list[str]:
     masks = []
     for _, row in found.lines:
         name = template.format_map(row) if "{" in template else row[template]
-        masks.append(name.strip() if (tree.root / name.strip()).is_file() else "")
+        masks.append(name.strip() if is_file(tree.root / name.strip()) else "")
     return masks

@@ -20,6 +20,7 @@ from ..readers import choose
 from ..readers.dicom import Dicom
 from ..readers.volumes import Volumes
 from ..samples import reason
+from ..scaling import evenly
 from ..studies import is_dicom
 from ..tables import SUFFIXES as TABLES
 from ..words import plain
@@ -27,7 +28,21 @@ from .names import CHANNEL, FIRST_CHANNEL, IMAGE_FOLDERS, MASK_ENDING, MASK_FOLD
 
 T = TypeVar("T")
 READERS = choose()
-MAX_SIDE = 64  # pixels; larger images train too slowly for a first try on a CPU
+SIDE = 64  # pixels; larger images train too slowly for a first try on a CPU
+SIDES: dict[str, tuple[int, str]] = {
+    "chest_xray": (96, "nodules and fine lines may want 224 or more"),
+    "ct": (96, "small lesions may want the 512 px of the scanner"),
+    "mr": (96, "small lesions may want all pixels of the scanner"),
+    "histology": (96, "as the patches of PCam; nuclei are lost where a pixel is much more than 1 micron"),
+    "dermoscopy": (128, "the shipped recipe has 192, for weights that need no training"),
+    "fundus": (128, "microaneurysms want 512 or more"),
+    "oct": (96, "thin layers and small drusen may want 224"),
+    "ultrasound": (96, "the grain of the image may want 224"),
+    "mammography": (224, "calcifications are lost below it, and want much more"),
+    "endoscopy": (96, "flat and small polyps may want 224"),
+    "microscopy": (64, "enough for one cell an image; a field of many wants more"),
+}
+"""Modality -> the side to begin with, and what it may be too small for; `SIDE` for others."""
 SAMPLED = 200
 VOLUMES_SAMPLED = 10  # a volume is read as a whole
 MOST_VALUES = 20
@@ -185,12 +200,12 @@ def _named(file: str, names: Sequence[str] | frozenset[str]) -> list[PurePosixPa
 
 def spread(items: Sequence[T], count: int = SAMPLED) -> list[T]:
     """At most `count` of the items, evenly spread."""
-    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else list(items)
+    return evenly(items, count)
 
 
-def side_of(side: float) -> int:
-    """The side to bring images to: 8 to 64 px, a multiple of 4."""
-    return max(8, 4 * round(min(MAX_SIDE, side) / 4))
+def side_of(side: float, most: int = SIDE) -> int:
+    """The side to bring images to: 8 px at least, a multiple of 4."""
+    return max(8, 4 * round(min(most, side) / 4))
 
 
 def look(paths: Sequence[Path]) -> tuple[int, float, list[str], dict[Path, tuple[float, ...]]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from ...core.registry import component
 from ...errors import InputError
 from ..pixels import Window
+from ..scaling import Intensity, Scaling
 from .arrays import Arrays
 from .base import Reader
 from .dicom import Dicom
@@ -35,9 +37,13 @@ HEAD = 4096  # first bytes of a file, by which its kind is recognised
 
 @dataclass(frozen=True)
 class Choice:
-    """Readers by name, of which each file gets one: the only one, or the one for its kind."""
+    """Readers by name, of which each file gets one: the only one, or the one for its kind.
+
+    scaling  how the window of each image is found, where the readers have none
+    """
 
     members: Mapping[str, Reader]
+    scaling: Scaling | None = None
 
     def name(self, file: Path) -> str:
         """Name of the reader for a file; OSError or ValueError with the reason where there is none."""
@@ -62,6 +68,13 @@ class Choice:
         """The reader for a file; raises as `name`."""
         return self.members[self.name(file)]
 
+    def with_window(self, window: Window) -> Choice:
+        """The same readers with a window; InputError where one has none."""
+        for name, reader in self.members.items():
+            if not hasattr(reader, "window"):
+                raise InputError("data.window", "readers with a window", name)
+        return Choice({name: replace(cast(Any, reader), window=window) for name, reader in self.members.items()})
+
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes that a folder is searched for, sorted."""
@@ -79,20 +92,21 @@ class Choice:
         return "; ".join(f"{name} {identity(reader)}" for name, reader in self.members.items())
 
 
-def choose(reader: str | Mapping[str, object] = AUTO, window: Window | None = None) -> Choice:
+def choose(reader: str | Mapping[str, object] = AUTO, window: Intensity | None = None) -> Choice:
     """The readers of a recipe (`data.reader`).
 
     auto: all of the registry. A name: that reader, or `my_pkg.my_mod:Mine` from outside. A mapping of `name` and the
-    keys of the reader: {name: volumes, axis: coronal}. Each of them gets the window.
+    keys of the reader: {name: volumes, axis: coronal}. Each of them gets the window, but no `Scaling`.
     """
     keys: dict[str, object] = dict(reader) if isinstance(reader, Mapping) else {"name": reader}
     name = keys.pop("name", AUTO)
     if not isinstance(name, str) or (name == AUTO and keys):
         raise InputError("data.reader", "a name, or a mapping of a name and the keys of this reader", str(reader))
-    if window is not None:
+    scaling = window if isinstance(window, Scaling) else None
+    if window is not None and scaling is None:
         keys["window"] = window
     names = list(READERS) if name == AUTO else [name]
-    return Choice({name: component(READERS, "data.reader", name, keys) for name in names})
+    return Choice({name: component(READERS, "data.reader", name, keys) for name in names}, scaling)
 
 
 def identity(reader: Reader) -> str:

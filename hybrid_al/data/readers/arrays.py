@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import weakref
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InputError, UnknownName
+from ...errors import InputError, UnknownName, parsing, reading
 from ..base import Pixels
 from ..pixels import Window, span_of, to_pixels
 from .base import Header, Stamp, plane_of
@@ -105,12 +103,10 @@ class Rows:
         """One row, read-only; InputError where the file is damaged."""
         if not 0 <= row < len(self):
             raise IndexError(row)
-        try:
+        with reading(self._where, "a whole array of plain numbers"):
             if row != self._next:
                 self._file.seek(self._start + row * self._bytes)
             data = self._file.read(self._bytes)
-        except (zipfile.BadZipFile, EOFError, OSError, *_DAMAGE) as error:
-            raise InputError(self._where, "a whole array of plain numbers", str(error)) from error
         if len(data) < self._bytes:
             raise InputError(self._where, f"{len(self)} rows", f"{row}, and then the end of the file")
         self._next = row + 1
@@ -128,20 +124,14 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
 
     ValueError where the header is damaged, of an unknown version, or claims other bytes than there are.
     """
-    try:
+    with parsing("no array that can be read"):
         shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-    except _DAMAGE as error:
-        raise ValueError(f"no array that can be read ({error})") from error
     if any(side < 0 for side in shape):
         raise ValueError(f"an array of shape {shape}")
     expected, actual = math.prod(shape) * dtype.itemsize, size - file.tell()
     if expected != actual and not dtype.hasobject:
         raise ValueError(f"its header claims shape {shape} of {dtype} in {expected} bytes, the file holds {actual}")
     return shape, fortran, dtype
-
-
-_DAMAGE = (KeyError, TypeError, SyntaxError, TokenError, NotImplementedError, RuntimeError, OverflowError, zlib.error)
-"""What damaged headers, unknown versions, ways of packing and passwords raise, beside ValueError and OSError."""
 
 
 class Archive:
@@ -155,11 +145,8 @@ class Archive:
             raise InputError(
                 f"data.root: {path.absolute()}", "an NPZ file", "a folder" if path.is_dir() else "nothing there"
             )
-        try:
-            with zipfile.ZipFile(path) as archive:
-                self.keys = sorted(name.removesuffix(".npy") for name in archive.namelist())
-        except (zipfile.BadZipFile, OSError, ValueError, *_DAMAGE) as error:
-            raise InputError(path, "a whole NPZ file", f"{error}") from error
+        with reading(path, "a whole NPZ file"), zipfile.ZipFile(path) as archive:
+            self.keys = sorted(name.removesuffix(".npy") for name in archive.namelist())
 
     def __getitem__(self, key: str) -> npt.NDArray[Any]:
         """One array, at least 1-d; InputError where it is missing, damaged or pickled."""
@@ -167,13 +154,11 @@ class Archive:
             return self._last[1]
         if key not in self.keys:
             raise UnknownName(self.path, key, self.keys)
-        try:
+        with reading(f"{self.path}: {key}", "a whole array of plain numbers or text"):
             with zipfile.ZipFile(self.path) as packed, packed.open(f"{key}.npy") as file:
                 _header(file, packed.getinfo(f"{key}.npy").file_size)
             with np.load(self.path, allow_pickle=False) as archive:
                 array = np.atleast_1d(archive[key])
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, *_DAMAGE) as error:
-            raise InputError(f"{self.path}: {key}", "a whole array of plain numbers or text", str(error)) from error
         array.setflags(write=False)  # it is kept, and handed out row by row
         self._last = (key, array)
         return array
@@ -182,7 +167,7 @@ class Archive:
         """An array of images, (N, H, W) or (N, H, W, 1 or 3), of any type of numbers, one by one."""
         try:
             images: Rows | npt.NDArray[Any] = Rows(self.path, key)
-        except (ValueError, zipfile.BadZipFile, EOFError, OSError, *_DAMAGE):
+        except Exception:  # noqa: BLE001 (whatever a library raises, `self[key]` says it)
             images = self[key]  # all at once, or the reason why not
         shape = images.shape
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape[1:]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InputError, UnknownName
+from ...errors import InputError, UnknownName, parsing
 from ..base import Pixels
 from ..headers import (
     frames_of,
@@ -49,7 +49,6 @@ _OF_FILE = (
     *("PhotometricInterpretation", "BitsStored", "PixelRepresentation", "ModalityLUTSequence"),
     *(keyword for keywords in _OF_FRAMES.values() for keyword in keywords),
 )
-_DAMAGE = (AttributeError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError, EOFError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -344,16 +343,8 @@ def _check_deflated(file: Path) -> None:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Errors of pydicom and its decoders as a ValueError with the reason, on one line; its remarks are not printed."""
-    from pydicom.errors import BytesLengthException
-
+    """`parsing`, for what pydicom and its decoders raise; their remarks are not printed."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (struct.error, zlib.error, BytesLengthException, *_DAMAGE) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"DICOM that cannot be read ({text[:200]})") from error
-    except ValueError as error:
-        raise ValueError(" ".join(str(error).split())[:300]) from error
+    with parsing("DICOM that cannot be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from ...errors import parsing
 from ..base import Pixels
 from ..pixels import Window, to_pixels
 from .base import Header, check_palette, one_channel, plane_of
@@ -133,7 +132,8 @@ def header(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
 
 def _upright(image: Image.Image) -> Image.Image:
     """The decoded image, turned and mirrored as its EXIF orientation says."""
-    return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -168,24 +168,23 @@ def _halved(image: Image.Image) -> bool:
 
 @contextmanager
 def open_image(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
-    """An open image file with a valid header; other errors of Pillow's parsers become a ValueError with the reason."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
-            warnings.simplefilter("ignore", UserWarning)  # damaged metadata: damaged pixels raise
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise ValueError(f"{image.width} x {image.height} is more than the limit of {max_pixels} pixels")
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1 and image.format != "MPO":  # the further frames of a camera's MPO are its previews
-                    raise ValueError(f"expected one image, got {frames} frames or pages")
-                yield image
-    except UnidentifiedImageError as error:
-        raise ValueError("no image, or of a format that Pillow cannot read") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"more than the limit of {max_pixels} pixels") from error
-    except (SyntaxError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error, zlib.error) as error:
-        raise ValueError(f"damaged image ({type(error).__name__}: {error})") from error  # Pillow's parsers leak these
+    """An open image file with a valid header; what Pillow raises is a ValueError or OSError with the reason."""
+    with parsing("damaged image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
+        warnings.simplefilter("ignore", UserWarning)  # damaged metadata: damaged pixels raise
+        try:
+            opened = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise ValueError("no image, or of a format that Pillow cannot read") from error
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"more than the limit of {max_pixels} pixels") from error
+        with opened as image:
+            if image.width * image.height > max_pixels:
+                raise ValueError(f"{image.width} x {image.height} is more than the limit of {max_pixels} pixels")
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # the further frames of a camera's MPO are its previews
+                raise ValueError(f"expected one image, got {frames} frames or pages")
+            yield image
 
 
 def _plain(image: Image.Image) -> Image.Image:

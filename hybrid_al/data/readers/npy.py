@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import parsing
 from ..base import Pixels
 from ..pixels import Window, span_of, to_pixels
 from .base import Header, plane_of
@@ -63,10 +63,8 @@ def _planes(file: Path) -> npt.NDArray[Any]:
     with file.open("rb") as stream:
         if not Npy.claims(stream.read(6)):
             raise ValueError("no NPY file")
-    try:
+    with parsing("damaged NPY file"):
         array: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (KeyError, TypeError, SyntaxError, TokenError, EOFError, OverflowError) as error:
-        raise ValueError(f"damaged NPY file ({' '.join(str(error).split())})") from error
     colours = array.ndim == 3 and array.shape[2] in (1, 3)
     planes = array[None] if array.ndim == 2 or colours else array
     if planes.ndim != 3 + colours or 0 in planes.shape or planes.dtype.kind not in "buif":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 import zlib
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import FloatArray
+from ...errors import parsing
 from .. import grids
 from ..base import Pixels
-from ..pixels import Window
+from ..pixels import Window, windowed
 from .base import Header, Stamp, check_stack, plane_of
 
 if TYPE_CHECKING:
@@ -88,8 +90,12 @@ class Volumes:
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A slice (H, W, stack) in [0, 1]."""
-        slices = _intensities(Stamp.of(file), self.axis, self.window)
-        return np.moveaxis(stack_at(slices, plane_of(len(slices), plane), self.stack), 0, 2)
+        slices, spread = _values(Stamp.of(file), self.axis)
+        if self.window is None and not spread[0] < spread[1]:
+            came = f"all that lies between the percentiles {LEAST} and {MOST} is {spread[0]:g}"
+            raise ValueError(f"{came}: set data.window")
+        stack = stack_at(slices, plane_of(len(slices), plane), self.stack)
+        return np.moveaxis(windowed(stack, self.window or spread), 0, 2)
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
         """A slice (H, W) of a mask; ValueError where a voxel of the volume is no whole number."""
@@ -115,23 +121,20 @@ def stack_at(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray
 
 
 @lru_cache(maxsize=2)
-def _intensities(stamp: Stamp, axis: Axis, window: Window | None) -> npt.NDArray[np.float32]:
-    """Slices (Z, H, W) in [0, 1]."""
-    values = np.asarray(_upright_volume(stamp).dataobj, dtype=np.float32)
+def _values(stamp: Stamp, axis: Axis) -> tuple[npt.NDArray[np.float32], Window]:
+    """Slices (Z, H, W) of the numbers in a file, and their percentiles `LEAST` and `MOST`."""
+    values = _voxels(stamp, np.float32)
     count = int((~np.isfinite(values)).sum())
     if count:
         raise ValueError(f"{count} voxels are not finite numbers (NaN or infinite)")
-    low, high = window if window is not None else np.percentile(values, [LEAST, MOST])
-    if not low < high:
-        raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
-    intensities = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
-    return _slices(intensities, axis)
+    low, high = map(float, np.percentile(values, [LEAST, MOST]))
+    return _slices(values, axis), (low, high)
 
 
 @lru_cache(maxsize=2)
 def _numbers(stamp: Stamp, axis: Axis) -> npt.NDArray[Any]:
     """Whole numbers (Z, H, W)."""
-    values = np.asarray(_upright_volume(stamp).dataobj)
+    values = _voxels(stamp)
     if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         raise ValueError("values that are no whole numbers")
     return _slices(values, axis)
@@ -157,8 +160,17 @@ def _upright_volume(stamp: Stamp) -> Nifti1Image:
     """The volume turned to right, anterior, superior."""
     import nibabel
 
-    upright: Nifti1Image = nibabel.as_closest_canonical(load_volume(stamp.file))
+    volume = load_volume(stamp.file)
+    with parsing("its affine says no orientation"):
+        upright: Nifti1Image = nibabel.as_closest_canonical(volume)
     return upright
+
+
+def _voxels(stamp: Stamp, dtype: type[np.float32] | None = None) -> npt.NDArray[Any]:
+    """The numbers of the upright volume."""
+    volume = _upright_volume(stamp)
+    with parsing("voxels that cannot be read"):
+        return np.asarray(volume.dataobj, dtype=dtype)
 
 
 def load_volume(path: Path) -> Nifti1Image:
@@ -185,11 +197,9 @@ def _of_grid(path: Path) -> Nifti1Image:
 
 def _load_nifti(path: Path) -> Nifti1Image:
     import nibabel
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-    from nibabel.wrapstruct import WrapStructError
 
-    try:
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+    with parsing("no NIfTI volume"):
         with path.open("rb") as raw:
             packed = path.name.lower().endswith(".gz") or raw.peek(2)[:2] == PACKED
             file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
@@ -205,8 +215,6 @@ def _load_nifti(path: Path) -> Nifti1Image:
         image = image.slicer[..., 0] if image.ndim == 4 else image
         _check_affine(image.affine)
         return image
-    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, OverflowError, zlib.error) as error:
-        raise ValueError(f"no NIfTI volume ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
 def _check_header(header: Any) -> int:

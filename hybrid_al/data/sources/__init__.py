@@ -10,6 +10,7 @@ from .mni152 import Mni152
 from .nifti import Nifti
 from .npz import Npz
 from .phantom import Phantom
+from .slides import Slides
 from .table import Csv
 
 SOURCES: dict[str, type[Source]] = {
@@ -21,4 +22,5 @@ SOURCES: dict[str, type[Source]] = {
     "nifti": Nifti,
     "npz": Npz,
     "phantom": Phantom,
+    "slides": Slides,
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ...core.registry import Count
 from ...errors import InputError, UnknownName
@@ -20,10 +21,11 @@ from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.base import check_stack
 from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spread_of
-from ..samples import OnError, Sample, check_settings, kept_slices, middle
+from ..samples import OnError, Sample, check_settings, check_splits, kept_slices, middle
+from ..scaling import Intensity, Scaling, evenly
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
-from ..study_labels import Answers, Labels, by_folder
+from ..study_labels import Answers, Labels, by_folder, keys_of
 from ..words import Mark
 
 NONE = "none"
@@ -44,7 +46,8 @@ class DicomFolder:
     group    the keyword of the header whose value is the group, by default PatientID, or {tag: StudyInstanceUID}, or
              "none": each series is its own, or with sample: file each file
     domain   the keyword of the header whose value is the site or device, such as Manufacturer; by default none
-    window   [low, high], or a name: lung, bone, brain, soft_tissue, mediastinum. Without it that of the header, or,
+    window   [low, high], or a name: lung, bone, brain, soft_tissue, mediastinum, or a rule for images of more than 8
+             bits, see `Folder`. Without it that of the header, or,
              where it has none, the 0.5th and 99.5th percentile of the series
     table    a file of labels beside the images, with one row a file, series, study or patient
     columns  of the table: {series: SeriesInstanceUID, label: dx, split: split}, in the place of `series` also file
@@ -65,7 +68,7 @@ class DicomFolder:
     slices: Count | None = None
     stack: Count = 1
     group: str | Mapping[str, str] = "PatientID"
-    window: Window | None = None
+    window: Intensity | None = None
     table: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     labels: Literal["folders"] | Sequence[str] = ()
@@ -96,9 +99,13 @@ class DicomFolder:
         pictures = _pictures(study, self.sample, kept_slices(self.sample, self.slices))
         if not pictures:
             came = "; ".join([*study.notes, *(f"{path}: {why}" for path, why in study.failures)])
-            raise InputError(f"data.root: {root}", "DICOM files with images", came)
+            raise InputError(f"data.root: {root}", "DICOM files with images", came or "segmentations alone")
         answers = self._answers(pictures)
-        readers = choose("dicom", self.window)
+        scaling = self.window if isinstance(self.window, Scaling) else None
+        window = None if isinstance(self.window, Scaling) else self.window
+        if scaling is not None and scaling.of == "set":
+            window = _of_set(root, pictures, scaling)
+        readers = choose("dicom", window)
         masks = self._masks(study, pictures, readers)
         samples = self._samples(root, keyword, pictures, answers, masks, index)
         samples += [Sample(path, path, path, None, -1) for path, _ in study.failures]
@@ -113,6 +120,7 @@ class DicomFolder:
             values=self.mask_values if self.masks else None,
             index=index,
             notes=[*_ignored(root, others, self.table), *study.notes, *answers.notes],
+            how="the 0.5th to the 99.5th percentile of its series" if scaling is None else str(scaling),
         )
 
     def _checked(self) -> tuple[Path, str]:
@@ -145,10 +153,10 @@ class DicomFolder:
         if self.labels == "folders":
             if self.table is not None or isinstance(self.classes, int):
                 raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
-            return by_folder([picture.middle for picture in pictures], self.classes, self.unknown)
+            return by_folder([picture.middle.path for picture in pictures], self.classes, self.unknown)
         if self.table is None:
             classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
-            return Answers(tuple(classes), {}, (), "")
+            return Answers.nothing(classes, len(pictures))
         labels = Labels(
             Path(self.table),
             self.columns,
@@ -159,7 +167,7 @@ class DicomFolder:
             self.none,
             sheet=self.sheet,
         )
-        return labels.find([picture.middle for picture in pictures])
+        return labels.find(keys_of([picture.middle for picture in pictures]))
 
     def _masks(self, study: Study, pictures: Sequence[_Picture], readers: Choice) -> Mapping[tuple[str, int], Mask]:
         """The masks by path and frame of slices: segmentations of their series, or else files of their names."""
@@ -206,10 +214,13 @@ class DicomFolder:
             raise InputError("data.domain", f"a {domain} in each header", came)
         windows: dict[str, Window | None] = {}
         samples = []
-        for picture in pictures:
+        for picture, answer in zip(pictures, answers.rows, strict=True):
             middle, name = picture.middle, picture.series.name
             mask = masks.get((middle.path, middle.frame), Mask("", None))
-            if self.window is None and picture.series.ordered and name not in windows:
+            if isinstance(self.window, Scaling):
+                if self.window.of == "image" or name not in windows:
+                    windows[name] = _scaled(root, picture, self.window, index)
+            elif self.window is None and picture.series.ordered and name not in windows:
                 windows[name] = _series_window(root, picture.series, index)
             samples.append(
                 Sample(
@@ -223,10 +234,10 @@ class DicomFolder:
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
                     domain=middle.facts.values[-1] if domain else "",
-                    **answers.of(middle),
+                    **answer,
                 )
             )
-        _check_splits(samples)
+        check_splits(samples)
         return samples
 
 
@@ -261,33 +272,48 @@ def _pictures(study: Study, sample: str, kept: int | None) -> list[_Picture]:
     return pictures
 
 
-def _check_splits(samples: Sequence[Sample]) -> None:
-    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        other = first.setdefault(sample.group, sample)
-        if other.split != sample.split:
-            came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
-            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
-
-
 def _series_window(root: Path, series: Series, index: FileIndex) -> Window | None:
     """Percentiles of some slices of a series, evenly spread, where no header says a window; None where one does."""
     slices = [part for part in series.slices if not part.facts.windowed]
     if len(slices) < len(series.slices) or not all(part.facts.deep for part in slices) or len(slices) < 2:
         return None
+    return _look_at(root, slices, "window", spread_of, index)
+
+
+def _scaled(root: Path, picture: _Picture, scaling: Scaling, index: FileIndex) -> Window | None:
+    """The window of a slice or its series by a rule; None for 8 bits and colours, and where the set has one for all."""
+    if scaling.of == "set" or not picture.middle.facts.deep:
+        return None
+    parts = [picture.middle] if scaling.of == "image" else [p for p in picture.series.slices if p.facts.deep]
+    return _look_at(root, parts, f"window {scaling}", scaling.window, index)
+
+
+def _of_set(root: Path, pictures: Sequence[_Picture], scaling: Scaling) -> Window | None:
+    images = []
+    for picture in evenly([one for one in pictures if one.middle.facts.deep]):
+        try:
+            images.append(sampled_values(root / picture.middle.path, picture.middle.frame))
+        except (OSError, ValueError):
+            continue  # it is refused with its reason
+    return scaling.window_of_set(images) if images else None
+
+
+def _look_at(
+    root: Path, slices: Sequence[Slice], how: str, window: Callable[[npt.NDArray[Any]], Window], index: FileIndex
+) -> Window | None:
+    """The window of the values of some slices, evenly spread; None where they cannot be read, as they are refused."""
     some = [slices[i] for i in sorted({k * len(slices) // MOST_FRAMES for k in range(MOST_FRAMES)})]
     stamps = [(part.path, part.frame, (root / part.path).stat().st_mtime_ns) for part in some]
-    how = f"window {hashlib.sha256(repr(stamps).encode()).hexdigest()}"
+    key = f"{how} {hashlib.sha256(repr(stamps).encode()).hexdigest()}"
+
+    def find() -> list[float]:
+        return list(window(np.concatenate([sampled_values(root / part.path, part.frame) for part in some])))
+
     try:
-        low, high = index.look(root / some[0].path, how, lambda: list(_percentiles(root, some)))
+        low, high = index.look(root / some[0].path, key, find)
     except (OSError, ValueError):
-        return None  # its files are refused one by one
+        return None
     return low, high
-
-
-def _percentiles(root: Path, slices: Iterable[Slice]) -> Window:
-    return spread_of(np.concatenate([sampled_values(root / part.path, part.frame) for part in slices]))
 
 
 def _ignored(root: Path, others: Sequence[str], table: Path | None) -> list[str]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from ...core.registry import Count
 from ...errors import InputError, UnknownName
 from ..base import Dataset
+from ..drawn.masks import GEOJSON, Outlines, Undrawn
 from ..files import files_dataset
 from ..folders import Labels, find_images, find_masks, ignored_files, masks_beside
 from ..index import FileIndex
 from ..paths import grouping
-from ..pixels import Window
 from ..readers import AUTO, choose
 from ..readers.dicom import tag_group
 from ..samples import OnError, Sample, Unit, check_settings, kept_slices
+from ..scaling import Intensity
 from ..words import Mark, class_names, in_order, is_unknown, normal, refuse_missing, unknown_texts
 
 
@@ -38,7 +39,10 @@ class Folder:
     holdout  {val: f, test: f}, shares to draw where the data has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
-    window   [low, high] of the values that become 0 and 1
+    window   [low, high] of the values that become 0 and 1. Or a rule: {percentiles: [1, 99]} of the values, {zscore: 3}
+             for so many standard deviations on both sides of their mean; `of: image`, each image or slice by its own
+             values, `of: volume` (the default), each file or series, `of: set`, all by those of the set, which a run
+             keeps as numbers
     masks    a folder of masks, each at the path of its image but for the suffix; images without one are unlabeled. Then
              `classes` are those of the pixels, the background first, and no folder is a class
     mask_values   see `Csv`
@@ -46,6 +50,14 @@ class Folder:
              an image behind that of its mask, _0000 in 1_0000.png, as nnU-Net has it. A * behind mask_ending stands
              for a number or nothing: "_mask*" takes 1_mask.png and 1_mask_1.png for 1.png. Of several masks of an image
              each draws a part, an object or a class
+             files of outlines are masks too: a folder of .geojson of QuPath, one an image; a .json of COCO in the place
+             of the folder, or with mask_ending: .json all of them in it. Polygons and runs of pixels (RLE, crowds too)
+             are drawn in the order of the file, a later one over an earlier, and holes stay free
+    mask_names   of outlines: {Tumor: tumor, Region*: background, Artefact: ignore}, the class of a label; one without
+             entry is the class of its own name, ignore and Ignore* are not known
+    undrawn  of outlines: "background", the first class is where nothing is drawn, in images without any outline too;
+             "unlabeled", but images without any are unlabeled; "ignore", and elsewhere it is not known what is there.
+             Images that a COCO file does not list, or without a .geojson, are always unlabeled
     mask_folder  the name of a folder beside that of each image, all files of which are masks of the one image: "masks"
              for 7/masks/*.png of 7/images/1.png; `masks` is then the root
     sample, slices   of files of several slices: "slice", each is a sample, or as many in the middle; "file", one is,
@@ -65,12 +77,14 @@ class Folder:
     seed: int = 0
     on_error: OnError = "stop"
     reader: str | Mapping[str, object] = AUTO
-    window: Window | None = None
+    window: Intensity | None = None
     masks: Path | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
     mask_ending: str = ""
     image_ending: str = ""
     mask_folder: str = ""
+    mask_names: Mapping[str, str] = field(default_factory=dict)
+    undrawn: Undrawn = "background"
     ignore: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
     domain: str | Mapping[str, str] = ""
@@ -96,7 +110,8 @@ class Folder:
         elif self.masks:
             folder = Path(self.masks).resolve()
             masks = find_masks(folder, paths, readers, self.mask_ending, self.image_ending)
-            notes += ignored_files(folder, readers.for_masks.suffixes) if not self.mask_ending else []
+            if not self.mask_ending and folder.is_dir():
+                notes += ignored_files(folder, (*readers.for_masks.suffixes, GEOJSON))
         samples = [
             Sample(
                 path,
@@ -124,6 +139,7 @@ class Folder:
             index=index,
             slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if self.masks else None,
+            outlines=Outlines(self.mask_names, self.undrawn),
             notes=notes,
         )
 

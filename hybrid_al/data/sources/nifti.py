@@ -12,10 +12,10 @@ from ..base import Dataset
 from ..files import files_dataset
 from ..folders import find_masks, ignored_files
 from ..index import FileIndex
-from ..pixels import Window
 from ..readers import Choice, choose
 from ..readers.volumes import Axis, Volumes
 from ..samples import OnError, Sample, Unit, check_settings, kept_slices
+from ..scaling import Intensity
 from ..tables import NONE, Table
 
 
@@ -28,7 +28,7 @@ class Nifti:
     images   of a CSV file: the folder that paths are relative to
     masks    of a folder: the folder of the masks, which have the names of their volumes
     group    "none": each volume is a group, so that its slices never straddle splits; or a column of the CSV file
-    axis, stack, window   see `Volumes`
+    axis, stack, window   see `Volumes`; window may be a rule, see `Folder`
     sample, slices   see `Folder`
     classes  names of the classes of voxels, the background first; mask_values as in `Csv`
     holdout, seed, on_error   as in `Csv`; a volume is left out as a whole
@@ -43,7 +43,7 @@ class Nifti:
     group: str = ""
     axis: Axis = "axial"
     stack: int = 1
-    window: Window | None = None
+    window: Intensity | None = None
     classes: Sequence[str] = ()
     mask_values: Mapping[int, str] = field(default_factory=dict)
     holdout: Mapping[str, float] = field(default_factory=dict)

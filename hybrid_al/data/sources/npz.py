@@ -9,8 +9,8 @@ from pathlib import Path
 from ..archives import Names, archive_dataset, archive_path
 from ..base import Dataset
 from ..index import FileIndex
-from ..pixels import Window
 from ..samples import OnError, check_settings
+from ..scaling import Intensity
 from ..words import Mark
 
 
@@ -29,7 +29,7 @@ class Npz:
     unknown  labels that mean not labeled: [9, nan, NA]
     holdout  {val: f, test: f}, shares to draw where the file has no such split; `seed` fixes the draw
     on_error stop | skip images whose values cannot be mapped to pixels
-    window   [low, high] of the values that become 0 and 1
+    window   [low, high] of the values that become 0 and 1, or a rule, see `Folder`; an image is a volume here
 
     Pickled (object) arrays are an error. Images are read one by one; arrays in Fortran order are read as a whole.
     """
@@ -40,7 +40,7 @@ class Npz:
     holdout: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     on_error: OnError = "stop"
-    window: Window | None = None
+    window: Intensity | None = None
     multilabel: bool = False
     unknown: Sequence[Mark] = ()
     domain: str | Mapping[str, str] = ""

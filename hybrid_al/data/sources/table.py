@@ -9,11 +9,12 @@ from typing import Literal
 
 from ...core.registry import Count
 from ..base import Dataset
+from ..drawn.masks import Outlines, Undrawn
 from ..files import files_dataset
 from ..index import FileIndex
-from ..pixels import Window
 from ..readers import AUTO, choose
 from ..samples import OnError, Unit, check_settings, kept_slices
+from ..scaling import Intensity
 from ..tables import NONE, Table
 from ..words import Mark
 
@@ -45,13 +46,14 @@ class Csv:
     holdout  {val: f, test: f}, shares to draw where the table has no such split; `seed` fixes the draw
     on_error stop | skip, see `files.files_dataset`
     reader   reader of the files, see `readers.choose`; auto chooses by content and suffix
-    window   [low, high] of the values that become 0 and 1
+    window   [low, high] of the values that become 0 and 1, or a rule, see `Folder`
     sample, slices   see `Folder`
 
     With a mask column and no label column the classes are those of the pixels, the background first; an empty cell is
     an unknown mask. `mask_values: {0: background, 255: nucleus, 128: ignore}` names the class of each value in the
-    files; by default values are the numbers of the classes. A sample's id is its path as in the table; that of a slice
-    has `#` and the number behind it.
+    files; by default values are the numbers of the classes. A mask may be a file of outlines, .geojson of QuPath or
+    .json of COCO; for these, `mask_names` and `undrawn` see `Folder`. A sample's id is its path as in the table; that
+    of a slice has `#` and the number behind it.
     """
 
     root: Path
@@ -63,8 +65,10 @@ class Csv:
     seed: int = 0
     on_error: OnError = "stop"
     reader: str | Mapping[str, object] = AUTO
-    window: Window | None = None
+    window: Intensity | None = None
     mask_values: Mapping[int, str] = field(default_factory=dict)
+    mask_names: Mapping[str, str] = field(default_factory=dict)
+    undrawn: Undrawn = "background"
     labels: Sequence[str] = ()
     unknown: Sequence[Mark] = ()
     empty: Literal[-1, 0] = -1
@@ -105,4 +109,5 @@ class Csv:
             index=index,
             slices=kept_slices(self.sample, self.slices),
             values=self.mask_values if masked else None,
+            outlines=Outlines(self.mask_names, self.undrawn),
         )

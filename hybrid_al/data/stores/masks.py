@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IGNORE, IntArray, LabelMap
-from ...errors import InputError, UnreadableImages
+from ...errors import HybridALError, InputError, UnreadableImages
 from ..masks import MASKS_VERSION, resize_mask
 from ..pixels import image_box
 from ..samples import reason
@@ -92,7 +92,9 @@ def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names
             try:
                 mask = read(i)
                 label_map = resize_mask(mask, size)
-            except (OSError, ValueError) as error:
+            except HybridALError:
+                raise
+            except Exception as error:  # noqa: BLE001 (as in the store of images)
                 problems.append((name, reason(error)))
             else:
                 box = image_box(mask.shape[0], mask.shape[1], size)

@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 from ...core.manifest import Manifest
 from ...core.types import AnnotationKind, BoolArray, LabelMap
+from ...data.drawn.base import Drawing, Mark
+from ...data.drawn.shapes import Edges
 from ..base import NONE, SKIP
 from .content import Content
-
-Edges = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels from the upper left corner, `right` and `bottom` up to width and height."""
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Of volumes."""
@@ -134,15 +133,6 @@ def labels_of(kind: AnnotationKind, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A shape that a person drew: a box, or an area that `draw` gives for height and width; ValueError says why not."""
-
-    label: str
-    box: Edges | None = None
-    draw: Callable[[int, int], BoolArray] | None = None
-
-
-@dataclass(frozen=True)
 class Given:
     """What a file says of an image; without words and marks nothing is drawn there.
 
@@ -160,6 +150,13 @@ class Given:
     words: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
     by: str = ""
+
+
+def given_of(where: str, drawing: Drawing) -> Given:
+    """What a drawing says, of which the labels `none` and `skip` are words about the whole image."""
+    words = dict.fromkeys(mark.label for mark in drawing.marks if mark.label in (NONE, SKIP))
+    marks = tuple(mark for mark in drawing.marks if mark.label not in words)
+    return Given(where, drawing.image, drawing.size, tuple(words), marks)
 
 
 @dataclass(frozen=True)

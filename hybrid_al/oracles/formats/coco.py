@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ...core.types import AnnotationKind, BoolArray
-from ...errors import InputError
+from ...data.drawn.coco import drawings, is_coco
+from ...data.drawn.shapes import Edges, bounds, fill, outlines, runs
 from ..base import NONE, SKIP
-from .base import BOXES, Asked, Edges, Given, Mark, Sheet, structures, write_images
-from .content import Content, objects
-from .shapes import bounds, fill, from_runs, outlines, runs, union, unpack_coco
+from .base import BOXES, Asked, Given, Sheet, given_of, structures, write_images
+from .content import Content
 
 FILE = "instances.json"
 
@@ -33,8 +31,7 @@ class Coco:
     @staticmethod
     def claims(content: Content) -> bool:
         """See `Format.claims`."""
-        value = content.json
-        return isinstance(value, dict) and {"images", "annotations", "categories"} <= value.keys()
+        return is_coco(content.json)
 
     @staticmethod
     def write(sheet: Sheet, folder: Path) -> None:
@@ -71,18 +68,7 @@ class Coco:
     @staticmethod
     def read(content: Content, asked: Asked) -> Sequence[Given]:
         """See `Format.read`; a later annotation lies on an earlier one."""
-        path, value = content.path, content.json
-        images = objects(path, "images", value["images"])
-        names = {c.get("id"): str(c.get("name")) for c in objects(path, "categories", value["categories"])}
-        by_image: dict[object, list[dict[str, Any]]] = {}
-        for annotation in objects(path, "annotations", value["annotations"]):
-            by_image.setdefault(annotation.get("image_id"), []).append(annotation)
-        ids = {image.get("id") for image in images}
-        if strangers := [key for key in by_image if key not in ids]:
-            raise InputError(
-                path, "annotations of its images", f"one of image {strangers[0]!r}, which it does not list"
-            )
-        return [_given(path, image, by_image.get(image.get("id"), []), names) for image in images]
+        return [given_of(drawing.image, drawing) for drawing in drawings(content.path, content.json)]
 
 
 def _parts(mask: BoolArray) -> list[tuple[BoolArray, object]]:
@@ -95,51 +81,3 @@ def _parts(mask: BoolArray) -> list[tuple[BoolArray, object]]:
         else:
             parts.append((piece, {"size": list(mask.shape), "counts": runs(piece.ravel(order="F"))}))
     return parts
-
-
-def _given(path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], names: dict[object, str]) -> Given:
-    name = str(image.get("file_name"))
-    words: list[str] = []
-    marks: list[Mark] = []
-    for annotation in annotations:
-        where = f"{path}, annotation {annotation.get('id')} of {name}"
-        if annotation.get("category_id") not in names:
-            raise InputError(where, "a category that the file lists", repr(annotation.get("category_id")))
-        label = names[annotation["category_id"]]
-        if label in (NONE, SKIP):
-            words.append(label)
-            continue
-        try:
-            marks.append(Mark(label, _box(annotation.get("bbox")), _area(annotation.get("segmentation"))))
-        except (TypeError, ValueError, KeyError) as error:
-            raise InputError(where, "a box, polygons or a mask as COCO has them", str(error)) from error
-    size = image.get("height"), image.get("width")
-    known = (size[0], size[1]) if isinstance(size[0], int) and isinstance(size[1], int) else None
-    return Given(name, name, known, tuple(dict.fromkeys(words)), tuple(marks))
-
-
-def _box(bbox: object) -> Edges | None:
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        return None
-    left, top, width, height = map(float, bbox)
-    return left, top, left + width, top + height
-
-
-def _area(segmentation: object) -> Callable[[int, int], BoolArray] | None:
-    """What draws polygons, each a list x, y, x, y, ..., or runs of pixels column by column, packed in a text or not."""
-    if isinstance(segmentation, list) and segmentation:
-        numbers = [np.asarray(polygon, dtype=np.float64) for polygon in segmentation]
-        if any(n.ndim != 1 or len(n) % 2 or len(n) < 6 for n in numbers):
-            raise ValueError("a polygon that is no list of x, y of three corners or more")
-        return union([[[(x, y) for x, y in n.reshape(-1, 2).tolist()]] for n in numbers])
-    if isinstance(segmentation, dict):
-        counts, size = segmentation["counts"], segmentation["size"]
-        lengths = unpack_coco(counts) if isinstance(counts, str) else list(map(int, counts))
-
-        def draw(height: int, width: int) -> BoolArray:
-            if list(size) != [height, width]:
-                raise ValueError(f"a mask of size {size}, expected {[height, width]}")
-            return from_runs(lengths, height * width).reshape(width, height).T
-
-        return draw
-    return None

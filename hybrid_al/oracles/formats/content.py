@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from xml.etree import ElementTree
 
-from ...errors import InputError
+from ...data.drawn.base import parse_json
+from ...errors import InputError, reading
 
 HEAD = 600  # bytes, by which formats know their files
 MOST = 2**31  # bytes of a file of text
@@ -54,15 +54,12 @@ class Content:
             return file.read(MOST).removeprefix(b"\xef\xbb\xbf")
 
     def _unpacked(self) -> bytes:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                names = [i for i in archive.infolist() if i.filename.lower().endswith(TEXTS) and i.file_size < MOST]
-                if len(names) != 1:
-                    found = ", ".join(i.filename for i in names[:5]) or "none"
-                    raise InputError(self.path, "a .zip with one file .json or .xml in it", found)
-                return archive.read(names[0]).removeprefix(b"\xef\xbb\xbf")
-        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-            raise InputError(self.path, "a whole .zip", str(error)) from error
+        with reading(self.path, "a whole .zip"), zipfile.ZipFile(self.path) as archive:
+            names = [i for i in archive.infolist() if i.filename.lower().endswith(TEXTS) and i.file_size < MOST]
+            if len(names) != 1:
+                found = ", ".join(i.filename for i in names[:5]) or "none"
+                raise InputError(self.path, "a .zip with one file .json or .xml in it", found)
+            return archive.read(names[0]).removeprefix(b"\xef\xbb\xbf")
 
     @cached_property
     def json(self) -> Any:
@@ -78,26 +75,5 @@ class Content:
             return None
         if b"<!DOCTYPE" in self.text[:10_000] or b"<!ENTITY" in self.text[:10_000]:
             raise InputError(self.path, "XML without a DOCTYPE", "one that has it")
-        try:
+        with reading(self.path, "a whole XML file"):
             return ElementTree.fromstring(self.text)
-        except (ElementTree.ParseError, ValueError, LookupError) as error:
-            raise InputError(self.path, "a whole XML file", f"one that is cut or damaged ({error})") from error
-
-
-def parse_json(path: Path, text: bytes) -> Any:
-    """The value of a JSON text; InputError where it is damaged."""
-    try:
-        return json.loads(text.decode("utf-8"), parse_constant=_not_finite)
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, "a whole JSON file", f"one that is cut or damaged ({error})") from error
-
-
-def _not_finite(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def objects(where: object, what: str, value: object) -> list[dict[str, Any]]:
-    """A list of JSON objects; InputError for anything else."""
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise InputError(where, f"{what}: a list of objects", type(value).__name__)
-    return cast(list[dict[str, Any]], value)

@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ...core.types import AnnotationKind, BoolArray
+from ...data.drawn.base import Mark
+from ...data.drawn.shapes import bounds, dot, fill, from_runs, runs
 from ...errors import InputError
 from ..base import NONE, SKIP
-from .base import KINDS, WORDS, Asked, Given, Item, Mark, Sheet, colour, structures, write_images
+from .base import KINDS, WORDS, Asked, Given, Item, Sheet, colour, structures, write_images
 from .content import Content
-from .shapes import bounds, dot, fill, from_runs, runs
 
 FILE, LABELS = "annotations.xml", "labels.json"
 

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import IGNORE, AnnotationKind, BoolArray
-from ...errors import InputError
-from .base import UNKNOWN, Asked, Given, Instance, Item, Mark, Sheet
+from ...data.drawn.base import Mark
+from ...errors import InputError, reading
+from .base import UNKNOWN, Asked, Given, Instance, Item, Sheet
 from .content import Content
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-DAMAGE = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError, NotImplementedError, RuntimeError)
 
 
 class DicomSeg:
@@ -70,11 +70,8 @@ class DicomSeg:
         for file, head in zip(content.files, content.heads, strict=True):
             if not is_dicom(head):
                 continue
-            try:
+            with reading(file, "a DICOM SEG on images of the query"):
                 out += _given(file, instances, asked.say)
-            except DAMAGE as error:
-                why = " ".join(str(error).split()) or type(error).__name__
-                raise InputError(file, "a DICOM SEG on images of the query", why) from error
         return out
 
 
@@ -87,12 +84,10 @@ def instance_of(file: Path, frame: int) -> Instance:
     """The UIDs of a DICOM image; InputError where the file says none."""
     with _library():
         import pydicom
-    try:
+    with reading(file, "a DICOM file with UIDs of series and instance"):
         tags = ["SOPInstanceUID", "SeriesInstanceUID"]
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
         return Instance(file, frame, str(header.SeriesInstanceUID), str(header.SOPInstanceUID))
-    except DAMAGE as error:
-        raise InputError(file, "a DICOM file with UIDs of series and instance", " ".join(str(error).split())) from error
 
 
 @contextmanager
@@ -105,17 +100,30 @@ def _library() -> Iterator[None]:
 
 def _write_series(sheet: Sheet, items: Sequence[Item], number: int, folder: Path) -> None:
     """Write the files of a series and its proposals."""
-    import pydicom
+    for file, of_file in _by_file(items).items():
+        shutil.copyfile(file, folder / "images" / f"{of_file[0].name}.dcm")
+    write_segs(sheet, items, number, folder / "start")
 
+
+def _by_file(items: Sequence[Item]) -> dict[Path, list[Item]]:
     files: dict[Path, list[Item]] = {}
     for item in items:
         assert item.instance is not None
         files.setdefault(item.instance.file, []).append(item)
-    for file, of_file in files.items():
-        shutil.copyfile(file, folder / "images" / f"{of_file[0].name}.dcm")
+    return files
+
+
+def write_segs(sheet: Sheet, items: Sequence[Item], number: int, folder: Path, *, by_hand: bool = False) -> None:
+    """Write the proposals of images of one series as SEGs; none where nothing is drawn.
+
+    by_hand  they are what people drew
+    """
+    import pydicom
+
     if not any(item.proposal is not None and _drawn(sheet, item).any() for item in items):
         return
-    (folder / "start").mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    files = _by_file(items)
     for k, (file, of_file) in enumerate(files.items()):
         source = pydicom.dcmread(file)
         frames = int(source.get("NumberOfFrames", 1))
@@ -127,13 +135,10 @@ def _write_series(sheet: Sheet, items: Sequence[Item], number: int, folder: Path
             assert item.instance is not None
             maps[item.instance.frame if frames > 1 else place] = _drawn(sheet, item)
         if maps.any():
-            target = folder / "start" / f"{of_file[0].name}.seg.dcm"
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # they would say the names of patients
-                    segmentation(sheet, every, maps, number).save_as(target)
-            except DAMAGE as error:
-                raise InputError(file, "what a SEG takes over of its images", " ".join(str(error).split())) from error
+            target = folder / f"{of_file[0].name}.seg.dcm"
+            with reading(file, "what a SEG takes over of its images"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they would say the names of patients
+                segmentation(sheet, every, maps, number, by_hand=by_hand).save_as(target)
 
 
 def _drawn(sheet: Sheet, item: Item) -> BoolArray:
@@ -145,8 +150,10 @@ def _drawn(sheet: Sheet, item: Item) -> BoolArray:
     return np.stack([labels == c for c in numbers], axis=2)
 
 
-def segmentation(sheet: Sheet, sources: list[Any], maps: BoolArray, number: int) -> Segmentation:
-    """A SEG of the segments (frames, H, W, labels) that are drawn somewhere."""
+def segmentation(
+    sheet: Sheet, sources: list[Any], maps: BoolArray, number: int, *, by_hand: bool = False
+) -> Segmentation:
+    """A SEG of the segments (frames, H, W, labels) that are drawn somewhere, by the model or `by_hand`."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -159,8 +166,8 @@ def segmentation(sheet: Sheet, sources: list[Any], maps: BoolArray, number: int)
             segment_label=sheet.labels[k],
             segmented_property_category=codes.SCT.Tissue,
             segmented_property_type=codes.SCT.Tissue,
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=algorithm,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues["MANUAL" if by_hand else "AUTOMATIC"],
+            algorithm_identification=None if by_hand else algorithm,
         )
         for place, k in enumerate(used, 1)
     ]

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from ...core.types import AnnotationKind
-from ...errors import InputError
+from ...data.drawn.geojson import SUFFIXES, drawing, is_geojson
+from ...data.drawn.shapes import outlines
 from ..base import NONE, SKIP
-from .base import BOXES, Asked, Given, Mark, Sheet, colour, structures, write_images
-from .content import Content, objects, parse_json
-from .shapes import corner_box, outlines, union
+from .base import BOXES, Asked, Given, Sheet, colour, given_of, structures, write_images
+from .content import Content
 
-SUFFIXES = (".geojson", ".json")
 PROPOSALS = "proposals"
 
 
@@ -36,9 +35,7 @@ class GeoJson:
         """See `Format.claims`: a file of features, or a folder of files called .geojson."""
         if content.path.is_dir():
             return any(file.name.lower().endswith(SUFFIXES[0]) for file in content.files)
-        value = content.json
-        one = value[0] if isinstance(value, list) and value else value
-        return isinstance(one, dict) and one.get("type") in ("FeatureCollection", "Feature")
+        return is_geojson(content.json)
 
     @staticmethod
     def write(sheet: Sheet, folder: Path) -> None:
@@ -62,7 +59,8 @@ class GeoJson:
     @staticmethod
     def read(content: Content, asked: Asked) -> Sequence[Given]:
         """See `Format.read`; a later feature lies on an earlier one."""
-        return [_given(file) for file in content.files if file.name.lower().endswith(SUFFIXES)]
+        files = [file for file in content.files if file.name.lower().endswith(SUFFIXES)]
+        return [given_of(file.name, drawing(file)) for file in files]
 
 
 def _feature(name: str, sheet: Sheet, rings: list[list[tuple[float, float]]]) -> dict[str, Any]:
@@ -73,49 +71,3 @@ def _feature(name: str, sheet: Sheet, rings: list[list[tuple[float, float]]]) ->
         "geometry": {"type": "Polygon", "coordinates": [[*map(list, ring), list(ring[0])] for ring in rings]},
         "properties": {"objectType": "annotation", "classification": {"name": name, "color": rgb}},
     }
-
-
-def _given(file: Path) -> Given:
-    value = parse_json(file, file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    if isinstance(value, dict):
-        value = value.get("features") if value.get("type") == "FeatureCollection" else [value]
-    words: list[str] = []
-    marks: list[Mark] = []
-    for number, feature in enumerate(objects(file, "features", value)):
-        where = f"{file}, feature {number + 1}"
-        label = _class(where, feature)
-        if label in (NONE, SKIP):
-            words.append(label)
-            continue
-        try:
-            polygons = _polygons(feature.get("geometry"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(where, "a polygon", str(error)) from error
-        box = corner_box(polygons[0][0]) if len(polygons) == len(polygons[0]) == 1 else None
-        marks.append(Mark(label, box, union(polygons)))
-    return Given(file.name, _stem(file.name), None, tuple(dict.fromkeys(words)), tuple(marks))
-
-
-def _stem(name: str) -> str:
-    for suffix in SUFFIXES:
-        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
-    return name
-
-
-def _class(where: str, feature: dict[str, Any]) -> str:
-    properties = feature.get("properties")
-    classification = properties.get("classification") if isinstance(properties, dict) else None
-    name = classification.get("name") if isinstance(classification, dict) else None
-    if not isinstance(name, str) or not name:
-        raise InputError(where, "a class (properties.classification.name)", "none")
-    return name
-
-
-def _polygons(geometry: Any) -> list[list[list[tuple[float, float]]]]:
-    kind, coordinates = geometry["type"], geometry["coordinates"]
-    if kind not in ("Polygon", "MultiPolygon"):
-        raise ValueError(f"a {kind}")
-    polygons = [coordinates] if kind == "Polygon" else coordinates
-    if not polygons or not all(polygons):
-        raise ValueError("one without corners")
-    return [[[(float(x), float(y)) for x, y, *_ in ring] for ring in rings] for rings in polygons]

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from ...core.types import IGNORE, LabelMap
+from ...core.types import IGNORE, AnnotationKind, LabelMap
 from ...data.answers import file_name
-from ...errors import InputError, UnknownName
+from ...data.drawn.base import Mark, label_map
+from ...data.drawn.shapes import Edges
+from ...errors import InputError
 from ..base import NONE, SEPARATOR, SKIP
 from ..boxes import EDGES, BoxWorklist
 from ..masks import MaskWorklist, image_size, refuse
 from ..worklist import WorklistOracle
-from .base import UNKNOWN, Edges, Given, Mark, code
+from .base import UNKNOWN, Given, code
 
 NAME = re.compile(r"(\d{6,})-([0-9a-f]{8})")
 GIVEN_OUT = "hybrid-al query gives images out by names that no other run has"
@@ -84,7 +84,9 @@ class Intake:
         if sample not in ids:
             if nothing:
                 return
-            raise ValueError(f"{sample!r} is an image of this run, but nobody was asked about it")
+            raise ValueError(
+                f"{sample!r} is an image of this run, but nobody was asked about it{self.lists.way_out(index)}"
+            )
         if nothing and (not self.empty or isinstance(self.inbox, WorklistOracle)):
             self.waiting += 1
             return
@@ -94,7 +96,7 @@ class Intake:
         if isinstance(self.inbox, WorklistOracle):
             self._add_words(given, sample, words)
         else:
-            size = image_size(self.inbox.run, index)
+            size = image_size(self.lists, index)
             if given.size is not None and given.size != size:
                 came = f"got {given.size[0]} x {given.size[1]}"
                 raise ValueError(f"expected an image of {size[0]} x {size[1]} pixels (height x width), {came}")
@@ -132,8 +134,9 @@ class Intake:
 
     def _add_marks(self, given: Given, index: int, words: tuple[str, ...], size: tuple[int, int]) -> None:
         if isinstance(self.inbox, MaskWorklist):
-            label_map = None if words == (SKIP,) else self._draw(given.marks, *size)
-            self.maps[index] = label_map if label_map is not None and (label_map != IGNORE).any() else None
+            kind, classes = self.lists.wording.kind, self.lists.classes
+            drawn = None if words == (SKIP,) else draw(given.marks, size, kind, classes)
+            self.maps[index] = drawn if drawn is not None and (drawn != IGNORE).any() else None
             return
         for word in words:
             self.rows.append((given.where, {"image": file_name(index), "class": word, **dict.fromkeys(EDGES, "")}))
@@ -144,18 +147,15 @@ class Intake:
             texts = {edge: f"{value:.6f}" for edge, value in edges}
             self.rows.append((given.where, {"image": file_name(index), "class": mark.label, **texts}))
 
-    def _draw(self, marks: Sequence[Mark], height: int, width: int) -> LabelMap:
-        """The label map of shapes, the lowest first; of points and scribbles other pixels are not known."""
-        whole = self.lists.wording.kind == "mask"
-        numbers = {name: c for c, name in enumerate(self.lists.classes)} | ({UNKNOWN: IGNORE} if whole else {})
-        label_map: LabelMap = np.full((height, width), 0 if whole else IGNORE, dtype=np.uint8)
-        for mark in marks:
-            if mark.label not in numbers:
-                raise ValueError(str(UnknownName("class", mark.label, numbers)))
-            if mark.draw is None:
-                raise ValueError(f"a box of {mark.label}, where {self.lists.wording.kind}s are asked for")
-            label_map[mark.draw(height, width)] = numbers[mark.label]
-        return label_map
+
+def draw(marks: Sequence[Mark], size: tuple[int, int], kind: AnnotationKind, classes: Sequence[str]) -> LabelMap:
+    """The label map (H, W) of shapes, the lowest first; of points and scribbles other pixels are not known.
+
+    ValueError for a shape that cannot be drawn.
+    """
+    whole = kind == "mask"
+    numbers = {name: c for c, name in enumerate(classes)} | ({UNKNOWN: IGNORE} if whole else {})
+    return label_map(marks, numbers, *size, 0 if whole else IGNORE)
 
 
 def _snapped(box: Edges, height: int, width: int) -> Edges:

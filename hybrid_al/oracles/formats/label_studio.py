@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 from ...core.types import AnnotationKind
+from ...data.drawn.base import Mark, objects
+from ...data.drawn.shapes import dot, fill, pack_brush, unpack_brush
 from ...errors import InputError
 from ..base import NONE, SKIP
-from .base import KINDS, WORDS, Asked, Given, Item, Mark, Proposal, Sheet, colour, structures
-from .content import Content, objects
-from .shapes import dot, fill, pack_brush, unpack_brush
+from .base import KINDS, WORDS, Asked, Given, Item, Proposal, Sheet, colour, structures
+from .content import Content
 
 TASKS, CONFIG = "tasks.json", "config.xml"
 TOOLS: dict[AnnotationKind, tuple[str, ...]] = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.types import AnnotationKind
 from ...data.readers.volumes import Volumes, load_volume
-from ...errors import InputError
+from ...errors import reading
 from .base import Asked, Given, Sheet, colour
 from .content import Content
 from .voxels import EMPTY, STEPS, by_values, given, write_images
@@ -51,7 +51,7 @@ class Nifti:
         out: list[Given] = []
         for file in content.files:
             if file.name.lower().endswith(SUFFIXES):
-                out += _read(file, asked)
+                out += read_values(file, asked)
         return out
 
 
@@ -66,8 +66,9 @@ def descriptions(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(file: Path, asked: Asked) -> list[Given]:
-    try:
+def read_values(file: Path, asked: Asked) -> list[Given]:
+    """What a label map says of each image that it lies on, by `asked.values`; see `Format.read` for errors."""
+    with reading(file, "a mask that lies on an image of the query"):
         image = load_volume(file)
         reference = asked.reference(file.name)
         if sorted(image.shape[:3]) != sorted(reference.shape) or any(n != 1 for n in image.shape[3:]):
@@ -77,5 +78,3 @@ def _read(file: Path, asked: Asked) -> list[Given]:
         background = next(iter(asked.values.values()))
         drawn = [(name, mask) for name, mask in by_values(voxels, asked.values) if name != background]
         return given(file, drawn, image.affine, asked)
-    except (OSError, ValueError) as error:
-        raise InputError(file, "a mask that lies on an image of the query", " ".join(str(error).split())) from error

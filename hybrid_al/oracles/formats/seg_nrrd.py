@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from ...core.types import AnnotationKind, BoolArray
 from ...data.readers.volumes import MAX_VOXELS
-from ...errors import InputError
+from ...errors import reading
 from .base import UNKNOWN, Asked, Given, Sheet, colour
 from .content import Content
 from .voxels import EMPTY, STEPS, given, write_images
@@ -84,7 +83,7 @@ def header_of(sheet: Sheet, shape: tuple[int, ...], affine: npt.NDArray[np.float
 def _read(file: Path, asked: Asked) -> list[Given]:
     import nrrd
 
-    try:
+    with reading(file, "a segmentation of 3D Slicer that lies on an image of the query"):
         asked.reference(file.name)
         with file.open("rb") as stream:
             header = nrrd.read_header(stream)
@@ -96,9 +95,6 @@ def _read(file: Path, asked: Asked) -> list[Given]:
                 )
             data = nrrd.read_data(header, stream)
         return given(file, segments(header, data), affine_of(header), asked)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zlib.error, nrrd.NRRDError) as error:
-        why = f"one without {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise InputError(file, "a segmentation of 3D Slicer that lies on an image of the query", why) from error
 
 
 def segments(header: Any, data: npt.NDArray[Any]) -> list[tuple[str, BoolArray]]:

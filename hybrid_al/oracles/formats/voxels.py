@@ -17,10 +17,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from ...core.types import BoolArray, LabelMap
+from ...data.drawn.base import Mark
 from ...data.masks import SHIFT
 from ...data.readers.volumes import AXES, Axis, Volumes, load_volume, upright_slices
 from ...data.volume_masks import mask_on
-from .base import Asked, Given, Item, Mark, Reference, Sheet
+from .base import Asked, Given, Item, Reference, Sheet
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image

@@ -2,7 +2,7 @@
 
 import { Closed, Outbox, getJson, post } from "./api.js";
 import { UNKNOWN } from "./draw.js";
-import { beginDrawing, maskOf, proposalState } from "./drawings.js";
+import { beginDrawing, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
 import { $, drawAbout, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, warn } from "./panels.js";
 import { Viewer } from "./viewer.js";
@@ -32,11 +32,11 @@ async function load(k) {
   const place = page.at;
   const about = await getJson(`/api/item/${index}`);
   if (place !== page.at) return;
-  Object.assign(page, { about, layer: null, proposal: null, discarded: false });
+  Object.assign(page, { about, layer: null, proposal: null, proposals: null });
   page.chosen = new Set(answer && !isDrawn() ? answer.text.split(";") : []);
   viewer.layer = null;
   await viewer.load(`/image/${index}.png`, about);
-  if (isDrawn()) viewer.layer = await beginDrawing(page, item(), viewer);
+  if (isDrawn()) viewer.layer = await beginDrawing(page, item(), viewer, say);
   if (place !== page.at) return;
   viewer.onSlice = about.slices.length > 1 ? (step) => turn(about.slices.indexOf(page.slice) + step) : null;
   page.slice = index;
@@ -63,13 +63,16 @@ function render() {
   drawClasses(names, isDrawn(), isDrawn() ? 1 : 0, classes.length, choose);
   for (const button of document.querySelectorAll("[data-tool]")) {
     button.setAttribute("aria-pressed", String(page.layer?.tool === button.dataset.tool));
-    button.hidden = page.state.kind === "box" && button.dataset.tool !== "box";
+    const { tool } = button.dataset;
+    button.hidden = (page.state.kind === "box" && tool !== "box") || (tool === "point" && !page.state.segments);
   }
   for (const button of document.querySelectorAll("[data-reason]"))
     button.setAttribute("aria-pressed", String(item().answer?.text === "skip" && item().answer.reason === button.dataset.reason));
   $("tools").hidden = !isDrawn();
   $("unknown").hidden = page.state.kind === "box";
   $("unknown").setAttribute("aria-pressed", String(value === UNKNOWN));
+  $("segment").hidden = !page.state.segments;
+  $("segment").setAttribute("aria-pressed", String(Boolean(page.layer?.segments)));
   $("save").hidden = page.state.kind === "class";
   $("propose").hidden = !page.proposal;
   $("size").value = page.layer?.size ?? 1;
@@ -143,7 +146,7 @@ function save() {
   else if (isDrawn()) {
     if (layer.polygon.length) layer.close();
     else if (layer.labels.every((label) => label === UNKNOWN)) say("Nothing is drawn: draw, or skip", true);
-    else submit({ kind: "answer", proposal: proposalState(page, item()), mask: maskOf(layer) }, "drawn/");
+    else submit({ kind: "answer", mask: maskOf(layer), ...page.proposals.result(maskOf) }, "drawn/");
   }
 }
 
@@ -250,8 +253,10 @@ on("before", () => show(page.at - 1));
 on("after", () => show(page.at + 1));
 on("back", () => page.layer.undo());
 on("forth", () => page.layer.redo());
-on("blank", () => { page.layer.clear(); page.discarded = Boolean(page.proposal); });
-on("propose", () => { page.layer.set(page.proposal); page.discarded = false; });
+const discard = (isDiscarded) => page.proposals && Object.assign(page.proposals, { isDiscarded });
+on("blank", () => { page.layer.clear(); discard(true); });
+on("propose", () => { page.layer.set(page.proposal); discard(false); });
+on("segment", () => hold({ segments: !page.layer.segments }));
 on("unknown", () => hold({ value: UNKNOWN, tool: page.layer.tool === "eraser" ? "brush" : page.layer.tool }));
 on("help", showKeys);
 on("reader", () => page.state.reader ?? $("who").showModal());

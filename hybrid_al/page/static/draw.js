@@ -62,6 +62,8 @@ export class MaskLayer extends Layer {
     this.size = Math.max(1, Math.round(Math.min(width, height) / 24));
     this.past = [];
     this.future = [];
+    this.edits = 0;
+    this.proposes = null; // ({box} or {point}): draws what a segmenter finds there; else a box is filled
     this.polygon = [];
     this.overlay = new OffscreenCanvas(width, height);
     this.#paint();
@@ -76,6 +78,14 @@ export class MaskLayer extends Layer {
   }
 
   clear() { this.set(new Uint8Array(this.labels.length).fill(this.empty)); }
+
+  // Labels where a segmenter found a structure; `from`: the labels before its last proposal, which this one replaces.
+  put(pixels, value, from) {
+    if (from) this.labels = from.slice();
+    else this.#remember();
+    for (const i of pixels) this.labels[i] = value;
+    this.#paint();
+  }
 
   undo() { this.#swap(this.past, this.future); }
   redo() { this.#swap(this.future, this.past); }
@@ -93,6 +103,8 @@ export class MaskLayer extends Layer {
       const isClosed = this.polygon.length > 2 && Math.hypot(first[0] - x, first[1] - y) < Math.max(2, this.width / 80);
       if (isClosed) this.close();
       else this.polygon.push([x, y]);
+    } else if (this.tool === "point") {
+      if (x >= 0 && y >= 0 && x < this.width && y < this.height) this.proposes?.({ point: [x, y] });
     } else if (this.tool === "box") this.corner = this.end = [x, y];
     else {
       this.#remember();
@@ -105,14 +117,17 @@ export class MaskLayer extends Layer {
     this.cursor = [x, y];
     if (!isDown) return;
     if (this.tool === "box") this.end = [x, y];
-    else if (this.tool !== "polygon") this.#stroke(x, y);
+    else if (this.tool === "brush" || this.tool === "eraser") this.#stroke(x, y);
   }
 
   up(x, y) {
     if (this.tool !== "box" || !this.corner) return;
     const [[x0, x1], [y0, y1]] = [[this.corner[0], x], [this.corner[1], y]].map((pair) => pair.map(Math.round).sort((a, b) => a - b));
     this.corner = this.end = null;
-    if (x1 > x0 && y1 > y0) this.#fill((pen) => pen.rect(x0, y0, x1 - x0, y1 - y0));
+    const [left, top, right, bottom] = [Math.max(x0, 0), Math.max(y0, 0), Math.min(x1, this.width), Math.min(y1, this.height)];
+    if (right <= left || bottom <= top) return;
+    if (this.proposes && this.segments) this.proposes({ box: [left, top, right, bottom] });
+    else this.#fill((pen) => pen.rect(x0, y0, x1 - x0, y1 - y0));
   }
 
   close() {
@@ -142,12 +157,14 @@ export class MaskLayer extends Layer {
   }
 
   #remember() {
+    this.edits++;
     this.past.push(this.labels.slice());
     if (this.past.length * this.labels.length > MOST_BYTES) this.past.shift();
     this.future = [];
   }
 
   #swap(from, to) {
+    this.edits++;
     if (this.polygon.length) this.polygon.pop();
     else if (from.length) {
       to.push(this.labels);

@@ -1,11 +1,12 @@
 // Drawings from the server and to it.
 
 import { BoxLayer, MaskLayer, UNKNOWN } from "./draw.js";
+import { Proposals } from "./segment.js";
 import { getJson } from "./api.js";
 import { pixelsOf } from "./viewer.js";
 
 // A layer with what was drawn about an item before, or the model's proposal (page.proposal), or nothing.
-export async function beginDrawing(page, { index, answer }, viewer) {
+export async function beginDrawing(page, { index, answer }, viewer, tell) {
   const { kind, classes } = page.state;
   const changed = () => viewer.draw();
   let layer;
@@ -18,16 +19,13 @@ export async function beginDrawing(page, { index, answer }, viewer) {
     if (kind === "mask") page.proposal = await labelsOf(`/proposal/${index}.png`);
     const labels = answer?.file ? await labelsOf(`/drawn/${index}`) : page.proposal;
     if (labels) layer.set(labels, { isStep: false });
+    const proposals = new Proposals(index, layer, { isModel: Boolean(page.proposal && !answer?.file), tell });
+    page.proposals = proposals;
+    if (page.state.segments) layer.proposes = (prompt) => proposals.ask(prompt);
     if (page.about.asked) layer.asked = await shade(`/asked/${index}.png`);
   }
-  page.layer = Object.assign(layer, { opacity: Number(document.getElementById("opacity").value), ...page.hand });
+  page.layer = Object.assign(layer, { opacity: Number(document.getElementById("opacity").value), segments: true, ...page.hand });
   return layer;
-}
-
-export function proposalState({ proposal, discarded, layer }, { answer }) {
-  if (!proposal || answer?.file) return "";
-  if (discarded) return "discarded";
-  return layer.labels.every((label, i) => label === proposal[i]) ? "accepted" : "edited";
 }
 
 export const maskOf = ({ width, height, labels }) => ({ width, height, pixels: base64(labels) });

@@ -12,6 +12,7 @@ const WORDS = [
   ["+ − f", "zoom in, out, fit; or the wheel, and drag with Shift"],
   ["PageUp, PageDown", "slices of a volume; or the wheel"],
   ["b e p r", "brush, eraser, polygon, box"],
+  ["o, a", "with a segmenter: points that correct a box; whether a box proposes or is filled"],
   ["[ ]", "smaller, larger brush"],
   ["0", "draw what is not known"],
   ["h", "hide the drawing"],
@@ -19,7 +20,7 @@ const WORDS = [
   ["arrows, Space", "on the image: move the cross (Shift: ten pixels), draw at it"],
   ["Esc", "drop a polygon"],
 ];
-const TOOLS = { b: "brush", e: "eraser", p: "polygon", r: "box" };
+const TOOLS = { b: "brush", e: "eraser", p: "polygon", r: "box", o: "point" };
 const REASONS = { u: "unsure", x: "unusable", n: "not of interest", s: "" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -54,6 +55,8 @@ function actOf({ key, ctrlKey, metaKey, altKey, shiftKey, target }, { layer, sta
   if (key === "Enter") return target.tagName === "BUTTON" && target.id !== "save" ? null : acts.save;
   if (key in REASONS) return () => acts.skip(REASONS[key]);
   if (layer) {
+    if (key === "o" && !state.segments) return null;
+    if (key === "a" && state.segments) return () => $("segment").click();
     if (key in TOOLS && (state.kind !== "box" || key === "r")) return () => acts.hold({ tool: TOOLS[key] });
     if (key === "[" || key === "]") return () => acts.hold({ size: Math.min(80, Math.max(1, Math.round(layer.size * (key === "]" ? 1.3 : 0.77) + (key === "]" ? 0.5 : -0.5)))) });
     if (key === "0") return () => $("unknown").click();

@@ -107,11 +107,12 @@ export function drawPause(state, train) {
   $("pause").hidden = isOpen;
   if (isOpen) return;
   const heading = { answered: "All images are answered. Thank you.", training: "Learning from the answers…", none: "No image waits." };
+  if (state.waits) heading.answered = "Your images are answered. Thank you. Others are still reading.";
   const step = training.step === undefined ? "" : `${training.stage}: step ${training.step}`;
   const children = [element("h2", { textContent: heading[phase], className: phase === "training" ? "busy" : "" })];
   if (step) children.push(element("p", { textContent: step, id: "step" }));
   if (training.failed) children.push(element("p", { textContent: `The training stopped: ${training.line}` }));
   if (standing.length) children.push(element("pre", { textContent: standing.join("\n") }));
-  if (phase === "answered") children.push(element("button", { id: "train", textContent: "Go on with the loop", onclick: train }));
+  if (phase === "answered" && !state.waits) children.push(element("button", { id: "train", textContent: "Go on with the loop", onclick: train }));
   fill($("pause"), children.map((child) => child.textContent), () => children);
 }

@@ -150,8 +150,8 @@ export class Viewer {
 }
 
 // The pixels of a PNG as ImageData; null where the server has none.
-export async function pixelsOf(url) {
-  const response = await fetch(url);
+export async function pixelsOf(url, request = {}) {
+  const response = await fetch(url, request);
   if (response.status === 204) return null;
   if (!response.ok) throw new Error((await response.json()).error);
   const bitmap = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });

@@ -10,6 +10,7 @@ from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
+from .class_balanced import ClassBalanced
 from .clue import CLUE
 from .csval import CSVAL
 from .d2ada import D2ADA
@@ -19,6 +20,7 @@ from .diana import DiaNA
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
+from .dsal import DSAL
 from .eada import EADA
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
@@ -49,6 +51,7 @@ from .source_anchors import MADA, STDR
 from .stratified import Stratified
 from .tod import TOD
 from .tqs import TQS
+from .two_level import TwoLevel
 from .typiclust import TypiClust
 from .uncertainty import Bald, Entropy, ExpectedDice, LeastConfidence, Margin, MCDropoutEntropy, Ratio, Ripu
 from .usl import USL
@@ -64,6 +67,7 @@ __all__ = [
     "CLUE",
     "CSVAL",
     "D2ADA",
+    "DSAL",
     "DUC",
     "EADA",
     "GCN",
@@ -88,6 +92,7 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
@@ -128,6 +133,7 @@ __all__ = [
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
+    "TwoLevel",
     "TypiClust",
     "VariationRatio",
     "VirtualAdversarial",
@@ -144,6 +150,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "kcenter": KCenter,
     "kmeans": KMeans,
     "kmedoids": KMedoids,
+    "two_level": TwoLevel,
     "probcover": ProbCover,
     "facility_location": FacilityLocation,
     "maxherding": MaxHerding,
@@ -188,6 +195,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "duc": DUC,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "dsal": DSAL,
+    "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,
     "variation_ratio": VariationRatio,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import DenseObjective
 from .cps import CrossPseudoSupervision
+from .deep_supervision import DeepSupervision
 from .fixmatch import DenseFixMatch
 from .mean_teacher import DenseMeanTeacher
 from .supervised import DenseSupervised
@@ -12,6 +13,7 @@ from .unimatch import UniMatch
 
 DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
     "supervised": DenseSupervised,
+    "deep_supervision": DeepSupervision,
     "mean_teacher": DenseMeanTeacher,
     "ua_mt": UncertaintyAwareMeanTeacher,
     "fixmatch": DenseFixMatch,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -81,7 +83,7 @@ class MapRecorder:
 
     def record(self) -> Consistency:
         """The consistency so far."""
-        return self._recorder.record()
+        return replace(self._recorder.record(), parts=self._parts)
 
     def _reduce(self, values: Tensor, label: Tensor, valid: Tensor) -> Tensor:
         """Scores (U,) in [0, 1]; a sum is divided by the pixels of an image, which keeps the order."""

@@ -13,6 +13,7 @@ import scipy.stats
 from scipy.spatial.distance import jensenshannon
 
 from hybrid_al.core.consistency import Consistency, Distance, Recording
+from hybrid_al.core.rundir import write_arrays
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.scores.recorder import ConsistencyRecorder, largest
@@ -110,6 +111,20 @@ def record(counts: list[int], disagreement: list[float]) -> Consistency:
     return Consistency(
         np.asarray(counts), 1 - values, 1 - values, values, values, np.zeros(len(counts), np.int64), values
     )
+
+
+def test_a_record_of_regions_takes_in_samples_and_parts_that_came_later(tmp_path: Path) -> None:
+    regional = replace(record([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]), parts=2)
+    more = regional.of(3, 3)
+    assert more.seen.tolist() == [1, 2, 0, 3, 4, 0, 0, 0, 0] and more.parts == 3
+    assert more.pseudo_label.tolist() == [0, 0, -1, 0, 0, -1, -1, -1, -1]
+    assert regional.of(2, 1).seen.tolist() == [1, 3] and regional.of(2).seen.tolist() == [1, 2, 3, 4]
+    write_arrays(tmp_path / "c.npz", regional.arrays())
+    assert Consistency.load(tmp_path / "c.npz").parts == 2
+    unsaid = record([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4])
+    assert unsaid.of(2, 2).parts == 2
+    with pytest.raises(InputError, match="a record of 6 regions, got one of 4"):
+        unsaid.of(3, 2)
 
 
 def test_rows_never_seen_are_neutral() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hybrid_al.core.manifest import Manifest
+from hybrid_al.core.rundir import FACTS, RunDir
 from hybrid_al.errors import InputError
 
 FOUR = Manifest(
@@ -106,3 +108,23 @@ def test_a_manifest_is_read_in_parts_with_quotes_and_letters_in_some(monkeypatch
     ):
         with pytest.raises(ValueError):
             Manifest.from_csv("id,path,group,split,z,digest\nb,b,b,pool,-1,d\n" + lines + "c,c,c,pool,-1,d\n")
+
+
+def test_rows_of_a_manifest_that_is_as_written_are_not_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest(("a", 'b "x", y'), ("a", "p"), ("g", "h"), ("pool", "test"), ("1", "2"), (-1, 3))
+    run = RunDir(tmp_path)
+    run.claim(dict.fromkeys(FACTS, "") | {"manifest": manifest.fingerprint}, "", manifest)
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "__post_init__", lambda self: pytest.fail("checked"))
+        patch.setattr(Manifest, "fingerprint_of", lambda self, n: pytest.fail("hashed"))
+        read = run.manifest()
+        assert read == manifest and read.fingerprint and len(read) == 2
+    assert read.fingerprint == manifest.fingerprint and read.indices("pool").tolist() == [0]
+    file = tmp_path / "manifest.csv"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))  # as an editor saves it: the same rows
+    assert run.manifest() == manifest
+    file.write_bytes(file.read_bytes().replace(b"pool", b"test"))
+    with pytest.raises(InputError, match=r"manifest\.csv: manifest: expected at least one pool sample"):
+        run.manifest()

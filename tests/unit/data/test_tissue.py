@@ -11,9 +11,10 @@ import pytest
 
 from hybrid_al.core.types import IntArray
 from hybrid_al.data import tissue as module
+from hybrid_al.data.otsu import otsu
 from hybrid_al.data.pixels import image_box
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.tissue import Tissue, otsu, tissue
+from hybrid_al.data.tissue import Tissue, tissue
 from hybrid_al.errors import InputError
 
 SIDE = 12

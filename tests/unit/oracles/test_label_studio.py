@@ -12,10 +12,10 @@ import yaml
 
 from hybrid_al.assemble import open_project
 from hybrid_al.core.types import IntArray, Query
+from hybrid_al.data.drawn.shapes import pack_brush
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles.base import Oracle
 from hybrid_al.oracles.formats.base import image_name
-from hybrid_al.oracles.formats.shapes import pack_brush
 from hybrid_al.oracles.label_studio import KEY as VARIABLE
 from hybrid_al.oracles.label_studio import LabelStudio
 from hybrid_al.recipe import parse

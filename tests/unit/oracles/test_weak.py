@@ -7,7 +7,7 @@ import pytest
 
 from hybrid_al.core.types import IGNORE, LabelMap
 from hybrid_al.oracles.simulated import ANSWERS
-from hybrid_al.oracles.weak import points, scribbles, strokes
+from hybrid_al.oracles.weak import dominant, points, scribbles, strokes
 
 
 def shapes() -> LabelMap:
@@ -56,3 +56,11 @@ def test_strokes_are_the_pieces_of_each_class() -> None:
     labels: LabelMap = np.full((6, 6), IGNORE, dtype=np.uint8)
     labels[0, 0], labels[1, 1], labels[0, 4], labels[4, :3], labels[5, 3] = 1, 1, 1, 0, 2
     assert strokes(labels) == 2 + 1 + 1
+
+
+def test_a_region_has_the_class_of_most_of_its_known_pixels() -> None:
+    labels: LabelMap = np.asarray([[1, 1, 2, 0], [2, IGNORE, IGNORE, 0], [2, 1, IGNORE, IGNORE]], dtype=np.uint8)
+    columns = np.arange(4) * np.ones((3, 1), dtype=np.int64)
+    label_map = dominant(labels, [columns == 0, columns == 1, columns == 2])
+    assert label_map.T.tolist() == [[2] * 3, [1] * 3, [2] * 3, [IGNORE] * 3]
+    assert dominant(np.asarray([[2, 1]], dtype=np.uint8), [np.ones((1, 2), dtype=np.bool_)]).tolist() == [[1, 1]]

@@ -182,12 +182,13 @@ def test_undo_corrections_and_what_the_run_has_taken(tmp_path: Path) -> None:
         post(client, submission("third", classes=["pneumonia"]))
         with run.lock():
             assert collect(run) == 1 and collect(run) == 0
-        assert post(client, submission("fourth", kind="withdrawn"), 409)["kind"] == "taken"
+        assert post(client, submission("fourth", kind="withdrawn"))["progress"]["done"] == 0
+        assert "got none" in post(client, submission("none", kind="withdrawn"), 422)["error"]
         post(client, submission("fifth"))
         (item, *_) = client.get("/api/state").json()["items"]
         assert item["answer"]["text"] == "normal" and not item["answer"]["taken"]
     assert [e.supersedes for e in Ledger(run).entries()] == [
-        None, "answer-first", None, "answer-second", "answer-third",
+        None, "answer-first", None, "answer-second", "answer-third", None,
     ]  # fmt: skip
     assert answers(run)["scan0"] == ("class", 0, "anna")
 

@@ -84,4 +84,4 @@ def test_a_port_that_is_taken_and_a_bad_name_are_one_line(tmp_path: Path) -> Non
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'hybrid-al\[page\]'"):
-        server.check_extra()
+        server.check_extra("label")

@@ -42,6 +42,10 @@ def test_sixteen_bits_travel_in_two_channels(tmp_path: Path) -> None:
     about = pictures.about(2)
     assert about["deep"] and about["span"] == [0.0, float(DEEP)] and pictures.size(2) == (64, 64)
     assert about["window"] == pytest.approx([0.005, 0.995], abs=0.001)
+    with pytest.raises(InputError, match="a position below 6, got 7"):
+        pictures.size(7)
+    seen = pictures.shown(2)
+    assert seen.shape == (64, 64, 1) and seen.dtype == np.uint8 and (seen.min(), seen.max()) == (0, 255)
     with pytest.raises(InputError, match="a position below 6, got 9"):
         pictures.image(9)
 

@@ -16,9 +16,10 @@ from hybrid_al.core.types import Annotation, FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.linear_head import held_out_probs, scaled_embeddings
-from hybrid_al.query.loss_head import LossHead, ranking_loss
+from hybrid_al.query.loss_head import LossHead
 from hybrid_al.query.strategies import LearningLoss
 from hybrid_al.query.synthetic import make_state
+from hybrid_al.scores.losses import ranking_loss
 
 
 def slow(outputs: list[float], losses: list[float], margin: float) -> float:

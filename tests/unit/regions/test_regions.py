@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, LabelMap
 from hybrid_al.data.answers import read_answer
+from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.errors import InputError
+from hybrid_al.oracles.effort import costs
 from hybrid_al.oracles.simulated import SimulatedRegions
 from hybrid_al.regions.base import Regions
 from hybrid_al.regions.fixed import PARTITIONS, Superpixels, Windows
@@ -118,6 +121,22 @@ def test_a_region_that_nobody_knows_is_skipped(tmp_path: Path) -> None:
     held = oracle(tmp_path, truth)
     assert [a.kind for a in held.annotate(np.asarray([1, 3]), 0)] == ["skip", "skip"]
     assert [a.kind for a in held.annotate(np.asarray([1, 0]), 1)] == ["mask"]
+
+
+def test_a_click_gives_each_region_its_most_frequent_class_and_costs_one(tmp_path: Path) -> None:
+    truth: LabelMap = np.zeros((2, SIDE, SIDE), dtype=np.uint8)
+    truth[0, :3, 3:], truth[0, 0], truth[1, 0] = 2, 1, IGNORE  # part 1: 6 of 2, 4 of 1, 2 of 0; part 0: 2 of 1
+    held = replace(oracle(tmp_path, truth), click=True)
+    labels = LabelStore(2).add(held.annotate(np.asarray([1, 4]), 0)).add(held.annotate(np.asarray([0]), 1))
+    answers = [labels.current[i] for i in (0, 1)]
+    assert [(a.kind, a.cost, a.region) for a in answers] == [("point", 1, (0,)), ("point", 1, (1,))]
+    first, second = (read_answer(tmp_path / str(a.target)) for a in answers)
+    np.testing.assert_array_equal(first, np.select([PARTS[0] == 0, PARTS[0] == 1], [0, 2], IGNORE))
+    np.testing.assert_array_equal(second, np.where(PARTS[1] == 1, 0, IGNORE))
+    maps = MaskStore.build(
+        np.arange(2), lambda i: (first, second)[i], ["a", "b"], ["a", "b"], size=SIDE, cache=tmp_path
+    )
+    assert costs(labels, maps, 3, REGIONS)["cost/clicks"] == 3
 
 
 def test_sums_over_parts_equal_the_slow_reference() -> None:

@@ -203,8 +203,20 @@ def test_the_page_says_how_people_took_proposals(tmp_path: Path) -> None:
     page = write_report([RunView.read(run)], tmp_path / "out").read_text(encoding="utf-8")
     row = '<th scope="row">1</th><td data-name="accepted">0.75</td><td data-name="edited">0.25</td>'
     assert f'{row}<td data-name="discarded">–</td><td data-name="seconds">6.5</td>' in page
-    other = write_report([RunView.read(fake_run(tmp_path / "other"))], tmp_path / "out2")
-    assert "How people answered" not in other.read_text(encoding="utf-8")
+    other = write_report([RunView.read(fake_run(tmp_path / "other"))], tmp_path / "out2").read_text(encoding="utf-8")
+    assert "How people answered" not in other and "How far the readers agree" not in other
+
+
+def test_the_page_says_how_far_readers_agree_beside_the_model(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", budgets=(20, 20))
+    name = RunView.read(run).classes[0]
+    tracker = JsonlTracker(run / "metrics.jsonl")
+    values = {"people/double": 20.0, "people/differ": 0.1, "people/kappa": 0.8, "people/model_kappa": 0.7}
+    tracker.log({**values, f"people/kappa/{name}": 0.75}, stage="query", round=1)
+    tracker.close()
+    page = write_report([RunView.read(run)], tmp_path / "out").read_text(encoding="utf-8")
+    assert '<td data-name="differ">0.10</td><td data-name="all">0.80 | 0.70</td>' in page
+    assert f'<td data-name="{name}">0.75 | –</td>' in page and "How people answered" not in page
 
 
 def test_numbers_that_are_none_in_the_log_end_no_report(tmp_path: Path) -> None:

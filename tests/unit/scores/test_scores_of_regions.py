@@ -63,11 +63,16 @@ def slow_foreground(pixels: list[np.ndarray]) -> float:
     return float(np.mean([p.argmax() > 0 for p in pixels])) if pixels else 0.0
 
 
+def slow_shares(pixels: list[np.ndarray]) -> np.ndarray:
+    return np.asarray([sum(p.argmax() == c for p in pixels) / max(len(pixels), 1) for c in range(C)])
+
+
 SLOW: dict[str, Callable[[list[np.ndarray]], np.ndarray | float]] = {
     "foreground": slow_foreground,
     "expected_dice": slow_dice,
     "ripu": slow_ripu,
     "contexts": slow_contexts,
+    "shares": slow_shares,
 }
 
 
@@ -97,7 +102,7 @@ def test_parts_equal_the_slow_reference(name: str) -> None:
             np.testing.assert_allclose(scores[b, part].numpy(), SLOW[name](pixels), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts"])
+@pytest.mark.parametrize("name", ["expected_dice", "ripu", "contexts", "shares"])
 def test_a_sample_is_an_image_of_one_pixel(name: str) -> None:
     probs = predictions()[:, :, :, 0, 0]
     score = getattr(scores, name)
@@ -115,4 +120,18 @@ def test_the_expected_dice_is_low_where_a_structure_is_doubtful() -> None:
 
 
 def test_every_score_of_parts_has_a_reference() -> None:
-    assert {*SLOW, "boundary"} == set(PART_SCORES)
+    assert {*SLOW, "boundary", "side_disagreement"} == set(PART_SCORES)
+
+
+def test_side_heads_disagree_by_the_dice_of_their_masks() -> None:
+    """Two outputs of one structure of 4 and of 2 pixels, of which 2 are common; blank masks agree."""
+    probs = np.zeros((2, 3, 2, 3, 3))
+    probs[0, 0, 1, :2, :2], probs[0, 1, 1, 0, :2], probs[0, 2, 1, :2, :2] = 1, 1, 1
+    probs[:, :, 0] = 1 - probs[:, :, 1]
+    expected = 1 - (5 / 7 + 1) / 2
+    np.testing.assert_allclose(scores.side_disagreement(probs), [expected, 0])
+    np.testing.assert_allclose(scores.side_disagreement(probs[:, :1]), [0, 0])
+    rows = np.zeros((2, 3, 3), dtype=np.uint8)
+    rows[:, 1:] = 1
+    by_part = PART_SCORES["side_disagreement"](torch.from_numpy(probs), torch.from_numpy(rows), 2)
+    np.testing.assert_allclose(by_part[0].numpy(), [0, 1 - (1 / 3 + 1) / 2])

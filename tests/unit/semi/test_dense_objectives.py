@@ -45,6 +45,9 @@ class Pixelwise(nn.Conv2d):
             assert self.bias is not None
             self.bias.zero_()
 
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        return [self(images)]
+
     def perturbed(self, images: Tensor, share: float) -> Tensor:
         return self(nn.functional.dropout2d(images, share))  # type: ignore[no-any-return]
 
@@ -397,3 +400,15 @@ def test_target_and_mask_of_a_mean_teacher_are_mixed_as_the_views_are(name: str)
 def test_the_third_argument_of_labeled_pixels_is_their_extent() -> None:
     pixels = LabeledPixels(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), False)
     assert pixels.extent is False and pixels.source is None
+
+
+def test_deep_supervision_adds_the_loss_of_each_side_head() -> None:
+    """A network whose side head sees the mirrored image."""
+    images, y = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 4, 4).long()
+    y[:, :2] = 1
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 2, 1)
+    network.outputs = lambda x: [network(x), network(x.flip(3))]  # type: ignore[assignment]
+    models = Models(network, network, rng=np.random.default_rng(0))
+    step = DENSE_OBJECTIVES["deep_supervision"](side=0.5).step(models, LabeledPixels(images, y), None, 0.5)  # type: ignore[call-arg]
+    torch.testing.assert_close(step.loss, dice_ce(network(images), y) + 0.5 * dice_ce(network(images.flip(3)), y))

@@ -1,0 +1,1 @@
+"""The REST interface of MONAI Label for a run (`hybrid-al serve`)."""
