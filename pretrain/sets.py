@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from hybrid_al.assemble import Project, make_encoder
+from hybrid_al.assemble import Project
+from hybrid_al.components import make_encoder
 from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.rng import derive, derive_seed

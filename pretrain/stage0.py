@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hybrid_al.assemble import Project, make_encoder
+from hybrid_al.assemble import Project
+from hybrid_al.components import make_encoder
 from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.progress import Progress

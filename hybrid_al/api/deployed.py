@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..assemble import device_of, make_encoder, setting_of, source, task_of, training
+from ..assemble import device_of
+from ..components import make_encoder, setting_of, source, task_of, training
 from ..core.rundir import RunDir, read_arrays
 from ..core.seals import sealed, whole
 from ..core.types import FloatArray, IntArray

@@ -95,7 +95,8 @@ def embed(
 
     Nothing is left on disk. Errors: images that cannot be read, an unknown name, weights of another architecture.
     """
-    from ..assemble import device_of, make_encoder, source
+    from ..assemble import device_of
+    from ..components import make_encoder, source
     from ..data.loaders import blocks
     from ..data.stores.images import ImageStore
     from ..learners.predict import embed as embed_batch

@@ -97,7 +97,8 @@ def encode(
     `say` gets the encoder and the time that it will take, measured on the first images, before it starts.
     `folder` is for files that are of no use afterwards.
     """
-    from ..assemble import Project, device_of, make_encoder
+    from ..assemble import Project, device_of
+    from ..components import make_encoder
     from ..data.stores.images import ImageStore
 
     where = device_of(device)

@@ -44,7 +44,7 @@ class Place:
 
         Errors: no image that can be read; overrides that are none of `data`.
         """
-        from ..assemble import source
+        from ..components import source
 
         try:
             return source(load({"name": "images", "data": {**self.data, "on_error": on_error}}, overrides)).load()

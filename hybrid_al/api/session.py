@@ -34,7 +34,8 @@ def project_of(
     alone         refuses to be one of several processes of torchrun
     stage0_alone  the recipe says nothing of the loop, which is not looked at
     """
-    from ..assemble import check_images, open_project, trackers_of
+    from ..assemble import check_images, open_project
+    from ..components import trackers_of
     from ..report.embedding_map import check_map
 
     if alone and stage0.world() > 1:

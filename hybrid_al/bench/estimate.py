@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from .. import stage0
-from ..assemble import Project, make_encoder, setting_of, task_of, training
+from ..assemble import Project
+from ..components import make_encoder, setting_of, task_of, training
 from ..models.encoder import Encoder
 from .cell import Loop, Stage0
 from .results import END, FULL, Arm, Results

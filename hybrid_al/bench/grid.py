@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..assemble import setting_of, task_of
+from ..components import setting_of, task_of
 from ..core.registry import component
 from ..errors import InputError, UnknownName
 from ..query.base import COLD

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..assemble import trackers_of
+from ..components import trackers_of
 from ..core.rundir import write_atomic
 from ..errors import InputError
 from ..track.base import BenchNumbers, TrackerSettings, say_failure

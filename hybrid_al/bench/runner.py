@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import stage0
-from ..assemble import Project, check_components, check_images, open_project, setting_of, task_of
+from ..assemble import Project, check_images, open_project
+from ..components import check_components, setting_of, task_of
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import read_json, sealed

@@ -114,7 +114,7 @@ def _check_people(project: Project) -> None:
 
 def _check_reader(project: Project, reader: str | None) -> None:
     """UnknownName where several readers share the run, and this is none of them."""
-    from ..assemble import reading_of
+    from ..components import reading_of
 
     if (reading := reading_of(project.setting)) is not None:
         reading.check("--reader", reader)

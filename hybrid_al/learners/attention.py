@@ -48,7 +48,7 @@ class Attention:
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over bags; `base` has the pooled embeddings of bags, and those of their rows beside them."""
-        assert base.bags is not None and base.instances is not None  # see `assemble.check_components`
+        assert base.bags is not None and base.instances is not None  # see `components.check_components`
         source = Instances(base.instances, base.bags, base.device)
         rows = np.concatenate([base.bags.rows(sample) for sample in base.pool.tolist()])
         mean, deviation = (torch.from_numpy(array).float() for array in block_means(base.instances, rows))

@@ -1,4 +1,4 @@
-"""Recipes: validated YAML. No code of the loop reads one: `assemble.py` turns it into objects.
+"""Recipes: validated YAML. No code of the loop reads one: `components.py` and `assemble.py` turn it into objects.
 
 A recipe holds only what differs from the defaults.
 """

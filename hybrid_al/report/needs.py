@@ -69,7 +69,7 @@ def needs(project: Project, store: ImageStore, encoder: Encoder, method: Pretrai
     """The needs of a run of a project whose encoder is that before stage 0, with the method of its stage 0."""
     import torch
 
-    from ..assemble import training
+    from ..components import training
 
     recipe, n, pool = project.recipe, len(store), len(project.dataset.manifest.indices("pool"))
     images = torch.zeros(16, store.channels, store.size, store.size)

@@ -16,8 +16,8 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hybrid_al.assemble import check_components
 from hybrid_al.cli import app, main
+from hybrid_al.components import check_components
 from hybrid_al.recipe import load, parse, shipped_recipes
 from tests.helpers import dicom
 from tests.helpers.fake_run import fake_run

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_al.assemble import open_project, training
+from hybrid_al.assemble import open_project
+from hybrid_al.components import training
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.oracles.inbox import INBOXES
 from hybrid_al.query.strategies import STRATEGIES

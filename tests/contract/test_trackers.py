@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hybrid_al.assemble import open_project, trackers_of
+from hybrid_al.assemble import open_project
+from hybrid_al.components import trackers_of
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import parse
 from hybrid_al.track import TRACKERS

@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save
 
-from hybrid_al.assemble import check_components
+from hybrid_al.components import check_components
 from hybrid_al.core.consistency import Consistency
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.registry import component

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import hybrid_al as hal
-from hybrid_al.assemble import check_components
+from hybrid_al.components import check_components
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import load

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al.assemble import Project, check_components, experiment, open_project
+from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, read
 from hybrid_al.bench.runner import Paths, open_variants
 from hybrid_al.cli import main
+from hybrid_al.components import check_components
 from hybrid_al.core.consistency import Consistency
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError

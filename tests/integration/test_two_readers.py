@@ -107,7 +107,7 @@ def test_masks_of_two_readers_are_learned_from(tmp_path: Path) -> None:
     ],
 )
 def test_recipes_that_no_readers_can_share(task: str, oracle: dict[str, Any], why: str) -> None:
-    from hybrid_al.assemble import check_components
+    from hybrid_al.components import check_components
 
     recipe = recipe_of(task, oracle={"name": "worklist", "readers": ["anna", "ben"], **oracle})
     with pytest.raises(InputError, match=why):

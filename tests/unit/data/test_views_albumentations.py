@@ -15,7 +15,8 @@ import pytest
 import torch
 import yaml
 
-from hybrid_al.assemble import check_components, open_project
+from hybrid_al.assemble import open_project
+from hybrid_al.components import check_components
 from hybrid_al.core.types import IGNORE
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.stores.masks import MaskStore

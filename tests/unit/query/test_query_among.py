@@ -123,7 +123,7 @@ def test_what_it_needs_is_what_the_strategy_needs_and_tissue() -> None:
     ],
 )
 def test_settings_that_are_wrong(settings: dict[str, Any], words: str) -> None:
-    from hybrid_al.assemble import check_components
+    from hybrid_al.components import check_components
 
     with pytest.raises(HybridALError, match=words) as caught:
         check_components(parse({"name": "x", "cold_start": {"name": "among", **settings}}, "test"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from hybrid_al.assemble import check_components
+from hybrid_al.components import check_components
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.types import FloatArray, IntArray, PredictionBatch
 from hybrid_al.data.costs import read_costs

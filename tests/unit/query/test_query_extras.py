@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from hybrid_al.assemble import check_components
+from hybrid_al.components import check_components
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.learner import FitResult, Log
