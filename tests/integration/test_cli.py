@@ -128,7 +128,7 @@ def test_check_says_what_would_run_and_draws_the_views(capsys: pytest.CaptureFix
     assert "pool       60 images" in out and "2 rounds, 11 labels" in out and "disk about" in out
     assert "  answers of the data (oracle simulated)\n" in out
     with Image.open(sheet) as image:
-        assert image.width == 8 * 96 and image.height == 7 * 96
+        assert image.width == 8 * 96 and image.height == 7 * 96 + 28  # a line of words above
     assert not (tmp_path / "r").exists()
 
 

@@ -37,7 +37,7 @@ class TwoLevel:
         paper="Lou et al.: *Which Pixel to Annotate: a Label-Efficient Nuclei Segmentation Framework*, IEEE "
         "Transactions on Medical Imaging 2023, section 3",
         passes="0",
-        time="(N within + G (G_labeled + b / within)) D a turn of k-means, of G groups",
+        time="(N within + K (L + b / within)) D a turn of k-means, of K groups",
         memory="N D",
     )
 

@@ -69,7 +69,7 @@ def test_a_directory_of_before_the_move_is_read_but_not_gone_on_with(tmp_path: P
 
 def test_an_old_recipe_is_no_obstacle_to_a_report(tmp_path: Path) -> None:
     path = fake_run(tmp_path / "run")
-    facts_of(path, schema=None)
+    facts_of(path, schema=None, marked=None)
     recipe = (path / "recipe.yaml").read_text()
     (path / "recipe.yaml").write_text(recipe.partition(MARK)[0] + "segmentation: {network: unet}\n")
     assert write_reports([path], None).is_file()

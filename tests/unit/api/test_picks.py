@@ -80,6 +80,7 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "history": ("extras",),
     "costs": ("extras",),
     "tissue": ("extras",),
+    "domains": ("extras",),
 }
 
 
