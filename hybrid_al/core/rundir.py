@@ -30,7 +30,7 @@ from ..errors import HybridALError, InputError, RunLocked
 from .hidden import VARIABLE, Hider, salt_file
 from .labels import LabelStore
 from .manifest import Manifest
-from .seals import OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
+from .seals import COST, OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
 from .types import FloatArray, IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
@@ -371,10 +371,11 @@ class RunDir:
         text = out.getvalue()
         digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
         starts = [*self.query_starts(round), len(earlier)] if earlier else [0]
-        spent = self.query_cost(round)
-        spent |= {k: max(v, spent.get(k, v)) if k == "memory" else v + spent.get(k, 0) for k, v in (cost or {}).items()}
-        note = {"csv": text, "starts": starts, "cost": spent, "sha256": digest, "before": before}
-        write_json(folder / QUERY, note, own=True)
+        if cost:
+            spent = self.query_cost(round) if earlier else {}
+            sums = {k: max(v, spent.get(k, v)) if k == "memory" else v + spent.get(k, 0) for k, v in cost.items()}
+            write_json(folder / COST, sums, own=True)
+        write_json(folder / QUERY, {"csv": text, "starts": starts, "sha256": digest, "before": before}, own=True)
         write_atomic(folder / "query.csv", text)
 
     def query_rows(self, round: int) -> list[dict[str, str]] | None:
@@ -396,8 +397,8 @@ class RunDir:
 
     def query_cost(self, round: int) -> dict[str, float]:
         """What the query of a round cost the machine (`query.cost`); empty where that was not noted."""
-        file = self.round_path(round) / QUERY
-        return dict(read_json(file, own=True).get("cost", {})) if file.is_file() else {}
+        file = self.round_path(round) / COST
+        return read_json(file, own=True) if file.is_file() else {}
 
     def _query_text(self, round: int) -> str | None:
         file, note = self.round_path(round) / "query.csv", self.round_path(round) / QUERY

@@ -13,10 +13,13 @@ from ..errors import HybridALError, InputError, reading
 
 ROUND, STAGE0, QUERY = "round.json", "seal.json", "query.json"
 """Files with the digests of a round, of stage 0, and of the query of a round."""
+COST = "cost.json"
+"""What the query of a round cost the machine: no two runs have the same."""
 OWN = "digest"
 """Key of the digest of all other keys of a JSON file."""
-UNSEALED = ("images", "query.html", "drawn", ".lock", ROUND)
-"""What is no part of a round: what is given out to people and made again; of what they draw the ledger has digests."""
+UNSEALED = ("images", "query.html", "drawn", ".lock", ROUND, COST)
+"""What is no part of a round: what is given out to people and made again (of what they draw the ledger has digests),
+and what differs from one playing of it to another."""
 DERIVED = (
     *("model.safetensors", "consistency.npz", "calibration.npz"),
     *("reliability.npz", "holdout.npz", "stop.npz", "picks.npz", "boxes.npz"),
