@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..errors import HybridALError
@@ -23,7 +24,8 @@ def verify(run: RunDir) -> tuple[int, list[str]]:
         if (folder / ROUND).is_file():
             of_round, damaged = damage(folder, ROUND)
             count, lines = count + of_round + 1, lines + damaged
-        count, lines, r = count + 1, lines + _lines(lambda r=r: run.query_rows(r)), r + 1  # type: ignore[misc]
+        lines += _lines(partial(run.query_rows, r), partial(run.query_cost, r))
+        count, r = count + 2, r + 1
     count, lines = count + 1, lines + _lines(run.rounds)
     if (run.path / "stage0" / STAGE0).is_file():
         of_stage0, damaged = damage(run.path / "stage0", STAGE0)

@@ -190,9 +190,9 @@ def axes() -> dict[str, str | None]:
     metrics: dict[str, str | None] = dict.fromkeys(("labels", "round", "train/step", STAGE0_STEP))
     for entry, name in NAMES.items():
         prefix, several, _ = entry.partition("<")
-        if name.axis != "once" and entry != "labels":
+        if name.axis != "once" and entry != "labels" and prefix:
             metrics.setdefault(f"{prefix}*" if several else entry, name.axis)
-    return {**metrics, "val/*": "labels"}
+    return {**metrics, **dict.fromkeys(("val/*", "domain/*", "source/*", "target/*"), "labels")}
 
 
 def _axis_of(point: Point, stage: str) -> str | None:

@@ -204,6 +204,7 @@ def test_axes_identity_and_config(written: tuple[Path, list[list[object]]]) -> N
         defined = _kinds(records, "metric")
         metrics = {m.glob_name or m.name: m.step_metric for m in defined}  # type: ignore[attr-defined]
         assert metrics == {name: axis or "" for name, axis in axes().items()}
+        assert "*" not in metrics  # W&B would write the labels beside every number
         for name, axis in (("curve/*", "labels"), ("val/*", "labels"), ("train/loss", "train/step")):
             assert metrics[name] == axis
         assert (metrics["train/seconds"], metrics["stage0/loss"]) == ("round", "stage0/step")
