@@ -177,6 +177,22 @@ def _cells(
     return cell_of
 
 
+def without_table(
+    paths: Sequence[str],
+    labels: object,
+    table: Path | None,
+    classes: Sequence[str] | int | None,
+    unknown: Sequence[Mark],
+) -> Answers | None:
+    """The answers about images (N,) that need no table: by their folders, or none; None where there is a table."""
+    names = None if isinstance(classes, int) else classes
+    if labels == "folders":
+        if table is not None or isinstance(classes, int):
+            raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
+        return by_folder(paths, names, unknown)
+    return Answers.nothing(names or (), len(paths)) if table is None else None
+
+
 def by_folder(paths: Sequence[str], classes: Sequence[str] | None, unknown: Sequence[Mark] = ()) -> Answers:
     """The first folder below the root as the class of each image; those beside the folders are unlabeled.
 

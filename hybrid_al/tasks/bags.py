@@ -8,25 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core.learner import Learner
-from ..core.rundir import RunDir
-from ..core.types import BoolArray, IntArray
+from ..core.types import BoolArray
 from ..data.bags import Bags
 from ..data.base import Dataset
-from ..data.display import picture
 from ..errors import InputError
 from ..experiment import BagNote, OpenTask, check_budgets, class_answers
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
-from ..oracles.simulated import SimulatedOracle
 from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from .base import LABELS, Materials, Setting, check_classes, split_of
-from .classification import refuse_answer, rehearse
+from .classification import ClassAnswers, refuse_answer, rehearse
 
 if TYPE_CHECKING:
     from ..learners.network import Foundation
@@ -113,7 +109,7 @@ class BagTask:
         dataset = materials.dataset
         bags = Bags.of(dataset)
         pool = bags.split(dataset.manifest, "pool")
-        oracle = setting.oracle[1].open(_Answers(materials, pool))
+        oracle = setting.oracle[1].open(ClassAnswers(materials, pool))
         notes = _Notes(dataset, bags) if setting.learner[0] == "attention" else None
         return OpenTask(
             ClassHoldout(dataset.manifest, dataset.truth),
@@ -154,34 +150,6 @@ class BagTask:
     def rehearse(self, setting: Setting, dataset: Dataset, objective: Any, schedule: Schedule, steps: int) -> None:
         """See `Task.rehearse`."""
         rehearse(setting, dataset, objective, schedule, steps, multilabel=False)
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """The task as oracles see it."""
-
-    materials: Materials
-    pool: IntArray
-
-    @property
-    def run(self) -> RunDir:
-        """See `Answers.run`."""
-        return self.materials.run
-
-    def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """See `Answers.picture`."""
-        return picture(self.materials.dataset, index)
-
-    def simulated(self) -> Oracle:
-        """See `Answers.simulated`: the classes of the pool's bags."""
-        truth = self.materials.dataset.truth
-        of_pool = np.full_like(truth, -1)
-        of_pool[self.pool] = truth[self.pool]
-        return SimulatedOracle(of_pool)
-
-    def people(self) -> Oracle:
-        """See `Answers.people`."""
-        return Words("class").open(self.run)
 
 
 @dataclass(frozen=True)

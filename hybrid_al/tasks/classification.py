@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.rundir import RunDir
-from ..core.types import BoolArray
+from ..core.types import BoolArray, IntArray
 from ..data.base import Dataset
 from ..data.display import picture
 from ..data.domains import asked
@@ -87,9 +87,9 @@ class Classification:
     def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
         """See `Task.open`."""
         dataset = materials.dataset
-        oracle = setting.oracle[1].open(_Answers(materials))
+        oracle = setting.oracle[1].open(ClassAnswers(materials, materials.pool))
         holdout = ClassHoldout(dataset.manifest, dataset.truth, materials.parts)
-        given = materials.given(_Answers(materials).simulated)
+        given = materials.given(ClassAnswers(materials, materials.pool).simulated)
         return OpenTask(holdout, Whole(materials.asked), LabelBudgets(setting.budgets), given=given), oracle
 
     def learner(
@@ -115,10 +115,11 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """The task as oracles see it."""
+class ClassAnswers:
+    """The task as oracles see it; pool (P,): the samples whose classes a simulated one knows."""
 
     materials: Materials
+    pool: IntArray
 
     @property
     def run(self) -> RunDir:
@@ -131,9 +132,9 @@ class _Answers:
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: the classes of the pool."""
-        truth, pool = self.materials.dataset.truth, self.materials.pool
+        truth = self.materials.dataset.truth
         of_pool = np.full_like(truth, -1)
-        of_pool[pool] = truth[pool]
+        of_pool[self.pool] = truth[self.pool]
         return SimulatedOracle(of_pool)
 
     def people(self) -> Oracle:

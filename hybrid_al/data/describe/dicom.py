@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...errors import InputError
@@ -13,12 +14,12 @@ from ..readers.dicom import GROUPS, segment_names
 from ..splits import split_named
 from ..studies import Slice, Study, middle_frame, read_study
 from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of, keys_of
-from ..tables import NONE, Line, read_table
+from ..tables import NONE, Line
 from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
 from .names import PATIENT
 from .plan import Rows
-from .table import labels_of, straddling
+from .table import best_table, labels_of, straddling
 from .tree import Tree
 
 UID = re.compile(r"[\d.]+")
@@ -62,7 +63,7 @@ def describe_dicom(tree: Tree) -> Description:
     _window(parts, about)
     answers = [Answer(label=-1, labels=(), split=None) for _ in parts]
     masked = _masks(tree, study, about)
-    table = None if masked else _best_table(tree, parts, about)
+    table = None if masked else best_table(tree, partial(_named, parts), "file, series, study or patient", about)
     if table is not None:
         with about.answering():
             answers = _answers(table, parts, about) or answers
@@ -210,26 +211,7 @@ class _Table:
     count: int
 
 
-def _best_table(tree: Tree, parts: Sequence[Slice], about: Description) -> _Table | None:
-    """The table with a column that names most images, by file, UID or patient; all others are left."""
-    found: list[_Table] = []
-    for path in tree.tables:
-        try:
-            header, lines = read_table(path)
-        except InputError as error:
-            about.left.append(f"{path.name}: not read ({error})")
-            continue
-        table = _named(path, header, lines, parts)
-        if table is None:
-            about.left.append(f"{path.name}: names no file, series, study or patient (columns {listing(header)})")
-        else:
-            found.append(table)
-    best = max(found, key=lambda table: table.count, default=None)
-    about.left += [f"{table.path.name}: a recipe reads one table" for table in found if table is not best]
-    return best
-
-
-def _named(path: Path, header: Sequence[str], lines: Sequence[Line], parts: Sequence[Slice]) -> _Table | None:
+def _named(parts: Sequence[Slice], path: Path, header: Sequence[str], lines: Sequence[Line]) -> _Table | None:
     """A table with the column of the finest unit that it names."""
     for unit in UNITS:
         keys = Counter(key for part in parts if (key := key_of(part, unit, patient=0)))

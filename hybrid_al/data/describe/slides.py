@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..samples import reason
 from ..slides import VENDORS, Pyramid, is_pyramid, opened
 from ..splits import split_named
 from ..study_labels import ROLES, Answers, Labels, by_folder, by_name
-from ..tables import NONE, Line, read_table
+from ..tables import NONE, Line
 from ..tiles import FINER, Cut, Grid, corner, names_of
 from ..words import plain, whole
 from .base import MAX_CLASSES, Description, counted, listing
@@ -24,7 +25,7 @@ from .columns import Roles, read_roles
 from .groups import group_in_names
 from .names import PATIENT
 from .plan import Rows
-from .table import labels_of, straddling
+from .table import best_table, labels_of, straddling
 from .tree import Tree, spread
 
 PROBED = 20  # TIFF files that show whether all are slides
@@ -58,7 +59,7 @@ def describe_slides(tree: Tree, paths: Sequence[str]) -> Description:
     cut = _cut(pyramids, about)
     about.data = {"source": "slides", "root": str(tree.root), "sample": "tile", **about.data}
     names, group = names_of(paths), _group(paths, about)
-    table = _best_table(tree, names, about)
+    table = best_table(tree, partial(_named, names), "slide or tile", about)
     counted_paths = paths if table is not None and table.unit != "slide" else spread(list(paths), COUNTED)
     tiles = _tiles(tree, counted_paths, cut, about)
     exact, each = len(counted_paths) == len(paths), float(np.mean([len(found) for found in tiles.values()]))
@@ -202,26 +203,7 @@ class _Table:
     count: int
 
 
-def _best_table(tree: Tree, names: Mapping[str, str], about: Description) -> _Table | None:
-    """The table that names most slides or tiles; all others are left."""
-    found: list[_Table] = []
-    for path in tree.tables:
-        try:
-            header, lines = read_table(path)
-        except InputError as error:
-            about.left.append(f"{path.name}: not read ({error})")
-            continue
-        table = _named(path, header, lines, names)
-        if table is None:
-            about.left.append(f"{path.name}: names no slide or tile (columns {listing(header)})")
-        else:
-            found.append(table)
-    best = max(found, key=lambda table: table.count, default=None)
-    about.left += [f"{table.path.name}: a recipe reads one table" for table in found if table is not best]
-    return best
-
-
-def _named(path: Path, header: Sequence[str], lines: Sequence[Line], names: Mapping[str, str]) -> _Table | None:
+def _named(names: Mapping[str, str], path: Path, header: Sequence[str], lines: Sequence[Line]) -> _Table | None:
     slides, starts = by_name({*names}), {*names.values()}
     for column in header:
         cells = [row[column] for _, row in lines]

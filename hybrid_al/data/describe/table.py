@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
 
 from ...core.manifest import Split
 from ...errors import InputError
@@ -35,6 +36,44 @@ class Listing:
     files: Sequence[str]
     count: int
     answers: bool
+
+
+class Naming(Protocol):
+    """A table that names images, `count` of them."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many it names."""
+        ...
+
+
+Named = TypeVar("Named", bound=Naming)
+
+
+def best_table(
+    tree: Tree, named: Callable[[Path, Sequence[str], Sequence[Line]], Named | None], what: str, about: Description
+) -> Named | None:
+    """The table that names most, as `named` tells from path, header and lines; all others are left, with a remark."""
+    found = list[Named]()
+    for path in tree.tables:
+        try:
+            header, lines = read_table(path)
+        except InputError as error:
+            about.left.append(f"{path.name}: not read ({error})")
+            continue
+        table = named(path, header, lines)
+        if table is None:
+            about.left.append(f"{path.name}: names no {what} (columns {listing(header)})")
+        else:
+            found.append(table)
+    best = max(found, key=lambda table: table.count, default=None)
+    about.left += [f"{table.path.name}: a recipe reads one table" for table in found if table is not best]
+    return best
 
 
 def listing_of(table: Path, tree: Tree) -> Listing | str:

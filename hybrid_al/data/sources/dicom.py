@@ -25,7 +25,7 @@ from ..samples import OnError, Sample, check_settings, check_splits, kept_slices
 from ..scaling import Intensity, Scaling, evenly
 from ..segmentations import Mask, by_series
 from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
-from ..study_labels import Answers, Labels, by_folder, keys_of
+from ..study_labels import Answers, Labels, keys_of, without_table
 from ..words import Mark
 
 NONE = "none"
@@ -150,13 +150,10 @@ class DicomFolder:
         return keyword
 
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:
-        if self.labels == "folders":
-            if self.table is not None or isinstance(self.classes, int):
-                raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
-            return by_folder([picture.middle.path for picture in pictures], self.classes, self.unknown)
-        if self.table is None:
-            classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
-            return Answers.nothing(classes, len(pictures))
+        paths = [picture.middle.path for picture in pictures]
+        if (answers := without_table(paths, self.labels, self.table, self.classes, self.unknown)) is not None:
+            return answers
+        assert self.table is not None
         labels = Labels(
             Path(self.table),
             self.columns,

@@ -19,7 +19,7 @@ from ..index import FileIndex
 from ..paths import grouping
 from ..samples import OnError, Sample, check_settings, check_splits, make_dataset, reason
 from ..slides import SUFFIXES, VERSION, read_held
-from ..study_labels import ROLES, Answers, Labels, by_folder
+from ..study_labels import ROLES, Answers, Labels, without_table
 from ..tables import SUFFIXES as TABLES
 from ..tiles import Cut, Grid, Tiled, framed, look, names_of, remarks, slide_paths, tile_keys
 from ..words import Mark
@@ -130,13 +130,9 @@ class Slides:
 
     def _answers(self, slides: Sequence[Tiled], rows: IntArray) -> Answers:
         paths = [slides[i].path for i in rows[:, 0].tolist()]
-        if self.labels == "folders":
-            if self.table is not None or isinstance(self.classes, int):
-                raise InputError("data.labels", "folders without data.table and with names as data.classes", "both")
-            return by_folder(paths, self.classes, self.unknown)
-        if self.table is None:
-            classes = self.classes if self.classes is not None and not isinstance(self.classes, int) else ()
-            return Answers.nothing(classes, len(paths))
+        if (answers := without_table(paths, self.labels, self.table, self.classes, self.unknown)) is not None:
+            return answers
+        assert self.table is not None
         labels = Labels(
             Path(self.table),
             self.columns,
