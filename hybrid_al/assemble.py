@@ -236,9 +236,10 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
     """
     hider = Hider.load(run) if recipe.data.ids == HASHED else None
     folder = run.parent / ".cache" / "files" if hider is None else salt_file().parent / "files"
-    index = FileIndex(folder / f"{_digest({'data': recipe.data.model_dump(mode='json')})[:24]}.json")
+    settings = recipe.data.model_dump(mode="json", exclude={"workers"})
+    index = FileIndex(folder / f"{_digest({'data': settings})[:24]}.json", recipe.data.workers)
     try:
-        dataset = source(recipe).load(index)
+        dataset = dataclasses.replace(source(recipe).load(index), workers=index.workers)
     finally:
         index.save()
     if dataset.bags or recipe.data.bag is not None:
