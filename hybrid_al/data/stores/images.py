@@ -58,9 +58,9 @@ class ImageStore:
     ) -> ImageStore:
         """Open the store of a dataset in the folder `cache`, after decoding all images where it is not there yet.
 
-        `channels` is 1, 3 or None for those of the dataset, which a stack keeps. The images are streamed to disk one at a
-        time, by `dataset.workers` threads, whose number changes nothing of the store. A cached file is checked against
-        its hash; one that is cut short or damaged is built again.
+        `channels` is 1, 3 or None for those of the dataset, which a stack keeps. The images are streamed to disk one at
+        a time, by `dataset.workers` threads, whose number changes nothing of the store. A cached file is checked
+        against its hash; one that is cut short or damaged is built again.
         Raises UnreadableImages with all images that cannot be read, and InputError where 256 grey levels keep next to
         nothing of deeper ones; both leave nothing in the cache.
         """
