@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from .anchors import Anchors
 from .base import Objective
+from .dann import DANN
 from .debiased import Debiased
 from .distinctive_margin import DistinctiveMargin
+from .divide import Divide
 from .energy import Energy
 from .evidential import Evidential
 from .fixmatch import FixMatch
@@ -15,9 +18,11 @@ from .mixmatch import MixMatch
 from .mme import MME
 from .pi_model import PiModel
 from .pseudo_label import PseudoLabel
+from .shot import SHOT
 from .softmatch import SoftMatch
 from .supervised import Supervised
 from .uda import UDA
+from .waal import WAAL
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "supervised": Supervised,
@@ -35,4 +40,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "energy": Energy,
     "distinctive_margin": DistinctiveMargin,
     "mme": MME,
+    "dann": DANN,
+    "waal": WAAL,
+    "shot": SHOT,
+    "anchors": Anchors,
+    "divide": Divide,
 }

@@ -7,6 +7,7 @@ from .cps import CrossPseudoSupervision
 from .deep_supervision import DeepSupervision
 from .fixmatch import DenseFixMatch
 from .mean_teacher import DenseMeanTeacher
+from .ripu import RIPU
 from .supervised import DenseSupervised
 from .ua_mt import UncertaintyAwareMeanTeacher
 from .unimatch import UniMatch
@@ -19,4 +20,5 @@ DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
     "fixmatch": DenseFixMatch,
     "cps": CrossPseudoSupervision,
     "unimatch": UniMatch,
+    "ripu": RIPU,
 }
