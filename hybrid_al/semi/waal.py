@@ -52,8 +52,8 @@ class WAAL:
         for _ in range(self.turns):
             gap = critic(own, learns=True).mean() - critic(others, learns=True).mean()
             critic.descend(gap + self.penalty * steepness(critic, own, others))
-        known, open_ = critic(features).split(sizes)
-        distance = open_.mean() - known.mean()
+        height = critic(features)
+        distance = height[sizes[0] :].mean() - height[: sizes[0]].mean()
         with torch.no_grad():
             strong = models.student(unlabeled.strong)
         logs = {"loss_labeled": loss_labeled.detach(), "loss_domain": distance.detach()}
@@ -67,4 +67,5 @@ def steepness(critic: Adversary, own: Tensor, others: Tensor) -> Tensor:
     share = torch.rand(count, 1, device=own.device)
     between = (share * own[:count] + (1 - share) * others[:count]).requires_grad_()
     slope = torch.autograd.grad(critic(between, learns=True).sum(), between, create_graph=True)[0]
-    return (slope.norm(dim=1) - 1).square().mean()
+    deviation: Tensor = (slope.norm(dim=1) - 1).square().mean()
+    return deviation
