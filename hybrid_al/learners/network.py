@@ -142,7 +142,7 @@ class NetworkLearner:
         """Train one member: from its solved head, where there is one and the weights do not go on from the last round.
 
         The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads.
-        Without an unlabeled term nothing is left to train.
+        Without an unlabeled term, and without a term of its own on labels (`own_loss`), nothing is left to train.
         """
         if self.head is None:
             return fit(
@@ -152,6 +152,7 @@ class NetworkLearner:
         values = {"train/strength": head.strength}
         log(values, 0)
         trains = self.objective.uses_unlabeled and len(sets.unlabeled) > 0
+        trains = trains or getattr(self.objective, "own_loss", False)
         if not (goes_on and trains):
             install(head, network)
         if not trains:

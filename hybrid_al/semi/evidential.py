@@ -30,6 +30,7 @@ class Evidential:
     weight: Amount = 1.0
     rampup: Share = 0.4
     uses_unlabeled: ClassVar[bool] = False
+    own_loss: ClassVar[bool] = True
 
     def step(self, models: Models, labeled: Labeled, unlabeled: Unlabeled | None, progress: float) -> Step:
         """See `Objective.step`; ignores `unlabeled`."""

@@ -25,8 +25,8 @@ from hybrid_al.train import Schedule
 
 CLASSES, DIM, N, STEPS = 3, 6, 300, 60
 TRUTH = np.arange(N) % CLASSES
-WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch", "energy", "mme", "distinctive_margin"}
-MASKED = [name for name in OBJECTIVES if name not in {"supervised", "evidential", *WITHOUT_MASK}]
+WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch", "energy", "mme", "distinctive_margin", "tod"}
+MASKED = [name for name in OBJECTIVES if name not in {"supervised", "evidential", "adversarial_twin", *WITHOUT_MASK}]
 MASKED_DENSE = [n for n in DENSE_OBJECTIVES if n not in ("supervised", "deep_supervision", "mean_teacher", "cps")]
 
 
