@@ -20,9 +20,9 @@ CHECKPOINTS = 10  # of a fit: the confident samples of a class are compared with
 class BoostMIS:
     """FixMatch with an adaptive threshold for each class; section 3.2 of the paper.
 
-    The threshold of a class is `learning` x min(1, its confident samples now / at the last checkpoint) + `time` x a ramp
-    over the first `rampup` of the fit, and the sum of both from then on. A sample's class is that of its last visit at
-    which it was above the threshold of then.
+    The threshold of a class is `learning` x min(1, its confident samples now / at the last checkpoint) + `time` x a
+    ramp over the first `rampup` of the fit, and the sum of both from then on. A sample is confident if it was at or
+    above the threshold at its last visit.
     learning, time  the two parts (released code: 0.9 and 0.05)
     rampup          share of the fit; in the paper the second part grows with the samples that active learning added
     weight          of the unlabeled term

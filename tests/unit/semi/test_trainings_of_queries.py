@@ -36,7 +36,10 @@ def batches(count: int, seed: int = 1) -> list[tuple[Labeled, Unlabeled]]:
         return torch.randn(n, DIM, generator=generator)
 
     return [
-        (Labeled(draw(6), torch.arange(6) % CLASSES), Unlabeled(rng.choice(rows, 8, replace=False), draw(8), draw(8), rows))
+        (
+            Labeled(draw(6), torch.arange(6) % CLASSES),
+            Unlabeled(rng.choice(rows, 8, replace=False), draw(8), draw(8), rows),
+        )
         for _ in range(count)
     ]
 
@@ -56,7 +59,9 @@ def test_tod_equals_the_slow_reference() -> None:
     step = TOD(weight=0.3).step(models, labeled, unlabeled, 0.0)
     total = 0.0
     for x in (labeled.x, unlabeled.weak):
-        gaps = [(a - b) ** 2 for a, b in zip(logits(models.student, x).flat, logits(models.teacher, x).flat, strict=True)]
+        gaps = [
+            (a - b) ** 2 for a, b in zip(logits(models.student, x).flat, logits(models.teacher, x).flat, strict=True)
+        ]
         total += sum(gaps) / len(gaps)
     assert step.logs["loss_discrepancy"].item() == pytest.approx(total, rel=1e-5)
     assert step.loss.item() == pytest.approx(step.logs["loss_labeled"].item() + 0.3 * total, rel=1e-5)
