@@ -46,7 +46,7 @@ PLAYED = {
     "quality": masks({"quality_head": 1.0}, {"name": "pld"}, "quality"),
     "pld": masks({}, {"name": "pld"}, "pld"),
     "svgd": masks({}, {"name": "svgd", "members": 2, "repeat": 2.0}, "vote_entropy"),
-    "hiasa": masks({"reduction": "balanced"}, {}, {"name": "hybrid", "score": {"variance": 1.0}, "batch": "top"}),
+    "hiasa": masks({"reduction": "balanced"}, {}, {"name": "hybrid", "score": {"variance": 1.0}, "batch": "topk"}),
 }
 
 

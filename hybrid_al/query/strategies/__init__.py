@@ -32,6 +32,7 @@ from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
 from .isal import ISAL
+from .isda import ISDA
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
@@ -185,6 +186,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "gradnorm": GradNorm,
     "isal": ISAL,
+    "isda": ISDA,
     "sangal": GradientWalk,
     "alfamix": AlfaMix,
     "dropquery": DropQuery,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 
-from hybrid_al.query.last_layer import boundary_distance, sign_steps
+from hybrid_al.query.last_layer import boundary_distance, expected_gradient_length, sign_steps
+from hybrid_al.query.linear_head import scaled_embeddings
 from hybrid_al.query.strategies import BSQ
 from hybrid_al.query.strategies.bsq import discrepancy, gains, nearness
+from hybrid_al.query.strategies.isda import expected_change
 from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores.samples import mid_ranks, predicted_error, student_divergence
 
@@ -59,8 +62,6 @@ def test_bsq_asks_one_by_one_for_the_largest_sum_of_ranks() -> None:
     strategy = BSQ(samples=3, steps=3, rows=1000, latent=4)
     picks = strategy.select(state, 6, np.random.default_rng(5)).indices.tolist()
     rng = np.random.default_rng(5)
-    from hybrid_al.query.linear_head import scaled_embeddings
-
     labeled, candidates = state.labels.labeled, state.candidates
     latents = strategy._latents(scaled_embeddings(state, np.concatenate([labeled, candidates])), rng)
     squared = ((latents[:, None].astype(float) - latents[None]) ** 2).sum(axis=2)
@@ -98,3 +99,34 @@ def test_divergence_of_teacher_and_student_is_that_of_kullback_and_leibler() -> 
     expected = [sum(p * np.log(p / q) for p, q in zip(*pair, strict=True)) for pair in probs]
     np.testing.assert_allclose(student_divergence(probs), expected)
     assert student_divergence(probs[:, :1]).tolist() == [0] * 4 and predicted_error(probs).tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("top", [2, 9])
+def test_isda_is_the_gradient_of_the_augmented_loss_by_torch(top: int) -> None:
+    """The bound's loss of each class, differentiated in the weights, with the covariance written out."""
+    rng = np.random.default_rng(0)
+    features, weight, bias = rng.normal(size=(6, 5)), rng.normal(size=(4, 5)), rng.normal(size=4)
+    roots = rng.normal(size=(4, 5, 5))
+    covariances = np.einsum("cij,ckj->cik", roots, roots)
+    pulls = np.stack([0.3 * (weight - weight[c]) @ covariances[c] for c in range(4)])
+    expected = []
+    for z in features:
+        probs, total = np.exp(weight @ z + bias), 0.0
+        probs /= probs.sum()
+        for c in np.argsort(-probs)[:top]:
+            w = torch.from_numpy(weight.copy()).requires_grad_()
+            across = w - w[c]
+            bent = w @ torch.from_numpy(z) + torch.from_numpy(bias)
+            bent = bent + 0.15 * torch.einsum("jd,de,je->j", across, torch.from_numpy(covariances[c]), across)
+            (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(bent[None], torch.tensor([int(c)])), w)
+            total += probs[c] * slope.norm().item()
+        expected.append(total)
+    np.testing.assert_allclose(expected_change(features, weight, bias, pulls, top), expected)
+
+
+def test_isda_without_covariance_is_the_expected_gradient_length() -> None:
+    rng = np.random.default_rng(2)
+    features, weight, bias = rng.normal(size=(9, 4)), rng.normal(size=(3, 4)), rng.normal(size=3)
+    probs = scipy.special.softmax(features @ weight.T + bias, axis=1)
+    plain = expected_change(features, weight, bias, np.zeros((3, 3, 4)), 3)
+    np.testing.assert_allclose(plain, expected_gradient_length(probs, features))
