@@ -18,7 +18,7 @@ from ..ranking import best_by_value
 @dataclass(frozen=True)
 @hyperparameters
 class ISDA:
-    """Chen et al., active learning with implicit semantic data augmentation (ECCV 2022): partial expected model change.
+    """Chen et al., When Active Learning Meets Implicit Semantic Data Augmentation (ECCV 2022): partial model change.
 
     The loss of a class is that of infinitely many features, drawn around a candidate's by the covariance of the labeled
     features of that class (its upper bound: Wang et al., ISDA, NeurIPS 2019, equation 8). The length of its gradient in
@@ -34,7 +34,7 @@ class ISDA:
 
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     about: ClassVar[About] = About(
-        paper="Chen et al.: *Active learning with implicit semantic data augmentation*, ECCV 2022; Wang et al.: "
+        paper="Chen et al.: *When Active Learning Meets Implicit Semantic Data Augmentation*, ECCV 2022; Wang et al.: "
         "*Implicit Semantic Data Augmentation for Deep Networks*, NeurIPS 2019, equation 8",
         passes="1, of the labeled too",
         time="M C^2 (C + D) + L C D",

@@ -42,7 +42,9 @@ class SteinCommittee:
         networks = list(cast(nn.ModuleList, models.student.members))
         losses = [labeled_loss(network(labeled.x), labeled) for network in networks]
         parameters = [[p for p in network.parameters() if p.requires_grad] for network in networks]
-        slopes = [torch.autograd.grad(loss, own) for loss, own in zip(losses, parameters, strict=True)]
+        slopes = [
+            torch.autograd.grad(loss, own, materialize_grads=True) for loss, own in zip(losses, parameters, strict=True)
+        ]
         flat = torch.stack([flattened(own) for own in parameters]).detach()
         direction, nearness = stein(flat, torch.stack([flattened(s) for s in slopes]), self.repulsion)
         product = torch.stack([flattened(own) @ row for own, row in zip(parameters, direction, strict=True)]).sum()
