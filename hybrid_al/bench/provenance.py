@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from ..core.rundir import write_json
+from ..core.files import write_json
 from ..core.seals import read_json
 from ..errors import InputError
 

@@ -16,8 +16,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from ..core.files import read_seal, seal, write_atomic
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, read_seal, seal, write_atomic
+from ..core.rundir import RunDir
 from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.answers import ANSWERS, write_answer
