@@ -16,7 +16,7 @@ from ..core.seals import read_json
 from ..errors import InputError
 
 PACKAGES = ("hybrid_al", "pretrain")
-LOOP = ("hybrid_al.loop", "hybrid_al.metrics.holdout", "hybrid_al.oracles.simulated")
+LOOP = tuple(f"hybrid_al.{name}" for name in ("loop", "metrics.holdout", "oracles.simulated", "data.views.modalities"))
 # these decide no number of a loop, name everything there is, or hold values that are noted as such
 APART = tuple(f"hybrid_al.{name}" for name in ("assemble", "bench", "cli", "recipe", "report", "track"))
 LIBRARIES = ("numpy", "scikit-learn", "timm", "torch")
