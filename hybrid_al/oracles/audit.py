@@ -95,6 +95,8 @@ class Audit:
         for id, count in Counter(entry.id for entry in self.ledger.entries()).items():
             if count > 1:
                 self.problems.append(f"entry {id} is there {count} times")
+        for entry in self.ledger.entries():
+            self.problems += [f"round {entry.round}, answer about {entry.sample!r}: {why}" for why in self._lost(entry)]
         for id, (r, row) in self.rows.items():
             entry = self.ledger.find(id)
             if entry is not None:
@@ -110,6 +112,19 @@ class Audit:
             labels = labels.add(self._said(done.index))
             self.problems += [f"round {done.index}: {why}" for why in self._other_labels(labels, done.index)]
 
+    def _lost(self, entry: Entry) -> Iterator[str]:
+        """What is no more as it was of an answer that no file of answers has, and of what was proposed."""
+        answer, draft = self.run.path / entry.text, self.run.path / entry.proposed
+        if entry.digest and entry.id not in self.rows and not self._is(answer, entry.digest):
+            yield f"{answer} is not what {entry.reader} drew"
+        if entry.proposed not in ("", entry.text) and not self._is(draft, draft.stem):  # named by its digest
+            yield f"{draft} is not what was proposed to {entry.reader}"
+
+    @staticmethod
+    def _is(file: Path, digest: str) -> bool:
+        """Whether a file is there and its digest begins with this one."""
+        return file.is_file() and sha256_of(file).startswith(digest)
+
     def _differs(self, entry: Entry, row: Mapping[str, str]) -> Iterator[str]:
         """In what an entry is another than its row."""
         text = WITHDRAWN if entry.kind == "withdrawn" else SKIP if entry.kind == "skip" else entry.text
@@ -122,7 +137,7 @@ class Audit:
                 yield f"{row['label']!r}, in the ledger {text!r}"
             return
         file, kept = self.run.path / entry.text, self.run.path / row["label"]
-        if not file.is_file() or sha256_of(file) != entry.digest:
+        if not self._is(file, entry.digest):
             yield f"{file} is not what {entry.reader} drew"
         elif self.lists.wording.kind == "mask" and not np.array_equal(read_answer(file), read_answer(kept)):
             yield f"{kept} is not what {entry.reader} drew"
