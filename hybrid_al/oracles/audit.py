@@ -41,7 +41,7 @@ COLUMNS = (
     ),
     *("asked", "source", "supersedes", "standing", "digest"),
 )
-"""Of the ledger as a table; `standing`: counts, superseded, withdrawn, waits or a withdrawal."""
+"""Of the ledger as a table, changes of readers last; `standing`: counts, superseded, withdrawn, waits, a withdrawal."""
 
 
 @dataclass
@@ -193,6 +193,7 @@ class Audit:
             lines.append(f"  {lacking} answers are in files alone; the next hybrid-al labels or run notes them")
         for reader in dict.fromkeys(entry.reader for entry in entries):
             lines.append(self._about([entry for entry in entries if entry.reader == reader]))
+        lines += [f"  {change.time}: {change.comment}" for change in self.ledger.changes()]
         for r in range(len(self.run.rounds()) + 1):
             ids = self.run.query_ids(r)
             if ids is not None or any(of == r for of, _ in self.rows.values()):
@@ -221,6 +222,7 @@ class Audit:
     def table(self) -> list[tuple[object, ...]]:
         """The entries as rows of `COLUMNS`."""
         plain = [{**vars(entry), "standing": self.standing[entry.id]} for entry in self.ledger.entries()]
+        plain += [{**vars(change), "standing": "a change of readers"} for change in self.ledger.changes()]
         return [tuple("" if row[name] is None else row[name] for name in COLUMNS) for row in plain]
 
     def refuse(self) -> None:
@@ -237,15 +239,13 @@ def _label(a: Annotation) -> tuple[str, Target, str, tuple[Target, ...]]:
 
 def _differences(readings: Readings) -> str:
     """How many samples several read, and what became of those about which they differ."""
-    judge, several = readings.reading.adjudicator, [i for i in readings.readers if len(readings.readings(i)) > 1]
+    judges, several = readings.reading.judges, [i for i in readings.readers if len(readings.readings(i)) > 1]
     differ = [i for i in several if readings.differ(i)]
     text = f"{len(several)} read by several, {len(differ)} differ"
-    if judge:
-        judged = [i for i in several if judge in readings.said[i]]
-        alone = sum(
-            readings.said[i][judge].target not in {a.target for a in readings.readings(i).values()} for i in judged
-        )
-        text += f", {len(judged)} judged by {judge} ({alone} as no reader said)"
+    if judges:
+        judged = {i: verdict for i in several if (verdict := readings.verdict(i)) is not None}
+        alone = sum(a.target not in {o.target for o in readings.readings(i).values()} for i, a in judged.items())
+        text += f", {len(judged)} judged by {', '.join(judges)} ({alone} as no reader said)"
     return text
 
 

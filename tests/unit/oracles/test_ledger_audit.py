@@ -144,7 +144,8 @@ def test_several_readers_and_their_masks(tmp_path: Path) -> None:
     with client_of(run, "ben") as client:
         for k, sample in enumerate(row["id"] for row in run.query_rows(0) or ()):
             drawn = mask_of(half if k == 1 else np.ones(SIZE))
-            client.post("/api/answer", json=submission(f"ben-{k}", sample, classes=[], mask=drawn)).raise_for_status()
+            answer = submission(f"ben-{k}", sample, classes=[], mask=drawn, reader="ben")
+            client.post("/api/answer", json=answer).raise_for_status()
     collect(run)
     draws(run, "carl", {0: 0})
     commit(run)
