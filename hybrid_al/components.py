@@ -13,7 +13,7 @@ from .data.base import Source
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .oracles import ORACLES, Worklist
-from .oracles.readings import Reading
+from .oracles.readers import Reading
 from .query.base import COLD
 from .query.strategies import STRATEGIES
 from .recipe import Component, EncoderSection, Recipe

@@ -15,7 +15,8 @@ from .core.types import IntArray
 from .experiment import Experiment
 from .metrics.calibration import Calibration, calibrate, logs
 from .oracles.inbox import inbox, lists_of
-from .oracles.readings import agreement, model_agreement, reading_of
+from .oracles.readers import reading_of
+from .oracles.readings import agreement, model_agreement
 from .query.stopping import AGREEMENT, kappa, signals
 from .query.usage import mean_rank, relative_distance
 

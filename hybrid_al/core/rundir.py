@@ -187,7 +187,8 @@ class RunDir:
             raise InputError(self.path, "the data that this run began with", came)
         keys = _changed_keys(old["recipe"], facts["recipe"])
         if keys:
-            came = f"other values for {', '.join(keys)}; {ANOTHER}"
+            way = "hybrid-al readers changes who reads" if "oracle.readers" in keys else ANOTHER
+            came = f"other values for {', '.join(keys)}; {way}"
             raise InputError(self.path, "the recipe that this run began with", came)
 
     # -- rounds ---------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from ..data.tables import read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
 from .ledger import WITHDRAWN, note, source_of
-from .readings import AGREED, Readings, reading_of
+from .readers import reading_of
+from .readings import AGREED, Readings
 
 TAKEN = "the answers as they were taken in; a copy of the run may have them"
 
