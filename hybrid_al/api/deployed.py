@@ -251,6 +251,7 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
         dropout=dropout,
         seed=0,
         multilabel=note.task == "multilabel",
+        pairs=not isinstance(setting.learner[1], Linear) and getattr(training(recipe)[0], "pairs", False),
         loss_head=getattr(setting.learner[1], "loss_head", 0.0) > 0,
     ).eval()
 

@@ -201,6 +201,8 @@ def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     if recipe.learner != grid.variants[variant.name].learner:  # which is a fact of all other arms
         sections["learner"] = [recipe.learner]
     origin: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in sections.items()}
+    if values := grid.tuned.get((variant.name, arm)):
+        origin["tuned"] = dict(values)
     return {**origin, "code": provenance.code_digest(sorted(set(roots)))}
 
 

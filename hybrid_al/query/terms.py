@@ -20,7 +20,7 @@ from .base import QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
 from .last_layer import (
     boundary_closeness,
-    dirichlet,
+    evidence_score,
     features_and_head,
     features_and_share,
     gradient_length,
@@ -69,7 +69,7 @@ def _by_views(score: Score) -> Term:
 
 def _by_evidence(score: Score) -> Term:
     """A score (M, C) -> (M,) of the Dirichlet distribution that the logits of one pass make."""
-    return Term(frozenset({"features"}), lambda state: score(dirichlet(state)))
+    return Term(frozenset({"features"}), partial(evidence_score, score=score))
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:

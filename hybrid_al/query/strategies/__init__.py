@@ -9,13 +9,14 @@ from .among import Among
 from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
+from .bsq import BSQ
 from .cdal import ContextualDiversity
 from .class_balanced import ClassBalanced
 from .clue import CLUE
 from .csval import CSVAL
 from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
-from .dfal import DeepFool
+from .dfal import BIM, DeepFool
 from .diana import DiaNA
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
@@ -31,6 +32,7 @@ from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
 from .isal import ISAL
+from .isda import ISDA
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
@@ -38,8 +40,10 @@ from .lamda import LAMDA
 from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
+from .pld import PLD
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
+from .quality import Quality
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
 from .s3vaada import S3VAADA
@@ -182,12 +186,15 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "gradnorm": GradNorm,
     "isal": ISAL,
+    "isda": ISDA,
     "sangal": GradientWalk,
     "alfamix": AlfaMix,
     "dropquery": DropQuery,
     "vat": VirtualAdversarial,
     "dfal": DeepFool,
+    "bim": BIM,
     "aift": AIFT,
+    "bsq": BSQ,
     "lfosa": LfOSA,
     "openal": OpenAL,
     "learning_loss": LearningLoss,
@@ -196,6 +203,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
     "dsal": DSAL,
+    "pld": PLD,
+    "quality": Quality,
     "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,
