@@ -64,6 +64,12 @@ def summed_variance(probs_BSCHW: Tensor) -> Tensor:
     return _spread(probs_BSCHW.var(dim=1, correction=0).sum(dim=1))
 
 
+def attention(probs_BSCHW: Tensor) -> Tensor:
+    """`samples.attention` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    overlap = (_votes(probs_BSCHW) > 0)[:, 1:].sum(dim=1) > 1
+    return (2 * mean_std(probs_BSCHW) + entropy(probs_BSCHW) + overlap) / 3
+
+
 PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
@@ -74,6 +80,7 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "vote_entropy": vote_entropy,
     "mean_std": mean_std,
     "summed_variance": summed_variance,
+    "attention": attention,
 }
 """Scores of a pixel by name; the function of that name in `samples` is the same in NumPy."""
 

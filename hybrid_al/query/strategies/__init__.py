@@ -25,6 +25,7 @@ from .eada import EADA
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
+from .feal import FEAL
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
 from .gcn import GCN
@@ -39,6 +40,7 @@ from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
 from .probcover import ProbCover
+from .progressive import ProgressiveDiversity
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
@@ -70,6 +72,7 @@ __all__ = [
     "DSAL",
     "DUC",
     "EADA",
+    "FEAL",
     "GCN",
     "ISAL",
     "LAMDA",
@@ -122,6 +125,7 @@ __all__ = [
     "OpenAL",
     "PT4ALStart",
     "ProbCover",
+    "ProgressiveDiversity",
     "Random",
     "RandomPerGroup",
     "Ratio",
@@ -193,6 +197,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
+    "feal": FEAL,
+    "progressive": ProgressiveDiversity,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
     "dsal": DSAL,
