@@ -183,6 +183,7 @@ TERMS: dict[str, Term] = {
     "vote_entropy": _by_passes(scores.vote_entropy),
     "mean_std": _by_passes(scores.mean_std),
     "variance": _by_passes(scores.summed_variance),
+    "attention": _by_passes(scores.attention),
     "tta_entropy": _by_views(scores.entropy),
     "tta_variance": _by_views(scores.summed_variance),
     "tta_jsd": _by_views(scores.bald),

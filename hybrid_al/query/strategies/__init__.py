@@ -26,6 +26,7 @@ from .eada import EADA
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
+from .feal import FEAL
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
 from .gcn import GCN
@@ -42,6 +43,7 @@ from .mmd import MMD
 from .open_set import LfOSA, OpenAL
 from .pld import PLD
 from .probcover import ProbCover
+from .progressive import ProgressiveDiversity
 from .pt4al import PT4AL, PT4ALStart
 from .quality import Quality
 from .random import Random, RandomPerGroup
@@ -74,6 +76,7 @@ __all__ = [
     "DSAL",
     "DUC",
     "EADA",
+    "FEAL",
     "GCN",
     "ISAL",
     "LAMDA",
@@ -126,6 +129,7 @@ __all__ = [
     "OpenAL",
     "PT4ALStart",
     "ProbCover",
+    "ProgressiveDiversity",
     "Random",
     "RandomPerGroup",
     "Ratio",
@@ -200,6 +204,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
+    "feal": FEAL,
+    "progressive": ProgressiveDiversity,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
     "dsal": DSAL,
