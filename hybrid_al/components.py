@@ -142,6 +142,8 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
+    if "clicks" in query.needs and "clicks" not in task.units:
+        raise InputError("query", f"a strategy for answers that are not drawn ({recipe.task.name})", recipe.query.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 

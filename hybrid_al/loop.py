@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -130,6 +131,9 @@ def _query(
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
     query = spending.query(strategy, meter.watch(state), disk.rounds(), regions.pixels, rng)
+    if r and experiment.task.asks is not None:
+        experiment.learner.load(disk.round_path(r - 1) / "model.safetensors")
+        query = replace(query, asks=experiment.task.asks(experiment.learner, labels, query.indices))
     if len(query.indices) == len(state.candidates):
         print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
     return query, regions

@@ -6,7 +6,7 @@ from ...core.registry import from_spec
 from .base import Batch, BatchMaker, BatchParams
 from .clusters import ClusterMarginBatch
 from .constrained import ClassBalancedBatch, KnapsackBatch
-from .nested import PerGroupBatch, TwoStageBatch, WithoutOutliersBatch
+from .nested import CurriculumBatch, PerGroupBatch, TwoStageBatch, WithoutOutliersBatch
 from .shortlist import KCenterBatch, KMeansBatch, TopK
 from .spread import CoverBatch, DPPBatch, KMeansPlusPlusBatch, WeightedKMeansBatch
 from .stochastic import PowerBatch, SoftmaxBatch, SoftRankBatch, StochasticBatches
@@ -32,6 +32,7 @@ BATCHES: dict[str, type[BatchMaker]] = {
     "per_group": PerGroupBatch,
     "two_stage": TwoStageBatch,
     "without_outliers": WithoutOutliersBatch,
+    "curriculum": CurriculumBatch,
 }
 
 

@@ -10,18 +10,22 @@ from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
 from .cdal import ContextualDiversity
+from .cereals import CEREALS
 from .class_balanced import ClassBalanced
 from .clue import CLUE
+from .crf_entropy import CRFEntropy
 from .csval import CSVAL
 from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
 from .dfal import DeepFool
 from .diana import DiaNA
+from .dice_per_outline import DicePerOutline
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
 from .dsal import DSAL
 from .eada import EADA
+from .edgeal import EdgeAL
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
@@ -64,6 +68,7 @@ __all__ = [
     "AADA",
     "AIFT",
     "BAIT",
+    "CEREALS",
     "CLUE",
     "CSVAL",
     "D2ADA",
@@ -92,13 +97,16 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "CRFEntropy",
     "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
     "DiaNA",
+    "DicePerOutline",
     "Discriminative",
     "DropQuery",
+    "EdgeAL",
     "Entropy",
     "Evidential",
     "ExpectedDice",
@@ -195,6 +203,10 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "duc": DUC,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "edgeal": EdgeAL,
+    "dice_per_outline": DicePerOutline,
+    "crf_entropy": CRFEntropy,
+    "cereals": CEREALS,
     "dsal": DSAL,
     "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
