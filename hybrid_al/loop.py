@@ -84,7 +84,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
         scaling = calibration(experiment, disk, r, labels)
     with _timer(seconds, "evaluate"):
         values = metrics(experiment, disk, r, labels, scaling) | query_usage(experiment, disk, r, picks)
-        values |= fit.of_round()
+        values |= fit.of_round() | experiment.task.costs(labels)
         if tracker.mirrored:
             answers_about_picks(experiment, disk, r, picks)
     _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds, people)

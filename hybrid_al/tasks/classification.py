@@ -19,7 +19,7 @@ from ..data.base import Dataset
 from ..data.display import picture
 from ..data.domains import asked
 from ..errors import InputError, UnknownName
-from ..experiment import OpenTask, check_budgets
+from ..experiment import OpenTask, check_budgets, no_costs
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
@@ -101,9 +101,9 @@ class Classification:
             asks = partial(guesses, dataset.classes)
         holdout = ClassHoldout(dataset.manifest, dataset.truth, materials.parts)
         given = materials.given(ClassAnswers(materials, materials.pool).simulated)
-        return OpenTask(
-            holdout, _samples(setting, materials.asked), LabelBudgets(setting.budgets), given=given, asks=asks
-        ), oracle
+        samples, spending = _samples(setting, materials.asked), LabelBudgets(setting.budgets)
+        costs = (lambda labels: {"cost/bits": labels.cost}) if asks is not None else no_costs
+        return OpenTask(holdout, samples, spending, given=given, asks=asks, costs=costs), oracle
 
     def learner(
         self,

@@ -114,6 +114,8 @@ def test_a_run_asks_whether_it_is_the_likeliest_open_class(tmp_path: Path) -> No
         else:
             assert a.target == truth[a.index] and a.cost == (1 if a.round else pytest.approx(math.log2(3)))
     assert len(labels.labeled) == 12 and not labels.excluded  # two questions settle which of three classes it is
+    assert played.run.rounds()[0].metrics["cost/bits"] == pytest.approx(3 * math.log2(3))
+    assert played.run.rounds()[1].metrics["cost/bits"] == pytest.approx(3 * math.log2(3) + 9)
     assert played.run.rounds()[1].labeled == len(labels.as_of(1).labeled)
 
 
@@ -158,7 +160,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
     with pytest.raises(InputError, match="learn from a no"):
         check_components(parse(recipe_of("classification", oracle=ORACLE, learner="linear")))
-    with pytest.raises(InputError, match="oracle.answer"):
+    with pytest.raises(InputError, match=r"oracle\.answer"):
         check_components(parse(recipe_of("multilabel", oracle=ORACLE)))
 
 
