@@ -133,6 +133,10 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
     _check_bags(recipe, task, setting)
     task.check(setting)
+    for key in ("mistakes", "drop_noisy"):
+        if recipe.train.params.get(key) and not task.strata:
+            expected = f"nothing in {recipe.task.name}, whose samples have more than one class"
+            raise InputError(f"train.{key}", expected, str(recipe.train.params[key]))
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
     if "domains" in cold.needs | query.needs and not setting.sources:

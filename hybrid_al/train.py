@@ -54,7 +54,7 @@ class Schedule:
                    NeurIPS 2017)
     exclude        weight of the loss of answers that exclude a class (`oracle.answer: one_bit`), -log(1 - p)
     mistakes       weight of the same loss of the classes that the model of the round before guessed wrongly, of samples
-                   that have a label since then (as ICAL, TMI 2023, pre-trains on)
+                   that have a label since then (as ICAL, TMI 2024, pre-trains on)
     drop_noisy     leave labeled samples out that are noisy for their class by `kernels.triage`, where the embeddings of
                    stage 0 are least dense (as PathAL, TMI 2022); a class of fewer than 8 labels keeps all
     bootstrap      each member learns from labels drawn with replacement, as many of each class as there are

@@ -200,10 +200,9 @@ class NetworkLearner:
         """Which of the labeled samples (K,) are trained on: all, or without those that are noisy for their class."""
         if not self.schedule.drop_noisy:
             return np.ones(len(labels.labeled), dtype=np.bool_)
-        targets = self.targets(labels)
-        if self.embeddings is None or targets.ndim > 1:
-            raise InputError("train.drop_noisy", "false, where samples have several labels or no embeddings", "true")
-        return triage(self.embeddings.take(labels.labeled, "cosine"), targets) != NOISY
+        if self.embeddings is None:
+            raise InputError("train.drop_noisy", "embeddings of stage 0", "none")
+        return triage(self.embeddings.take(labels.labeled, "cosine"), self.targets(labels)) != NOISY
 
     def _sets(self, labels: LabelStore, mask: BoolArray, round: int) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""

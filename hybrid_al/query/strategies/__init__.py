@@ -42,6 +42,7 @@ from .lamda import LAMDA
 from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
+from .policy import Policy
 from .probcover import ProbCover
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
@@ -129,6 +130,7 @@ __all__ = [
     "MeanSTD",
     "OpenAL",
     "PT4ALStart",
+    "Policy",
     "ProbCover",
     "Random",
     "RandomPerGroup",
@@ -196,6 +198,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "vat": VirtualAdversarial,
     "dfal": DeepFool,
     "aift": AIFT,
+    "policy": Policy,
     "lfosa": LfOSA,
     "openal": OpenAL,
     "learning_loss": LearningLoss,

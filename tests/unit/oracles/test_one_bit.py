@@ -160,6 +160,8 @@ def test_what_does_not_fit_is_refused() -> None:
 
     with pytest.raises(InputError, match="learn from a no"):
         check_components(parse(recipe_of("classification", oracle=ORACLE, learner="linear")))
+    with pytest.raises(InputError, match=r"train\.drop_noisy: expected nothing in multilabel"):
+        check_components(parse(recipe_of("multilabel", train={"name": "supervised", "drop_noisy": True})))
     with pytest.raises(InputError, match=r"oracle\.answer"):
         check_components(parse(recipe_of("multilabel", oracle=ORACLE)))
 
