@@ -171,7 +171,7 @@ class _Labels:
 
     def _text(self, a: Annotation, folder: Path, name: str) -> str:
         """The cell of a label; masks, points and boxes go to files of their own."""
-        if a.kind == "skip":
+        if a.kind in ("skip", "not"):  # of what it is not, nothing is exported
             return SKIP
         if isinstance(a.target, int):
             return self.classes[a.target]

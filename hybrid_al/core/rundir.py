@@ -244,7 +244,9 @@ class RunDir:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         if earlier is None:
-            writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
+            writer.writerow(
+                [*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ()), *(["asks"] if query.asks else [])]
+            )
         else:
             out.write((folder / "query.csv").read_text(encoding="utf-8"))
             out.seek(0, io.SEEK_END)
@@ -254,7 +256,8 @@ class RunDir:
             sample, part = divmod(index, parts)
             unit = (index, part) if parts > 1 else ()
             rank = len(earlier or ()) + k
-            writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit])
+            asks = (query.asks[k],) if query.asks else ()
+            writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit, *asks])
         text = out.getvalue()
         digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
         starts = [*self.query_starts(round), len(earlier)] if earlier else [0]

@@ -220,6 +220,8 @@ def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
         return classes[target] if target < len(classes) else str(target)
     if kind == "classes" and isinstance(target, tuple):
         return ", ".join(label_text("class", t, classes) for t in target) or "none"
+    if kind == "not" and isinstance(target, tuple):
+        return f"not {' or '.join(label_text('class', t, classes) for t in target)}"
     return "skipped" if kind == "skip" else kind
 
 

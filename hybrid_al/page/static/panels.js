@@ -105,6 +105,7 @@ export const sheetOf = (k) => Math.floor(k / PAGE);
 
 export function drawAbout(item, place, total) {
   const parts = [element("b", { textContent: `${place + 1} of ${total}` }), ` ${item.sample} `];
+  if (item.asks) parts.push(element("b", { textContent: `Is it ${item.asks}? ` }));
   if (item.reason) parts.push(element("span", { textContent: `– asked because: ${item.reason}` }));
   if (item.answer) parts.push(element("span", { textContent: ` – ${item.answer.reader}: ${inWords(item.answer)}` }));
   fill($("about"), parts.map((part) => part.textContent ?? part), () => parts);

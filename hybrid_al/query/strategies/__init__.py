@@ -11,18 +11,22 @@ from .bait import BAIT
 from .batchbald import BatchBald
 from .bsq import BSQ
 from .cdal import ContextualDiversity
+from .cereals import CEREALS
 from .class_balanced import ClassBalanced
 from .clue import CLUE
+from .crf_entropy import CRFEntropy
 from .csval import CSVAL
 from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
 from .dfal import BIM, DeepFool
 from .diana import DiaNA
+from .dice_per_outline import DicePerOutline
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
 from .dsal import DSAL
 from .eada import EADA
+from .edgeal import EdgeAL
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
@@ -42,6 +46,7 @@ from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
 from .pld import PLD
+from .policy import Policy
 from .probcover import ProbCover
 from .progressive import ProgressiveDiversity
 from .pt4al import PT4AL, PT4ALStart
@@ -70,6 +75,7 @@ __all__ = [
     "AADA",
     "AIFT",
     "BAIT",
+    "CEREALS",
     "CLUE",
     "CSVAL",
     "D2ADA",
@@ -99,13 +105,16 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "CRFEntropy",
     "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
     "DiaNA",
+    "DicePerOutline",
     "Discriminative",
     "DropQuery",
+    "EdgeAL",
     "Entropy",
     "Evidential",
     "ExpectedDice",
@@ -128,6 +137,7 @@ __all__ = [
     "MeanSTD",
     "OpenAL",
     "PT4ALStart",
+    "Policy",
     "ProbCover",
     "ProgressiveDiversity",
     "Random",
@@ -199,6 +209,7 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "bim": BIM,
     "aift": AIFT,
     "bsq": BSQ,
+    "policy": Policy,
     "lfosa": LfOSA,
     "openal": OpenAL,
     "learning_loss": LearningLoss,
@@ -208,6 +219,10 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "progressive": ProgressiveDiversity,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "edgeal": EdgeAL,
+    "dice_per_outline": DicePerOutline,
+    "crf_entropy": CRFEntropy,
+    "cereals": CEREALS,
     "dsal": DSAL,
     "pld": PLD,
     "quality": Quality,
