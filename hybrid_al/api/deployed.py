@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..assemble import device_of
 from ..components import make_encoder, setting_of, source, task_of, training
-from ..core.rundir import RunDir, read_arrays
+from ..core.files import read_arrays
+from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..components import trackers_of
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..errors import InputError
 from ..track.base import BenchNumbers, TrackerSettings, say_failure
 from . import provenance, results

@@ -28,6 +28,7 @@ from ..models.checkpoint import seed_of, seeded
 from ..models.segmenter import Committee, Segmenter, network_or_committee
 from ..oracles.effort import costs
 from ..regions.base import Parts, Regions
+from ..scores.edges import IMAGE_SCORES
 from ..scores.pixels import PIXEL_SCORES, Reduction, by_part
 from ..scores.regions import PART_SCORES
 from ..semi.base import Evidence, Models
@@ -259,8 +260,9 @@ class SegmentLearner:
                 for block in blocks(indices, self._batch())
             ]
             return np.concatenate(values)
-        if name not in PIXEL_SCORES and name not in PART_SCORES:
-            raise UnknownName("scores of pixels", name, {**PIXEL_SCORES, **PART_SCORES})
+        scores_by_name = {**PIXEL_SCORES, **PART_SCORES, **IMAGE_SCORES}
+        if name not in scores_by_name:
+            raise UnknownName("scores of pixels", name, scores_by_name)
         if regions is None:
             rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
         else:
@@ -287,7 +289,10 @@ class SegmentLearner:
             parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
         if name in PART_SCORES:
             return PART_SCORES[name](probs, parts, count)
-        values = PIXEL_SCORES[name](probs)
+        if name in IMAGE_SCORES:
+            values = IMAGE_SCORES[name](probs, self.inputs.plain(block)[0], valid)
+        else:
+            values = PIXEL_SCORES[name](probs)
         if regions is None:
             return self.reduction(values, probs.mean(dim=1).argmax(dim=1), valid).unsqueeze(1)
         sums, pixels = by_part(values, parts, count)

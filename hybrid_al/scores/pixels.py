@@ -71,6 +71,12 @@ def student_divergence(probs_BSCHW: Tensor) -> Tensor:
     return _spread(nats)
 
 
+def attention(probs_BSCHW: Tensor) -> Tensor:
+    """`samples.attention` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    overlap = (_votes(probs_BSCHW) > 0)[:, 1:].sum(dim=1) > 1
+    return (2 * mean_std(probs_BSCHW) + entropy(probs_BSCHW) + overlap) / 3
+
+
 PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
@@ -82,6 +88,7 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean_std": mean_std,
     "summed_variance": summed_variance,
     "student_divergence": student_divergence,
+    "attention": attention,
 }
 """Scores of a pixel by name; the function of that name in `samples` is the same in NumPy."""
 

@@ -92,6 +92,17 @@ def vote_entropy(probs_BSC: FloatArray) -> FloatArray:
     return _shannon(_votes(probs_BSC), axis=1).clip(0, 1)
 
 
+def attention(probs_BSC: FloatArray) -> FloatArray:
+    """Where a person should look: the mean of inconsistency, uncertainty and overlap: (B, S, C) -> (B,), in [0, 1].
+
+    Inconsistency is twice `mean_std`, uncertainty `entropy`; overlap is 1 where two of the S votes are for different
+    structures, classes that are not the background, class 0. Further axes stay. Qu et al., AbdomenAtlas-8K (NeurIPS
+    2023), section 3.2: three networks, one map for each organ.
+    """
+    structures: FloatArray = (_votes(probs_BSC) > 0)[:, 1:].sum(axis=1)
+    return (2 * mean_std(probs_BSC) + entropy(probs_BSC) + (structures > 1)) / 3
+
+
 def foreground(probs_BSC: FloatArray) -> FloatArray:
     """Whether the most probable class is not the background, class 0: (B, S, C) -> (B,), 0 or 1; further axes stay.
 

@@ -28,6 +28,7 @@ from ..metrics.holdout import MaskHoldout, network_spacing
 from ..metrics.pixel_calibration import FEW, sample_pixels
 from ..oracles import inbox
 from ..oracles.base import Oracle
+from ..oracles.effort import clicks_of
 from ..oracles.masks import MaskWorklist, wording
 from ..oracles.regions import RegionWorklist
 from ..oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
@@ -115,6 +116,8 @@ class Segmentation:
         self._check_sides(setting)
         self._check_quality(setting)
         _check_record(setting.train)
+        if setting.train.get("by") == "region" and not self.regional:
+            raise InputError("train.by", "pixel, where a query asks about whole images (task.region)", "region")
         for key, name, strategy in setting.strategies:
             _check_strategy(key, name, strategy, regional=self.regional)
 
@@ -284,6 +287,7 @@ class Segmentation:
             _whole_images(setting, materials.asked, masks) if parts is None else parts,
             _spending(setting),
             scoring=_scorer,
+            clicks=partial(clicks_of, materials.run, size),
             answers=pixel_answers,
             many=MANY * FEW,  # the pixels of an image are no labels of their own
             one_class=False,
@@ -429,12 +433,14 @@ def _check_record(params: Mapping[str, object]) -> None:
 
 
 def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: bool) -> None:
+    from ..scores.edges import IMAGE_SCORES
     from ..scores.pixels import PIXEL_SCORES
     from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
     vectors = {"contexts", "shares"} if regional else {"contexts", "shares", GRADIENTS}
-    scores = [score for score in (*PIXEL_SCORES, *PART_SCORES, "predicted_error") if score not in vectors]
+    scores = [*PIXEL_SCORES, *PART_SCORES, *IMAGE_SCORES, "predicted_error"]
+    scores = [score for score in scores if score not in vectors]
     try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)
 
 
