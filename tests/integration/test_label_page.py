@@ -281,8 +281,18 @@ def test_a_slice_of_a_volume_is_drawn_by_keys_alone(tmp_path: Path) -> None:
             page.keyboard.press("ArrowRight")
             page.keyboard.press("ArrowDown")
         page.keyboard.press("Space")
+        page.click("#after")
+        until(lambda: shown(page) != index)
+        page.reload()  # what was drawn is there again, though nobody saved it
+        page.wait_for_selector("body[data-shown]")
+        until(lambda: shown(page) == index and "not saved is back" in page.inner_text("#saved"))
         page.keyboard.press("Enter")
         until(lambda: shown(page) != index and page.inner_text("#saved") == "Saved")
-        (entry,) = Ledger(RunDir(run)).entries()
+        page.keyboard.press("z")
+        until(lambda: shown(page) == index and "not saved is back" in page.inner_text("#saved"))
+        page.keyboard.press("Enter")
+        until(lambda: shown(page) != index and page.inner_text("#saved") == "Saved")
+        entry, withdrawn, again = Ledger(RunDir(run)).entries()
+        assert withdrawn.kind == "withdrawn" and again.text == entry.text
     labels = read_answer(run / entry.text)
     assert labels.shape == (20, 24) and labels.sum() == 16

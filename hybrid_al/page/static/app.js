@@ -2,6 +2,7 @@
 
 import { Closed, Outbox, getJson, post } from "./api.js";
 import { UNKNOWN } from "./draw.js";
+import { Drafts } from "./drafts.js";
 import { beginDrawing, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
 import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, sheetOf, warn } from "./panels.js";
@@ -9,7 +10,7 @@ import { Viewer } from "./viewer.js";
 
 const viewer = new Viewer($("image"));
 const page = { state: null, at: -1, about: null, layer: null, proposal: null, chosen: new Set(), given: [] };
-let outbox, clock;
+let outbox, drafts, clock;
 
 const items = () => page.state.items;
 const item = () => items()[page.at];
@@ -27,6 +28,8 @@ async function show(k) {
 }
 
 async function load(k) {
+  keepDraft();
+  page.open = null;
   page.at = Math.min(Math.max(k, 0), items().length - 1);
   const { index, answer } = item();
   const place = page.at;
@@ -48,9 +51,39 @@ async function load(k) {
   drawWindow();
   page.sheet = 0;
   turn(about.slices.indexOf(about.looked[0] ?? index));
+  takeDraft();
   render();
   clock = { seconds: 0, since: performance.now() };
   document.body.dataset.shown = index;
+}
+
+// -- what is not saved yet --------------------------------------------------------------------------------------------
+
+const draftNow = () => JSON.stringify({
+  comment: $("comment").value, chosen: [...page.chosen], drawing: page.layer?.draft, proposals: page.proposals?.draft,
+});
+
+// `page.open` is the sample that is on the screen, `page.draft` what was kept of it or on the disk of the server.
+function keepDraft() {
+  if (!page.open) return;
+  const draft = draftNow();
+  if (draft === page.draft) return;
+  page.draft = draft;
+  drafts.keep(page.open, draft);
+}
+
+function takeDraft() {
+  const { sample } = item();
+  page.open = sample;
+  page.draft = draftNow();
+  const kept = drafts.get(sample);
+  if (!kept || JSON.stringify(kept) === page.draft) return;
+  $("comment").value = kept.comment;
+  page.chosen = new Set(kept.chosen);
+  if (page.layer && kept.drawing) page.layer.draft = kept.drawing;
+  if (page.proposals && kept.proposals) page.proposals.draft = kept.proposals;
+  page.draft = draftNow();
+  say("What you had not saved is back");
 }
 
 function render() {
@@ -163,7 +196,11 @@ function submit(answer, text, reason = "") {
     id: crypto.randomUUID(), round: page.state.progress.round, sample: item().sample, reader: reader(),
     comment: $("comment").value.trim(), seconds: Math.min(seconds, 86400), reason, ...answer,
   };
-  page.given.push(page.at);
+  const draft = draftNow();
+  page.given.push({ place: page.at, draft });
+  sent.set(body.id, draft);
+  page.open = null;
+  drafts.drop(body.sample);
   item().answer = { text, reason, reader: reader(), comment: body.comment, file: text === "drawn/" };
   outbox.push(body);
   $("comment").blur();
@@ -174,19 +211,24 @@ function submit(answer, text, reason = "") {
 
 function undo() {
   if (!page.given.length) return;
-  const place = page.given.pop();
+  const { place, draft } = page.given.pop();
   const { sample } = items()[place];
+  keepDraft();
+  page.open = null;
+  drafts.keep(sample, draft);
   outbox.push({ id: crypto.randomUUID(), round: page.state.progress.round, sample, kind: "withdrawn", reader: reader() });
   items()[place].answer = null;
   show(place);
 }
 
+const sent = new Map(); // id of an answer that the server has not taken yet -> its draft
 const told = {
   waiting: (count, isStuck, why) => {
     if (isStuck) say(why ? `Not saved yet: ${why}` : "Not saved yet: the server does not answer; trying again", true);
     else if (count) say("Saving…");
   },
-  saved: (_, reply) => {
+  saved: (answer, reply) => {
+    sent.delete(answer.id);
     say("Saved");
     page.state.progress = reply.progress;
     drawProgress(reply.progress);
@@ -202,7 +244,10 @@ const told = {
     const replace = () => outbox.push({ ...answer, id: crypto.randomUUID(), replace: true });
     if (reply.kind === "other") warn(reply.error, ["Replace it", replace], ["Keep theirs", back]);
     else if (reply.kind === "stale") warn(reply.error, ["Load again", () => location.reload()]);
-    else warn(reply.error, ["Back to the image", back]);
+    else {
+      if (sent.has(answer.id)) drafts.keep(answer.sample, sent.get(answer.id));
+      warn(reply.error, ["Back to the image", back]);
+    }
   },
 };
 
@@ -220,6 +265,12 @@ async function refresh() {
   if (outbox && !outbox.isEmpty) return;
   const isNew = page.state?.progress.round !== state.progress.round || page.state.phase !== state.phase || items().length !== state.items.length;
   page.state = state;
+  if (page.round !== state.progress.round) {
+    page.open = null;
+    page.round = state.progress.round;
+    drafts = new Drafts(state.run, state.reader ?? "", page.round);
+  }
+  keepDraft();
   $("name").textContent = `${state.name}, round ${state.progress.round}`;
   drawPause(state, async () => { await post("/api/train", {}); refresh(); });
   drawProgress(state.progress);
@@ -280,7 +331,9 @@ $("who").addEventListener("close", () => {
   if (name) localStorage.setItem("reader", name);
   if (page.at >= 0) render();
 });
+addEventListener("pagehide", keepDraft);
 document.addEventListener("visibilitychange", () => {
+  keepDraft();
   if (!clock) return;
   if (document.hidden) clock.seconds += (performance.now() - clock.since) / 1000;
   clock.since = performance.now();
