@@ -20,6 +20,7 @@ from tests.helpers.monai_client import MonaiClient
 from tests.helpers.monai_server import monai_server
 from tests.helpers.tiny import recipe_of
 
+pytestmark = pytest.mark.slow
 SHAPE = (12, 10, 6)
 TURNED = np.asarray([[0.0, -2.0, 0, 30], [-1.5, 0, 0, 20], [0, 0, 3, -7], [0, 0, 0, 1]])
 """The affine of a volume whose axes are in another order and turned round."""
