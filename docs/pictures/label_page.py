@@ -178,7 +178,7 @@ def hand_in(run: Path, name: str, answers: Mapping[str, int]) -> None:
 
 def bags(run: Path, root: str) -> None:
     """A query of bags of a hundred images."""
-    data = CLASSES["data"] | {"bag": {"pattern": r"(.*)\d\d", "label": "highest"}, "group": r"(.*)\d\d"}
+    data = CLASSES["data"] | {"bag": {"pattern": r"(.*)\d\d", "label": "highest"}}
     recipe = CLASSES | {"task": "bags", "learner": "linear", "train": "supervised", "data": data, "pretrain": "none",
                         "loop": {"budgets": [6]}}  # fmt: skip
     with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:

@@ -21,7 +21,7 @@ from ..core.rundir import RunDir, read_seal, seal, write_atomic
 from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.answers import ANSWERS, write_answer
-from ..data.tables import read_table
+from ..data.tables import lost_zeros, read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
 from .ledger import WITHDRAWN, note, source_of
@@ -214,7 +214,7 @@ class WorklistOracle:
                 continue
             if sample not in ids:
                 expected = f"an id of the open query or of an earlier one{self.way_out(index)}"
-                raise InputError(where, expected, repr(sample) + _lost_zeros(name, ids))
+                raise InputError(where, expected, repr(sample) + lost_zeros(name, ids))
             if self._meaning(where, answers.setdefault(sample, label)) != self._meaning(where, label):
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
         if not answers:
@@ -339,12 +339,6 @@ class WorklistOracle:
         if text in (SKIP, WITHDRAWN):
             return "skip", None if text == SKIP else WITHDRAWN
         return self.wording.kind, self.wording.read(where, text, self.classes)
-
-
-def _lost_zeros(name: str, ids: Iterable[str]) -> str:
-    """The id that a spreadsheet made a number of, in words; empty where a name is none such."""
-    whole = next((i for i in sorted(ids) if name.isdecimal() and i != name and i.lstrip("0") == name), None)
-    return "" if whole is None else f" (of {whole!r} a spreadsheet dropped the zeros: format the column as text)"
 
 
 def write_list(file: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -5,12 +5,13 @@ import { UNKNOWN } from "./draw.js";
 import { Drafts } from "./drafts.js";
 import { beginDrawing, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
-import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, sheetOf, warn } from "./panels.js";
+import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, drawWindow, say, sheetOf, warn } from "./panels.js";
 import { Viewer } from "./viewer.js";
 
 const viewer = new Viewer($("image"));
+const drafts = new Drafts();
 const page = { state: null, at: -1, about: null, layer: null, proposal: null, chosen: new Set(), given: [] };
-let outbox, drafts, clock;
+let outbox, clock;
 
 const items = () => page.state.items;
 const item = () => items()[page.at];
@@ -28,8 +29,7 @@ async function show(k) {
 }
 
 async function load(k) {
-  keepDraft();
-  page.open = null;
+  drafts.leave(page);
   page.at = Math.min(Math.max(k, 0), items().length - 1);
   const { index, answer } = item();
   const place = page.at;
@@ -48,42 +48,13 @@ async function load(k) {
   $("comment").value = answer?.comment ?? "";
   $("image").ariaLabel = `Image ${place + 1} of ${items().length}, ${item().sample}`;
   drawSimilar(about.similar);
-  drawWindow();
+  drawWindow(viewer, page.about);
   page.sheet = 0;
   turn(about.slices.indexOf(about.looked[0] ?? index));
-  takeDraft();
+  if (drafts.enter(page, item().sample)) say("What you had not saved is back");
   render();
   clock = { seconds: 0, since: performance.now() };
   document.body.dataset.shown = index;
-}
-
-// -- what is not saved yet --------------------------------------------------------------------------------------------
-
-const draftNow = () => JSON.stringify({
-  comment: $("comment").value, chosen: [...page.chosen], drawing: page.layer?.draft, proposals: page.proposals?.draft,
-});
-
-// `page.open` is the sample that is on the screen, `page.draft` what was kept of it or on the disk of the server.
-function keepDraft() {
-  if (!page.open) return;
-  const draft = draftNow();
-  if (draft === page.draft) return;
-  page.draft = draft;
-  drafts.keep(page.open, draft);
-}
-
-function takeDraft() {
-  const { sample } = item();
-  page.open = sample;
-  page.draft = draftNow();
-  const kept = drafts.get(sample);
-  if (!kept || JSON.stringify(kept) === page.draft) return;
-  $("comment").value = kept.comment;
-  page.chosen = new Set(kept.chosen);
-  if (page.layer && kept.drawing) page.layer.draft = kept.drawing;
-  if (page.proposals && kept.proposals) page.proposals.draft = kept.proposals;
-  page.draft = draftNow();
-  say("What you had not saved is back");
 }
 
 function render() {
@@ -121,18 +92,10 @@ const nextOpen = () => {
 
 // -- window, slices ---------------------------------------------------------------------------------------------------
 
-function drawWindow() {
-  const [low, high] = viewer.window;
-  $("level").value = (low + high) / 2;
-  $("width").value = high - low;
-  const [from, to] = page.about.span.length ? page.about.span : [0, 255];
-  $("values").value = viewer.window.map((value) => Math.round(from + value * (to - from))).join(" – ");
-}
-
 function setWindow() {
   const [level, width] = [Number($("level").value), Number($("width").value)];
   viewer.setWindow(level - width / 2, level + width / 2);
-  drawWindow();
+  drawWindow(viewer, page.about);
 }
 
 async function turn(k) {
@@ -196,11 +159,9 @@ function submit(answer, text, reason = "") {
     id: crypto.randomUUID(), round: page.state.progress.round, sample: item().sample, reader: reader(),
     comment: $("comment").value.trim(), seconds: Math.min(seconds, 86400), reason, ...answer,
   };
-  const draft = draftNow();
+  const draft = drafts.end(page);
   page.given.push({ place: page.at, draft });
   sent.set(body.id, draft);
-  page.open = null;
-  drafts.drop(body.sample);
   item().answer = { text, reason, reader: reader(), comment: body.comment, file: text === "drawn/" };
   outbox.push(body);
   $("comment").blur();
@@ -213,9 +174,8 @@ function undo() {
   if (!page.given.length) return;
   const { place, draft } = page.given.pop();
   const { sample } = items()[place];
-  keepDraft();
-  page.open = null;
-  drafts.keep(sample, draft);
+  drafts.leave(page);
+  drafts.put(sample, draft);
   outbox.push({ id: crypto.randomUUID(), round: page.state.progress.round, sample, kind: "withdrawn", reader: reader() });
   items()[place].answer = null;
   show(place);
@@ -245,7 +205,7 @@ const told = {
     if (reply.kind === "other") warn(reply.error, ["Replace it", replace], ["Keep theirs", back]);
     else if (reply.kind === "stale") warn(reply.error, ["Load again", () => location.reload()]);
     else {
-      if (sent.has(answer.id)) drafts.keep(answer.sample, sent.get(answer.id));
+      if (sent.has(answer.id)) drafts.put(answer.sample, sent.get(answer.id));
       warn(reply.error, ["Back to the image", back]);
     }
   },
@@ -265,12 +225,8 @@ async function refresh() {
   if (outbox && !outbox.isEmpty) return;
   const isNew = page.state?.progress.round !== state.progress.round || page.state.phase !== state.phase || items().length !== state.items.length;
   page.state = state;
-  if (page.round !== state.progress.round) {
-    page.open = null;
-    page.round = state.progress.round;
-    drafts = new Drafts(state.run, state.reader ?? "", page.round);
-  }
-  keepDraft();
+  drafts.keep(page);
+  drafts.begin(state);
   $("name").textContent = `${state.name}, round ${state.progress.round}`;
   drawPause(state, async () => { await post("/api/train", {}); refresh(); });
   drawProgress(state.progress);
@@ -301,7 +257,7 @@ const on = (id, act) => $(id).addEventListener("click", act);
 on("zoom-in", () => viewer.zoom(1.4));
 on("zoom-out", () => viewer.zoom(1 / 1.4));
 on("fit", acts.fit);
-on("auto", () => { viewer.setWindow(...page.about.window); drawWindow(); });
+on("auto", () => { viewer.setWindow(...page.about.window); drawWindow(viewer, page.about); });
 on("save", save);
 on("undo", undo);
 on("before", () => show(page.at - 1));
@@ -331,9 +287,9 @@ $("who").addEventListener("close", () => {
   if (name) localStorage.setItem("reader", name);
   if (page.at >= 0) render();
 });
-addEventListener("pagehide", keepDraft);
+addEventListener("pagehide", () => drafts.keep(page));
 document.addEventListener("visibilitychange", () => {
-  keepDraft();
+  drafts.keep(page);
   if (!clock) return;
   if (document.hidden) clock.seconds += (performance.now() - clock.since) / 1000;
   clock.since = performance.now();

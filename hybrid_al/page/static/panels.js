@@ -72,6 +72,15 @@ export function drawSimilar(similar) {
   }));
 }
 
+// The window, between the values that its ends stand for.
+export function drawWindow(viewer, about) {
+  const [low, high] = viewer.window;
+  $("level").value = (low + high) / 2;
+  $("width").value = high - low;
+  const [from, to] = about.span.length ? about.span : [0, 255];
+  $("values").value = viewer.window.map((value) => Math.round(from + value * (to - from))).join(" – ");
+}
+
 const PAGE = 60; // images of a bag that are shown at once
 
 // All images of a bag, a page of them at a time; `page.sheet` is the one that is shown.
