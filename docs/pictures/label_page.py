@@ -95,6 +95,7 @@ def shoot_all(page: Page, name: str) -> None:
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     page.emulate_media(color_scheme="light")
     page.click("#fit")
+    page.locator("#name").scroll_into_view_if_needed()
     shoot(page, f"{name}_phone")
 
 
