@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from .core.files import read_arrays, write_arrays
 from .core.labels import LabelStore
 from .core.rng import derive
-from .core.rundir import RunDir, read_arrays, write_arrays
+from .core.rundir import RunDir
 from .core.seals import sealed
 from .core.types import IntArray
 from .experiment import Experiment

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..data.bags import Bags
 from ..data.pixels import to_uint8
 from ..errors import InputError

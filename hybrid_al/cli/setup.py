@@ -98,7 +98,7 @@ def check(
             path = views.with_stem(f"{views.stem}-{name}") if several else views
             scaled = draw_views(project, project.store(), path)
             print("\n".join([f"Views: {path}", *([] if quiet else scaled)]))
-    if several:
+    if several or any(variant.bench.tune.keys for variant in variants.values()):
         _check_bench(recipe, overrides, device)
 
 
@@ -115,8 +115,10 @@ def _segmenter(project: Project) -> list[str]:
 
 def _check_bench(recipe: str, overrides: list[str] | None, device: str) -> None:
     """Refuse what a bench of all variants would, beyond what a run of each does."""
-    from ..bench import grid, runner
+    from ..bench import grid, runner, tuning
 
     work = Path("runs/bench")
     plan = grid.load_grid(recipe, overrides or [])
-    runner.open_variants(plan, runner.Paths(work / plan.bench_recipe.name, work), device)
+    for each in (plan, tuning.trials(plan)):
+        if each is not None:
+            runner.open_variants(each, runner.Paths(work / plan.bench_recipe.name, work), device)

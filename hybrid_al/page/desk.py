@@ -40,13 +40,14 @@ class Refused(HybridALError):
 
 @dataclass(frozen=True)
 class Pick:
-    """A line of `query.csv`: a sample that is asked about."""
+    """A line of `query.csv`: a sample that is asked about; `asks`: whether it is this class, yes or no."""
 
     index: int
     sample: str
     path: str
     score: str
     reason: str
+    asks: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Desk:
             with file.open(newline="", encoding="utf-8") as lines:
                 rows = {row["id"]: row for row in reversed(list(csv.DictReader(lines)))}
             picks = [
-                Pick(self._position[i], i, row["path"], row["score"], row["reason"])
+                Pick(self._position[i], i, row["path"], row["score"], row["reason"], row.get("asks", ""))
                 for i, row in reversed(list(rows.items()))
             ]
             self._asked = version, {pick.sample: pick for pick in self._own(picks, round)}
@@ -243,7 +244,7 @@ class Desk:
         elif submission.kind == "skip":
             kind, text = "skip", SKIP
         elif self.in_words:
-            text = words(submission.classes, self.classes, several=self.kind == "classes")
+            text = words(submission.classes, self.classes, several=self.kind == "classes", asked=pick.asks)
         else:
             size = self._size(pick.index)
             text, digest = drawn(submission, self.run, self.settings, size, self.classes)
@@ -382,7 +383,7 @@ class Desk:
         if self._labels[0] != r:
             current = self.run.labels(len(self._position)).current
             known = [a for a in current.values() if self.reading is None or self.reader in a.annotator.split(AND)]
-            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind != "skip"}
+            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind not in ("skip", "not")}
         given = {i: s.text if self.in_words else "" for i, s in self.standings(r).items() if s.text != SKIP}
         return self._labels[1] | {self._position[sample]: text for sample, text in given.items()}
 

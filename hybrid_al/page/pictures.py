@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..core.embeddings import PLAIN, Embeddings
 from ..core.types import FloatArray, IntArray
 from ..data.answers import file_name, to_png
 from ..data.bags import Bags
 from ..data.own_size import own_labels
-from ..data.pixels import to_uint8
+from ..data.pixels import image_box, to_uint8
 from ..errors import InputError
 from ..oracles.masks import ASKED
 from ..report.overlay import thumbnail
+from ..scores.samples import entropy as pixel_entropy
 
 if TYPE_CHECKING:
     from ..api.deployed import Deployed
@@ -63,6 +65,10 @@ class Pictures(Protocol):
 
     def proposal(self, index: int) -> bytes | None:
         """A PNG of the class numbers that the last model gives its pixels; None without a model."""
+        ...
+
+    def doubt(self, index: int) -> bytes | None:
+        """A PNG of how little the last model is sure of each pixel, 0 to 255; None without a model."""
         ...
 
     def asked(self, index: int, round: int) -> bytes | None:
@@ -140,6 +146,11 @@ class ProjectPictures:
         probs = self.outputs(index) if self._proposes else None
         return None if probs is None else to_png(own_labels(probs, *self.size(index)))
 
+    def doubt(self, index: int) -> bytes | None:
+        """See `Pictures.doubt`: the entropy of the pixels."""
+        probs = self.outputs(index) if self._proposes else None
+        return None if probs is None else to_png(doubts(probs, *self.size(index)))
+
     def outputs(self, index: int) -> FloatArray | None:
         """What the last model says of an image: probabilities (K,), or (K, S, S) of pixels; None without a model."""
         rounds = len(self._project.run.rounds())
@@ -202,6 +213,14 @@ class ProjectPictures:
         self._check(index)
         pixels, middle = self._dataset.read(index), self._dataset.stack // 2
         return pixels[:, :, middle : middle + 1] if self._dataset.stack > 1 else pixels
+
+
+def doubts(probs_CSS: FloatArray, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Entropy of the pixels of an image in its own size (H, W), 255 where all classes are as likely."""
+    box = image_box(height, width, probs_CSS.shape[1])
+    entropy = pixel_entropy(probs_CSS[None, None])[0][box.rows, box.columns]
+    levels = Image.fromarray(entropy.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.rint(np.clip(np.asarray(levels), 0, 1) * 255).astype(np.uint8)
 
 
 def _window(pixels: npt.NDArray[Any]) -> tuple[float, float]:

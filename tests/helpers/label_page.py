@@ -60,6 +60,8 @@ class MadeUp:
     def proposal(self, index: int) -> bytes | None:
         return None
 
+    doubt = proposal
+
     def asked(self, index: int, round: int) -> bytes | None:
         return None
 

@@ -3,9 +3,9 @@
 import { Closed, Outbox, getJson, post } from "./api.js";
 import { UNKNOWN } from "./draw.js";
 import { Drafts } from "./drafts.js";
-import { beginDrawing, maskOf } from "./drawings.js";
+import { beginDrawing, doubtOf, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
-import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, drawWindow, say, sheetOf, warn } from "./panels.js";
+import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, drawTools, drawWindow, say, sheetOf, warn } from "./panels.js";
 import { Viewer } from "./viewer.js";
 
 const viewer = new Viewer($("image"));
@@ -35,11 +35,13 @@ async function load(k) {
   const place = page.at;
   const about = await getJson(`/api/item/${index}`);
   if (place !== page.at) return;
-  Object.assign(page, { about, layer: null, proposal: null, proposals: null });
+  Object.assign(page, { about, layer: null, proposal: null, proposals: null, doubt: null });
+  viewer.doubt = null;
   page.chosen = new Set(answer && !isDrawn() ? answer.text.split(";") : []);
   viewer.layer = null;
   await viewer.load(`/image/${index}.png`, about);
   if (isDrawn()) viewer.layer = await beginDrawing(page, item(), viewer, say);
+  if (isDrawn() && page.doubts) viewer.doubt = page.doubt = await doubtOf(index);
   if (place !== page.at) return;
   viewer.onSlice = about.slices.length > 1 ? (step) => turn(about.slices.indexOf(page.slice) + step) : null;
   page.slice = index;
@@ -57,31 +59,20 @@ async function load(k) {
   document.body.dataset.shown = index;
 }
 
+// The answers in words that an image may get: yes and no where one class is asked about.
+const choices = () => (item().asks ? [item().asks, `not ${item().asks}`] : page.state.classes);
+
 function render() {
-  const { classes, progress } = page.state;
+  const { progress } = page.state;
+  const classes = choices();
   drawStrip(items(), page.at, show);
   drawAbout(item(), page.at, items().length);
   drawProgress(progress);
   const value = page.layer?.value;
-  const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name) => [name, page.chosen.has(name)]);
+  const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name, k) => [item().asks ? `${k ? "no" : "yes"}, ${name}` : name, page.chosen.has(name)]);
   if (isDrawn() && page.state.kind !== "box") names.push([classes[0], value === 0]);
   drawClasses(names, isDrawn(), isDrawn() ? 1 : 0, classes.length, choose);
-  for (const button of document.querySelectorAll("[data-tool]")) {
-    button.setAttribute("aria-pressed", String(page.layer?.tool === button.dataset.tool));
-    const { tool } = button.dataset;
-    button.hidden = (page.state.kind === "box" && tool !== "box") || (tool === "point" && !page.state.segments);
-  }
-  for (const button of document.querySelectorAll("[data-reason]"))
-    button.setAttribute("aria-pressed", String(item().answer?.text === "skip" && item().answer.reason === button.dataset.reason));
-  $("tools").hidden = !isDrawn();
-  $("unknown").hidden = page.state.kind === "box";
-  $("unknown").setAttribute("aria-pressed", String(value === UNKNOWN));
-  $("segment").hidden = !page.state.segments;
-  $("segment").setAttribute("aria-pressed", String(Boolean(page.layer?.segments)));
-  $("save").hidden = page.state.kind === "class";
-  $("propose").hidden = !page.proposal;
-  $("size").value = page.layer?.size ?? 1;
-  $("size-at").value = `${page.layer?.size ?? 1} px`;
+  drawTools(page, item(), isDrawn());
   $("reader").textContent = reader() ?? "";
 }
 
@@ -108,7 +99,9 @@ async function turn(k) {
   page.sheet = sheetOf(k);
   drawBag(page, turn);
   if (isShown) return;
-  viewer.layer = page.slice === item().index ? page.layer : null; // others are there to look at
+  const isOwn = page.slice === item().index;
+  viewer.layer = isOwn ? page.layer : null; // others are there to look at
+  viewer.doubt = isOwn ? page.doubt : null;
   await viewer.load(`/image/${page.slice}.png`, page.about, { keepView: true });
 }
 
@@ -126,7 +119,8 @@ function hold(change) {
 // -- answers ----------------------------------------------------------------------------------------------------------
 
 function choose(k) {
-  const { kind, classes } = page.state;
+  const { kind } = page.state;
+  const classes = choices();
   if (isDrawn()) return hold({ value: k + 1 < classes.length ? k + 1 : 0, ...(page.layer.tool === "eraser" ? { tool: "brush" } : {}) });
   if (k >= classes.length) return;
   if (kind === "class") return submit({ kind: "answer", classes: [classes[k]] }, classes[k]);
@@ -254,22 +248,28 @@ const acts = {
 addEventListener("keydown", (event) => page.state?.phase === "open" && page.at >= 0 && keysOf(event, page, acts));
 
 const on = (id, act) => $(id).addEventListener("click", act);
+const plain = { save, undo, fit: acts.fit, help: showKeys, before: () => acts.show(-1), after: () => acts.show(1) };
+Object.entries(plain).forEach(([id, act]) => on(id, act));
 on("zoom-in", () => viewer.zoom(1.4));
 on("zoom-out", () => viewer.zoom(1 / 1.4));
-on("fit", acts.fit);
 on("auto", () => { viewer.setWindow(...page.about.window); drawWindow(viewer, page.about); });
-on("save", save);
-on("undo", undo);
-on("before", () => show(page.at - 1));
-on("after", () => show(page.at + 1));
 on("back", () => page.layer.undo());
 on("forth", () => page.layer.redo());
 const discard = (isDiscarded) => page.proposals && Object.assign(page.proposals, { isDiscarded });
 on("blank", () => { page.layer.clear(); discard(true); });
 on("propose", () => { page.layer.set(page.proposal); discard(false); });
+on("doubt", async () => {
+  const { index } = item();
+  page.doubts = !page.doubts;
+  const doubt = page.doubts ? await doubtOf(index) : null;
+  if (index !== item().index) return;
+  viewer.doubt = page.doubt = doubt;
+  if (page.doubts && !doubt) say("no model says where it is unsure");
+  viewer.draw();
+  render();
+});
 on("segment", () => hold({ segments: !page.layer.segments }));
 on("unknown", () => hold({ value: UNKNOWN, tool: page.layer.tool === "eraser" ? "brush" : page.layer.tool }));
-on("help", showKeys);
 on("reader", () => page.state.reader ?? $("who").showModal());
 on("theme", () => {
   const root = document.documentElement;

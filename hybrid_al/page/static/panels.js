@@ -1,6 +1,6 @@
 // What stands around the image: the strip of all images, classes, similar cases, messages, and the pause between queries.
 
-import { COLOURS } from "./draw.js";
+import { COLOURS, UNKNOWN } from "./draw.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -72,6 +72,29 @@ export function drawSimilar(similar) {
   }));
 }
 
+// What a person has in hand, and which buttons the answers of a run need.
+export function drawTools({ state, layer, proposal, doubts }, item, isDrawn) {
+  const press = (button, is) => button.setAttribute("aria-pressed", String(Boolean(is)));
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    const { tool } = button.dataset;
+    press(button, layer?.tool === tool);
+    button.hidden = (state.kind === "box" && tool !== "box") || (tool === "point" && !state.segments);
+  }
+  for (const button of document.querySelectorAll("[data-reason]"))
+    press(button, item.answer?.text === SKIPPED && item.answer.reason === button.dataset.reason);
+  $("tools").hidden = !isDrawn;
+  $("unknown").hidden = state.kind === "box";
+  press($("unknown"), layer?.value === UNKNOWN);
+  $("segment").hidden = !state.segments;
+  press($("segment"), layer?.segments);
+  $("save").hidden = state.kind === "class";
+  $("propose").hidden = !proposal;
+  $("doubt").hidden = !isDrawn || !state.progress.round;
+  press($("doubt"), doubts);
+  $("size").value = layer?.size ?? 1;
+  $("size-at").value = `${layer?.size ?? 1} px`;
+}
+
 // The window, between the values that its ends stand for.
 export function drawWindow(viewer, about) {
   const [low, high] = viewer.window;
@@ -114,6 +137,7 @@ export const sheetOf = (k) => Math.floor(k / PAGE);
 
 export function drawAbout(item, place, total) {
   const parts = [element("b", { textContent: `${place + 1} of ${total}` }), ` ${item.sample} `];
+  if (item.asks) parts.push(element("b", { textContent: `Is it ${item.asks}? ` }));
   if (item.reason) parts.push(element("span", { textContent: `– asked because: ${item.reason}` }));
   if (item.answer) parts.push(element("span", { textContent: ` – ${item.answer.reader}: ${inWords(item.answer)}` }));
   fill($("about"), parts.map((part) => part.textContent ?? part), () => parts);

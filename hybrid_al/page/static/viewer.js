@@ -85,6 +85,7 @@ export class Viewer {
     pen.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.left, ratio * this.top);
     pen.imageSmoothingEnabled = this.scale < 3 || !this.layer; // who draws sees the pixels
     pen.drawImage(this.image, 0, 0);
+    if (this.doubt) pen.drawImage(this.doubt, 0, 0);
     pen.imageSmoothingEnabled = false;
     this.layer?.draw(pen, this.scale);
   }

@@ -13,8 +13,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from hybrid_al.api.audit import write
+from hybrid_al.core.files import write_json
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.core.rundir import RunDir, write_json
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.audit import audit

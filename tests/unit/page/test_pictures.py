@@ -17,7 +17,7 @@ from hybrid_al.assemble import Project, open_project
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Query
 from hybrid_al.errors import InputError
-from hybrid_al.page.pictures import DEEP, ProjectPictures
+from hybrid_al.page.pictures import DEEP, ProjectPictures, doubts
 from hybrid_al.recipe import parse
 from tests.helpers.command import call
 from tests.helpers.dicom import write_series
@@ -135,3 +135,11 @@ def test_the_first_query_its_sheet_and_its_images(tmp_path: Path, capsys: pytest
     pictures = ProjectPictures(project, proposes=True)
     similar = pictures.similar(3, dict.fromkeys(range(20), "a"))
     assert len(similar) == 6 and 3 not in {one["index"] for one in similar} and pictures.proposal(3) is None
+
+
+def test_doubt_is_the_entropy_of_the_pixels_in_the_images_own_size() -> None:
+    """A network of 4 x 4 pixels over an image of 8 x 4, which fills the middle columns; the right half is sure."""
+    probs = np.full((2, 4, 4), 0.5)
+    probs[:, :, 2:] = np.array([1.0, 0.0])[:, None, None]
+    shown = doubts(probs, 8, 4)
+    assert shown.shape == (8, 4) and (shown[:, 0] == 255).all() and (shown[:, 3] == 0).all()
