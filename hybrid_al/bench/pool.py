@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..core.parent import leave_with
 
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
@@ -74,13 +74,7 @@ def _worker() -> ProcessPoolExecutor:
 def _begin(parent: int) -> None:
     """The start of a worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    leave_with(parent)
 
 
 def _answer(work: Callable[[T], R], task: T) -> tuple[R | None, str | None]:

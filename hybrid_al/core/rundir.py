@@ -11,14 +11,11 @@ import io
 import json
 import math
 import os
-import re
 import shlex
-import shutil
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -31,6 +28,7 @@ from .hidden import VARIABLE, Hider, salt_file
 from .labels import LabelStore
 from .manifest import Manifest
 from .seals import COST, OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
+from .temporary import clear_left_overs, temporary_name
 from .types import FloatArray, IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
@@ -60,7 +58,7 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     After an error in the block `path` is as it was, and the temporary file is gone. A full disk is a HybridALError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
             if path.is_file():  # its permissions stay
@@ -74,28 +72,6 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
-
-
-def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
-    """Delete the temporary files of processes that are no more, from a folder and those below it.
-
-    idle  seconds without a change before a file counts as left: processes of other machines may write into caches
-    """
-    for file in [*folder.rglob("*.tmp")]:
-        process = re.search(r"\.(\d+)\.tmp$", file.name)
-        with suppress(OSError):
-            if process and not _lives(int(process[1])) and time.time() - file.stat().st_mtime >= idle:
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def memory_mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:

@@ -49,7 +49,7 @@ class Missing(InputError):
 
 @dataclass
 class GivenOut:
-    """An image that a client got: to whom, when, and what the model then said of it."""
+    """An image that a client got: to whom, when (by a clock that nobody sets), and what the model then said of it."""
 
     client: str
     time: float
@@ -125,7 +125,7 @@ class Shelf:
             if (self._desk.run.round_path(r) / ASKED / f"{pick.index:06d}.png").is_file():
                 raise InputError("serve", "a query about whole images", "one about regions: use hybrid-al label")
             if (r, pick.index) not in self._given or pick.index in held:
-                self._given[r, pick.index] = GivenOut(client, time.time())
+                self._given[r, pick.index] = GivenOut(client, time.monotonic())
         return {"id": self._id(pick.index), **self.about(pick.index), "strategy": {strategy: {"client_id": client}},
                 "rank": 1 + list(picks).index(pick), "score": pick.score, "reason": pick.reason}  # fmt: skip
 
@@ -229,7 +229,7 @@ class Shelf:
         """Take the label of an image: once this returns it is on the disk."""
         if tag not in ("", FINAL):
             raise InputError("tag", f"{FINAL}, as others are no answers", repr(tag))
-        index, now = self.find(image), time.time()
+        index, now = self.find(image), time.monotonic()
         pick = self._pick(index)
         size = self._pictures.size(index)
         plain, marks = LabelFile(part, params, size, self.labels).answer(self.kind, self._classes)
