@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except SystemExit as end:
         if end.code in SIGNALS.values():
             print(STOPPED, file=sys.stderr)
+            before.clear()  # the same signal again, as terminals and torchrun send it, finds it ignored up to the end
         raise
     except HybridALError as error:
         print(error, file=sys.stderr)
@@ -90,6 +91,8 @@ def _stop_at_signals() -> dict[int, Any]:
         os._exit(128 + number)
 
     def stop(number: int, _: object) -> None:
+        for other in own:
+            signal.signal(other, signal.SIG_IGN)  # this one takes the process to its end
         timer = threading.Timer(GRACE, end, [number])
         timer.daemon = True
         timer.start()

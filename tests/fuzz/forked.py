@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hybrid_al.cli as door
+from hybrid_al.core.parent import leave_with
 
 SOFT = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 LINGER = 15.0  # seconds until what a child started must be gone too
@@ -126,10 +127,11 @@ def two_processes(argv: Sequence[object]) -> None:
         port = free.getsockname()[1]
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "kills"}
     os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    workers = set[int]()
+    workers, launcher = set[int](), os.getpid()
     for rank in ("0", "1"):
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
         if not (pid := os.fork()):
+            leave_with(launcher)  # which the program says too, but it may have lost it before
             _end_with(lambda: program(argv))
         workers.add(pid)
 
