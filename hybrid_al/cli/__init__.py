@@ -51,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except SystemExit as end:
         if end.code in SIGNALS.values():
             print(STOPPED, file=sys.stderr)
-            before.clear()  # the same signal again, as terminals and torchrun send it, finds it ignored up to the end
         raise
     except HybridALError as error:
         print(error, file=sys.stderr)
@@ -71,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _of_the_machine(error: Exception) -> str:
     """What ran out or is not allowed, in words; empty where it is a fault of ours."""
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        return f"{short(str(error.filename or 'disk'))}: {error.strerror}"
+        way = "; a higher limit: ulimit -n 4096" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+        return f"{short(str(error.filename or 'disk'))}: {error.strerror}{way}"
     text = short(" ".join(str(error).split()))
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"
@@ -91,8 +91,9 @@ def _stop_at_signals() -> dict[int, Any]:
         os._exit(128 + number)
 
     def stop(number: int, _: object) -> None:
-        for other in own:
-            signal.signal(other, signal.SIG_IGN)  # this one takes the process to its end
+        for other in own:  # a second one, as terminals and torchrun send it, is ignored up to the end
+            signal.signal(other, signal.SIG_IGN)
+        own.clear()
         timer = threading.Timer(GRACE, end, [number])
         timer.daemon = True
         timer.start()

@@ -175,7 +175,8 @@ class RunDir:
             began, now = self.facts().get("threads"), facts.get("threads")
             if began != now and None not in (began, now):
                 note = "sums round differently, so later rounds may pick others than an uninterrupted run"
-                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note}", file=sys.stderr)
+                way = f"(OMP_NUM_THREADS={began} goes on as it began)"
+                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note} {way}", file=sys.stderr)
             file, data = self.path / "recipe.yaml", marked(recipe).encode()
             if not file.is_file() or file.read_bytes() != data:
                 write_atomic(file, data)
