@@ -83,15 +83,16 @@ def start(call: Callable[[], None], folder: Path) -> Child:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         for stream, file in ((1, child.out), (2, child.err)):
             os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream)
-        _end_with(call)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, encoding="utf-8", closefd=False) for n in (1, 2))
+        _end_with(call, folder)
     with suppress(OSError):
         os.setpgid(child.pid, child.pid)  # here too: whoever comes first
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return child
 
 
-def _end_with(call: Callable[[], None]) -> NoReturn:
-    """Do a call and leave this process by its exit code."""
+def _end_with(call: Callable[[], None], folder: Path) -> NoReturn:
+    """Do a call, note what it imported, and leave this process by its exit code."""
     code = 1
     try:
         call()
@@ -102,6 +103,7 @@ def _end_with(call: Callable[[], None]) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         with suppress(Exception):
+            (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules), encoding="utf-8")
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
@@ -111,8 +113,8 @@ def program(argv: Sequence[object]) -> None:
     """The program, which takes signals from where it does so itself."""
     inner = door._stop_at_signals
 
-    def stop_at_signals() -> dict[int, Any]:
-        before = inner()
+    def stop_at_signals(stopped: list[int]) -> dict[int, Any]:
+        before = inner(stopped)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SOFT)
         return before
 
@@ -120,7 +122,7 @@ def program(argv: Sequence[object]) -> None:
     door.main([str(a) for a in argv])
 
 
-def two_processes(argv: Sequence[object]) -> None:
+def two_processes(argv: Sequence[object], folder: Path) -> None:
     """The program in two processes, started and ended as torchrun does it: what fails takes the other with it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -132,7 +134,7 @@ def two_processes(argv: Sequence[object]) -> None:
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
         if not (pid := os.fork()):
             leave_with(launcher)  # which the program says too, but it may have lost it before
-            _end_with(lambda: program(argv))
+            _end_with(lambda: program(argv), folder)
         workers.add(pid)
 
     def pass_on(number: int, _: object) -> None:
@@ -165,9 +167,11 @@ def _members(group: int) -> list[str]:
     return alive
 
 
-def import_all(names: Sequence[str]) -> None:
-    """Import modules, so that children need not."""
-    for name in names:
-        if name not in sys.modules:
-            with suppress(Exception):
-                importlib.import_module(name)
+def warm(folder: Path) -> None:
+    """Import what earlier calls of a folder imported, so that later ones need not."""
+    for file in folder.glob("modules-*"):
+        for name in file.read_text(encoding="utf-8").split():
+            if name not in sys.modules:
+                with suppress(Exception):
+                    importlib.import_module(name)
+        file.unlink()

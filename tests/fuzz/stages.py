@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import yaml
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.oracles.ledger import Ledger
 from hybrid_al.report.overview import answers_of
-from tests.fuzz.forked import Child, import_all, program, start, two_processes
+from tests.fuzz.forked import Child, program, start, two_processes, warm
 from tests.helpers.tiny import recipe_of
 
 DONE, WAITING = 0, 3
@@ -51,6 +50,11 @@ class Stage:
         (self.folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPES[self.name]), encoding="utf-8")
 
     @property
+    def said(self) -> Path:
+        """Where the output of the calls goes."""
+        return self.folder / "said"
+
+    @property
     def first(self) -> str:
         """The first step."""
         return "pretrain" if self.name.startswith("stage 0") else "bench" if self.name.startswith("bench") else "run"
@@ -75,27 +79,19 @@ class Stage:
             "labels": ("labels", run, self.folder / "answers.csv"),
             "label": ("label", run, "--reader", "ann", "--quiet"),
         }
-        play = two_processes if self.name.endswith("two processes") else program
 
         def call() -> None:
             os.environ["TMPDIR"] = str(self.folder / "tmp")
             _be_quick()
-            try:
-                play(argv[step])
-            finally:
-                _note_modules(self.folder)
+            if self.name.endswith("two processes"):
+                two_processes(argv[step], self.said)
+            program(argv[step])
 
-        return start(call, self.folder / "said")
+        return start(call, self.said)
 
     def warm(self) -> None:
         """Import what the last call needed, for the next."""
-        for file in self.folder.glob("modules-*"):
-            import_all(file.read_text(encoding="utf-8").split())
-            file.unlink()
-
-
-def _note_modules(folder: Path) -> None:
-    (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules), encoding="utf-8")
+        warm(self.said)
 
 
 def _be_quick() -> None:
