@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from ..core.files import memory_mapped, read_seal, seal
 from ..core.registry import Amount, Decay, Few, hyperparameters
-from ..core.rundir import memory_mapped, read_seal, seal
 from ..core.temporary import temporary_name
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks

@@ -45,6 +45,7 @@ NEEDS: Mapping[Need, str] = {
     "costs": "what an answer costs (`oracle.costs`)",
     "domains": "whether each sample is of the source or of the target (`domains.source`)",
     "tissue": "how much of each image is body or tissue, by Otsu's threshold",
+    "clicks": "the clicks of what is drawn already (segmentation)",
 }
 
 

@@ -81,6 +81,7 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "costs": ("extras",),
     "tissue": ("extras",),
     "domains": ("extras",),
+    "clicks": ("extras",),
 }
 
 
