@@ -99,7 +99,7 @@ class OpenTask:
     notes      (learner, samples) -> a note on the bag of each; None where samples are no bags, or have no attention
     given      the labels that come with the source (`domains.source`)
     costs      labels -> metrics of what they cost, beside those that a fit tells (`FitResult.costs`)
-    clicks     (labels, regions of the round) -> clicks of each region (N * parts,) that is drawn, nan of the others;
+    clicks     (labels, regions of the round) -> clicks of each region (N * parts,) that is drawn, -1 of the others;
                None where answers are not drawn
     asks       (learner, labels, picks) -> the class that each pick is asked to be, where answers are yes or no
     examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them

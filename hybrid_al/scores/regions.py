@@ -117,7 +117,8 @@ def dice_gain(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     both, either = (values.sum(dim=2, keepdim=True) for values in (overlap, expected + drawn))
     before = (2 * both + 1) / (either + 1)
     after = (2 * (both - overlap + expected) + 1) / (either - drawn + expected + 1)
-    return (after - before)[:, 1:].mean(dim=1)
+    gains: Tensor = (after - before)[:, 1:].mean(dim=1)
+    return gains
 
 
 def expected_outline(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
