@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable
@@ -162,8 +161,6 @@ def test_two_rounds_of_masks_that_are_drawn(tmp_path: Path) -> None:
                     page.keyboard.press("d")
                 assert doubt.value.status == 200
                 until(lambda: page.get_attribute("#doubt", "aria-pressed") == "true")
-                if folder := os.environ.get("PICTURES"):
-                    page.screenshot(path=f"{folder}/doubt.png")
                 page.keyboard.press("d")
                 page.click("#blank")
             elif k == 3:  # over the proposal
