@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
         raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
 
-def no_costs(labels: LabelStore) -> Mapping[str, float]:
+def no_costs(labels: LabelStore) -> dict[str, float]:
     """No metrics of what labels cost."""
     return {}
 
@@ -115,7 +115,7 @@ class OpenTask:
     notes: Callable[[Learner, Sequence[int]], Iterable[BagNote]] | None = None
     given: Callable[[], tuple[Annotation, ...]] = tuple
     examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
-    costs: Callable[[LabelStore], Mapping[str, float]] = no_costs
+    costs: Callable[[LabelStore], dict[str, float]] = no_costs
     clicks: Callable[[LabelStore, Regions | Whole], FloatArray] | None = None
     asks: Callable[[Learner, LabelStore, IntArray], tuple[str, ...]] | None = None
 
