@@ -13,7 +13,7 @@ from .data.base import Source
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .oracles import ORACLES, Worklist
-from .oracles.readings import Reading
+from .oracles.readers import Reading
 from .query.base import COLD
 from .query.strategies import STRATEGIES
 from .recipe import Component, EncoderSection, Recipe
@@ -98,7 +98,7 @@ def trackers_of(recipe: Recipe) -> dict[str, TrackerSettings]:
 
 def views_of(recipe: Recipe) -> Views:
     """The views of the modality, or those of the recipe in their place."""
-    from .data.views.policies import VIEWS
+    from .data.views.modalities import VIEWS
 
     if recipe.modality not in VIEWS:
         raise UnknownName("recipe: modality", recipe.modality, VIEWS)

@@ -17,10 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from .core.files import write_arrays, write_atomic
 from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
-from .core.rundir import RunDir, write_arrays, write_atomic
+from .core.rundir import RunDir
 from .core.types import Annotation, IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage, readers

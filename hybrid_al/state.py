@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from .core.consistency import Consistency
+from .core.files import read_arrays
 from .core.labels import LabelStore
-from .core.rundir import RunDir, read_arrays
+from .core.rundir import RunDir
 from .core.seals import sealed
 from .core.types import FloatArray, IntArray, Need, PredictionBatch
 from .errors import InputError

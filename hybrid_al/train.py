@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR
 
 from .core.consistency import Recording
@@ -59,6 +60,10 @@ class Schedule:
                    stage 0 are least dense (as PathAL, TMI 2022); a class of fewer than 8 labels keeps all
     bootstrap      each member learns from labels drawn with replacement, as many of each class as there are
     cycles         of the cosine; the network at the end of each is a member too (snapshots, Huang et al., ICLR 2017)
+    easy           share of the old labels that the last round's model gets right that a fit keeps; 0: only new ones and
+                   those that it gets wrong (ACFT, Zhou et al., Medical Image Analysis 2021, with `start: last`)
+    repeat         a label is there up to so many times more, in proportion to the entropy of the last round's model
+                   (Nath et al., TMI 2021)
     """
 
     steps: Count = 150
@@ -83,6 +88,8 @@ class Schedule:
     members: Few = 1
     bootstrap: bool = False
     cycles: Few = 1
+    easy: Share = 1.0
+    repeat: Annotated[float, Field(ge=0, le=100)] = 0.0
 
     def __post_init__(self) -> None:
         """Refuse more cycles than steps."""

@@ -11,8 +11,9 @@ from typing import cast
 
 import numpy as np
 
+from ..core.files import write_atomic
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, Annotation, IntArray, LabelMap
 from ..data.answers import read_answer, read_boxes
 from ..data.base import Dataset

@@ -30,6 +30,7 @@ from ..semi.base import Objective
 from ..semi.prior import make_prior
 from ..train import Fit, Penalty, Schedule, Sets, fit, top_up
 from .committee import Networks, of_last_fit, train_members
+from .emphasis import emphasised, emphasises
 from .exclusions import exclusions
 from .head import SolvedHead, average, bootstrap, install, penalty_of, solved
 from .loss_head import loss_ranking
@@ -108,6 +109,7 @@ class NetworkLearner:
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
         sets = self._sets(labels, self._clean(labels), round)
+        sets = self._emphasised(sets, labels, previous, seed)
         if self.schedule.mistakes > 0 and previous is not None:
             sets = replace(sets, mistaken=self._mistaken(labels, round, previous))
         if len(np.unique(sets.targets, axis=0)) == 1:
@@ -122,6 +124,18 @@ class NetworkLearner:
             passes = top_up(result, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
         consistency = result.recorder.record().carry_from(previous)
         return FitResult({**result.metrics, "train/top_up_passes": float(passes)}, consistency)
+
+    def _emphasised(self, sets: Sets, labels: LabelStore, previous: Path | None, seed: int) -> Sets:
+        """The sets with labels left out and repeated as `Schedule.easy` and `repeat` say, by the last round's model."""
+        if previous is None or not emphasises(self.schedule):
+            return sets
+        learner = copy.copy(self)
+        learner.load(previous / "model.safetensors")
+        rows, places = np.unique(sets.labeled, return_inverse=True)
+        probs = np.concatenate([batch.probs.mean(axis=1) for batch in learner.predict(rows)])[places]
+        old = np.isin(sets.labeled, labels.as_of(sets.round - 1).labeled)
+        rows = emphasised(probs, sets.targets, old, self.schedule, derive(seed, "emphasis"))
+        return replace(sets, labeled=sets.labeled[rows], targets=sets.targets[rows])
 
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
         """Train all members, which predict from then on; returns the fit of the first."""
@@ -146,7 +160,7 @@ class NetworkLearner:
         """Train one member: from its solved head, where there is one and the weights do not go on from the last round.
 
         The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads.
-        Without an unlabeled term nothing is left to train.
+        Without an unlabeled term, and without a term of its own on labels (`own_loss`), nothing is left to train.
         """
         negative = self._negative(sets, seed)
         if self.head is None:
@@ -155,7 +169,8 @@ class NetworkLearner:
         head = self.head.solve(network, sets, member=member, seed=seed)
         values = {"train/strength": head.strength}
         log(values, 0)
-        trains = (self.objective.uses_unlabeled and len(sets.unlabeled) > 0) or bool(negative)
+        trains = self.objective.uses_unlabeled and len(sets.unlabeled) > 0
+        trains = trains or getattr(self.objective, "own_loss", False) or bool(negative)
         if not (goes_on and trains):
             install(head, network)
         if not trains:
@@ -217,7 +232,7 @@ class NetworkLearner:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
             unit = self.embeddings.take(np.concatenate([labeled, unlabeled]), "cosine")
-            prior = make_prior(unit, targets, unlabeled, self.make(0).head.out_features)
+            prior = make_prior(unit, targets, unlabeled, self.make(0).classes)
         return Sets(labeled, targets, unlabeled, self.n, prior, round, self.source, labels.excluded)
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
@@ -285,6 +300,7 @@ def learner_over(
             dropout=dropout,
             seed=seed,
             multilabel=base.multilabel,
+            pairs=getattr(objective, "pairs", False),
             loss_head=loss_head > 0,
         )
         return network.to(base.device)

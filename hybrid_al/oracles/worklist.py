@@ -16,8 +16,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from ..core.files import read_seal, seal, write_atomic
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, read_seal, seal, write_atomic
+from ..core.rundir import RunDir
 from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.answers import ANSWERS, write_answer
@@ -26,7 +27,8 @@ from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
 from .ledger import WITHDRAWN, note, source_of
 from .one_bit import NO, NOT, ONE_BIT, YES, asked_classes, in_full, merged
-from .readings import AGREED, Readings, reading_of
+from .readers import reading_of
+from .readings import AGREED, Readings
 
 TAKEN = "the answers as they were taken in; a copy of the run may have them"
 

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from ..core.rundir import RunDir, write_atomic
+from ..core.files import write_atomic
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, LabelMap
 from ..data.answers import to_png
 from ..errors import InputError, UnknownName

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,6 +15,7 @@ from PIL import Image
 from ..core.embeddings import PLAIN, Embeddings
 from ..core.types import FloatArray, IntArray
 from ..data.answers import file_name, to_png
+from ..data.bags import Bags
 from ..data.own_size import own_labels
 from ..data.pixels import image_box, to_uint8
 from ..errors import InputError
@@ -42,7 +44,11 @@ class Pictures(Protocol):
         ...
 
     def about(self, index: int) -> dict[str, Any]:
-        """Height, width, depth, the values that its levels stand for, the slices beside it."""
+        """Height, width, depth, the values that its levels stand for; the slices beside it, or the rows of its bag.
+
+        bag     the name of that, "" where samples are no bags
+        looked  those of its rows that the last model looked at most, where a reader may know
+        """
         ...
 
     def size(self, index: int) -> tuple[int, int]:
@@ -75,7 +81,8 @@ class ProjectPictures:
 
     def __init__(self, project: Project, *, proposes: bool) -> None:
         self._project, self._store, self._dataset = project, project.store(), project.dataset
-        self._proposes = proposes and project.task.drawable
+        self._may_propose, self._proposes = proposes, proposes and project.task.drawable
+        self._bags = Bags.of(self._dataset) if self._dataset.bags else None
         self._lock = threading.Lock()
         self._model: tuple[int, Deployed] | None = None
 
@@ -106,6 +113,8 @@ class ProjectPictures:
             "span": list(self._dataset.span) if deep and self._dataset.span else [],
             "window": [low, high],
             "slices": self._slices(index),
+            "bag": self._dataset.bags[index] if self._bags else "",
+            "looked": self._looked(index) if self._bags and self._may_propose else [],
         }
 
     def shown(self, index: int) -> npt.NDArray[np.uint8]:
@@ -162,19 +171,39 @@ class ProjectPictures:
 
     @cached_property
     def _embeddings(self) -> Embeddings:
-        return Embeddings.load(self._project.embeddings(PLAIN), manifest=self._dataset.manifest.fingerprint)
+        loaded = Embeddings.load(self._project.embeddings(PLAIN), manifest=self._dataset.manifest.fingerprint)
+        return loaded if self._bags is None else self._bags.pooled(loaded)
 
     @cached_property
     def _volumes(self) -> dict[str, list[int]]:
-        """Path -> positions of its slices in their order."""
+        """Path of a volume, or the series of slices in several files -> positions of its slices in their order."""
         manifest, volumes = self._dataset.manifest, dict[str, list[int]]()
         for i, z in enumerate(manifest.z):
-            if z >= 0:
-                volumes.setdefault(manifest.paths[i], []).append(i)
-        return {path: sorted(rows, key=lambda i: manifest.z[i]) for path, rows in volumes.items()}
+            if z >= 0 or self._series(i):
+                volumes.setdefault(self._series(i) or manifest.paths[i], []).append(i)
+        return {
+            name: rows if self._series(rows[0]) else sorted(rows, key=lambda i: manifest.z[i])
+            for name, rows in volumes.items()
+        }
+
+    def _series(self, index: int) -> str:
+        return self._dataset.series[index] if self._dataset.series else ""
 
     def _slices(self, index: int) -> list[int]:
-        return self._volumes.get(self._dataset.manifest.paths[index], [index])
+        if self._bags is not None:
+            rows: list[int] = self._bags.rows(index).tolist()
+            return rows
+        return self._volumes.get(self._series(index) or self._dataset.manifest.paths[index], [index])
+
+    def _looked(self, index: int) -> list[int]:
+        """The rows of most attention of a bag of the open query, as `tiles.csv` beside it has them."""
+        run, manifest = self._project.run, self._dataset.manifest
+        file = run.round_path(len(run.rounds())) / "tiles.csv"
+        if not file.is_file():
+            return []
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = [row for row in csv.DictReader(lines) if row["bag"] == manifest.ids[index]]
+        return [manifest.position[row["id"]] for row in rows]
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self._dataset.manifest):

@@ -21,7 +21,7 @@ from .base import QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
 from .last_layer import (
     boundary_closeness,
-    dirichlet,
+    evidence_score,
     features_and_head,
     features_and_share,
     gradient_length,
@@ -70,7 +70,7 @@ def _by_views(score: Score) -> Term:
 
 def _by_evidence(score: Score) -> Term:
     """A score (M, C) -> (M,) of the Dirichlet distribution that the logits of one pass make."""
-    return Term(frozenset({"features"}), lambda state: score(dirichlet(state)))
+    return Term(frozenset({"features"}), partial(evidence_score, score=score))
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
@@ -186,6 +186,7 @@ TERMS: dict[str, Term] = {
     "vote_entropy": _by_passes(scores.vote_entropy),
     "mean_std": _by_passes(scores.mean_std),
     "variance": _by_passes(scores.summed_variance),
+    "attention": _by_passes(scores.attention),
     "tta_entropy": _by_views(scores.entropy),
     "tta_variance": _by_views(scores.summed_variance),
     "tta_jsd": _by_views(scores.bald),

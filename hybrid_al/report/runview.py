@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ..core.consistency import Consistency
+from ..core.files import read_arrays
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, read_arrays
+from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
 from ..core.types import Annotation, FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError

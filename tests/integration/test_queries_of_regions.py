@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybrid_al.core.rundir import read_arrays
+from hybrid_al.core.files import read_arrays
 from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
 

@@ -4,7 +4,7 @@ import { Closed, Outbox, getJson, post } from "./api.js";
 import { UNKNOWN } from "./draw.js";
 import { beginDrawing, doubtOf, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
-import { $, drawAbout, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, warn } from "./panels.js";
+import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, sheetOf, warn } from "./panels.js";
 import { Viewer } from "./viewer.js";
 
 const viewer = new Viewer($("image"));
@@ -48,7 +48,8 @@ async function load(k) {
   $("image").ariaLabel = `Image ${place + 1} of ${items().length}, ${item().sample}`;
   drawSimilar(about.similar);
   drawWindow();
-  turn(about.slices.indexOf(index));
+  page.sheet = 0;
+  turn(about.slices.indexOf(about.looked[0] ?? index));
   render();
   clock = { seconds: 0, since: performance.now() };
   document.body.dataset.shown = index;
@@ -114,8 +115,11 @@ async function turn(k) {
   if (k < 0 || k >= slices.length) return;
   $("slice").value = k;
   $("slice-at").value = `${k + 1} / ${slices.length}`;
-  if (page.slice === slices[k]) return;
+  const isShown = page.slice === slices[k];
   page.slice = slices[k];
+  page.sheet = sheetOf(k);
+  drawBag(page, turn);
+  if (isShown) return;
   const isOwn = page.slice === item().index;
   viewer.layer = isOwn ? page.layer : null; // others are there to look at
   viewer.doubt = isOwn ? page.doubt : null;
@@ -240,7 +244,7 @@ async function refresh() {
 async function begin() {
   await refresh();
   if (!page.state) return;
-  outbox = new Outbox(`outbox ${page.state.run}`, told);
+  outbox = new Outbox(page.state.run, page.state.reader ?? "", told);
   if (!reader()) $("who").showModal();
   setInterval(refresh, 2500);
 }

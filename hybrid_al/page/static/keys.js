@@ -10,7 +10,7 @@ const WORDS = [
   ["c", "write a comment, Enter leaves it"],
   ["← →", "image before, next"],
   ["+ − f", "zoom in, out, fit; or the wheel, and drag with Shift"],
-  ["PageUp, PageDown", "slices of a volume; or the wheel"],
+  ["PageUp, PageDown", "slices of a volume, images of a bag; or the wheel"],
   ["b e p r", "brush, eraser, polygon, box"],
   ["o, a", "with a segmenter: points that correct a box; whether a box proposes or is filled"],
   ["[ ]", "smaller, larger brush"],

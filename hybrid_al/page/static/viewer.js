@@ -25,13 +25,12 @@ export class Viewer {
 
   async load(url, about, { keepView = false } = {}) {
     const pixels = await pixelsOf(url);
+    const isOfOtherSize = pixels.width !== this.width || pixels.height !== this.height;
     this.levels = about.deep ? deepLevels(pixels.data) : null;
     this.source = pixels;
     this.image = new OffscreenCanvas(pixels.width, pixels.height);
-    if (!keepView) {
-      this.window = [...about.window];
-      this.fit();
-    }
+    if (!keepView) this.window = [...about.window];
+    if (!keepView || isOfOtherSize) this.fit();
     this.setWindow(...this.window);
   }
 

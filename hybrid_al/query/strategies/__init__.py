@@ -9,6 +9,7 @@ from .among import Among
 from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
+from .bsq import BSQ
 from .cdal import ContextualDiversity
 from .cereals import CEREALS
 from .class_balanced import ClassBalanced
@@ -17,7 +18,7 @@ from .crf_entropy import CRFEntropy
 from .csval import CSVAL
 from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
-from .dfal import DeepFool
+from .dfal import BIM, DeepFool
 from .diana import DiaNA
 from .dice_per_outline import DicePerOutline
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
@@ -29,12 +30,14 @@ from .edgeal import EdgeAL
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
+from .feal import FEAL
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
 from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
 from .isal import ISAL
+from .isda import ISDA
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
@@ -42,9 +45,12 @@ from .lamda import LAMDA
 from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
+from .pld import PLD
 from .policy import Policy
 from .probcover import ProbCover
+from .progressive import ProgressiveDiversity
 from .pt4al import PT4AL, PT4ALStart
+from .quality import Quality
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
 from .s3vaada import S3VAADA
@@ -76,6 +82,7 @@ __all__ = [
     "DSAL",
     "DUC",
     "EADA",
+    "FEAL",
     "GCN",
     "ISAL",
     "LAMDA",
@@ -132,6 +139,7 @@ __all__ = [
     "PT4ALStart",
     "Policy",
     "ProbCover",
+    "ProgressiveDiversity",
     "Random",
     "RandomPerGroup",
     "Ratio",
@@ -192,18 +200,23 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "gradnorm": GradNorm,
     "isal": ISAL,
+    "isda": ISDA,
     "sangal": GradientWalk,
     "alfamix": AlfaMix,
     "dropquery": DropQuery,
     "vat": VirtualAdversarial,
     "dfal": DeepFool,
+    "bim": BIM,
     "aift": AIFT,
+    "bsq": BSQ,
     "policy": Policy,
     "lfosa": LfOSA,
     "openal": OpenAL,
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
+    "feal": FEAL,
+    "progressive": ProgressiveDiversity,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
     "edgeal": EdgeAL,
@@ -211,6 +224,8 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "crf_entropy": CRFEntropy,
     "cereals": CEREALS,
     "dsal": DSAL,
+    "pld": PLD,
+    "quality": Quality,
     "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,

@@ -199,7 +199,7 @@ def test_evidence_is_of_the_same_pixels(name: str) -> None:
     evidence = objective.step(models, labeled, unlabeled, 0.5).evidence
     assert isinstance(evidence, PixelEvidence) and torch.equal(evidence.valid, unlabeled.valid)
     np.testing.assert_array_equal(evidence.indices, unlabeled.indices)
-    source = models.teacher if name in ("mean_teacher", "ua_mt") else models.student
+    source = models.teacher if name in ("mean_teacher", "ua_mt", "pld") else models.student
     np.testing.assert_allclose(evidence.weak.numpy(), probs(source, unlabeled.weak), atol=1e-6)
     np.testing.assert_allclose(evidence.strong.numpy(), probs(models.student, unlabeled.strong), atol=1e-6)
     assert not evidence.weak.requires_grad and not evidence.strong.requires_grad
