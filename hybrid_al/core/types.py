@@ -42,6 +42,8 @@ Need = Literal[
     "costs",
     "tissue",
     "domains",
+    "proxy",
+    "patterns",
 ]
 
 

@@ -28,6 +28,7 @@ from .facility import FacilityLocation, MaxHerding, Wasserstein
 from .feal import FEAL
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
+from .freesel import FreeSel
 from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
@@ -41,6 +42,7 @@ from .mmd import MMD
 from .open_set import LfOSA, OpenAL
 from .probcover import ProbCover
 from .progressive import ProgressiveDiversity
+from .proxy import ProxyUncertainty, Surprisal
 from .pt4al import PT4AL, PT4ALStart
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
@@ -109,6 +111,7 @@ __all__ = [
     "FacilityLocation",
     "FisherInformation",
     "ForegroundRandom",
+    "FreeSel",
     "GradNorm",
     "GradientWalk",
     "Hybrid",
@@ -126,6 +129,7 @@ __all__ = [
     "PT4ALStart",
     "ProbCover",
     "ProgressiveDiversity",
+    "ProxyUncertainty",
     "Random",
     "RandomPerGroup",
     "Ratio",
@@ -134,6 +138,7 @@ __all__ = [
     "Schedule",
     "Stratified",
     "SubmodularMutualInformation",
+    "Surprisal",
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
@@ -171,6 +176,9 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "waal": WAAL,
     "gcn": GCN,
     "csval": CSVAL,
+    "freesel": FreeSel,
+    "proxy": ProxyUncertainty,
+    "alps": Surprisal,
     "pt4al_start": PT4ALStart,
     "pt4al": PT4AL,
     "entropy": Entropy,

@@ -81,6 +81,8 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "costs": ("extras",),
     "tissue": ("extras",),
     "domains": ("extras",),
+    "proxy": ("extras",),
+    "patterns": ("extras",),
 }
 
 
