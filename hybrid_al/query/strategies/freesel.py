@@ -64,9 +64,12 @@ class FreeSel:
 
 
 def _patterns(state: QueryState, indices: IntArray) -> FloatArray:
-    """Unit patterns (K, P, D) float32."""
-    parts = [indices[start : start + BLOCK] for start in range(0, len(indices), BLOCK)] or [indices]
-    return np.concatenate([unit_rows(state.extra("patterns", part).astype(np.float32)) for part in parts])
+    """Unit patterns (K, P, D) float32, without a second copy of all."""
+    rows = np.empty((len(indices), *state.extra("patterns", indices[:1]).shape[1:]), dtype=np.float32)
+    for start in range(0, len(indices), BLOCK):
+        block = slice(start, start + BLOCK)
+        rows[block] = unit_rows(state.extra("patterns", indices[block]).astype(np.float32))
+    return rows
 
 
 def _to(rows_KPD: FloatArray, others_QD: FloatArray) -> FloatArray:
