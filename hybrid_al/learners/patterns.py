@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,23 +72,24 @@ def tokens_of(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens (B, T, D) and the attention to each (B, T), which sums to 1.
 
     Of a vision transformer: what enters the last block, and the attention of its class token there, the mean over
-    heads; of the mean of all tokens' where it has none. Of a convolutional network: the cells of its last feature map,
+    heads; that of all tokens where it has none. Of a convolutional network: the cells of its last feature map,
     with the share of their length.
     """
-    network, images = encoder.backbone, encoder.normalize(images)
+    network: Any = encoder.backbone
+    images = encoder.normalize(images)
     if not isinstance(network, VisionTransformer):
-        maps = cast(Tensor, cast(torch.nn.Module, network).forward_features(images))  # type: ignore[operator]
-        cells = maps.flatten(2).transpose(1, 2)
+        maps: Tensor = network.forward_features(images)
+        if maps.ndim == 4 and maps.shape[1] == network.num_features:  # some have the channels last
+            maps = maps.permute(0, 2, 3, 1)
+        cells = maps.flatten(1, -2)
         length = cells.norm(dim=2)
         return cells, length / length.sum(dim=1, keepdim=True).clamp(min=1e-12)
     x = network.norm_pre(network.patch_drop(network._pos_embed(network.patch_embed(images))))
-    for layer in list(network.blocks)[:-1]:
+    for layer in network.blocks[:-1]:
         x = layer(x)
-    last = cast(torch.nn.Module, list(network.blocks)[-1])
-    heads = int(last.attn.num_heads)  # type: ignore[union-attr, arg-type]
-    entering = last.norm1(x)  # type: ignore[operator]
-    q, k, _ = last.attn.qkv(entering).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # type: ignore[union-attr, operator]
-    prefix = int(network.num_prefix_tokens)
+    last, prefix = network.blocks[-1], network.num_prefix_tokens
+    q, k, _ = last.attn.qkv(last.norm1(x)).unflatten(2, (3, last.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    q, k = last.attn.q_norm(q), last.attn.k_norm(k)
     q = q[:, :, :1] if network.cls_token is not None else q
     weights = (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5).softmax(dim=3).mean(dim=(1, 2))[:, prefix:]
     return network.norm(x)[:, prefix:], weights / weights.sum(dim=1, keepdim=True)

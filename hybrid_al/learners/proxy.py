@@ -38,7 +38,7 @@ BATCH = 32
 class ProxyNet(nn.Module):
     """images (B, C, S, S) -> logits of background and foreground, and the images restored (B, 2 + C, S, S)."""
 
-    def __init__(self, channels: int, width: int = 16) -> None:
+    def __init__(self, channels: int, width: int = 8) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.second = nn.Conv2d(width, 2 * width, 3, padding=1)
@@ -65,7 +65,7 @@ class ProxyNet(nn.Module):
 
 
 def proxy_values(
-    store: ImageStore, pool: IntArray, tissue: Tissue, device: torch.device, *, cache: Path, steps: int = 300
+    store: ImageStore, pool: IntArray, tissue: Tissue, device: torch.device, *, cache: Path, steps: int = 200
 ) -> Mapping[str, FloatArray]:
     """Arrays of `EXTRAS["proxy"]` for all images, nan outside of the pool, from the folder `cache` or computed.
 
