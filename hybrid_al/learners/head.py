@@ -40,10 +40,11 @@ class SolvedHead:
             rows = bootstrap(targets, derive(seed, "bootstrap"))
             features, targets = features[rows], targets[rows]
             weights = None if weights is None else weights[rows]
-        classes = network.head.out_features
         if self.strength is None:
-            return fitted(features, targets, classes, balanced=self.balanced, weights=weights)
-        return solve(features, targets, classes, self.strength, balanced=self.balanced, weights=weights)
+            head = fitted(features, targets, network.classes, balanced=self.balanced, weights=weights)
+        else:
+            head = solve(features, targets, network.classes, self.strength, balanced=self.balanced, weights=weights)
+        return of_pairs(head) if network.pairs else head
 
     @torch.no_grad()
     def _features(self, network: Classifier, rows: IntArray) -> FloatArray:
@@ -68,6 +69,12 @@ def _domain_weights(sets: Sets, share: float | None) -> FloatArray | None:
         return None
     weights: FloatArray = np.where(source, (1 - share) / source.mean(), share / (~source).mean())
     return weights
+
+
+def of_pairs(head: Head) -> Head:
+    """The same head with two outputs a label, for no and for yes: half of the logit each, of opposite signs."""
+    weight, bias = (np.concatenate([-part, part]) / 2 for part in (head.weight, head.bias))
+    return replace(head, weight=weight, bias=bias)
 
 
 @torch.no_grad()

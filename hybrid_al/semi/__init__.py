@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .adversarial_twin import AdversarialTwin
 from .anchors import Anchors
 from .base import Objective
+from .boostmis import BoostMIS
 from .dann import DANN
 from .debiased import Debiased
 from .distinctive_margin import DistinctiveMargin
@@ -21,6 +23,7 @@ from .pseudo_label import PseudoLabel
 from .shot import SHOT
 from .softmatch import SoftMatch
 from .supervised import Supervised
+from .tod import TOD
 from .uda import UDA
 from .waal import WAAL
 
@@ -36,6 +39,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "freematch": FreeMatch,
     "softmatch": SoftMatch,
     "debiased": Debiased,
+    "boostmis": BoostMIS,
+    "tod": TOD,
+    "adversarial_twin": AdversarialTwin,
     "evidential": Evidential,
     "energy": Energy,
     "distinctive_margin": DistinctiveMargin,

@@ -16,7 +16,7 @@ from hybrid_al.models.classifier import Adapter, Classifier
 from hybrid_al.scores.samples import dirichlet_data, dirichlet_information
 from hybrid_al.semi.adversary import Adversary
 from hybrid_al.semi.anchors import Anchors
-from hybrid_al.semi.base import Labeled, Models, Unlabeled
+from hybrid_al.semi.base import Labeled, Models, Unlabeled, ramp_up
 from hybrid_al.semi.dann import DANN, told_apart
 from hybrid_al.semi.dense.base import UnlabeledPixels, labeled_loss
 from hybrid_al.semi.dense.ripu import RIPU, unlike_neighbours
@@ -202,10 +202,10 @@ def test_duc_lowers_the_two_uncertainties_that_its_query_reads() -> None:
     for found, slow in zip(uncertainties(logits), (dirichlet_information(alpha), dirichlet_data(alpha)), strict=True):
         np.testing.assert_allclose(found.detach().numpy(), slow * np.log(CLASSES), atol=1e-5)  # scores are shares of it
     plain = Evidential().step(models, labeled, unlabeled, 0.2)
-    both = Evidential(distribution=1.0, data=0.05).step(models, labeled, unlabeled, 0.2)
+    both = Evidential(unlabeled="uncertainty", consistency=2.0).step(models, labeled, unlabeled, 0.2)
     distribution, data = (u.mean() for u in uncertainties(logits))
-    torch.testing.assert_close(both.loss, plain.loss + distribution + 0.05 * data)
-    assert plain.evidence is None and both.evidence is not None and Evidential(data=0.1).uses_unlabeled
+    torch.testing.assert_close(both.loss, plain.loss + 2 * ramp_up(0.2, 0.4) * (distribution + 0.05 * data))
+    assert plain.evidence is None and both.evidence is not None
 
 
 def test_ripu_smooths_the_source_and_unlearns_on_the_target() -> None:

@@ -44,16 +44,15 @@ from hybrid_al.semi.softmatch import SoftMatch
 from hybrid_al.semi.uda import UDA
 
 CLASSES, DIM = 3, 5
-EVIDENCE = {"evidential", "distinctive_margin"}  # a loss of its own on labels, for queries by it
-DOMAINS = {
-    "energy",
-    "mme",
-    "dann",
-    "waal",
-    "shot",
-    "anchors",
-    "divide",
-}  # for a target beside a source: not in the study of the objectives
+EVIDENCE = {
+    "evidential",
+    "distinctive_margin",
+    "tod",
+    "boostmis",
+    "adversarial_twin",
+}  # a loss of its own on labels, for queries by it
+# for a target beside a source: not in the study of the objectives
+DOMAINS = {"energy", "mme", "dann", "waal", "shot", "anchors", "divide"}
 WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch"}
 SEMI = [name for name, kind in OBJECTIVES.items() if kind().uses_unlabeled and name not in EVIDENCE | DOMAINS]
 
