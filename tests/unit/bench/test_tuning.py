@@ -86,7 +86,8 @@ def test_each_arm_is_compared_with_the_setting_that_was_best_on_val(
     table = tuning.tuning_table(result, paths)
     assert table is not None
     assert ("small", "entropy / fixmatch", "train.lr_head=0.01, learner.dropout=0.1", "0.900", "0.500") in table.rows
-    assert "same 4 settings" in table.note and "weight decay of 0" in table.note
+    assert "same 4 settings" in table.note and "over 2 other seeds" in table.note
+    assert "in small a weight decay of 0, a mean" in table.note and "a dropout" not in table.note  # which is tuned
 
 
 @pytest.mark.parametrize(
