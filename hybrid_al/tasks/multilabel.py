@@ -99,7 +99,8 @@ class Multilabel:
         known = {**BY_NAME, **(BY_EVIDENCE if evidence else {})}
         for key, name, strategy in setting.strategies:
             if name == EVIDENTIAL and not evidence:
-                raise InputError(f"{key} ({name})", f"train: {EVIDENTIAL}, by finetune or frozen", setting.objective)
+                came = f"{setting.objective}, by {setting.learner[0]}"
+                raise InputError(f"{key} ({name})", f"train: {EVIDENTIAL}, by finetune or frozen", came)
             try_strategy(
                 key,
                 name,
