@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_al.bench import results, tuning
+from hybrid_al.bench import results, runner, tuning
 from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.grid import Grid, load_grid
 from hybrid_al.bench.results import END, FULL, Arm, Row
@@ -65,8 +65,8 @@ def test_every_arm_but_the_linear_one_tries_all_combinations_on_other_seeds(tmp_
 def test_each_arm_is_compared_with_the_setting_that_was_best_on_val(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning.runner, "run", lambda *_, **__: None)
-    monkeypatch.setattr(tuning.runner, "open_variants", lambda *_: [])
+    monkeypatch.setattr(runner, "run", lambda *_, **__: None)
+    monkeypatch.setattr(runner, "open_variants", lambda *_: [])
     grid, lines = grid_of(tmp_path), list[str]()
 
     def tuned() -> Grid | None:
