@@ -52,7 +52,7 @@ class Missing(InputError):
 
 @dataclass
 class GivenOut:
-    """An image that a client got: to whom, when, and what the model then said of it."""
+    """An image that a client got: to whom, when by a clock that nobody sets, and what the model then said of it."""
 
     client: str
     time: float
@@ -135,7 +135,7 @@ class Shelf:
             of_image = [pick.index] if plane is None else list(self._slices[image].planes)
             for i in of_image:
                 if (r, i) not in self._given or i in held:
-                    self._given[r, i] = GivenOut(client, time.time())
+                    self._given[r, i] = GivenOut(client, time.monotonic())
         return {"id": image, **self.about(image), "strategy": {strategy: {"client_id": client}},
                 "rank": 1 + list(picks).index(pick), "score": pick.score, "reason": pick.reason}  # fmt: skip
 
@@ -314,7 +314,7 @@ class Shelf:
         share: int = 1,
     ) -> None:
         """Hand an answer to the desk, with its proposal and its seconds, which `share` answers have together."""
-        index, now, size = pick.index, time.time(), self._pictures.size(pick.index)
+        index, now, size = pick.index, time.monotonic(), self._pictures.size(pick.index)
         answer: object = tuple(plain.get("classes", ()))
         if not self._desk.in_words and plain["kind"] == "answer":
             pixels = self._drawn(file, marks, size)
