@@ -110,7 +110,7 @@ def _end_with(call: Callable[[], None], folder: Path) -> NoReturn:
 
 
 def program(argv: Sequence[object]) -> None:
-    """The program, which takes signals from where it does so itself."""
+    """The program, which takes signals while it does so itself."""
     inner = door._stop_at_signals
 
     def stop_at_signals(stopped: list[int]) -> dict[int, Any]:
@@ -119,7 +119,10 @@ def program(argv: Sequence[object]) -> None:
         return before
 
     door._stop_at_signals = stop_at_signals
-    door.main([str(a) for a in argv])
+    try:
+        door.main([str(a) for a in argv])
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SOFT)
 
 
 def two_processes(argv: Sequence[object], folder: Path) -> None:

@@ -167,8 +167,12 @@ class Person:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What two runs that are the same have in common, by file: picks, metrics, models, labels; names of all files."""
-    return {file.relative_to(run).as_posix(): _content(file) for file in sorted(run.rglob("*")) if file.is_file()}
+    """What two runs that are the same have in common, by file: picks, metrics, models, labels; names of all files.
+
+    But for the files of answers: one that was taken just before a kill is taken again, and changes no label.
+    """
+    files = (file for file in sorted(run.rglob("*")) if file.is_file() and file.parent.name != "answers")
+    return {file.relative_to(run).as_posix(): _content(file) for file in files}
 
 
 def _content(file: Path) -> object:
