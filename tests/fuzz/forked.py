@@ -103,7 +103,7 @@ def _end_with(call: Callable[[], None], folder: Path) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         with suppress(Exception):
-            (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules), encoding="utf-8")
+            note_modules(folder)
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
@@ -168,6 +168,11 @@ def _members(group: int) -> list[str]:
             if int(its_group) == group and state not in "ZX":
                 alive.append(f"{name})")
     return alive
+
+
+def note_modules(folder: Path) -> None:
+    """Note what this process has imported, for `warm`."""
+    (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules), encoding="utf-8")
 
 
 def warm(folder: Path) -> None:
