@@ -24,8 +24,8 @@ def temporary_name(path: Path) -> Path:
 def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
     """Delete the temporary files of processes that are no more, from a folder and those below it.
 
-    idle  seconds without a change before a file counts as left, `IDLE` in caches, into which processes of other machines
-          may write. One of the future is as old: the clock was set back
+    idle  seconds without a change before a file counts as left: `IDLE` in caches, into which other machines may write.
+          One of the future is as old: the clock was set back
     """
     for file in [*folder.rglob("*.tmp")]:
         _clear(file, idle)

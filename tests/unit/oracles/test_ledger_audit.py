@@ -162,7 +162,7 @@ def test_several_readers_and_their_masks(tmp_path: Path) -> None:
 def test_labels_that_come_with_the_data_need_nobody_who_said_them(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run")
     labels = LabelStore(12).add([Annotation(0, "class", 1, "simulated", 0)])
-    run.commit_round(Round(0, "random", 4, ("scan0",), 1, {}, 0), labels)
+    run.commit_round(Round(0, "random", 4, ("scan0",), 1, {}, 0, {}), labels)
     assert audit(run.path).problems == ["round 0: label of 'scan0' is of nobody"]
     facts = json.loads((run.path / "run.json").read_text())
     facts["recipe"]["oracle"] = {"name": "simulated"}
