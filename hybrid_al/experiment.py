@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .core.labels import LabelStore
 from .core.learner import Learner
 from .core.manifest import Manifest
 from .core.rundir import RunDir
-from .core.types import Annotation, BoolArray, FloatArray, IntArray, LabelMap, Round
+from .core.types import Annotation, BoolArray, FloatArray, IntArray, LabelMap, Need, Round
 from .errors import InputError
 from .metrics.calibration import CalibrationSettings
 from .metrics.holdout import Holdout
@@ -126,7 +126,8 @@ class Experiment:
 
     cold_start and query are pairs of (name, strategy); the first budget is spent by the cold start. `records` is the
     file in which pretraining recorded values of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how
-    much of a sample is tissue; all three are for strategies that need them.
+    much of a sample is tissue, `computed` other arrays (N, ...) by need and name; all are for strategies that need
+    them.
     `source` (N,) says whether a sample is of the source, None where there is none.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how probabilities are calibrated, `stopping` what counts as enough labels.
@@ -144,6 +145,7 @@ class Experiment:
     records: Path | None = None
     costs: FloatArray | None = None
     tissue: FloatArray | None = None
+    computed: Mapping[Need, Mapping[str, FloatArray]] = field(default_factory=dict)
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: CalibrationSettings | None = None
     stopping: Stopping = field(default_factory=Stopping)

@@ -17,10 +17,10 @@ from .core.types import FloatArray, IntArray, Need, PredictionBatch
 from .errors import InputError
 from .experiment import Experiment
 from .metrics.calibration import Calibration, logs
-from .query.base import EXTRAS, Predictor, QueryState
+from .query.base import COLD, EXTRAS, Predictor, QueryState
 from .regions.base import Regions, Whole
 
-MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue", "domains", "clicks"})
+MODELLESS: frozenset[Need] = COLD | {"consistency", "clicks"}
 """What needs no model of the round before."""
 
 
@@ -79,6 +79,8 @@ def _extras(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str,
         extras["cost"] = experiment.costs
     if "tissue" in needs and experiment.tissue is not None:
         extras["tissue"] = experiment.tissue
+    for need in needs & set(experiment.computed):
+        extras |= experiment.computed[need]
     if "domains" in needs and experiment.source is not None:
         extras["source"] = experiment.source.astype(np.float64)
     return extras

@@ -30,25 +30,42 @@ class Outcome(Generic[T, R]):
     failure: str | None = None
 
 
+@contextmanager
+def shared_workers() -> Iterator[list[ProcessPoolExecutor]]:
+    """Worker processes that several calls of `run_all` share: each imports everything once, and ends with the block."""
+    idle: list[ProcessPoolExecutor] = []
+    try:
+        yield idle
+    finally:
+        for worker in idle:
+            worker.shutdown(kill_workers=True)
+
+
 def run_all(
-    work: Callable[[T], R], tasks: Iterable[T], jobs: int, *, go_on: Callable[[], bool] = lambda: True
+    work: Callable[[T], R],
+    tasks: Iterable[T],
+    jobs: int,
+    *,
+    go_on: Callable[[], bool] = lambda: True,
+    workers: list[ProcessPoolExecutor] | None = None,
 ) -> Iterator[Outcome[T, R]]:
     """Results in the order in which they come; `work` must be importable. No task starts once `go_on()` is false.
 
     Each worker computes with one thread, so that results do not depend on their number. Workers end with this
-    process, however it ends.
+    process, however it ends; those of `workers` take the tasks of the next call.
     """
     from loky import FIRST_COMPLETED, BrokenProcessPool, wait
 
     waiting = iter(tasks)
-    idle, busy = list[Any](), dict[Any, tuple[Any, T]]()  # executors; futures with their executors and tasks
+    idle = list[Any]() if workers is None else workers
+    busy = dict[Any, tuple[Any, T]]()  # futures with their executors and tasks
     try:
         while True:
             while len(busy) < jobs and go_on() and (task := next(waiting, None)) is not None:
                 with _shared_memory():
                     worker = idle.pop() if idle else _worker()
                     busy[worker.submit(_answer, work, task)] = worker, task
-            while idle:  # there is nothing left for them
+            while idle and workers is None:  # there is nothing left for them
                 idle.pop().shutdown()
             if not busy:
                 return
@@ -63,7 +80,7 @@ def run_all(
                     idle.append(worker)
                     yield Outcome(task, *(future.result() if error is None else (None, _line(error))))
     finally:
-        for worker in [*idle, *(worker for worker, _ in busy.values())]:
+        for worker in [*(idle if workers is None else ()), *(worker for worker, _ in busy.values())]:
             worker.shutdown(kill_workers=True)
 
 

@@ -43,6 +43,8 @@ Need = Literal[
     "tissue",
     "domains",
     "clicks",
+    "proxy",
+    "patterns",
 ]
 
 

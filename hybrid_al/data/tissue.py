@@ -85,6 +85,12 @@ def _tissue(store: ImageStore, pool: IntArray, sizes: IntArray | None, backgroun
     return Tissue(shares, threshold, background)
 
 
+def foreground(store: ImageStore, block: IntArray, tissue: Tissue) -> BoolArray:
+    """Pixels (B, S, S) of a block of images that are tissue; padding is not told apart."""
+    mask: BoolArray = _distances(store, block, tissue.background) > tissue.threshold
+    return mask
+
+
 def _background(store: ImageStore, pool: IntArray, sizes: IntArray | None) -> Background:
     """White where more than half of the pixels along the borders lie above Otsu's threshold of all."""
     counts, border = np.zeros(LEVELS, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.types import FloatArray, IntArray
+from ..core.types import BoolArray, FloatArray, IntArray
 
 NODES = 2000
 
@@ -76,7 +76,7 @@ def least_radius(
     return best, proven
 
 
-def _within(near_PM: FloatArray, served_P: FloatArray, budget: int, outliers: int) -> tuple[IntArray, bool]:
+def _within(near_PM: BoolArray, served_P: BoolArray, budget: int, outliers: int) -> tuple[IntArray, bool]:
     """`budget` candidates near all samples that are not served but `outliers`; none, and whether it is sure that none.
 
     The variables are picks, and samples that are given up.

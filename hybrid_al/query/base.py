@@ -16,7 +16,7 @@ from ..core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from ..errors import InputError
 from ..regions.base import Regions, Whole
 
-COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue", "domains"})
+COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue", "domains", "proxy", "patterns"})
 """Needs that are met before there is a model: a strategy that needs no more can start cold."""
 
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
@@ -26,6 +26,8 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "tissue": ("tissue",),
     "domains": ("source",),
     "clicks": ("clicks",),
+    "proxy": ("proxy_entropy", "proxy_variance", "reconstruction_variance", "surprisal"),
+    "patterns": ("patterns",),
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
@@ -36,6 +38,10 @@ cost            (N,) of an answer, from the recipe (`oracle.costs`)
 tissue          (N,) share of an image that is body or tissue (`data.tissue`)
 clicks          (N,) of the polygons around the structures of a drawn region or image; -1 where none is drawn
 source          (N,) 1 for a sample of the source, whose labels are given (`domains.source`), 0 for one of the target
+proxy_entropy, proxy_variance, reconstruction_variance  (N, 2) uncertainty of a network of proxy tasks: mean over the
+                image, and over the box around its pseudo-mask (`learners.proxy`)
+surprisal       (N, 64) how badly it restores each cell of an image where it is hidden
+patterns        (N, P, D) centres of an image's tokens (`learners.patterns`)
 """
 
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..kernels.distances import typicality
 from ..scores import samples as scores
 from ..scores import wholes
-from .base import QueryState
+from .base import EXTRAS, QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
 from .last_layer import (
     boundary_closeness,
@@ -171,6 +171,12 @@ def _pretext_loss(state: QueryState) -> FloatArray:
     return state.record("pretext_loss", state.candidates)
 
 
+def _proxy(state: QueryState, name: str) -> FloatArray:
+    """The mean over the image."""
+    values: FloatArray = state.extra(name, state.candidates)[:, 0]
+    return values
+
+
 TERMS: dict[str, Term] = {
     "entropy": _once(scores.entropy),
     "margin": _once(scores.margin),
@@ -206,6 +212,7 @@ TERMS: dict[str, Term] = {
     "density": Term(frozenset({"embeddings"}), _density),
     "density_peaks": Term(frozenset({"embeddings"}), _peaks),
     "novelty": Term(frozenset({"embeddings"}), _novelty),
+    **{name: Term(frozenset({"proxy"}), partial(_proxy, name=name)) for name in EXTRAS["proxy"][:3]},
     "pretext_loss": Term(frozenset({"stage0"}), _pretext_loss),
     "free_energy": Term(frozenset({"features"}), _free_energy),
     "logit_margin": Term(frozenset({"features"}), _logit_margin),

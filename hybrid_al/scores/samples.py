@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 
 from ..core.consistency import Distance
-from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
+from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from ..errors import InputError, UnknownName
 
 Fusion = Literal["mean", "product", "max"]
@@ -355,6 +355,18 @@ def outlines(labels: LabelMap) -> BoolArray:
         edge[first] |= differs
         edge[second] |= differs
     return edge & (labels > 0)
+
+
+def label_doubt(probs_KC: FloatArray, targets_K: IntArray) -> FloatArray:
+    """Cross-entropy of the given class less the entropy, in nats: (K, C), (K,) -> (K,), larger = look again.
+
+    Large where a model is sure of another class; an ambiguous sample, of which it is not sure, has about 0. The
+    probabilities are those of a model that did not learn the label; they count as 1e-12 at least. Bernhardt et al.,
+    Active Label Cleaning for Improved Dataset Quality under Resource Constraints (Nature Communications 2022), methods.
+    """
+    probs = np.maximum(probs_KC.astype(np.float64), 1e-12)
+    doubt: FloatArray = -np.log(probs[np.arange(len(probs)), targets_K]) - scipy.special.entr(probs).sum(axis=1)
+    return doubt
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:

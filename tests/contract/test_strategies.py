@@ -31,6 +31,7 @@ LEAN: dict[str, dict[str, int]] = {
     "waal": {"steps": 5},
     "gcn": {"steps": 5},
     "uslt": {"steps": 5},
+    "feal": {"steps": 5},
     "aada": {"steps": 5},
     "tqs": {"steps": 5, "members": 2},
     "s3vaada": {"rows": 50},

@@ -33,6 +33,7 @@ from .facility import FacilityLocation, MaxHerding, Wasserstein
 from .feal import FEAL
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
+from .freesel import FreeSel
 from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
@@ -49,6 +50,7 @@ from .pld import PLD
 from .policy import Policy
 from .probcover import ProbCover
 from .progressive import ProgressiveDiversity
+from .proxy import ProxyUncertainty, Surprisal
 from .pt4al import PT4AL, PT4ALStart
 from .quality import Quality
 from .random import Random, RandomPerGroup
@@ -122,6 +124,7 @@ __all__ = [
     "FacilityLocation",
     "FisherInformation",
     "ForegroundRandom",
+    "FreeSel",
     "GradNorm",
     "GradientWalk",
     "Hybrid",
@@ -140,6 +143,7 @@ __all__ = [
     "Policy",
     "ProbCover",
     "ProgressiveDiversity",
+    "ProxyUncertainty",
     "Random",
     "RandomPerGroup",
     "Ratio",
@@ -148,6 +152,7 @@ __all__ = [
     "Schedule",
     "Stratified",
     "SubmodularMutualInformation",
+    "Surprisal",
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
@@ -185,6 +190,9 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "waal": WAAL,
     "gcn": GCN,
     "csval": CSVAL,
+    "freesel": FreeSel,
+    "proxy": ProxyUncertainty,
+    "alps": Surprisal,
     "pt4al_start": PT4ALStart,
     "pt4al": PT4AL,
     "entropy": Entropy,

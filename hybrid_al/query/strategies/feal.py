@@ -68,6 +68,8 @@ class FEAL:
         counts = np.bincount(site[known:], minlength=int(site.max()) + 1)
         for s, share in enumerate(shares_of(budget, counts)):
             rows = np.flatnonzero(site[known:] == s)
+            if not len(rows):  # all of the site is labeled
+                continue
             of_site = np.flatnonzero(site[:known] == s)
             local = self._head(features[of_site], state.labels.class_targets()[of_site], weight, bias)
             x = features[known:][rows]

@@ -87,15 +87,20 @@ class ProgressiveDiversity:
             picked.setdefault(int(classes[i]), []).append(i)
             status[i] = PICKED
 
-        for note in ("rare among the labels", "unlike the others of its image and of the batch"):
-            is_rare = note.startswith("rare")
+        for is_rare, note in (
+            (True, "rare among the labels"),
+            (False, "unlike the others of its image and of the batch"),
+        ):
             for i in order.tolist():
                 if len(picks) == budget or (is_rare and not quotas.any()):
                     break
                 c, of_image = int(classes[i]), instances.setdefault((int(group[i]), int(classes[i])), [])
                 if status[i] == NEW:
-                    status[i] = REPEATED if alike(i, of_image, self.within) else INSTANCE
-                    of_image += [i] * int(status[i] == INSTANCE)
+                    if alike(i, of_image, self.within):
+                        status[i] = REPEATED
+                    else:
+                        status[i] = INSTANCE
+                        of_image.append(i)
                 if status[i] == INSTANCE and alike(i, picked.get(c, []), self.between):
                     status[i] = REPEATED
                 open_classes = np.flatnonzero((quotas > 0) & (probs[i] >= self.least))

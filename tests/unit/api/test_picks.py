@@ -82,6 +82,8 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "tissue": ("extras",),
     "domains": ("extras",),
     "clicks": ("extras",),
+    "proxy": ("extras",),
+    "patterns": ("extras",),
 }
 
 
