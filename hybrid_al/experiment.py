@@ -23,7 +23,7 @@ from .oracles.base import Oracle
 from .query.base import QueryStrategy, Scoring
 from .query.spending import Spending
 from .query.stopping import Stopping, stop_set
-from .regions.base import Parts, Whole
+from .regions.base import Parts, Regions, Whole
 
 MANY = 100  # held-out labels from which a calibration may be more than a temperature
 
@@ -77,6 +77,11 @@ def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
         raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
 
+def no_costs(labels: LabelStore) -> Mapping[str, float]:
+    """No metrics of what labels cost."""
+    return {}
+
+
 @dataclass(frozen=True)
 class OpenTask:
     """A task with its data: everything in which the loop of one task differs from that of another.
@@ -93,6 +98,10 @@ class OpenTask:
     one_class  whether a sample has one class
     notes      (learner, samples) -> a note on the bag of each; None where samples are no bags, or have no attention
     given      the labels that come with the source (`domains.source`)
+    costs      labels -> metrics of what they cost, beside those that a fit tells (`FitResult.costs`)
+    clicks     (labels, regions of the round) -> clicks of each region (N * parts,) that is drawn, nan of the others;
+               None where answers are not drawn
+    asks       (learner, labels, picks) -> the class that each pick is asked to be, where answers are yes or no
     examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them
     """
 
@@ -106,6 +115,9 @@ class OpenTask:
     notes: Callable[[Learner, Sequence[int]], Iterable[BagNote]] | None = None
     given: Callable[[], tuple[Annotation, ...]] = tuple
     examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
+    costs: Callable[[LabelStore], Mapping[str, float]] = no_costs
+    clicks: Callable[[LabelStore, Regions | Whole], FloatArray] | None = None
+    asks: Callable[[Learner, LabelStore, IntArray], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from hybrid_al.core.files import write_arrays, write_atomic
 from hybrid_al.core.progress import Progress
 from hybrid_al.core.rng import derive_seed
-from hybrid_al.core.rundir import write_arrays, write_atomic
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views import draws

@@ -14,11 +14,11 @@ import torch
 from hybrid_al.assemble import Project
 from hybrid_al.components import make_encoder
 from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
+from hybrid_al.core.files import write_atomic, write_json
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.progress import Progress
 from hybrid_al.core.registry import component
 from hybrid_al.core.rng import derive, derive_seed
-from hybrid_al.core.rundir import write_atomic, write_json
 from hybrid_al.core.seals import STAGE0, read_json, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.bags import Bags

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..assemble import device_of
 from ..components import make_encoder, setting_of, source, task_of, training
-from ..core.rundir import RunDir, read_arrays
+from ..core.files import read_arrays
+from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks
@@ -250,6 +251,7 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
         dropout=dropout,
         seed=0,
         multilabel=note.task == "multilabel",
+        pairs=not isinstance(setting.learner[1], Linear) and getattr(training(recipe)[0], "pairs", False),
         loss_head=getattr(setting.learner[1], "loss_head", 0.0) > 0,
     ).eval()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..errors import InputError
 
 

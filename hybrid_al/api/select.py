@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.embeddings import unit_rows
+from ..core.files import replacement, write_atomic
 from ..core.progress import Progress
-from ..core.rundir import replacement, write_atomic
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset

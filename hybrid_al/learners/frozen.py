@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from ..core.files import memory_mapped, read_seal, seal
 from ..core.registry import Amount, Decay, Few, hyperparameters
-from ..core.rundir import memory_mapped, read_seal, seal
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import View, Views

@@ -169,6 +169,10 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
     def proposal(index: int) -> Response:
         return _picture(pictures.proposal(index))
 
+    @app.get("/doubt/{index}.png")
+    def doubt(index: int) -> Response:
+        return _picture(pictures.doubt(index))
+
     @app.post("/api/segment/{index}")
     def segment(index: int, plain: Annotated[dict[str, Any], Body()]) -> Response:
         return _picture(page.segment(index, plain))

@@ -47,6 +47,7 @@ NEEDS: Mapping[Need, str] = {
     "tissue": "how much of each image is body or tissue, by Otsu's threshold",
     "proxy": "how sure a small network of pseudo-masks and hidden squares is, trained on the pool without labels",
     "patterns": "centres of the tokens that a network of timm attends to, 5 of each image",
+    "clicks": "the clicks of what is drawn already (segmentation)",
 }
 
 

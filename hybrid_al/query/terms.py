@@ -16,11 +16,12 @@ from ..core.types import FloatArray, Need
 from ..errors import InputError
 from ..kernels.distances import typicality
 from ..scores import samples as scores
+from ..scores import wholes
 from .base import EXTRAS, QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
 from .last_layer import (
     boundary_closeness,
-    dirichlet,
+    evidence_score,
     features_and_head,
     features_and_share,
     gradient_length,
@@ -69,7 +70,7 @@ def _by_views(score: Score) -> Term:
 
 def _by_evidence(score: Score) -> Term:
     """A score (M, C) -> (M,) of the Dirichlet distribution that the logits of one pass make."""
-    return Term(frozenset({"features"}), lambda state: score(dirichlet(state)))
+    return Term(frozenset({"features"}), partial(evidence_score, score=score))
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
@@ -183,6 +184,8 @@ TERMS: dict[str, Term] = {
     "ratio": _once(scores.ratio),
     "expected_dice": _once(scores.expected_dice),
     "ripu": _once(scores.ripu),
+    "inconsistency": _once(wholes.inconsistency),
+    "crf_entropy": _once(wholes.crf_entropy),
     "mc_dropout_entropy": _by_passes(scores.entropy),
     "bald": _by_passes(scores.bald),
     "variation_ratio": _by_passes(scores.variation_ratio),

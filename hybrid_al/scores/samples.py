@@ -17,6 +17,7 @@ from ..errors import InputError, UnknownName
 
 Fusion = Literal["mean", "product", "max"]
 CONTEXT_FLOOR = 1e-6  # least weight of a pixel in `contexts`: certain pixels have no entropy
+FLOOR = 1e-12  # least probability in a logarithm
 ROUNDING = 1e-12  # entropies that differ by less are equal: float32 passes that agree differ by rounding alone
 
 
@@ -185,6 +186,21 @@ def side_disagreement(probs_BSC: FloatArray) -> FloatArray:
     overlap, total = (first & others).sum(axis=axes), first.sum(axis=axes) + others.sum(axis=axes)
     dice: FloatArray = ((2 * overlap + 1) / (total + 1))[:, :, 1:].mean(axis=(1, 2))
     return 1 - dice
+
+
+def predicted_error(probs_BSC: FloatArray) -> FloatArray:
+    """0 of each sample (B,): what a head expects of a mask is the learner's to say, and samples here have none."""
+    return np.zeros(len(_mean(probs_BSC)))
+
+
+def student_divergence(probs_BSC: FloatArray) -> FloatArray:
+    """KL(first output || second) in nats: (B, S, C) -> (B,), 0 of one output; a network's teacher, and its student.
+
+    Further axes stay. The divergence of PLD-AL (MICCAI 2023).
+    """
+    teacher, student = (np.maximum(probs_BSC[:, s].astype(np.float64), FLOOR) for s in (0, -1))
+    nats: FloatArray = (teacher * (np.log(teacher) - np.log(student))).sum(axis=1).clip(0)
+    return np.where(nats < ROUNDING, 0, nats)
 
 
 def mean_std(probs_BSC: FloatArray) -> FloatArray:

@@ -35,6 +35,8 @@ LEAN: dict[str, dict[str, int]] = {
     "aada": {"steps": 5},
     "tqs": {"steps": 5, "members": 2},
     "s3vaada": {"rows": 50},
+    "bsq": {"samples": 2, "steps": 5, "rows": 20},
+    "policy": {"games": 2, "picks": 2},
 }
 """Settings with which a strategy that is slow then is asked often, or for a whole pool."""
 

@@ -30,6 +30,7 @@ ARGS = [
 # n-th number that training logs; then everything in memory is gone
 KILLER = """
 import os, signal, sys
+import hybrid_al.core.files as files
 import hybrid_al.core.rundir as rundir
 from hybrid_al.track.jsonl import JsonlTracker
 kind, n, args = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
@@ -51,8 +52,8 @@ def dying(inner, after):
     return call
 
 if kind == "commit":
-    spied = dying(rundir.write_atomic, n % 2 == 0)
-    rundir.write_atomic = spied
+    spied = dying(files.write_atomic, n % 2 == 0)
+    files.write_atomic = rundir.write_atomic = spied
     import hybrid_al.models.checkpoint as checkpoint
     checkpoint.write_atomic = spied
 else:

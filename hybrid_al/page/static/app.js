@@ -2,9 +2,9 @@
 
 import { Closed, Outbox, getJson, post } from "./api.js";
 import { UNKNOWN } from "./draw.js";
-import { beginDrawing, maskOf } from "./drawings.js";
+import { beginDrawing, doubtOf, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
-import { $, drawAbout, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, warn } from "./panels.js";
+import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, sheetOf, warn } from "./panels.js";
 import { Viewer } from "./viewer.js";
 
 const viewer = new Viewer($("image"));
@@ -32,11 +32,13 @@ async function load(k) {
   const place = page.at;
   const about = await getJson(`/api/item/${index}`);
   if (place !== page.at) return;
-  Object.assign(page, { about, layer: null, proposal: null, proposals: null });
+  Object.assign(page, { about, layer: null, proposal: null, proposals: null, doubt: null });
+  viewer.doubt = null;
   page.chosen = new Set(answer && !isDrawn() ? answer.text.split(";") : []);
   viewer.layer = null;
   await viewer.load(`/image/${index}.png`, about);
   if (isDrawn()) viewer.layer = await beginDrawing(page, item(), viewer, say);
+  if (isDrawn() && page.doubts) viewer.doubt = page.doubt = await doubtOf(index);
   if (place !== page.at) return;
   viewer.onSlice = about.slices.length > 1 ? (step) => turn(about.slices.indexOf(page.slice) + step) : null;
   page.slice = index;
@@ -46,19 +48,24 @@ async function load(k) {
   $("image").ariaLabel = `Image ${place + 1} of ${items().length}, ${item().sample}`;
   drawSimilar(about.similar);
   drawWindow();
-  turn(about.slices.indexOf(index));
+  page.sheet = 0;
+  turn(about.slices.indexOf(about.looked[0] ?? index));
   render();
   clock = { seconds: 0, since: performance.now() };
   document.body.dataset.shown = index;
 }
 
+// The answers in words that an image may get: yes and no where one class is asked about.
+const choices = () => (item().asks ? [item().asks, `not ${item().asks}`] : page.state.classes);
+
 function render() {
-  const { classes, progress } = page.state;
+  const { progress } = page.state;
+  const classes = choices();
   drawStrip(items(), page.at, show);
   drawAbout(item(), page.at, items().length);
   drawProgress(progress);
   const value = page.layer?.value;
-  const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name) => [name, page.chosen.has(name)]);
+  const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name, k) => [item().asks ? `${k ? "no" : "yes"}, ${name}` : name, page.chosen.has(name)]);
   if (isDrawn() && page.state.kind !== "box") names.push([classes[0], value === 0]);
   drawClasses(names, isDrawn(), isDrawn() ? 1 : 0, classes.length, choose);
   for (const button of document.querySelectorAll("[data-tool]")) {
@@ -75,6 +82,8 @@ function render() {
   $("segment").setAttribute("aria-pressed", String(Boolean(page.layer?.segments)));
   $("save").hidden = page.state.kind === "class";
   $("propose").hidden = !page.proposal;
+  $("doubt").hidden = !isDrawn() || !progress.round;
+  $("doubt").setAttribute("aria-pressed", String(Boolean(page.doubts)));
   $("size").value = page.layer?.size ?? 1;
   $("size-at").value = `${page.layer?.size ?? 1} px`;
   $("reader").textContent = reader() ?? "";
@@ -106,9 +115,14 @@ async function turn(k) {
   if (k < 0 || k >= slices.length) return;
   $("slice").value = k;
   $("slice-at").value = `${k + 1} / ${slices.length}`;
-  if (page.slice === slices[k]) return;
+  const isShown = page.slice === slices[k];
   page.slice = slices[k];
-  viewer.layer = page.slice === item().index ? page.layer : null; // others are there to look at
+  page.sheet = sheetOf(k);
+  drawBag(page, turn);
+  if (isShown) return;
+  const isOwn = page.slice === item().index;
+  viewer.layer = isOwn ? page.layer : null; // others are there to look at
+  viewer.doubt = isOwn ? page.doubt : null;
   await viewer.load(`/image/${page.slice}.png`, page.about, { keepView: true });
 }
 
@@ -126,7 +140,8 @@ function hold(change) {
 // -- answers ----------------------------------------------------------------------------------------------------------
 
 function choose(k) {
-  const { kind, classes } = page.state;
+  const { kind } = page.state;
+  const classes = choices();
   if (isDrawn()) return hold({ value: k + 1 < classes.length ? k + 1 : 0, ...(page.layer.tool === "eraser" ? { tool: "brush" } : {}) });
   if (k >= classes.length) return;
   if (kind === "class") return submit({ kind: "answer", classes: [classes[k]] }, classes[k]);
@@ -229,7 +244,7 @@ async function refresh() {
 async function begin() {
   await refresh();
   if (!page.state) return;
-  outbox = new Outbox(`outbox ${page.state.run}`, told);
+  outbox = new Outbox(page.state.run, page.state.reader ?? "", told);
   if (!reader()) $("who").showModal();
   setInterval(refresh, 2500);
 }
@@ -256,6 +271,16 @@ on("forth", () => page.layer.redo());
 const discard = (isDiscarded) => page.proposals && Object.assign(page.proposals, { isDiscarded });
 on("blank", () => { page.layer.clear(); discard(true); });
 on("propose", () => { page.layer.set(page.proposal); discard(false); });
+on("doubt", async () => {
+  const { index } = item();
+  page.doubts = !page.doubts;
+  const doubt = page.doubts ? await doubtOf(index) : null;
+  if (index !== item().index) return;
+  viewer.doubt = page.doubt = doubt;
+  if (page.doubts && !doubt) say("no model says where it is unsure");
+  viewer.draw();
+  render();
+});
 on("segment", () => hold({ segments: !page.layer.segments }));
 on("unknown", () => hold({ value: UNKNOWN, tool: page.layer.tool === "eraser" ? "brush" : page.layer.tool }));
 on("help", showKeys);

@@ -41,6 +41,16 @@ async function labelsOf(url) {
   return pixels && Uint8Array.from({ length: pixels.width * pixels.height }, (_, i) => pixels.data[4 * i]);
 }
 
+// Colour over where the model is unsure, the stronger the less it is sure; null without a model.
+export async function doubtOf(index) {
+  const pixels = await pixelsOf(`/doubt/${index}.png`);
+  if (!pixels) return null;
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  for (let o = 0; o < pixels.data.length; o += 4) pixels.data.set([255, 120, 0, Math.round(0.8 * pixels.data[o])], o);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
 // Darkness over what is not asked about, which the file has black.
 async function shade(url) {
   const pixels = await pixelsOf(url);

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core.registry import Count, Decay, hyperparameters
 from ...core.types import FloatArray, Need
+from ...kernels.triage import NOISY, triage
 from ...scores.samples import Fusion
 from ..base import About, QueryState
 from ..cache import with_cache
@@ -179,7 +180,46 @@ class WithoutOutliersBatch:
         return Batch(subset[batch.picks], "; ".join(filter(None, (batch.note, f"{outliers} outliers left out"))))
 
 
-def _inner(maker: PerGroupBatch | TwoStageBatch | WithoutOutliersBatch) -> BatchMaker:
+@dataclass(frozen=True)
+@hyperparameters
+class CurriculumBatch:
+    """Leave out the candidates that look noisy: the least dense of each predicted class, then another batch maker.
+
+    Of the three levels of `kernels.triage`, on the embeddings. Where easy and hard ones are fewer than the budget, the
+    best-scored noisy ones fill up. Li et al., PathAL (TMI 2022), ask about what is informative and clean.
+    """
+
+    batch: BatchParams = field(default_factory=lambda: {"name": "topk"})
+
+    about: ClassVar[About] = About(
+        paper="Li et al.: *PathAL: An Active Learning Framework for Histopathology Image Analysis*, IEEE TMI 2022; the "
+        "levels by Guo et al.: *CurriculumNet: Weakly Supervised Learning from Large-Scale Web Images*, ECCV 2018, "
+        "section 3.2",
+        passes="1, and those of batch",
+        time="1000 M D, and that of batch",
+        memory="M D",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse unknown batch makers."""
+        _inner(self)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Embeddings, predictions, and what the batch maker inside reads."""
+        return _inner(self).needs | {"embeddings", "predictions"}
+
+    def make(self, state: QueryState, values_M: FloatArray, budget: int, rng: np.random.Generator) -> Batch:
+        """In the order of the batch maker inside, noisy ones behind it."""
+        predicted = state.probs().mean(axis=1).argmax(axis=1)
+        clean = np.flatnonzero(triage(state.vectors(state.candidates, "cosine"), predicted) != NOISY)
+        inner_state = replace(state, candidates=state.candidates[clean])
+        batch = _inner(self).make(inner_state, values_M[clean], min(budget, len(clean)), rng)
+        note = "; ".join(filter(None, (batch.note, f"{len(values_M) - len(clean)} noisy ones left out")))
+        return Batch(fill_by_score(values_M, clean[batch.picks], budget, rng), note)
+
+
+def _inner(maker: PerGroupBatch | TwoStageBatch | WithoutOutliersBatch | CurriculumBatch) -> BatchMaker:
     """The batch maker that chooses; imported here, as the registry imports this module."""
     from . import build_batch
 

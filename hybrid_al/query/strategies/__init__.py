@@ -9,19 +9,24 @@ from .among import Among
 from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
+from .bsq import BSQ
 from .cdal import ContextualDiversity
+from .cereals import CEREALS
 from .class_balanced import ClassBalanced
 from .clue import CLUE
+from .crf_entropy import CRFEntropy
 from .csval import CSVAL
 from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
-from .dfal import DeepFool
+from .dfal import BIM, DeepFool
 from .diana import DiaNA
+from .dice_per_outline import DicePerOutline
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
 from .dsal import DSAL
 from .eada import EADA
+from .edgeal import EdgeAL
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
@@ -33,6 +38,7 @@ from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
 from .isal import ISAL
+from .isda import ISDA
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
@@ -40,10 +46,13 @@ from .lamda import LAMDA
 from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
+from .pld import PLD
+from .policy import Policy
 from .probcover import ProbCover
 from .progressive import ProgressiveDiversity
 from .proxy import ProxyUncertainty, Surprisal
 from .pt4al import PT4AL, PT4ALStart
+from .quality import Quality
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
 from .s3vaada import S3VAADA
@@ -68,6 +77,7 @@ __all__ = [
     "AADA",
     "AIFT",
     "BAIT",
+    "CEREALS",
     "CLUE",
     "CSVAL",
     "D2ADA",
@@ -97,13 +107,16 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "CRFEntropy",
     "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
     "DiaNA",
+    "DicePerOutline",
     "Discriminative",
     "DropQuery",
+    "EdgeAL",
     "Entropy",
     "Evidential",
     "ExpectedDice",
@@ -127,6 +140,7 @@ __all__ = [
     "MeanSTD",
     "OpenAL",
     "PT4ALStart",
+    "Policy",
     "ProbCover",
     "ProgressiveDiversity",
     "ProxyUncertainty",
@@ -194,12 +208,16 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "gradnorm": GradNorm,
     "isal": ISAL,
+    "isda": ISDA,
     "sangal": GradientWalk,
     "alfamix": AlfaMix,
     "dropquery": DropQuery,
     "vat": VirtualAdversarial,
     "dfal": DeepFool,
+    "bim": BIM,
     "aift": AIFT,
+    "bsq": BSQ,
+    "policy": Policy,
     "lfosa": LfOSA,
     "openal": OpenAL,
     "learning_loss": LearningLoss,
@@ -209,7 +227,13 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "progressive": ProgressiveDiversity,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "edgeal": EdgeAL,
+    "dice_per_outline": DicePerOutline,
+    "crf_entropy": CRFEntropy,
+    "cereals": CEREALS,
     "dsal": DSAL,
+    "pld": PLD,
+    "quality": Quality,
     "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,

@@ -83,6 +83,7 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "domains": ("extras",),
     "proxy": ("extras",),
     "patterns": ("extras",),
+    "clicks": ("extras",),
 }
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.consistency import Consistency
+from hybrid_al.core.files import memory_mapped, write_atomic, write_json
 from hybrid_al.core.manifest import Manifest
-from hybrid_al.core.rundir import RunDir, memory_mapped, write_atomic, write_json
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import PredictionBatch, Query
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import ECHO, LINE, HybridALError, InputError, UnknownName, reading
