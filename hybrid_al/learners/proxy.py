@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor, nn
 
-from ..core.rundir import read_arrays, read_seal, replacement, seal
+from ..core.files import read_arrays, read_seal, replacement, seal
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks
 from ..data.stores.images import ImageStore
