@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -241,6 +242,11 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
     index = FileIndex(folder / f"{_digest({'data': recipe.data.model_dump(mode='json')})[:24]}.json")
     try:
         dataset = source(recipe).load(index)
+    except InputError as error:
+        if error.where.startswith("data.root") and RunDir(run).exists():  # the data lay there when the run began
+            way = f"of data that lies elsewhere now: hybrid-al run {shlex.quote(str(run))} data.root=PATH"
+            raise InputError(error.where, f"{error.expected}; {way}", error.came) from error
+        raise
     finally:
         index.save()
     if dataset.bags or recipe.data.bag is not None:

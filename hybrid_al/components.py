@@ -134,8 +134,8 @@ def check_components(recipe: Recipe) -> None:
     _check_bags(recipe, task, setting)
     task.check(setting)
     for key in ("mistakes", "drop_noisy"):
-        if recipe.train.params.get(key) and not task.strata:
-            expected = f"nothing in {recipe.task.name}, whose samples have more than one class"
+        if recipe.train.params.get(key) and (not task.strata or isinstance(task, BagTask)):
+            expected = f"nothing in {recipe.task.name}: classification alone has it"
             raise InputError(f"train.{key}", expected, str(recipe.train.params[key]))
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")

@@ -77,7 +77,7 @@ def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
         raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
 
-def no_costs(labels: LabelStore) -> Mapping[str, float]:
+def no_costs(labels: LabelStore) -> dict[str, float]:
     """No metrics of what labels cost."""
     return {}
 
@@ -99,7 +99,7 @@ class OpenTask:
     notes      (learner, samples) -> a note on the bag of each; None where samples are no bags, or have no attention
     given      the labels that come with the source (`domains.source`)
     costs      labels -> metrics of what they cost, beside those that a fit tells (`FitResult.costs`)
-    clicks     (labels, regions of the round) -> clicks of each region (N * parts,) that is drawn, nan of the others;
+    clicks     (labels, regions of the round) -> clicks of each region (N * parts,) that is drawn, -1 of the others;
                None where answers are not drawn
     asks       (learner, labels, picks) -> the class that each pick is asked to be, where answers are yes or no
     examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them
@@ -115,7 +115,7 @@ class OpenTask:
     notes: Callable[[Learner, Sequence[int]], Iterable[BagNote]] | None = None
     given: Callable[[], tuple[Annotation, ...]] = tuple
     examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
-    costs: Callable[[LabelStore], Mapping[str, float]] = no_costs
+    costs: Callable[[LabelStore], dict[str, float]] = no_costs
     clicks: Callable[[LabelStore, Regions | Whole], FloatArray] | None = None
     asks: Callable[[Learner, LabelStore, IntArray], tuple[str, ...]] | None = None
 

@@ -131,7 +131,8 @@ def pretrain(job: Job, *, log: Log, progress: Progress) -> None:
     epoch: the mean of `stage0/loss`, and the speed.
     """
     fabric = processes.fabric(job.device)
-    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), processes.joined():
         training = _begin(job, fabric)
         state, schedule = training.state, training.schedule
         chunks = feed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..components import make_encoder, setting_of, source, task_of, training
 from ..core.files import read_arrays
 from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
+from ..core.temporary import scratch_folder
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks
 from ..data.stores.images import ImageStore
@@ -129,7 +129,7 @@ class Deployed(nn.Module):
 
     def predict(self, images: Images) -> FloatArray:
         """Probabilities of images: an array (N, H, W) or (N, H, W, C), paths, or a folder, sorted by path."""
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             data = data_of(images, Path(scratch), self.note.image_size)
             kept = pixels_of(parse(self.note.recipe))
             data |= {key: value for key, value in kept.items() if key == "window" or data["source"] != "npz"}

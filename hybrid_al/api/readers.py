@@ -90,7 +90,8 @@ def _append(run: RunDir, ledger: Ledger, before: Reading, after: Reading) -> lis
     said = _words(before, after, change, is_open=bool(readings.owed))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     number = len(ledger.changes())
-    ledger.append(Entry(f"readers-{number}", r, "", PEOPLE, change.to_text(), "", now, comment="; ".join(said)))
+    text, words = change.to_text(), "; ".join(said)
+    ledger.append(Entry(f"readers-{number}", r, "", PEOPLE, text, "", now, comment=words, source="hybrid-al readers"))
     pairs = dict.fromkeys((left, name) for _, left, name in hands if name)
     for left, name in pairs:
         samples = {sample for sample, *people in hands if people == [left, name]}
@@ -120,7 +121,7 @@ def _words(before: Reading, after: Reading, change: Change, *, is_open: bool) ->
     left = [name for name in before.present if name in after.gone]
     joined = [name for name in after.present if name not in before.present]
     place = f"the query of round {change.round + bool(change.rows)}"
-    said = [f"from {place} on {', '.join(after.present)} read"]
+    said = [f"from {place} on {', '.join(after.present)} read{'s' * (len(after.present) == 1)}"]
     said += [f"{', '.join(left)} left; what they said stands"] * bool(left)
     if after.adjudicator != before.adjudicator:
         said.append(f"{after.adjudicator} judges in the place of {before.adjudicator}, whose verdicts stand")

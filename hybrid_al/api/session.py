@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import stage0
-from ..core.files import clear_left_overs
 from ..core.progress import Progress
+from ..core.temporary import clear_left_overs
 from ..errors import InputError
 
 LEFT = 600.0  # seconds without a change after which a temporary file of a cache is left over

@@ -26,7 +26,7 @@ from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
 from .grid import Grid
-from .pool import run_all
+from .pool import run_all, shared_workers
 from .results import Arm, Cell, Results
 
 Say = Callable[[str], None]
@@ -92,7 +92,8 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
         loops = list(_missing_loops(grid, variants, stages, cells_of, paths))
         need = estimate(loops, {v.name: v.project for v in variants}, cells_of, jobs)
         _promise(need, len(loops), paths, time_limit, say)
-        failures = _play(loops, grid, paths, jobs, time_limit, say)
+        with shared_workers() as workers:
+            failures = _play(loops, grid, paths, jobs, time_limit, say, workers)
         for name in grid.variants:
             _order(grid, name, paths, results.read(paths.csv(name)))
     if failures:
@@ -275,13 +276,15 @@ def _promise(need: Need, cells: int, paths: Paths, time_limit: float | None, say
         say(f"the time limit of {span(time_limit)} will end it before; the same command goes on from there")
 
 
-def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: float | None, say: Say) -> list[str]:
+def _play(
+    loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: float | None, say: Say, workers: list[Any]
+) -> list[str]:
     """Play the loops, stage 0 before them; one line for each that failed."""
     began = time.monotonic()
     stages = {t.stage0.folder: t.stage0 for t in loops if not t.stage0.exists}
     in_time: Callable[[], bool] = lambda: time_limit is None or time.monotonic() - began < time_limit  # noqa: E731
     failures: list[str] = []
-    for stage in run_all(work, list(stages.values()), jobs, go_on=in_time):
+    for stage in run_all(work, list(stages.values()), jobs, go_on=in_time, workers=workers):
         where = f"stage 0 of {stage.task.variant}, encoder {stage.task.recipe.seed}"
         if stage.failure is not None:
             failures.append(f"  {where}: {stage.failure}")
@@ -291,7 +294,7 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
     for task in {(t.variant, t.stage0.recipe.seed): t for t in able}.values():
         provenance.claim_encoder(paths.facts(task.variant), task.stage0.recipe.seed, encoder_of(task.stage0.folder))
     count, start = 0, time.monotonic()
-    for outcome in run_all(work, able, jobs, go_on=in_time):
+    for outcome in run_all(work, able, jobs, go_on=in_time, workers=workers):
         task, (arm, seed) = outcome.task, outcome.task.cell
         name = grid.label(task.variant, arm)
         count += 1

@@ -45,6 +45,7 @@ def pretrain(
     from .. import stage0
     from ..api.session import session
 
+    stage0.leave_with_launcher()
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet or not stage0.leads(), alone=False)
     if not stage0.leads():
         stage0.assist(project)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, sealed where others stand on them, cleared after a process that was killed."""
+"""Files written whole or not at all, and sealed where others stand on them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import io
 import json
 import math
 import os
-import re
-import shutil
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +15,7 @@ import numpy as np
 
 from ..errors import HybridALError
 from .seals import OWN, own_digest, sealed, sha256_of, way_out, whole
+from .temporary import temporary_name
 from .types import FloatArray, IntArray
 
 
@@ -28,7 +26,7 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     After an error in the block `path` is as it was, and the temporary file is gone. A full disk is a HybridALError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
             if path.is_file():  # its permissions stay
@@ -42,28 +40,6 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
-
-
-def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
-    """Delete the temporary files of processes that are no more, from a folder and those below it.
-
-    idle  seconds without a change before a file counts as left: processes of other machines may write into caches
-    """
-    for file in [*folder.rglob("*.tmp")]:
-        process = re.search(r"\.(\d+)\.tmp$", file.name)
-        with suppress(OSError):
-            if process and not _lives(int(process[1])) and time.time() - file.stat().st_mtime >= idle:
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def memory_mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:

@@ -22,11 +22,12 @@ import filelock
 import numpy as np
 
 from ..errors import InputError, RunLocked
-from .files import clear_left_overs, write_arrays, write_atomic, write_json
+from .files import write_arrays, write_atomic, write_json
 from .hidden import VARIABLE, Hider, salt_file
 from .labels import LabelStore
 from .manifest import Manifest
 from .seals import COST, QUERY, ROUND, digests_of, read_json, sealed, sha256_of, whole
+from .temporary import clear_left_overs
 from .types import IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
@@ -85,7 +86,8 @@ class RunDir:
             began, now = self.facts().get("threads"), facts.get("threads")
             if began != now and None not in (began, now):
                 note = "sums round differently, so later rounds may pick others than an uninterrupted run"
-                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note}", file=sys.stderr)
+                way = f"(OMP_NUM_THREADS={began} goes on as it began)"
+                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note} {way}", file=sys.stderr)
             file, data = self.path / "recipe.yaml", marked(recipe).encode()
             if not file.is_file() or file.read_bytes() != data:
                 write_atomic(file, data)

@@ -42,9 +42,9 @@ Need = Literal[
     "costs",
     "tissue",
     "domains",
+    "clicks",
     "proxy",
     "patterns",
-    "clicks",
 ]
 
 

@@ -38,7 +38,10 @@ def exclusions(
 
     def penalty(network: Classifier, labeled: Labeled) -> Tensor:
         rows = np.sort(rng.permutation(samples)[:batch])
-        logits = network(inputs.weak(rows, generator))
+        images = torch.cat(
+            [labeled.x, inputs.weak(rows, generator)]
+        )  # so that batch norm sees both, and never one alone
+        logits = network(images)[len(labeled.x) :]
         mask = torch.zeros(logits.shape, dtype=torch.bool)
         for k, i in enumerate(rows.tolist()):
             mask[k, list(excluded[i])] = True

@@ -217,7 +217,9 @@ class NetworkLearner:
             return np.ones(len(labels.labeled), dtype=np.bool_)
         if self.embeddings is None:
             raise InputError("train.drop_noisy", "embeddings of stage 0", "none")
-        return triage(self.embeddings.take(labels.labeled, "cosine"), self.targets(labels)) != NOISY
+        levels = triage(self.embeddings.take(labels.labeled, "cosine"), self.targets(labels))
+        clean: BoolArray = levels != NOISY
+        return clean
 
     def _sets(self, labels: LabelStore, mask: BoolArray, round: int) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""

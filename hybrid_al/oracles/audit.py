@@ -95,8 +95,8 @@ class Audit:
         for id, count in Counter(entry.id for entry in self.ledger.entries()).items():
             if count > 1:
                 self.problems.append(f"entry {id} is there {count} times")
-        for entry in self.ledger.entries():
-            self.problems += [f"round {entry.round}, answer about {entry.sample!r}: {why}" for why in self._lost(entry)]
+        for one in self.ledger.entries():
+            self.problems += [f"round {one.round}, answer about {one.sample!r}: {why}" for why in self._lost(one)]
         for id, (r, row) in self.rows.items():
             entry = self.ledger.find(id)
             if entry is not None:

@@ -90,8 +90,8 @@ def _corner_count(line: FloatArray) -> int:
 
 
 def clicks_of(run: RunDir, size: int, labels: LabelStore, regions: Regions | Whole) -> FloatArray:
-    """Clicks of each drawn region (N * parts,), or image, in the size of the network; nan of what is not drawn."""
-    values = np.full(labels.n * regions.parts, np.nan)
+    """Clicks of each drawn region (N * parts,), or image, in the size of the network; -1 of what is not drawn."""
+    values = np.full(labels.n * regions.parts, -1.0)
     for i in regions.labels(labels).labeled.tolist():
         answer = labels.current[i // regions.parts]
         if answer.kind == "mask":

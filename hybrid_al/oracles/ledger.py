@@ -62,6 +62,7 @@ class Entry:
     replaces    whether it may stand in the place of another reader's answer
     supersedes  id of the earlier entry about the sample; where several readers share the run, of the same one
     previous    digest of the line before, so that a changed ledger is seen
+    check       digest of all the others, which tells of the last line what `previous` of the next one would
     source      `PAGE`, or the name of the file or of the server that the answer came in
     """
 
@@ -86,6 +87,11 @@ class Entry:
     proposed: str = ""
     prompts: int = 0
     refused: int = 0
+    check: str = ""
+
+    def digest_of_all(self) -> str:
+        """What `check` is of an entry that is as it was written."""
+        return _digest(json.dumps({**vars(self), "check": ""}).encode())
 
 
 class Ledger:
@@ -141,7 +147,8 @@ class Ledger:
         """Entries, which are on the disk when this returns; within `turn`."""
         chained, lines, tip = list[Entry](), list[bytes](), self._tip
         for entry in entries:
-            chained.append(replace(entry, previous=tip))
+            behind = replace(entry, previous=tip)
+            chained.append(replace(behind, check=behind.digest_of_all()))
             lines.append(json.dumps(asdict(chained[-1]), ensure_ascii=False).encode() + b"\n")
             tip = _digest(lines[-1])
         with self.file.open("ab", buffering=0) as out:
@@ -165,8 +172,20 @@ class Ledger:
                 if not line.endswith(b"\n"):
                     break
                 self._end += len(line)
-                if (entry := _entry(line)) is not None:
+                if (entry := self._entry(line)) is not None:
                     self._take(entry, line)
+
+    def _entry(self, line: bytes) -> Entry | None:
+        """The entry of a line; None of one that a killed process left half-written. InputError of a damaged one."""
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            if not line.endswith(b"}\n"):
+                return None
+        else:
+            if entry.check in ("", entry.digest_of_all()):
+                return entry
+        raise InputError(f"{self.file}, answer {len(self._entries) + 1}", "the line as it was written", "a damaged one")
 
     def _take(self, entry: Entry, line: bytes) -> None:
         if entry.previous != self._tip:
@@ -183,14 +202,6 @@ class Ledger:
 
 def _digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()[:16]
-
-
-def _entry(line: bytes) -> Entry | None:
-    """The entry of a line; None of one that a killed process left half-written."""
-    try:
-        return Entry(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
 
 
 def pending(entries: Iterable[Entry], taken: frozenset[str], *, shared: bool = False) -> list[Entry]:

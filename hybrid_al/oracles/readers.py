@@ -114,7 +114,7 @@ class Change:
         """The change of a line of the ledger."""
         plain = json.loads(entry.text)
         hands = tuple((str(sample), str(left), str(now)) for sample, left, now in plain.pop("hands"))
-        return Change(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}, hands=hands)
+        return Change(**_tuples(plain), hands=hands)
 
 
 def first_reading(run: RunDir) -> Reading | None:
@@ -122,8 +122,12 @@ def first_reading(run: RunDir) -> Reading | None:
     plain = run.facts().get("reading") if run.exists() else None
     if plain is None:
         return None
-    settings = dict(cast(Mapping[str, Any], plain))
-    return Reading(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+    return Reading(**_tuples(cast(Mapping[str, Any], plain)))
+
+
+def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of JSON with tuples for its lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
 
 
 def after(reading: Reading, changes: Sequence[Change]) -> Reading:

@@ -22,7 +22,7 @@ from ..core.rundir import RunDir
 from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.answers import ANSWERS, write_answer
-from ..data.tables import read_table
+from ..data.tables import lost_zeros, read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
 from .ledger import WITHDRAWN, note, source_of
@@ -230,7 +230,7 @@ class WorklistOracle:
                 continue
             if sample not in ids:
                 expected = f"an id of the open query or of an earlier one{self.way_out(index)}"
-                raise InputError(where, expected, repr(sample))
+                raise InputError(where, expected, repr(sample) + lost_zeros(name, ids))
             text = in_full(where, label, asked.get(sample)) if self.wording.refuses else label
             if self._meaning(where, answers.setdefault(sample, text)) != self._meaning(where, text):
                 raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {text!r}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -326,12 +327,13 @@ class Desk:
     # -- how it stands ------------------------------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
-        """Round, answers given and asked for, and the median seconds of the last of them."""
+        """Round, answers given and asked for, and the median seconds of the last of them: the reader's own, if any."""
         r = self.round()
         with self._lock:
             total, done = len(self.picks(r)), len(self._standings(r))
-            latest = self._ledger.entries()[-LAST:]
-        times = [e.seconds for e in latest if e.round == r and e.kind != "withdrawn" and e.seconds]
+            entries = self._ledger.entries()
+        own = (e for e in reversed(entries) if self.reader in (None, e.reader))
+        times = [e.seconds for e in islice(own, LAST) if e.round == r and e.kind != "withdrawn" and e.seconds]
         pace = statistics.median(times) if times else None
         return {"round": r, "done": done, "total": total, "pace": pace}
 

@@ -25,9 +25,9 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "costs": ("cost",),
     "tissue": ("tissue",),
     "domains": ("source",),
+    "clicks": ("clicks",),
     "proxy": ("proxy_entropy", "proxy_variance", "reconstruction_variance", "surprisal"),
     "patterns": ("patterns",),
-    "clicks": ("clicks",),
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
@@ -36,7 +36,7 @@ pretext_loss, confidence, variability  (N,) as pretraining recorded them (`stage
 previous_probs  (N, C) class probabilities by the model of the round before the last; (N, 0) where there is none
 cost            (N,) of an answer, from the recipe (`oracle.costs`)
 tissue          (N,) share of an image that is body or tissue (`data.tissue`)
-clicks          (N,) of the polygons around the structures of a drawn region or image; nan where none is drawn
+clicks          (N,) of the polygons around the structures of a drawn region or image; -1 where none is drawn
 source          (N,) 1 for a sample of the source, whose labels are given (`domains.source`), 0 for one of the target
 proxy_entropy, proxy_variance, reconstruction_variance  (N, 2) uncertainty of a network of proxy tasks: mean over the
                 image, and over the box around its pseudo-mask (`learners.proxy`)
@@ -119,12 +119,6 @@ class QueryState:
         if bad.size:
             raise InputError(f"{name} of sample {indices[bad[0]]}", "finite numbers", "nan or inf")
         return rows
-
-    def clicks(self, indices: IntArray) -> FloatArray:
-        """Clicks (K,) of drawn regions or images, nan where one is not drawn; InputError where nothing tells them."""
-        if "clicks" not in self.extras:
-            self.extra("clicks", indices)
-        return np.asarray(self.extras["clicks"][indices], dtype=np.float64)
 
     def record(self, name: str, indices: IntArray) -> FloatArray:
         """Rows (K,) of a record of stage 0; a sample that pretraining never saw (nan) gets the median of the others."""

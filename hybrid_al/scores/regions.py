@@ -117,7 +117,8 @@ def dice_gain(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     both, either = (values.sum(dim=2, keepdim=True) for values in (overlap, expected + drawn))
     before = (2 * both + 1) / (either + 1)
     after = (2 * (both - overlap + expected) + 1) / (either - drawn + expected + 1)
-    return (after - before)[:, 1:].mean(dim=1)
+    gains: Tensor = (after - before)[:, 1:].mean(dim=1)
+    return gains
 
 
 def expected_outline(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
@@ -137,7 +138,7 @@ def inconsistency(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
     probs = probs_BSCHW.mean(dim=1)
     sums = sums_by_part(torch.cat([probs, torch.special.entr(probs)], dim=1), parts_BHW, count)
     means, entropies = (sums / sums_by_part(torch.ones_like(probs[:, :1]), parts_BHW, count).clamp(min=1)).chunk(2, 1)
-    nats = torch.special.entr(means).sum(dim=1) - entropies.sum(dim=1)
+    nats: Tensor = torch.special.entr(means).sum(dim=1) - entropies.sum(dim=1)
     return (nats / math.log(probs.shape[1])).clamp(0, 1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..core.temporary import scratch_folder
 from ..core.types import AnnotationKind, LabelMap
 from ..data.drawn.base import Mark
 from ..errors import InputError, reading
@@ -113,7 +113,7 @@ class LabelFile:
         return self._parse(suffix, asked)[0]
 
     def _parse(self, suffix: str, asked: Asked) -> Sequence[Given]:
-        with tempfile.TemporaryDirectory() as folder, reading(f"label {self.name}", "a label file of the image"):
+        with scratch_folder() as folder, reading(f"label {self.name}", "a label file of the image"):
             file = Path(folder) / f"label{suffix}"
             file.write_bytes(self._part.data)
             try:

@@ -25,7 +25,7 @@ from ..data.display import picture
 from ..data.own_size import own_labels
 from ..errors import InputError
 from ..oracles.base import NONE, SEPARATOR, SKIP
-from ..oracles.formats.base import BOXES, UNKNOWN, Plane, code, image_name, labels_of
+from ..oracles.formats.base import BOXES, UNKNOWN, Plane, code, image_name, labels_of, volume_name
 from ..oracles.formats.intake import NAME, draw, kind_words
 from ..oracles.formats.sheets import png_of
 from ..oracles.masks import ASKED
@@ -52,7 +52,7 @@ class Missing(InputError):
 
 @dataclass
 class GivenOut:
-    """An image that a client got: to whom, when, and what the model then said of it."""
+    """An image that a client got: to whom, when by a clock that nobody sets, and what the model then said of it."""
 
     client: str
     time: float
@@ -83,7 +83,7 @@ class Shelf:
     def info(self) -> dict[str, Any]:
         """What a client needs to begin."""
         kind = "segmentation" if self._project.task.drawable else "classification"
-        model = {"type": kind, "labels": self.values, "dimension": 2, "config": {}}
+        model = {"type": kind, "labels": self.values, "dimension": 2 if self._plane(0) is None else 3, "config": {}}
         first = self._project.recipe.cold_start.name
         return {
             "name": f"hybrid-al {self.name}",
@@ -135,7 +135,7 @@ class Shelf:
             of_image = [pick.index] if plane is None else list(self._slices[image].planes)
             for i in of_image:
                 if (r, i) not in self._given or i in held:
-                    self._given[r, i] = GivenOut(client, time.time())
+                    self._given[r, i] = GivenOut(client, time.monotonic())
         return {"id": image, **self.about(image), "strategy": {strategy: {"client_id": client}},
                 "rank": 1 + list(picks).index(pick), "score": pick.score, "reason": pick.reason}  # fmt: skip
 
@@ -147,11 +147,8 @@ class Shelf:
     @property
     def _slices(self) -> dict[str, Slices]:
         """The volumes that the open query asks about by name."""
-        planes: dict[str, dict[int, Plane]] = {}
-        for pick in self._desk.picks(self._desk.round()).values():
-            if (plane := self._plane(pick.index)) is not None:
-                planes.setdefault(plane.name, {})[pick.index] = plane
-        return {name: Slices(each) for name, each in planes.items()}
+        picks = self._desk.picks(self._desk.round()).values()
+        return Slices.by_volume((pick.index, self._plane(pick.index)) for pick in picks)
 
     def _id(self, index: int) -> str:
         return image_name(self._manifest, index)
@@ -170,6 +167,8 @@ class Shelf:
                 expected = "a series of one image (this run asks about its slices one by one)"
                 raise InputError("image", expected, f"a series of {len(rows)} in this run")
             return rows[0]
+        if any(image == volume_name(self._manifest, path) for path in set(self._manifest.paths)):
+            raise Refused("stale", f"no slice of {image} is asked about in round {self._desk.round()}")
         raise Missing("image", "an image of this run", repr(image))
 
     @cached_property
@@ -195,12 +194,8 @@ class Shelf:
         data, name = self.image(image)
         digest = hashlib.sha256(data).hexdigest()
         slices = self._slices.get(image)
-        of = {"sample": self._manifest.ids[self.find(image)]} if slices is None else self._told(slices)
+        of = {"sample": self._manifest.ids[self.find(image)]} if slices is None else slices.told(self._manifest)
         return {"name": name, "path": name, "checksum": f"SHA256:{digest}", **of}
-
-    def _told(self, slices: Slices) -> dict[str, Any]:
-        """What a client is told of slices."""
-        return {"slices": slices.places(self._manifest)}
 
     def counts(self) -> dict[str, Any]:
         """How many images the open query has, and how many are answered."""
@@ -222,7 +217,7 @@ class Shelf:
         }
         whole = {
             name: {
-                "image": {"ext": ".nii.gz", "info": self._told(slices)},
+                "image": {"ext": ".nii.gz", "info": slices.told(self._manifest)},
                 "labels": {FINAL: self._label("")} if self._answered(slices).keys() == slices.planes.keys() else {},
             }
             for name, slices in volumes.items()
@@ -319,7 +314,7 @@ class Shelf:
         share: int = 1,
     ) -> None:
         """Hand an answer to the desk, with its proposal and its seconds, which `share` answers have together."""
-        index, now, size = pick.index, time.time(), self._pictures.size(pick.index)
+        index, now, size = pick.index, time.monotonic(), self._pictures.size(pick.index)
         answer: object = tuple(plain.get("classes", ()))
         if not self._desk.in_words and plain["kind"] == "answer":
             pixels = self._drawn(file, marks, size)

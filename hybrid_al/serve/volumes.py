@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +36,15 @@ class Slices:
         """Of the volume, without ending."""
         return self.first.name
 
+    @classmethod
+    def by_volume(cls, planes: Iterable[tuple[int, Plane | None]]) -> dict[str, Slices]:
+        """Those of slices (position, slice) by the name of their volume; images are left out."""
+        found: dict[str, dict[int, Plane]] = {}
+        for index, plane in planes:
+            if plane is not None:
+                found.setdefault(plane.name, {})[index] = plane
+        return {name: cls(each) for name, each in found.items()}
+
     def image(self) -> bytes:
         """The voxels as packed NIfTI, in their place in space; nothing else of the file."""
         image = load_volume(self.first.file)
@@ -59,10 +68,11 @@ class Slices:
         names = {plane.z: image_name(manifest, index) for index, plane in self.planes.items()}
         return Reference(tuple(image.shape[:3]), image.affine, dict(sorted(names.items())), self.first.axis)
 
-    def places(self, manifest: Manifest) -> list[dict[str, Any]]:
+    def told(self, manifest: Manifest) -> dict[str, Any]:
         """What a client is told of them: number from 0, place in millimetres, sample."""
-        return [
+        places = [
             {"slice": plane.z, "axis": plane.axis, "millimetres": round(millimetres(plane), 2),
              "sample": manifest.ids[index]}
             for index, plane in self.planes.items()
         ]  # fmt: skip
+        return {"slices": places}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +40,9 @@ from hybrid_al.report.pictures import WORST_MASKS
 from hybrid_al.scores import samples as scores
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
+from tests.helpers.forked import fork, program
 from tests.helpers.played import play as play_recipe
-from tests.integration.test_kill import KILLER, outcome
+from tests.integration.test_kill import dying, outcome
 
 N_POOL, N_VAL, N_TEST = 16, 4, 5
 TINY: dict[str, Any] = {
@@ -582,14 +581,11 @@ def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsy
 def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps({**TINY, "query": {"name": "hybrid"}, "train": {"name": "mean_teacher", "steps": 20}}))
-    args = ["run", str(file), "--quiet", "--run-dir"]
-    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "whole")], check=True)
-    for kind, n in (("log", 2), ("log", 3)):
-        process = subprocess.run(
-            [sys.executable, "-c", KILLER, kind, str(n), *args, str(tmp_path / "cut")], check=False
-        )
-        assert process.returncode == -9
-    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "cut")], check=True)
+    args = ["run", file, "--quiet", "--run-dir"]
+    assert fork(program(*args, tmp_path / "whole"), tmp_path).wait() == 0
+    for n in (2, 3):
+        assert fork(dying("log", n, *args, tmp_path / "cut"), tmp_path).wait() == -9
+    assert fork(program(*args, tmp_path / "cut"), tmp_path).wait() == 0
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 

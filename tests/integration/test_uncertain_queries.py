@@ -46,7 +46,9 @@ PLAYED = {
     "quality": masks({"quality_head": 1.0}, {"name": "pld"}, "quality"),
     "pld": masks({}, {"name": "pld"}, "pld"),
     "svgd": masks({}, {"name": "svgd", "members": 2, "repeat": 2.0}, "vote_entropy"),
-    "hiasa": masks({"reduction": "balanced"}, {}, {"name": "hybrid", "score": {"variance": 1.0}, "batch": "topk"}),
+    "hiasa": masks(
+        {"reduction": "balanced"}, {}, {"name": "hybrid", "score": {"variance": 1.0}, "batch": {"name": "topk"}}
+    ),
 }
 
 
@@ -81,7 +83,7 @@ def test_masks_are_asked_and_learned_end_to_end(name: str, tmp_path: Path) -> No
 def test_several_labels_are_asked_by_their_evidence(tmp_path: Path) -> None:
     recipe = {
         **{key: MASKS[key] for key in ("name", "encoder", "pretrain", "cold_start", "loop", "track")},
-        "data": {"source": "phantom", "multilabel": True, "n_pool": 14, "n_val": 4, "n_test": 6, "size": 16}
+        "data": {"source": "phantom", "multilabel": True, "n_pool": 14, "n_val": 6, "n_test": 6, "size": 16}
         | {"image_size": 16},
         "task": {"name": "multilabel", "reduction": "max"},
         "learner": "frozen",

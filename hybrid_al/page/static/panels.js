@@ -1,6 +1,6 @@
 // What stands around the image: the strip of all images, classes, similar cases, messages, and the pause between queries.
 
-import { COLOURS } from "./draw.js";
+import { COLOURS, UNKNOWN } from "./draw.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -70,6 +70,38 @@ export function drawSimilar(similar) {
     const image = element("img", { src: `/thumbnail/${one.index}.jpg`, alt: one.id, title: one.id });
     return element("li", {}, image, one.label || "drawn");
   }));
+}
+
+// What a person has in hand, and which buttons the answers of a run need.
+export function drawTools({ state, layer, proposal, doubts }, item, isDrawn) {
+  const press = (button, is) => button.setAttribute("aria-pressed", String(Boolean(is)));
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    const { tool } = button.dataset;
+    press(button, layer?.tool === tool);
+    button.hidden = (state.kind === "box" && tool !== "box") || (tool === "point" && !state.segments);
+  }
+  for (const button of document.querySelectorAll("[data-reason]"))
+    press(button, item.answer?.text === SKIPPED && item.answer.reason === button.dataset.reason);
+  $("tools").hidden = !isDrawn;
+  $("unknown").hidden = state.kind === "box";
+  press($("unknown"), layer?.value === UNKNOWN);
+  $("segment").hidden = !state.segments;
+  press($("segment"), layer?.segments);
+  $("save").hidden = state.kind === "class";
+  $("propose").hidden = !proposal;
+  $("doubt").hidden = !isDrawn || !state.progress.round;
+  press($("doubt"), doubts);
+  $("size").value = layer?.size ?? 1;
+  $("size-at").value = `${layer?.size ?? 1} px`;
+}
+
+// The window, between the values that its ends stand for.
+export function drawWindow(viewer, about) {
+  const [low, high] = viewer.window;
+  $("level").value = (low + high) / 2;
+  $("width").value = high - low;
+  const [from, to] = about.span.length ? about.span : [0, 255];
+  $("values").value = viewer.window.map((value) => Math.round(from + value * (to - from))).join(" – ");
 }
 
 const PAGE = 60; // images of a bag that are shown at once

@@ -45,9 +45,8 @@ class CEREALS:
         """The `budget` candidates of the most information for a click, ties in random order."""
         check_budget(state, budget)
         rows = _described(state, state.candidates)
-        drawn = state.labels.labeled
-        clicks = state.clicks(drawn)
-        drawn, clicks = drawn[np.isfinite(clicks)], clicks[np.isfinite(clicks)]
+        clicks = state.extra("clicks", state.labels.labeled)
+        drawn, clicks = state.labels.labeled[clicks >= 0], clicks[clicks >= 0]
         expected = np.ones(len(rows))
         if len(drawn) >= LEAST:
             expected = ridge(_described(state, drawn), clicks, rows, self.strength).clip(min=1)

@@ -78,7 +78,8 @@ class Policy:
 
     def _learned(self, rows_LD: FloatArray, targets_L: IntArray, rng: np.random.Generator) -> FloatArray:
         """Weights (F,) of what is said of a candidate."""
-        weights = critic = np.zeros(described(rows_LD[:1], targets_L[:1], rows_LD[:1]).shape[1])
+        weights: FloatArray = np.zeros(described(rows_LD[:1], targets_L[:1], rows_LD[:1]).shape[1])
+        critic = weights
         plays = list[Play]()
         for _ in range(self.games):
             game = self._game(rows_LD, targets_L, weights, rng)

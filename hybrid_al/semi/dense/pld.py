@@ -56,7 +56,7 @@ class PseudoLabelDivergence:
 
     def _slowed(self, models: Models, labeled: Labeled, progress: float) -> bool:
         """Whether labels are refined from now on; once they are, they stay so for the fit."""
-        memory, point = models.memory, int(progress * CHECKPOINTS)
+        memory, point = models.memory, min(int(progress * CHECKPOINTS), CHECKPOINTS - 1)
         if "slowed" not in memory:
             memory |= {"slowed": torch.tensor(False), "iou": torch.zeros(CHECKPOINTS, 2)}
         if memory["slowed"]:

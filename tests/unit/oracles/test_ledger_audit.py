@@ -22,7 +22,7 @@ from hybrid_al.oracles.audit import audit
 from hybrid_al.oracles.formats.dicom_seg import instance_of
 from hybrid_al.oracles.formats.dicom_sr import write_sr
 from hybrid_al.oracles.inbox import inbox
-from hybrid_al.oracles.ledger import Ledger, collect
+from hybrid_al.oracles.ledger import Entry, Ledger, collect
 from tests.helpers.dicom_files import write_image
 from tests.helpers.label_page import SIZE, client_of, mask_of, open_run, submission
 from tests.helpers.readers import draws, says, shared_run
@@ -98,6 +98,7 @@ def other_chain(lines: list[str]) -> list[str]:
     for line in lines:
         entry = json.loads(line)
         entry |= {"previous": tip, "text": "pneumonia" if entry["sample"] == "scan0" else entry["text"]}
+        entry["check"] = Entry(**entry).digest_of_all()
         out.append(json.dumps(entry, ensure_ascii=False))
         tip = hashlib.sha256(out[-1].encode() + b"\n").hexdigest()[:16]
     return out
@@ -121,7 +122,7 @@ def test_what_was_changed_is_named(answered: RunDir, name: str, change: Any, why
 
 
 def test_a_broken_chain_is_one_line(answered: RunDir) -> None:
-    rewrite(answered.path / "ledger.jsonl", lambda lines: [lines[0].replace("normal", "pneumonia"), *lines[1:]])
+    rewrite(answered.path / "ledger.jsonl", lambda lines: [lines[0], *lines[2:]])
     one = audit(answered.path)
     assert "a ledger that was changed" in one.problems[0]
 

@@ -246,7 +246,7 @@ def test_a_changed_ledger_is_seen(tmp_path: Path) -> None:
         for k in range(3):
             post(client, submission(f"answer{k}", f"scan{k if k != 1 else 3}"))
     lines = (run.path / "ledger.jsonl").read_text().splitlines()
-    changed = json.dumps(json.loads(lines[1]) | {"text": "pneumonia"})
+    changed = json.dumps(json.loads(lines[1]) | {"text": "pneumonia", "check": ""})
     (run.path / "ledger.jsonl").write_text("\n".join([lines[0], changed, lines[2]]) + "\n")
     with pytest.raises(InputError, match=r"ledger.jsonl, answer 3: expected .* got a ledger that was changed"):
         Ledger(run).entries()

@@ -39,7 +39,7 @@ def test_cereals_learns_that_outlines_cost() -> None:
     rng = np.random.default_rng(0)
     outline = rng.uniform(2, 20, 45)
     state = scored({"expected_outline": outline, "entropy": np.full(45, 0.5), "foreground": rng.random(45)}, labeled=20)
-    clicks = np.full(45, np.nan)
+    clicks = np.full(45, -1.0)
     clicks[state.labels.labeled] = 3 * outline[state.labels.labeled]
     state = replace(state, extras={"clicks": clicks})
     picks = CEREALS().select(state, 3, np.random.default_rng(0)).indices

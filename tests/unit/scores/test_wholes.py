@@ -49,8 +49,8 @@ def slow_inconsistency(probs: np.ndarray, parts: np.ndarray, part: int) -> float
     pixels = [probs[:, i, j] for i, j in np.argwhere(parts == part)]
     if not pixels:
         return 0.0
-    nats = lambda p: -sum(q * np.log(q) for q in p)  # noqa: E731
-    return float((nats(np.mean(pixels, axis=0)) - np.mean([nats(p) for p in pixels])) / np.log(C))
+    of_mean, *alone = (float(-(p * np.log(p)).sum()) for p in [np.mean(pixels, axis=0), *pixels])
+    return (of_mean - float(np.mean(alone))) / float(np.log(C))
 
 
 @pytest.mark.parametrize(

@@ -388,7 +388,7 @@ def test_targets_know_no_dropout_and_the_views_that_learn_do(name: str) -> None:
         assert all(module.training for module in student.modules())
     weak = [step.evidence.weak for step in steps if step.evidence is not None]
     assert steps[0].loss.item() != steps[1].loss.item()
-    source = models.teacher if name in ("mean_teacher", "ua_mt") else student.eval()
+    source = models.teacher if name in ("mean_teacher", "ua_mt", "pld") else student.eval()
     np.testing.assert_allclose(weak[0].numpy(), probs(source, unlabeled.weak), atol=1e-6)
     assert torch.equal(*weak)
     if name != "ua_mt":  # whose uncertainty is that of noisy passes

@@ -50,11 +50,11 @@ def test_a_fit_that_flattens_is_noticed_and_one_that_grows_is_not() -> None:
     models, labeled = Models(nn.Conv2d(2, 3, 1), nn.Conv2d(2, 3, 1)), masks()
     objective = PseudoLabelDivergence()
     curve = 0.8 * (1 - np.exp(-0.9 * np.arange(1, 8)))
-    models.memory |= {"slowed": torch.tensor(False), "iou": torch.zeros(20, 2)}
+    models.memory.update({"slowed": torch.tensor(False), "iou": torch.zeros(20, 2)})
     models.memory["iou"][:7] = torch.stack([torch.from_numpy(curve).float(), torch.ones(7)], dim=1)
     assert objective._slowed(models, labeled, 7 / 20 + 1e-6)
     growing = torch.linspace(0.1, 0.7, 7)
-    models.memory |= {"slowed": torch.tensor(False), "iou": torch.zeros(20, 2)}
+    models.memory.update({"slowed": torch.tensor(False), "iou": torch.zeros(20, 2)})
     models.memory["iou"][:7] = torch.stack([growing, torch.ones(7)], dim=1)
     assert not objective._slowed(models, labeled, 7 / 20 + 1e-6)
     assert models.memory["iou"][7, 1] == 1  # the batch of this step is a part of the next point

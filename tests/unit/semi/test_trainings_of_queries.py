@@ -98,13 +98,15 @@ def test_a_twin_lies_just_beyond_the_nearest_boundary_and_keeps_its_label() -> N
     """In a linear network the step is exact: the least change of features (`boundary_distance`), and a bit more."""
     models, [(labeled, _)] = networks(), batches(1)
     moved = twins(models.student, labeled.x, rivals=CLASSES, overshoot=0.02)
-    weight, z = models.student.weight.detach().numpy(), logits(models.student, labeled.x)
+    student = models.student
+    assert isinstance(student, nn.Linear)
+    weight, z = student.weight.detach().numpy(), logits(student, labeled.x)
     for x, y, scores in zip(labeled.x.numpy(), moved.numpy(), z, strict=True):
         c = int(scores.argmax())
         lengths = [(scores[c] - scores[k]) / np.linalg.norm(weight[c] - weight[k]) for k in range(CLASSES) if k != c]
         assert np.linalg.norm(y - x) == pytest.approx(1.02 * min(lengths), rel=1e-4)
     assert (logits(models.student, moved).argmax(axis=1) != z.argmax(axis=1)).all()
-    assert models.student.training and models.student.weight.grad is None
+    assert student.training and student.weight.grad is None
 
     step = AdversarialTwin(weight=0.5, rivals=CLASSES).step(models, labeled, None, 0.0)
     losses = [

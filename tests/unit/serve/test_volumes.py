@@ -15,10 +15,12 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.answers import read_answer
 from hybrid_al.data.readers.volumes import load_volume
 from hybrid_al.oracles.ledger import Ledger
+from hybrid_al.page.desk import Desk
 from tests.helpers.monai_client import MonaiClient
 from tests.helpers.monai_server import monai_server
 from tests.helpers.tiny import recipe_of
 
+pytestmark = pytest.mark.slow
 SHAPE = (12, 10, 6)
 TURNED = np.asarray([[0.0, -2.0, 0, 30], [-1.5, 0, 0, 20], [0, 0, 3, -7], [0, 0, 0, 1]])
 """The affine of a volume whose axes are in another order and turned round."""
@@ -33,7 +35,9 @@ def client(tmp_path: Path) -> Iterator[MonaiClient]:
         nib.save(nib.Nifti1Image(voxels, TURNED), tmp_path / "volumes" / f"{k}.nii.gz")
     places = {"root": str(tmp_path / "volumes"), "masks": str(tmp_path / "masks"), "window": [0, 1200]}
     data = {"source": "nifti", **places, "group": "none", "classes": ["background", "ball"], "image_size": 16}
-    with monai_server(tmp_path / "run", recipe_of("segmentation", data=data, oracle="worklist")) as client:
+    with monai_server(
+        tmp_path / "run", recipe_of("segmentation", data=data, oracle="worklist"), reader="anna"
+    ) as client:
         yield client
 
 
@@ -79,11 +83,12 @@ def test_a_volume_goes_out_and_its_labels_are_parted_into_the_slices_that_were_a
     again = load_volume(file)
     assert code == 200 and np.array_equal(again.dataobj, labels) and np.allclose(again.affine, TURNED)
 
-    other = MonaiClient(client.url, "ben")
-    code, refusal = other.save(sample["id"], "a.nii.gz", volume(labels))
-    assert code == 409 and "anna answered about slices" in refusal["detail"]
     assert client.send("DELETE", f"/datastore/label?id={sample['id']}&tag=final")[0] == 200
     assert client.ask("GET", "/datastore/")[1]["completed"] == 0
-    assert client.save(sample["id"], "label.json", b'{"label": "skip", "reason": "unsure"}')[0] == 200
+    desk = Desk(RunDir(tmp_path / "run"), reader="ben", size=lambda _: (10, 12))
+    desk.answer({"id": "answer-of-ben", "round": 0, "sample": slices[0]["sample"], "kind": "skip"})
+    code, refusal = client.save(sample["id"], "a.nii.gz", volume(labels))
+    assert code == 409 and "ben answered about slices" in refusal["detail"]
+    assert client.save(sample["id"], "label.json", b'{"label": "skip", "reason": "unsure"}', replace=True)[0] == 200
     assert {e.reason for e in Ledger(RunDir(tmp_path / "run")).entries()[-len(slices) :]} == {"unsure"}
     assert client.ask("GET", "/datastore/?output=all")[1]["objects"][sample["id"]]["image"]["ext"] == ".nii.gz"
