@@ -51,14 +51,15 @@ labelstudio: .labelstudio/.ready
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# spoiled inputs of every format for HOURS hours, and kills at KILLS random moments; see docs/damage.md
+# spoiled inputs of every format for HOURS hours; KILLS kills and SIGNALS other signals in all stages; see docs/damage.md
 HOURS ?= 1
 KILLS ?= 200
+SIGNALS ?= 60
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.breaker --hours $(HOURS)
 
 kill: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS) --signals $(SIGNALS)
 
 # known vulnerabilities of the locked packages, where their database can be reached; says so where it cannot
 audit:

@@ -13,7 +13,7 @@ from .data.base import Source
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .oracles import ORACLES, Worklist
-from .oracles.readings import Reading
+from .oracles.readers import Reading
 from .query.base import COLD
 from .query.strategies import STRATEGIES
 from .recipe import Component, EncoderSection, Recipe
@@ -98,7 +98,7 @@ def trackers_of(recipe: Recipe) -> dict[str, TrackerSettings]:
 
 def views_of(recipe: Recipe) -> Views:
     """The views of the modality, or those of the recipe in their place."""
-    from .data.views.policies import VIEWS
+    from .data.views.modalities import VIEWS
 
     if recipe.modality not in VIEWS:
         raise UnknownName("recipe: modality", recipe.modality, VIEWS)
@@ -133,6 +133,10 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
     _check_bags(recipe, task, setting)
     task.check(setting)
+    for key in ("mistakes", "drop_noisy"):
+        if recipe.train.params.get(key) and (not task.strata or isinstance(task, BagTask)):
+            expected = f"nothing in {recipe.task.name}: classification alone has it"
+            raise InputError(f"train.{key}", expected, str(recipe.train.params[key]))
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
     if "domains" in cold.needs | query.needs and not setting.sources:
@@ -142,6 +146,8 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
+    if "clicks" in query.needs and "clicks" not in task.units:
+        raise InputError("query", f"a strategy for answers that are not drawn ({recipe.task.name})", recipe.query.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import stage0
 from ..core.progress import Progress
-from ..core.rundir import clear_left_overs
+from ..core.temporary import clear_left_overs
 from ..errors import InputError
 
 LEFT = 600.0  # seconds without a change after which a temporary file of a cache is left over

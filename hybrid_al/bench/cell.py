@@ -113,9 +113,9 @@ def _rows(setup: Experiment, run: RunDir, metrics: tuple[str, ...]) -> list[Row]
     rows = []
     for r in run.rounds():
         for i in r.query:
-            target = targets[setup.manifest.position[i]].target
-            if isinstance(target, int | tuple):
-                counts[np.atleast_1d(np.asarray(target, dtype=np.int64))] += 1
+            a = targets[setup.manifest.position[i]]
+            if isinstance(a.target, int | tuple) and a.kind != "not" and a.round == r.index:
+                counts[np.atleast_1d(np.asarray(a.target, dtype=np.int64))] += 1
         values = {name: value for name, value in r.metrics.items() if name in metrics}
         if not masks:
             values |= {f"labels/{name}": float(n) for name, n in zip(setup.classes, counts.tolist(), strict=True)}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..core.parent import leave_with
+from ..errors import HybridALError
 
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
@@ -60,8 +62,9 @@ def run_all(
     try:
         while True:
             while len(busy) < jobs and go_on() and (task := next(waiting, None)) is not None:
-                worker = idle.pop() if idle else _worker()
-                busy[worker.submit(_answer, work, task)] = worker, task
+                with _shared_memory():
+                    worker = idle.pop() if idle else _worker()
+                    busy[worker.submit(_answer, work, task)] = worker, task
             while idle and workers is None:  # there is nothing left for them
                 idle.pop().shutdown()
             if not busy:
@@ -89,16 +92,22 @@ def _worker() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=threads)
 
 
+@contextmanager
+def _shared_memory() -> Iterator[None]:
+    """HybridALError where the start of a worker finds no room for what it shares with this process."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+            raise
+        way = "mount it with some room, as docker run --shm-size 64m does"
+        raise HybridALError(f"workers need shared memory (/dev/shm): {error.strerror}; {way}") from error
+
+
 def _begin(parent: int) -> None:
     """The start of a worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    leave_with(parent)
 
 
 def _answer(work: Callable[[T], R], task: T) -> tuple[R | None, str | None]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ..core.rundir import read_seal, replacement, seal
+from ..core.files import read_seal, replacement, seal
 from ..core.types import BoolArray, FloatArray, IntArray
 from .loaders import blocks
 from .masks import inside
@@ -83,6 +83,12 @@ def _tissue(store: ImageStore, pool: IntArray, sizes: IntArray | None, backgroun
         distance, valid = _distances(store, block, background), _valid(store, block, sizes)
         shares[block] = ((distance > threshold) & valid).sum(axis=(1, 2)) / valid.sum(axis=(1, 2))
     return Tissue(shares, threshold, background)
+
+
+def foreground(store: ImageStore, block: IntArray, tissue: Tissue) -> BoolArray:
+    """Pixels (B, S, S) of a block of images that are tissue; padding is not told apart."""
+    mask: BoolArray = _distances(store, block, tissue.background) > tissue.threshold
+    return mask
 
 
 def _background(store: ImageStore, pool: IntArray, sizes: IntArray | None) -> Background:

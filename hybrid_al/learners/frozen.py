@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from ..core.files import memory_mapped, read_seal, seal
 from ..core.registry import Amount, Decay, Few, hyperparameters
-from ..core.rundir import memory_mapped, read_seal, seal
+from ..core.temporary import temporary_name
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import View, Views
@@ -103,7 +103,7 @@ def cached_views(base: Foundation, policy: View, count: int) -> FloatArray:
         if read_seal(path) is None:
             if path.with_suffix(".json").is_file():
                 print(f"{path}: damaged; the views are embedded again", file=sys.stderr)
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary = temporary_name(path)
             views = Views(policy, policy, policy)
             _embed_views(base.encoder, ImageInputs(base.store, views, base.device), base.pool, count, temporary)
             temporary.replace(path)

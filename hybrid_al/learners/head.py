@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,10 +39,11 @@ class SolvedHead:
             rows = bootstrap(targets, derive(seed, "bootstrap"))
             features, targets = features[rows], targets[rows]
             weights = None if weights is None else weights[rows]
-        classes = network.head.out_features
         if self.strength is None:
-            return fitted(features, targets, classes, balanced=self.balanced, weights=weights)
-        return solve(features, targets, classes, self.strength, balanced=self.balanced, weights=weights)
+            head = fitted(features, targets, network.classes, balanced=self.balanced, weights=weights)
+        else:
+            head = solve(features, targets, network.classes, self.strength, balanced=self.balanced, weights=weights)
+        return of_pairs(head) if network.pairs else head
 
     @torch.no_grad()
     def _features(self, network: Classifier, rows: IntArray) -> FloatArray:
@@ -59,6 +60,12 @@ def _domain_weights(sets: Sets, share: float | None) -> FloatArray | None:
         return None
     weights: FloatArray = np.where(source, (1 - share) / source.mean(), share / (~source).mean())
     return weights
+
+
+def of_pairs(head: Head) -> Head:
+    """The same head with two outputs a label, for no and for yes: half of the logit each, of opposite signs."""
+    weight, bias = (np.concatenate([-part, part]) / 2 for part in (head.weight, head.bias))
+    return replace(head, weight=weight, bias=bias)
 
 
 @torch.no_grad()

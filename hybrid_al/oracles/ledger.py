@@ -35,7 +35,9 @@ REASONS = ("unsure", "unusable", "not of interest")
 PROPOSALS = ("accepted", "edited", "discarded")
 """What people did with a proposal of a model, or of a segmenter that they gave boxes and points."""
 
-EntryKind = AnnotationKind | Literal["withdrawn"]
+PEOPLE: Literal["readers"] = "readers"
+"""The kind of a line that is no answer: other people read from then on (`readers.Change`)."""
+EntryKind = AnnotationKind | Literal["withdrawn", "readers"]
 PAGE = "page"
 """The source of an answer that came over the page."""
 WITHDRAWN = ""
@@ -44,7 +46,7 @@ WITHDRAWN = ""
 
 @dataclass(frozen=True)
 class Entry:
-    """One answer, or the withdrawal of one.
+    """One answer, or the withdrawal of one; or a change of the people who answer, which is no entry of a sample.
 
     id          made by the page: an answer that is sent twice is one entry; of a file `round/file of answers/row`
     sample      its id in the manifest, in round `round`
@@ -103,15 +105,22 @@ class Ledger:
         self.threads = threading.RLock()
         self._processes = filelock.FileLock(run.path / f".{LEDGER}.lock", thread_local=False)
         self._entries: list[Entry] = []
+        self._changes: list[Entry] = []
         self._by_id: dict[str, Entry] = {}
         self._end, self._tip = 0, ""
         self._tips: set[str] = set()
 
     def entries(self) -> list[Entry]:
-        """All entries by now. InputError where a line was changed or cut off since it was written."""
+        """All answers and withdrawals by now. InputError where a line was changed or cut off since it was written."""
         with self.threads:
             self._read()
             return self._entries
+
+    def changes(self) -> list[Entry]:
+        """The lines of kind `PEOPLE` by now; errors as of `entries`."""
+        with self.threads:
+            self._read()
+            return self._changes
 
     def tip(self) -> str:
         """Digest of the last line, which stands for all before it; empty where there is none."""
@@ -187,7 +196,7 @@ class Ledger:
             )
         self._tip = _digest(line)
         self._tips.add(self._tip)
-        self._entries.append(entry)
+        (self._changes if entry.kind == PEOPLE else self._entries).append(entry)
         self._by_id[entry.id] = entry
 
 
@@ -224,9 +233,7 @@ def waiting_of(run: RunDir) -> list[Entry]:
 
 def is_shared(run: RunDir) -> bool:
     """Whether several readers share a run."""
-    from .readings import reading_of
-
-    return reading_of(run) is not None
+    return run.exists() and run.facts().get("reading") is not None
 
 
 def files_of_answers(run: RunDir) -> list[Path]:

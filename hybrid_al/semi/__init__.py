@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .adversarial_twin import AdversarialTwin
 from .base import Objective
+from .boostmis import BoostMIS
 from .debiased import Debiased
 from .distinctive_margin import DistinctiveMargin
 from .energy import Energy
@@ -17,6 +19,7 @@ from .pi_model import PiModel
 from .pseudo_label import PseudoLabel
 from .softmatch import SoftMatch
 from .supervised import Supervised
+from .tod import TOD
 from .uda import UDA
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -31,6 +34,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "freematch": FreeMatch,
     "softmatch": SoftMatch,
     "debiased": Debiased,
+    "boostmis": BoostMIS,
+    "tod": TOD,
+    "adversarial_twin": AdversarialTwin,
     "evidential": Evidential,
     "energy": Energy,
     "distinctive_margin": DistinctiveMargin,

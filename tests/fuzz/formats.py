@@ -20,9 +20,10 @@ from safetensors.torch import save
 
 from hybrid_al.components import check_components
 from hybrid_al.core.consistency import Consistency
+from hybrid_al.core.files import read_arrays
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.registry import component
-from hybrid_al.core.rundir import RunDir, read_arrays
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Query
 from hybrid_al.core.verify import verify
 from hybrid_al.data.sources.npz import Npz

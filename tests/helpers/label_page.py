@@ -45,7 +45,8 @@ class MadeUp:
     thumbnail = image
 
     def about(self, index: int) -> dict[str, Any]:
-        return {"height": SIZE[0], "width": SIZE[1], "deep": False, "span": [], "window": [0, 1], "slices": [index]}
+        return {"height": SIZE[0], "width": SIZE[1], "deep": False, "span": [], "window": [0, 1], "slices": [index],
+                "bag": "", "looked": []}  # fmt: skip
 
     def size(self, index: int) -> tuple[int, int]:
         return SIZE
@@ -58,6 +59,8 @@ class MadeUp:
 
     def proposal(self, index: int) -> bytes | None:
         return None
+
+    doubt = proposal
 
     def asked(self, index: int, round: int) -> bytes | None:
         return None

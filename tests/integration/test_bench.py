@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -103,6 +106,35 @@ def test_seeds_are_paired(whole: Path) -> None:
             for arm in (Arm("random", "supervised", "frozen"), LINEAR)
         )
         assert of_frozen == of_linear
+
+
+def test_cells_of_an_earlier_version_are_played_again_and_vouched_for(
+    whole: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(whole, work)
+    csv, note = work / "small" / "small.csv", work / "small" / "small.json"
+    noted = json.loads(note.read_text())
+    codes = {name: origin["code"] for name, origin in noted["arms"].items()}
+    for name in ("random / supervised", "full / supervised"):
+        noted["arms"][name]["code"] = "earlier"
+    note.write_text(json.dumps({k: v for k, v in noted.items() if k != "digest"}))
+    text = csv.read_text()
+    at = text.index("full,supervised")
+    csv.write_text(text[:at] + re.sub(r"test/auroc,[0-9.]+", "test/auroc,0.123", text[at:], count=1))
+    capsys.readouterr()
+    assert call("bench", recipe, "--run-dir", work, "--recheck") == 1
+    out = capsys.readouterr()
+    assert "small: 2 arms of another version" in out.out and "random / supervised, seed 0: the same" in out.out
+    assert "full / supervised, seed 0: round 0, test/auroc: 0.123 before, now 0." in out.err
+    now = json.loads(note.read_text())
+    assert now["arms"]["random / supervised"]["code"] == codes["random / supervised"]
+    assert now["arms"]["full / supervised"]["code"] == "earlier"
+    assert [row["arm"] for row in now["rechecked"]] == ["random / supervised"]
+    csv.write_text(text)
+    assert call("bench", recipe, "--run-dir", work, "--recheck") == 0
+    assert call("bench", recipe, "--run-dir", work, "--recheck") == 0
+    assert "nothing is of another version" in capsys.readouterr().out
 
 
 def test_random_picks_are_the_same_whatever_the_learner_and_the_objective(tmp_path: Path) -> None:

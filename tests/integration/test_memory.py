@@ -36,7 +36,7 @@ from torch import nn
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.loaders import blocks
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.learners.frozen import cached_views
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.models.checkpoint import seeded
@@ -82,7 +82,7 @@ from hybrid_al.data.base import Dataset
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.data.views.pixels import pixel_views
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.regions.model_boxes import ModelBoxes
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest

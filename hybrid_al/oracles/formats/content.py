@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...data.drawn.base import parse_json
+from ...data.sheets import EXCEL, LINES
 from ...errors import InputError, reading
 
 HEAD = 600  # bytes, by which formats know their files
@@ -41,8 +42,8 @@ class Content:
 
     @cached_property
     def text(self) -> bytes:
-        """The bytes of a file of text (JSON, XML), out of a .zip too; empty for anything else."""
-        if not self.path.is_file():
+        """The bytes of a file of text (JSON, XML), out of a .zip too; empty for anything else, as for tables."""
+        if not self.path.is_file() or self.path.suffix.lower() in (*EXCEL, *LINES):
             return b""
         if zipfile.is_zipfile(self.path):
             return self._unpacked()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_al.bench.pool import run_all, shared_workers
+from hybrid_al.errors import HybridALError
 
 
 def work(task: str) -> str:
@@ -75,6 +77,18 @@ def test_nothing_starts_once_told_to_stop() -> None:
 
     outcomes = [d.task for d in run_all(work, iter("abcdef"), 1, go_on=go_on)]
     assert outcomes == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.ENOENT, errno.ENOSYS])
+def test_without_shared_memory_a_line_says_what_workers_need(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """What a semaphore says where /dev/shm is missing, read-only or full."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("loky.backend.synchronize._SemLock", refuse)
+    with pytest.raises(HybridALError, match=r"workers need shared memory \(/dev/shm\): .*; mount it with some room"):
+        next(run_all(work, ["a"], 1))
 
 
 def test_no_tasks() -> None:

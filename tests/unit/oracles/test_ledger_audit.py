@@ -13,8 +13,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from hybrid_al.api.audit import write
+from hybrid_al.core.files import write_json
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.core.rundir import RunDir, write_json
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.audit import audit
@@ -65,6 +66,24 @@ def test_who_said_what_in_a_few_lines(answered: RunDir, tmp_path: Path) -> None:
     assert [row["standing"] for row in rows] == [
         "counts", "withdrawn", "a withdrawal", "counts", "superseded", "superseded", "counts", "counts",
     ]  # fmt: skip
+
+
+def test_drawings_that_nothing_counts_by_are_looked_at_too(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", "mask")
+    answer, draft = np.zeros(SIZE, dtype=np.uint8), np.ones(SIZE, dtype=np.uint8)
+    with client_of(run) as client:
+        seen: dict[str, Any] = {"classes": [], "proposal": "edited", "proposer": "model", "proposed": mask_of(draft)}
+        client.post("/api/answer", json=submission("first", **seen, mask=mask_of(answer))).raise_for_status()
+        answer[0, 0] = 2
+        client.post("/api/answer", json=submission("second", **seen, mask=mask_of(answer))).raise_for_status()
+    first, _ = Ledger(run).entries()
+    collect(run)
+    assert audit(run.path).problems == []
+    (run.path / first.text).unlink()
+    (run.path / first.proposed).write_bytes(b"another one")
+    own, *proposed = audit(run.path).problems
+    assert own == f"round 0, answer about 'scan0': {run.path / first.text} is not what anna drew"
+    assert len(proposed) == 2 and proposed[0].endswith(f"{run.path / first.proposed} is not what was proposed to anna")
 
 
 def rewrite(file: Path, change: Any) -> None:
@@ -127,7 +146,8 @@ def test_several_readers_and_their_masks(tmp_path: Path) -> None:
     with client_of(run, "ben") as client:
         for k, sample in enumerate(row["id"] for row in run.query_rows(0) or ()):
             drawn = mask_of(half if k == 1 else np.ones(SIZE))
-            client.post("/api/answer", json=submission(f"ben-{k}", sample, classes=[], mask=drawn)).raise_for_status()
+            answer = submission(f"ben-{k}", sample, classes=[], mask=drawn, reader="ben")
+            client.post("/api/answer", json=answer).raise_for_status()
     collect(run)
     draws(run, "carl", {0: 0})
     commit(run)

@@ -196,13 +196,14 @@ def test_undo_corrections_and_what_the_run_has_taken(tmp_path: Path) -> None:
 def test_another_reader_is_asked_before_an_answer_is_replaced(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run")
     with client_of(run, "anna") as anna, client_of(run, "bob") as bob:
-        post(anna, submission("first", reader="somebody else"))
-        assert post(bob, submission("same"))["progress"]["done"] == 1  # agrees
+        post(anna, submission("first"))
+        assert "expected bob, whose page this is" in post(bob, submission("of-anna"), 422)["error"]
+        assert post(bob, submission("same", reader="bob"))["progress"]["done"] == 1  # agrees
         post(anna, submission("again", "scan2"))
-        reply = post(bob, submission("second", "scan2", classes=["pneumonia"]), 409)
+        reply = post(bob, submission("second", "scan2", classes=["pneumonia"], reader="bob"), 409)
         assert reply["kind"] == "other" and "anna answered normal about scan2" in reply["error"]
-        post(bob, submission("third", "scan2", classes=["pneumonia"], replace=True))
-        post(bob, submission("undo", kind="withdrawn"))
+        post(bob, submission("third", "scan2", classes=["pneumonia"], replace=True, reader="bob"))
+        post(bob, submission("undo", kind="withdrawn", reader=""))
     assert answers(run)["scan2"] == ("class", 1, "bob")
     assert [e.reader for e in Ledger(run).entries()] == ["anna", "bob", "anna", "bob", "bob"]
 

@@ -44,7 +44,13 @@ from hybrid_al.semi.softmatch import SoftMatch
 from hybrid_al.semi.uda import UDA
 
 CLASSES, DIM = 3, 5
-EVIDENCE = {"evidential", "distinctive_margin"}  # a loss of its own on labels, for queries by it
+EVIDENCE = {
+    "evidential",
+    "distinctive_margin",
+    "tod",
+    "boostmis",
+    "adversarial_twin",
+}  # a loss of its own on labels, for queries by it
 DOMAINS = {"energy", "mme"}  # for a target beside a source: not in the study of the objectives
 WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch"}
 SEMI = [name for name, kind in OBJECTIVES.items() if kind().uses_unlabeled and name not in EVIDENCE | DOMAINS]
