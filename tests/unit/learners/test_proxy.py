@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 
-from hybrid_al.data.tissue import Tissue
+from hybrid_al.data.tissue import Tissue, foreground
 from hybrid_al.errors import InputError
 from hybrid_al.learners import patterns, proxy
 from hybrid_al.models.encoder import Encoder
@@ -59,6 +59,12 @@ def test_an_image_of_another_kind_is_unsure_and_surprising(tmp_path: Path) -> No
         SimpleNamespace(digest="discs", __len__=lambda: 40), pool, tissue, CPU, cache=tmp_path, steps=60
     )  # type: ignore[arg-type]
     np.testing.assert_array_equal(again["surprisal"], values["surprisal"])
+
+
+def test_padding_is_no_foreground() -> None:
+    store: Any = Store(2)
+    masks = foreground(store, np.arange(2), Tissue(np.ones(2), 0, "white", np.array([[32, 16], [32, 32]])))
+    assert masks[0, :, 8:24].all() and masks[0].sum() == 32 * 16 and masks[1].all()
 
 
 def test_the_box_is_that_of_the_mask_with_a_margin() -> None:
