@@ -128,9 +128,7 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    objective, _ = training(recipe)
-    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
-        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
+    _check_training(recipe, setting)
     _check_bags(recipe, task, setting)
     task.check(setting)
     for key in ("mistakes", "drop_noisy"):
@@ -150,6 +148,32 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("query", f"a strategy for answers that are not drawn ({recipe.task.name})", recipe.query.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_training(recipe: Recipe, setting: Setting) -> None:
+    """Refuse a training whose features nothing can move, one of domains without domains, one whose source is not read.
+
+    Where no label of the source is read from the first labels of the target on, the weights that it gave must stay.
+    """
+    objective, schedule = training(recipe)
+    learner, moves = setting.learner[1], getattr(objective, "trains_features", False)
+    moved = not learner.frozen or (moves and getattr(learner, "adapter", 0) > 0)
+    if moves and not moved:
+        expected = "learner: finetune, or frozen with an adapter, as this objective trains the features"
+        raise InputError("train", expected, recipe.learner.name)
+    if getattr(objective, "of_domains", False) and not setting.sources:
+        expected = "domains whose labels are given (data.domain and domains.source), for a training of two domains"
+        raise InputError("train", expected, recipe.train.name)
+    if schedule.target_share != 1 or not setting.sources:
+        return
+    if schedule.start != "last":
+        raise InputError("train.start", "last, where no label of the source is read (target_share: 1)", schedule.start)
+    if setting.budgets[0] > 0:
+        expected = "0 first, so that round 0 learns from the source that later rounds do not read (target_share: 1)"
+        raise InputError("loop.budgets", expected, str(setting.budgets[0]))
+    if not moved:
+        expected = "finetune, or frozen with an objective that trains the features, as its head is solved anew"
+        raise InputError("learner", expected, recipe.learner.name)
 
 
 def _check_bags(recipe: Recipe, task: Task, setting: Setting) -> None:

@@ -44,7 +44,8 @@ class Schedule:
     ema_decay      of the teacher
     balanced       draw labeled samples equally often from every class
     target_share   share of the target's labels in a labeled batch, or in the loss of a solved head, where there are
-                   given labels of a source; null: as many as there are
+                   given labels of a source; null: as many as there are; 1: labels of the source are read
+                   only where there is none of the target (source-free training goes on from them: `start: last`)
     record         what goes into the consistency record (`Recording`)
     start          each round from the weights of stage 0, or from the teacher of the last round
     accumulate     batches whose mean gradient makes a step
@@ -76,7 +77,7 @@ class Schedule:
     weight_decay: Amount = 1e-2
     ema_decay: Share = 0.98
     balanced: bool = True
-    target_share: Decay | None = 0.5
+    target_share: Share | None = 0.5
     record: Recording = field(default_factory=Recording)
     start: Literal["stage0", "last"] = "stage0"
     accumulate: Few = 1

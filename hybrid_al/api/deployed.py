@@ -242,7 +242,7 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
     size = recipe.data.image_size
     with torch.no_grad():
         dim = body.eval()(torch.zeros(1, note.channels, size, size)).shape[1]
-    body_of_head = body if encoder is None else Standardize(torch.zeros(dim), torch.ones(dim))
+    body_of_head = body if encoder is None else _standard(recipe, dim)
     dropout = getattr(setting.learner[1], "dropout", 0.0)  # of no effect here
     return Classifier(
         body_of_head,
@@ -254,6 +254,12 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
         pairs=not isinstance(setting.learner[1], Linear) and getattr(training(recipe)[0], "pairs", False),
         loss_head=getattr(setting.learner[1], "loss_head", 0.0) > 0,
     ).eval()
+
+
+def _standard(recipe: Recipe, dim: int) -> nn.Module:
+    """What is before the head of a network on embeddings."""
+    standard, learner = Standardize(torch.zeros(dim), torch.ones(dim)), setting_of(recipe).learner[1]
+    return learner.body(standard, training(recipe)[0]) if isinstance(learner, Frozen) else standard
 
 
 def _without_places(recipe: Recipe) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class SolvedHead:
 
     def solve(self, network: Classifier, sets: Sets, *, member: int, seed: int) -> Head:
         """The head for the labeled samples; members beside the first have a bootstrap of the targets in `sets` each."""
+        sets = _of_target(sets) if self.target_share == 1 else sets
         features, targets = self._features(network, sets.labeled), sets.targets
         weights = _domain_weights(sets, self.target_share)
         if member:
@@ -51,6 +52,14 @@ class SolvedHead:
         blocks_of_features = [network.encoder(self.inputs.plain(block)).cpu() for block in blocks(rows, 512)]
         features: FloatArray = torch.cat(blocks_of_features).double().numpy()
         return features
+
+
+def _of_target(sets: Sets) -> Sets:
+    """The sets with the labels of the target alone, where there are any."""
+    if sets.source is None or sets.source[sets.labeled].all():
+        return sets
+    kept = ~sets.source[sets.labeled]
+    return replace(sets, labeled=sets.labeled[kept], targets=sets.targets[kept])
 
 
 def _domain_weights(sets: Sets, share: float | None) -> FloatArray | None:

@@ -159,8 +159,9 @@ class NetworkLearner:
     def _train(self, network: Classifier, sets: Sets, member: int, seed: int, log: Log, *, goes_on: bool) -> Fit:
         """Train one member: from its solved head, where there is one and the weights do not go on from the last round.
 
-        The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads.
-        Without an unlabeled term, and without a term of its own on labels (`own_loss`), nothing is left to train.
+        The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads; it
+        keeps its own where an adapter moved the features, on which the solved one was not fitted. Without an unlabeled
+        term, and without a term of its own on labels (`own_loss`), nothing is left to train.
         """
         negative = self._negative(sets, seed)
         if self.head is None:
@@ -185,7 +186,8 @@ class NetworkLearner:
             log=log,
             penalty=together(penalty_of(head), *negative),
         )
-        average(result.teacher, head)
+        if not any(p.requires_grad for p in network.encoder.parameters()):
+            average(result.teacher, head)
         return replace(result, metrics={**result.metrics, **values})
 
     def _negative(self, sets: Sets, seed: int) -> list[Penalty[Classifier]]:
@@ -293,8 +295,11 @@ def learner_over(
     dim = base.embeddings.vectors.shape[1]
 
     def make(seed: int) -> Classifier:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = body()
         network = Classifier(
-            body(),
+            encoder,
             dim,
             base.classes,
             dropout=dropout,

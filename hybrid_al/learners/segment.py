@@ -343,6 +343,8 @@ class SegmentLearner:
         for places in rows:
             ids = samples[places]
             labeled, views = self.inputs.labeled(ids, masks, generator, extent, boxes), None
+            if self.source is not None:
+                labeled = replace(labeled, source=torch.from_numpy(self.source[ids]).to(labeled.x.device))
             if unlabeled_rows is not None:
                 views = self.inputs.unlabeled(next(unlabeled_rows), generator, self.objective.strong_views)
             yield ids, labeled, views

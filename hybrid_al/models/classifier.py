@@ -86,6 +86,20 @@ class Dropout(nn.Module):
         return x * mask.to(x.dtype).mul_(256 / (256 - limit))
 
 
+class Adapter(nn.Module):
+    """features (B, D) + two layers of them: in the beginning the features themselves, as the second layer is 0."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(dim, width), nn.Linear(width, dim)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, D)."""
+        return x + cast(Tensor, self.up(self.down(x).relu()))
+
+
 class Standardize(nn.Module):
     """Embeddings (B, D) shifted and scaled by fixed statistics of the pool (D,): the encoder of the frozen learner."""
 

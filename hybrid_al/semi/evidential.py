@@ -28,15 +28,19 @@ class Evidential:
     weight  of the penalty, which grows from 0 to it over `rampup` of the fit (Sensoy et al.: 1, over ten epochs)
     unlabeled  what unlabeled samples add (CSEAL, Balaram et al., MICCAI 2022): nothing; the squared distance of the
                student's expected probabilities on the strong view to the teacher's; or, where the expected probability
-               of a class is at least `threshold`, both terms above with that class as the label
+               of a class is at least `threshold`, both terms above with that class as the label; or (DUC, Xie et al.,
+               ICLR 2023, section 3.2, with the query `duc`) the uncertainty of the class probabilities + `data` times
+               that which the class has given them, of weak views
     consistency  weight of what they add, which grows over `rampup`
+    data       see above (0.05 as published)
     """
 
     weight: Amount = 1.0
     rampup: Share = 0.4
-    unlabeled: Literal["none", "mean_teacher", "pseudo_label"] = "none"
+    unlabeled: Literal["none", "mean_teacher", "pseudo_label", "uncertainty"] = "none"
     consistency: Amount = 1.0
     threshold: Share = 0.95
+    data: Amount = 0.05
     own_loss: ClassVar[bool] = True
     pairs: ClassVar[bool] = True
 
@@ -59,6 +63,14 @@ class Evidential:
             strong = logits_strong.softmax(dim=1)
             added = (strong - target).square().sum(dim=1).mean()
             evidence = Evidence(unlabeled.indices, target, strong.detach())
+        elif self.unlabeled == "uncertainty":
+            logits = models.student(torch.cat([labeled.x, unlabeled.weak]))
+            logits_labeled, logits_weak = logits.split([len(labeled.x), len(unlabeled.weak)])
+            distribution, data = uncertainties(logits_weak)
+            added = (distribution + self.data * data).mean()
+            with torch.no_grad():
+                logits_strong = models.student(unlabeled.strong)
+            evidence = LogitEvidence(unlabeled.indices, logits_weak.detach(), logits_strong)
         else:
             logits_labeled, logits_strong, logits_weak = passes(models, labeled, unlabeled)
             confidence, pseudo = logits_weak.softmax(dim=1).max(dim=1)
@@ -75,6 +87,20 @@ class Evidential:
         loss_labeled, penalty = F.cross_entropy(logits, y), misleading_evidence(logits, y).mean()
         loss = loss_labeled + self.weight * ramp_linear(progress, self.rampup) * penalty
         return loss, {"loss_labeled": loss_labeled.detach(), "loss_misleading": penalty.detach()}
+
+
+def uncertainties(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the class probabilities and of the data, in nats, of Dir(exp(logits)): (U, C, ...) -> (U, ...) each.
+
+    Data: the expected entropy of the class, sum of m (psi(S + 1) - psi(alpha + 1)), m = alpha / S; the other is the
+    rest of the entropy of m.
+    """
+    alpha = logits.double().clamp(max=LARGEST).exp()
+    total = alpha.sum(dim=1, keepdim=True)
+    mean = alpha / total
+    data = (mean * (torch.digamma(total + 1) - torch.digamma(alpha + 1))).sum(dim=1)
+    distribution = torch.special.entr(mean).sum(dim=1) - data
+    return distribution.to(logits.dtype), data.to(logits.dtype)
 
 
 def misleading_evidence(logits: Tensor, y: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from .deep_supervision import DeepSupervision
 from .fixmatch import DenseFixMatch
 from .mean_teacher import DenseMeanTeacher
 from .pld import PseudoLabelDivergence
+from .ripu import RIPU
 from .supervised import DenseSupervised
 from .svgd import SteinCommittee
 from .ua_mt import UncertaintyAwareMeanTeacher
@@ -23,4 +24,5 @@ DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
     "unimatch": UniMatch,
     "pld": PseudoLabelDivergence,
     "svgd": SteinCommittee,
+    "ripu": RIPU,
 }

@@ -51,7 +51,8 @@ EVIDENCE = {
     "boostmis",
     "adversarial_twin",
 }  # a loss of its own on labels, for queries by it
-DOMAINS = {"energy", "mme"}  # for a target beside a source: not in the study of the objectives
+# for a target beside a source: not in the study of the objectives
+DOMAINS = {"energy", "mme", "dann", "waal", "shot", "anchors", "divide"}
 WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch"}
 SEMI = [name for name, kind in OBJECTIVES.items() if kind().uses_unlabeled and name not in EVIDENCE | DOMAINS]
 
