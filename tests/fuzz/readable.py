@@ -368,11 +368,11 @@ READABLE: dict[str, Callable[[Path], Readable]] = {
     for name, whole, load in (
         ("images", images, _as_images),
         ("tiff", tiffs, _as_images),
-        ("slides", slides, _as_slide),
         ("dicom", dicoms, _as_dicom),
         ("volumes", volumes, _as_images),
         ("npy", arrays, _as_images),
         ("tables", tables, _as_table),
         ("outlines", outlines, _as_outlines),
+        ("slides", slides, _as_slide),
     )
 }
