@@ -3,22 +3,29 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 # one thread a process: tiny networks gain nothing from threads, which wait for each other for minutes where other
-# programs keep the cores busy, and results do not depend on the core count; tests are two processes
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2
+# programs keep the cores busy, and results do not depend on the core count; tests are two processes, each of which
+# takes whole files, whose fixtures are made once
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: axe labelstudio demo test fast slow check docs format strategies fuzz kill audit lock clean
+.PHONY: axe labelstudio demo test tests lint fast slow check docs format strategies fuzz kill audit lock clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/hybrid-al run quickstart
 
-test: check slow
+# all that CI does; types are checked beside the tests, in which the slow ones come first, so that no core ends idle
+test: $(READY)
+	$(MAKE) --jobs 2 lint tests
 
-check: $(READY)
+check: lint fast
+
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
-	$(PYTEST) -m "not slow"
+	$(BIN)/mypy
+
+tests: $(READY)
+	$(PYTEST)
 
 fast: $(READY)
 	$(PYTEST) -m "not slow"
@@ -44,14 +51,15 @@ labelstudio: .labelstudio/.ready
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# spoiled inputs of every format for HOURS hours, and kills at KILLS random moments; see docs/damage.md
+# spoiled inputs of every format for HOURS hours; KILLS kills and SIGNALS other signals in all stages; see docs/damage.md
 HOURS ?= 1
 KILLS ?= 200
+SIGNALS ?= 60
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.breaker --hours $(HOURS)
 
 kill: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills --kills $(KILLS) --signals $(SIGNALS)
 
 # known vulnerabilities of the locked packages, where their database can be reached; says so where it cannot
 audit:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hybrid_al.bench.results import Arm, Curves, read
 from hybrid_al.bench.statistics import interval
-from hybrid_al.core.rundir import write_atomic
+from hybrid_al.core.files import write_atomic
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "docs" / "curves.svg"

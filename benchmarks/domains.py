@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 from scipy.ndimage import gaussian_filter
 
 FEW, MANY = 20, 40  # nuclei in an image: fewer are few, as many or more are many
@@ -60,21 +61,26 @@ def other_microscope(picture: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def table(folder: Path) -> None:
-    """Mean of each arm's metric on the target at each number of labels, and its paired difference to random."""
+    """Mean of each arm's metric on the target at each number of labels, and its paired difference to plain random."""
     for file in sorted(folder.glob("*.csv")):
         values: dict[str, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         for row in csv.DictReader(file.open(encoding="utf-8", newline="")):
             if row["metric"] == "target/test/auroc":
-                values[row["strategy"]][int(row["seed"])][int(row["labels"])] = float(row["value"])
+                values[f"{row['strategy']} / {row['objective']}"][int(row["seed"])][int(row["labels"])] = float(
+                    row["value"]
+                )
         print(f"\n{file.stem}")
+        base = values["random / supervised"]
         for arm, seeds in values.items():
-            labels = sorted(next(iter(seeds.values())))
-            curve = np.asarray([[seeds[s][n] for n in labels] for s in sorted(seeds)])
-            random = np.asarray([[values["random"][s][n] for n in labels] for s in sorted(seeds)])
+            longest = max(map(len, seeds.values()))
+            played = sorted(s for s in seeds if len(seeds[s]) == longest and s in base)
+            curve, random = (np.asarray([[of[s][n] for n in sorted(of[s])] for s in played]) for of in (seeds, base))
             gain = (curve - random).mean(axis=1)
-            half = 2.262 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
+            half = (
+                stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
+            )
             means = " | ".join(f"{value:.3f}" for value in curve.mean(axis=0))
-            print(f"| {arm} | {len(seeds)} | {means} | {gain.mean():+.3f} +- {half:.3f} |")
+            print(f"| {arm} | {len(played)} | {means} | {gain.mean():+.3f} +- {half:.3f} |")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import torch
 from hybrid_al.assemble import open_project
 from hybrid_al.bench.cell import Loop, Stage0, discard, play
 from hybrid_al.bench.results import Arm
-from hybrid_al.core.rundir import write_json
+from hybrid_al.core.files import write_json
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.recipe import Recipe, load
 from hybrid_al.track.base import Trackers

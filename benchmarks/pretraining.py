@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from trainer import pairs, summary
 
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS, ViewPolicy
+from hybrid_al.data.views.modalities import VIEWS
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.models.encoder import build_encoder
 from pretrain import METHODS
 from pretrain.base import two_views

@@ -40,7 +40,7 @@ from hybrid_al.assemble import experiment, open_project
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.loaders import EmbeddingInputs, ImageInputs, Inputs
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.learners.finetune import Finetune
 from hybrid_al.learners.frozen import Frozen
 from hybrid_al.models.classifier import Classifier, Standardize

@@ -42,8 +42,9 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views.albumentations import Pipeline
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.data.views.pixels import pixel_views
-from hybrid_al.data.views.policies import VIEWS, View
+from hybrid_al.data.views.policies import View
 from hybrid_al.learners.frozen import Frozen
 from hybrid_al.learners.network import Foundation
 from hybrid_al.models.checkpoint import seeded

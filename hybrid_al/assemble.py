@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from .core.embeddings import PLAIN, USED, Embeddings
 from .core.hidden import HASHED, Hider, salt_file
 from .core.learner import Learner
 from .core.rundir import RunDir
-from .core.types import FloatArray
+from .core.types import FloatArray, Need
 from .data import domains
 from .data.bags import Bags, with_bags
 from .data.base import Dataset
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
     import torch
 
     from .data.stores.images import ImageStore
+    from .data.tissue import Tissue
     from .data.views.policies import Views
+    from .models.encoder import Encoder
 
 PLACES = ("root", "images", "masks", "table")
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
@@ -240,6 +243,11 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
     index = FileIndex(folder / f"{_digest({'data': settings})[:24]}.json", recipe.data.workers)
     try:
         dataset = dataclasses.replace(source(recipe).load(index), workers=index.workers)
+    except InputError as error:
+        if error.where.startswith("data.root") and RunDir(run).exists():  # the data lay there when the run began
+            way = f"of data that lies elsewhere now: hybrid-al run {shlex.quote(str(run))} data.root=PATH"
+            raise InputError(error.where, f"{error.expected}; {way}", error.came) from error
+        raise
     finally:
         index.save()
     if dataset.bags or recipe.data.bag is not None:
@@ -285,7 +293,9 @@ def experiment(project: Project) -> Experiment:
     """The loop's values and protocols; stage 0 must have been run."""
     recipe, dataset, setting, materials = project.recipe, project.dataset, project.setting, project.materials()
     task, oracle = project.task.open(setting, materials)
-    learner, embeddings = _learner(project, setting, materials, task)
+    encoder = _encoder(project, materials.store)
+    learner, embeddings = _learner(project, setting, materials, task, encoder)
+    needs = frozenset[Need]().union(*(strategy.needs for *_, strategy in setting.strategies))
     logs_images = any(tracker.log_images for tracker in trackers_of(recipe).values())
     start, query = ((name, strategy) for _, name, strategy in setting.strategies)
     return Experiment(
@@ -300,7 +310,8 @@ def experiment(project: Project) -> Experiment:
         seed=recipe.seed,
         records=project.stage0 / "records.npz",
         costs=_costs(setting, dataset),
-        tissue=_tissue(project, setting),
+        tissue=_tissue(project).shares if "tissue" in needs else None,
+        computed=_computed(project, needs, encoder),
         thumbnail=materials.store.thumbnail if logs_images else None,
         calibrating=_calibrating(project),
         stopping=Stopping(**recipe.loop.stop.model_dump()),
@@ -328,14 +339,20 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(f"{where}.weights", expected, f"{Path(str(spec.weights)).absolute()}: no such file")
 
 
-def _learner(project: Project, setting: Setting, materials: Materials, task: OpenTask) -> tuple[Learner, Embeddings]:
+def _encoder(project: Project, store: ImageStore) -> Encoder:
+    """The encoder of stage 0."""
+    weights, spec = str(project.stage0 / "encoder.safetensors"), project.recipe.encoder
+    encoder = make_encoder(spec, channels=store.channels, image_size=store.size, seed=0, weights=weights)
+    return encoder.to(project.device)
+
+
+def _learner(
+    project: Project, setting: Setting, materials: Materials, task: OpenTask, encoder: Encoder
+) -> tuple[Learner, Embeddings]:
     from .learners.network import Foundation
     from .models.checkpoint import digest_of
 
     recipe, dataset, store = project.recipe, project.dataset, materials.store
-    weights = str(project.stage0 / "encoder.safetensors")
-    encoder = make_encoder(recipe.encoder, channels=store.channels, image_size=store.size, seed=0, weights=weights)
-    encoder = encoder.to(project.device)
     embeddings = Embeddings.load(
         project.embeddings(PLAIN),
         manifest=dataset.manifest.fingerprint,
@@ -371,17 +388,30 @@ def _costs(setting: Setting, dataset: Dataset) -> FloatArray | None:
     return None if path is None else read_costs(Path(path).expanduser(), dataset.manifest)
 
 
-def _tissue(project: Project, setting: Setting) -> FloatArray | None:
-    """How much of each image is tissue; None where no strategy needs it."""
+def _tissue(project: Project) -> Tissue:
+    """How much of each image is tissue."""
     from .data.tissue import WHITE, Background, tissue
 
-    if not any("tissue" in strategy.needs for *_, strategy in setting.strategies):
-        return None
     dataset = project.dataset
     sizes = None if dataset.masks is None else dataset.masks.sizes
     background: Background | None = "white" if project.recipe.modality in WHITE else None
     pool = dataset.manifest.indices("pool")
-    return tissue(project.store(), pool, sizes=sizes, background=background, cache=project.cache).shares
+    return tissue(project.store(), pool, sizes=sizes, background=background, cache=project.cache)
+
+
+def _computed(project: Project, needs: frozenset[Need], encoder: Encoder) -> dict[Need, Mapping[str, FloatArray]]:
+    """Arrays of every sample by need and name that are computed from the images, for strategies with these needs."""
+    store, pool = project.store(), project.dataset.manifest.indices("pool")
+    computed: dict[Need, Mapping[str, FloatArray]] = {}
+    if "proxy" in needs:
+        from .learners.proxy import proxy_values
+
+        computed["proxy"] = proxy_values(store, pool, _tissue(project), project.device, cache=project.cache)
+    if "patterns" in needs:
+        from .learners.patterns import image_patterns
+
+        computed["patterns"] = {"patterns": image_patterns(encoder, store, pool, project.device, cache=project.cache)}
+    return computed
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

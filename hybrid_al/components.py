@@ -13,7 +13,7 @@ from .data.base import Source
 from .data.sources import SOURCES
 from .errors import InputError, UnknownName
 from .oracles import ORACLES, Worklist
-from .oracles.readings import Reading
+from .oracles.readers import Reading
 from .query.base import COLD
 from .query.strategies import STRATEGIES
 from .recipe import Component, EncoderSection, Recipe
@@ -98,7 +98,7 @@ def trackers_of(recipe: Recipe) -> dict[str, TrackerSettings]:
 
 def views_of(recipe: Recipe) -> Views:
     """The views of the modality, or those of the recipe in their place."""
-    from .data.views.policies import VIEWS
+    from .data.views.modalities import VIEWS
 
     if recipe.modality not in VIEWS:
         raise UnknownName("recipe: modality", recipe.modality, VIEWS)
@@ -128,11 +128,13 @@ def check_components(recipe: Recipe) -> None:
     if "stage0" in cold.needs | query.needs and recipe.pretrain.name == "none":
         name = "cold_start" if "stage0" in cold.needs else "query"
         raise InputError(name, "a pretraining (pretrain) whose records it can read", "pretrain: none")
-    objective, _ = training(recipe)
-    if getattr(objective, "trains_features", False) and setting.learner[1].frozen:
-        raise InputError("train", "learner: finetune, as this objective trains the features", recipe.learner.name)
+    _check_training(recipe, setting)
     _check_bags(recipe, task, setting)
     task.check(setting)
+    for key in ("mistakes", "drop_noisy"):
+        if recipe.train.params.get(key) and (not task.strata or isinstance(task, BagTask)):
+            expected = f"nothing in {recipe.task.name}: classification alone has it"
+            raise InputError(f"train.{key}", expected, str(recipe.train.params[key]))
     if recipe.data.grow and setting.sources:
         raise InputError("data.grow", "false, where labels of a source are given (domains.source)", "true")
     if "domains" in cold.needs | query.needs and not setting.sources:
@@ -142,8 +144,36 @@ def check_components(recipe: Recipe) -> None:
         raise InputError("loop.unit", f"{', '.join(task.units)} in {recipe.task.name}", recipe.loop.unit)
     if recipe.report.random_runs and not setting.simulated:
         raise InputError("report.random_runs", "0, for nobody is asked about random picks too", recipe.oracle.name)
+    if "clicks" in query.needs and "clicks" not in task.units:
+        raise InputError("query", f"a strategy for answers that are not drawn ({recipe.task.name})", recipe.query.name)
     if "costs" in cold.needs | query.needs and setting.oracle[1].costs is None:
         raise InputError("query", "what an answer costs (oracle.costs: a CSV of id and cost)", "none")
+
+
+def _check_training(recipe: Recipe, setting: Setting) -> None:
+    """Refuse a training whose features nothing can move, one of domains without domains, one whose source is not read.
+
+    Where no label of the source is read from the first labels of the target on, the weights that it gave must stay.
+    """
+    objective, schedule = training(recipe)
+    learner, moves = setting.learner[1], getattr(objective, "trains_features", False)
+    moved = not learner.frozen or (moves and getattr(learner, "adapter", 0) > 0)
+    if moves and not moved:
+        expected = "learner: finetune, or frozen with an adapter, as this objective trains the features"
+        raise InputError("train", expected, recipe.learner.name)
+    if getattr(objective, "of_domains", False) and not setting.sources:
+        expected = "domains whose labels are given (data.domain and domains.source), for a training of two domains"
+        raise InputError("train", expected, recipe.train.name)
+    if schedule.target_share != 1 or not setting.sources:
+        return
+    if schedule.start != "last":
+        raise InputError("train.start", "last, where no label of the source is read (target_share: 1)", schedule.start)
+    if setting.budgets[0] > 0:
+        expected = "0 first, so that round 0 learns from the source that later rounds do not read (target_share: 1)"
+        raise InputError("loop.budgets", expected, str(setting.budgets[0]))
+    if not moved:
+        expected = "finetune, or frozen with an objective that trains the features, as its head is solved anew"
+        raise InputError("learner", expected, recipe.learner.name)
 
 
 def _check_bags(recipe: Recipe, task: Task, setting: Setting) -> None:

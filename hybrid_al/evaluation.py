@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from .core.files import read_arrays, write_arrays
 from .core.labels import LabelStore
 from .core.rng import derive
-from .core.rundir import RunDir, read_arrays, write_arrays
+from .core.rundir import RunDir
 from .core.seals import sealed
 from .core.types import IntArray
 from .experiment import Experiment
 from .metrics.calibration import Calibration, calibrate, logs
 from .oracles.inbox import inbox, lists_of
-from .oracles.readings import agreement, model_agreement, reading_of
+from .oracles.readers import reading_of
+from .oracles.readings import agreement, model_agreement
 from .query.stopping import AGREEMENT, kappa, signals
 from .query.usage import mean_rank, relative_distance
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .core.labels import LabelStore
 from .core.learner import Learner
 from .core.manifest import Manifest
 from .core.rundir import RunDir
-from .core.types import Annotation, BoolArray, FloatArray, IntArray, LabelMap, Round
+from .core.types import Annotation, BoolArray, FloatArray, IntArray, LabelMap, Need, Round
 from .errors import InputError
 from .metrics.calibration import CalibrationSettings
 from .metrics.holdout import Holdout
@@ -23,7 +23,7 @@ from .oracles.base import Oracle
 from .query.base import QueryStrategy, Scoring
 from .query.spending import Spending
 from .query.stopping import Stopping, stop_set
-from .regions.base import Parts, Whole
+from .regions.base import Parts, Regions, Whole
 
 MANY = 100  # held-out labels from which a calibration may be more than a temperature
 
@@ -77,6 +77,11 @@ def check_budgets(regions: Parts | Whole, spending: Spending) -> None:
         raise InputError("loop.budgets", f"at most the pool's {units} {regions.name} in all", str(budget))
 
 
+def no_costs(labels: LabelStore) -> dict[str, float]:
+    """No metrics of what labels cost."""
+    return {}
+
+
 @dataclass(frozen=True)
 class OpenTask:
     """A task with its data: everything in which the loop of one task differs from that of another.
@@ -93,6 +98,10 @@ class OpenTask:
     one_class  whether a sample has one class
     notes      (learner, samples) -> a note on the bag of each; None where samples are no bags, or have no attention
     given      the labels that come with the source (`domains.source`)
+    costs      labels -> metrics of what they cost, beside those that a fit tells (`FitResult.costs`)
+    clicks     (labels, regions of the round) -> clicks of each region (N * parts,) that is drawn, -1 of the others;
+               None where answers are not drawn
+    asks       (learner, labels, picks) -> the class that each pick is asked to be, where answers are yes or no
     examples   (learner, samples) -> these held-out samples, some where none is named, with what is predicted of them
     """
 
@@ -106,6 +115,9 @@ class OpenTask:
     notes: Callable[[Learner, Sequence[int]], Iterable[BagNote]] | None = None
     given: Callable[[], tuple[Annotation, ...]] = tuple
     examples: Callable[[Learner, Sequence[int]], Iterable[Example]] = lambda *_: ()
+    costs: Callable[[LabelStore], dict[str, float]] = no_costs
+    clicks: Callable[[LabelStore, Regions | Whole], FloatArray] | None = None
+    asks: Callable[[Learner, LabelStore, IntArray], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,8 @@ class Experiment:
 
     cold_start and query are pairs of (name, strategy); the first budget is spent by the cold start. `records` is the
     file in which pretraining recorded values of every sample, `costs` (N,) what an answer costs and `tissue` (N,) how
-    much of a sample is tissue; all three are for strategies that need them.
+    much of a sample is tissue, `computed` other arrays (N, ...) by need and name; all are for strategies that need
+    them.
     `source` (N,) says whether a sample is of the source, None where there is none.
     `thumbnail` makes a small JPEG of a sample for trackers that may show images (`log_images`). `calibrating` says
     whether and how probabilities are calibrated, `stopping` what counts as enough labels.
@@ -132,6 +145,7 @@ class Experiment:
     records: Path | None = None
     costs: FloatArray | None = None
     tissue: FloatArray | None = None
+    computed: Mapping[Need, Mapping[str, FloatArray]] = field(default_factory=dict)
     thumbnail: Callable[[int], bytes] | None = None
     calibrating: CalibrationSettings | None = None
     stopping: Stopping = field(default_factory=Stopping)

@@ -13,13 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
+from .core.files import write_arrays, write_atomic
 from .core.labels import LabelStore
 from .core.learner import FitResult
 from .core.rng import derive
-from .core.rundir import RunDir, write_arrays, write_atomic
+from .core.rundir import RunDir
 from .core.types import Annotation, IntArray, PredictionBatch, Query, Round
 from .errors import AwaitingLabels, InputError, NonFiniteLoss
 from .evaluation import answers_about_picks, calibration, metrics, query_usage, readers
@@ -83,7 +85,7 @@ def play(experiment: Experiment, disk: RunDir, tracker: Trackers, r: int, progre
         scaling = calibration(experiment, disk, r, labels)
     with _timer(seconds, "evaluate"):
         values = metrics(experiment, disk, r, labels, scaling) | query_usage(experiment, disk, r, picks)
-        values |= fit.of_round()
+        values |= fit.of_round() | experiment.task.costs(labels)
         if tracker.mirrored:
             answers_about_picks(experiment, disk, r, picks)
     _commit(experiment, disk, tracker, r, picks, labels, fit, values, seconds, people)
@@ -130,6 +132,9 @@ def _query(
         raise InputError(f"round {r}", f"a label of one of {len(regions.indices)} {regions.name} at least", way)
     rng = lambda: derive(experiment.seed, "query", r)  # noqa: E731
     query = spending.query(strategy, meter.watch(state), disk.rounds(), regions.pixels, rng)
+    if r and experiment.task.asks is not None:
+        experiment.learner.load(disk.round_path(r - 1) / "model.safetensors")
+        query = replace(query, asks=experiment.task.asks(experiment.learner, labels, query.indices))
     if len(query.indices) == len(state.candidates):
         print(f"round {r}: asks about all {len(query.indices)} {regions.name} that are left", file=sys.stderr)
     return query, regions

@@ -29,6 +29,13 @@ def leads() -> bool:
     return processes.rank() == 0
 
 
+def leave_with_launcher() -> None:
+    """End this process, where torchrun started it, once torchrun is no more."""
+    from pretrain import processes
+
+    processes.leave_with_launcher()
+
+
 def check(recipe: Recipe) -> Method | None:
     """The method of a recipe, None for `none`; refuses what stage 0 would, before data is read."""
     from pretrain import stage0

@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from .core.consistency import Consistency
+from .core.files import read_arrays
 from .core.labels import LabelStore
-from .core.rundir import RunDir, read_arrays
+from .core.rundir import RunDir
 from .core.seals import sealed
 from .core.types import FloatArray, IntArray, Need, PredictionBatch
 from .errors import InputError
 from .experiment import Experiment
 from .metrics.calibration import Calibration, logs
-from .query.base import EXTRAS, Predictor, QueryState
+from .query.base import COLD, EXTRAS, Predictor, QueryState
 from .regions.base import Regions, Whole
 
-MODELLESS: frozenset[Need] = frozenset({"embeddings", "consistency", "stage0", "costs", "tissue", "domains"})
+MODELLESS: frozenset[Need] = COLD | {"consistency", "clicks"}
 """What needs no model of the round before."""
 
 
@@ -50,7 +51,10 @@ def query_state(
             parts = experiment.task.regions
             of_sample = 1 if isinstance(parts, Whole) else parts.record_regions.parts
             consistency = record.of(len(experiment.manifest), of_sample)
-    scoring = experiment.task.scoring
+    scoring, clicks_of = experiment.task.scoring, experiment.task.clicks
+    if "clicks" in needs and clicks_of is None:
+        raise InputError(f"round {r}", "answers that are drawn, whose clicks count (segmentation)", "others")
+    clicks = {"clicks": clicks_of(answers, regions)} if "clicks" in needs and clicks_of is not None else {}
     return QueryState(
         round=r,
         labels=labels,
@@ -62,7 +66,7 @@ def query_state(
         scorer=None if predictor is None or scoring is None else scoring(experiment.learner, predictor, regions),
         consistency=consistency,
         from_record=regions.from_record,
-        extras={name: np.repeat(values, regions.parts, axis=0) for name, values in extras.items()},
+        extras={name: np.repeat(values, regions.parts, axis=0) for name, values in extras.items()} | clicks,
     )
 
 
@@ -75,6 +79,8 @@ def _extras(experiment: Experiment, r: int, needs: frozenset[Need]) -> dict[str,
         extras["cost"] = experiment.costs
     if "tissue" in needs and experiment.tissue is not None:
         extras["tissue"] = experiment.tissue
+    for need in needs & set(experiment.computed):
+        extras |= experiment.computed[need]
     if "domains" in needs and experiment.source is not None:
         extras["source"] = experiment.source.astype(np.float64)
     return extras

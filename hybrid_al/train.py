@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR
 
 from .core.consistency import Recording
@@ -43,7 +44,8 @@ class Schedule:
     ema_decay      of the teacher
     balanced       draw labeled samples equally often from every class
     target_share   share of the target's labels in a labeled batch, or in the loss of a solved head, where there are
-                   given labels of a source; null: as many as there are
+                   given labels of a source; null: as many as there are; 1: labels of the source are read
+                   only where there is none of the target (source-free training goes on from them: `start: last`)
     record         what goes into the consistency record (`Recording`)
     start          each round from the weights of stage 0, or from the teacher of the last round
     accumulate     batches whose mean gradient makes a step
@@ -52,8 +54,17 @@ class Schedule:
                    (`semi/prior.py`); falls to 0 at the end
     members        networks of a committee, trained from different starts (deep ensemble, Lakshminarayanan et al.,
                    NeurIPS 2017)
+    exclude        weight of the loss of answers that exclude a class (`oracle.answer: one_bit`), -log(1 - p)
+    mistakes       weight of the same loss of the classes that the model of the round before guessed wrongly, of samples
+                   that have a label since then (as ICAL, TMI 2024, pre-trains on)
+    drop_noisy     leave labeled samples out that are noisy for their class by `kernels.triage`, where the embeddings of
+                   stage 0 are least dense (as PathAL, TMI 2022); a class of fewer than 8 labels keeps all
     bootstrap      each member learns from labels drawn with replacement, as many of each class as there are
     cycles         of the cosine; the network at the end of each is a member too (snapshots, Huang et al., ICLR 2017)
+    easy           share of the old labels that the last round's model gets right that a fit keeps; 0: only new ones and
+                   those that it gets wrong (ACFT, Zhou et al., Medical Image Analysis 2021, with `start: last`)
+    repeat         a label is there up to so many times more, in proportion to the entropy of the last round's model
+                   (Nath et al., TMI 2021)
     """
 
     steps: Count = 150
@@ -66,15 +77,20 @@ class Schedule:
     weight_decay: Amount = 1e-2
     ema_decay: Share = 0.98
     balanced: bool = True
-    target_share: Decay | None = 0.5
+    target_share: Share | None = 0.5
     record: Recording = field(default_factory=Recording)
     start: Literal["stage0", "last"] = "stage0"
     accumulate: Few = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     prior: Decay = 0.0
+    exclude: Amount = 1.0
+    mistakes: Amount = 0.0
+    drop_noisy: bool = False
     members: Few = 1
     bootstrap: bool = False
     cycles: Few = 1
+    easy: Share = 1.0
+    repeat: Annotated[float, Field(ge=0, le=100)] = 0.0
 
     def __post_init__(self) -> None:
         """Refuse more cycles than steps."""
@@ -112,6 +128,7 @@ class Sets:
     prior  propagated pseudo-labels for the labeled batches, where there are any
     round  of the fit, 0 the first
     source (N,) whether a sample is of the source, whose labels are given; None where there is none
+    excluded  sample -> classes that it is not, by its answer; `mistaken` by what a model guessed wrongly
     """
 
     labeled: IntArray
@@ -121,6 +138,8 @@ class Sets:
     prior: Prior | None = None
     round: int = 0
     source: BoolArray | None = None
+    excluded: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    mistaken: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def recorder(self, recording: Recording) -> ConsistencyRecorder:
         """An empty record of a fit to these samples."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_al.core.rundir import replacement
+from hybrid_al.core.files import replacement
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hybrid_al.core.embeddings import PLAIN, Embeddings
-from hybrid_al.core.rundir import memory_mapped, read_seal, write_json
+from hybrid_al.core.files import memory_mapped, read_seal, write_json
 from hybrid_al.core.seals import sha256_of
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.data.loaders import blocks

@@ -21,9 +21,9 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from hybrid_al.core.files import write_arrays, write_atomic
 from hybrid_al.core.progress import Progress
 from hybrid_al.core.rng import derive_seed
-from hybrid_al.core.rundir import write_arrays, write_atomic
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views import draws
@@ -131,7 +131,8 @@ def pretrain(job: Job, *, log: Log, progress: Progress) -> None:
     epoch: the mean of `stage0/loss`, and the speed.
     """
     fabric = processes.fabric(job.device)
-    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), processes.joined():
         training = _begin(job, fabric)
         state, schedule = training.state, training.schedule
         chunks = feed(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from hybrid_al.core.parent import leave_with
+from hybrid_al.errors import HybridALError
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+GO_ON = "the same command goes on from the last checkpoint of stage 0"
 
 
 def world() -> int:
@@ -19,6 +26,12 @@ def world() -> int:
 def rank() -> int:
     """Rank of this process. Process 0 writes files and messages, the others only train."""
     return _number("RANK", 0)
+
+
+def leave_with_launcher() -> None:
+    """End this process, where it is one of several, once torchrun is no more."""
+    if world() > 1:
+        leave_with(os.getppid())
 
 
 def fabric(device: torch.device) -> Fabric:
@@ -43,6 +56,17 @@ def fabric(device: torch.device) -> Fabric:
     )
     ddp.launch()
     return ddp
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """HybridALError in the place of what the network says once another of several processes has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world() == 1 or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise HybridALError(f"torchrun: process {rank()} lost another one; {GO_ON}") from error
 
 
 def _number(name: str, otherwise: int) -> int:

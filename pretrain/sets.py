@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from hybrid_al.assemble import Project
 from hybrid_al.components import make_encoder
 from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
+from hybrid_al.core.files import write_json
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.rng import derive, derive_seed
-from hybrid_al.core.rundir import write_json
 from hybrid_al.core.seals import sha256_of
 from hybrid_al.core.types import IntArray
 from hybrid_al.errors import InputError

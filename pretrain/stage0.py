@@ -14,16 +14,17 @@ import torch
 from hybrid_al.assemble import Project
 from hybrid_al.components import make_encoder
 from hybrid_al.core.embeddings import PLAIN, USED, Embeddings
+from hybrid_al.core.files import write_atomic, write_json
 from hybrid_al.core.manifest import Split
 from hybrid_al.core.progress import Progress
 from hybrid_al.core.registry import component
 from hybrid_al.core.rng import derive, derive_seed
-from hybrid_al.core.rundir import write_atomic, write_json
 from hybrid_al.core.seals import STAGE0, read_json, sealed, sha256_of, whole
 from hybrid_al.core.types import IntArray
 from hybrid_al.data.bags import Bags
 from hybrid_al.data.loaders import blocks
 from hybrid_al.errors import InputError, UnknownName
+from hybrid_al.learners import patterns
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of, seeded
 from hybrid_al.models.encoder import Encoder
@@ -66,6 +67,8 @@ def check(recipe: Recipe) -> Method | None:
 def check_project(project: Project) -> None:
     """Raise the errors of stage 0 that need the data, before a training: see `start`, `notes`, `check_sets`."""
     encoder = start(project)
+    if any("patterns" in strategy.needs for *_, strategy in project.setting.strategies):
+        patterns.check(encoder)
     check_sets(project)
     notes(project)
     _check_records(project, encoder)

@@ -1,8 +1,8 @@
-"""Takes the screenshots of the page for docs/howto/label.md, of chest X-rays of the package and of nuclei (CC0).
+"""Takes the screenshots of the page for docs/, of chest X-rays of the package and of nuclei (CC0).
 
-    python docs/pictures/label_page.py ../shared/data/dsb2018_nuclei [classes] [masks] [proposal]
+    python docs/pictures/label_page.py ../shared/data/dsb2018_nuclei [classes] [masks] [proposal] [readers] [bags]
 
-All three without a name. It needs Chromium, for `proposal` also the segmenter that `make axe` brings, and writes the
+All of them without a name. It needs Chromium, for `proposal` also the segmenter that `make axe` brings, and writes the
 PNG files beside itself.
 """
 
@@ -95,6 +95,7 @@ def shoot_all(page: Page, name: str) -> None:
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     page.emulate_media(color_scheme="light")
     page.click("#fit")
+    page.locator("#name").scroll_into_view_if_needed()
     shoot(page, f"{name}_phone")
 
 
@@ -147,6 +148,45 @@ def proposal(run: Path, root: str) -> None:
         shoot(page, "proposal")
 
 
+def readers(run: Path, root: str) -> None:
+    """A reader who is done while another is not, and a third one who judges."""
+    people = {"readers": ["anna", "ben"], "target": "adjudicated", "adjudicator": "carla", "blind": False}
+    recipe = CLASSES | {"oracle": {"name": "worklist", **people}, "loop": {"budgets": [12]}}
+    with suppress(AwaitingLabels):
+        play(run, recipe)
+    demo = np.load(ROOT / "hybrid_al" / "data" / "demo" / "pneumonia.npz")["train_labels"].ravel()
+    disk = RunDir(run)
+    position = disk.manifest().position
+    said = {i: int(demo[position[i]]) for i in disk.query_ids(0) or ()}
+    other = {i: 1 - c if k % 3 == 1 else c for k, (i, c) in enumerate(said.items())}
+    hand_in(run, "anna", dict(list(said.items())[:-1]))
+    with served(run, recipe, reader="anna") as link, browser_page(link, viewport=WIDE) as page:
+        page.keyboard.press("1")
+        page.wait_for_selector("#pause pre")
+        shoot(page, "reader_done")
+    hand_in(run, "ben", other)
+    with served(run, recipe, reader="carla") as link, browser_page(link, viewport=WIDE) as page:
+        shoot_all(page, "judge")
+
+
+def hand_in(run: Path, name: str, answers: Mapping[str, int]) -> None:
+    """Answer as a reader, by a CSV."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.csv"
+        file.write_text("id,label\n" + "".join(f"{i},{XRAYS[c]}\n" for i, c in answers.items()), encoding="utf-8")
+        inbox(RunDir(run)).take(file, name)
+
+
+def bags(run: Path, root: str) -> None:
+    """A query of bags of a hundred images."""
+    data = CLASSES["data"] | {"bag": {"pattern": r"(.*)\d\d", "label": "highest"}}
+    recipe = CLASSES | {"task": "bags", "learner": "linear", "train": "supervised", "data": data, "pretrain": "none",
+                        "loop": {"budgets": [6]}}  # fmt: skip
+    with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:
+        page.wait_for_timeout(5000)  # for all its thumbnails
+        shoot(page, "bags")
+
+
 def draw_box(page: Page, shape: np.ndarray, *, lets_go: bool = True) -> None:
     """A tight box around a structure (H, W), with the pointer."""
     box = page.locator("#image").bounding_box()
@@ -162,7 +202,7 @@ def draw_box(page: Page, shape: np.ndarray, *, lets_go: bool = True) -> None:
         page.mouse.up()
 
 
-PICTURES = {"classes": classes, "masks": masks, "proposal": proposal}
+PICTURES = {"classes": classes, "masks": masks, "proposal": proposal, "readers": readers, "bags": bags}
 
 
 def main(root: str, *names: str) -> None:

@@ -17,7 +17,7 @@ from ..core.rundir import RunDir
 from ..core.types import IGNORE
 from ..data.display import picture
 from ..data.readers.volumes import Volumes, load_volume
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..oracles.boxes import BoxWorklist
 from ..oracles.formats import FORMATS, recognise
 from ..oracles.formats.base import UNKNOWN, Asked, Instance, Plane, Reference, image_name, volume_name
@@ -77,7 +77,8 @@ def take(
     if asked.kind not in FORMATS[name].KINDS:
         came = f"a file of {FORMATS[name].TOOL}"
         raise InputError(file, f"a file that holds {kind_words(asked.kind)}, as this run asks for", came)
-    given = FORMATS[name].read(content, asked)
+    with reading(file, f"answers as they come from {FORMATS[name].TOOL}"):
+        given = FORMATS[name].read(content, asked)
     return Intake(box, empty).take(file, given, annotator, replace=replace, say=say)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from torch import Tensor, nn
 
 from ..assemble import device_of
 from ..components import make_encoder, setting_of, source, task_of, training
-from ..core.rundir import RunDir, read_arrays
+from ..core.files import read_arrays
+from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
+from ..core.temporary import scratch_folder
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import blocks
 from ..data.stores.images import ImageStore
@@ -128,7 +129,7 @@ class Deployed(nn.Module):
 
     def predict(self, images: Images) -> FloatArray:
         """Probabilities of images: an array (N, H, W) or (N, H, W, C), paths, or a folder, sorted by path."""
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             data = data_of(images, Path(scratch), self.note.image_size)
             kept = pixels_of(parse(self.note.recipe))
             data |= {key: value for key, value in kept.items() if key == "window" or data["source"] != "npz"}
@@ -241,7 +242,7 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
     size = recipe.data.image_size
     with torch.no_grad():
         dim = body.eval()(torch.zeros(1, note.channels, size, size)).shape[1]
-    body_of_head = body if encoder is None else Standardize(torch.zeros(dim), torch.ones(dim))
+    body_of_head = body if encoder is None else _standard(recipe, dim)
     dropout = getattr(setting.learner[1], "dropout", 0.0)  # of no effect here
     return Classifier(
         body_of_head,
@@ -250,8 +251,15 @@ def _member(note: ModelNote, recipe: Recipe, encoder: Encoder | None) -> nn.Modu
         dropout=dropout,
         seed=0,
         multilabel=note.task == "multilabel",
+        pairs=not isinstance(setting.learner[1], Linear) and getattr(training(recipe)[0], "pairs", False),
         loss_head=getattr(setting.learner[1], "loss_head", 0.0) > 0,
     ).eval()
+
+
+def _standard(recipe: Recipe, dim: int) -> nn.Module:
+    """What is before the head of a network on embeddings."""
+    standard, learner = Standardize(torch.zeros(dim), torch.ones(dim)), setting_of(recipe).learner[1]
+    return learner.body(standard, training(recipe)[0]) if isinstance(learner, Frozen) else standard
 
 
 def _without_places(recipe: Recipe) -> dict[str, Any]:

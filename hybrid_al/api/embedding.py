@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.rundir import RunDir
+from ..core.temporary import scratch_folder
 from ..core.types import FloatArray
 from ..errors import InputError
 from ..recipe import EncoderSection, Recipe, of_run, parse
@@ -102,7 +102,7 @@ def embed(
     from ..learners.predict import embed as embed_batch
 
     choice, where = _network(encoder, image_size), device_of(device)
-    with tempfile.TemporaryDirectory() as name:
+    with scratch_folder() as name:
         data = data_of(images, Path(name), choice.image_size)
         if choice.window is not None:
             data["window"] = choice.window

@@ -11,8 +11,9 @@ from typing import cast
 
 import numpy as np
 
+from ..core.files import write_atomic
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, Annotation, IntArray, LabelMap
 from ..data.answers import read_answer, read_boxes
 from ..data.base import Dataset
@@ -170,7 +171,7 @@ class _Labels:
 
     def _text(self, a: Annotation, folder: Path, name: str) -> str:
         """The cell of a label; masks, points and boxes go to files of their own."""
-        if a.kind == "skip":
+        if a.kind in ("skip", "not"):  # of what it is not, nothing is exported
             return SKIP
         if isinstance(a.target, int):
             return self.classes[a.target]

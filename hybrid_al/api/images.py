@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..core.rundir import replacement, write_atomic
+from ..core.files import replacement, write_atomic
 from ..errors import InputError
 
 Images = npt.NDArray[np.generic] | Sequence[Path | str] | Path | str

@@ -61,7 +61,8 @@ class Inputs:
         class_probs = None if probs is None else numbers("probs", probs, (2, 3), "(N, C) or (N, S, C)")
         last_layer = None if features is None else numbers("features", features, (2,), "(N, D)")
         more_arrays = {
-            name: numbers(f"extras: {name}", values, (1, 2), "(N,) or (N, K)") for name, values in extras.items()
+            name: numbers(f"extras: {name}", values, (1, 2, 3), "(N,), (N, K) or (N, K, D)")
+            for name, values in extras.items()
         }
         lengths = {
             name: len(values)

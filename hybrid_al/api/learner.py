@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save
 
+from ..core.files import write_atomic
 from ..core.labels import LabelStore
 from ..core.learner import FitResult, Log
-from ..core.rundir import write_atomic
 from ..core.types import FloatArray, IntArray, PredictionBatch
 from ..errors import InputError
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
+from ..core.temporary import temporary_name
 from ..errors import InputError
 
 
@@ -38,7 +39,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     path = path.absolute()
     check_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     temporary.mkdir()
     try:
         yield temporary

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from ..assemble import open_project
 from ..core.progress import Progress
 from ..core.rundir import RunDir
+from ..core.temporary import scratch_folder
 from ..core.types import IntArray, LabelMap
 from ..data.base import Dataset
 from ..data.own_size import Values, own_labels, write_png, write_values
@@ -74,7 +74,7 @@ def predict(
         check_outside(out, Path(data))
     for line in _about(run, model):
         say(line)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         images = _pool(run, device) if data is None else _new(run, Path(data), model, Path(scratch), say, progress)
         if segments:
             with new_folder(out) as folder:

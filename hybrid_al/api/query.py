@@ -28,7 +28,7 @@ from ..oracles.formats.sheets import sheet_of
 from ..oracles.inbox import inbox, lists_of, owed
 from ..oracles.label_studio import LabelStudio, lacks_proposal
 from ..oracles.masks import MaskWorklist
-from ..oracles.readings import reading_of
+from ..oracles.readers import reading_of
 from ..oracles.worklist import WorklistOracle
 from ..recipe import of_run
 from ..report.overview import answers_of, go_on

@@ -130,7 +130,7 @@ class Run:
         if isinstance(a.target, int):
             label = self.classes[a.target]
         elif isinstance(a.target, tuple):
-            label = SEPARATOR.join(self.classes[c] for c in a.target)
+            label = "not " * (a.kind == "not") + SEPARATOR.join(self.classes[c] for c in a.target)
         return {
             "index": a.index, "id": self.manifest.ids[a.index], "kind": a.kind, "label": label, "round": a.round,
             "annotator": a.annotator, "time": a.time, "cost": a.cost,

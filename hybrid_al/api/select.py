@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.embeddings import unit_rows
+from ..core.files import replacement, write_atomic
 from ..core.progress import Progress
-from ..core.rundir import replacement, write_atomic
+from ..core.temporary import scratch_folder
 from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset
@@ -88,7 +88,7 @@ def select(
     if k < 1:
         raise InputError("-k", "1 or more images to pick", str(k))
     name, _ = strategy_within("--strategy", strategy, FEEDS)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         place = place_of(data, Path(scratch))
         dataset = place.load(overrides)
         window = [f"data.window={place.data['window']}, what the images use"] if "window" in place.data else []

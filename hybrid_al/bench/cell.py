@@ -13,6 +13,7 @@ import numpy as np
 from .. import loop, stage0
 from ..assemble import Project, experiment, open_project
 from ..core.rundir import RunDir
+from ..core.temporary import clear_left_overs
 from ..experiment import Experiment
 from ..oracles.simulated import SimulatedOracle
 from ..recipe import Recipe
@@ -66,6 +67,7 @@ def make_stage0(task: Stage0) -> Project:
     project = open_project(task.recipe, run_dir=task.folder, device=task.device, stage0_alone=True)
     project.run.path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(task.folder / ".bench.lock"):
+        clear_left_overs(task.folder)
         project.claim()
         stage0.ensure(project, Trackers())
     return project
@@ -113,9 +115,9 @@ def _rows(setup: Experiment, run: RunDir, metrics: tuple[str, ...]) -> list[Row]
     rows = []
     for r in run.rounds():
         for i in r.query:
-            target = targets[setup.manifest.position[i]].target
-            if isinstance(target, int | tuple):
-                counts[np.atleast_1d(np.asarray(target, dtype=np.int64))] += 1
+            a = targets[setup.manifest.position[i]]
+            if isinstance(a.target, int | tuple) and a.kind != "not" and a.round == r.index:
+                counts[np.atleast_1d(np.asarray(a.target, dtype=np.int64))] += 1
         values = {name: value for name, value in r.metrics.items() if name in metrics}
         if not masks:
             values |= {f"labels/{name}": float(n) for name, n in zip(setup.classes, counts.tolist(), strict=True)}

@@ -125,7 +125,7 @@ def _loop(task: Loop, project: Project, speed: _Speed) -> float:
     """
     objective, schedule = training(task.recipe)
     rounds = len(task.recipe.loop.budgets)
-    if _frozen(task) and not objective.uses_unlabeled:
+    if _frozen(task) and not (objective.uses_unlabeled or getattr(objective, "own_loss", False)):
         return SOLVED * rounds
     total = schedule.members * sum(schedule.length(n) for n in np.cumsum(task.recipe.loop.budgets).tolist())
     passes = 0.0 if _frozen(task) else 3 * len(project.dataset.manifest) * rounds * speed.embed

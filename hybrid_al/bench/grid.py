@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..components import setting_of, task_of
 from ..core.registry import component
 from ..errors import InputError, UnknownName
 from ..query.base import COLD
 from ..query.strategies import STRATEGIES
-from ..recipe import Arms, Bench, Component, Recipe, load, load_variants
+from ..recipe import Arms, Bench, Component, Recipe, changed, load, load_variants
 from ..train import Schedule
 from .compared import LINEAR
 from .results import CHEATING, FULL, OWN, Arm, Cell
@@ -29,6 +30,7 @@ class Grid:
 
     linear  the variants that have the baseline of random picks with the learner `linear`
     asked   the strategies that somebody asked for, by name; the others are added
+    tuned   (variant, arm) -> the values of dotted keys that it has instead of the recipe's (`tuning.py`)
     """
 
     bench_recipe: Recipe
@@ -38,6 +40,7 @@ class Grid:
     seeds: tuple[int, ...]
     linear: frozenset[str] = frozenset()
     asked: tuple[str, ...] = ()
+    tuned: Mapping[tuple[str, Arm], Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def bench(self) -> Bench:
@@ -79,7 +82,7 @@ class Grid:
     def recipe(self, variant: str, cell: Cell, pool: int) -> Recipe:
         """The recipe of one loop; where a strategy reads the truth, `random` stands in its place (see `cheats`)."""
         arm, seed = cell
-        base = self.variants[variant]
+        base = changed(self.variants[variant], self.tuned.get((variant, arm), {}), f"bench: {variant}: {arm}: tuned")
         pair = self.pair(variant, arm) or Arms()
         start, query = (random_for_cheating(c) for c in (pair.cold_start, pair.query))
         budgets = (pool,) if arm.strategy == FULL else base.loop.budgets

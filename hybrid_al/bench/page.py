@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from ..report import html as page

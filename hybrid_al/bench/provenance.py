@@ -10,16 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from ..core.rundir import write_json
+from ..core.files import write_json
 from ..core.seals import read_json
 from ..errors import InputError
 
 PACKAGES = ("hybrid_al", "pretrain")
-LOOP = ("hybrid_al.loop", "hybrid_al.metrics.holdout", "hybrid_al.oracles.simulated")
+LOOP = tuple(f"hybrid_al.{name}" for name in ("loop", "metrics.holdout", "oracles.simulated", "data.views.modalities"))
 # these decide no number of a loop, name everything there is, or hold values that are noted as such
 APART = tuple(f"hybrid_al.{name}" for name in ("assemble", "bench", "cli", "recipe", "report", "track"))
 LIBRARIES = ("numpy", "scikit-learn", "timm", "torch")
+VERSIONS = ("code", "stage 0 code", "libraries")
+"""Facts of the program, of which another one may still find the same numbers."""
 
 
 def versions() -> dict[str, str]:
@@ -100,12 +103,46 @@ def claim(path: Path, facts: Mapping[str, object], arms: Mapping[str, object], c
     """
     complete_arms, old = set(complete), _read(path)
     if complete_arms:
-        _same(path, {"classes": facts.get("classes"), **old["facts"]}, facts, "")  # which early files do not have
+        _same(path, _early(old["facts"], facts), facts, "")
         for name in sorted(complete_arms & set(arms)):
             _same(path, old["arms"].get(name, {}), arms[name], f"{name}: ")
     old_arms = {name: origin for name, origin in old["arms"].items() if name in complete_arms}
     encoders = old["encoders"] if complete_arms else {}
-    write_json(path, {"facts": dict(facts), "arms": {**old_arms, **arms}, "encoders": encoders})
+    write_json(path, {**old, "facts": dict(facts), "arms": {**old_arms, **arms}, "encoders": encoders})
+
+
+def outdated(path: Path, facts: Mapping[str, object], arms: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Arms with cells of another version of the code or of the libraries, and of nothing else that is another.
+
+    arms: those with cells. Errors: see `claim`, where the data or a setting is another too.
+    """
+    old = _read(path)
+    _same(path, _early(old["facts"], facts), {k: v for k, v in facts.items() if k not in VERSIONS}, "")
+    for name, origin in arms.items():
+        _same(path, old["arms"].get(name, {}), {k: v for k, v in origin.items() if k not in VERSIONS}, f"{name}: ")
+    if any(old["facts"].get(key) != facts.get(key) for key in VERSIONS):
+        return list(arms)
+    return [name for name, origin in arms.items() if old["arms"][name].get("code") != origin["code"]]
+
+
+def vouch(
+    path: Path, facts: Mapping[str, object], arms: Mapping[str, Mapping[str, object]], seeds: Mapping[str, int]
+) -> None:
+    """Note the code and the libraries of today for arms of which the cell of a seed was played again, with one result.
+
+    What was noted of them stays, under `rechecked`. facts: as for `claim`, once they hold for all cells of the file.
+    """
+    old = _read(path)
+    known = {key: old["facts"][key] for key in VERSIONS if key in old["facts"]}
+    rows = [{"arm": name, "seed": seed, **known, "code": old["arms"][name].get("code")} for name, seed in seeds.items()]
+    old["facts"] |= facts
+    old["arms"] |= {name: {**old["arms"][name], **arms[name]} for name in seeds}
+    write_json(path, {**old, "rechecked": [*old.get("rechecked", []), *rows]})
+
+
+def _early(old: Mapping[str, object], facts: Mapping[str, object]) -> Mapping[str, object]:
+    """The facts of a file; early ones have no classes."""
+    return {"classes": facts.get("classes"), **old}
 
 
 def claim_encoder(path: Path, seed: int, encoder: Mapping[str, object]) -> None:
@@ -123,8 +160,8 @@ def encoders(path: Path) -> list[Mapping[str, object]]:
     return [encoder for encoder in _read(path)["encoders"].values() if isinstance(encoder, Mapping)]
 
 
-def _read(path: Path) -> dict[str, dict[str, object]]:
-    empty: dict[str, dict[str, object]] = {"facts": {}, "arms": {}, "encoders": {}}
+def _read(path: Path) -> dict[str, Any]:
+    empty: dict[str, Any] = {"facts": {}, "arms": {}, "encoders": {}}
     return {**empty, **read_json(path)} if path.is_file() else empty
 
 

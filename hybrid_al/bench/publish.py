@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..components import trackers_of
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..errors import InputError
 from ..track.base import BenchNumbers, TrackerSettings, say_failure
 from . import provenance, results
@@ -22,6 +22,7 @@ from .page import write_page
 from .results import Results
 from .runner import Paths, settings
 from .tables import Table, markdown, tables, timing
+from .tuning import tuning_table
 
 
 def publish(grid: Grid, paths: Paths, *, into: Path | None = None) -> Path:
@@ -65,7 +66,7 @@ def result_tables(grid: Grid, paths: Paths, cells: Mapping[str, Results]) -> lis
     beside = [metric for metric in bench.metrics[1:] if "hd95" in metric.split("/")]
     pages = tables(cells, metric=bench.metrics[0], margin=bench.margin, share=bench.share, beside=beside)
     pages += cost_tables(cells, of_same_images(grid), metric=bench.metrics[0], margin=bench.margin)
-    return pages + ([probes] if (probes := stage0(grid, paths)) else [])
+    return pages + [table for table in (tuning_table(grid, paths), stage0(grid, paths)) if table]
 
 
 def of_same_images(grid: Grid) -> list[list[str]]:

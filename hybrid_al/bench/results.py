@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..core.types import FloatArray, IntArray
 from ..errors import InputError
 from ..metrics.classification import aubc

@@ -17,6 +17,7 @@ from ..components import check_components, setting_of, task_of
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import read_json, sealed
+from ..core.temporary import IDLE, clear_left_overs
 from ..data.domains import asked
 from ..errors import HybridALError, InputError
 from ..query.batches import BATCHES
@@ -26,8 +27,8 @@ from . import provenance, results
 from .cell import Loop, Stage0, discard, work
 from .estimate import Need, estimate
 from .grid import Grid
-from .pool import run_all
-from .results import Arm, Results
+from .pool import run_all, shared_workers
+from .results import Arm, Cell, Results
 
 Say = Callable[[str], None]
 
@@ -79,6 +80,7 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
     `open_variants` and `provenance.check`; a disk too small; `CellsFailed` once all others are done.
     """
     with RunDir(paths.out).lock():
+        clear_left_overs(paths.work, idle=IDLE)
         cells_of = {name: results.read(paths.csv(name)) for name in grid.variants}
         if all(cell in cells_of[name].cells for name in grid.variants for cell in grid.cells(name)):
             for name in grid.variants:
@@ -88,11 +90,12 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
         variants = open_variants(grid, paths, device)
         for variant in variants:
             _settle(grid, variant, paths, cells_of[variant.name])
-        stages = {(v.name, seed): _stage0(grid, v, seed, paths, device) for v in variants for seed in grid.seeds}
+        stages = {(v.name, seed): stage0_of(grid, v, seed, paths, device) for v in variants for seed in grid.seeds}
         loops = list(_missing_loops(grid, variants, stages, cells_of, paths))
         need = estimate(loops, {v.name: v.project for v in variants}, cells_of, jobs)
         _promise(need, len(loops), paths, time_limit, say)
-        failures = _play(loops, grid, paths, jobs, time_limit, say)
+        with shared_workers() as workers:
+            failures = _play(loops, grid, paths, jobs, time_limit, say, workers)
         for name in grid.variants:
             _order(grid, name, paths, results.read(paths.csv(name)))
     if failures:
@@ -139,7 +142,7 @@ def _stage0_code(recipe: Recipe) -> str:
     return provenance.code_digest(stage0.code(recipe))
 
 
-def _stage0(grid: Grid, variant: Variant, seed: int, paths: Paths, device: str) -> Stage0:
+def stage0_of(grid: Grid, variant: Variant, seed: int, paths: Paths, device: str) -> Stage0:
     """The stage 0 of a seed, in a folder named by what it is made from."""
     base = grid.variants[variant.name]
     recipe = Recipe(
@@ -170,17 +173,22 @@ def settings(grid: Grid, variant: str) -> dict[str, object]:
     }
 
 
-def _settle(grid: Grid, variant: Variant, paths: Paths, cells: Results) -> None:
-    """Refuse to add to cells of another version; note the version; drop what was cut off."""
-    versions = {
+def facts_of(grid: Grid, variant: Variant) -> dict[str, object]:
+    """What all cells of a variant share: its settings, its data, and the versions of what plays them."""
+    return {
+        **settings(grid, variant.name),
         "classes": list(variant.project.dataset.classes),
         "data": variant.project.dataset.manifest.fingerprint,
         "stage 0 code": variant.code,
         "libraries": provenance.versions(),
     }
-    arms = {grid.label(variant.name, arm): _origin(grid, variant, arm) for arm in grid.arms(variant.name)}
+
+
+def _settle(grid: Grid, variant: Variant, paths: Paths, cells: Results) -> None:
+    """Refuse to add to cells of another version; note the version; drop what was cut off."""
+    arms = {grid.label(variant.name, arm): origin_of(grid, variant, arm) for arm in grid.arms(variant.name)}
     complete = {grid.label(variant.name, arm) for arm, _ in cells.cells}
-    provenance.claim(paths.facts(variant.name), {**settings(grid, variant.name), **versions}, arms, complete)
+    provenance.claim(paths.facts(variant.name), facts_of(grid, variant), arms, complete)
     _order(grid, variant.name, paths, cells)
 
 
@@ -188,7 +196,7 @@ def _order(grid: Grid, variant: str, paths: Paths, cells: Results) -> None:
     results.write(paths.csv(variant), cells, {cell: i for i, cell in enumerate(grid.cells(variant))})
 
 
-def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
+def origin_of(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     """The components of an arm, and the code they run."""
     recipe = grid.recipe(variant.name, (arm, grid.seeds[0]), variant.pool)
     task, setting = task_of(recipe), setting_of(recipe)
@@ -201,6 +209,8 @@ def _origin(grid: Grid, variant: Variant, arm: Arm) -> dict[str, object]:
     if recipe.learner != grid.variants[variant.name].learner:  # which is a fact of all other arms
         sections["learner"] = [recipe.learner]
     origin: dict[str, object] = {key: [c.model_dump(mode="json") for c in cs] for key, cs in sections.items()}
+    if values := grid.tuned.get((variant.name, arm)):
+        origin["tuned"] = dict(values)
     return {**origin, "code": provenance.code_digest(sorted(set(roots)))}
 
 
@@ -237,7 +247,7 @@ def _missing_loops(
     paths: Paths,
 ) -> Iterator[Loop]:
     """The cells that no CSV has yet, seed by seed, so that all arms and variants grow together."""
-    origins = {(v.name, arm): _origin(grid, v, arm) for v in variants for arm in grid.arms(v.name)}
+    origins = {(v.name, arm): origin_of(grid, v, arm) for v in variants for arm in grid.arms(v.name)}
     for seed in grid.seeds:
         for variant in variants:
             for arm in grid.arms(variant.name):
@@ -246,11 +256,14 @@ def _missing_loops(
                     continue
                 name = grid.label(variant.name, arm)
                 who = [str(paths.out.resolve()), variant.name, name, seed, origins[variant.name, arm], variant.code]
-                digest = hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()[:16]
-                recipe = grid.recipe(variant.name, cell, variant.pool)
-                folder = paths.work / "loops" / digest
-                stage = stages[variant.name, seed]
-                yield Loop(variant.name, cell, recipe, grid.cheats(arm), stage, folder, grid.bench.metrics)
+                yield loop_of(grid, variant, cell, stages[variant.name, seed], paths, who)
+
+
+def loop_of(grid: Grid, variant: Variant, cell: Cell, stage: Stage0, paths: Paths, who: list[object]) -> Loop:
+    """The loop of a cell, in a folder named by `who` asks for it."""
+    digest = hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()[:16]
+    recipe, cheats = grid.recipe(variant.name, cell, variant.pool), grid.cheats(cell[0])
+    return Loop(variant.name, cell, recipe, cheats, stage, paths.work / "loops" / digest, grid.bench.metrics)
 
 
 def _promise(need: Need, cells: int, paths: Paths, time_limit: float | None, say: Say) -> None:
@@ -265,13 +278,15 @@ def _promise(need: Need, cells: int, paths: Paths, time_limit: float | None, say
         say(f"the time limit of {span(time_limit)} will end it before; the same command goes on from there")
 
 
-def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: float | None, say: Say) -> list[str]:
+def _play(
+    loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: float | None, say: Say, workers: list[Any]
+) -> list[str]:
     """Play the loops, stage 0 before them; one line for each that failed."""
     began = time.monotonic()
     stages = {t.stage0.folder: t.stage0 for t in loops if not t.stage0.exists}
     in_time: Callable[[], bool] = lambda: time_limit is None or time.monotonic() - began < time_limit  # noqa: E731
     failures: list[str] = []
-    for stage in run_all(work, list(stages.values()), jobs, go_on=in_time):
+    for stage in run_all(work, list(stages.values()), jobs, go_on=in_time, workers=workers):
         where = f"stage 0 of {stage.task.variant}, encoder {stage.task.recipe.seed}"
         if stage.failure is not None:
             failures.append(f"  {where}: {stage.failure}")
@@ -279,9 +294,9 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
     broken = {t.folder for t in stages.values() if not t.exists}
     able = [t for t in loops if t.stage0.folder not in broken]
     for task in {(t.variant, t.stage0.recipe.seed): t for t in able}.values():
-        provenance.claim_encoder(paths.facts(task.variant), task.stage0.recipe.seed, _encoder(task.stage0.folder))
+        provenance.claim_encoder(paths.facts(task.variant), task.stage0.recipe.seed, encoder_of(task.stage0.folder))
     count, start = 0, time.monotonic()
-    for outcome in run_all(work, able, jobs, go_on=in_time):
+    for outcome in run_all(work, able, jobs, go_on=in_time, workers=workers):
         task, (arm, seed) = outcome.task, outcome.task.cell
         name = grid.label(task.variant, arm)
         count += 1
@@ -302,7 +317,7 @@ def _play(loops: list[Loop], grid: Grid, paths: Paths, jobs: int, time_limit: fl
     return failures
 
 
-def _encoder(folder: Path) -> dict[str, object]:
+def encoder_of(folder: Path) -> dict[str, object]:
     """What a stage 0 left: the digest of its encoder, and its probes."""
     embeddings = read_json(folder / "stage0" / "embeddings" / "plain.json")
     return {"digest": embeddings["encoder"], **read_json(sealed(folder / "stage0" / "probe.json"))}

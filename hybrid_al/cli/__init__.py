@@ -42,45 +42,53 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     After a signal it is 128 and the number of the signal: 130 (INT), 143 (TERM), 129 (HUP).
     """
-    before = _stop_at_signals()
+    stopped: list[int] = []
+    before = _stop_at_signals(stopped)
+    words = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     try:
-        app(args=None if argv is None else list(argv))
+        app(args=words)
     except SystemExit as end:
         if end.code in SIGNALS.values():
             print(STOPPED, file=sys.stderr)
         raise
-    except HybridALError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except Exception as error:  # noqa: BLE001 (the last door: whatever gets here is a fault of ours, or of the disk)
-        if said := _of_the_machine(error):
-            print(f"{said}; {UNCHANGED}", file=sys.stderr)
-            sys.exit(2)
-        print(_fault(error, sys.argv[1:] if argv is None else argv), file=sys.stderr)
-        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 (the last door)
+        code, line = (128 + stopped[0], STOPPED) if stopped else _last_words(error, words)
+        print(line, file=sys.stderr)
+        sys.exit(code)
     finally:
         _flush()
-        for number, handler in before.items():
+        for number, handler in [*before.items()]:  # a signal at this moment empties it
             signal.signal(number, handler)
+
+
+def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:
+    """The exit code of an error, and what is said of it: whatever is not ours is a fault of ours, or of the machine."""
+    if isinstance(error, HybridALError):
+        return error.exit_code, str(error)
+    if said := _of_the_machine(error):
+        return 2, f"{said}; {UNCHANGED}"
+    return 1, _fault(error, argv)
 
 
 def _of_the_machine(error: Exception) -> str:
     """What ran out or is not allowed, in words; empty where it is a fault of ours."""
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        return f"{short(str(error.filename or 'disk'))}: {error.strerror}"
+        way = "; a higher limit: ulimit -n 4096" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+        return f"{short(str(error.filename or 'disk'))}: {error.strerror}{way}"
     text = short(" ".join(str(error).split()))
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"
     return ""
 
 
-def _stop_at_signals() -> dict[int, Any]:
+def _stop_at_signals(stopped: list[int]) -> dict[int, Any]:
     """Let signals end this process by its exit code, a computation that goes on after `GRACE` seconds too.
 
-    The handlers before; of a signal that is ignored, as HUP is under nohup, nothing changes.
+    The handlers before; of a signal that is ignored, as HUP is under nohup, nothing changes. `stopped` gets the signal:
+    a library may turn the exit that it raises into an error of its own.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -90,6 +98,10 @@ def _stop_at_signals() -> dict[int, Any]:
         os._exit(128 + number)
 
     def stop(number: int, _: object) -> None:
+        for other in own:  # a second one, as terminals and torchrun send it, is ignored up to the end
+            signal.signal(other, signal.SIG_IGN)
+        own.clear()
+        stopped.append(number)
         timer = threading.Timer(GRACE, end, [number])
         timer.daemon = True
         timer.start()

@@ -94,7 +94,7 @@ def line_by_line(quiet: bool) -> Callable[[str], None]:
 
 def write_new(path: Path, text: str) -> None:
     """Write a file that must not exist, and say so."""
-    from ..core.rundir import write_atomic
+    from ..core.files import write_atomic
 
     if path.exists():
         raise InputError(path, "a new file", "one that exists")

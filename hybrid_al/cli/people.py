@@ -1,4 +1,4 @@
-"""The verbs of people who answer: label, serve."""
+"""The verbs of people who answer: label, readers, serve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..report import console
 if TYPE_CHECKING:
     from ..assemble import Project
 
-from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, make_stage0, open_project
+from .base import Device, Overrides, Quiet, RecipeArg, RunArg, RunDirOption, app, make_stage0, open_project
 
 
 @app.command()
@@ -33,7 +33,10 @@ def label(
     proposals: Annotated[
         bool, typer.Option("--proposals/--no-proposals", help="Masks begin with what the last model draws.")
     ] = True,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, help="0: always the same of a run and its reader, where it is free."),
+    ] = 0,
     open_browser: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
     sheet: Annotated[
         Path | None,
@@ -72,6 +75,30 @@ def label(
 
 
 @app.command()
+def readers(
+    run: RunArg,
+    add: Annotated[list[str] | None, typer.Option("--add", metavar="NAME", help="Somebody who reads too.")] = None,
+    gone: Annotated[list[str] | None, typer.Option("--gone", metavar="NAME", help="Somebody who left.")] = None,
+    adjudicator: Annotated[
+        str, typer.Option("--adjudicator", metavar="NAME", help="Who judges in the place of the one until now.")
+    ] = "",
+) -> None:
+    """Who reads a run that several share, and what they owe; or other people, from the next query on."""
+    from ..api.readers import People, change, standing
+    from ..core.rundir import RunDir
+
+    people = People(tuple(add or ()), tuple(gone or ()), adjudicator)
+    if people == People():
+        lines = standing(run)
+    else:
+        disk = RunDir(run)
+        disk.facts()
+        with disk.lock():
+            lines = change(run, people)
+    print("\n".join(lines))
+
+
+@app.command()
 def serve(
     recipe: RecipeArg,
     overrides: Overrides = None,
@@ -88,6 +115,9 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option("--origin", metavar="URL", help="A page that may call, as that of OHIF.")
     ] = None,
+    asked_only: Annotated[
+        bool, typer.Option("--asked-only", help="Of label volumes leave out slices that nobody asked about.")
+    ] = False,
     run_dir: RunDirOption = None,
     device: Device = "cpu",
     quiet: Quiet = False,
@@ -103,7 +133,14 @@ def serve(
     _check_people(project)
     _check_reader(project, reader)
     _make_query(project, quiet)
-    server.serve(project, address, reader=reader, trains=train, say=lambda line: print(line, flush=True))
+    server.serve(
+        project,
+        address,
+        reader=reader,
+        trains=train,
+        asked_only=asked_only,
+        say=lambda line: print(line, flush=True),
+    )
 
 
 def _check_people(project: Project) -> None:
@@ -114,9 +151,10 @@ def _check_people(project: Project) -> None:
 
 def _check_reader(project: Project, reader: str | None) -> None:
     """UnknownName where several readers share the run, and this is none of them."""
-    from ..components import reading_of
+    from ..components import reading_of as at_first
+    from ..oracles.readers import reading_of
 
-    if (reading := reading_of(project.setting)) is not None:
+    if (reading := reading_of(project.run) or at_first(project.setting)) is not None:
         reading.check("--reader", reader)
 
 

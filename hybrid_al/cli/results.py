@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,11 +130,15 @@ def bench(
     work: Annotated[
         Path, typer.Option("--run-dir", help="Stage 0, caches and loops in progress; benches may share it.")
     ] = Path("runs/bench"),
+    again: Annotated[
+        bool,
+        typer.Option("--recheck", help="Of each arm of an earlier version play a cell again; the same: note today's."),
+    ] = False,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Compare strategies and objectives over paired seeds; killed or out of time, it goes on when called again."""
-    from ..bench import grid, publish, runner
+    from ..bench import grid, publish, recheck, runner, tuning
 
     split: Callable[[str], list[str]] = lambda text: [part.strip() for part in text.split(",") if part.strip()]  # noqa: E731
     plan = grid.load_grid(
@@ -142,7 +147,14 @@ def bench(
     paths = runner.Paths(out or work / plan.bench_recipe.name, work)
     limit = None if time_limit is None else 60 * time_limit
     say: Callable[[str], None] = (lambda _: None) if quiet else (lambda line: print(line, flush=True))
-    failure = None
+    failure, began = None, time.monotonic()
+    tuned = tuning.tuned(plan, paths, jobs=jobs, device=device, time_limit=limit, say=say)
+    if tuned is None:
+        return
+    plan, limit = tuned, None if limit is None else max(limit - (time.monotonic() - began), 0)
+    if again:
+        recheck.recheck(plan, paths, jobs=jobs, device=device, say=say)
+        return
     try:
         runner.run(plan, paths, jobs=jobs, device=device, time_limit=limit, say=say)
     except runner.CellsFailed as error:

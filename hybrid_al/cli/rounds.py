@@ -45,6 +45,7 @@ def pretrain(
     from .. import stage0
     from ..api.session import session
 
+    stage0.leave_with_launcher()
     project = open_project(recipe, overrides, run_dir, device, quiet=quiet or not stage0.leads(), alone=False)
     if not stage0.leads():
         stage0.assist(project)
@@ -285,6 +286,11 @@ def audit(
         Path | None,
         typer.Option("-o", "--output", help="A new folder for the ledger as CSV; of DICOM images as SR or SEG too."),
     ] = None,
+    recheck: Annotated[
+        Path | None,
+        typer.Option("--recheck", metavar="FILE", help="A new CSV of the labels, those to look at again first."),
+    ] = None,
+    device: Device = "cpu",
 ) -> None:
     """Who said what: checks the ledger of a run, and that it gives the labels of every round."""
     from ..oracles.audit import audit as check
@@ -298,6 +304,11 @@ def audit(
         from ..api.audit import write
 
         print(f"Ledger: {write(one, out, say=_note)}")
+    if recheck is not None:
+        from ..api import doubts
+
+        count, doubtful = doubts.write(run, recheck, device=device)
+        print(f"Labels: {recheck}, {doubtful} of {count} doubtful; corrected, hybrid-al labels {run} FILE --replace")
 
 
 def _propose(project: Project) -> None:

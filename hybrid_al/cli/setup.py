@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    pass
+    from ..assemble import Project
 
 from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, checked_project, run_dir_of, write_new
 
@@ -89,21 +89,36 @@ def check(
         project = checked_project(variant, run_dir_of(recipe, run_dir), device, quiet=quiet)
         if not several:
             project.check_run()
+        segmenter = _segmenter(project)
         lines = [*summary(project, start(project), stage0_check(variant)), *(f"  {note}" for note in notes(project))]
+        lines += segmenter
         if not quiet:
             print("\n".join(lines))
         if views is not None:
             path = views.with_stem(f"{views.stem}-{name}") if several else views
             scaled = draw_views(project, project.store(), path)
             print("\n".join([f"Views: {path}", *([] if quiet else scaled)]))
-    if several:
+    if several or any(variant.bench.tune.keys for variant in variants.values()):
         _check_bench(recipe, overrides, device)
+
+
+def _segmenter(project: Project) -> list[str]:
+    """A line on the segmenter of the page, which has drawn once; none without one."""
+    from ..page.server import segmenter_of
+
+    if (segmenter := segmenter_of(project.recipe)) is None:
+        return []
+    text = f"  segmenter of hybrid-al label: {segmenter.try_out()}"
+    draws = project.task.drawable and project.setting.answer in (None, "mask")
+    return [text if draws else f"{text}; of no use here, as answers are no masks"]
 
 
 def _check_bench(recipe: str, overrides: list[str] | None, device: str) -> None:
     """Refuse what a bench of all variants would, beyond what a run of each does."""
-    from ..bench import grid, runner
+    from ..bench import grid, runner, tuning
 
     work = Path("runs/bench")
     plan = grid.load_grid(recipe, overrides or [])
-    runner.open_variants(plan, runner.Paths(work / plan.bench_recipe.name, work), device)
+    for each in (plan, tuning.trials(plan)):
+        if each is not None:
+            runner.open_variants(each, runner.Paths(work / plan.bench_recipe.name, work), device)

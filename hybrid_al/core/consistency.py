@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, UnknownName
+from .files import read_arrays
 from .registry import Amount, Decay, Share, hyperparameters
-from .rundir import read_arrays
 from .seals import whole
 from .types import FloatArray, IntArray
 

@@ -63,12 +63,17 @@ class LabelStore:
     @cached_property
     def labeled(self) -> IntArray:
         """Samples that have a label (K,), in the order of annotation, without those that were skipped."""
-        return np.asarray([i for i, a in self.current.items() if a.kind != "skip"], dtype=np.int64)
+        return np.asarray([i for i, a in self.current.items() if a.kind not in ("skip", "not")], dtype=np.int64)
 
     @cached_property
     def answered(self) -> IntArray:
-        """Samples with an answer of the oracle, a label or a skip (K,)."""
-        return np.asarray(list(self.current), dtype=np.int64)
+        """Samples with an answer of the oracle, a label or a skip (K,); one that leaves classes open is none yet."""
+        return np.asarray([i for i, a in self.current.items() if a.kind != "not"], dtype=np.int64)
+
+    @property
+    def excluded(self) -> dict[int, tuple[int, ...]]:
+        """Sample -> the classes that it is not, of those of which no more is known."""
+        return {i: cast(tuple[int, ...], a.target) for i, a in self.current.items() if a.kind == "not"}
 
     @property
     def unlabeled(self) -> IntArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import RunLocked
+from .temporary import temporary_name
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, message) -> None."""
@@ -99,7 +99,7 @@ def current(run: Path) -> tuple[Activity, bool] | None:
 
 def _write(file: Path, now: Activity) -> None:
     """By rename, so that readers see a whole file; not synced, as it is worth nothing after a crash."""
-    temporary = file.with_name(f".{FILE}.{os.getpid()}.tmp")
+    temporary = temporary_name(file)
     with suppress(OSError):  # a run does not end for want of a progress file
         temporary.write_text(json.dumps(asdict(now)), encoding="utf-8")
         temporary.replace(file)

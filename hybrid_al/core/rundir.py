@@ -9,29 +9,26 @@ import csv
 import hashlib
 import io
 import json
-import math
-import os
-import re
 import shlex
-import shutil
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import cast
 
 import filelock
 import numpy as np
 
-from ..errors import HybridALError, InputError, RunLocked
+from ..errors import InputError, RunLocked
+from .files import write_arrays, write_atomic, write_json
 from .hidden import VARIABLE, Hider, salt_file
 from .labels import LabelStore
 from .manifest import Manifest
-from .seals import COST, OWN, QUERY, ROUND, digests_of, own_digest, read_json, sealed, sha256_of, way_out, whole
-from .types import FloatArray, IntArray, Query, Round, Scores
+from .seals import COST, QUERY, ROUND, digests_of, read_json, sealed, sha256_of, whole
+from .temporary import clear_left_overs
+from .types import IntArray, Query, Round, Scores
 
 QUERY_COLUMNS = ("rank", "id", "path", "score", "reason", "label")
 
@@ -51,116 +48,6 @@ MARK = "# as hybrid-al wrote it: "
 FACTS = ("name", "seed", "task", "classes", "recipe", "manifest")
 """Keys of the run.json of every layout."""
 EXHAUSTED = "exhausted"  # in the folder of a round that nothing was left for
-
-
-@contextmanager
-def replacement(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` at the end of the block: temporary file, fsync, rename.
-
-    After an error in the block `path` is as it was, and the temporary file is gone. A full disk is a HybridALError.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            if path.is_file():  # its permissions stay
-                temporary.chmod(path.stat().st_mode & 0o777)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise HybridALError(f"{path}: could not be written ({error.strerror}); what was there is unchanged") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
-    """Delete the temporary files of processes that are no more, from a folder and those below it.
-
-    idle  seconds without a change before a file counts as left: processes of other machines may write into caches
-    """
-    for file in [*folder.rglob("*.tmp")]:
-        process = re.search(r"\.(\d+)\.tmp$", file.name)
-        with suppress(OSError):
-            if process and not _lives(int(process[1])) and time.time() - file.stat().st_mtime >= idle:
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def memory_mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
-    """A new .npy file of an array to write into, its space on the disk taken before: a full disk is a HybridALError.
-
-    (Without that, the first write into a page that has no room on the disk kills the process.)
-    """
-    try:
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            with path.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
-        raise HybridALError(f"{path}: {size:.2f} GiB could not be written ({error.strerror})") from error
-    return array
-
-
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing."""
-    with replacement(path) as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
-
-
-def seal(path: Path, **facts: object) -> None:
-    """Write a JSON beside a finished file with the hash of its bytes, and further facts about it."""
-    write_atomic(path.with_suffix(".json"), json.dumps({"sha256": sha256_of(path), **facts}))
-
-
-def read_seal(path: Path) -> dict[str, Any] | None:
-    """Facts that `seal` wrote about a file; None where its bytes have changed, or where either file is missing."""
-    try:
-        facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return facts if facts["sha256"] == sha256_of(path) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_json(path: Path, value: Mapping[str, object], *, own: bool = False) -> None:
-    """Commit a JSON file; `own`: with a digest of its values, see `read_json`."""
-    plain = {**value, OWN: own_digest(json.loads(json.dumps(value)))} if own else value
-    write_atomic(path, json.dumps(plain, indent=1, allow_nan=False) + "\n")
-
-
-def write_arrays(path: Path, arrays: Mapping[str, IntArray | FloatArray]) -> None:
-    """Commit an .npz file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomic(path, buffer.getvalue())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read_arrays(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz file of a run by name, after a look at its seal; InputError where it is damaged."""
-    way = way_out(path.parent, path.name)
-    with whole(sealed(path), way), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 class RunDir:
@@ -199,7 +86,8 @@ class RunDir:
             began, now = self.facts().get("threads"), facts.get("threads")
             if began != now and None not in (began, now):
                 note = "sums round differently, so later rounds may pick others than an uninterrupted run"
-                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note}", file=sys.stderr)
+                way = f"(OMP_NUM_THREADS={began} goes on as it began)"
+                print(f"{self.path}: begun with {began} threads, goes on with {now}: {note} {way}", file=sys.stderr)
             file, data = self.path / "recipe.yaml", marked(recipe).encode()
             if not file.is_file() or file.read_bytes() != data:
                 write_atomic(file, data)
@@ -301,7 +189,8 @@ class RunDir:
             raise InputError(self.path, "the data that this run began with", came)
         keys = _changed_keys(old["recipe"], facts["recipe"])
         if keys:
-            came = f"other values for {', '.join(keys)}; {ANOTHER}"
+            way = "hybrid-al readers changes who reads" if "oracle.readers" in keys else ANOTHER
+            came = f"other values for {', '.join(keys)}; {way}"
             raise InputError(self.path, "the recipe that this run began with", came)
 
     # -- rounds ---------------------------------------------------------------------------------------------------
@@ -357,7 +246,9 @@ class RunDir:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         if earlier is None:
-            writer.writerow([*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ())])
+            writer.writerow(
+                [*QUERY_COLUMNS, *(("unit", "region") if parts > 1 else ()), *(["asks"] if query.asks else [])]
+            )
         else:
             out.write((folder / "query.csv").read_text(encoding="utf-8"))
             out.seek(0, io.SEEK_END)
@@ -367,7 +258,8 @@ class RunDir:
             sample, part = divmod(index, parts)
             unit = (index, part) if parts > 1 else ()
             rank = len(earlier or ()) + k
-            writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit])
+            asks = (query.asks[k],) if query.asks else ()
+            writer.writerow([rank, manifest.ids[sample], manifest.paths[sample], score, reason, "", *unit, *asks])
         text = out.getvalue()
         digest, before = (t and hashlib.sha256(t.encode()).hexdigest() for t in (text, self._query_text(round) or ""))
         starts = [*self.query_starts(round), len(earlier)] if earlier else [0]

@@ -27,7 +27,7 @@ GIVEN = "given"
 GRADIENTS = "gradients"
 """Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""
 
-AnnotationKind = Literal["class", "classes", "mask", "point", "scribble", "box", "skip"]
+AnnotationKind = Literal["class", "classes", "not", "mask", "point", "scribble", "box", "skip"]
 Target = int | tuple[int, ...] | str | None
 Region = tuple[int, ...]
 Need = Literal[
@@ -42,6 +42,9 @@ Need = Literal[
     "costs",
     "tissue",
     "domains",
+    "clicks",
+    "proxy",
+    "patterns",
 ]
 
 
@@ -49,7 +52,8 @@ Need = Literal[
 class Annotation:
     """One answer of an oracle about one sample.
 
-    `target` is a class number for kind "class", a tuple of them for "classes", the path of a label map in the run
+    `target` is a class number for kind "class", a tuple of them for "classes", of those that it is not for "not" (no
+    label, but more than nothing: the sample may be asked about again), the path of a label map in the run
     directory for "mask", "point", "scribble" and "box", and None for "skip" (the annotator gave no answer).
     `supersedes` is the position in the label store of the annotation that this one corrects. `votes` are the targets
     that several readers gave, where each of them is trained on.
@@ -111,12 +115,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Query:
-    """Samples to ask about, in order of preference, with optional regions, scores and one reason per pick."""
+    """Samples to ask about, in order of preference, with optional regions, scores and one reason per pick.
+
+    asks  the class that each is asked to be or not to be, where an answer is yes or no
+    """
 
     indices: IntArray
     regions: tuple[Region | None, ...] | None = None
     scores: Scores | None = None
     reasons: tuple[str, ...] | None = None
+    asks: tuple[str, ...] | None = None
 
     def only(self, picks: IntArray) -> Query:
         """The picks at these places (k,), in that order, with their regions and reasons."""

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import HybridALError
-from .rundir import RunDir, read_seal, unmarked
+from .files import read_seal
+from .rundir import RunDir, unmarked
 from .seals import ROUND, STAGE0, damage
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.rundir import RunDir, write_atomic
+from ..core.files import write_atomic
+from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
 from ..core.types import IGNORE, IntArray, LabelMap
 

@@ -66,6 +66,7 @@ def grow(dataset: Dataset, began: Manifest, asked: set[int], *, drawn: bool) -> 
         locator=None if dataset.locator is None else _Locators(dataset.locator, order),
         scaled=lambda index: dataset.scaled(int(order[index])) if order[index] >= 0 else "",
         masks=None if dataset.masks is None else _masks(dataset.masks, order),
+        series=tuple(dataset.series[row] if row >= 0 else "" for row in order.tolist()) if dataset.series else (),
         labels=None if dataset.labels is None else np.where(order[:, None] < 0, -1, dataset.labels[order]),
         notes=(*dataset.notes, *notes),
     )

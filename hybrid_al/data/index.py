@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 
 T = TypeVar("T")
 SETTLED = 2_000_000_000

@@ -141,15 +141,21 @@ def batches_of_domains(
     *,
     balanced: bool,
 ) -> Iterator[IntArray]:
-    """As `labeled_batches`, with a `share` of the target in each batch where there are labels of it and of a source."""
+    """As `labeled_batches`, with a `share` of the target in each batch where there are labels of it and of a source.
+
+    A share of 1 leaves the source out.
+    """
     if source_K is None or share is None or source_K.all() or not source_K.any():
         yield from labeled_batches(targets, batch, rng, balanced=balanced)
+    elif share == 1:
+        rows = np.flatnonzero(~source_K)
+        yield from (rows[places] for places in labeled_batches(targets[rows], batch, rng, balanced=balanced))
     else:
         of_target = int(np.clip(round(share * batch), 1, max(batch - 1, 1)))
-        rows, sizes = (np.flatnonzero(~source_K), np.flatnonzero(source_K)), (of_target, batch - of_target)
-        parts = [labeled_batches(targets[r], n, rng, balanced=balanced) for r, n in zip(rows, sizes, strict=True)]
+        sides, sizes = (np.flatnonzero(~source_K), np.flatnonzero(source_K)), (of_target, batch - of_target)
+        parts = [labeled_batches(targets[r], n, rng, balanced=balanced) for r, n in zip(sides, sizes, strict=True)]
         while True:
-            yield np.concatenate([r[next(part)] for r, part in zip(rows, parts, strict=True)])
+            yield np.concatenate([r[next(part)] for r, part in zip(sides, parts, strict=True)])
 
 
 def unlabeled_batches(indices: IntArray, batch: int, rng: np.random.Generator) -> Iterator[IntArray]:

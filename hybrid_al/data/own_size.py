@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..core.types import IGNORE, FloatArray, LabelMap
 from ..errors import InputError
 from .pixels import image_box

@@ -38,8 +38,8 @@ class Sample:
     `mask_z` is the plane in the mask where that is not `z`; `BLANK` where the mask has none, which is background.
     `mask_keys` are the names of the image in its masks, where these draw on several.
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
-    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said, and
-    `bag` the name of its bag.
+    is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said,
+    `bag` the name of its bag, and `series` that of the one it is a slice of, where its slices lie in several files.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Sample:
     window: Window | None = None
     domain: str = ""
     bag: str = ""
+    series: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -163,6 +164,7 @@ def make_dataset(
         locator=locator,
         scaled=scaled,
         bags=tuple(sample.bag for sample in samples) if any(sample.bag for sample in samples) else (),
+        series=tuple(sample.series for sample in samples) if any(sample.series for sample in samples) else (),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -324,3 +324,9 @@ def require_column(where: str, column: str, header: Sequence[str]) -> None:
     """UnknownName, with the nearest column, where the table has no such column."""
     if column not in header:
         raise UnknownName(where, column, header)
+
+
+def lost_zeros(name: str, ids: Iterable[str]) -> str:
+    """The id that a spreadsheet made a number of, in words; empty where a name is none such."""
+    whole = next((i for i in sorted(ids) if name.isdecimal() and i != name and i.lstrip("0") == name), None)
+    return "" if whole is None else f" (of {whole!r} a spreadsheet dropped the zeros: format the column as text)"

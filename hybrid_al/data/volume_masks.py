@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from .readers.volumes import AXES, Axis, load_volume
 
 if TYPE_CHECKING:

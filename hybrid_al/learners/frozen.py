@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +14,16 @@ import filelock
 import numpy as np
 import torch
 from pydantic import Field
+from torch import nn
 
-from ..core.registry import Amount, Decay, Few, hyperparameters
-from ..core.rundir import memory_mapped, read_seal, seal
+from ..core.files import memory_mapped, read_seal, seal
+from ..core.registry import Amount, Decay, Few, Whole, hyperparameters
+from ..core.temporary import temporary_name
 from ..core.types import FloatArray, IntArray
 from ..data.loaders import EmbeddingInputs, ImageInputs, blocks
 from ..data.views.policies import View, Views
 from ..models.checkpoint import seeded
-from ..models.classifier import Standardize
+from ..models.classifier import Adapter, Standardize
 from ..models.encoder import Encoder
 from ..semi.base import Objective
 from ..train import Schedule
@@ -42,6 +43,8 @@ class Frozen:
     In each round the head is logistic regression solved on the labeled samples (`logistic.solve`). An objective with
     an unlabeled term goes on from there, with the same penalty in its loss; `supervised` stays there.
     strength  of the summed loss beside half the squares of the weights; null: chosen for each fit by its evidence
+    adapter   units of a residual layer on the embeddings, for objectives that train the features (`mme`, `dann`): they
+              train it with the head, which then stays as they leave it; 0: such objectives are refused
 
     weak_views 0: the plain embedding is the weak view, so the head is trained on the embeddings that it predicts from.
     On malaria (val, 10 TypiClust labels) that gave 0.854 and 0.862 with two encoders, three weak views 0.829 and 0.850.
@@ -52,6 +55,7 @@ class Frozen:
     strong_views: Few = 6
     dropout: Decay = 0.2
     strength: Amount | None = None
+    adapter: Whole = 64
 
     # the head is solved first: few, small steps are left, and its own penalty in the place of decay
     schedule: ClassVar[Schedule] = Schedule(steps=100, min_steps=100, lr_head=3e-4, weight_decay=0.0, ratio=7)
@@ -59,12 +63,19 @@ class Frozen:
 
     def build(self, base: Foundation, objective: Objective, schedule: Schedule) -> NetworkLearner:
         """A learner over embeddings; those of the views are computed once, the strong ones when first drawn."""
-        plain, body = standardized(base, EXPONENT)
+        plain, standard = standardized(base, EXPONENT)
         weak = cached_views(base, base.views.weak, self.weak_views)
         strong = cache(partial(cached_views, base, base.views.strong, self.strong_views))
         inputs = EmbeddingInputs(plain, weak, strong, base.device, weak_views_of(base))
         head = SolvedHead(inputs, self.strength, schedule.balanced, schedule.target_share)
+        body = lambda: self.body(standard(), objective)  # noqa: E731
         return learner_over(base, body, inputs, objective, schedule, dropout=self.dropout, head=head)
+
+    def body(self, standard: Standardize, objective: Objective) -> nn.Module:
+        """What is before the head: `standard`, and the adapter where the objective trains the features."""
+        if not (self.adapter and getattr(objective, "trains_features", False)):
+            return standard
+        return nn.Sequential(standard, Adapter(len(standard.get_buffer("mean")), self.adapter))
 
 
 def standardized(base: Foundation, exponent: float = 1.0) -> tuple[FloatArray, Callable[[], Standardize]]:
@@ -103,7 +114,7 @@ def cached_views(base: Foundation, policy: View, count: int) -> FloatArray:
         if read_seal(path) is None:
             if path.with_suffix(".json").is_file():
                 print(f"{path}: damaged; the views are embedded again", file=sys.stderr)
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary = temporary_name(path)
             views = Views(policy, policy, policy)
             _embed_views(base.encoder, ImageInputs(base.store, views, base.device), base.pool, count, temporary)
             temporary.replace(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,16 +33,18 @@ class SolvedHead:
 
     def solve(self, network: Classifier, sets: Sets, *, member: int, seed: int) -> Head:
         """The head for the labeled samples; members beside the first have a bootstrap of the targets in `sets` each."""
+        sets = _of_target(sets) if self.target_share == 1 else sets
         features, targets = self._features(network, sets.labeled), sets.targets
         weights = _domain_weights(sets, self.target_share)
         if member:
             rows = bootstrap(targets, derive(seed, "bootstrap"))
             features, targets = features[rows], targets[rows]
             weights = None if weights is None else weights[rows]
-        classes = network.head.out_features
         if self.strength is None:
-            return fitted(features, targets, classes, balanced=self.balanced, weights=weights)
-        return solve(features, targets, classes, self.strength, balanced=self.balanced, weights=weights)
+            head = fitted(features, targets, network.classes, balanced=self.balanced, weights=weights)
+        else:
+            head = solve(features, targets, network.classes, self.strength, balanced=self.balanced, weights=weights)
+        return of_pairs(head) if network.pairs else head
 
     @torch.no_grad()
     def _features(self, network: Classifier, rows: IntArray) -> FloatArray:
@@ -52,6 +54,14 @@ class SolvedHead:
         return features
 
 
+def _of_target(sets: Sets) -> Sets:
+    """The sets with the labels of the target alone, where there are any."""
+    if sets.source is None or sets.source[sets.labeled].all():
+        return sets
+    kept = ~sets.source[sets.labeled]
+    return replace(sets, labeled=sets.labeled[kept], targets=sets.targets[kept])
+
+
 def _domain_weights(sets: Sets, share: float | None) -> FloatArray | None:
     """Weights (K,) of mean 1, of which the target's labels have a share; None where all labels are of one domain."""
     source = None if sets.source is None else sets.source[sets.labeled]
@@ -59,6 +69,12 @@ def _domain_weights(sets: Sets, share: float | None) -> FloatArray | None:
         return None
     weights: FloatArray = np.where(source, (1 - share) / source.mean(), share / (~source).mean())
     return weights
+
+
+def of_pairs(head: Head) -> Head:
+    """The same head with two outputs a label, for no and for yes: half of the logit each, of opposite signs."""
+    weight, bias = (np.concatenate([-part, part]) / 2 for part in (head.weight, head.bias))
+    return replace(head, weight=weight, bias=bias)
 
 
 @torch.no_grad()

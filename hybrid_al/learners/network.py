@@ -22,6 +22,7 @@ from ..data.loaders import Inputs
 from ..data.stores.images import ImageStore
 from ..data.views.policies import Views
 from ..errors import InputError
+from ..kernels.triage import NOISY, triage
 from ..models.checkpoint import seed_of
 from ..models.classifier import Classifier
 from ..models.encoder import Encoder
@@ -29,6 +30,8 @@ from ..semi.base import Objective
 from ..semi.prior import make_prior
 from ..train import Fit, Penalty, Schedule, Sets, fit, top_up
 from .committee import Networks, of_last_fit, train_members
+from .emphasis import emphasised, emphasises
+from .exclusions import exclusions
 from .head import SolvedHead, average, bootstrap, install, penalty_of, solved
 from .loss_head import loss_ranking
 from .predict import predict
@@ -105,7 +108,10 @@ class NetworkLearner:
         if not len(labels.labeled):
             raise InputError(f"training of round {round}", "at least one label", "none (all were skipped)")
         seed = derive_seed(seed, "fit", round)
-        sets = self._sets(labels, np.ones(len(labels.labeled), dtype=np.bool_), round)
+        sets = self._sets(labels, self._clean(labels), round)
+        sets = self._emphasised(sets, labels, previous, seed)
+        if self.schedule.mistakes > 0 and previous is not None:
+            sets = replace(sets, mistaken=self._mistaken(labels, round, previous))
         if len(np.unique(sets.targets, axis=0)) == 1:
             print(
                 f"round {round}: all {len(sets.targets)} labels say the same, so nothing can be told apart yet; the "
@@ -118,6 +124,18 @@ class NetworkLearner:
             passes = top_up(result, self.inputs, sets.unlabeled, visits=MIN_VISITS, seed=seed)
         consistency = result.recorder.record().carry_from(previous)
         return FitResult({**result.metrics, "train/top_up_passes": float(passes)}, consistency)
+
+    def _emphasised(self, sets: Sets, labels: LabelStore, previous: Path | None, seed: int) -> Sets:
+        """The sets with labels left out and repeated as `Schedule.easy` and `repeat` say, by the last round's model."""
+        if previous is None or not emphasises(self.schedule):
+            return sets
+        learner = copy.copy(self)
+        learner.load(previous / "model.safetensors")
+        rows, places = np.unique(sets.labeled, return_inverse=True)
+        probs = np.concatenate([batch.probs.mean(axis=1) for batch in learner.predict(rows)])[places]
+        old = np.isin(sets.labeled, labels.as_of(sets.round - 1).labeled)
+        rows = emphasised(probs, sets.targets, old, self.schedule, derive(seed, "emphasis"))
+        return replace(sets, labeled=sets.labeled[rows], targets=sets.targets[rows])
 
     def _learn(self, sets: Sets, seed: int, log: Log, previous: Path | None = None) -> Fit:
         """Train all members, which predict from then on; returns the fit of the first."""
@@ -141,17 +159,19 @@ class NetworkLearner:
     def _train(self, network: Classifier, sets: Sets, member: int, seed: int, log: Log, *, goes_on: bool) -> Fit:
         """Train one member: from its solved head, where there is one and the weights do not go on from the last round.
 
-        The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads.
-        Without an unlabeled term nothing is left to train.
+        The penalty of the solved head stays in the loss, and the teacher that predicts is the mean of both heads; it
+        keeps its own where an adapter moved the features, on which the solved one was not fitted. Without an unlabeled
+        term, and without a term of its own on labels (`own_loss`), nothing is left to train.
         """
+        negative = self._negative(sets, seed)
         if self.head is None:
-            return fit(
-                network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log, penalty=self.penalty
-            )
+            penalty = together(*filter(None, (self.penalty, *negative)))
+            return fit(network, self.objective, self.inputs, sets, self.schedule, seed=seed, log=log, penalty=penalty)
         head = self.head.solve(network, sets, member=member, seed=seed)
         values = {"train/strength": head.strength}
         log(values, 0)
         trains = self.objective.uses_unlabeled and len(sets.unlabeled) > 0
+        trains = trains or getattr(self.objective, "own_loss", False) or bool(negative)
         if not (goes_on and trains):
             install(head, network)
         if not trains:
@@ -164,10 +184,44 @@ class NetworkLearner:
             self.schedule,
             seed=seed,
             log=log,
-            penalty=penalty_of(head),
+            penalty=together(penalty_of(head), *negative),
         )
-        average(result.teacher, head)
+        if not any(p.requires_grad for p in network.encoder.parameters()):
+            average(result.teacher, head)
         return replace(result, metrics={**result.metrics, **values})
+
+    def _negative(self, sets: Sets, seed: int) -> list[Penalty[Classifier]]:
+        """The terms of what samples are known not to be, where there are any."""
+        terms = (self.schedule.exclude, sets.excluded), (self.schedule.mistakes, sets.mistaken)
+        return [
+            exclusions(samples, self.inputs, batch=self.schedule.batch, weight=weight, seed=seed)
+            for weight, samples in terms
+            if weight > 0 and samples
+        ]
+
+    def _mistaken(self, labels: LabelStore, round: int, previous: Path) -> dict[int, tuple[int, ...]]:
+        """Sample -> what the model of the round before its answer said of it, where the answer is another class."""
+        mistaken = dict[int, tuple[int, ...]]()
+        for r in range(1, round + 1):
+            classes = {i: a.target for i, a in labels.current.items() if a.round == r and a.kind == "class"}
+            if not classes:
+                continue
+            self.load(previous.with_name(f"{r - 1:03d}") / "model.safetensors")
+            for batch in self.predict(np.asarray(sorted(classes), dtype=np.int64)):
+                guesses = batch.probs.mean(axis=1).argmax(axis=1).tolist()
+                pairs = zip(batch.indices.tolist(), guesses, strict=True)
+                mistaken |= {i: (guess,) for i, guess in pairs if guess != classes[i]}
+        return mistaken
+
+    def _clean(self, labels: LabelStore) -> BoolArray:
+        """Which of the labeled samples (K,) are trained on: all, or without those that are noisy for their class."""
+        if not self.schedule.drop_noisy:
+            return np.ones(len(labels.labeled), dtype=np.bool_)
+        if self.embeddings is None:
+            raise InputError("train.drop_noisy", "embeddings of stage 0", "none")
+        levels = triage(self.embeddings.take(labels.labeled, "cosine"), self.targets(labels))
+        clean: BoolArray = levels != NOISY
+        return clean
 
     def _sets(self, labels: LabelStore, mask: BoolArray, round: int) -> Sets:
         """The samples of a fit to those of the labeled samples where `mask` (K,) is True."""
@@ -180,8 +234,8 @@ class NetworkLearner:
             if self.embeddings is None:
                 raise InputError("train.prior", "embeddings of stage 0", "none")
             unit = self.embeddings.take(np.concatenate([labeled, unlabeled]), "cosine")
-            prior = make_prior(unit, targets, unlabeled, self.make(0).head.out_features)
-        return Sets(labeled, targets, unlabeled, self.n, prior, round, self.source)
+            prior = make_prior(unit, targets, unlabeled, self.make(0).classes)
+        return Sets(labeled, targets, unlabeled, self.n, prior, round, self.source, labels.excluded)
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """See `Learner.predict`."""
@@ -214,6 +268,13 @@ class NetworkLearner:
         self.networks = Networks.load(path, lambda: self.make(0), self.schedule)
 
 
+def together(*penalties: Penalty[Classifier]) -> Penalty[Classifier] | None:
+    """The sum of terms of the loss; None of none."""
+    if not penalties:
+        return None
+    return lambda network, labeled: sum((p(network, labeled) for p in penalties[1:]), penalties[0](network, labeled))
+
+
 def learner_over(
     base: Foundation,
     body: Callable[[], nn.Module],
@@ -234,13 +295,17 @@ def learner_over(
     dim = base.embeddings.vectors.shape[1]
 
     def make(seed: int) -> Classifier:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = body()
         network = Classifier(
-            body(),
+            encoder,
             dim,
             base.classes,
             dropout=dropout,
             seed=seed,
             multilabel=base.multilabel,
+            pairs=getattr(objective, "pairs", False),
             loss_head=loss_head > 0,
         )
         return network.to(base.device)

@@ -54,7 +54,8 @@ def rehearse_classes(
     with torch.no_grad():
         dim = int(encoder.eval()(torch.zeros(1, *shape)).shape[1])
     body: nn.Module = nn.Identity() if frozen else encoder
-    network = Classifier(body, dim, classes, dropout=0.2, seed=0, multilabel=multilabel)
+    pairs = getattr(objective, "pairs", False)
+    network = Classifier(body, dim, classes, dropout=0.2, seed=0, multilabel=multilabel, pairs=pairs)
     labeled = np.arange(2 * classes, dtype=np.int64)
     unlabeled = np.arange(2 * classes, 2 * classes + schedule.batch * schedule.ratio, dtype=np.int64)
     targets = np.eye(classes, dtype=np.int64)[labeled % classes] if multilabel else labeled % classes

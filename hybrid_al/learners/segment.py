@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,20 +28,25 @@ from ..models.checkpoint import seed_of, seeded
 from ..models.segmenter import Committee, Segmenter, network_or_committee
 from ..oracles.effort import costs
 from ..regions.base import Parts, Regions
+from ..scores.edges import IMAGE_SCORES
 from ..scores.pixels import PIXEL_SCORES, Reduction, by_part
 from ..scores.regions import PART_SCORES
 from ..semi.base import Evidence, Models
 from ..semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from ..semi.dense.record import MapRecorder
-from ..train import Schedule, learn
+from ..train import Penalty, Schedule, learn
 from .committee import Networks, of_last_fit, train_members
+from .emphasis import copies
 from .gradients import last_layer_gradients
 from .head import bootstrap
 from .inputs import Boxes, MaskBatch, MaskInputs
+from .quality import expected_error
 from .sieve import sieved
 
 MIN_VISITS = 2
 SIDES = "side_disagreement"  # the score of which side heads are the passes
+STUDENT = "student_divergence"  # the score of which teacher and student are the passes
+QUALITY = "predicted_error"  # of an image, by the network's head for it
 BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
 # 12 labeled and 12 unlabeled images a step, as in the public code of UA-MT and its successors on slices
@@ -56,6 +61,7 @@ class SegmentLearner:
     answers    folder that the paths of annotations are relative to: the run directory
     pool (P,) positions, of which the objective may use the unlabeled ones; n rows of the manifest; `cache` keeps label
     maps.
+    penalty  a further term of the loss
     sieve  whether regions that one click gave a class are sieved by the last model (`sieve.sieved`)
     top_up_limit  largest number of rows that get their missing views after a fit; above it they stay neutral. A few
                   hundred steps reach a small share of a large pool; the missing views would cost several trainings.
@@ -82,11 +88,12 @@ class SegmentLearner:
         names: Sequence[str] = (),
         sieve: bool = False,
         source: BoolArray | None = None,
+        penalty: Penalty[Any] | None = None,
     ) -> None:
         self.make, self.inputs, self.objective, self.schedule = make, inputs, objective, schedule
         self.reduction, self.classes, self.pool, self.n = reduction, classes, pool, n
         self.answers, self.cache, self.top_up_limit, self.parts = answers, cache, top_up_limit, parts
-        self.names, self.sieve, self.source = names, sieve, source
+        self.names, self.sieve, self.source, self.penalty = names, sieve, source, penalty
         self.networks: Networks[Segmenter | Committee] | None = None
 
     def fit(self, labels: LabelStore, *, round: int, seed: int, log: Log, previous: Path | None = None) -> FitResult:
@@ -98,6 +105,7 @@ class SegmentLearner:
         parts = 1 if regions is None else regions.parts
         recorder = MapRecorder(self.n, self.classes, self.reduction, self.schedule.record, parts)
         training = self._sieved(masks, labels, previous) if self.sieve and previous is not None else masks
+        training = self._repeated(training, previous)
         teacher, metrics = self._learn(labels, training, unlabeled, boxes, seed, log, previous, recorder)
         if len(self._missing(recorder, unlabeled)) <= self.top_up_limit:
             passes = self._top_up(teacher, recorder, unlabeled, seed)
@@ -142,7 +150,15 @@ class SegmentLearner:
                     recorder.add(evidence, None if views is None else views.parts)
 
             teacher, metrics, snapshots = learn(
-                network, self.objective.step, batches(seed), record, self.schedule, steps=steps, seed=seed, log=log
+                network,
+                self.objective.step,
+                batches(seed),
+                record,
+                self.schedule,
+                steps=steps,
+                seed=seed,
+                log=log,
+                penalty=self.penalty,
             )
             return teacher, snapshots, metrics
 
@@ -167,6 +183,15 @@ class SegmentLearner:
             rows = zip(batch.indices.tolist(), masks.batch(batch.indices), batch.probs.mean(axis=1), strict=True)
             maps += [sieved(label_map, regions_of(i), probs) for i, label_map, probs in rows]
         return replace(masks, maps=np.stack(maps))
+
+    def _repeated(self, masks: MaskStore, previous: Path | None) -> MaskStore:
+        """The label maps, each as often as `Schedule.repeat` says by the last round's model."""
+        if previous is None or self.schedule.repeat == 0:
+            return masks
+        learner = copy.copy(self)
+        learner.load(previous / "model.safetensors")
+        times = copies(learner.score("entropy", masks.samples), self.schedule.repeat)
+        return replace(masks, samples=np.repeat(masks.samples, times), maps=np.repeat(masks.maps, times, axis=0))
 
     def _missing(self, recorder: MapRecorder, rows: IntArray) -> IntArray:
         """The `rows` that training visited fewer than `MIN_VISITS` times, in whole or in one of their parts."""
@@ -227,8 +252,17 @@ class SegmentLearner:
             if regions is not None:
                 raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
             return self._gradients(indices)
-        if name not in PIXEL_SCORES and name not in PART_SCORES:
-            raise UnknownName("scores of pixels", name, {**PIXEL_SCORES, **PART_SCORES})
+        if name == QUALITY:
+            if regions is not None:
+                raise InputError(QUALITY, "whole images to ask about (task.region: image)", "parts of them")
+            values = [
+                expected_error(self._members(), self.inputs.plain(block)[0]).double().cpu().numpy()
+                for block in blocks(indices, self._batch())
+            ]
+            return np.concatenate(values)
+        scores_by_name = {**PIXEL_SCORES, **PART_SCORES, **IMAGE_SCORES}
+        if name not in scores_by_name:
+            raise UnknownName("scores of pixels", name, scores_by_name)
         if regions is None:
             rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
         else:
@@ -243,7 +277,7 @@ class SegmentLearner:
                 )
         block_scores = [
             self._of_parts(name, block, probs, valid, regions).double().cpu().numpy()
-            for block, probs, valid in (self._outputs(rows) if name == SIDES else self._passes(rows, samples, views))
+            for block, probs, valid in self._outputs_for(name, rows, samples, views)
         ]
         scores: FloatArray = np.concatenate(block_scores)[place, part] if block_scores else np.empty(0)
         return scores
@@ -255,7 +289,10 @@ class SegmentLearner:
             parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
         if name in PART_SCORES:
             return PART_SCORES[name](probs, parts, count)
-        values = PIXEL_SCORES[name](probs)
+        if name in IMAGE_SCORES:
+            values = IMAGE_SCORES[name](probs, self.inputs.plain(block)[0], valid)
+        else:
+            values = PIXEL_SCORES[name](probs)
         if regions is None:
             return self.reduction(values, probs.mean(dim=1).argmax(dim=1), valid).unsqueeze(1)
         sums, pixels = by_part(values, parts, count)
@@ -306,6 +343,8 @@ class SegmentLearner:
         for places in rows:
             ids = samples[places]
             labeled, views = self.inputs.labeled(ids, masks, generator, extent, boxes), None
+            if self.source is not None:
+                labeled = replace(labeled, source=torch.from_numpy(self.source[ids]).to(labeled.x.device))
             if unlabeled_rows is not None:
                 views = self.inputs.unlabeled(next(unlabeled_rows), generator, self.objective.strong_views)
             yield ids, labeled, views
@@ -323,13 +362,25 @@ class SegmentLearner:
             passes += 2 * len(missing)
         return passes
 
+    def _outputs_for(
+        self, name: str, indices: IntArray, samples: int, views: int
+    ) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
+        """`_passes`, or what a score takes in their place: outputs of side heads, or of teacher and student."""
+        if name == SIDES:
+            return self._outputs(indices, self._members()[0].outputs)
+        if name == STUDENT:
+            networks = of_last_fit(self.networks, "predict")
+            return self._outputs(indices, lambda images: [networks.teacher(images), networks.student(images)])
+        return self._passes(indices, samples, views)
+
     @torch.no_grad()
-    def _outputs(self, indices: IntArray) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """As `_passes`, with the outputs of the first member and of its side heads as passes."""
-        network = self._members()[0]
+    def _outputs(
+        self, indices: IntArray, outputs: Callable[[Tensor], list[Tensor]]
+    ) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
+        """As `_passes`, with several logits (B, C, H, W) of the same images as passes."""
         for block in blocks(indices, self._batch()):
             images, valid = self.inputs.plain(block)
-            yield block, torch.stack(network.outputs(images), dim=1).softmax(dim=2), valid
+            yield block, torch.stack(outputs(images), dim=1).softmax(dim=2), valid
 
     @torch.no_grad()
     def _passes(self, indices: IntArray, samples: int, views: int) -> Iterator[tuple[IntArray, Tensor, Tensor]]:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from timm.models import clean_state_dict
 from torch import Tensor, nn
 
-from ..core.rundir import write_atomic
+from ..core.files import write_atomic
 from ..core.seals import sealed
 from ..errors import InputError, reading
 

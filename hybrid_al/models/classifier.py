@@ -18,6 +18,7 @@ class Classifier(nn.Module):
 
     multilabel  the classes are L labels that do not exclude each other: logits (B, 2, L) are 0 for no and the head's
                 output for yes, so their softmax is the sigmoid
+    pairs       with `multilabel`: the head has two outputs a label, for no and for yes, each an amount of evidence
     loss_head   with a second head, which predicts the loss of a sample from its features (`predicted_losses`)
     """
 
@@ -30,15 +31,16 @@ class Classifier(nn.Module):
         dropout: float,
         seed: int,
         multilabel: bool = False,
+        pairs: bool = False,
         loss_head: bool = False,
     ) -> None:
         super().__init__()
-        self.multilabel = multilabel
+        self.multilabel, self.pairs, self.classes = multilabel, multilabel and pairs, classes
         self.encoder = encoder
         self.dropout = Dropout(dropout)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.head = nn.Linear(dim, classes)
+            self.head = nn.Linear(dim, 2 * classes if self.pairs else classes)
             hidden = nn.Sequential(nn.Linear(dim, LOSS_WIDTH), nn.ReLU(), nn.Linear(LOSS_WIDTH, 1))
         self.loss_head = hidden if loss_head else None
         nn.init.zeros_(self.head.bias)
@@ -53,10 +55,10 @@ class Classifier(nn.Module):
         assert self.loss_head is not None
         return cast(Tensor, self.loss_head(features))[:, 0]
 
-    @staticmethod
-    def questions(logits: Tensor, axis: int) -> Tensor:
-        """The outputs of L labels as logits of no and yes, along a new axis."""
-        return torch.stack([torch.zeros_like(logits), logits], dim=axis)
+    def questions(self, logits: Tensor, axis: int) -> Tensor:
+        """The outputs (..., L) of L labels, or (..., 2 L) with `pairs`, as logits of no and yes, along a new axis."""
+        no, yes = logits.chunk(2, dim=-1) if self.pairs else (torch.zeros_like(logits), logits)
+        return torch.stack([no, yes], dim=axis)
 
 
 class Dropout(nn.Module):
@@ -82,6 +84,20 @@ class Dropout(nn.Module):
         bits = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ())))).bytes(x.numel())
         mask = torch.from_numpy(np.frombuffer(bits, dtype=np.uint8).reshape(x.shape) >= limit)
         return x * mask.to(x.dtype).mul_(256 / (256 - limit))
+
+
+class Adapter(nn.Module):
+    """features (B, D) + two layers of them: in the beginning the features themselves, as the second layer is 0."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(dim, width), nn.Linear(width, dim)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, D)."""
+        return x + cast(Tensor, self.up(self.down(x).relu()))
 
 
 class Standardize(nn.Module):

@@ -81,6 +81,12 @@ class Promptable:
         _check_decoder(decoder, self._decoder)
         self._check_pair(encoder, decoder)
 
+    def try_out(self) -> str:
+        """Draw from a box on a blank image; what the encoder sees, in words. InputError where no mask comes out."""
+        blank = self.embed(np.zeros((48, 64, 3), dtype=np.uint8))
+        self.mask(blank, Prompt(box=(8, 8, 40, 40)))
+        return f"an encoder of {self._side} x {self._side} pixels and its decoder"
+
     def embed(self, image: npt.NDArray[np.uint8]) -> Embedded:
         """The embedding of an image (H, W, 1 or 3); all that takes long."""
         height, width = image.shape[:2]
@@ -109,6 +115,9 @@ class Promptable:
             np.asarray(size, dtype=np.float32),
         )
         masks, quality = _run(self._decoder, ["masks", "iou_predictions"], dict(zip(FEEDS, values, strict=True)))
+        if masks.ndim != 4 or masks.shape[2:] != size:
+            expected = f"a decoder that draws masks (1, M, {size[0]}, {size[1]}), as orig_im_size asks"
+            raise InputError("label.segmenter", expected, _text(masks.shape))
         best: BoolArray = masks[0, int(np.argmax(quality[0]))] > 0
         if size != (image.height, image.width):
             large = Image.fromarray(best).resize((image.width, image.height), Image.Resampling.NEAREST)

@@ -36,6 +36,8 @@ in_channels=, classes=, **settings)`, which returns a module with `encoder`, `de
 Setting = Option | list[int]
 """A value that a segmentation network takes by name, such as `decoder_channels`."""
 
+QUALITY_WIDTH = 64  # hidden units of the head of `expected_quality`
+
 REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError, KeyError, IndexError, UserWarning)
 
 
@@ -46,10 +48,18 @@ class Segmenter(nn.Module):
     logits are cut back. Dropout drops whole channels of the decoder's features, before the last layer.
 
     sides  channels of the decoder's blocks before the last, from the last on, that have a head of their own (`outputs`)
+    quality  with a head that expects the Dice of the network's own prediction (`expected_quality`)
     """
 
     def __init__(
-        self, body: nn.Module, encoder: Encoder, *, dropout: float, sides: Iterable[int] = (), classes: int = 0
+        self,
+        body: nn.Module,
+        encoder: Encoder,
+        *,
+        dropout: float,
+        sides: Iterable[int] = (),
+        classes: int = 0,
+        quality: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -59,6 +69,11 @@ class Segmenter(nn.Module):
         self.body = body
         self.dropout = nn.Dropout2d(dropout)
         self.sides = nn.ModuleList([nn.Conv2d(channels, classes, 1) for channels in sides])
+        self.quality: nn.Module | None = None
+        if quality:
+            channels = next(m.in_channels for m in self.classifier.modules() if isinstance(m, nn.Conv2d))
+            width = 2 * channels + 2
+            self.quality = nn.Sequential(nn.Linear(width, QUALITY_WIDTH), nn.ReLU(), nn.Linear(QUALITY_WIDTH, 1))
         self.stride = int(cast(Any, body.encoder).output_stride)
         self.register_buffer("mean", cast(Tensor, encoder.mean).clone())
         self.register_buffer("std", cast(Tensor, encoder.std).clone())
@@ -70,8 +85,9 @@ class Segmenter(nn.Module):
 
     @property
     def head(self) -> nn.Module:
-        """The decoder, the last layer and the side heads, which start from random weights."""
-        return nn.ModuleList([cast(nn.Module, self.body.decoder), self.classifier, self.sides])
+        """The decoder, the last layer and further heads, which start from random weights."""
+        heads = [cast(nn.Module, self.body.decoder), self.classifier, self.sides]
+        return nn.ModuleList(heads if self.quality is None else [*heads, self.quality])
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W)."""
@@ -83,6 +99,21 @@ class Segmenter(nn.Module):
         down, right = (-side % self.stride for side in images.shape[-2:])
         padded = F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
         return cast(Tensor, self.body((padded - mean) / std))
+
+    def expected_quality(self, decoded: Tensor, probs: Tensor) -> Tensor:
+        """The Dice (B,) that the network expects of its prediction, from the decoder's features and probabilities.
+
+        It sees the mean features of the predicted structures and of the image, the share of the structures, and the
+        mean entropy.
+        """
+        assert self.quality is not None
+        height, width = (-(-side // self.stride) * self.stride for side in probs.shape[-2:])
+        structures = F.pad(1 - probs[:, :1], (0, width - probs.shape[3], 0, height - probs.shape[2]))
+        weights = F.adaptive_avg_pool2d(structures, (decoded.shape[2], decoded.shape[3]))
+        inside = (decoded * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp_min(1e-6)
+        entropy = torch.special.entr(probs).sum(dim=1).mean(dim=(1, 2))
+        numbers = torch.stack([structures.mean(dim=(1, 2, 3)), entropy], dim=1)
+        return cast(Tensor, self.quality(torch.cat([inside, decoded.mean(dim=(2, 3)), numbers], dim=1)))[:, 0].sigmoid()
 
     def outputs(self, images: Tensor) -> list[Tensor]:
         """Logits (B, K, H, W) of the network and of its side heads, which see earlier blocks of the decoder."""
@@ -187,6 +218,7 @@ def build_segmenter(
     seed: int,
     dropout: float = 0.0,
     side_heads: int = 0,
+    quality_head: bool = False,
     settings: Mapping[str, Setting] | None = None,
     options: Mapping[str, Option] | None = None,
 ) -> Segmenter:
@@ -217,7 +249,7 @@ def build_segmenter(
         raise InputError("task.side_heads", f"at most the {len(channels)} earlier blocks of {network}", str(side_heads))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = Segmenter(body, encoder, dropout=dropout, sides=channels, classes=classes)
+        made = Segmenter(body, encoder, dropout=dropout, sides=channels, classes=classes, quality=quality_head)
     return made.to(memory_format=torch.channels_last)
 
 

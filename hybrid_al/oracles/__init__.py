@@ -11,7 +11,7 @@ from ..core.registry import Share
 from ..errors import InputError
 from .base import Answers, Oracle, OracleSettings
 from .label_studio import LabelStudio
-from .readings import Reading, Rule
+from .readers import Reading, Rule
 
 SHARED = ("overlap", "readings", "blind", "target", "adjudicator", "agreement")
 """Settings of a worklist that say how readers share it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
+from typing import Any, cast
 
 import numpy as np
 
@@ -41,7 +42,7 @@ COLUMNS = (
     ),
     *("asked", "source", "supersedes", "standing", "digest"),
 )
-"""Of the ledger as a table; `standing`: counts, superseded, withdrawn, waits or a withdrawal."""
+"""Of the ledger as a table, changes of readers last; `standing`: counts, superseded, withdrawn, waits, a withdrawal."""
 
 
 @dataclass
@@ -95,6 +96,8 @@ class Audit:
         for id, count in Counter(entry.id for entry in self.ledger.entries()).items():
             if count > 1:
                 self.problems.append(f"entry {id} is there {count} times")
+        for one in self.ledger.entries():
+            self.problems += [f"round {one.round}, answer about {one.sample!r}: {why}" for why in self._lost(one)]
         for id, (r, row) in self.rows.items():
             entry = self.ledger.find(id)
             if entry is not None:
@@ -108,7 +111,27 @@ class Audit:
             if tip is not None and not self.ledger.has(tip):
                 self.problems.append(f"round {done.index}: the ledger lacks lines that it had then")
             labels = labels.add(self._said(done.index))
-            self.problems += [f"round {done.index}: {why}" for why in self._other_labels(labels, done.index)]
+            if not self._is_simulated:
+                self.problems += [f"round {done.index}: {why}" for why in self._other_labels(labels, done.index)]
+
+    @property
+    def _is_simulated(self) -> bool:
+        """Whether the labels come from the data, so that nobody says them."""
+        recipe = cast(dict[str, Any], self.run.facts()["recipe"])
+        return bool(recipe["oracle"]["name"] == "simulated")
+
+    def _lost(self, entry: Entry) -> Iterator[str]:
+        """What is no more as it was of an answer that no file of answers has, and of what was proposed."""
+        answer, draft = self.run.path / entry.text, self.run.path / entry.proposed
+        if entry.digest and entry.id not in self.rows and not self._is(answer, entry.digest):
+            yield f"{answer} is not what {entry.reader} drew"
+        if entry.proposed not in ("", entry.text) and not self._is(draft, draft.stem):  # named by its digest
+            yield f"{draft} is not what was proposed to {entry.reader}"
+
+    @staticmethod
+    def _is(file: Path, digest: str) -> bool:
+        """Whether a file is there and its digest begins with this one."""
+        return file.is_file() and sha256_of(file).startswith(digest)
 
     def _differs(self, entry: Entry, row: Mapping[str, str]) -> Iterator[str]:
         """In what an entry is another than its row."""
@@ -122,7 +145,7 @@ class Audit:
                 yield f"{row['label']!r}, in the ledger {text!r}"
             return
         file, kept = self.run.path / entry.text, self.run.path / row["label"]
-        if not file.is_file() or sha256_of(file) != entry.digest:
+        if not self._is(file, entry.digest):
             yield f"{file} is not what {entry.reader} drew"
         elif self.lists.wording.kind == "mask" and not np.array_equal(read_answer(file), read_answer(kept)):
             yield f"{kept} is not what {entry.reader} drew"
@@ -178,6 +201,7 @@ class Audit:
             lines.append(f"  {lacking} answers are in files alone; the next hybrid-al labels or run notes them")
         for reader in dict.fromkeys(entry.reader for entry in entries):
             lines.append(self._about([entry for entry in entries if entry.reader == reader]))
+        lines += [f"  {change.time}: {change.comment}" for change in self.ledger.changes()]
         for r in range(len(self.run.rounds()) + 1):
             ids = self.run.query_ids(r)
             if ids is not None or any(of == r for of, _ in self.rows.values()):
@@ -206,6 +230,7 @@ class Audit:
     def table(self) -> list[tuple[object, ...]]:
         """The entries as rows of `COLUMNS`."""
         plain = [{**vars(entry), "standing": self.standing[entry.id]} for entry in self.ledger.entries()]
+        plain += [{**vars(change), "standing": "a change of readers"} for change in self.ledger.changes()]
         return [tuple("" if row[name] is None else row[name] for name in COLUMNS) for row in plain]
 
     def refuse(self) -> None:
@@ -222,15 +247,13 @@ def _label(a: Annotation) -> tuple[str, Target, str, tuple[Target, ...]]:
 
 def _differences(readings: Readings) -> str:
     """How many samples several read, and what became of those about which they differ."""
-    judge, several = readings.reading.adjudicator, [i for i in readings.readers if len(readings.readings(i)) > 1]
+    judges, several = readings.reading.judges, [i for i in readings.readers if len(readings.readings(i)) > 1]
     differ = [i for i in several if readings.differ(i)]
     text = f"{len(several)} read by several, {len(differ)} differ"
-    if judge:
-        judged = [i for i in several if judge in readings.said[i]]
-        alone = sum(
-            readings.said[i][judge].target not in {a.target for a in readings.readings(i).values()} for i in judged
-        )
-        text += f", {len(judged)} judged by {judge} ({alone} as no reader said)"
+    if judges:
+        judged = {i: verdict for i in several if (verdict := readings.verdict(i)) is not None}
+        alone = sum(a.target not in {o.target for o in readings.readings(i).values()} for i, a in judged.items())
+        text += f", {len(judged)} judged by {', '.join(judges)} ({alone} as no reader said)"
     return text
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.labels import LabelStore
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
+from ..data.answers import read_answer
+from ..data.masks import resize_mask
 from ..data.stores.masks import MaskStore
-from ..regions.base import Parts
+from ..regions.base import Parts, Regions, Whole
 from ..scores.samples import outlines
 
 TOLERANCE = 1.0  # largest distance of a polygon from the outline, in pixels
@@ -84,6 +87,18 @@ def _corner_count(line: FloatArray) -> int:
             count += 1
             parts += [(start, start + 1 + farthest), (start + 1 + farthest, end)]
     return count
+
+
+def clicks_of(run: RunDir, size: int, labels: LabelStore, regions: Regions | Whole) -> FloatArray:
+    """Clicks of each drawn region (N * parts,), or image, in the size of the network; -1 of what is not drawn."""
+    values = np.full(labels.n * regions.parts, -1.0)
+    for i in regions.labels(labels).labeled.tolist():
+        answer = labels.current[i // regions.parts]
+        if answer.kind == "mask":
+            label_map = resize_mask(read_answer(run.path / str(answer.target)), size)
+            pixels = label_map if isinstance(regions, Whole) else np.where(regions.mask_of(i), label_map, IGNORE)
+            values[i] = clicks(pixels.astype(np.uint8))
+    return values
 
 
 def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | None) -> dict[str, float]:

@@ -13,7 +13,7 @@ from .base import Inbox
 from .boxes import BoxWorklist
 from .ledger import waiting_of
 from .masks import MaskWorklist, wording
-from .readings import reading_of
+from .readers import reading_of
 from .worklist import WORDINGS, Picture, WorklistOracle, classes_of
 
 

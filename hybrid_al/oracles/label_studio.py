@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
-from ..core.rundir import RunDir, write_json
+from ..core.files import write_json
+from ..core.rundir import RunDir
 from ..core.seals import whole
 from ..core.types import Annotation, IntArray
 from ..errors import AwaitingLabels, HybridALError, InputError

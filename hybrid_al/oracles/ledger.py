@@ -35,7 +35,9 @@ REASONS = ("unsure", "unusable", "not of interest")
 PROPOSALS = ("accepted", "edited", "discarded")
 """What people did with a proposal of a model, or of a segmenter that they gave boxes and points."""
 
-EntryKind = AnnotationKind | Literal["withdrawn"]
+PEOPLE: Literal["readers"] = "readers"
+"""The kind of a line that is no answer: other people read from then on (`readers.Change`)."""
+EntryKind = AnnotationKind | Literal["withdrawn", "readers"]
 PAGE = "page"
 """The source of an answer that came over the page."""
 WITHDRAWN = ""
@@ -44,7 +46,7 @@ WITHDRAWN = ""
 
 @dataclass(frozen=True)
 class Entry:
-    """One answer, or the withdrawal of one.
+    """One answer, or the withdrawal of one; or a change of the people who answer, which is no entry of a sample.
 
     id          made by the page: an answer that is sent twice is one entry; of a file `round/file of answers/row`
     sample      its id in the manifest, in round `round`
@@ -60,6 +62,7 @@ class Entry:
     replaces    whether it may stand in the place of another reader's answer
     supersedes  id of the earlier entry about the sample; where several readers share the run, of the same one
     previous    digest of the line before, so that a changed ledger is seen
+    check       digest of all the others, which tells of the last line what `previous` of the next one would
     source      `PAGE`, or the name of the file or of the server that the answer came in
     """
 
@@ -84,6 +87,11 @@ class Entry:
     proposed: str = ""
     prompts: int = 0
     refused: int = 0
+    check: str = ""
+
+    def digest_of_all(self) -> str:
+        """What `check` is of an entry that is as it was written."""
+        return _digest(json.dumps({**vars(self), "check": ""}).encode())
 
 
 class Ledger:
@@ -97,15 +105,22 @@ class Ledger:
         self.threads = threading.RLock()
         self._processes = filelock.FileLock(run.path / f".{LEDGER}.lock", thread_local=False)
         self._entries: list[Entry] = []
+        self._changes: list[Entry] = []
         self._by_id: dict[str, Entry] = {}
         self._end, self._tip = 0, ""
         self._tips: set[str] = set()
 
     def entries(self) -> list[Entry]:
-        """All entries by now. InputError where a line was changed or cut off since it was written."""
+        """All answers and withdrawals by now. InputError where a line was changed or cut off since it was written."""
         with self.threads:
             self._read()
             return self._entries
+
+    def changes(self) -> list[Entry]:
+        """The lines of kind `PEOPLE` by now; errors as of `entries`."""
+        with self.threads:
+            self._read()
+            return self._changes
 
     def tip(self) -> str:
         """Digest of the last line, which stands for all before it; empty where there is none."""
@@ -132,7 +147,8 @@ class Ledger:
         """Entries, which are on the disk when this returns; within `turn`."""
         chained, lines, tip = list[Entry](), list[bytes](), self._tip
         for entry in entries:
-            chained.append(replace(entry, previous=tip))
+            behind = replace(entry, previous=tip)
+            chained.append(replace(behind, check=behind.digest_of_all()))
             lines.append(json.dumps(asdict(chained[-1]), ensure_ascii=False).encode() + b"\n")
             tip = _digest(lines[-1])
         with self.file.open("ab", buffering=0) as out:
@@ -156,8 +172,20 @@ class Ledger:
                 if not line.endswith(b"\n"):
                     break
                 self._end += len(line)
-                if (entry := _entry(line)) is not None:
+                if (entry := self._entry(line)) is not None:
                     self._take(entry, line)
+
+    def _entry(self, line: bytes) -> Entry | None:
+        """The entry of a line; None of one that a killed process left half-written. InputError of a damaged one."""
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            if not line.endswith(b"}\n"):
+                return None
+        else:
+            if entry.check in ("", entry.digest_of_all()):
+                return entry
+        raise InputError(f"{self.file}, answer {len(self._entries) + 1}", "the line as it was written", "a damaged one")
 
     def _take(self, entry: Entry, line: bytes) -> None:
         if entry.previous != self._tip:
@@ -168,20 +196,12 @@ class Ledger:
             )
         self._tip = _digest(line)
         self._tips.add(self._tip)
-        self._entries.append(entry)
+        (self._changes if entry.kind == PEOPLE else self._entries).append(entry)
         self._by_id[entry.id] = entry
 
 
 def _digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()[:16]
-
-
-def _entry(line: bytes) -> Entry | None:
-    """The entry of a line; None of one that a killed process left half-written."""
-    try:
-        return Entry(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
 
 
 def pending(entries: Iterable[Entry], taken: frozenset[str], *, shared: bool = False) -> list[Entry]:
@@ -213,9 +233,7 @@ def waiting_of(run: RunDir) -> list[Entry]:
 
 def is_shared(run: RunDir) -> bool:
     """Whether several readers share a run."""
-    from .readings import reading_of
-
-    return reading_of(run) is not None
+    return run.exists() and run.facts().get("reading") is not None
 
 
 def files_of_answers(run: RunDir) -> list[Path]:

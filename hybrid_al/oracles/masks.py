@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..core.files import write_atomic
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, write_atomic
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, Annotation, AnnotationKind, BoolArray, IntArray, LabelMap, Target
 from ..data.answers import file_name, read_answer, to_png, write_answer
 from ..data.folders import ignored_files

@@ -1,112 +1,29 @@
-"""Several readers: who reads what, what each said, what they say together, and who owes an answer."""
+"""Several readers: what each said, what they say together, and who owes an answer."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ..core.rng import derive
-from ..core.rundir import RunDir
 from ..core.types import IGNORE, Annotation, FloatArray, IntArray, LabelMap, Target
 from ..data.answers import read_answer
 from ..data.masks import resize_mask
-from ..errors import InputError, UnknownName
 from .agreement import MISSING, cohen, dawid_skene, dice, majority, staple
 from .base import NONE, SEPARATOR, SKIP
 from .ledger import WITHDRAWN
+from .readers import AND, Reading, assignments
 
 if TYPE_CHECKING:
     from .worklist import WorklistOracle
 
 AGREED = "agreed"
 """Folder of a round for masks that several readers made together."""
-AND = "+"
-MOST_NAME = 60
 Keep = Callable[[int, LabelMap], str]
-Rule = Literal["majority", "soft", "consensus", "adjudicated"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Who reads what, and what label is made of it.
-
-    readers      names of the people who read
-    overlap      share of the picks that several read, in [0, 1]; each other one is read by one of them
-    readings     how many read a pick of the overlap
-    blind        whether readers see no proposal of the model; what another reader said they never see
-    target       majority: of a tie no label, nor of its pixels; soft: each reader's answer is trained on; consensus: by
-                 Dawid-Skene, of masks by STAPLE; adjudicated: where readers differ, a third one says what counts
-    adjudicator  that one
-    agreement    Dice of each class from which masks do not differ
-    """
-
-    readers: tuple[str, ...]
-    overlap: float = 1.0
-    readings: int = 2
-    blind: bool = True
-    target: Rule = "majority"
-    adjudicator: str = ""
-    agreement: float = 0.8
-
-    def __post_init__(self) -> None:
-        """InputError, with the key of a recipe, for people that cannot be told apart, or too few of them."""
-        people = (*self.readers, *[self.adjudicator] * bool(self.adjudicator))
-        for name in people:
-            is_plain = name == name.strip() and 0 < len(name) <= MOST_NAME and name[0] != "." and name.isprintable()
-            if not is_plain or any(sign in name for sign in (AND, "/", "\\")):
-                raise InputError(
-                    "oracle.readers", f"names of 1 to {MOST_NAME} letters, without {AND} and /", repr(name)
-                )
-        if len(set(people)) < len(people):
-            raise InputError("oracle.readers", "each person once", ", ".join(people))
-        if self.overlap and self.readings > len(self.readers):
-            came = f"{self.readings} readings by {len(self.readers)} readers"
-            raise InputError("oracle.readings", f"at most {len(self.readers)}, or oracle.overlap=0", came)
-        if (self.target == "adjudicated") != bool(self.adjudicator):
-            expected = "somebody, as oracle.target is adjudicated" if not self.adjudicator else "nobody"
-            raise InputError("oracle.adjudicator", expected, self.adjudicator or "nobody")
-
-    @property
-    def people(self) -> tuple[str, ...]:
-        """All who may answer."""
-        return (*self.readers, *[self.adjudicator] * bool(self.adjudicator))
-
-    def check(self, where: str, name: str | None) -> str:
-        """The name of one of them; UnknownName for another."""
-        if name not in self.people:
-            raise UnknownName(where, name or "nobody", self.people)
-        return name
-
-
-def reading_of(run: RunDir) -> Reading | None:
-    """How several readers share a run; None where anybody answers, each sample once."""
-    plain = run.facts().get("reading") if run.exists() else None
-    if plain is None:
-        return None
-    settings = dict(cast(Mapping[str, Any], plain))
-    return Reading(**{**settings, "readers": tuple(settings["readers"])})
-
-
-def assignments(run: RunDir, round: int, reading: Reading) -> dict[str, tuple[str, ...]]:
-    """The readers of each sample of a query, by its id; drawn with the seed of the run, as evenly as it goes."""
-    rows, starts = run.query_rows(round) or [], run.query_starts(round)
-    seed, readers = int(cast(int, run.facts()["seed"])), dict[str, tuple[str, ...]]()
-    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-        ids = [i for i in dict.fromkeys(row["id"] for row in rows[start:end]) if i not in readers]
-        order = derive(seed, f"readers from {start}", round).permutation(len(ids)).tolist()
-        several, load = int(np.floor(reading.overlap * len(ids) + 0.5)), Counter[str]()
-        for place, k in enumerate(order):
-            turn = (place + round) % len(reading.readers)
-            people = (*reading.readers[turn:], *reading.readers[:turn])
-            chosen = sorted(people, key=lambda name: load[name])[: reading.readings if place < several else 1]
-            load.update(chosen)
-            readers[ids[k]] = tuple(name for name in reading.readers if name in chosen)
-    return {row["id"]: readers[row["id"]] for row in rows}
 
 
 @dataclass(frozen=True)
@@ -160,9 +77,13 @@ class Readings:
         return [self.reading.adjudicator] if not missing and self.is_open(index) else missing
 
     def is_open(self, index: int) -> bool:
-        """Whether the readers of a sample differ and the adjudicator has not spoken."""
-        is_judged = self.reading.adjudicator in self.said.get(index, {})
-        return bool(self.reading.adjudicator) and not is_judged and self.differ(index)
+        """Whether the readers of a sample differ and no adjudicator has spoken."""
+        return bool(self.reading.adjudicator) and self.verdict(index) is None and self.differ(index)
+
+    def verdict(self, index: int) -> Annotation | None:
+        """What the adjudicator says of a sample, or one who was it before."""
+        said = self.said.get(index, {})
+        return next((said[name] for name in self.reading.judges if name in said), None)
 
     def differ(self, index: int) -> bool:
         """Whether the readers of a sample say different things; of masks, whether a Dice is below `agreement`."""
@@ -215,7 +136,7 @@ class Readings:
         return tuple(together), [i for i in self.samples if i in waiting]
 
     def _together(self, index: int, write: Keep) -> Annotation:
-        readings, verdict = self.readings(index), self.said.get(index, {}).get(self.reading.adjudicator)
+        readings, verdict = self.readings(index), self.verdict(index)
         said = [*readings.values(), *([verdict] if verdict else [])]
         if not said:  # all withdrew what an earlier round was told
             return Annotation(index, "skip", None, AND.join(self.reading.readers), self.round)

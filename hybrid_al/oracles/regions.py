@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from ..core.files import write_atomic
 from ..core.labels import LabelStore
-from ..core.rundir import write_atomic
 from ..core.types import IGNORE, Annotation, BoolArray, IntArray, LabelMap
 from ..data.answers import file_name, read_answer, to_png, write_answer
 from ..data.masks import resize_mask

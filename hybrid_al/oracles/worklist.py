@@ -16,16 +16,19 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from ..core.files import read_seal, seal, write_atomic
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, read_seal, seal, write_atomic
+from ..core.rundir import RunDir
 from ..core.seals import sealed, sha256_of, whole
 from ..core.types import Annotation, AnnotationKind, IntArray, Target
 from ..data.answers import ANSWERS, write_answer
-from ..data.tables import read_table
+from ..data.tables import lost_zeros, read_table
 from ..errors import AwaitingLabels, InputError, UnknownName
 from .base import NONE, SEPARATOR, SKIP, Notes
 from .ledger import WITHDRAWN, note, source_of
-from .readings import AGREED, Readings, reading_of
+from .one_bit import NO, NOT, ONE_BIT, YES, asked_classes, in_full, merged
+from .readers import reading_of
+from .readings import AGREED, Readings
 
 TAKEN = "the answers as they were taken in; a copy of the run may have them"
 
@@ -37,6 +40,7 @@ class Wording:
     read  (place of the text for errors, text, classes) -> target of the annotation; InputError for an unknown name
     how   what to write into the column, for the person who answers
     words that are no class; `mark`: what stands between several classes
+    refuses  whether "not" before a class excludes it, and yes and no are about the class that is asked about
     """
 
     kind: AnnotationKind
@@ -44,6 +48,7 @@ class Wording:
     how: str
     words: tuple[str, ...] = (SKIP,)
     mark: str = ""
+    refuses: bool = False
 
 
 def _class(where: str, text: str, classes: tuple[str, ...]) -> int:
@@ -74,14 +79,22 @@ WORDINGS: Mapping[str, Wording] = {
         words=(NONE, SKIP),
         mark=SEPARATOR,
     ),
+    ONE_BIT: Wording(
+        "class",
+        _class,
+        f"{YES} or {NO} to the class in the column 'asks', a class where there is none, or {SKIP}",
+        words=(SKIP, YES, NO),
+        refuses=True,
+    ),
 }
-"""Wordings by the kind of the annotation."""
+"""Wordings by the kind of the annotation, and of answers of one bit."""
 
 
 def refuse_reserved(classes: Sequence[str], wording: Wording) -> None:
     """InputError for a class that a person could not name, as an answer with its name says something else."""
     for name in classes:
-        if name in wording.words or name != name.strip() or (wording.mark and wording.mark in name):
+        bad = (wording.mark and wording.mark in name) or (wording.refuses and name.startswith(NOT))
+        if name in wording.words or name != name.strip() or bad:
             without = f"without {wording.mark} in them, and " if wording.mark else ""
             expected = (
                 f"names {without}other than {' and '.join(wording.words)}, which say no class in answers of people"
@@ -188,7 +201,10 @@ class WorklistOracle:
                 latest.pop(answer.index, None)
             else:
                 latest[answer.index] = replace(answer, target=None) if answer.target == WITHDRAWN else answer
-        return latest
+        if not self.wording.refuses:
+            return latest
+        before = self.run.labels(len(self.manifest)).as_of(round - 1).current
+        return {a.index: a for a in merged(latest.values(), before, len(self.classes))}
 
     def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a CSV of `id,label`, whole or not at all; (number of its answers, answers still missing).
@@ -206,6 +222,7 @@ class WorklistOracle:
         """As `take`, of (place for errors, id, label)."""
         round, ids = self.open_query("labels")
         answers: dict[str, str] = {}
+        asked = asked_classes(self.run, round) if self.wording.refuses else {}
         for where, name, label in rows:
             index = self.manifest.find(name)
             sample = name if index is None else self.manifest.ids[index]
@@ -213,9 +230,10 @@ class WorklistOracle:
                 continue
             if sample not in ids:
                 expected = f"an id of the open query or of an earlier one{self.way_out(index)}"
-                raise InputError(where, expected, repr(sample))
-            if self._meaning(where, answers.setdefault(sample, label)) != self._meaning(where, label):
-                raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {label!r}")
+                raise InputError(where, expected, repr(sample) + lost_zeros(name, ids))
+            text = in_full(where, label, asked.get(sample)) if self.wording.refuses else label
+            if self._meaning(where, answers.setdefault(sample, text)) != self._meaning(where, text):
+                raise InputError(where, f"one label for {sample!r}", f"{answers[sample]!r} and {text!r}")
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
         self.admit(file, annotator, (self.manifest.position[sample] for sample in answers))
@@ -337,6 +355,8 @@ class WorklistOracle:
     def _meaning(self, where: str, text: str) -> tuple[AnnotationKind, Target]:
         if text in (SKIP, WITHDRAWN):
             return "skip", None if text == SKIP else WITHDRAWN
+        if self.wording.refuses and text.startswith(NOT):
+            return "not", (_class(where, text.removeprefix(NOT), self.classes),)
         return self.wording.kind, self.wording.read(where, text, self.classes)
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from ..core.rundir import RunDir, write_atomic
+from ..core.files import write_atomic
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, LabelMap
 from ..data.answers import to_png
 from ..errors import InputError, UnknownName
@@ -22,6 +23,7 @@ from ..oracles.base import NONE, SEPARATOR
 from ..oracles.boxes import EDGES
 from ..oracles.inbox import Boxes, InboxSettings, Words
 from ..oracles.ledger import REASONS
+from ..oracles.one_bit import NOT
 
 DRAWN = "drawn"
 """Folder of a round for what was drawn on the page; files are named by their content and never change."""
@@ -97,8 +99,10 @@ def check_reader(name: str) -> str:
     return name
 
 
-def words(names: Sequence[str], classes: Sequence[str], *, several: bool) -> str:
-    """Names of classes as the text of an answer, in the order of the classes."""
+def words(names: Sequence[str], classes: Sequence[str], *, several: bool, asked: str = "") -> str:
+    """Names of classes as the text of an answer, in the order of the classes; or no to the class that is `asked`."""
+    if asked and list(names) == [f"{NOT}{asked}"]:
+        return names[0]
     for name in names:
         if name not in classes:
             raise UnknownName("class", name, classes)

@@ -78,8 +78,10 @@ class Page:
         phase = "open" if progress["total"] else "none"
         if is_complete:
             phase = "training" if is_held else "answered"
-        lines = standing(self.desk.run) if phase in ("answered", "none") else []
-        more = {"waits": phase == "answered" and bool(self.desk.owed()), "segments": self.proposing is not None}
+        owed = self.desk.owed() if phase in ("answered", "none") else {}
+        lines = standing(self.desk.run) if phase in ("answered", "none") and not owed else []
+        lines += [readers_owe(owed, progress["round"])] * bool(owed)  # the commands beside it are not for a reader
+        more = {"waits": phase == "answered" and bool(owed), "segments": self.proposing is not None}
         return state | {"phase": phase, "standing": lines, "training": training.state(), **more}
 
     def _may_go_on(self, round: int) -> bool:
@@ -168,6 +170,10 @@ def create_app(page: Page, gate: Gate) -> ASGIApp:
     @app.get("/proposal/{index}.png")
     def proposal(index: int) -> Response:
         return _picture(pictures.proposal(index))
+
+    @app.get("/doubt/{index}.png")
+    def doubt(index: int) -> Response:
+        return _picture(pictures.doubt(index))
 
     @app.post("/api/segment/{index}")
     def segment(index: int, plain: Annotated[dict[str, Any], Body()]) -> Response:

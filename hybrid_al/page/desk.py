@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,8 @@ from ..oracles.base import NONE, SEPARATOR, SKIP
 from ..oracles.inbox import INBOXES, InboxSettings, Masks, Words, lists_of, owed
 from ..oracles.ledger import PAGE, WITHDRAWN, Entry, Ledger, collect, pending, rows_of, taken
 from ..oracles.masks import KINDS
-from ..oracles.readings import AND, Readings, reading_of
+from ..oracles.readers import AND, Change, Reading, after, first_reading
+from ..oracles.readings import Readings
 from ..oracles.worklist import classes_of
 from .answers import Submission, check_reader, drawn, proposed, words
 
@@ -38,13 +40,14 @@ class Refused(HybridALError):
 
 @dataclass(frozen=True)
 class Pick:
-    """A line of `query.csv`: a sample that is asked about."""
+    """A line of `query.csv`: a sample that is asked about; `asks`: whether it is this class, yes or no."""
 
     index: int
     sample: str
     path: str
     score: str
     reason: str
+    asks: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,11 @@ class Desk:
         settings = component(INBOXES, f"{run.path}: inbox", name, {k: v for k, v in spec.items() if k != "name"})
         self.run, self.classes = run, classes_of(run)
         self.reader = None if reader is None else check_reader(reader)
-        self.reading = reading_of(run)
-        if self.reading is not None:
-            self.reading.check("--reader", self.reader)
         self.settings: InboxSettings = settings
         self._size = size
-        self._ledger = Ledger(run)
+        self._ledger, self._first_reading = Ledger(run), first_reading(run)
+        if self.reading is not None:
+            self.reading.check("--reader", self.reader)
         self._asked: tuple[object, dict[str, Pick]] = (None, {})
         self._labels: tuple[int, dict[int, str]] = (-1, {})
         self._lock = self._ledger.threads  # one lock: two would wait for each other
@@ -86,6 +88,12 @@ class Desk:
         self._given: dict[str, Standing] = {}
         self._taken: frozenset[str] = frozenset()
         self._seen, self._standing = 0, dict[str, Standing]()  # entries of the ledger, and what follows from all
+
+    @property
+    def reading(self) -> Reading | None:
+        """How several readers share the run now."""
+        first = self._first_reading
+        return None if first is None else after(first, list(map(Change.of, self._ledger.changes())))
 
     @property
     def is_blind(self) -> bool:
@@ -120,12 +128,13 @@ class Desk:
             return {}
         stat = file.stat()
         judges = self.reading is not None and self.reader == self.reading.adjudicator
-        version = (round, stat.st_mtime_ns, stat.st_size, self._files(round) if judges else None)
+        people = len(self._ledger.changes())
+        version = (round, stat.st_mtime_ns, stat.st_size, people, self._files(round) if judges else None)
         if self._asked[0] != version:
             with file.open(newline="", encoding="utf-8") as lines:
                 rows = {row["id"]: row for row in reversed(list(csv.DictReader(lines)))}
             picks = [
-                Pick(self._position[i], i, row["path"], row["score"], row["reason"])
+                Pick(self._position[i], i, row["path"], row["score"], row["reason"], row.get("asks", ""))
                 for i, row in reversed(list(rows.items()))
             ]
             self._asked = version, {pick.sample: pick for pick in self._own(picks, round)}
@@ -135,6 +144,8 @@ class Desk:
         """The picks that the reader answers: all of them, or what is theirs where several readers share the run."""
         if self.reading is None or self.reader is None:
             return picks
+        if self.reader not in self.reading.people:
+            return []
         readings = self._readings(round)
         if self.reader != self.reading.adjudicator:
             return [pick for pick in picks if self.reader in readings.readers[pick.index]]
@@ -209,6 +220,8 @@ class Desk:
         submission = component({"answer": Submission}, "answer", "answer", plain)
         submission.check()
         reader = check_reader(self.reader or submission.reader)
+        if submission.reader.strip() not in ("", reader):
+            raise InputError("reader", f"{reader}, whose page this is", submission.reader)
         with self._ledger.turn():
             entry = self._ledger.find(submission.id)
             if entry is None:
@@ -231,7 +244,7 @@ class Desk:
         elif submission.kind == "skip":
             kind, text = "skip", SKIP
         elif self.in_words:
-            text = words(submission.classes, self.classes, several=self.kind == "classes")
+            text = words(submission.classes, self.classes, several=self.kind == "classes", asked=pick.asks)
         else:
             size = self._size(pick.index)
             text, digest = drawn(submission, self.run, self.settings, size, self.classes)
@@ -265,6 +278,8 @@ class Desk:
         """The pick that a submission is about."""
         now = self.round()
         picks = self.picks(now)
+        if self.reading is not None and self.reader not in self.reading.people:
+            raise Refused("stale", f"{self.reader} left the readers of this run, so this answer was not taken")
         if submission.round != now or not picks:
             is_over = f"round {submission.round} is over" if submission.round < now else "no query is open"
             raise Refused("stale", f"{is_over}, so this answer was not taken: load the page again")
@@ -312,12 +327,13 @@ class Desk:
     # -- how it stands ------------------------------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
-        """Round, answers given and asked for, and the median seconds of the last of them."""
+        """Round, answers given and asked for, and the median seconds of the last of them: the reader's own, if any."""
         r = self.round()
         with self._lock:
             total, done = len(self.picks(r)), len(self._standings(r))
-            latest = self._ledger.entries()[-LAST:]
-        times = [e.seconds for e in latest if e.round == r and e.kind != "withdrawn" and e.seconds]
+            entries = self._ledger.entries()
+        own = (e for e in reversed(entries) if self.reader in (None, e.reader))
+        times = [e.seconds for e in islice(own, LAST) if e.round == r and e.kind != "withdrawn" and e.seconds]
         pace = statistics.median(times) if times else None
         return {"round": r, "done": done, "total": total, "pace": pace}
 
@@ -367,7 +383,7 @@ class Desk:
         if self._labels[0] != r:
             current = self.run.labels(len(self._position)).current
             known = [a for a in current.values() if self.reading is None or self.reader in a.annotator.split(AND)]
-            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind != "skip"}
+            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind not in ("skip", "not")}
         given = {i: s.text if self.in_words else "" for i, s in self.standings(r).items() if s.text != SKIP}
         return self._labels[1] | {self._position[sample]: text for sample, text in given.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from ..core.embeddings import PLAIN, Embeddings
 from ..core.types import FloatArray, IntArray
 from ..data.answers import file_name, to_png
+from ..data.bags import Bags
 from ..data.own_size import own_labels
-from ..data.pixels import to_uint8
+from ..data.pixels import image_box, to_uint8
 from ..errors import InputError
 from ..oracles.masks import ASKED
 from ..report.overlay import thumbnail
+from ..scores.samples import entropy as pixel_entropy
 
 if TYPE_CHECKING:
     from ..api.deployed import Deployed
@@ -40,7 +44,11 @@ class Pictures(Protocol):
         ...
 
     def about(self, index: int) -> dict[str, Any]:
-        """Height, width, depth, the values that its levels stand for, the slices beside it."""
+        """Height, width, depth, the values that its levels stand for; the slices beside it, or the rows of its bag.
+
+        bag     the name of that, "" where samples are no bags
+        looked  those of its rows that the last model looked at most, where a reader may know
+        """
         ...
 
     def size(self, index: int) -> tuple[int, int]:
@@ -59,6 +67,10 @@ class Pictures(Protocol):
         """A PNG of the class numbers that the last model gives its pixels; None without a model."""
         ...
 
+    def doubt(self, index: int) -> bytes | None:
+        """A PNG of how little the last model is sure of each pixel, 0 to 255; None without a model."""
+        ...
+
     def asked(self, index: int, round: int) -> bytes | None:
         """A PNG that is white where the image is asked about; None where that is everywhere."""
         ...
@@ -69,7 +81,8 @@ class ProjectPictures:
 
     def __init__(self, project: Project, *, proposes: bool) -> None:
         self._project, self._store, self._dataset = project, project.store(), project.dataset
-        self._proposes = proposes and project.task.drawable
+        self._may_propose, self._proposes = proposes, proposes and project.task.drawable
+        self._bags = Bags.of(self._dataset) if self._dataset.bags else None
         self._lock = threading.Lock()
         self._model: tuple[int, Deployed] | None = None
 
@@ -100,6 +113,8 @@ class ProjectPictures:
             "span": list(self._dataset.span) if deep and self._dataset.span else [],
             "window": [low, high],
             "slices": self._slices(index),
+            "bag": self._dataset.bags[index] if self._bags else "",
+            "looked": self._looked(index) if self._bags and self._may_propose else [],
         }
 
     def shown(self, index: int) -> npt.NDArray[np.uint8]:
@@ -131,6 +146,11 @@ class ProjectPictures:
         probs = self.outputs(index) if self._proposes else None
         return None if probs is None else to_png(own_labels(probs, *self.size(index)))
 
+    def doubt(self, index: int) -> bytes | None:
+        """See `Pictures.doubt`: the entropy of the pixels."""
+        probs = self.outputs(index) if self._proposes else None
+        return None if probs is None else to_png(doubts(probs, *self.size(index)))
+
     def outputs(self, index: int) -> FloatArray | None:
         """What the last model says of an image: probabilities (K,), or (K, S, S) of pixels; None without a model."""
         rounds = len(self._project.run.rounds())
@@ -151,19 +171,39 @@ class ProjectPictures:
 
     @cached_property
     def _embeddings(self) -> Embeddings:
-        return Embeddings.load(self._project.embeddings(PLAIN), manifest=self._dataset.manifest.fingerprint)
+        loaded = Embeddings.load(self._project.embeddings(PLAIN), manifest=self._dataset.manifest.fingerprint)
+        return loaded if self._bags is None else self._bags.pooled(loaded)
 
     @cached_property
     def _volumes(self) -> dict[str, list[int]]:
-        """Path -> positions of its slices in their order."""
+        """Path of a volume, or the series of slices in several files -> positions of its slices in their order."""
         manifest, volumes = self._dataset.manifest, dict[str, list[int]]()
         for i, z in enumerate(manifest.z):
-            if z >= 0:
-                volumes.setdefault(manifest.paths[i], []).append(i)
-        return {path: sorted(rows, key=lambda i: manifest.z[i]) for path, rows in volumes.items()}
+            if z >= 0 or self._series(i):
+                volumes.setdefault(self._series(i) or manifest.paths[i], []).append(i)
+        return {
+            name: rows if self._series(rows[0]) else sorted(rows, key=lambda i: manifest.z[i])
+            for name, rows in volumes.items()
+        }
+
+    def _series(self, index: int) -> str:
+        return self._dataset.series[index] if self._dataset.series else ""
 
     def _slices(self, index: int) -> list[int]:
-        return self._volumes.get(self._dataset.manifest.paths[index], [index])
+        if self._bags is not None:
+            rows: list[int] = self._bags.rows(index).tolist()
+            return rows
+        return self._volumes.get(self._series(index) or self._dataset.manifest.paths[index], [index])
+
+    def _looked(self, index: int) -> list[int]:
+        """The rows of most attention of a bag of the open query, as `tiles.csv` beside it has them."""
+        run, manifest = self._project.run, self._dataset.manifest
+        file = run.round_path(len(run.rounds())) / "tiles.csv"
+        if not file.is_file():
+            return []
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = [row for row in csv.DictReader(lines) if row["bag"] == manifest.ids[index]]
+        return [manifest.position[row["id"]] for row in rows]
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self._dataset.manifest):
@@ -173,6 +213,15 @@ class ProjectPictures:
         self._check(index)
         pixels, middle = self._dataset.read(index), self._dataset.stack // 2
         return pixels[:, :, middle : middle + 1] if self._dataset.stack > 1 else pixels
+
+
+def doubts(probs_CSS: FloatArray, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Entropy of the pixels of an image in its own size (H, W), 255 where all classes are as likely."""
+    box = image_box(height, width, probs_CSS.shape[1])
+    entropy = pixel_entropy(probs_CSS[None, None])[0][box.rows, box.columns]
+    resized = Image.fromarray(entropy.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    levels: npt.NDArray[np.uint8] = np.rint(np.clip(np.asarray(resized), 0, 1) * 255).astype(np.uint8)
+    return levels
 
 
 def _window(pixels: npt.NDArray[Any]) -> tuple[float, float]:

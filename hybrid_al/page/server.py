@@ -6,18 +6,24 @@ import importlib.util
 import socket
 import threading
 import webbrowser
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..oracles.readings import reading_of
+from ..oracles.readers import reading_of
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from ..assemble import Project
     from ..models.promptable import Promptable
     from ..recipe import Recipe
+    from .app import Page
+
+FIRST_PORT, PORTS = 20_000, 12_000  # below those that systems give out by themselves
 
 
 def check_extra(verb: str) -> None:
@@ -49,7 +55,7 @@ def serve(
     """Serve the page of a run until the process is interrupted.
 
     reader    who answers; None lets the page ask, where readers do not share the run
-    port      0 takes a free one
+    port      0 takes the usual one of run and reader, or else a free one
     opens     show the page in a browser
     trains    go on with the loop where a query is answered
     proposes  let the last model draw first, where readers are not blind
@@ -58,8 +64,6 @@ def serve(
 
     InputError: a port that is taken, a bad name.
     """
-    import uvicorn
-
     from .app import Page, create_app
     from .desk import Desk
     from .gate import Gate
@@ -70,20 +74,47 @@ def serve(
     reading = reading_of(project.run)
     pictures = ProjectPictures(project, proposes=proposes and not (reading and reading.blind))
     desk = Desk(project.run, reader=reader, size=pictures.size)
-    listener = listener_on(port)
+    listener = listener_on(port) if port else usual_listener(project.run.path, reader)
     gate = Gate(listener.getsockname()[1], lambda link: say(f"opened; for another browser: {link}"))
     proposing = None if segmenter is None else Proposing(segmenter, pictures.shown)
     page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains, proposing=proposing)
-    config = uvicorn.Config(create_app(page, gate), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     say(f"Label: {gate.link}")
     say("every answer is on the disk at once; Ctrl-C ends")
     if opens:
         threading.Timer(0.5, webbrowser.open, [gate.link]).start()
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
-    if proposing is not None:
-        proposing.close()
-    desk.settle()  # also of a query that is answered in part
+    try:
+        serve_until_stopped(create_app(page, gate), listener, page)
+    finally:
+        if proposing is not None:
+            proposing.close()
+
+
+def serve_until_stopped(app: ASGIApp, listener: socket.socket, page: Page) -> None:
+    """Serve until a signal ends it; then the training at work ends too, and the answers go into the run.
+
+    Those of a query that is answered in part as well.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    try:
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        page.training.stop()
+        page.desk.settle()
+
+
+def usual_listener(run: Path, reader: str | None) -> socket.socket:
+    """A socket on the port that a run and a reader always get, where it is free.
+
+    So a page that outlived its server, and what its browser keeps, fit the next one.
+    """
+    text = f"{run.resolve()}\n{reader or ''}"
+    try:
+        return listener_on(FIRST_PORT + zlib.crc32(text.encode()) % PORTS)
+    except InputError:
+        return listener_on(0)
 
 
 def listener_on(port: int, host: str = "127.0.0.1") -> socket.socket:

@@ -16,7 +16,7 @@ from ..core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from ..errors import InputError
 from ..regions.base import Regions, Whole
 
-COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue", "domains"})
+COLD: frozenset[Need] = frozenset({"embeddings", "stage0", "costs", "tissue", "domains", "proxy", "patterns"})
 """Needs that are met before there is a model: a strategy that needs no more can start cold."""
 
 EXTRAS: Mapping[Need, tuple[str, ...]] = {
@@ -25,6 +25,9 @@ EXTRAS: Mapping[Need, tuple[str, ...]] = {
     "costs": ("cost",),
     "tissue": ("tissue",),
     "domains": ("source",),
+    "clicks": ("clicks",),
+    "proxy": ("proxy_entropy", "proxy_variance", "reconstruction_variance", "surprisal"),
+    "patterns": ("patterns",),
 }
 """The arrays of `QueryState.extras` by the need that asks for them.
 
@@ -33,7 +36,12 @@ pretext_loss, confidence, variability  (N,) as pretraining recorded them (`stage
 previous_probs  (N, C) class probabilities by the model of the round before the last; (N, 0) where there is none
 cost            (N,) of an answer, from the recipe (`oracle.costs`)
 tissue          (N,) share of an image that is body or tissue (`data.tissue`)
+clicks          (N,) of the polygons around the structures of a drawn region or image; -1 where none is drawn
 source          (N,) 1 for a sample of the source, whose labels are given (`domains.source`), 0 for one of the target
+proxy_entropy, proxy_variance, reconstruction_variance  (N, 2) uncertainty of a network of proxy tasks: mean over the
+                image, and over the box around its pseudo-mask (`learners.proxy`)
+surprisal       (N, 64) how badly it restores each cell of an image where it is hidden
+patterns        (N, P, D) centres of an image's tokens (`learners.patterns`)
 """
 
 Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
@@ -107,7 +115,7 @@ class QueryState:
             available = ", ".join(sorted(self.extras)) or "nothing"
             raise InputError(f"round {self.round}", f"{name} of every sample (need {need!r})", available)
         rows = np.asarray(self.extras[name][indices], dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim))))
         if bad.size:
             raise InputError(f"{name} of sample {indices[bad[0]]}", "finite numbers", "nan or inf")
         return rows

@@ -45,6 +45,9 @@ NEEDS: Mapping[Need, str] = {
     "costs": "what an answer costs (`oracle.costs`)",
     "domains": "whether each sample is of the source or of the target (`domains.source`)",
     "tissue": "how much of each image is body or tissue, by Otsu's threshold",
+    "clicks": "the clicks of what is drawn already (segmentation)",
+    "proxy": "how sure a small network of pseudo-masks and hidden squares is, trained on the pool without labels",
+    "patterns": "centres of the tokens that a network of timm attends to, 5 of each image",
 }
 
 

@@ -51,3 +51,11 @@ def minimise(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def negative_bound(
+    x: torch.Tensor, decoded: torch.Tensor, mean: torch.Tensor, log_variance: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """Mean over rows of |x - decoded|^2 / 2 + beta KL(N(mean, variance) || N(0, 1)), in nats, up to a constant."""
+    divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
+    return ((x - decoded).square().sum(dim=1) / 2 + beta * divergence).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +46,13 @@ def dirichlet(state: QueryState) -> FloatArray:
     features, weight, bias = features_and_head(state)
     alpha: FloatArray = np.exp((features @ weight.T + bias).clip(-LARGEST, LARGEST))
     return alpha
+
+
+def evidence_score(state: QueryState, score: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """A score (M, C) -> (M,) of `dirichlet`; where samples have several labels, of each label's, reduced over them."""
+    if state.scorer is not None:
+        return state.scorer(score.__name__, state.candidates, 1, 1)
+    return score(dirichlet(state))
 
 
 def gradient_length(state: QueryState) -> FloatArray:
@@ -110,6 +118,35 @@ def boundary_distance(features_MD: FloatArray, weight_CD: FloatArray, bias_C: Fl
     np.divide(gaps, across, out=distance, where=across > 0)
     nearest: FloatArray = distance.min(axis=1)
     return nearest
+
+
+def sign_steps(
+    features_MD: FloatArray, weight_CD: FloatArray, bias_C: FloatArray, size: float, most: int
+) -> FloatArray:
+    """Steps (M,) that take the features to another class, the last by its share; `most` where none does until then.
+
+    Each step adds `size` times the sign of the gradient of the loss of the class predicted at first. Logits change
+    linearly within a step, so the share is exact.
+    """
+    steps, block = np.full(len(features_MD), float(most)), max(CELLS // features_MD.shape[1], 1)
+    for start in range(0, len(steps), block):
+        logits = features_MD[start : start + block] @ weight_CD.T + bias_C
+        rows, predicted = np.arange(len(logits)), logits.argmax(axis=1)
+        for k in range(most):
+            errors = scipy.special.softmax(logits, axis=1)
+            errors[np.arange(len(rows)), predicted] -= 1
+            change = size * np.sign(errors @ weight_CD) @ weight_CD.T
+            own = np.arange(len(rows)), predicted
+            gaps, gains = logits[own][:, None] - logits, change - change[own][:, None]
+            share = np.full(gaps.shape, np.inf)
+            np.divide(gaps, gains, out=share, where=gains > 0)
+            least = share.min(axis=1)
+            there = least <= 1
+            steps[start + rows[there]] = k + least[there]
+            logits, rows, predicted = (logits + change)[~there], rows[~there], predicted[~there]
+            if not len(rows):
+                break
+    return steps
 
 
 def features_and_share(state: QueryState) -> tuple[FloatArray, FloatArray]:

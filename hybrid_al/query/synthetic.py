@@ -78,7 +78,11 @@ def _extras(total: int, pool: IntArray, classes: int, rng: np.random.Generator) 
         **dict(zip(EXTRAS["stage0"], rng.random((3, total)), strict=True)),
         "cost": rng.uniform(0.5, 2, total),
         "tissue": rng.random(total),
+        "clicks": rng.integers(3, 30, total).astype(np.float64),
         "source": (np.arange(total) % 3 > 0).astype(np.float64),
+        **dict(zip(EXTRAS["proxy"], rng.random((3, total, 2)), strict=False)),
+        "surprisal": rng.random((total, 16)),
+        "patterns": rng.normal(size=(total, 2, 8)),
     }
     for values in extras.values():
         values[np.setdiff1d(np.arange(total), pool)] = np.nan

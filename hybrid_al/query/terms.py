@@ -16,11 +16,12 @@ from ..core.types import FloatArray, Need
 from ..errors import InputError
 from ..kernels.distances import typicality
 from ..scores import samples as scores
-from .base import QueryState
+from ..scores import wholes
+from .base import EXTRAS, QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
 from .last_layer import (
     boundary_closeness,
-    dirichlet,
+    evidence_score,
     features_and_head,
     features_and_share,
     gradient_length,
@@ -69,7 +70,7 @@ def _by_views(score: Score) -> Term:
 
 def _by_evidence(score: Score) -> Term:
     """A score (M, C) -> (M,) of the Dirichlet distribution that the logits of one pass make."""
-    return Term(frozenset({"features"}), lambda state: score(dirichlet(state)))
+    return Term(frozenset({"features"}), partial(evidence_score, score=score))
 
 
 def _consistency(state: QueryState, parts: tuple[str, ...] = PARTS) -> FloatArray:
@@ -170,6 +171,12 @@ def _pretext_loss(state: QueryState) -> FloatArray:
     return state.record("pretext_loss", state.candidates)
 
 
+def _proxy(state: QueryState, name: str) -> FloatArray:
+    """The mean over the image."""
+    values: FloatArray = state.extra(name, state.candidates)[:, 0]
+    return values
+
+
 TERMS: dict[str, Term] = {
     "entropy": _once(scores.entropy),
     "margin": _once(scores.margin),
@@ -177,12 +184,15 @@ TERMS: dict[str, Term] = {
     "ratio": _once(scores.ratio),
     "expected_dice": _once(scores.expected_dice),
     "ripu": _once(scores.ripu),
+    "inconsistency": _once(wholes.inconsistency),
+    "crf_entropy": _once(wholes.crf_entropy),
     "mc_dropout_entropy": _by_passes(scores.entropy),
     "bald": _by_passes(scores.bald),
     "variation_ratio": _by_passes(scores.variation_ratio),
     "vote_entropy": _by_passes(scores.vote_entropy),
     "mean_std": _by_passes(scores.mean_std),
     "variance": _by_passes(scores.summed_variance),
+    "attention": _by_passes(scores.attention),
     "tta_entropy": _by_views(scores.entropy),
     "tta_variance": _by_views(scores.summed_variance),
     "tta_jsd": _by_views(scores.bald),
@@ -202,6 +212,7 @@ TERMS: dict[str, Term] = {
     "density": Term(frozenset({"embeddings"}), _density),
     "density_peaks": Term(frozenset({"embeddings"}), _peaks),
     "novelty": Term(frozenset({"embeddings"}), _novelty),
+    **{name: Term(frozenset({"proxy"}), partial(_proxy, name=name)) for name in EXTRAS["proxy"][:3]},
     "pretext_loss": Term(frozenset({"stage0"}), _pretext_loss),
     "free_energy": Term(frozenset({"features"}), _free_energy),
     "logit_margin": Term(frozenset({"features"}), _logit_margin),

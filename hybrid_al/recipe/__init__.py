@@ -4,7 +4,7 @@ A recipe holds only what differs from the defaults.
 """
 
 from .files import is_run, of_run, shipped_recipes
-from .reading import load, load_variants, parse
+from .reading import changed, load, load_variants, parse
 from .sections import (
     PROBE,
     Arms,
@@ -25,6 +25,7 @@ __all__ = [
     "EmbeddingsSection",
     "EncoderSection",
     "Recipe",
+    "changed",
     "is_run",
     "load",
     "load_variants",

@@ -65,6 +65,16 @@ def parse(plain: Mapping[str, Any], where: object = "recipe") -> Recipe:
         raise first_error(error, where) from None
 
 
+def changed(recipe: Recipe, changes: Mapping[str, Any], where: object) -> Recipe:
+    """The recipe with other values of dotted keys."""
+    if not changes:
+        return recipe
+    plain = recipe.plain()
+    for key, value in changes.items():
+        _set(plain, str(where), key, value)
+    return parse(plain, where)
+
+
 def _override(plain: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals or not path:

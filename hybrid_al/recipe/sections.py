@@ -264,6 +264,19 @@ class Arms(_Section):
     query: ComponentOrName = Component(name="random")
 
 
+class Tune(_Section):
+    """Settings of the training that each arm of a bench chooses for itself, all arms among the same ones.
+
+    keys     dotted keys of `train`, `learner` or `views.strong` -> their values; all combinations are tried
+    seeds    their number (from 100), or the seeds as in 100-102; none of those that are compared
+    metric   AUBC of which decides; empty: the first of the bench's metrics, on val
+    """
+
+    keys: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]] = {}
+    seeds: int | str = 3
+    metric: str = ""
+
+
 class Bench(_Section):
     """A grid of loops with paired seeds: strategies x objectives x seeds, repeated over variants of the recipe.
 
@@ -280,6 +293,7 @@ class Bench(_Section):
     margin       difference of AUBC that does not matter
     full         also train on the whole pool, for the labels needed to come near it
     share        of the metric of full supervision that counts as near
+    tune         settings that each arm chooses on other seeds, by val, before it is compared
     """
 
     strategies: dict[str, Arms | None] | tuple[str, ...] = ("random",)
@@ -294,6 +308,7 @@ class Bench(_Section):
     margin: Annotated[Number, Field(ge=0)] = 0.005
     full: Bool = True
     share: Annotated[Number, Field(gt=0, le=1)] = 0.95
+    tune: Tune = Tune()
 
 
 class Recipe(_Section):

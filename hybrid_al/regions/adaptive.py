@@ -11,9 +11,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ..core.files import read_arrays, write_arrays
 from ..core.labels import LabelStore
 from ..core.registry import Positive, hyperparameters
-from ..core.rundir import RunDir, read_arrays, write_arrays
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from ..errors import InputError
 from .base import MOST_PARTS, REGIONS, Predict, Regions

@@ -86,6 +86,14 @@ class Regions:
         """Mask (S, S) of the pixels of a sample that lie in these parts, which may be asked about."""
         return np.isin(self.maps(np.asarray([sample]))[0], np.asarray(list(parts)) - self.first)
 
+    def mask_of(self, index: int) -> BoolArray:
+        """Mask (S, S) of the pixels of a region, of an earlier round too."""
+        one = np.asarray([index], dtype=np.int64)
+        if self.places(one)[0] < 0:
+            previous, earlier = self.in_previous_round(one)
+            return previous.mask_of(int(earlier[0]))
+        return self.mask(index // self.parts, (index % self.parts,))
+
     def labels(self, labels: LabelStore) -> LabelStore:
         """Annotations of regions, from those of samples, each of which names its parts."""
         annotations = [
@@ -131,13 +139,14 @@ class Whole:
     indices  (P,) samples of the pool
     pixels   (N,) that an answer about a sample labels, where all answers label the same
     name     of what is asked about
+    fixed    whether an answer about a sample is the last; else some are asked about more than once
     """
 
     indices: IntArray
     pixels: IntArray | None = None
     name: str = SAMPLES
+    fixed: bool = True
 
-    fixed: ClassVar[bool] = True
     parts: ClassVar[int] = 1
     from_record: ClassVar[None] = None
 

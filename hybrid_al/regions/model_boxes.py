@@ -11,8 +11,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from ..core.files import read_arrays, write_arrays
 from ..core.labels import LabelStore
-from ..core.rundir import RunDir, read_arrays, write_arrays
+from ..core.rundir import RunDir
 from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from ..data.loaders import blocks
 from ..errors import InputError

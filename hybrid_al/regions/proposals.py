@@ -126,7 +126,45 @@ class Peaks:
         return greedy_windows(values, frames_B4, blocked_BHW, side=self.smallest, most=self.most, grow=growing)
 
 
-BOXES: dict[str, type[BoxProposer]] = {"ripu": Ripu, "peaks": Peaks, "components": Components}
+@dataclass(frozen=True)
+@hyperparameters
+class Points:
+    """Single pixels: the most uncertain ones that lie at least `apart` rows or columns from one another.
+
+    A click says the class of each (`oracle.answer: dominant`). They keep as far from the points of earlier rounds. As
+    Tang et al., Active Pointly-Supervised Instance Segmentation (ECCV 2022), ask about points that are uncertain and
+    spread out; there inside the boxes of objects, here anywhere, by the entropy of the class.
+
+    most  the most points of an image
+    grid  before there is a model: the side of the windows of the first round, each of which a click gives one class
+    """
+
+    most: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 16
+    apart: Count = 4
+    grid: Count = 8
+
+    @property
+    def largest(self) -> int:
+        """See `BoxProposer.largest`: the grid's; a point has a side of 1."""
+        return self.grid
+
+    def boxes(self, probs_BSCHW: Tensor, frames_B4: Tensor, blocked_BHW: Tensor) -> Tensor:
+        """See `BoxProposer.boxes`."""
+        side, width = 2 * self.apart - 1, blocked_BHW.shape[2]
+        points = blocked_BHW & (window_sums(blocked_BHW.to(probs_BSCHW).unsqueeze(1), 3)[:, 0] < 2)
+        near = window_sums(points.to(probs_BSCHW).unsqueeze(1), side)[:, 0] > 0
+        scores = entropy(probs_BSCHW).masked_fill(near | ~_within(frames_B4, blocked_BHW) | blocked_BHW, -math.inf)
+        boxes = list[Tensor]()
+        for _ in range(self.most):
+            best, place = scores.flatten(1).max(dim=1)
+            corner = torch.stack([place // width, place % width], dim=1)
+            box = torch.cat([corner, corner + best.isfinite().unsqueeze(1)], dim=1)
+            scores = scores.masked_fill(_within(box + box.new_tensor([-1, -1, 1, 1]) * (side // 2), scores), -math.inf)
+            boxes.append(box)
+        return torch.stack(boxes, dim=1)
+
+
+BOXES: dict[str, type[BoxProposer]] = {"ripu": Ripu, "peaks": Peaks, "points": Points, "components": Components}
 
 Grow = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(boxes (B, 4), values of their peaks (B,), pixels that are blocked or in a box (B, H, W)) -> larger boxes (B, 4)"""

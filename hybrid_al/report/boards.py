@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..core.rundir import RunDir, read_arrays
+from ..core.files import read_arrays
+from ..core.rundir import RunDir
 from ..core.types import FloatArray
 from ..recipe import of_run
 from ..track import jsonl

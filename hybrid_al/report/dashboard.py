@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.rundir import write_json
+from ..core.files import write_json
 from ..errors import HybridALError, InputError
 from ..track.base import need_package
 from .boards import Board, Panel

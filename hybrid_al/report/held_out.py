@@ -90,7 +90,8 @@ def errors_of(run: RunView, r: RoundView) -> Errors | None:
 def _labels_of(run: RunView, r: int) -> list[int]:
     """Labels of each class that the committed rounds up to r have."""
     counts = [0] * len(run.classes)
-    for a in run.labels.as_of(r).current.values():
+    labels = (a for a in run.labels.as_of(r).current.values() if a.kind != "not")
+    for a in labels:
         named = a.target if isinstance(a.target, tuple) else (a.target,) if isinstance(a.target, int) else ()
         for c in named:
             if c < len(counts):

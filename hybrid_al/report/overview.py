@@ -26,7 +26,8 @@ from ..oracles.inbox import inbox, lists_of, owed
 from ..oracles.label_studio import LabelStudio
 from ..oracles.ledger import WITHDRAWN, waiting_of
 from ..oracles.masks import IMAGES
-from ..oracles.readings import agreement, reading_of
+from ..oracles.readers import reading_of
+from ..oracles.readings import agreement
 from ..oracles.worklist import answer_files
 from ..query.spending import spent_out
 from ..query.stopping import Stopping

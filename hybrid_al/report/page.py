@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from ..core.rundir import RunDir, write_atomic
+from ..core.files import write_atomic
+from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
 from ..metrics.domains import parted
 from ..oracles.acceptance import taken_proposals

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ..core.consistency import Consistency
+from ..core.files import read_arrays
 from ..core.labels import LabelStore
 from ..core.manifest import Manifest
-from ..core.rundir import RunDir, read_arrays
+from ..core.rundir import RunDir
 from ..core.seals import sealed, whole
 from ..core.types import Annotation, FloatArray, IntArray, Round, Scores, Target
 from ..errors import InputError
@@ -219,6 +220,8 @@ def label_text(kind: str, target: Target, classes: tuple[str, ...]) -> str:
         return classes[target] if target < len(classes) else str(target)
     if kind == "classes" and isinstance(target, tuple):
         return ", ".join(label_text("class", t, classes) for t in target) or "none"
+    if kind == "not" and isinstance(target, tuple):
+        return f"not {' or '.join(label_text('class', t, classes) for t in target)}"
     return "skipped" if kind == "skip" else kind
 
 

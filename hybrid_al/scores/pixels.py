@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.registry import Count, Part, hyperparameters
 from ..core.types import IGNORE
-from .samples import ROUNDING
+from .samples import FLOOR, ROUNDING
 
 
 def least_confidence(probs_BSCHW: Tensor) -> Tensor:
@@ -64,6 +64,19 @@ def summed_variance(probs_BSCHW: Tensor) -> Tensor:
     return _spread(probs_BSCHW.var(dim=1, correction=0).sum(dim=1))
 
 
+def student_divergence(probs_BSCHW: Tensor) -> Tensor:
+    """`samples.student_divergence` of every pixel: (B, S, C, H, W) -> (B, H, W); S are the teacher and the student."""
+    teacher, student = (probs_BSCHW[:, s].clamp_min(FLOOR) for s in (0, -1))
+    nats: Tensor = (teacher * (teacher.log() - student.log())).sum(dim=1).clamp_min(0)
+    return _spread(nats)
+
+
+def attention(probs_BSCHW: Tensor) -> Tensor:
+    """`samples.attention` of every pixel: (B, S, C, H, W) -> (B, H, W), in [0, 1]."""
+    overlap = (_votes(probs_BSCHW) > 0)[:, 1:].sum(dim=1) > 1
+    return (2 * mean_std(probs_BSCHW) + entropy(probs_BSCHW) + overlap) / 3
+
+
 PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
@@ -74,6 +87,8 @@ PIXEL_SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "vote_entropy": vote_entropy,
     "mean_std": mean_std,
     "summed_variance": summed_variance,
+    "student_divergence": student_divergence,
+    "attention": attention,
 }
 """Scores of a pixel by name; the function of that name in `samples` is the same in NumPy."""
 

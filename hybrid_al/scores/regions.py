@@ -109,6 +109,39 @@ def side_disagreement(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Ten
     return 1 - torch.stack(dice).mean(dim=0) if dice else first.new_zeros(len(first), count)
 
 
+def dice_gain(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`wholes.dice_gain` of each part of its image, in [0, 1)."""
+    probs, one_hot = _prediction(probs_BSCHW)
+    areas = torch.cat([probs, probs * one_hot, one_hot], dim=1)
+    expected, overlap, drawn = sums_by_part(areas, parts_BHW, count).chunk(3, dim=1)
+    both, either = (values.sum(dim=2, keepdim=True) for values in (overlap, expected + drawn))
+    before = (2 * both + 1) / (either + 1)
+    after = (2 * (both - overlap + expected) + 1) / (either - drawn + expected + 1)
+    gains: Tensor = (after - before)[:, 1:].mean(dim=1)
+    return gains
+
+
+def expected_outline(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`wholes.expected_outline` of each part; no side between two parts counts."""
+    probs, length = probs_BSCHW.mean(dim=1), torch.zeros_like(probs_BSCHW[:, 0, 0])
+    for axis in (1, 2):
+        size = parts_BHW.shape[axis] - 1
+        (p, a), (q, b) = (
+            (probs.narrow(axis + 1, start, size), parts_BHW.narrow(axis, start, size)) for start in (0, 1)
+        )
+        length.narrow(axis, 0, size).add_((1 - (p * q).sum(dim=1)) * (a == b))
+    return by_part(length, parts_BHW, count)[0]
+
+
+def inconsistency(probs_BSCHW: Tensor, parts_BHW: Tensor, count: int) -> Tensor:
+    """`wholes.inconsistency` of each part, in [0, 1]."""
+    probs = probs_BSCHW.mean(dim=1)
+    sums = sums_by_part(torch.cat([probs, torch.special.entr(probs)], dim=1), parts_BHW, count)
+    means, entropies = (sums / sums_by_part(torch.ones_like(probs[:, :1]), parts_BHW, count).clamp(min=1)).chunk(2, 1)
+    nats: Tensor = torch.special.entr(means).sum(dim=1) - entropies.sum(dim=1)
+    return (nats / math.log(probs.shape[1])).clamp(0, 1)
+
+
 PART_SCORES: dict[str, PartScore] = {
     "foreground": foreground,
     "expected_dice": expected_dice,
@@ -117,8 +150,12 @@ PART_SCORES: dict[str, PartScore] = {
     "contexts": contexts,
     "shares": shares,
     "side_disagreement": side_disagreement,
+    "dice_gain": dice_gain,
+    "expected_outline": expected_outline,
+    "inconsistency": inconsistency,
 }
-"""Scores of a part by name; the function of that name in `samples` (of `boundary`: `outlines`) is the same in NumPy."""
+"""Scores of a part by name; the function of that name in `samples` (of `boundary`: `outlines`) or in `wholes` is the
+same in NumPy."""
 
 
 def _prediction(probs_BSCHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,12 @@ import numpy as np
 import scipy.special
 
 from ..core.consistency import Distance
-from ..core.types import IGNORE, BoolArray, FloatArray, LabelMap
+from ..core.types import IGNORE, BoolArray, FloatArray, IntArray, LabelMap
 from ..errors import InputError, UnknownName
 
 Fusion = Literal["mean", "product", "max"]
 CONTEXT_FLOOR = 1e-6  # least weight of a pixel in `contexts`: certain pixels have no entropy
+FLOOR = 1e-12  # least probability in a logarithm
 ROUNDING = 1e-12  # entropies that differ by less are equal: float32 passes that agree differ by rounding alone
 
 
@@ -89,6 +90,17 @@ def vote_entropy(probs_BSC: FloatArray) -> FloatArray:
     its members from their mean, is `bald`, and so is the Jensen-Shannon divergence of views.
     """
     return _shannon(_votes(probs_BSC), axis=1).clip(0, 1)
+
+
+def attention(probs_BSC: FloatArray) -> FloatArray:
+    """Where a person should look: the mean of inconsistency, uncertainty and overlap: (B, S, C) -> (B,), in [0, 1].
+
+    Inconsistency is twice `mean_std`, uncertainty `entropy`; overlap is 1 where two of the S votes are for different
+    structures, classes that are not the background, class 0. Further axes stay. Qu et al., AbdomenAtlas-8K (NeurIPS
+    2023), section 3.2: three networks, one map for each organ.
+    """
+    structures: FloatArray = (_votes(probs_BSC) > 0)[:, 1:].sum(axis=1)
+    return (2 * mean_std(probs_BSC) + entropy(probs_BSC) + (structures > 1)) / 3
 
 
 def foreground(probs_BSC: FloatArray) -> FloatArray:
@@ -174,6 +186,21 @@ def side_disagreement(probs_BSC: FloatArray) -> FloatArray:
     overlap, total = (first & others).sum(axis=axes), first.sum(axis=axes) + others.sum(axis=axes)
     dice: FloatArray = ((2 * overlap + 1) / (total + 1))[:, :, 1:].mean(axis=(1, 2))
     return 1 - dice
+
+
+def predicted_error(probs_BSC: FloatArray) -> FloatArray:
+    """0 of each sample (B,): what a head expects of a mask is the learner's to say, and samples here have none."""
+    return np.zeros(len(_mean(probs_BSC)))
+
+
+def student_divergence(probs_BSC: FloatArray) -> FloatArray:
+    """KL(first output || second) in nats: (B, S, C) -> (B,), 0 of one output; a network's teacher, and its student.
+
+    Further axes stay. The divergence of PLD-AL (MICCAI 2023).
+    """
+    teacher, student = (np.maximum(probs_BSC[:, s].astype(np.float64), FLOOR) for s in (0, -1))
+    nats: FloatArray = (teacher * (np.log(teacher) - np.log(student))).sum(axis=1).clip(0)
+    return np.where(nats < ROUNDING, 0, nats)
 
 
 def mean_std(probs_BSC: FloatArray) -> FloatArray:
@@ -328,6 +355,18 @@ def outlines(labels: LabelMap) -> BoolArray:
         edge[first] |= differs
         edge[second] |= differs
     return edge & (labels > 0)
+
+
+def label_doubt(probs_KC: FloatArray, targets_K: IntArray) -> FloatArray:
+    """Cross-entropy of the given class less the entropy, in nats: (K, C), (K,) -> (K,), larger = look again.
+
+    Large where a model is sure of another class; an ambiguous sample, of which it is not sure, has about 0. The
+    probabilities are those of a model that did not learn the label; they count as 1e-12 at least. Bernhardt et al.,
+    Active Label Cleaning for Improved Dataset Quality under Resource Constraints (Nature Communications 2022), methods.
+    """
+    probs = np.maximum(probs_KC.astype(np.float64), 1e-12)
+    doubt: FloatArray = -np.log(probs[np.arange(len(probs)), targets_K]) - scipy.special.entr(probs).sum(axis=1)
+    return doubt
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:

@@ -99,7 +99,11 @@ class Step:
 
 
 class Objective(Protocol):
-    """A semi-supervised loss: a frozen dataclass of hyper-parameters; its whole loss is in `step`."""
+    """A semi-supervised loss: a frozen dataclass of hyper-parameters; its whole loss is in `step`.
+
+    It may say of itself: `own_loss` (its loss on labels is not cross-entropy alone, so that a solved head is trained
+    on), `pairs` (with several labels a sample it wants two outputs a label), `trains_features` (not over fixed ones).
+    """
 
     @property
     def uses_unlabeled(self) -> bool:

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from ..core.registry import Amount, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy_step
+from .features import entropy, parts, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class MME:
 
     Saito et al., Semi-Supervised Domain Adaptation via Minimax Entropy (ICCV 2019), section 3.2: the gradient changes
     its sign between head and features. The paper's head has unit features and weights and a temperature of 0.05; here
-    it is that of the learner. The training of CLUE. Where features are fixed there is nothing to gather: `frozen` and
-    `linear` refuse it.
+    it is that of the learner. The training of CLUE. `frozen` gathers the features of its adapter; where features are
+    fixed (`linear`) there is nothing to gather.
 
     weight  of the entropy (0.1 as published)
     """
@@ -38,37 +38,9 @@ class MME:
         features, target = encoder(torch.cat([labeled.x, unlabeled.weak])).split([len(labeled.x), len(unlabeled.weak)])
         loss_labeled = F.cross_entropy(head(features), labeled.y)
         logits = head(reverse_gradient(target))
-        loss_unlabeled = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
+        loss_unlabeled = entropy(logits)
         with torch.no_grad():
             strong = models.student(unlabeled.strong)
         logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
         evidence = LogitEvidence(unlabeled.indices, logits.detach(), strong)
         return Step(loss_labeled - self.weight * loss_unlabeled, logs, evidence)
-
-
-def parts(network: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """What gives a network's features, and what is behind it; a network without an encoder is all head."""
-    encoder = getattr(network, "encoder", None)
-    if encoder is None:
-        return nn.Identity(), network
-    return encoder, Behind(network)
-
-
-class Behind(nn.Module):
-    """A classifier from its features on."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (B, C), or (B, 2, L)."""
-        logits: Tensor = self.network.head(self.network.dropout(features))  # type: ignore[operator]
-        if getattr(self.network, "multilabel", False):
-            logits = self.network.questions(logits, 1)  # type: ignore[operator]
-        return logits
-
-
-def reverse_gradient(x: Tensor) -> Tensor:
-    """x itself, whose gradient changes its sign."""
-    return 2 * x.detach() - x

@@ -105,12 +105,12 @@ def _add_images(app: FastAPI, calls: Calls) -> None:
 
     @app.api_route("/datastore/image", methods=["GET", "HEAD"])
     def image(image: str) -> Response:
-        index = shelf.find(image)
-        return file_of(shelf.image(index), shelf.about(index)["name"], "image/png")
+        data, name = shelf.image(image)
+        return file_of(data, name, "image/png" if name.endswith(".png") else "application/gzip")
 
     @app.get("/datastore/image/info")
     def image_info(image: str) -> dict[str, Any]:
-        return shelf.about(shelf.find(image))
+        return shelf.about(image)
 
 
 def _add_labels(app: FastAPI, calls: Calls) -> None:

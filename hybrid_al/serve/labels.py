@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..core.temporary import scratch_folder
 from ..core.types import AnnotationKind, LabelMap
 from ..data.drawn.base import Mark
 from ..errors import InputError, reading
@@ -25,6 +25,9 @@ from ..oracles.formats.seg_nrrd import SegNrrd
 from ..oracles.formats.voxels import FLAT, by_values, flat, given
 from . import asap
 from .forms import Part, mapping
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
 
 LABEL, MORE = "label", ("reason", "comment", "seconds")
 """The keys of a label in JSON."""
@@ -63,6 +66,29 @@ class LabelFile:
             raise InputError(f"label {self.name}", "an area that has the name of a class", "nothing drawn")
         return _words(names), ()
 
+    def slices(
+        self, kind: AnnotationKind, classes: Sequence[str], reference: Reference, *, asked_only: bool
+    ) -> tuple[dict[str, Any], dict[str, tuple[Mark, ...]]]:
+        """As `answer`, of the slices of a volume: keys that are those of all, and the marks of each by its name.
+
+        asked_only  what is drawn on other slices is left out; else it is an InputError
+        """
+        if self.name.lower().endswith(".json"):
+            return self._in_words(kind), dict.fromkeys(reference.images.values(), ())
+        suffix = next((end for end in VOXELS if self.name.lower().endswith(end)), None)
+        if suffix is None:
+            raise InputError("label", f"a label volume ({', '.join(VOXELS)}), or .json", repr(self.name))
+        beside: list[str] = []
+        values = {0: BACKGROUND} | dict(enumerate(self._labels, 1))
+        given = self._parse(suffix, Asked(kind, tuple(classes), values, lambda _: reference, beside.append))
+        if beside and not asked_only:
+            numbers = ", ".join(map(str, reference.images))
+            expected = (
+                f"areas on the slices that are asked about, {numbers} from 0 (serve --asked-only leaves others out)"
+            )
+            raise InputError(f"label {self.name}", expected, "areas on others too")
+        return {"kind": "answer"}, {one.image: one.marks for one in given}
+
     def _in_words(self, kind: AnnotationKind) -> dict[str, Any]:
         plain = mapping(f"label {self.name}", self._part.data)
         unknown = plain.keys() - {LABEL, *MORE}
@@ -84,7 +110,10 @@ class LabelFile:
         values = {0: BACKGROUND} | dict(enumerate(self._labels, 1))
         lies_on = Reference((width, height, 1), FLAT, {0: self.name})
         asked = Asked(kind, tuple(classes), values, lambda _: lies_on)
-        with tempfile.TemporaryDirectory() as folder, reading(f"label {self.name}", "a label file of the image"):
+        return self._parse(suffix, asked)[0]
+
+    def _parse(self, suffix: str, asked: Asked) -> Sequence[Given]:
+        with scratch_folder() as folder, reading(f"label {self.name}", "a label file of the image"):
             file = Path(folder) / f"label{suffix}"
             file.write_bytes(self._part.data)
             try:
@@ -92,18 +121,18 @@ class LabelFile:
             except InputError as error:
                 raise error.at(f"label {self.name}") from None
 
-    def _read(self, file: Path, suffix: str, asked: Asked) -> Given:
+    def _read(self, file: Path, suffix: str, asked: Asked) -> Sequence[Given]:
         if suffix == ".xml":
-            return asap.read(file)
+            return [asap.read(file)]
         if suffix == ".geojson":
-            return GeoJson.read(Content(file), asked)[0]
+            return GeoJson.read(Content(file), asked)
         if suffix in (".png", ".bin"):
             voxels = self._pixels(suffix).T[:, :, None]
             drawn = [(name, mask) for name, mask in by_values(voxels, asked.values) if name != BACKGROUND]
-            return given(file, drawn, FLAT, asked)[0]
+            return given(file, drawn, FLAT, asked)
         if suffix == ".nrrd" and b"\nSegment0_" in self._part.data[:HEAD]:
-            return SegNrrd.read(Content(file), asked)[0]
-        return read_values(file, asked)[0]
+            return SegNrrd.read(Content(file), asked)
+        return read_values(file, asked)
 
     def _pixels(self, suffix: str) -> npt.NDArray[Any]:
         if suffix == ".bin":
@@ -147,24 +176,27 @@ def _segments(params: Mapping[str, Any]) -> list[str]:
     return [str(one["name"]) for one in info]
 
 
-def label_file(labels: LabelMap, suffix: str) -> tuple[bytes, str]:
-    """(bytes, ending) of a label map (H, W) as a volume of one slice: NRRD without compression, or NIfTI."""
+def label_file(labels: LabelMap | Nifti1Image, suffix: str) -> tuple[bytes, str]:
+    """(bytes, ending) of a volume of labels, or of a label map (H, W) as one slice: plain NRRD, or packed NIfTI."""
+    volume = flat(labels) if isinstance(labels, np.ndarray) else labels
     if suffix.endswith(".nrrd"):
-        return _nrrd(labels), ".nrrd"
-    return gzip.compress(flat(labels).to_bytes(), mtime=0), ".nii.gz"
+        return _nrrd(np.asarray(volume.dataobj), volume.affine), ".nrrd"
+    return gzip.compress(volume.to_bytes(), mtime=0), ".nii.gz"
 
 
-def _nrrd(labels: LabelMap) -> bytes:
-    height, width = labels.shape
+def _nrrd(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> bytes:
+    """Voxels (X, Y, Z), whose affine says where they lie in millimetres to the right, to the front and up."""
+    left_back = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
+    vectors = [",".join(f"{float(n) + 0:.10g}" for n in column) for column in left_back.T]
     lines = (
         "NRRD0004",
         "type: unsigned char",
         "dimension: 3",
         "space: left-posterior-superior",
-        f"sizes: {width} {height} 1",
-        "space directions: (1,0,0) (0,1,0) (0,0,1)",
+        f"sizes: {' '.join(map(str, voxels.shape))}",
+        f"space directions: {' '.join(f'({vector})' for vector in vectors[:3])}",
         "kinds: domain domain domain",
         "encoding: raw",
-        "space origin: (0,0,0)",
+        f"space origin: ({vectors[3]})",
     )
-    return "\n".join([*lines, "", ""]).encode() + np.ascontiguousarray(labels, dtype=np.uint8).tobytes()
+    return "\n".join([*lines, "", ""]).encode() + voxels.astype(np.uint8).tobytes(order="F")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -19,6 +19,9 @@ from .labels import label_file
 from .requests import Body, Calls, file_of
 from .shelf import Missing
 
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+
 RESULTS = ("all", "image", "json")
 
 
@@ -26,7 +29,7 @@ def add_inference(app: FastAPI, calls: Calls) -> None:
     """What the last model says of an image, as a label map or in words."""
     shelf = calls.shelf
 
-    def said(model: str, image: str, session: str, client: str) -> LabelMap | dict[str, float]:
+    def said(model: str, image: str, session: str, client: str) -> Nifti1Image | LabelMap | dict[str, float]:
         shelf.check_model(model)
         if calls.page.desk.is_blind:
             raise InputError("infer", "readers who may see what the model says (oracle.blind: false)", "blind ones")
@@ -34,7 +37,7 @@ def add_inference(app: FastAPI, calls: Calls) -> None:
             return calls.sessions.said(session)
         if not image:
             raise InputError("image", "an image of this run, or a session_id", "none")
-        return shelf.proposal(shelf.find(image), client)
+        return shelf.says(image, client)
 
     @app.post("/infer/{model}")
     def infer(
@@ -67,6 +70,8 @@ def add_inference(app: FastAPI, calls: Calls) -> None:
             raise UnknownName("output", output, ("asap",))
         params = forms.mapping("request", body)
         answer = said(model, image, session_id, calls.client(request, params))
+        if not isinstance(answer, np.ndarray | dict):
+            raise InputError("image", "an image, or one slice of a volume", "a volume: POST /infer/")
         if isinstance(answer, dict):
             raise InputError("model", "one that draws", "one that gives classes: POST /infer/")
         part = _window(answer, params)

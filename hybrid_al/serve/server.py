@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import urllib.parse
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -60,18 +59,25 @@ class Address:
         return {f"{host}:{port}" for host in hosts}
 
 
-def serve(project: Project, address: Address, *, reader: str | None, trains: bool, say: Callable[[str], None]) -> None:
+def serve(
+    project: Project,
+    address: Address,
+    *,
+    reader: str | None,
+    trains: bool,
+    asked_only: bool = False,
+    say: Callable[[str], None],
+) -> None:
     """Serve a run until the process is interrupted.
 
     reader  who answers; None lets clients say it
     trains  go on with the loop where a query is answered
     say     gets the address
+    asked_only  see `Shelf`
 
     InputError: a port that is taken, a bad name, a run whose answers are boxes.
     """
-    import uvicorn
-
-    from ..page.server import listener_on
+    from ..page.server import listener_on, serve_until_stopped
     from ..page.training import Training
     from .app import create_app
     from .door import Door
@@ -80,17 +86,16 @@ def serve(project: Project, address: Address, *, reader: str | None, trains: boo
     port = listener.getsockname()[1]
     door = Door(address.names(port), address.origins, address.password)
     training = Training(project.run, str(project.device))
-    calls = calls_of(project, door, training, reader=reader, trains=trains)
+    calls = calls_of(project, door, training, reader=reader, trains=trains, asked_only=asked_only)
     app = create_app(calls, origins=address.origins)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     say(f"MONAI Label server: http://{address.host}:{port}")
     say("every answer is on the disk at once; Ctrl-C ends")
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
-    calls.page.desk.settle()  # also of a query that is answered in part
+    serve_until_stopped(app, listener, calls.page)
 
 
-def calls_of(project: Project, door: Door, training: NextStep, *, reader: str | None, trains: bool) -> Calls:
+def calls_of(
+    project: Project, door: Door, training: NextStep, *, reader: str | None, trains: bool, asked_only: bool = False
+) -> Calls:
     """What a server of a run answers with; see `serve`."""
     from ..api.deployed import model_of_run
     from ..page.app import Page
@@ -103,6 +108,6 @@ def calls_of(project: Project, door: Door, training: NextStep, *, reader: str | 
     pictures = ProjectPictures(project, proposes=True)
     desk = Desk(project.run, reader=reader, size=pictures.size)
     page = Page(desk, pictures, training, trains=trains)
-    shelf = Shelf(project, page, pictures)
+    shelf = Shelf(project, page, pictures, asked_only=asked_only)
     model = partial(model_of_run, project.run.path, str(project.device))
     return Calls(shelf, page, door, Sessions(model, shelf.said))

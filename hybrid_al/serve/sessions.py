@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 import uuid
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ..core.temporary import scratch_folder
 from ..core.types import FloatArray, LabelMap
 from ..errors import InputError, reading
 from .forms import Part
@@ -36,7 +36,7 @@ class Sessions:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._model, self._said, self._clock = model, said, clock
-        self._folder = tempfile.TemporaryDirectory(prefix="hybrid-al-serve-")
+        self._folder = scratch_folder()
         self._files: dict[str, tuple[Path, float]] = {}
         self._lock = threading.Lock()
 

@@ -34,7 +34,7 @@ OBJECTIVES = (
     "supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch", "flexmatch", "freematch", "softmatch",
 )  # fmt: skip
 """Objectives that do not mix samples, which bags of several sizes cannot be."""
-BEYOND = ("views", "stage0", "tissue")
+BEYOND = ("views", "stage0", "tissue", "proxy", "patterns")
 """Needs of strategies that are of single images."""
 BAGS = "bags"
 SHOWN = 6  # rows of a bag in a report

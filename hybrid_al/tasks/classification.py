@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.labels import LabelStore
 from ..core.learner import Learner
 from ..core.rundir import RunDir
 from ..core.types import BoolArray, IntArray
 from ..data.base import Dataset
 from ..data.display import picture
 from ..data.domains import asked
-from ..errors import InputError
-from ..experiment import OpenTask, check_budgets
+from ..errors import InputError, UnknownName
+from ..experiment import OpenTask, check_budgets, no_costs
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
+from ..oracles.one_bit import ONE_BIT, OneBitOracle
 from ..oracles.simulated import SimulatedOracle
 from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
@@ -45,7 +48,11 @@ class Classification:
 
     def check(self, setting: Setting) -> None:
         """See `Task.check`."""
-        refuse_answer(setting)
+        if setting.answer not in (None, ONE_BIT):
+            raise UnknownName("oracle.answer", str(setting.answer), (ONE_BIT,))
+        learner = setting.learner[0]
+        if setting.answer == ONE_BIT and learner == "linear":
+            raise InputError("learner", "frozen or finetune, which learn from a no (oracle.answer: one_bit)", learner)
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: masks and several labels a sample are other tasks'."""
@@ -56,11 +63,11 @@ class Classification:
             raise InputError("task", "multilabel, as samples have several labels", "classification")
         check_classes(dataset.classes)
         if not setting.simulated:
-            refuse_reserved(dataset.classes, WORDINGS["class"])
+            refuse_reserved(dataset.classes, WORDINGS[words_of(setting)])
         pool = asked(dataset.manifest, setting.sources)
         if setting.simulated and not (dataset.truth[pool] >= 0).any():
             raise InputError("oracle", "labels for the pool (simulated)", "none in the data; use oracle.name=worklist")
-        check_budgets(Whole(pool), LabelBudgets(setting.budgets))
+        check_budgets(_samples(setting, pool), LabelBudgets(setting.budgets))
 
     def check_images(self, setting: Setting, materials: Materials) -> None:
         """See `Task.check_images`: nothing."""
@@ -82,15 +89,21 @@ class Classification:
 
     def inbox(self, setting: Setting, dataset: Dataset) -> dict[str, object]:
         """See `Task.inbox`."""
-        return spec_of(Words("class"))
+        return spec_of(Words(words_of(setting)))
 
     def open(self, setting: Setting, materials: Materials) -> tuple[OpenTask, Oracle]:
         """See `Task.open`."""
         dataset = materials.dataset
-        oracle = setting.oracle[1].open(ClassAnswers(materials, materials.pool))
+        oracle = setting.oracle[1].open(ClassAnswers(materials, materials.pool, words_of(setting)))
+        asks = None
+        if setting.answer == ONE_BIT:
+            oracle = OneBitOracle(oracle, materials.run, dataset.manifest, dataset.classes, tells=setting.simulated)
+            asks = partial(guesses, dataset.classes)
         holdout = ClassHoldout(dataset.manifest, dataset.truth, materials.parts)
         given = materials.given(ClassAnswers(materials, materials.pool).simulated)
-        return OpenTask(holdout, Whole(materials.asked), LabelBudgets(setting.budgets), given=given), oracle
+        samples, spending = _samples(setting, materials.asked), LabelBudgets(setting.budgets)
+        costs = (lambda labels: {"cost/bits": labels.cost}) if asks is not None else no_costs
+        return OpenTask(holdout, samples, spending, given=given, asks=asks, costs=costs), oracle
 
     def learner(
         self,
@@ -116,10 +129,11 @@ class Classification:
 
 @dataclass(frozen=True)
 class ClassAnswers:
-    """The task as oracles see it; pool (P,): the samples whose classes a simulated one knows."""
+    """The task as oracles see it; pool (P,): the samples whose classes a simulated one knows; `words`: see `Words`."""
 
     materials: Materials
     pool: IntArray
+    words: str = "class"
 
     @property
     def run(self) -> RunDir:
@@ -139,7 +153,7 @@ class ClassAnswers:
 
     def people(self) -> Oracle:
         """See `Answers.people`."""
-        return Words("class").open(self.run)
+        return Words(self.words).open(self.run)
 
 
 def rehearse(
@@ -158,6 +172,26 @@ def rehearse(
         frozen=setting.learner[1].frozen,
         multilabel=multilabel,
     )
+
+
+def _samples(setting: Setting, pool: IntArray) -> Whole:
+    """What is asked about: after a no, the same sample again."""
+    return Whole(pool, fixed=setting.answer != ONE_BIT)
+
+
+def words_of(setting: Setting) -> str:
+    """How people answer: one of `worklist.WORDINGS`."""
+    return ONE_BIT if setting.answer == ONE_BIT else "class"
+
+
+def guesses(classes: Sequence[str], learner: Learner, labels: LabelStore, picks: IntArray) -> tuple[str, ...]:
+    """The class of each pick that the learner believes most, of those that no answer has excluded."""
+    excluded, guess = labels.excluded, dict[int, str]()
+    for batch in learner.predict(np.sort(picks)):
+        for i, probs in zip(batch.indices.tolist(), batch.probs.mean(axis=1), strict=True):
+            is_open = ~np.isin(np.arange(len(classes)), excluded.get(i, ()))
+            guess[i] = classes[int(np.where(is_open, probs, -1.0).argmax())]
+    return tuple(guess[i] for i in picks.tolist())
 
 
 def refuse_answer(setting: Setting) -> None:

@@ -20,7 +20,7 @@ from ..regions.base import MOST_PARTS, Parts, Regions
 from ..regions.components import Components
 from ..regions.fixed import PARTITIONS, Partition, Superpixels, Windows
 from ..regions.model_boxes import ModelBoxes
-from ..regions.proposals import BOXES, BoxProposer, Peaks, Ripu
+from ..regions.proposals import BOXES, BoxProposer, Peaks, Points, Ripu
 from .base import Materials
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def in_words(spec: Spec, size: int) -> str:
     words = name
     if isinstance(region, Ripu):
         words = f"windows of {region.side} x {region.side} px that the last model finds impure and uncertain"
+    if isinstance(region, Points):
+        words = f"pixels that the last model doubts, {region.apart} px apart"
     if isinstance(region, Components):
         words = f"boxes of {region.smallest} to {region.largest} px a side around what the last model doubts"
     if isinstance(region, Peaks):

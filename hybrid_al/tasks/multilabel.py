@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.rundir import RunDir
-from ..core.types import Annotation, BoolArray, FloatArray, IntArray
+from ..core.types import Annotation, BoolArray, FloatArray, IntArray, PredictionBatch
 from ..data.base import Dataset
 from ..data.display import picture
 from ..data.domains import asked
@@ -24,6 +24,7 @@ from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedLabels
 from ..oracles.worklist import WORDINGS, refuse_reserved
 from ..query.base import Predictor, Scorer
+from ..query.last_layer import LARGEST
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from ..scores import samples as scores
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from ..train import Schedule
 
 Reduction = Literal["mean", "max"]
-OBJECTIVES = ("supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch")
+EVIDENTIAL = "evidential"  # the objective and the strategy of evidence by label
+OBJECTIVES = ("supervised", "pseudo_label", "pi_model", "mean_teacher", "uda", "fixmatch", EVIDENTIAL)
 """Objectives that can take a label as two classes: threshold, sharpening and distance do not depend on the class."""
 
 SCORES = (
@@ -54,6 +56,11 @@ SCORES = (
 """Scores that take a label as two classes; the score of a sample is the mean or the largest over its labels."""
 
 BY_NAME = {score.__name__: score for score in SCORES}
+BY_EVIDENCE = {
+    score.__name__: score
+    for score in (scores.vacuity, scores.dissonance, scores.dirichlet_information, scores.dirichlet_data)
+}
+"""Scores of the evidence for no and for yes, which the objective `evidential` gives each label."""
 LABEL_SOURCES = (
     "labels (csv: labels or separator, npz: multilabel=true, medmnist: chestmnist, phantom: multilabel=true)"
 )
@@ -87,8 +94,22 @@ class Multilabel:
             if came != only:
                 raise InputError(key, f"{str(only).lower()}, in a multilabel task", str(came).lower())
         answer = Annotation(0, "classes", (0,), "", 0)
+        evidence = setting.objective == EVIDENTIAL and setting.learner[0] != "linear"
+        known = {**BY_NAME, **(BY_EVIDENCE if evidence else {})}
         for key, name, strategy in setting.strategies:
-            try_strategy(key, name, strategy, task="a multilabel task", scores=BY_NAME, views=True, answer=answer)
+            if name == EVIDENTIAL and not evidence:
+                came = f"{setting.objective}, by {setting.learner[0]}"
+                raise InputError(f"{key} ({name})", f"train: {EVIDENTIAL}, by finetune or frozen", came)
+            try_strategy(
+                key,
+                name,
+                strategy,
+                task="a multilabel task",
+                scores=known,
+                views=True,
+                features=evidence,
+                answer=answer,
+            )
 
     def check_data(self, setting: Setting, dataset: Dataset) -> None:
         """See `Task.check_data`: samples must have several labels."""
@@ -212,6 +233,22 @@ def scorer(predictor: Predictor, reduction: Reduction = "mean") -> Scorer:
     reduce = np.max if reduction == "max" else np.mean
 
     def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
-        return np.concatenate([reduce(BY_NAME[name](b.probs), axis=1) for b in predictor(indices, samples, views)])
+        return np.concatenate([reduce(of_labels(name, batch), axis=1) for batch in predictor(indices, samples, views)])
 
     return score
+
+
+def of_labels(name: str, batch: PredictionBatch) -> FloatArray:
+    """A score (B, L) of each label: of its probabilities, or of its evidence.
+
+    The evidence is the two parameters exp(logit) that each label has, of the plain image, by the first member.
+    """
+    if name not in BY_EVIDENCE:
+        return BY_NAME[name](batch.probs)
+    labels = batch.probs.shape[-1]
+    if batch.features is None or batch.head is None or len(batch.head[0]) != 2 * labels:
+        raise InputError("query", f"two outputs a label (train: {EVIDENTIAL})", "another last layer")
+    logits = (batch.features @ batch.head[0].T + batch.head[1]).astype(np.float64).clip(-LARGEST, LARGEST)
+    alpha = np.exp(logits).reshape(len(logits), 2, labels).transpose(0, 2, 1)
+    values: FloatArray = BY_EVIDENCE[name](alpha.reshape(-1, 2)).reshape(len(logits), labels)
+    return values

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.learner import Learner
-from ..core.registry import Spec, component, parse_spec
+from ..core.registry import Amount, Spec, component, parse_spec
 from ..core.registry import Whole as WholeNumber
 from ..core.rundir import RunDir
 from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
@@ -28,6 +28,7 @@ from ..metrics.holdout import MaskHoldout, network_spacing
 from ..metrics.pixel_calibration import FEW, sample_pixels
 from ..oracles import inbox
 from ..oracles.base import Oracle
+from ..oracles.effort import clicks_of
 from ..oracles.masks import MaskWorklist, wording
 from ..oracles.regions import RegionWorklist
 from ..oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
 TOP_UP_LIMIT = 50_000
 MASK = "mask"  # the answer of an oracle that is not weakened
 DEEP, DSAL = "deep_supervision", "dsal"  # the objective and the strategy of side heads
+QUALITY = "quality"  # the strategy that reads the head of that name
 DOMINANT = "dominant"  # the class of most pixels of a region, by one click
 MASK_SOURCES = "masks (csv and nifti: columns.mask, folder and dicom: masks, phantom: masks=true)"
 NOT_OF_PIXELS: Mapping[str, object] = {
+    "easy": 1.0,
     "record.witness": "objective",
     "record.within": "all",
     "prior": 0,
@@ -74,6 +77,7 @@ class Segmentation:
                (`oracle.answer: dominant`), by the last model
     side_heads   how many earlier blocks of the decoder have a head of their own, for `train: deep_supervision` and
                `query: dsal`
+    quality_head  weight of a head that learns the Dice of the network's own masks, for `query: quality`; 0: none
     """
 
     network: Spec = "unet"
@@ -81,6 +85,7 @@ class Segmentation:
     region: Spec = mask_regions.IMAGE
     sieve: bool = False
     side_heads: WholeNumber = 0
+    quality_head: Amount = 0.0
 
     baselines: ClassVar[tuple[str, ...]] = ("random", "foreground_random")
     strata: ClassVar[bool] = False
@@ -109,7 +114,10 @@ class Segmentation:
         mask_regions.check(self.region, self.reduction, setting.image_size)
         self._check_answer(setting)
         self._check_sides(setting)
+        self._check_quality(setting)
         _check_record(setting.train)
+        if setting.train.get("by") == "region" and not self.regional:
+            raise InputError("train.by", "pixel, where a query asks about whole images (task.region)", "region")
         for key, name, strategy in setting.strategies:
             _check_strategy(key, name, strategy, regional=self.regional)
 
@@ -137,6 +145,17 @@ class Segmentation:
         reader = next((key for key, name, _ in setting.strategies if name == DSAL), "train" if trains else "")
         if reader and not self.side_heads:
             raise InputError("task.side_heads", f"1 or more, for {DSAL if reader != 'train' else DEEP} ({reader})", "0")
+
+    def _check_quality(self, setting: Setting) -> None:
+        """Refuse a head of quality that is not there, that has several networks, or that is asked about regions."""
+        reader = next((key for key, name, _ in setting.strategies if name == QUALITY), "")
+        if reader and not self.quality_head:
+            raise InputError("task.quality_head", f"a weight above 0, for {QUALITY} ({reader})", "0")
+        if reader and self.regional:
+            raise InputError("task.region", f"whole images, for {QUALITY} ({reader})", parse_spec(self.region)[0])
+        kind: Any = self.objectives(setting)[0].get(setting.objective)
+        if self.quality_head and kind is not None and kind().networks > 1:
+            raise InputError("train", "an objective of one network (task.quality_head)", setting.objective)
 
     def objectives(self, setting: Setting) -> tuple[Mapping[str, type[DenseObjective]], Schedule]:
         """See `Task.objectives`."""
@@ -207,6 +226,7 @@ class Segmentation:
             seed=seed,
             dropout=setting.learner[1].dropout,
             side_heads=self.side_heads,
+            quality_head=self.quality_head > 0,
             settings=cast(dict[str, Option], settings),
             options=options,
         )
@@ -267,6 +287,7 @@ class Segmentation:
             _whole_images(setting, materials.asked, masks) if parts is None else parts,
             _spending(setting),
             scoring=_scorer,
+            clicks=partial(clicks_of, materials.run, size),
             answers=pixel_answers,
             many=MANY * FEW,  # the pixels of an image are no labels of their own
             one_class=False,
@@ -287,6 +308,7 @@ class Segmentation:
         """See `Task.learner`."""
         from ..data.views.pixels import pixel_views
         from ..learners.inputs import MaskInputs
+        from ..learners.quality import quality_loss
         from ..learners.segment import SegmentLearner
 
         parts = None if isinstance(task.regions, Whole) else task.regions
@@ -309,6 +331,7 @@ class Segmentation:
             parts=parts,
             names=dataset.classes,
             sieve=self.sieve,
+            penalty=quality_loss(self.quality_head) if self.quality_head else None,
         )
 
 
@@ -411,12 +434,14 @@ def _check_record(params: Mapping[str, object]) -> None:
 
 
 def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: bool) -> None:
+    from ..scores.edges import IMAGE_SCORES
     from ..scores.pixels import PIXEL_SCORES
     from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
     vectors = {"contexts", "shares"} if regional else {"contexts", "shares", GRADIENTS}
-    scores = [score for score in (*PIXEL_SCORES, *PART_SCORES) if score not in vectors]
+    scores = [*PIXEL_SCORES, *PART_SCORES, *IMAGE_SCORES, "predicted_error"]
+    scores = [score for score in scores if score not in vectors]
     try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)
 
 

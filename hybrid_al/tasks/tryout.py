@@ -23,6 +23,7 @@ def try_strategy(
     scores: Collection[str],
     vectors: Collection[str] = (),
     views: bool,
+    features: bool = False,
     answer: Annotation,
 ) -> None:
     """Let a strategy pick on a small synthetic state, which refuses to give classes of samples or their probabilities.
@@ -30,6 +31,7 @@ def try_strategy(
     scores   names of the functions of `scores` that the task has for a sample
     vectors  names of those that give a sample a vector, whose length is a square
     views    whether the task has scores of several views
+    features whether it has scores of features and last layer
     answer   an example of an annotation: its kind and target
     """
 
@@ -45,7 +47,7 @@ def try_strategy(
         return np.linspace(values, 1 - values, 4, axis=1) if score in vectors else values
 
     beyond = strategy.needs & {"history", *(() if views else ("views",))}
-    if GRADIENTS not in vectors:
+    if GRADIENTS not in vectors and not features:
         beyond |= strategy.needs & {"features"}
     if beyond:
         raise InputError(f"{key} ({name})", f"a strategy that {task} can feed", f"it needs {sorted(beyond)[0]}")

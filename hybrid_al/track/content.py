@@ -132,6 +132,8 @@ def _label(answer: Annotation | None, classes: tuple[str, ...]) -> str | None:
         return classes[answer.target] if answer.target < len(classes) else str(answer.target)
     if answer.kind == "classes" and isinstance(answer.target, tuple):
         return ", ".join(classes[c] for c in answer.target) or "none"
+    if answer.kind == "not" and isinstance(answer.target, tuple):
+        return f"not {' or '.join(classes[c] for c in answer.target)}"
     return "skipped" if answer.kind == "skip" else answer.kind
 
 

@@ -193,7 +193,9 @@ NAMES: Mapping[str, Name] = {
     ),
     "stop/expected_gain": _measured("accuracy that the next batch is expected to add, in [0, 1]", optional=True),
     "cost/<unit>": _measured(
-        "cost of all labels so far: images, pixels, foreground, boundary, clicks (segmentation)", "Cost", optional=True
+        "cost of all labels so far: images, pixels, foreground, boundary, clicks (segmentation), bits (yes or no)",
+        "Cost",
+        optional=True,
     ),
     "table/picks": _shown(
         "the picks: round, rank, sample (its row in the manifest), score, reason, predicted (the pseudo-label before it"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
-from ..core.rundir import write_json
+from ..core.files import write_json
 from ..core.types import IGNORE
 from ..errors import InputError
 from .base import BenchNumbers, BenchTable, Content, Picture, Table, Tracker, Trackers, Value, run_id, shareable, slug

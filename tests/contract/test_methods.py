@@ -16,7 +16,8 @@ from hybrid_al.core.types import Annotation, FloatArray
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS, ViewPolicy
+from hybrid_al.data.views.modalities import VIEWS
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.learners.finetune import Finetune
 from hybrid_al.learners.frozen import Frozen

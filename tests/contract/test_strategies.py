@@ -31,9 +31,12 @@ LEAN: dict[str, dict[str, int]] = {
     "waal": {"steps": 5},
     "gcn": {"steps": 5},
     "uslt": {"steps": 5},
+    "feal": {"steps": 5},
     "aada": {"steps": 5},
     "tqs": {"steps": 5, "members": 2},
     "s3vaada": {"rows": 50},
+    "bsq": {"samples": 2, "steps": 5, "rows": 20},
+    "policy": {"games": 2, "picks": 2},
 }
 """Settings with which a strategy that is slow then is asked often, or for a whole pool."""
 

@@ -14,7 +14,7 @@ from hybrid_al.core.consistency import ALL_PARTS
 from hybrid_al.core.registry import component
 from hybrid_al.core.types import Annotation, FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import HybridALError, InputError
-from hybrid_al.query.base import QueryState
+from hybrid_al.query.base import EXTRAS, QueryState
 from hybrid_al.query.strategies import STRATEGIES, Hybrid
 from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, Term, fused_terms, term
@@ -82,6 +82,7 @@ def test_the_order_of_the_candidates_is_moot(name: str) -> None:
 
 OTHERS = {
     "ripu",
+    "inconsistency",
     "learning_loss",
     "minority",
     "consistency",
@@ -115,8 +116,9 @@ def make_odd_one_out() -> QueryState:
     vectors = np.random.default_rng(0).normal(size=(n, 8), scale=0.1).astype(np.float32)
     vectors[:, 0] += 1
     vectors[odd] = np.eye(8)[1]
-    extras = {name: np.zeros(n) for name in state.extras}
-    extras["pretext_loss"][odd] = 1
+    extras = {name: np.zeros((n, *values.shape[1:])) for name, values in state.extras.items()}
+    for name in ("pretext_loss", *EXTRAS["proxy"]):
+        extras[name][odd] = 1
     extras["previous_probs"] = np.asarray(scipy.special.softmax(logits, axis=1))
     extras["previous_probs"][odd] = [0, 1, 0]
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from hybrid_al.core.types import IGNORE
 from hybrid_al.data.views.albumentations import Pipeline
 from hybrid_al.data.views.draws import generator as shared
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.data.views.pixels import pixel_views
-from hybrid_al.data.views.policies import VIEWS, View, ViewPolicy, Views
+from hybrid_al.data.views.policies import View, ViewPolicy, Views
 from hybrid_al.errors import InputError
 from tests.helpers.pipelines import FLIPS, MOVING, STRONG
 

@@ -20,9 +20,10 @@ from safetensors.torch import save
 
 from hybrid_al.components import check_components
 from hybrid_al.core.consistency import Consistency
+from hybrid_al.core.files import read_arrays
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.registry import component
-from hybrid_al.core.rundir import RunDir, read_arrays
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Query
 from hybrid_al.core.verify import verify
 from hybrid_al.data.sources.npz import Npz
@@ -44,6 +45,8 @@ from hybrid_al.stage0 import check as check_stage0
 from hybrid_al.tasks import TASKS
 from hybrid_al.train import Schedule
 from pretrain import METHODS
+from tests.fuzz.exchanged import EXCHANGED
+from tests.fuzz.flips import Flips
 from tests.fuzz.mutations import EDGES, Rng, Silent, edge, spoil
 from tests.fuzz.readable import READABLE
 from tests.helpers.command import call
@@ -370,6 +373,7 @@ class Projects:
 
 
 FORMATS: dict[str, Callable[[Path], Target]] = {
-    **{kind.name: kind for kind in (Recipes, Settings, Archives, RunFiles, Answers, Weights, Projects)},
+    **{kind.name: kind for kind in (Recipes, Settings, Archives, RunFiles, Answers, Weights, Projects, Flips)},
     **READABLE,
+    **EXCHANGED,
 }

@@ -13,9 +13,10 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from hybrid_al.core.files import write_arrays, write_json
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
-from hybrid_al.core.rundir import RunDir, write_arrays, write_json
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, IntArray, Query, Round, Scores
 from hybrid_al.report.page import Pictures, RunView, write_report
 from hybrid_al.scores.recorder import ConsistencyRecorder

@@ -80,7 +80,7 @@ def browser_page(link: str, **options: Any) -> Iterator[BrowserPage]:
     errors = list[str]()
     with sync_playwright() as play_wright:
         browser = play_wright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(**options)
+        page = browser.new_context(**options).new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(link)
         page.wait_for_selector("body[data-shown]")

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from hybrid_al.api.answers import take
-from hybrid_al.core.rundir import RunDir, write_json
+from hybrid_al.core.files import write_json
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.oracles.inbox import inbox, lists_of
 from hybrid_al.oracles.readings import Readings
 from tests.helpers.label_page import SIZE, open_run

@@ -261,6 +261,15 @@ def test_labels_of_people_are_theirs_and_a_run_without_a_model_is_one_line(
     rows = table_of(tmp_path / "export" / "labels.csv")
     assert {(row["annotator"], row["origin"]) for row in rows} == {("jo", "person")}
     assert [row["label"] for row in rows] == [line.split(",")[1] for line in lines] and rows[0]["time"]
+    capsys.readouterr()
+    again = tmp_path / "again.csv"
+    assert call("audit", run, "--recheck", again) == 0
+    assert re.search(r"Labels: .*again\.csv, \d of 3 doubtful; corrected, hybrid-al labels", capsys.readouterr().out)
+    rows = table_of(again)
+    assert {(row["id"], row["label"]) for row in rows} == {tuple(line.split(",")) for line in lines[1:]}
+    assert [float(row["doubt"]) for row in rows] == sorted((float(row["doubt"]) for row in rows), reverse=True)
+    assert call("audit", run, "--recheck", again) == 2 and "expected a new file" in capsys.readouterr().err
+    assert call("labels", run, again, "--annotator", "jo", "--replace") == 0
 
 
 def model_classes(run: Path) -> list[str]:

@@ -16,9 +16,9 @@ from hybrid_al import loop
 from hybrid_al.api.export import export
 from hybrid_al.assemble import Project, experiment
 from hybrid_al.cli import main
-from hybrid_al.core import rundir
+from hybrid_al.core import files, rundir
 from hybrid_al.core.consistency import Consistency
-from hybrid_al.core.rundir import write_arrays
+from hybrid_al.core.files import write_arrays
 from hybrid_al.core.types import IGNORE
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.experiment import Experiment
@@ -170,7 +170,7 @@ def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
     changes: dict[str, Any] = {"task": RIPU, "query": "ripu", "loop": {"budgets": [6, 5]}}
     whole, (half, setup) = play(tmp_path / "whole", **changes).run, begun(tmp_path / "cut", **changes)
     loop.play(setup, half.run, Trackers(), 0)
-    commit, writes = rundir.write_atomic, list[str]()
+    commit, writes = files.write_atomic, list[str]()
     for n in (1, 1, 2, 3):  # what was committed before is not committed again
 
         def dying(path: Path, data: bytes | str, n: int = n) -> None:
@@ -181,7 +181,8 @@ def test_stopped_at_each_commit_of_a_query_it_goes_on_with_what_is_on_disk(
 
         writes.clear()
         with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(rundir, "write_atomic", dying)
+            for module in (files, rundir):
+                patched.setattr(module, "write_atomic", dying)
             again = experiment(half)
             again.oracle.annotate(loop.select(again, half.run, 1), 1)
             raise Killed

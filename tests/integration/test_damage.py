@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hybrid_al.core.rundir import RunDir, marked, unmarked, write_atomic
+from hybrid_al.core.files import write_atomic
+from hybrid_al.core.rundir import RunDir, marked, unmarked
 from tests.helpers.command import call
 from tests.helpers.tiny import recipe_of
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import hybrid_al as hal
+from hybrid_al.api.deployed import model_of_run
 from hybrid_al.components import check_components
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
@@ -58,6 +61,21 @@ def test_given_labels_are_there_from_round_0_and_only_the_target_is_asked(tmp_pa
     assert last["target/test/accuracy"] == last["domain/b/test/accuracy"]
 
 
+def test_a_source_free_loop_goes_on_from_the_model_of_the_source(tmp_path: Path) -> None:
+    """With an adapter, whose weights come back from the disk, in an export too."""
+    _images(root := tmp_path / "images")
+    train = {"name": "shot", "start": "last", "target_share": 1, "steps": 4, "min_steps": 4, "batch": 4, "ratio": 1}
+    recipe = _recipe(root, train=train, query="stdr", learner={"name": "frozen", "strong_views": 1, "adapter": 3})
+    result = hal.run(recipe, run_dir=tmp_path / "run")
+    assert [r.metrics.keys() >= {"target/test/accuracy"} for r in result.rounds] == [True] * 3
+    adapters = [
+        load_file(tmp_path / "run" / "rounds" / f"00{r}" / "model.safetensors")["teacher.encoder.1.up.weight"]
+        for r in (0, 1, 2)
+    ]
+    assert all(a.abs().max() > 0 for a in adapters) and not torch.equal(adapters[1], adapters[2])
+    assert model_of_run(tmp_path / "run").members[0].get_parameter("encoder.1.up.weight").equal(adapters[2])
+
+
 @pytest.mark.slow
 def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
     _images(root := tmp_path / "images")
@@ -76,7 +94,27 @@ def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
             {"domains": {}, "query": "tqs", "loop": {"budgets": [2, 2]}},
             r"query: expected domains whose labels are given",
         ),
-        ({"train": "mme"}, r"train: expected learner: finetune, as this objective trains the features, got frozen"),
+        (
+            {"train": "mme", "learner": "linear"},
+            r"^train: expected learner: finetune, or frozen with an adapter, as this .*, got linear$",
+        ),
+        ({"train": "dann", "learner": {"name": "frozen", "adapter": 0}}, r"^train: expected learner: .* got frozen$"),
+        (
+            {"train": "dann", "domains": {}, "loop": {"budgets": [2, 2]}},
+            r"^train: expected domains whose labels are given \(data.domain and domains.source\), for .*, got dann$",
+        ),
+        (
+            {"train": {"name": "shot", "target_share": 1}},
+            r"^train\.start: expected last, where .*, got stage0$",
+        ),
+        (
+            {"train": {"name": "shot", "target_share": 1, "start": "last"}, "loop": {"budgets": [2, 2]}},
+            r"^loop\.budgets: expected 0 first, so that round 0 learns from the source .*, got 2$",
+        ),
+        (
+            {"train": {"name": "fixmatch", "target_share": 1, "start": "last"}},
+            r"^learner: expected finetune, or frozen with an objective that trains the features, .*, got frozen$",
+        ),
         ({"data.grow": True}, r"data\.grow: expected false, where labels of a source are given"),
     ],
 )

@@ -13,7 +13,8 @@ import hybrid_al as hal
 from hybrid_al.api.answers import take
 from hybrid_al.assemble import open_project
 from hybrid_al.core.consistency import Consistency
-from hybrid_al.core.rundir import RunDir, write_atomic
+from hybrid_al.core.files import write_atomic
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.learners.predict import embed

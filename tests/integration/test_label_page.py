@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -67,9 +68,15 @@ def labels(run: Path, n: int) -> dict[int, tuple[str, object, int]]:
 
 
 def test_two_rounds_of_classes_by_keys_and_clicks(tmp_path: Path) -> None:
-    recipe = recipe_of("classification", learner="frozen")
-    truth = play(tmp_path / "simulated", recipe).dataset
-    with served(tmp_path / "page", {**recipe, "oracle": "worklist"}, reader=None) as link, browser_page(link) as page:
+    """The second round asks whether it is the class that the model guesses, yes or no."""
+    recipe, oracle = recipe_of("classification", learner="frozen"), {"name": "worklist", "answer": "one_bit"}
+    truth = play(tmp_path / "simulated", {**recipe, "oracle": {**oracle, "name": "simulated"}}).dataset
+
+    def key(index: int) -> int:
+        asked, said = re.search(r"Is it (.+?)\?", page.inner_text("#about")), int(truth.truth[index])
+        return said + 1 if asked is None else 1 if asked[1] == truth.classes[said] else 2
+
+    with served(tmp_path / "page", {**recipe, "oracle": oracle}, reader=None) as link, browser_page(link) as page:
         page.fill("#who-name", "anna <b>")
         page.keyboard.press("Enter")
         for k in range(6):
@@ -77,27 +84,33 @@ def test_two_rounds_of_classes_by_keys_and_clicks(tmp_path: Path) -> None:
             if k == 4:
                 until(lambda: "round 1" in page.inner_text("#name"))
                 page.wait_for_selector("#similar img")
+                assert "Is it" in page.inner_text("#about") and "yes, " in page.inner_text("#classes")
             index = shown(page)
             if k == 1:  # a wrong answer, undone
-                page.keyboard.press(str(2 - truth.truth[index]))
+                page.keyboard.press(str(3 - key(index)))
                 wait_for_next(page, index)
                 page.keyboard.press("z")
                 until(partial(is_shown, page, index))
             if k == 2:  # the server is away for a while
                 page.route("**/api/answer", lambda route: route.abort())
-                page.keyboard.press(str(truth.truth[index] + 1))
+                page.keyboard.press(str(key(index)))
                 until(lambda: "Not saved yet" in page.inner_text("#saved"))
+                other, given = page.context.new_page(), len(Ledger(RunDir(tmp_path / "page")).entries())
+                other.goto(page.url)  # another tab sends what this one still has to send, and it counts once
+                until(lambda n=given: len(Ledger(RunDir(tmp_path / "page")).entries()) == n + 1)  # type: ignore[misc]
+                other.close()
                 page.unroute("**/api/answer")
                 until(lambda: page.inner_text("#saved") == "Saved")
             elif k % 2:
-                page.click(f"#classes button:nth-child({truth.truth[index] + 1})")
+                page.click(f"#classes button:nth-child({key(index)})")
             else:
-                page.keyboard.press(str(truth.truth[index] + 1))
+                page.keyboard.press(str(key(index)))
             wait_for_next(page, index)
         until(lambda: "finished" in page.inner_text("#pause"))
     n = len(truth.manifest)
     assert labels(tmp_path / "page", n) == labels(tmp_path / "simulated", n)
-    assert {e.reader for e in Ledger(RunDir(tmp_path / "page")).entries()} == {"anna <b>"}
+    entries = Ledger(RunDir(tmp_path / "page")).entries()
+    assert {e.reader for e in entries} == {"anna <b>"} and len({e.id for e in entries}) == len(entries) == 8
 
 
 def rectangle(index: int) -> np.ndarray:
@@ -149,6 +162,11 @@ def test_two_rounds_of_masks_that_are_drawn(tmp_path: Path) -> None:
                 page.wait_for_selector("#propose:not([hidden])", timeout=15_000)
             index = shown(page)
             if k == 2:
+                with page.expect_response("**/doubt/*.png") as doubt:
+                    page.keyboard.press("d")
+                assert doubt.value.status == 200
+                until(lambda: page.get_attribute("#doubt", "aria-pressed") == "true")
+                page.keyboard.press("d")
                 page.click("#blank")
             elif k == 3:  # over the proposal
                 page.keyboard.press("2")
@@ -245,9 +263,9 @@ def test_another_readers_answer_and_a_page_that_is_stale(tmp_path: Path) -> None
         page.keyboard.press("2")
         page.click("text=Replace it")
         until(lambda: other.standings(0)[samples[index]].reader == "bob")
+        page.route("**/api/state", lambda route: route.abort())  # the page does not hear of what follows
         for k, sample in enumerate(samples.values()):
             other.answer(submission(f"all-{k:04d}", sample, classes=[other.classes[k % 2]], replace=True))
-        page.route("**/api/state", lambda route: route.abort())  # the page does not hear of it
         with suppress(AwaitingLabels):
             play(tmp_path / "run", recipe)
         page.keyboard.press("1")
@@ -281,8 +299,18 @@ def test_a_slice_of_a_volume_is_drawn_by_keys_alone(tmp_path: Path) -> None:
             page.keyboard.press("ArrowRight")
             page.keyboard.press("ArrowDown")
         page.keyboard.press("Space")
+        page.click("#after")
+        until(lambda: shown(page) != index)
+        page.reload()  # what was drawn is there again, though nobody saved it
+        page.wait_for_selector("body[data-shown]")
+        until(lambda: shown(page) == index and "not saved is back" in page.inner_text("#saved"))
         page.keyboard.press("Enter")
         until(lambda: shown(page) != index and page.inner_text("#saved") == "Saved")
-        (entry,) = Ledger(RunDir(run)).entries()
+        page.keyboard.press("z")
+        until(lambda: shown(page) == index and "not saved is back" in page.inner_text("#saved"))
+        page.keyboard.press("Enter")
+        until(lambda: shown(page) != index and page.inner_text("#saved") == "Saved")
+        entry, withdrawn, again = Ledger(RunDir(run)).entries()
+        assert withdrawn.kind == "withdrawn" and again.text == entry.text
     labels = read_answer(run / entry.text)
     assert labels.shape == (20, 24) and labels.sum() == 16

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,9 @@ from hybrid_al.report.pictures import WORST_MASKS
 from hybrid_al.scores import samples as scores
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
+from tests.fuzz.forked import program, start
 from tests.helpers.played import play as play_recipe
-from tests.integration.test_kill import KILLER, outcome
+from tests.integration.test_kill import LONG, dying, outcome
 
 N_POOL, N_VAL, N_TEST = 16, 4, 5
 TINY: dict[str, Any] = {
@@ -582,14 +582,11 @@ def test_check_says_what_is_padded_and_what_the_masks_hold(tmp_path: Path, capsy
 def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps({**TINY, "query": {"name": "hybrid"}, "train": {"name": "mean_teacher", "steps": 20}}))
-    args = ["run", str(file), "--quiet", "--run-dir"]
-    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "whole")], check=True)
-    for kind, n in (("log", 2), ("log", 3)):
-        process = subprocess.run(
-            [sys.executable, "-c", KILLER, kind, str(n), *args, str(tmp_path / "cut")], check=False
-        )
-        assert process.returncode == -9
-    subprocess.run([sys.executable, "-m", "hybrid_al.cli", *args, str(tmp_path / "cut")], check=True)
+    args = ["run", file, "--quiet", "--run-dir"]
+    assert start(partial(program, [*args, tmp_path / "whole"]), tmp_path).wait(LONG) == 0
+    for n in (2, 3):
+        assert start(dying("log", n, *args, tmp_path / "cut"), tmp_path).wait(LONG) == -9
+    assert start(partial(program, [*args, tmp_path / "cut"]), tmp_path).wait(LONG) == 0
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 

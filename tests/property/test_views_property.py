@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_al.data.views.policies import VIEWS, ViewPolicy
+from hybrid_al.data.views.modalities import VIEWS
+from hybrid_al.data.views.policies import ViewPolicy
 from hybrid_al.errors import InputError
 
 POLICIES = [

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hybrid_al.assemble import open_project
-from hybrid_al.core.rundir import write_json
+from hybrid_al.core.files import write_json
 from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import load, parse, shipped_recipes

@@ -172,6 +172,8 @@ class Archive:
         shape = images.shape
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape[1:]:
             raise InputError(f"{self.path}: {key}", "shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)", str(shape))
+        if images.dtype.kind not in "buif":
+            raise InputError(f"{self.path}: {key}", "images of numbers", str(images.dtype))
         return images
 
     def column(self, key: str, n: int) -> npt.NDArray[Any]:

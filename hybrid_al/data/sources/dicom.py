@@ -231,6 +231,7 @@ class DicomFolder:
                     around=picture.around(self.stack) if self.stack > 1 else (),
                     window=windows.get(name),
                     domain=middle.facts.values[-1] if domain else "",
+                    series=self._own_group(picture) if self.sample == "slice" else "",
                     **answer,
                 )
             )

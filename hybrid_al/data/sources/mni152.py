@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from ...core.rundir import write_atomic
+from ...core.files import write_atomic
 from ...core.types import LabelMap
 from ...errors import InputError
 from ..base import Dataset

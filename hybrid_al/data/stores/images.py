@@ -17,8 +17,8 @@ import numpy.typing as npt
 from filelock import FileLock
 from PIL import Image
 
+from ...core.files import read_seal, replacement, seal
 from ...core.manifest import SPLITS, Manifest
-from ...core.rundir import read_seal, replacement, seal
 from ...core.types import IntArray
 from ...errors import HybridALError, InputError, UnreadableImages, reason
 from .. import alike

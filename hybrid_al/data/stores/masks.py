@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ...core.rundir import read_seal, replacement, seal
+from ...core.files import read_seal, replacement, seal
 from ...core.types import IGNORE, IntArray, LabelMap
 from ...errors import HybridALError, InputError, UnreadableImages
 from ..masks import MASKS_VERSION, resize_mask

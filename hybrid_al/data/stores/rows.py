@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from ...core.rundir import read_seal, replacement, seal
+from ...core.files import read_seal, replacement, seal
 from ...core.types import IntArray
 
 SHARD = 8192  # rows; at most so many are lost when a process dies

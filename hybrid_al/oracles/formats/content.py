@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...data.drawn.base import parse_json
+from ...data.sheets import EXCEL, LINES
 from ...errors import InputError, reading
 
 HEAD = 600  # bytes, by which formats know their files
@@ -41,8 +42,8 @@ class Content:
 
     @cached_property
     def text(self) -> bytes:
-        """The bytes of a file of text (JSON, XML), out of a .zip too; empty for anything else."""
-        if not self.path.is_file():
+        """The bytes of a file of text (JSON, XML), out of a .zip too; empty for anything else, as for tables."""
+        if not self.path.is_file() or self.path.suffix.lower() in (*EXCEL, *LINES):
             return b""
         if zipfile.is_zipfile(self.path):
             return self._unpacked()
@@ -73,7 +74,7 @@ class Content:
         """The root of an XML file, None for another file; InputError for a damaged one, or with entities."""
         if self.text[:1] != b"<":
             return None
-        if b"<!DOCTYPE" in self.text[:10_000] or b"<!ENTITY" in self.text[:10_000]:
+        if b"<!DOCTYPE" in self.text or b"<!ENTITY" in self.text:
             raise InputError(self.path, "XML without a DOCTYPE", "one that has it")
         with reading(self.path, "a whole XML file"):
             return ElementTree.fromstring(self.text)

@@ -103,7 +103,7 @@ def _given(path: Path, image: ElementTree.Element) -> Given:
             continue
         try:
             marks.append((int(shape.get("z_order") or 0), _mark(shape, label)))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             why = f"one without {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(where, "a box, polygon, mask or points as CVAT writes them", why) from error
     try:

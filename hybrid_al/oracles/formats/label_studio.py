@@ -177,12 +177,14 @@ def _annotation(place: str, where: str, name: str, annotation: dict[str, Any]) -
         if not isinstance(value, dict):
             raise InputError(place, "results that have a value", repr(value))
         if kind == "choices":
-            words += map(str, value.get("choices") or ())
+            if not isinstance(choices := value.get("choices"), list):
+                raise InputError(place, "choices: a list", repr(choices))
+            words += map(str, choices)
             continue
         try:
             size = int(result["original_height"]), int(result["original_width"])
             marks.append(_mark(kind, value, float(result.get("image_rotation") or 0), *size))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             why = f"one without {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(place, "shapes as Label Studio writes them", f"{kind}: {why}") from error
     submitted = (NONE,) if not words and not marks else tuple(words)

@@ -21,7 +21,7 @@ from ...data.drawn.base import Mark
 from ...data.masks import SHIFT
 from ...data.readers.volumes import AXES, Axis, Volumes, load_volume, upright_slices
 from ...data.volume_masks import mask_on
-from .base import Asked, Given, Item, Reference, Sheet
+from .base import Asked, Given, Item, Plane, Reference, Sheet
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
@@ -121,12 +121,22 @@ def write_images(sheet: Sheet, folder: Path) -> Iterator[tuple[Block, Nifti1Imag
 def _place(item: Item, volume: Nifti1Image) -> tuple[str, str, str]:
     """Where a slice is: its axis, millimetres along it, and the voxel in its middle as ITK-SNAP counts."""
     assert item.plane is not None
-    axis = cast(Axis, item.plane.axis)
-    header = Volumes(axis).probe(item.plane.file)
-    affine = np.asarray(header.affine).reshape(4, 4)
-    middle = affine @ [item.plane.z, (header.height - 1) / 2, (header.width - 1) / 2, 1]
+    middle = middle_of(item.plane)
     voxel = np.rint(np.linalg.solve(volume.affine, middle)[:3]).astype(int) + 1
-    return axis, f"{middle[AXES[axis][0]]:.2f}", " ".join(map(str, voxel.tolist()))
+    return item.plane.axis, f"{millimetres(item.plane):.2f}", " ".join(map(str, voxel.tolist()))
+
+
+def middle_of(plane: Plane) -> npt.NDArray[np.float64]:
+    """The place (4,) of the middle of a slice, in millimetres."""
+    header = Volumes(cast(Axis, plane.axis)).probe(plane.file)
+    affine = np.asarray(header.affine).reshape(4, 4)
+    place: npt.NDArray[np.float64] = affine @ [plane.z, (header.height - 1) / 2, (header.width - 1) / 2, 1]
+    return place
+
+
+def millimetres(plane: Plane) -> float:
+    """Where a slice lies along its axis."""
+    return float(middle_of(plane)[AXES[cast(Axis, plane.axis)][0]])
 
 
 def given(

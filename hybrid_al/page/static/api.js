@@ -21,31 +21,29 @@ export async function post(path, body) {
 }
 
 export class Outbox {
-  // saved(answer, reply), refused(answer, reply) and waiting(count, isStuck) are told how each answer fares.
-  constructor(key, { saved, refused, waiting }) {
-    this.key = key;
+  // saved(answer, reply), refused(answer, reply) and waiting(count, isStuck) are told how each answer fares. The store has
+  // each answer by itself under the name of the run and its reader: tabs take nothing from each other, and what another
+  // tab left is sent too. The server takes an answer that comes twice once.
+  constructor(run, reader, { saved, refused, waiting }) {
+    this.key = ["outbox", run, reader, ""].join("\n");
     this.tell = { saved, refused, waiting };
-    this.queue = JSON.parse(localStorage.getItem(key) ?? "[]");
+    this.queue = stored(this.key);
     this.isBusy = false;
     if (this.queue.length) this.#work();
   }
 
   push(answer) {
     this.queue.push(answer);
-    this.#keep();
+    try {
+      localStorage.setItem(this.key + answer.id, JSON.stringify([Date.now(), answer]));
+    } catch {
+      // a full store keeps the answer in this tab alone
+    }
     this.#work();
   }
 
   get isEmpty() {
     return !this.queue.length;
-  }
-
-  #keep() {
-    try {
-      localStorage.setItem(this.key, JSON.stringify(this.queue));
-    } catch {
-      // a full store keeps the answers in this tab alone
-    }
   }
 
   async #work() {
@@ -66,11 +64,17 @@ export class Outbox {
         continue;
       }
       this.queue.shift();
-      this.#keep();
+      localStorage.removeItem(this.key + answer.id);
       if (reply.ok) this.tell.saved(answer, reply);
       else this.tell.refused(answer, reply);
     }
     this.isBusy = false;
     this.tell.waiting(0, false);
   }
+}
+
+// The answers in the store whose keys begin so, the first given first.
+function stored(key) {
+  const kept = Object.keys(localStorage).filter((name) => name.startsWith(key)).map((name) => JSON.parse(localStorage.getItem(name)));
+  return kept.filter(Boolean).sort(([a], [b]) => a - b).map(([, answer]) => answer);
 }

@@ -2,12 +2,14 @@
 
 import { Closed, Outbox, getJson, post } from "./api.js";
 import { UNKNOWN } from "./draw.js";
-import { beginDrawing, maskOf } from "./drawings.js";
+import { Drafts } from "./drafts.js";
+import { beginDrawing, doubtOf, maskOf } from "./drawings.js";
 import { keysOf, showKeys } from "./keys.js";
-import { $, drawAbout, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, say, warn } from "./panels.js";
+import { $, drawAbout, drawBag, drawClasses, drawPause, drawProgress, drawSimilar, drawStrip, drawTools, drawWindow, say, sheetOf, warn } from "./panels.js";
 import { Viewer } from "./viewer.js";
 
 const viewer = new Viewer($("image"));
+const drafts = new Drafts();
 const page = { state: null, at: -1, about: null, layer: null, proposal: null, chosen: new Set(), given: [] };
 let outbox, clock;
 
@@ -27,16 +29,19 @@ async function show(k) {
 }
 
 async function load(k) {
+  drafts.leave(page);
   page.at = Math.min(Math.max(k, 0), items().length - 1);
   const { index, answer } = item();
   const place = page.at;
   const about = await getJson(`/api/item/${index}`);
   if (place !== page.at) return;
-  Object.assign(page, { about, layer: null, proposal: null, proposals: null });
+  Object.assign(page, { about, layer: null, proposal: null, proposals: null, doubt: null });
+  viewer.doubt = null;
   page.chosen = new Set(answer && !isDrawn() ? answer.text.split(";") : []);
   viewer.layer = null;
   await viewer.load(`/image/${index}.png`, about);
   if (isDrawn()) viewer.layer = await beginDrawing(page, item(), viewer, say);
+  if (isDrawn() && page.doubts) viewer.doubt = page.doubt = await doubtOf(index);
   if (place !== page.at) return;
   viewer.onSlice = about.slices.length > 1 ? (step) => turn(about.slices.indexOf(page.slice) + step) : null;
   page.slice = index;
@@ -45,38 +50,29 @@ async function load(k) {
   $("comment").value = answer?.comment ?? "";
   $("image").ariaLabel = `Image ${place + 1} of ${items().length}, ${item().sample}`;
   drawSimilar(about.similar);
-  drawWindow();
-  turn(about.slices.indexOf(index));
+  drawWindow(viewer, page.about);
+  page.sheet = 0;
+  turn(about.slices.indexOf(about.looked[0] ?? index));
+  if (drafts.enter(page, item().sample)) say("What you had not saved is back");
   render();
   clock = { seconds: 0, since: performance.now() };
   document.body.dataset.shown = index;
 }
 
+// The answers in words that an image may get: yes and no where one class is asked about.
+const choices = () => (item().asks ? [item().asks, `not ${item().asks}`] : page.state.classes);
+
 function render() {
-  const { classes, progress } = page.state;
+  const { progress } = page.state;
+  const classes = choices();
   drawStrip(items(), page.at, show);
   drawAbout(item(), page.at, items().length);
   drawProgress(progress);
   const value = page.layer?.value;
-  const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name) => [name, page.chosen.has(name)]);
+  const names = isDrawn() ? classes.slice(1).map((name, k) => [name, value === k + 1]) : classes.map((name, k) => [item().asks ? `${k ? "no" : "yes"}, ${name}` : name, page.chosen.has(name)]);
   if (isDrawn() && page.state.kind !== "box") names.push([classes[0], value === 0]);
   drawClasses(names, isDrawn(), isDrawn() ? 1 : 0, classes.length, choose);
-  for (const button of document.querySelectorAll("[data-tool]")) {
-    button.setAttribute("aria-pressed", String(page.layer?.tool === button.dataset.tool));
-    const { tool } = button.dataset;
-    button.hidden = (page.state.kind === "box" && tool !== "box") || (tool === "point" && !page.state.segments);
-  }
-  for (const button of document.querySelectorAll("[data-reason]"))
-    button.setAttribute("aria-pressed", String(item().answer?.text === "skip" && item().answer.reason === button.dataset.reason));
-  $("tools").hidden = !isDrawn();
-  $("unknown").hidden = page.state.kind === "box";
-  $("unknown").setAttribute("aria-pressed", String(value === UNKNOWN));
-  $("segment").hidden = !page.state.segments;
-  $("segment").setAttribute("aria-pressed", String(Boolean(page.layer?.segments)));
-  $("save").hidden = page.state.kind === "class";
-  $("propose").hidden = !page.proposal;
-  $("size").value = page.layer?.size ?? 1;
-  $("size-at").value = `${page.layer?.size ?? 1} px`;
+  drawTools(page, item(), isDrawn());
   $("reader").textContent = reader() ?? "";
 }
 
@@ -87,18 +83,10 @@ const nextOpen = () => {
 
 // -- window, slices ---------------------------------------------------------------------------------------------------
 
-function drawWindow() {
-  const [low, high] = viewer.window;
-  $("level").value = (low + high) / 2;
-  $("width").value = high - low;
-  const [from, to] = page.about.span.length ? page.about.span : [0, 255];
-  $("values").value = viewer.window.map((value) => Math.round(from + value * (to - from))).join(" – ");
-}
-
 function setWindow() {
   const [level, width] = [Number($("level").value), Number($("width").value)];
   viewer.setWindow(level - width / 2, level + width / 2);
-  drawWindow();
+  drawWindow(viewer, page.about);
 }
 
 async function turn(k) {
@@ -106,9 +94,14 @@ async function turn(k) {
   if (k < 0 || k >= slices.length) return;
   $("slice").value = k;
   $("slice-at").value = `${k + 1} / ${slices.length}`;
-  if (page.slice === slices[k]) return;
+  const isShown = page.slice === slices[k];
   page.slice = slices[k];
-  viewer.layer = page.slice === item().index ? page.layer : null; // others are there to look at
+  page.sheet = sheetOf(k);
+  drawBag(page, turn);
+  if (isShown) return;
+  const isOwn = page.slice === item().index;
+  viewer.layer = isOwn ? page.layer : null; // others are there to look at
+  viewer.doubt = isOwn ? page.doubt : null;
   await viewer.load(`/image/${page.slice}.png`, page.about, { keepView: true });
 }
 
@@ -126,7 +119,8 @@ function hold(change) {
 // -- answers ----------------------------------------------------------------------------------------------------------
 
 function choose(k) {
-  const { kind, classes } = page.state;
+  const { kind } = page.state;
+  const classes = choices();
   if (isDrawn()) return hold({ value: k + 1 < classes.length ? k + 1 : 0, ...(page.layer.tool === "eraser" ? { tool: "brush" } : {}) });
   if (k >= classes.length) return;
   if (kind === "class") return submit({ kind: "answer", classes: [classes[k]] }, classes[k]);
@@ -159,7 +153,9 @@ function submit(answer, text, reason = "") {
     id: crypto.randomUUID(), round: page.state.progress.round, sample: item().sample, reader: reader(),
     comment: $("comment").value.trim(), seconds: Math.min(seconds, 86400), reason, ...answer,
   };
-  page.given.push(page.at);
+  const draft = drafts.end(page);
+  page.given.push({ place: page.at, draft });
+  sent.set(body.id, draft);
   item().answer = { text, reason, reader: reader(), comment: body.comment, file: text === "drawn/" };
   outbox.push(body);
   $("comment").blur();
@@ -170,19 +166,23 @@ function submit(answer, text, reason = "") {
 
 function undo() {
   if (!page.given.length) return;
-  const place = page.given.pop();
+  const { place, draft } = page.given.pop();
   const { sample } = items()[place];
+  drafts.leave(page);
+  drafts.put(sample, draft);
   outbox.push({ id: crypto.randomUUID(), round: page.state.progress.round, sample, kind: "withdrawn", reader: reader() });
   items()[place].answer = null;
   show(place);
 }
 
+const sent = new Map(); // id of an answer that the server has not taken yet -> its draft
 const told = {
   waiting: (count, isStuck, why) => {
     if (isStuck) say(why ? `Not saved yet: ${why}` : "Not saved yet: the server does not answer; trying again", true);
     else if (count) say("Saving…");
   },
-  saved: (_, reply) => {
+  saved: (answer, reply) => {
+    sent.delete(answer.id);
     say("Saved");
     page.state.progress = reply.progress;
     drawProgress(reply.progress);
@@ -198,7 +198,10 @@ const told = {
     const replace = () => outbox.push({ ...answer, id: crypto.randomUUID(), replace: true });
     if (reply.kind === "other") warn(reply.error, ["Replace it", replace], ["Keep theirs", back]);
     else if (reply.kind === "stale") warn(reply.error, ["Load again", () => location.reload()]);
-    else warn(reply.error, ["Back to the image", back]);
+    else {
+      if (sent.has(answer.id)) drafts.put(answer.sample, sent.get(answer.id));
+      warn(reply.error, ["Back to the image", back]);
+    }
   },
 };
 
@@ -216,6 +219,8 @@ async function refresh() {
   if (outbox && !outbox.isEmpty) return;
   const isNew = page.state?.progress.round !== state.progress.round || page.state.phase !== state.phase || items().length !== state.items.length;
   page.state = state;
+  drafts.keep(page);
+  drafts.begin(state);
   $("name").textContent = `${state.name}, round ${state.progress.round}`;
   drawPause(state, async () => { await post("/api/train", {}); refresh(); });
   drawProgress(state.progress);
@@ -229,7 +234,7 @@ async function refresh() {
 async function begin() {
   await refresh();
   if (!page.state) return;
-  outbox = new Outbox(`outbox ${page.state.run}`, told);
+  outbox = new Outbox(page.state.run, page.state.reader ?? "", told);
   if (!reader()) $("who").showModal();
   setInterval(refresh, 2500);
 }
@@ -243,22 +248,28 @@ const acts = {
 addEventListener("keydown", (event) => page.state?.phase === "open" && page.at >= 0 && keysOf(event, page, acts));
 
 const on = (id, act) => $(id).addEventListener("click", act);
+const plain = { save, undo, fit: acts.fit, help: showKeys, before: () => acts.show(-1), after: () => acts.show(1) };
+Object.entries(plain).forEach(([id, act]) => on(id, act));
 on("zoom-in", () => viewer.zoom(1.4));
 on("zoom-out", () => viewer.zoom(1 / 1.4));
-on("fit", acts.fit);
-on("auto", () => { viewer.setWindow(...page.about.window); drawWindow(); });
-on("save", save);
-on("undo", undo);
-on("before", () => show(page.at - 1));
-on("after", () => show(page.at + 1));
+on("auto", () => { viewer.setWindow(...page.about.window); drawWindow(viewer, page.about); });
 on("back", () => page.layer.undo());
 on("forth", () => page.layer.redo());
 const discard = (isDiscarded) => page.proposals && Object.assign(page.proposals, { isDiscarded });
 on("blank", () => { page.layer.clear(); discard(true); });
 on("propose", () => { page.layer.set(page.proposal); discard(false); });
+on("doubt", async () => {
+  const { index } = item();
+  page.doubts = !page.doubts;
+  const doubt = page.doubts ? await doubtOf(index) : null;
+  if (index !== item().index) return;
+  viewer.doubt = page.doubt = doubt;
+  if (page.doubts && !doubt) say("no model says where it is unsure");
+  viewer.draw();
+  render();
+});
 on("segment", () => hold({ segments: !page.layer.segments }));
 on("unknown", () => hold({ value: UNKNOWN, tool: page.layer.tool === "eraser" ? "brush" : page.layer.tool }));
-on("help", showKeys);
 on("reader", () => page.state.reader ?? $("who").showModal());
 on("theme", () => {
   const root = document.documentElement;
@@ -276,7 +287,9 @@ $("who").addEventListener("close", () => {
   if (name) localStorage.setItem("reader", name);
   if (page.at >= 0) render();
 });
+addEventListener("pagehide", () => drafts.keep(page));
 document.addEventListener("visibilitychange", () => {
+  drafts.keep(page);
   if (!clock) return;
   if (document.hidden) clock.seconds += (performance.now() - clock.since) / 1000;
   clock.since = performance.now();

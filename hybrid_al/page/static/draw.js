@@ -1,6 +1,8 @@
 // Drawing on an image: a label map by brush, eraser, polygon and box, or a list of boxes. Keys move a cross instead of
 // the pointer. Coordinates are pixels of the image; a label map has class numbers, 255 where not known.
 
+import { fromRuns, runsOf } from "./drafts.js";
+
 export const UNKNOWN = 255;
 export const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#999933", "#882255"];
 const MOST_BYTES = 2 ** 26; // of steps that can be undone
@@ -78,6 +80,9 @@ export class MaskLayer extends Layer {
   }
 
   clear() { this.set(new Uint8Array(this.labels.length).fill(this.empty)); }
+
+  get draft() { return runsOf(this.labels); }
+  set draft(runs) { this.set(fromRuns(runs, this.labels.length)); }
 
   // Labels where a segmenter found a structure; `from`: the labels before its last proposal, which this one replaces.
   put(pixels, value, from) {
@@ -234,6 +239,8 @@ export class BoxLayer extends Layer {
   undo() { if (this.boxes.length) this.gone.push(this.boxes.pop()); this.changed(); }
   redo() { if (this.gone.length) this.boxes.push(this.gone.pop()); this.changed(); }
   clear() { this.boxes = []; this.changed(); }
+  get draft() { return this.boxes; }
+  set draft(boxes) { this.boxes = boxes; this.changed(); }
   cancel() { this.corner = this.end = null; }
   close() {}
   down(x, y) { this.cursor = this.corner = this.end = [x, y]; }

@@ -41,6 +41,19 @@ async function labelsOf(url) {
   return pixels && Uint8Array.from({ length: pixels.width * pixels.height }, (_, i) => pixels.data[4 * i]);
 }
 
+// Colour over the less sure half of the pixels, the stronger the less sure; null without a model.
+export async function doubtOf(index) {
+  const pixels = await pixelsOf(`/doubt/${index}.png`);
+  if (!pixels) return null;
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  const doubts = Float32Array.from({ length: pixels.width * pixels.height }, (_, i) => pixels.data[4 * i]);
+  const sorted = doubts.slice().sort();
+  const [low, high] = [sorted[doubts.length >> 1], sorted[doubts.length - 1]];
+  doubts.forEach((doubt, i) => pixels.data.set([255, 120, 0, Math.max(0, (200 * (doubt - low)) / (high - low || 1))], 4 * i));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
 // Darkness over what is not asked about, which the file has black.
 async function shade(url) {
   const pixels = await pixelsOf(url);

@@ -10,12 +10,13 @@ const WORDS = [
   ["c", "write a comment, Enter leaves it"],
   ["← →", "image before, next"],
   ["+ − f", "zoom in, out, fit; or the wheel, and drag with Shift"],
-  ["PageUp, PageDown", "slices of a volume; or the wheel"],
+  ["PageUp, PageDown", "slices of a volume, images of a bag; or the wheel"],
   ["b e p r", "brush, eraser, polygon, box"],
   ["o, a", "with a segmenter: points that correct a box; whether a box proposes or is filled"],
   ["[ ]", "smaller, larger brush"],
   ["0", "draw what is not known"],
   ["h", "hide the drawing"],
+  ["d", "show where the model is unsure"],
   ["Ctrl+Z, Ctrl+Y", "undo, redo a stroke"],
   ["arrows, Space", "on the image: move the cross (Shift: ten pixels), draw at it"],
   ["Esc", "drop a polygon"],
@@ -60,6 +61,7 @@ function actOf({ key, ctrlKey, metaKey, altKey, shiftKey, target }, { layer, sta
     if (key in TOOLS && (state.kind !== "box" || key === "r")) return () => acts.hold({ tool: TOOLS[key] });
     if (key === "[" || key === "]") return () => acts.hold({ size: Math.min(80, Math.max(1, Math.round(layer.size * (key === "]" ? 1.3 : 0.77) + (key === "]" ? 0.5 : -0.5)))) });
     if (key === "0") return () => $("unknown").click();
+    if (key === "d" && !$("doubt").hidden) return () => $("doubt").click();
     if (key === "h") return () => { layer.isHidden = !layer.isHidden; layer.changed(); };
     if (key === "Escape") return () => layer.cancel();
   }

@@ -1,6 +1,6 @@
 // What stands around the image: the strip of all images, classes, similar cases, messages, and the pause between queries.
 
-import { COLOURS } from "./draw.js";
+import { COLOURS, UNKNOWN } from "./draw.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -72,8 +72,72 @@ export function drawSimilar(similar) {
   }));
 }
 
+// What a person has in hand, and which buttons the answers of a run need.
+export function drawTools({ state, layer, proposal, doubts }, item, isDrawn) {
+  const press = (button, is) => button.setAttribute("aria-pressed", String(Boolean(is)));
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    const { tool } = button.dataset;
+    press(button, layer?.tool === tool);
+    button.hidden = (state.kind === "box" && tool !== "box") || (tool === "point" && !state.segments);
+  }
+  for (const button of document.querySelectorAll("[data-reason]"))
+    press(button, item.answer?.text === SKIPPED && item.answer.reason === button.dataset.reason);
+  $("tools").hidden = !isDrawn;
+  $("unknown").hidden = state.kind === "box";
+  press($("unknown"), layer?.value === UNKNOWN);
+  $("segment").hidden = !state.segments;
+  press($("segment"), layer?.segments);
+  $("save").hidden = state.kind === "class";
+  $("propose").hidden = !proposal;
+  $("doubt").hidden = !isDrawn || !state.progress.round;
+  press($("doubt"), doubts);
+  $("size").value = layer?.size ?? 1;
+  $("size-at").value = `${layer?.size ?? 1} px`;
+}
+
+// The window, between the values that its ends stand for.
+export function drawWindow(viewer, about) {
+  const [low, high] = viewer.window;
+  $("level").value = (low + high) / 2;
+  $("width").value = high - low;
+  const [from, to] = about.span.length ? about.span : [0, 255];
+  $("values").value = viewer.window.map((value) => Math.round(from + value * (to - from))).join(" – ");
+}
+
+const PAGE = 60; // images of a bag that are shown at once
+
+// All images of a bag, a page of them at a time; `page.sheet` is the one that is shown.
+export function drawBag(page, choose) {
+  const { bag, slices, looked } = page.about;
+  $("bag").hidden = !bag;
+  $("slice-name").textContent = bag ? "Image" : "Slice";
+  if (!bag) return;
+  const first = page.sheet * PAGE;
+  const rows = slices.slice(first, first + PAGE);
+  const last = Math.ceil(slices.length / PAGE) - 1;
+  $("bag-name").textContent = bag;
+  $("bag-at").value = last ? `images ${first + 1} to ${first + rows.length} of ${slices.length}` : `${slices.length} images`;
+  for (const [id, to] of [["bag-before", page.sheet - 1], ["bag-after", page.sheet + 1]]) {
+    $(id).hidden = !last;
+    $(id).disabled = to < 0 || to > last;
+    $(id).onclick = () => { page.sheet = to; drawBag(page, choose); };
+  }
+  fill($("bag-images"), [bag, rows, looked], () => rows.map((row, k) => {
+    const image = element("img", { src: `/thumbnail/${row}.jpg`, alt: "", loading: "lazy" });
+    const button = element("button", { onclick: () => choose(first + k) }, image);
+    const isLooked = looked.includes(row);
+    button.ariaLabel = button.title = `${first + k + 1} of ${slices.length}${isLooked ? ", the last model looked at it most" : ""}`;
+    button.classList.toggle("looked", isLooked);
+    return button;
+  }));
+  rows.forEach((row, k) => $("bag-images").children[k].setAttribute("aria-pressed", String(row === page.slice)));
+}
+
+export const sheetOf = (k) => Math.floor(k / PAGE);
+
 export function drawAbout(item, place, total) {
   const parts = [element("b", { textContent: `${place + 1} of ${total}` }), ` ${item.sample} `];
+  if (item.asks) parts.push(element("b", { textContent: `Is it ${item.asks}? ` }));
   if (item.reason) parts.push(element("span", { textContent: `– asked because: ${item.reason}` }));
   if (item.answer) parts.push(element("span", { textContent: ` – ${item.answer.reader}: ${inWords(item.answer)}` }));
   fill($("about"), parts.map((part) => part.textContent ?? part), () => parts);

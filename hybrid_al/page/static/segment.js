@@ -1,5 +1,6 @@
 // Masks from boxes and points: the server's segmenter is asked, and what it proposed for an image is kept until it is saved.
 
+import { fromRuns, runsOf } from "./drafts.js";
 import { pixelsOf } from "./viewer.js";
 
 export class Proposals {
@@ -37,6 +38,27 @@ export class Proposals {
     this.given.push({ pixels, value });
     this.current = { box: before, points: all, from, edits: layer.edits, has: new Set(pixels) };
     this.tell("Proposed: save it, change it, or undo it");
+  }
+
+  // What was proposed so far, for a drawing that somebody goes on with later.
+  get draft() {
+    const { prompts, isDiscarded, given } = this;
+    return { prompts, isDiscarded, given: given.map(({ pixels, value }) => ({ value, runs: this.#runs(pixels) })) };
+  }
+
+  set draft({ prompts, isDiscarded, given }) {
+    Object.assign(this, { prompts, isDiscarded, given: given.map(({ value, runs }) => ({ value, pixels: this.#pixels(runs) })) });
+  }
+
+  #runs(pixels) {
+    const labels = new Uint8Array(this.layer.labels.length);
+    for (const i of pixels) labels[i] = 1;
+    return runsOf(labels);
+  }
+
+  #pixels(runs) {
+    const labels = fromRuns(runs, this.layer.labels.length);
+    return Uint32Array.from(labels.keys()).filter((i) => labels[i]);
   }
 
   // What became of all that was proposed, as an answer says it; a structure is refused where less than half of it stands.

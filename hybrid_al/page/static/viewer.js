@@ -25,13 +25,12 @@ export class Viewer {
 
   async load(url, about, { keepView = false } = {}) {
     const pixels = await pixelsOf(url);
+    const isOfOtherSize = pixels.width !== this.width || pixels.height !== this.height;
     this.levels = about.deep ? deepLevels(pixels.data) : null;
     this.source = pixels;
     this.image = new OffscreenCanvas(pixels.width, pixels.height);
-    if (!keepView) {
-      this.window = [...about.window];
-      this.fit();
-    }
+    if (!keepView) this.window = [...about.window];
+    if (!keepView || isOfOtherSize) this.fit();
     this.setWindow(...this.window);
   }
 
@@ -86,6 +85,7 @@ export class Viewer {
     pen.setTransform(ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.left, ratio * this.top);
     pen.imageSmoothingEnabled = this.scale < 3 || !this.layer; // who draws sees the pixels
     pen.drawImage(this.image, 0, 0);
+    if (this.doubt) pen.drawImage(this.doubt, 0, 0);
     pen.imageSmoothingEnabled = false;
     this.layer?.draw(pen, this.scale);
   }

@@ -6,7 +6,7 @@ from ...core.registry import from_spec
 from .base import Batch, BatchMaker, BatchParams
 from .clusters import ClusterMarginBatch
 from .constrained import ClassBalancedBatch, KnapsackBatch
-from .nested import PerGroupBatch, TwoStageBatch, WithoutOutliersBatch
+from .nested import CurriculumBatch, PerGroupBatch, TwoStageBatch, WholeGroupsBatch, WithoutOutliersBatch
 from .shortlist import KCenterBatch, KMeansBatch, TopK
 from .spread import CoverBatch, DPPBatch, KMeansPlusPlusBatch, WeightedKMeansBatch
 from .stochastic import PowerBatch, SoftmaxBatch, SoftRankBatch, StochasticBatches
@@ -30,8 +30,10 @@ BATCHES: dict[str, type[BatchMaker]] = {
     "class_balanced": ClassBalancedBatch,
     "knapsack": KnapsackBatch,
     "per_group": PerGroupBatch,
+    "whole_groups": WholeGroupsBatch,
     "two_stage": TwoStageBatch,
     "without_outliers": WithoutOutliersBatch,
+    "curriculum": CurriculumBatch,
 }
 
 

@@ -9,28 +9,36 @@ from .among import Among
 from .badge import Badge
 from .bait import BAIT
 from .batchbald import BatchBald
+from .bsq import BSQ
 from .cdal import ContextualDiversity
+from .cereals import CEREALS
 from .class_balanced import ClassBalanced
 from .clue import CLUE
+from .crf_entropy import CRFEntropy
 from .csval import CSVAL
 from .d2ada import D2ADA
 from .density_peaks import DensityPeaks
-from .dfal import DeepFool
+from .dfal import BIM, DeepFool
 from .diana import DiaNA
+from .dice_per_outline import DicePerOutline
 from .disagreement import MeanSTD, TTAEntropy, TTAJensenShannon, TTAVariance, VariationRatio, VoteEntropy
 from .discriminative import Discriminative
 from .dropquery import DropQuery
 from .dsal import DSAL
 from .eada import EADA
+from .edgeal import EdgeAL
 from .egl import ExpectedGradientLength
 from .evidential import DUC, Evidential
 from .facility import FacilityLocation, MaxHerding, Wasserstein
+from .feal import FEAL
 from .fisher_information import FisherInformation
 from .foreground import ForegroundRandom
+from .freesel import FreeSel
 from .gcn import GCN
 from .gradnorm import GradNorm
 from .hybrid import Hybrid
 from .isal import ISAL
+from .isda import ISDA
 from .kcenter import KCenter
 from .kmeans import KMeans
 from .kmedoids import KMedoids
@@ -38,8 +46,13 @@ from .lamda import LAMDA
 from .learning_loss import LearningLoss
 from .mmd import MMD
 from .open_set import LfOSA, OpenAL
+from .pld import PLD
+from .policy import Policy
 from .probcover import ProbCover
+from .progressive import ProgressiveDiversity
+from .proxy import ProxyUncertainty, Surprisal
 from .pt4al import PT4AL, PT4ALStart
+from .quality import Quality
 from .random import Random, RandomPerGroup
 from .representative import RepresentativeAnnotation
 from .s3vaada import S3VAADA
@@ -64,17 +77,23 @@ __all__ = [
     "AADA",
     "AIFT",
     "BAIT",
+    "BIM",
+    "BSQ",
+    "CEREALS",
     "CLUE",
     "CSVAL",
     "D2ADA",
     "DSAL",
     "DUC",
     "EADA",
+    "FEAL",
     "GCN",
     "ISAL",
+    "ISDA",
     "LAMDA",
     "MADA",
     "MMD",
+    "PLD",
     "PT4AL",
     "S3VAADA",
     "SDM",
@@ -92,13 +111,16 @@ __all__ = [
     "Badge",
     "Bald",
     "BatchBald",
+    "CRFEntropy",
     "ClassBalanced",
     "ContextualDiversity",
     "DeepFool",
     "DensityPeaks",
     "DiaNA",
+    "DicePerOutline",
     "Discriminative",
     "DropQuery",
+    "EdgeAL",
     "Entropy",
     "Evidential",
     "ExpectedDice",
@@ -106,6 +128,7 @@ __all__ = [
     "FacilityLocation",
     "FisherInformation",
     "ForegroundRandom",
+    "FreeSel",
     "GradNorm",
     "GradientWalk",
     "Hybrid",
@@ -121,7 +144,11 @@ __all__ = [
     "MeanSTD",
     "OpenAL",
     "PT4ALStart",
+    "Policy",
     "ProbCover",
+    "ProgressiveDiversity",
+    "ProxyUncertainty",
+    "Quality",
     "Random",
     "RandomPerGroup",
     "Ratio",
@@ -130,6 +157,7 @@ __all__ = [
     "Schedule",
     "Stratified",
     "SubmodularMutualInformation",
+    "Surprisal",
     "TTAEntropy",
     "TTAJensenShannon",
     "TTAVariance",
@@ -167,6 +195,9 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "waal": WAAL,
     "gcn": GCN,
     "csval": CSVAL,
+    "freesel": FreeSel,
+    "proxy": ProxyUncertainty,
+    "alps": Surprisal,
     "pt4al_start": PT4ALStart,
     "pt4al": PT4AL,
     "entropy": Entropy,
@@ -182,20 +213,32 @@ STRATEGIES: dict[str, type[QueryStrategy]] = {
     "egl": ExpectedGradientLength,
     "gradnorm": GradNorm,
     "isal": ISAL,
+    "isda": ISDA,
     "sangal": GradientWalk,
     "alfamix": AlfaMix,
     "dropquery": DropQuery,
     "vat": VirtualAdversarial,
     "dfal": DeepFool,
+    "bim": BIM,
     "aift": AIFT,
+    "bsq": BSQ,
+    "policy": Policy,
     "lfosa": LfOSA,
     "openal": OpenAL,
     "learning_loss": LearningLoss,
     "evidential": Evidential,
     "duc": DUC,
+    "feal": FEAL,
+    "progressive": ProgressiveDiversity,
     "expected_dice": ExpectedDice,
     "ripu": Ripu,
+    "edgeal": EdgeAL,
+    "dice_per_outline": DicePerOutline,
+    "crf_entropy": CRFEntropy,
+    "cereals": CEREALS,
     "dsal": DSAL,
+    "pld": PLD,
+    "quality": Quality,
     "balanced_ratio": ClassBalanced,
     "cdal": ContextualDiversity,
     "ratio": Ratio,

@@ -1,4 +1,4 @@
-"""DFAL: the candidates nearest to a decision boundary of the last layer."""
+"""DFAL and BIM: the candidates that the least change of their features takes to another class."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import Need, Query
-from ..base import About, QueryState
-from ..ranking import best_by_term
+from ..base import About, QueryState, check_budget
+from ..last_layer import features_and_head, sign_steps
+from ..ranking import best_by_term, best_by_value
 from ..terms import TERMS
 
 
@@ -33,3 +35,36 @@ class DeepFool:
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the smallest perturbation, ties in random order."""
         return best_by_term("dfal", state, budget, rng)
+
+
+@dataclass(frozen=True)
+@hyperparameters
+class BIM:
+    """Fewest steps of the basic iterative method. Kurakin, Goodfellow, Bengio (2017), section 2.2; a query of toolkits.
+
+    Steps along the sign of the gradient, on the features that the last layer sees. They ask how far in the largest
+    component, and go by the loss, so that of more than two classes others come first than with `dfal`.
+
+    step  of a component, relative to the root of the mean square of the candidates' features; ours
+    most  steps; a candidate that keeps its class until then comes last
+    """
+
+    step: Positive = 0.02
+    most: Count = 50
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"features"})
+    about: ClassVar[About] = About(
+        paper="Kurakin, Goodfellow, Bengio: *Adversarial Examples in the Physical World*, ICLR workshop 2017, section "
+        "2.2",
+        passes="1",
+        time="most M C D",
+        memory="M (C + D)",
+    )
+
+    def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
+        """The `budget` candidates of the fewest steps, ties in random order."""
+        check_budget(state, budget)
+        features, weight, bias = features_and_head(state)
+        size = self.step * float(np.sqrt(np.square(features).mean()))
+        values = -sign_steps(features, weight, bias, size, self.most)
+        return best_by_value("few steps to another class", values, state, budget, rng)

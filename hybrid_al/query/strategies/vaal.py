@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from ...core.registry import Amount, Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query
 from ..base import About, QueryState, check_budget
-from ..critic import draw_batch, minimise, perceptron, tensor
+from ..critic import draw_batch, minimise, negative_bound, perceptron, tensor
 from ..linear_head import scaled_embeddings
 from ..loss_head import LossHead
 from ..ranking import best_by_value
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,6 @@ class VAAL:
             x, rank = samples[known:, :size], samples[known:, size:-1]
             values: FloatArray = -critic(torch.cat([encoder(x)[:, :k], rank], dim=1))[:, 0].double().numpy()
         return 1 / (1 + np.exp(-values))
-
-
-def negative_bound(
-    x: torch.Tensor, decoded: torch.Tensor, mean: torch.Tensor, log_variance: torch.Tensor, beta: float
-) -> torch.Tensor:
-    """Mean over rows of |x - decoded|^2 / 2 + beta KL(N(mean, variance) || N(0, 1)), in nats, up to a constant."""
-    divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
-    return ((x - decoded).square().sum(dim=1) / 2 + beta * divergence).mean()
 
 
 def indicator(probs_MC: FloatArray) -> FloatArray:

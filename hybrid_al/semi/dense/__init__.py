@@ -7,7 +7,10 @@ from .cps import CrossPseudoSupervision
 from .deep_supervision import DeepSupervision
 from .fixmatch import DenseFixMatch
 from .mean_teacher import DenseMeanTeacher
+from .pld import PseudoLabelDivergence
+from .ripu import RIPU
 from .supervised import DenseSupervised
+from .svgd import SteinCommittee
 from .ua_mt import UncertaintyAwareMeanTeacher
 from .unimatch import UniMatch
 
@@ -19,4 +22,7 @@ DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
     "fixmatch": DenseFixMatch,
     "cps": CrossPseudoSupervision,
     "unimatch": UniMatch,
+    "pld": PseudoLabelDivergence,
+    "svgd": SteinCommittee,
+    "ripu": RIPU,
 }

@@ -81,6 +81,9 @@ BY_ARGUMENT: dict[Need, tuple[str, ...]] = {
     "costs": ("extras",),
     "tissue": ("extras",),
     "domains": ("extras",),
+    "clicks": ("extras",),
+    "proxy": ("extras",),
+    "patterns": ("extras",),
 }
 
 

@@ -14,7 +14,7 @@ from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.estimate import SOLVED, STRONG_VIEWS, Need, estimate
 from hybrid_al.bench.grid import load_grid
 from hybrid_al.bench.results import END, Arm, Results, Row
-from hybrid_al.bench.runner import Paths, _missing_loops, _stage0, open_variants
+from hybrid_al.bench.runner import Paths, _missing_loops, open_variants, stage0_of
 
 RECIPE = """
 name: small
@@ -34,7 +34,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     file.write_text(RECIPE)
     grid, paths = load_grid(file), Paths(tmp_path / "out", tmp_path / "work")
     (variant,) = open_variants(grid, paths, "cpu")
-    stages = {("small", 0): _stage0(grid, variant, 0, paths, "cpu")}
+    stages = {("small", 0): stage0_of(grid, variant, 0, paths, "cpu")}
     loops = {t.cell[0]: t for t in _missing_loops(grid, [variant], stages, {"small": Results()}, paths)}
     monkeypatch.setattr(module, "_step", lambda task, project: 10.0)
     monkeypatch.setattr(module, "_measure", lambda project: module._Speed(dim=7, weights=1000, embed=1.0, train=1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_al.bench.pool import run_all
+from hybrid_al.bench.pool import run_all, shared_workers
+from hybrid_al.errors import HybridALError
 
 
 def work(task: str) -> str:
@@ -24,6 +26,8 @@ def work(task: str) -> str:
         os.abort()
     if kind == "unsendable":
         return (letter for letter in argument)  # type: ignore[return-value]
+    if kind == "pid":
+        return str(os.getpid())
     if kind == "threads":
         return os.environ["OMP_NUM_THREADS"]
     if kind == "linger":
@@ -57,6 +61,13 @@ def test_who_stops_listening_ends_the_workers(tmp_path: Path) -> None:
     assert not _alive(worker)
 
 
+def test_several_calls_share_workers() -> None:
+    with shared_workers() as workers:
+        first, second = (next(run_all(work, ["pid:"], 1, workers=workers)).result for _ in range(2))
+        assert first is not None and first == second and _alive(int(first))
+    assert not _alive(int(first))
+
+
 def test_nothing_starts_once_told_to_stop() -> None:
     checks: list[int] = []
 
@@ -68,6 +79,18 @@ def test_nothing_starts_once_told_to_stop() -> None:
     assert outcomes == ["a", "b"]
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.ENOENT, errno.ENOSYS])
+def test_without_shared_memory_a_line_says_what_workers_need(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """What a semaphore says where /dev/shm is missing, read-only or full."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("loky.backend.synchronize._SemLock", refuse)
+    with pytest.raises(HybridALError, match=r"workers need shared memory \(/dev/shm\): .*; mount it with some room"):
+        next(run_all(work, ["a"], 1))
+
+
 def test_no_tasks() -> None:
     nothing: Iterator[str] = iter(())
     assert list(run_all(work, nothing, 2)) == []
@@ -75,7 +98,7 @@ def test_no_tasks() -> None:
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    code = "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
+    code = "from test_bench_pool import work; from hybrid_al.bench.pool import run_all, shared_workers; "
     code += f"list(run_all(work, ['linger:{note}'], 1))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
     worker, deadline = _pid_in(note), time.monotonic() + 60
@@ -89,7 +112,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # which background jobs ignore
-    code += "from test_bench_pool import work; from hybrid_al.bench.pool import run_all; "
+    code += "from test_bench_pool import work; from hybrid_al.bench.pool import run_all, shared_workers; "
     code += f"list(run_all(work, ['linger:{note}'], 1))"
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, start_new_session=True, stderr=subprocess.PIPE

@@ -54,6 +54,23 @@ def test_another_version_is_refused_and_changes_nothing(
     assert path.read_bytes() == before
 
 
+def test_arms_of_another_version_are_told_and_vouched_for(tmp_path: Path) -> None:
+    path, facts = tmp_path / "x.json", {**FACTS, "stage 0 code": "a"}
+    provenance.claim(path, facts, {"random": {"code": "1"}, "badge": {"code": "1"}}, [])
+    arms = {"random": {"code": "1"}, "badge": {"code": "2"}}
+    assert provenance.outdated(path, facts, arms) == ["badge"]
+    assert provenance.outdated(path, {**facts, "stage 0 code": "b"}, arms) == ["random", "badge"]
+    with pytest.raises(InputError, match="one data"):
+        provenance.outdated(path, {**facts, "data": "other"}, arms)
+    with pytest.raises(InputError, match=r"badge: .*one objective"):
+        provenance.outdated(path, facts, {"badge": {"code": "1", "objective": "other"}})
+    provenance.vouch(path, {"stage 0 code": "a"}, arms, {"badge": 3})
+    assert provenance.outdated(path, facts, arms) == []
+    provenance.claim(path, facts, arms, ["random", "badge"])
+    noted = json.loads(path.read_text())["rechecked"]
+    assert noted == [{"arm": "badge", "seed": 3, "stage 0 code": "a", "code": "1"}]
+
+
 def test_without_cells_of_it_another_version_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     provenance.claim(path, FACTS, {"random": {"code": "1"}, "badge": {"code": "1"}}, [])
@@ -140,7 +157,7 @@ def test_where_a_definition_stands_does_not_count(package: Path) -> None:
 
 def test_the_loop_depends_on_the_learner_and_not_on_the_report() -> None:
     names: set[str] = set()
-    waiting = ["hybrid_al.loop", "hybrid_al.learners.frozen"]
+    waiting = [*provenance.LOOP, "hybrid_al.learners.frozen"]
     while waiting:
         name = waiting.pop()
         if name not in names:
@@ -150,7 +167,7 @@ def test_the_loop_depends_on_the_learner_and_not_on_the_report() -> None:
         "hybrid_al.train",
         "hybrid_al.query.base",
         "hybrid_al.core.consistency",
-        "hybrid_al.data.views.policies",
+        "hybrid_al.data.views.modalities",
     } <= names
     assert not [n for n in names if n.startswith(("hybrid_al.track", "hybrid_al.cli", "hybrid_al.bench"))]
 

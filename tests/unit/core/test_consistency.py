@@ -13,7 +13,7 @@ import scipy.stats
 from scipy.spatial.distance import jensenshannon
 
 from hybrid_al.core.consistency import Consistency, Distance, Recording
-from hybrid_al.core.rundir import write_arrays
+from hybrid_al.core.files import write_arrays
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.errors import InputError
 from hybrid_al.scores.recorder import ConsistencyRecorder, largest

@@ -13,9 +13,10 @@ from typing import cast
 import numpy as np
 import pytest
 
+from hybrid_al.core.files import read_seal, replacement, seal, write_atomic
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
-from hybrid_al.core.rundir import RunDir, read_seal, replacement, seal, write_atomic
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.seals import sha256_of
 from hybrid_al.core.types import Annotation, Query, Round, Scores
 from hybrid_al.errors import HybridALError, InputError, RunLocked

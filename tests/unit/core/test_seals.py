@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from hybrid_al.core.consistency import Consistency
+from hybrid_al.core.files import memory_mapped, write_atomic, write_json
 from hybrid_al.core.manifest import Manifest
-from hybrid_al.core.rundir import RunDir, memory_mapped, write_atomic, write_json
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import PredictionBatch, Query
 from hybrid_al.core.verify import verify
 from hybrid_al.errors import ECHO, LINE, HybridALError, InputError, UnknownName, reading
@@ -147,14 +148,6 @@ def test_whatever_a_library_raises_is_one_line_with_the_file() -> None:
         raise KeyboardInterrupt
 
 
-def test_what_dead_processes_left_is_cleared_and_what_lives_stays(run: RunDir) -> None:
-    dead, alive = run.path / "rounds" / ".labels.jsonl.4194305.tmp", run.path / f".run.json.{os.getpid()}.tmp"
-    for file in (dead, alive):
-        file.write_text("half of a")
-    with run.lock():
-        assert not dead.exists() and alive.exists()
-
-
 def test_a_disk_without_room_for_a_mapped_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -191,7 +184,7 @@ def test_another_number_of_threads_is_said(tmp_path: Path, capsys: pytest.Captur
     for threads in (1, 1, 2):
         run.claim({**facts, "threads": threads}, "name: x\n", manifest)
         said = capsys.readouterr().err
-    assert "begun with 1 threads, goes on with 2" in said
+    assert "begun with 1 threads, goes on with 2" in said and "(OMP_NUM_THREADS=1 goes on as it began)" in said
 
 
 def test_scores_that_are_damaged_stop_no_report_and_may_be_removed(

@@ -12,7 +12,7 @@ from hybrid_al.data.loaders import batches_of_domains, labeled_batches
 SOURCE = np.arange(20) >= 4
 
 
-@pytest.mark.parametrize(("share", "of_target"), [(0.5, 4), (0.1, 1), (0.0, 1), (0.99, 7)])
+@pytest.mark.parametrize(("share", "of_target"), [(0.5, 4), (0.1, 1), (0.0, 1), (0.99, 7), (1.0, 8)])
 def test_each_batch_has_its_share_of_the_target(share: float, of_target: int) -> None:
     rng = np.random.default_rng(0)
     for rows in islice(batches_of_domains(np.arange(20) % 2, SOURCE, 8, share, rng, balanced=True), 20):

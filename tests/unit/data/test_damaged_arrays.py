@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_al.data.describe import describe
 from hybrid_al.data.sources.npz import Npz
 from hybrid_al.errors import InputError
 
@@ -65,3 +66,10 @@ def test_a_class_number_that_no_list_can_have(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((4, 2, 2), dtype=np.uint8), labels=labels)
     with pytest.raises(InputError, match="class numbers below 100000, or -1, got 1099511627776"):
         Npz(tmp_path / "a.npz", group="none").load()
+
+
+def test_images_of_letters_are_no_images(tmp_path: Path) -> None:
+    np.savez(file := tmp_path / "a.npz", train_images=np.full((4, 2, 2), "x"), train_labels=np.arange(4) % 2)
+    for read in (lambda: Npz(file, group="none").load(), lambda: describe(file)):
+        with pytest.raises(InputError, match="train_images: expected images of numbers, got <U1"):
+            read()

@@ -19,7 +19,7 @@ from hybrid_al.data.describe import Description, describe
 from hybrid_al.data.describe.draft import draft
 from hybrid_al.data.describe.names import MODALITIES, modality_of
 from hybrid_al.data.describe.plan import Rows, budgets, make_plan
-from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import load
 

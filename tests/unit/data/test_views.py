@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from hybrid_al.data.views.policies import DYES, VIEWS, View, ViewPolicy
+from hybrid_al.data.views.modalities import VIEWS
+from hybrid_al.data.views.policies import DYES, View, ViewPolicy
 from hybrid_al.errors import InputError
 
 # What studies and caches were made with: digest of the policy's name, the generator's next number, and of the views

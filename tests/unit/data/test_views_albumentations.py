@@ -21,8 +21,8 @@ from hybrid_al.core.types import IGNORE
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.data.views.albumentations import Pipeline
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.data.views.pixels import pixel_views
-from hybrid_al.data.views.policies import VIEWS
 from hybrid_al.errors import InputError
 from hybrid_al.learners.inputs import MaskInputs
 from hybrid_al.recipe import load

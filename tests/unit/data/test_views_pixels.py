@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.data.views.pixels import PixelViews, pixel_views
-from hybrid_al.data.views.policies import DYES, VIEWS, ViewPolicy, Views
+from hybrid_al.data.views.policies import DYES, ViewPolicy, Views
 
 STILL = ViewPolicy()
 

@@ -14,7 +14,7 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.learners.frozen import Frozen, cached_views
 from hybrid_al.learners.network import Foundation
 from hybrid_al.models.encoder import Encoder

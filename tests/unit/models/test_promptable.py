@@ -115,3 +115,16 @@ def test_the_real_pair_outlines_what_a_box_holds() -> None:
     image = np.clip(60 + 120 * truth + noise, 0, 255).astype(np.uint8)[:, :, None]
     mask = segmenter.mask(segmenter.embed(image), Prompt(box=(30, 20, 91, 61)))
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
+
+
+def test_a_decoder_that_does_not_draw_what_is_asked(tmp_path: Path) -> None:
+    segmenter = Promptable(*write_pair(tmp_path))
+    assert segmenter.try_out() == "an encoder of 32 x 32 pixels and its decoder"
+
+    class Other:
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> object:
+            return [np.zeros((1, 1, 3, 3), dtype=np.float32), np.zeros((1, 1), dtype=np.float32)]
+
+    segmenter._decoder = Other()
+    with pytest.raises(InputError, match=r"masks \(1, M, 24, 32\), as orig_im_size asks, got \(1, 1, 3, 3\)"):
+        segmenter.try_out()

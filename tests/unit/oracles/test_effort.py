@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from hybrid_al.core.types import IGNORE, LabelMap
-from hybrid_al.oracles.effort import TOLERANCE, clicks
+from hybrid_al.core.labels import LabelStore
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import IGNORE, Annotation, LabelMap
+from hybrid_al.data.answers import write_answer
+from hybrid_al.oracles.effort import TOLERANCE, clicks, clicks_of
+from hybrid_al.regions.base import Regions, Whole
 from hybrid_al.scores.samples import outlines
 
 
@@ -57,3 +63,15 @@ def test_a_disc_takes_few_clicks_and_all_its_outline_is_near_them() -> None:
 def test_pieces_that_touch_at_a_corner_are_all_outlined() -> None:
     labels = label_map((1, 2, 3, 6, 8), (1, 6, 8, 10, 13))
     assert length_of(labels) == 2 * (2 * (4 + 5) - 4) and 6 <= clicks(labels) <= 8
+
+
+def test_clicks_of_what_is_drawn(tmp_path: Path) -> None:
+    """A rectangle in the left half, of whole images and of halves; one image has no answer."""
+    run, square = RunDir(tmp_path), np.zeros((16, 16), dtype=np.uint8)
+    square[4:8, 2:6] = 1
+    halves = np.repeat(np.repeat([[0, 1]], 16, axis=0), 8, axis=1).astype(np.uint8)
+    regions = Regions(lambda samples: np.stack([halves] * len(samples)), np.full((2, 2), 128))
+    answer = Annotation(1, "mask", write_answer(run, 0, 1, square), "me", 0, region=(1, 0))
+    labels = LabelStore(2).add([answer])
+    assert clicks_of(run, 16, labels, Whole(np.arange(2))).tolist() == [-1, 4]
+    assert clicks_of(run, 16, labels, regions).tolist() == [-1, -1, 4, 0]

@@ -98,6 +98,11 @@ def brush(mask: Any, label: str = "nucleus", height: int = SIDE, width: int = SI
     return {"type": "brushlabels", "original_width": width, "original_height": height, "value": value}
 
 
+def box(left: int, width: int) -> dict[str, Any]:
+    value = {"x": left, "y": 0, "width": 50, "height": 50, "rectanglelabels": ["nucleus"]}
+    return {"type": "rectanglelabels", "original_width": width, "original_height": SIDE, "value": value}
+
+
 WHOLE = np.ones((SIDE, SIDE), dtype=np.bool_)
 
 
@@ -106,6 +111,9 @@ WHOLE = np.ones((SIDE, SIDE), dtype=np.bool_)
     [
         ("class", [choice("nucleos")], r"task 5: class: expected one of .*'nucleos'; did you mean 'nucleus'\?"),
         ("class", [choice("nucleus", "vessel")], r"task 5: .*'nucleus;vessel'"),
+        ("class", [{"type": "choices", "value": {"choices": 5}}], "choices: a list, got 5"),
+        ("class", [{"type": "choices", "value": {"choices": "nucleus"}}], "choices: a list, got 'nucleus'"),
+        ("box", [box(0, 10**400)], "got rectanglelabels: integer division result too large"),
         ("class", [brush(WHOLE)], "task 5: 1 shapes, where a class of the whole image is asked for"),
         ("mask", [brush(WHOLE, "nucleos")], "task 5: class: .*did you mean 'nucleus'"),
         ("mask", [brush(WHOLE, height=9)], r"expected an image of 8 x 8 pixels \(height x width\), got 9 x 8"),
@@ -151,6 +159,13 @@ def test_answers_of_another_run_and_about_images_that_nobody_asked_about(tmp_pat
         ("a.xml", "<annotations><track/></annotations>", "expected an export of kind CVAT for images 1.1, got tracks"),
         ("a.xml", '<annotations><image name="x"><box label="a" xtl="1"/></image></annotations>', "one without 'ytl'"),
         ("a.xml", '<annotations><image name="x"><ellipse label="a"/></image></annotations>', "got a ellipse"),
+        ("a.xml", f"<!--{'x' * 20_000}--><!DOCTYPE a><annotations/>", "expected XML without a DOCTYPE"),
+        (
+            "a.xml",
+            '<annotations><image name="x"><mask label="a" rle="1" left="inf" top="0" width="1" height="1"/></image>'
+            "</annotations>",
+            "got cannot convert float infinity to integer",
+        ),
         ("a.xml", "<annotations/>", "expected at least one answer, got none"),
         ("a.geojson", '{"type": "Feature", "geometry": null, "properties": {}}', "expected a class .properties.cl"),
     ],

@@ -113,3 +113,16 @@ def test_a_withdrawal_is_an_entry_too_and_the_image_waits_again(tmp_path: Path) 
     lists: Any = inbox(run)
     assert lists.latest_answers(np.arange(4), 0) == ((), [0, 1, 2, 3])
     assert [e.kind for e in Ledger(run).entries()] == ["class", "withdrawn"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(b'"text": "pneumonia"', b'"text": "normal"'), (b'"reader"', b'!reader"')])
+def test_a_last_line_that_was_changed_or_damaged_is_said(tmp_path: Path, old: bytes, new: bytes) -> None:
+    run = open_run(tmp_path / "run")
+    take(run.path, csv_of(tmp_path / "scans.csv", "scan0,normal", "scan2,pneumonia"), "bob")
+    file = run.path / LEDGER
+    head, last = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(head + last.replace(old, new))
+    with pytest.raises(InputError, match="answer 2: expected the line as it was written, got a damaged one"):
+        Ledger(run).entries()
+    file.write_bytes(head + last[:40] + b"\n")  # as a killed process leaves it
+    assert len(Ledger(run).entries()) == 1

@@ -13,15 +13,17 @@ import pytest
 from pydicom.uid import generate_uid
 
 from hybrid_al.api.audit import write
+from hybrid_al.core.files import write_json
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.core.rundir import RunDir, write_json
-from hybrid_al.core.types import Round
+from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.seals import OWN
+from hybrid_al.core.types import Annotation, Round
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.audit import audit
 from hybrid_al.oracles.formats.dicom_seg import instance_of
 from hybrid_al.oracles.formats.dicom_sr import write_sr
 from hybrid_al.oracles.inbox import inbox
-from hybrid_al.oracles.ledger import Ledger, collect
+from hybrid_al.oracles.ledger import Entry, Ledger, collect
 from tests.helpers.dicom_files import write_image
 from tests.helpers.label_page import SIZE, client_of, mask_of, open_run, submission
 from tests.helpers.readers import draws, says, shared_run
@@ -67,6 +69,24 @@ def test_who_said_what_in_a_few_lines(answered: RunDir, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_drawings_that_nothing_counts_by_are_looked_at_too(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", "mask")
+    answer, draft = np.zeros(SIZE, dtype=np.uint8), np.ones(SIZE, dtype=np.uint8)
+    with client_of(run) as client:
+        seen: dict[str, Any] = {"classes": [], "proposal": "edited", "proposer": "model", "proposed": mask_of(draft)}
+        client.post("/api/answer", json=submission("first", **seen, mask=mask_of(answer))).raise_for_status()
+        answer[0, 0] = 2
+        client.post("/api/answer", json=submission("second", **seen, mask=mask_of(answer))).raise_for_status()
+    first, _ = Ledger(run).entries()
+    collect(run)
+    assert audit(run.path).problems == []
+    (run.path / first.text).unlink()
+    (run.path / first.proposed).write_bytes(b"another one")
+    own, *proposed = audit(run.path).problems
+    assert own == f"round 0, answer about 'scan0': {run.path / first.text} is not what anna drew"
+    assert len(proposed) == 2 and proposed[0].endswith(f"{run.path / first.proposed} is not what was proposed to anna")
+
+
 def rewrite(file: Path, change: Any) -> None:
     file.write_text("\n".join(change(file.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
 
@@ -79,6 +99,7 @@ def other_chain(lines: list[str]) -> list[str]:
     for line in lines:
         entry = json.loads(line)
         entry |= {"previous": tip, "text": "pneumonia" if entry["sample"] == "scan0" else entry["text"]}
+        entry["check"] = Entry(**entry).digest_of_all()
         out.append(json.dumps(entry, ensure_ascii=False))
         tip = hashlib.sha256(out[-1].encode() + b"\n").hexdigest()[:16]
     return out
@@ -102,7 +123,7 @@ def test_what_was_changed_is_named(answered: RunDir, name: str, change: Any, why
 
 
 def test_a_broken_chain_is_one_line(answered: RunDir) -> None:
-    rewrite(answered.path / "ledger.jsonl", lambda lines: [lines[0].replace("normal", "pneumonia"), *lines[1:]])
+    rewrite(answered.path / "ledger.jsonl", lambda lines: [lines[0], *lines[2:]])
     one = audit(answered.path)
     assert "a ledger that was changed" in one.problems[0]
 
@@ -126,7 +147,8 @@ def test_several_readers_and_their_masks(tmp_path: Path) -> None:
     with client_of(run, "ben") as client:
         for k, sample in enumerate(row["id"] for row in run.query_rows(0) or ()):
             drawn = mask_of(half if k == 1 else np.ones(SIZE))
-            client.post("/api/answer", json=submission(f"ben-{k}", sample, classes=[], mask=drawn)).raise_for_status()
+            answer = submission(f"ben-{k}", sample, classes=[], mask=drawn, reader="ben")
+            client.post("/api/answer", json=answer).raise_for_status()
     collect(run)
     draws(run, "carl", {0: 0})
     commit(run)
@@ -135,6 +157,17 @@ def test_several_readers_and_their_masks(tmp_path: Path) -> None:
     assert "4 read by several, 1 differ, 1 judged by carl (1 as no reader said)" in one.lines()[-1]
     (run.path / Ledger(run).entries()[4].text).write_bytes(b"other")
     assert any("is not what ben drew" in why for why in audit(run.path).problems)
+
+
+def test_labels_that_come_with_the_data_need_nobody_who_said_them(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    labels = LabelStore(12).add([Annotation(0, "class", 1, "simulated", 0)])
+    run.commit_round(Round(0, "random", 4, ("scan0",), 1, {}, 0, {}), labels)
+    assert audit(run.path).problems == ["round 0: label of 'scan0' is of nobody"]
+    facts = json.loads((run.path / "run.json").read_text())
+    facts["recipe"]["oracle"] = {"name": "simulated"}
+    write_json(run.path / "run.json", {k: v for k, v in facts.items() if k != OWN}, own=True)
+    assert audit(run.path).problems == []
 
 
 def test_a_run_that_nobody_answered(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 
+from hybrid_al.api.answers import take
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest
 from hybrid_al.core.rundir import RunDir
@@ -102,6 +105,28 @@ def test_a_file_without_the_columns_or_that_is_no_text(worklist: WorklistOracle,
         worklist.take(tmp_path / "bytes.csv", "me")
     with pytest.raises(InputError, match="nothing there"):
         worklist.take(tmp_path / "gone.csv", "me")
+
+
+def test_a_list_that_a_spreadsheet_saved(tmp_path: Path) -> None:
+    ids = ("0001", "0002", "0030")
+    manifest = Manifest(ids, ids, ids, ("pool",) * 3, ids)
+    run = RunDir(tmp_path / "run")
+    facts: dict[str, object] = {"name": "x", "seed": 0, "task": "classification", "classes": ["normal", "tumour"],
+        "manifest": manifest.fingerprint, "recipe": {}, "versions": {}, "inbox": spec_of(Words("class"))}  # fmt: skip
+    run.claim(facts, "name: x\n", manifest)
+    run.commit_query(0, Query(np.arange(3)), manifest)
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    for row in (("id", "label"), ("0001", "normal"), (2, "tumour")):
+        sheet.append(row)
+    book.save(tmp_path / "list.xlsx")
+    with pytest.raises(InputError, match=r"got '2' \(of '0002' a spreadsheet dropped the zeros"):
+        take(run.path, tmp_path / "list.xlsx", "me")
+    sheet["A3"] = "0002"
+    book.save(tmp_path / "list.xlsx")
+    assert take(run.path, tmp_path / "list.xlsx", "me") == (2, 1)
+    (tmp_path / "list.jsonl").write_text('{"id": "0030", "label": "normal"}\n{"id": "0001", "label": ""}\n')
+    assert take(run.path, tmp_path / "list.jsonl", "me") == (1, 0)
 
 
 def test_others_are_not_overruled_in_silence(worklist: WorklistOracle, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles import Worklist
 from hybrid_al.oracles.inbox import inbox, owed
 from hybrid_al.oracles.ledger import Ledger
-from hybrid_al.oracles.readings import Reading, agreement, assignments, model_agreement
+from hybrid_al.oracles.readers import Reading, assignments
+from hybrid_al.oracles.readings import agreement, model_agreement
 from hybrid_al.report.overview import standing
 from tests.helpers.label_page import SIZE
 from tests.helpers.readers import draws, readings_of, says, shared_run, together

@@ -196,13 +196,14 @@ def test_undo_corrections_and_what_the_run_has_taken(tmp_path: Path) -> None:
 def test_another_reader_is_asked_before_an_answer_is_replaced(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run")
     with client_of(run, "anna") as anna, client_of(run, "bob") as bob:
-        post(anna, submission("first", reader="somebody else"))
-        assert post(bob, submission("same"))["progress"]["done"] == 1  # agrees
+        post(anna, submission("first"))
+        assert "expected bob, whose page this is" in post(bob, submission("of-anna"), 422)["error"]
+        assert post(bob, submission("same", reader="bob"))["progress"]["done"] == 1  # agrees
         post(anna, submission("again", "scan2"))
-        reply = post(bob, submission("second", "scan2", classes=["pneumonia"]), 409)
+        reply = post(bob, submission("second", "scan2", classes=["pneumonia"], reader="bob"), 409)
         assert reply["kind"] == "other" and "anna answered normal about scan2" in reply["error"]
-        post(bob, submission("third", "scan2", classes=["pneumonia"], replace=True))
-        post(bob, submission("undo", kind="withdrawn"))
+        post(bob, submission("third", "scan2", classes=["pneumonia"], replace=True, reader="bob"))
+        post(bob, submission("undo", kind="withdrawn", reader=""))
     assert answers(run)["scan2"] == ("class", 1, "bob")
     assert [e.reader for e in Ledger(run).entries()] == ["anna", "bob", "anna", "bob", "bob"]
 
@@ -245,7 +246,7 @@ def test_a_changed_ledger_is_seen(tmp_path: Path) -> None:
         for k in range(3):
             post(client, submission(f"answer{k}", f"scan{k if k != 1 else 3}"))
     lines = (run.path / "ledger.jsonl").read_text().splitlines()
-    changed = json.dumps(json.loads(lines[1]) | {"text": "pneumonia"})
+    changed = json.dumps(json.loads(lines[1]) | {"text": "pneumonia", "check": ""})
     (run.path / "ledger.jsonl").write_text("\n".join([lines[0], changed, lines[2]]) + "\n")
     with pytest.raises(InputError, match=r"ledger.jsonl, answer 3: expected .* got a ledger that was changed"):
         Ledger(run).entries()

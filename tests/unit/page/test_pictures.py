@@ -12,12 +12,15 @@ import pytest
 from PIL import Image
 
 from hybrid_al.api.deployed import recipe_of_run
+from hybrid_al.api.sheet import copy_query, write_sheet
 from hybrid_al.assemble import Project, open_project
 from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import Query
 from hybrid_al.errors import InputError
-from hybrid_al.page.pictures import DEEP, ProjectPictures
+from hybrid_al.page.pictures import DEEP, ProjectPictures, doubts
 from hybrid_al.recipe import parse
 from tests.helpers.command import call
+from tests.helpers.dicom import write_series
 from tests.helpers.tiny import recipe_of
 
 
@@ -63,6 +66,46 @@ def test_slices_of_a_volume_in_their_order(tmp_path: Path) -> None:
     assert {manifest.paths[i] for i in slices} == {manifest.paths[2]}
 
 
+def test_slices_of_a_series_in_files_of_their_own(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_series(tmp_path / "scans" / str(seed), [0.0, 5.0, 10.0], seed=seed, PatientID=f"P{seed}")
+    project, pictures = pictures_of(
+        tmp_path, {"source": "dicom", "root": str(tmp_path / "scans"), "group": "PatientID"}
+    )
+    names = [project.dataset.manifest.ids[i] for i in pictures.about(4)["slices"]]
+    assert names == ["1/003.dcm", "1/002.dcm", "1/001.dcm"]  # as they lie in space
+
+
+def bag_pictures(folder: Path) -> tuple[Project, ProjectPictures]:
+    """Bags of one, three and eighty images."""
+    (folder / "tiles").mkdir()
+    for bag, count in (("a", 1), ("b", 3), ("c", 80)):
+        for k in range(count):
+            level = np.full((16, 16), 3 * k, dtype=np.uint8)
+            Image.fromarray(level).save(folder / "tiles" / f"{bag}-{k:02d}.png")
+    data = {"source": "folder", "root": str(folder / "tiles"), "labels": "none", "bag": "(.*)-"}
+    budgets = {"loop": {"budgets": [2]}}
+    return pictures_of(folder, data, task="bags", learner="linear", train="supervised", **budgets)
+
+
+def test_all_images_of_a_bag(tmp_path: Path) -> None:
+    project, pictures = bag_pictures(tmp_path)
+    about = pictures.about(1)
+    assert (about["slices"], about["bag"], about["looked"]) == ([1, 2, 3], "b", [])
+    assert pictures.about(0)["slices"] == [0] and len(pictures.about(4)["slices"]) == 80
+    project.claim()
+    project.run.commit_query(0, Query(np.asarray([4, 1])), project.dataset.manifest)
+    assert write_sheet(project) == project.run.round_path(0) / "query.html"
+    sheet = (project.run.round_path(0) / "query.html").read_text(encoding="utf-8")
+    assert sheet.count("data:image/jpeg") == 83 and "80 images" in sheet and "c (c-00.png)" in sheet
+    folder = copy_query(project, tmp_path / "asked") / "images"
+    assert [len(list((folder / rank).iterdir())) for rank in ("001", "002")] == [80, 3]
+    (project.run.round_path(0) / "tiles.csv").write_text(
+        "bag,id,name,weight\nb-00.png,b-02.png,b,0.9\n", encoding="utf-8"
+    )
+    assert pictures.about(1)["looked"] == [3] and ProjectPictures(project, proposes=False).about(1)["looked"] == []
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     assert call(*argv) == 2
     return capsys.readouterr().err.strip().splitlines()[-1]
@@ -92,3 +135,11 @@ def test_the_first_query_its_sheet_and_its_images(tmp_path: Path, capsys: pytest
     pictures = ProjectPictures(project, proposes=True)
     similar = pictures.similar(3, dict.fromkeys(range(20), "a"))
     assert len(similar) == 6 and 3 not in {one["index"] for one in similar} and pictures.proposal(3) is None
+
+
+def test_doubt_is_the_entropy_of_the_pixels_in_the_images_own_size() -> None:
+    """A network of 4 x 4 pixels over an image of 8 x 4, which fills the middle columns; the right half is sure."""
+    probs = np.full((2, 4, 4), 0.5)
+    probs[:, :, 2:] = np.array([1.0, 0.0])[:, None, None]
+    shown = doubts(probs, 8, 4)
+    assert shown.shape == (8, 4) and (shown[:, 0] == 255).all() and (shown[:, 3] == 0).all()

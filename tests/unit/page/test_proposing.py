@@ -111,3 +111,21 @@ def test_the_files_of_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert call("label", tmp_path / "recipe.yaml", "--run-dir", tmp_path / "run") == 2
     assert "label.segmenter.encoder: gone: expected an ONNX file, got no such file" in capsys.readouterr().err
     assert RunDir(tmp_path / "run").query_ids(0) is None
+
+
+def checked(tmp_path: Path, task: str, encoder: Path, decoder: Path) -> int:
+    """The exit status of `check` on a recipe with a segmenter."""
+    plain = recipe_of(task, oracle="worklist", label={"segmenter": {"encoder": str(encoder), "decoder": str(decoder)}})
+    (tmp_path / "recipe.yaml").write_text(parse(plain).model_dump_json(), encoding="utf-8")
+    return call("check", tmp_path / "recipe.yaml", "--run-dir", tmp_path / "run")
+
+
+def test_check_draws_once_with_the_segmenter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder, decoder = write_pair(tmp_path)
+    assert checked(tmp_path, "segmentation", encoder, decoder) == 0
+    assert "segmenter of hybrid-al label: an encoder of 32 x 32 pixels and its decoder\n" in capsys.readouterr().out
+    assert checked(tmp_path, "classification", encoder, decoder) == 0
+    assert "its decoder; of no use here, as answers are no masks" in capsys.readouterr().out
+    assert checked(tmp_path, "segmentation", decoder, encoder) == 2
+    refusal = capsys.readouterr().err
+    assert "the encoder of a segmenter: an image (1, 3, S, S)" in refusal and refusal.count("\n") == 1

@@ -15,7 +15,7 @@ from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.types import FloatArray
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
-from hybrid_al.data.views.policies import VIEWS
+from hybrid_al.data.views.modalities import VIEWS
 from hybrid_al.errors import HybridALError, InputError, UnknownName
 from hybrid_al.learners.predict import embed
 from hybrid_al.models.checkpoint import digest_of

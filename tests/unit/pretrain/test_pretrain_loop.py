@@ -17,7 +17,8 @@ from hybrid_al.core.types import IntArray
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.views import draws
-from hybrid_al.data.views.policies import VIEWS, View, ViewPolicy
+from hybrid_al.data.views.modalities import VIEWS
+from hybrid_al.data.views.policies import View, ViewPolicy
 from hybrid_al.errors import InputError
 from hybrid_al.models.encoder import Encoder, build_encoder
 from hybrid_al.recipe import load

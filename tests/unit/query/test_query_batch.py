@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from pydantic import TypeAdapter
 
 from hybrid_al.core.embeddings import Embeddings
@@ -18,6 +19,8 @@ from hybrid_al.kernels.weighted_kmeans import weighted_k_means
 from hybrid_al.query.base import QueryState
 from hybrid_al.query.batches import build_batch
 from hybrid_al.query.batches.base import BatchParams
+from hybrid_al.query.dataset_map import map_of_labels
+from hybrid_al.query.linear_head import scaled_embeddings
 from hybrid_al.query.strategies import Hybrid
 from hybrid_al.query.synthetic import make_state
 from hybrid_al.scores import samples as scores
@@ -295,6 +298,44 @@ def test_outliers_are_left_out() -> None:
     assert picks.tolist() == sorted(shortlist, key=lambda i: -values[i])[:6]
     everything = picks_of({"name": "without_outliers", "share": 0.9}, state, values, 50)
     assert len(everything) == 50
+
+
+def test_outliers_of_a_training_on_labels_are_left_out() -> None:
+    """The map of a head by torch, epoch by epoch; what it knew from the start or never learned is left out."""
+    state = make_state(60, labeled=9)
+    labeled, targets = state.labels.labeled, state.labels.class_targets()
+    size = 8**-0.5
+    rows, others = (torch.from_numpy(size * scaled_embeddings(state, i)) for i in (labeled, state.candidates))
+    head, history = torch.zeros(3, 8, dtype=torch.float64, requires_grad=True), []
+    for _ in range(30):
+        loss = torch.nn.functional.cross_entropy(rows @ head.T, torch.from_numpy(targets))
+        (slope,) = torch.autograd.grad(loss, head)
+        head = (head - 2.0 * slope).detach().requires_grad_()
+        history.append((others @ head.T).softmax(dim=1).detach().numpy())
+    of_last = np.stack(history)[:, np.arange(len(others)), history[-1].argmax(axis=1)]
+    confidence, variability = map_of_labels(state)
+    np.testing.assert_allclose(confidence, of_last.mean(axis=0))
+    np.testing.assert_allclose(variability, of_last.std(axis=0), atol=1e-9)
+    shortlist = np.argsort(confidence * variability)[25:]  # half of 51
+    values = values_of(state)
+    picks = picks_of({"name": "without_outliers", "share": 0.5, "map": "labels"}, state, values, 6)
+    assert picks.tolist() == sorted(shortlist, key=lambda i: -values[i])[:6]
+    one_class = make_state(60, one_class=True)
+    assert set(map_of_labels(one_class)[0]) == {1.0}
+    assert Hybrid(batch={"name": "without_outliers", "map": "labels"}).needs == {
+        "predictions",
+        "consistency",
+        "embeddings",
+    }
+
+
+def test_whole_groups_are_asked_by_their_best() -> None:
+    state = make_state(60)
+    values, groups = values_of(state), state.groups[state.candidates]
+    mean = {g: np.sort(values[groups == g])[-2:].mean() for g in np.unique(groups)}
+    expected = sorted(range(len(values)), key=lambda i: (-mean[groups[i]], -values[i]))
+    picks = picks_of({"name": "whole_groups", "top": 2}, state, values, 14)
+    assert picks.tolist() == expected[:14]
 
 
 def test_batch_makers_nest_as_deep_as_one_likes() -> None:

@@ -13,10 +13,11 @@ from hybrid_al.core.embeddings import Embeddings, unit_rows
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, IntArray, PredictionBatch
 from hybrid_al.query.base import QueryState
-from hybrid_al.query.critic import perceptron
+from hybrid_al.query.critic import negative_bound, perceptron
 from hybrid_al.query.strategies import GCN, USLT, VAAL, WAAL
 from hybrid_al.query.strategies.gcn import neighbour_graph
-from hybrid_al.query.strategies.vaal import indicator, negative_bound
+from hybrid_al.query.strategies.uslt import global_loss, local_loss
+from hybrid_al.query.strategies.vaal import indicator
 from hybrid_al.query.synthetic import make_state
 from hybrid_al.testing import check_strategy
 
@@ -116,3 +117,31 @@ def test_weights_are_those_of_torch_in_law() -> None:
     weight = network[0].weight
     assert isinstance(weight, torch.Tensor) and weight.abs().max().item() == pytest.approx(0.05, rel=1e-2)
     assert [tuple(p.shape) for p in network.parameters()] == [(50, 400), (50,), (1, 50), (1,)]
+
+
+def test_the_losses_of_uslt_are_the_published_ones() -> None:
+    rng = np.random.default_rng(0)
+    logits, near = rng.normal(size=(2, 2, 4, 3))
+    mean = rng.dirichlet(np.ones(3), size=2)
+    local, total = 0.0, 0.0
+    for head in range(2):
+        for row in range(4):
+            adjusted = np.exp(near[head, row]) / mean[head] ** 2.5
+            sharp = (adjusted / adjusted.sum()) ** 2
+            sharp /= sharp.sum()
+            share = np.exp(logits[head, row]) / np.exp(logits[head, row]).sum()
+            local += (sharp * np.log(sharp / share)).sum() / 4
+            total -= np.log(share.max()) / 4 if share.max() > 0.6 else 0
+    mean_tensor = torch.from_numpy(mean)[:, None]
+    found = local_loss(torch.from_numpy(logits), torch.from_numpy(near), mean_tensor, 2.5, 0.5)
+    assert found.item() == pytest.approx(local)
+    assert global_loss(torch.from_numpy(logits), 0.6).item() == pytest.approx(total) and total > 0
+
+
+def test_of_a_cluster_of_uslt_the_densest_is_asked() -> None:
+    """One cloud and one pick: the sample of the least mean distance to its neighbours, itself among them."""
+    state = make_state(50, labeled=0, classes=2, rare=0)
+    query = USLT(neighbours=5).select(state, 1, np.random.default_rng(0))
+    rows = state.vectors(state.candidates, "cosine").astype(np.float64)
+    distance = np.sort(np.linalg.norm(rows[:, None] - rows[None], axis=2), axis=1)[:, :5].mean(axis=1)
+    assert query.indices[0] == state.candidates[distance.argmin()]

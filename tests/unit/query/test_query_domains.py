@@ -174,3 +174,17 @@ def test_d2ada_asks_where_the_target_is_dense_and_classes_take_turns() -> None:
     _, state = pairs(80)
     picks = D2ADA().select(replace(state, round=1), 6, np.random.default_rng(0)).indices
     assert (picks >= 60).mean() > 0.5
+
+
+def test_aada_sees_the_features_of_the_model_where_it_is_told_to() -> None:
+    vectors, state = pairs()
+
+    def predict(indices: IntArray, samples: int, views: int) -> Iterator[PredictionBatch]:
+        yield PredictionBatch(indices, np.full((len(indices), 1, 2), 0.5), vectors[indices])
+
+    flat = Embeddings(np.zeros_like(vectors, dtype=np.float32), "test", "test")  # where nothing is unlike
+    state = replace(state, embeddings=flat, predictor=predict)
+    assert AADA(on="features").needs == {"features"}
+    assert (AADA(on="features").select(state, 5, np.random.default_rng(0)).indices >= 30).all()
+    none = state_of(vectors, {}, [])
+    assert len(AADA(on="features").select(replace(none, predictor=predict), 5, np.random.default_rng(0)).indices) == 5

@@ -13,10 +13,11 @@ import pytest
 
 from hybrid_al.components import check_components
 from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.files import write_arrays
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.learner import FitResult, Log
 from hybrid_al.core.manifest import Manifest
-from hybrid_al.core.rundir import RunDir, write_arrays
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import FloatArray, IntArray, Need, PredictionBatch, Query
 from hybrid_al.errors import InputError
 from hybrid_al.experiment import Experiment, OpenTask

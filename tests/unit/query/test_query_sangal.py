@@ -31,3 +31,23 @@ def test_the_candidates_nearest_to_the_walks_are_asked() -> None:
     picks = GradientWalk(step=0.2).select(state, 8, np.random.default_rng(0)).indices
     found = rows[np.searchsorted(state.candidates, picks)]
     np.testing.assert_allclose(found, rows[expected[:8]])  # features of a class are alike
+
+
+def test_walks_come_back_to_the_manifold() -> None:
+    """Features on a line in 8 dimensions: what the autoencoder gives back is near the line."""
+    rng = np.random.default_rng(0)
+    along = rng.normal(size=8)
+    features = 3 * rng.normal(size=(200, 1)) * along / np.linalg.norm(along)
+    encode, decode = GradientWalk(latent=2, beta=0.01)._manifold(features, rng)
+    off = features[:50] + 0.5 * rng.normal(size=(50, 8))
+    back = decode(encode(off))
+    line = np.outer(back @ along, along) / (along @ along)
+    assert np.linalg.norm(back - line, axis=1).mean() < 0.3 * np.linalg.norm(off - features[:50], axis=1).mean()
+
+
+def test_the_nearest_in_the_latent_space_is_asked() -> None:
+    state = make_state(40, labeled=3)
+    query = GradientWalk(latent=4, steps=30).select(state, 9, np.random.default_rng(0))
+    assert len(set(query.indices.tolist())) == 9
+    again = GradientWalk(latent=4, steps=30).select(state, 9, np.random.default_rng(0))
+    assert again.indices.tolist() == query.indices.tolist()

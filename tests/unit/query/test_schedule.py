@@ -14,7 +14,7 @@ from torch import nn
 
 from hybrid_al.core.consistency import Recording, Witness
 from hybrid_al.core.embeddings import Embeddings
-from hybrid_al.core.rundir import write_arrays
+from hybrid_al.core.files import write_arrays
 from hybrid_al.errors import InputError
 from hybrid_al.models.classifier import Classifier
 from hybrid_al.scores.recorder import ConsistencyRecorder

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hybrid_al.errors import InputError
-from hybrid_al.regions.proposals import BOXES, Peaks, Ripu, window_sums
+from hybrid_al.regions.proposals import BOXES, Peaks, Points, Ripu, window_sums
 from hybrid_al.scores import samples as scores
 
 B, C, H, W = 3, 3, 13, 13
@@ -186,3 +186,16 @@ def test_sums_over_windows_equal_the_slow_reference(side: int) -> None:
 def test_boxes_that_cannot_be_are_refused(name: str, bad: dict[str, object], expected: str) -> None:
     with pytest.raises(InputError, match=rf"{BOXES[name].__name__}\.{expected}"):
         BOXES[name](**bad)
+
+
+def test_points_are_single_uncertain_pixels_that_lie_apart() -> None:
+    """The two most uncertain pixels are side by side: one of them is asked about; an earlier point keeps others off."""
+    probs = torch.full((1, 1, 2, 12, 12), 0.1)
+    probs[:, :, 1] = 0.9
+    for k, (i, j) in enumerate([(2, 2), (2, 3), (8, 9), (10, 2)]):
+        probs[0, 0, 0, i, j], probs[0, 0, 1, i, j] = 0.5 - 0.01 * k, 0.5 + 0.01 * k
+    blocked = torch.zeros(1, 12, 12, dtype=torch.bool)
+    blocked[0, 9, 3] = True
+    frame = torch.tensor([[0, 0, 12, 12]])
+    boxes = Points(most=2, apart=3).boxes(probs, frame, blocked)[0].tolist()
+    assert boxes == [[2, 2, 3, 3], [8, 9, 9, 10]]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_al.data.views.policies import VIEWS, ViewPolicy
+from hybrid_al.data.views.modalities import VIEWS
+from hybrid_al.data.views.policies import ViewPolicy
 
 PAGE = (Path(__file__).parents[3] / "docs" / "views.md").read_text(encoding="utf-8")
 KINDS = ("pretrain", "weak", "strong")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hybrid_al.core.types import IGNORE
-from hybrid_al.scores import pixels, regions, samples
+from hybrid_al.scores import edges, pixels, regions, samples, wholes
 
 B, S, C, H, W = 4, 3, 4, 7, 9
 
@@ -40,9 +40,18 @@ def of_parts(name: str) -> tuple[np.ndarray, torch.Tensor]:
     if name == "boundary":
         label_maps = probs.mean(axis=1).argmax(axis=1).astype(np.uint8)
         return np.asarray([samples.outlines(labels).sum() for labels in label_maps]), ours
-    expected = getattr(samples, name)(probs)
+    expected = getattr(samples, name, None) or getattr(wholes, name)
+    expected = expected(probs)
     expected = expected.mean(axis=(1, 2)) if name == "foreground" else expected
     return expected.reshape(ours.shape), ours
+
+
+def of_images(name: str) -> tuple[np.ndarray, torch.Tensor]:
+    """A pixel at an edge is scored as a sample is; what smooths by neighbours has its own test."""
+    probs, valid = predictions(), torch.ones(B, H, W, dtype=torch.bool)
+    images = torch.rand(B, 2, H, W, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = edges.IMAGE_SCORES[name](torch.from_numpy(probs), images, valid)
+    return getattr(wholes, name)(probs, edges.sobel(images, valid).numpy()), ours
 
 
 def of_rows(name: str) -> tuple[np.ndarray, torch.Tensor]:
@@ -68,6 +77,7 @@ Both = Callable[[str], tuple[np.ndarray, torch.Tensor]]
 PAIRS: Mapping[str, tuple[Both, set[str]]] = {
     "pixels": (of_pixels, set(pixels.PIXEL_SCORES)),
     "parts": (of_parts, set(regions.PART_SCORES)),
+    "images": (of_images, set(edges.IMAGE_SCORES) - {"crf_entropy"}),
     "rows": (of_rows, set(pixels.DISTANCES)),
     "maps": (of_maps, {"outlines"}),
 }
@@ -91,5 +101,6 @@ def test_every_pair_is_tested() -> None:
         return {name for name, f in members if f.__module__ == module.__name__ and name[0] != "_"}  # type: ignore[attr-defined]
 
     tested = set[str]().union(*(names for _, names in PAIRS.values()))
-    assert (functions(pixels) | functions(regions)) & functions(samples) <= tested
+    ours, theirs = functions(pixels) | functions(regions) | functions(edges), functions(samples) | functions(wholes)
+    assert ours & theirs <= tested | {"crf_entropy"}
     assert set(samples.DISTANCES) == set(pixels.DISTANCES)

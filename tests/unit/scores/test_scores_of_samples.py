@@ -15,6 +15,7 @@ from hybrid_al.scores.samples import (
     bald,
     entropy,
     fuse,
+    label_doubt,
     least_confidence,
     margin,
     mean_std,
@@ -176,3 +177,11 @@ def test_fuse_wants_weights_for_exactly_its_terms() -> None:
 def test_fuse_refuses_senseless_weights(weights: dict[str, float]) -> None:
     with pytest.raises(InputError, match="weight"):
         fuse({"a": np.arange(3.0)}, weights)
+
+
+def test_a_label_is_doubtful_where_a_model_is_sure_of_another() -> None:
+    probs = np.array([[0.98, 0.02], [0.5, 0.5], [0.02, 0.98], [0.0, 1.0]])
+    doubt = label_doubt(probs, np.array([1, 1, 1, 0]))
+    expected = [-np.log(p[t]) + (p * np.log(p)).sum() for p, t in zip(probs[:3], (1, 1, 1), strict=True)]
+    np.testing.assert_allclose(doubt[:3], expected)
+    assert doubt.argsort()[::-1].tolist() == [3, 0, 1, 2] and abs(doubt[1]) < 1e-12 and np.isfinite(doubt).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from hybrid_al.core.registry import component
 from hybrid_al.core.types import IGNORE
+from hybrid_al.errors import InputError
 from hybrid_al.models.segmenter import Committee
 from hybrid_al.semi.base import Labeled, Models
 from hybrid_al.semi.dense import DENSE_OBJECTIVES
@@ -197,7 +199,7 @@ def test_evidence_is_of_the_same_pixels(name: str) -> None:
     evidence = objective.step(models, labeled, unlabeled, 0.5).evidence
     assert isinstance(evidence, PixelEvidence) and torch.equal(evidence.valid, unlabeled.valid)
     np.testing.assert_array_equal(evidence.indices, unlabeled.indices)
-    source = models.teacher if name in ("mean_teacher", "ua_mt") else models.student
+    source = models.teacher if name in ("mean_teacher", "ua_mt", "pld") else models.student
     np.testing.assert_allclose(evidence.weak.numpy(), probs(source, unlabeled.weak), atol=1e-6)
     np.testing.assert_allclose(evidence.strong.numpy(), probs(models.student, unlabeled.strong), atol=1e-6)
     assert not evidence.weak.requires_grad and not evidence.strong.requires_grad
@@ -221,6 +223,26 @@ def test_fixmatch_equals_the_slow_reference(threshold: float, cutmix: bool) -> N
     assert step.logs["loss_unlabeled"].item() == pytest.approx(total / count, rel=1e-5)
     assert step.loss.item() == pytest.approx(supervised + 0.7 * total / count, rel=1e-5)
     assert threshold == 0 or 0 < open_ < count
+
+
+def test_fixmatch_by_region_gives_all_its_pixels_one_label() -> None:
+    models, labeled, unlabeled = batch(scale=2.0)
+    valid = unlabeled.valid.numpy()
+    parts = np.where(valid, np.arange(valid.shape[-1]) // 2, IGNORE).astype(np.uint8)
+    views = dataclasses.replace(unlabeled, parts=torch.from_numpy(parts))
+    step = DenseFixMatch(threshold=0.5, by="region", cutmix=False).step(models, labeled, views, 0.0)
+    weak, strong = probs(models.student, unlabeled.weak), probs(models.student, unlabeled.strong)
+    total, open_ = 0.0, 0
+    for u in range(len(parts)):
+        for part in np.unique(parts[u][valid[u]]):
+            mean = weak[u][:, parts[u] == part].mean(axis=1)
+            if mean.max() >= 0.5:
+                total -= np.log(strong[u][mean.argmax()][parts[u] == part]).sum()
+                open_ += (parts[u] == part).sum()
+    assert step.logs["loss_unlabeled"].item() == pytest.approx(total / valid.sum(), rel=1e-5)
+    assert 0 < open_ < valid.sum()
+    with pytest.raises(InputError, match=r"train\.by"):
+        DenseFixMatch(by="region").step(models, labeled, unlabeled, 0.0)
 
 
 @pytest.mark.parametrize("cutmix", [False, True])
@@ -366,7 +388,7 @@ def test_targets_know_no_dropout_and_the_views_that_learn_do(name: str) -> None:
         assert all(module.training for module in student.modules())
     weak = [step.evidence.weak for step in steps if step.evidence is not None]
     assert steps[0].loss.item() != steps[1].loss.item()
-    source = models.teacher if name in ("mean_teacher", "ua_mt") else student.eval()
+    source = models.teacher if name in ("mean_teacher", "ua_mt", "pld") else student.eval()
     np.testing.assert_allclose(weak[0].numpy(), probs(source, unlabeled.weak), atol=1e-6)
     assert torch.equal(*weak)
     if name != "ua_mt":  # whose uncertainty is that of noisy passes

@@ -22,6 +22,8 @@ from hybrid_al.data.sources.npz import Npz
 from hybrid_al.data.sources.phantom import Phantom
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
+from hybrid_al.learners.head import install, of_pairs
+from hybrid_al.learners.logistic import Head
 from hybrid_al.metrics.calibration import calibrate, logs
 from hybrid_al.metrics.classification import classification, multilabel
 from hybrid_al.metrics.holdout import LabelHoldout
@@ -36,8 +38,11 @@ from hybrid_al.semi.pseudo_label import PseudoLabel
 from hybrid_al.tasks.multilabel import BY_NAME, OBJECTIVES, scorer
 
 LABELS, DIM = 3, 5
-SETTINGS: dict[str, dict[str, Any]] = {"pseudo_label": {"ramp_start": 0.0, "entropy": 0.5}}
-WITHOUT_MASK = {"pi_model", "mean_teacher"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pseudo_label": {"ramp_start": 0.0, "entropy": 0.5},
+    "evidential": {"unlabeled": "mean_teacher"},
+}
+WITHOUT_MASK = {"pi_model", "mean_teacher", "evidential"}
 
 
 def batch(labels: int = LABELS, scale: float = 3.0) -> tuple[Models, Labeled, Unlabeled]:
@@ -82,7 +87,7 @@ def unlabeled_term(name: str, models: Models, unlabeled: Unlabeled) -> float:
             sure = w >= 0.95 or w <= 0.05
             if name == "fixmatch":
                 terms.append(bce(s, float(w > 0.5)) if sure else 0.0)
-            elif name == "mean_teacher":
+            elif name in ("mean_teacher", "evidential"):
                 terms.append(2 * (s - t) ** 2)  # of yes and of no
             elif name == "pi_model":
                 terms.append((s - w) ** 2)  # the mean over yes and no
@@ -155,6 +160,34 @@ def test_one_label_is_learned_as_two_classes(name: str) -> None:
     twin = Models(TwoClasses(models.student), TwoClasses(models.teacher))
     one = objective.step(twin, Labeled(labeled.x, labeled.y[:, 0]), unlabeled, 0.5)
     assert several.loss.item() == pytest.approx(one.loss.item(), rel=1e-6)
+
+
+def test_a_head_of_pairs_says_what_the_solved_one_says() -> None:
+    rng = np.random.default_rng(0)
+    head = Head(rng.normal(size=(LABELS, DIM)), rng.normal(size=LABELS), 1.0, 1.0)
+    plain, pairs = (
+        Classifier(nn.Identity(), DIM, LABELS, dropout=0.0, seed=0, multilabel=True, pairs=two) for two in (False, True)
+    )
+    install(head, plain)
+    install(of_pairs(head), pairs)
+    x = torch.from_numpy(rng.normal(size=(4, DIM))).float()
+    torch.testing.assert_close(pairs(x).softmax(dim=1), plain(x).softmax(dim=1))
+    assert pairs(x).shape == (4, 2, LABELS) and pairs.classes == LABELS
+
+
+def test_evidence_of_labels_is_scored_label_by_label_and_reduced() -> None:
+    rng = np.random.default_rng(0)
+    features, weight, bias = rng.normal(size=(4, DIM)), rng.normal(size=(2 * LABELS, DIM)), rng.normal(size=2 * LABELS)
+    logits = features @ weight.T + bias
+    probs = np.stack([logits[:, :LABELS], logits[:, LABELS:]], axis=1)[:, None]
+    batch = PredictionBatch(np.arange(4), probs, features, (weight, bias))
+    expected = [[2 / (math.exp(row[k]) + math.exp(row[LABELS + k])) for k in range(LABELS)] for row in logits]
+    for reduction, reduce in (("mean", np.mean), ("max", np.max)):
+        score = scorer(lambda *_: iter([batch]), reduction)  # type: ignore[arg-type]
+        np.testing.assert_allclose(score("vacuity", np.arange(4), 1, 1), reduce(expected, axis=1))
+    plain = PredictionBatch(np.arange(4), probs, features, (weight[:LABELS], bias[:LABELS]))
+    with pytest.raises(InputError, match="two outputs a label"):
+        scorer(lambda *_: iter([plain]))("vacuity", np.arange(4), 1, 1)
 
 
 @pytest.mark.parametrize("alignment", ["labeled", "uniform"])

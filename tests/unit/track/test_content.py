@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_al.core.files import read_arrays, write_arrays
 from hybrid_al.core.labels import LabelStore
-from hybrid_al.core.rundir import RunDir, read_arrays, write_arrays
+from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import Annotation, Query, Scores
 from hybrid_al.data.answers import write_answer
 from hybrid_al.track.base import Table, Trackers

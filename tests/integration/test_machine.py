@@ -1,0 +1,123 @@
+"""What the machine lacks is one line: files that may be open, a disk to write to, the right time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.oracles.ledger import Ledger, collect
+from hybrid_al.oracles.worklist import WorklistOracle
+from tests.helpers.command import call
+from tests.helpers.label_page import CLASSES, client_of, open_run, submission
+
+FILES, FILES_OPEN = 64, Path("/proc/self/fd")
+
+
+@contextmanager
+def open_files(most: int) -> Iterator[None]:
+    """No more than so many files open at once."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_more_images_than_files_that_may_be_open_are_read(tmp_path: Path) -> None:
+    for i in range(FILES + 20):
+        (folder := tmp_path / "scans" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), i).save(folder / f"{i}.{('png', 'tif', 'jpg')[i % 3]}")
+    opened = len([*FILES_OPEN.iterdir()])
+    with open_files(opened + 16):
+        dataset = Folder(tmp_path / "scans", group="none").load()
+        store = ImageStore.build(dataset, image_size=8, channels=1, cache=tmp_path / "cache")
+    assert len(store) == FILES + 20
+    assert len([*FILES_OPEN.iterdir()]) <= opened + 2  # the mapped store
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EMFILE, "Too many open files; a higher limit: ulimit -n 4096"),
+        (errno.EROFS, "Read-only file system"),
+        (errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    number: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr("hybrid_al.report.overview.standing", refuse)
+    assert call("status", tmp_path) == 2
+    assert capsys.readouterr().err == f"some/file: {said}; the last commit is unchanged\n"
+
+
+class SetBack(datetime):
+    """A clock that somebody sets back by an hour whenever it is looked at."""
+
+    hours = count(1)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> SetBack:
+        return cls(2026, 1, 9, tzinfo=tz) - timedelta(hours=next(cls.hours))
+
+
+def test_a_clock_that_is_set_back_changes_no_order_of_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last answer counts, from the page and from files, whatever time stands beside it."""
+    for module in ("page.desk", "oracles.worklist"):
+        monkeypatch.setattr(f"hybrid_al.{module}.datetime", SetBack)
+    run, file = open_run(tmp_path / "run"), tmp_path / "later.csv"
+    with client_of(run) as client:
+        for name in ("normal", "pneumonia"):
+            answer = submission(f"clock-{name}", classes=[name])
+            assert client.post("/api/answer", json=answer).status_code == 200
+    people = WorklistOracle(run, run.manifest(), CLASSES)
+    with run.lock():
+        collect(run)
+        for name in ("normal", "pneumonia"):
+            file.write_text(f"id,label\nscan2,{name}\n")
+            people.take(file, "ann")
+    times = [entry.time for entry in Ledger(run).entries()]
+    assert len(times) >= 2 and times == sorted(times, reverse=True)
+    latest = {a.index: a.target for a in people.latest_answers(np.arange(4), 0)[0]}
+    assert latest[0] == latest[2] == CLASSES.index("pneumonia")
+
+
+def test_a_signal_ends_a_command_whatever_a_library_makes_of_it_and_a_second_one_changes_nothing() -> None:
+    """As pydantic does, in whose schemas a kill test hit it."""
+    code = """
+import os, signal, hybrid_al.cli as cli
+from hybrid_al.report import overview
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def standing(_):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except SystemExit:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("a schema that cannot be built")
+overview.standing = standing
+try:
+    cli.main(["status", "x"])
+finally:
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 143
+    assert process.stderr == "interrupted; the last commit is unchanged, and the same command goes on\n"
