@@ -400,7 +400,8 @@ def _tissue(project: Project) -> Tissue:
 
 def _computed(project: Project, needs: frozenset[Need], encoder: Encoder) -> dict[Need, Mapping[str, FloatArray]]:
     """Arrays of every sample by need and name that are computed from the images, for strategies with these needs."""
-    store, pool, computed = project.store(), project.dataset.manifest.indices("pool"), {}
+    store, pool = project.store(), project.dataset.manifest.indices("pool")
+    computed: dict[Need, Mapping[str, FloatArray]] = {}
     if "proxy" in needs:
         from .learners.proxy import proxy_values
 

@@ -75,7 +75,7 @@ class Frozen:
         """What is before the head: `standard`, and the adapter where the objective trains the features."""
         if not (self.adapter and getattr(objective, "trains_features", False)):
             return standard
-        return nn.Sequential(standard, Adapter(len(standard.mean), self.adapter))
+        return nn.Sequential(standard, Adapter(len(standard.get_buffer("mean")), self.adapter))
 
 
 def standardized(base: Foundation, exponent: float = 1.0) -> tuple[FloatArray, Callable[[], Standardize]]:

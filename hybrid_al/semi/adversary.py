@@ -25,8 +25,8 @@ class Adversary:
             shapes = [s for ins, outs in pairwise((dim, width, width, 1)) for s in ((outs, ins, ins), (outs, ins))]
             for k, (*shape, ins) in enumerate(shapes):
                 drawn = models.rng.uniform(-(ins**-0.5), ins**-0.5, shape)
-                self.memory[f"adversary/{k}"] = torch.tensor(drawn, dtype=torch.float32, device=device).requires_grad_()
-        self.weights = [self.memory[f"adversary/{k}"] for k in range(6)]
+                self.memory[f"adversary/{k}"] = torch.tensor(drawn, dtype=torch.float32, device=device)
+        self.weights = [self.memory[f"adversary/{k}"].detach().requires_grad_() for k in range(6)]  # of one storage
 
     def __call__(self, features: Tensor, *, learns: bool = False) -> Tensor:
         """Its output (B,); its weights get a gradient only where it learns."""

@@ -94,7 +94,7 @@ class Killer:
     def _hurt(self, child: Child, run: Path, step: str, person: Person, *, calm: bool) -> bool:
         """Wait for a child, and send it a signal after a while: whether it was hit. People end their page by INT."""
         todo = [] if calm else self.tally.todo
-        number = todo[-1] if todo else signal.SIGINT if step == "label" else None
+        number = todo[-1] if todo else signal.SIGINT
         longest = self.seconds.get(step, PATIENCE)
         moment = float(self.rng.uniform(0.0, longest)) if todo else 10 * PATIENCE
         if step == "label":
@@ -103,7 +103,7 @@ class Killer:
             person.answer(child, run, lambda: timer.is_alive() and child.code is None)
             timer.cancel()
             timer.join()
-        elif child.wait(moment) is not None or number is None:
+        elif child.wait(moment) is not None or not todo:
             return False
         sent = time.monotonic()
         self._send(child, number)
@@ -121,9 +121,9 @@ class Killer:
             self._fault(step, f"said {child.lines()[-5:]} after {number.name}")
         return True
 
-    def _send(self, child: Child, number: signal.Signals | None) -> None:
+    def _send(self, child: Child, number: signal.Signals) -> None:
         """A signal: INT to the whole group, as a terminal does; a kill also to one of the processes that it started."""
-        if child.code is not None or number is None:
+        if child.code is not None:
             return
         if number == signal.SIGINT:
             os.killpg(child.pid, number)

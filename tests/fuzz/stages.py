@@ -117,7 +117,7 @@ def _be_quick(folder: Path) -> None:
         fork = multiprocessing.get_context("fork")
         return ProcessPoolExecutor(1, context=fork, initializer=pool._begin, initargs=(os.getpid(),))
 
-    cell.work = runner.work = work
+    cell.work = vars(runner)["work"] = work
     pool._worker = worker
     pretrain.loop.CHECKPOINT_SECONDS = -1.0
 

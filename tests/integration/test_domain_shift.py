@@ -73,7 +73,7 @@ def test_a_source_free_loop_goes_on_from_the_model_of_the_source(tmp_path: Path)
         for r in (0, 1, 2)
     ]
     assert all(a.abs().max() > 0 for a in adapters) and not torch.equal(adapters[1], adapters[2])
-    assert model_of_run(tmp_path / "run").members[0].encoder[1].up.weight.equal(adapters[2])
+    assert model_of_run(tmp_path / "run").members[0].get_parameter("encoder.1.up.weight").equal(adapters[2])
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybrid_al.core import rundir
+from hybrid_al.core import files
 from hybrid_al.track.jsonl import JsonlTracker
 from tests.fuzz.forked import program, start
 
@@ -60,7 +60,7 @@ def dying(kind: str, n: int, *argv: object) -> Callable[[], None]:
 
     def call() -> None:
         if kind == "commit":
-            real = rundir.write_atomic
+            real = files.write_atomic
             for module in [m for m in sys.modules.values() if getattr(m, "write_atomic", None) is real]:
                 module.write_atomic = spied(real, n % 2 == 0)  # type: ignore[attr-defined]
         else:

@@ -44,10 +44,15 @@ def batch(source: Tensor | None = SOURCE) -> tuple[Models, Labeled, Unlabeled]:
 
 def slopes(loss: Tensor, models: Models) -> tuple[Tensor, Tensor]:
     """Gradients of the encoder's and of the head's weights; 0 where there is none."""
-    weights = [models.student.encoder.weight, models.student.head.weight]
+    weights = [models.student.get_parameter(name) for name in ("encoder.weight", "head.weight")]
     found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
     first, second = (torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True))
     return first, second
+
+
+def features_of(models: Models, x: Tensor) -> Tensor:
+    features: Tensor = models.student.get_submodule("encoder")(x)
+    return features
 
 
 def on_labels(models: Models, labeled: Labeled) -> Tensor:
@@ -74,7 +79,7 @@ def test_an_adversary_descends_as_adam_does() -> None:
 def test_dann_moves_the_features_against_a_discriminator_that_learns(known: str) -> None:
     models, labeled, unlabeled = batch()
     step = DANN(weight=2.0, known=known).step(models, labeled, unlabeled, 1.0)  # type: ignore[arg-type]
-    features = models.student.encoder(torch.cat([labeled.x, unlabeled.weak]))
+    features = features_of(models, torch.cat([labeled.x, unlabeled.weak]))
     first = torch.cat([SOURCE if known == "source" else SOURCE | True, torch.zeros(8, dtype=torch.bool)])
     adversary = Adversary(models, WIDTH, width=128, rate=1e-3, device=features.device)  # after its step
     apart = told_apart(adversary(features), first)
@@ -137,7 +142,7 @@ def test_waal_brings_together_what_its_critic_tells_apart() -> None:
     assert step.logs["loss_domain"] > 0.1
     encoder, head = slopes(step.loss - on_labels(models, labeled), models)
     critic = Adversary(models, WIDTH, width=128, rate=0.01, device=labeled.x.device)
-    known, others = (critic(models.student.encoder(x)).mean() for x in (labeled.x, unlabeled.weak))
+    known, others = (critic(features_of(models, x)).mean() for x in (labeled.x, unlabeled.weak))
     torch.testing.assert_close(encoder, 3 * slopes(others - known, models)[0], rtol=1e-3, atol=1e-5)
     assert not head.abs().max() > 1e-6
 
@@ -145,7 +150,7 @@ def test_waal_brings_together_what_its_critic_tells_apart() -> None:
 def test_shot_equals_the_slow_reference_and_leaves_the_head_to_the_labels() -> None:
     models, labeled, unlabeled = batch()
     step = SHOT().step(models, labeled, unlabeled, 0.5)
-    features = models.student.encoder(unlabeled.weak)
+    features = features_of(models, unlabeled.weak)
     p = models.student(unlabeled.weak).softmax(dim=1)
     information = -(p * p.log()).sum(dim=1).mean() + (p.mean(dim=0) * p.mean(dim=0).log()).sum()
     centroids = [(p[:, c, None] * features).sum(dim=0) for c in range(CLASSES)]
@@ -163,7 +168,7 @@ def test_anchors_of_the_target_follow_it_slowly() -> None:
     torch.manual_seed(1)
     models.memory["anchors"] = anchors = torch.randn(3, WIDTH)
     step = Anchors(decay=0.9).step(models, labeled, unlabeled, 0.5)
-    rows = models.student.encoder(torch.cat([labeled.x[4:], unlabeled.weak]))
+    rows = features_of(models, torch.cat([labeled.x[4:], unlabeled.weak]))
     squared = torch.stack([(rows - a).square().mean(dim=1) for a in anchors], dim=1)
     assert step.logs["loss_anchors"].item() == pytest.approx((3 / (1 / squared).sum(dim=1)).mean().item(), rel=1e-4)
     logits = models.student(unlabeled.weak)
@@ -182,7 +187,7 @@ def test_divide_has_a_loss_for_each_quarter() -> None:
     models, labeled, unlabeled = batch()
     labeled = replace(labeled, y=torch.tensor([0, 1, 0, 1, 0, 1]))  # nothing is consistent with a class without labels
     step = Divide(sure=0.7, entropy=0.5).step(models, labeled, unlabeled, 0.5)
-    own, weak = (models.student.encoder(x).detach() for x in (labeled.x, unlabeled.weak))
+    own, weak = (features_of(models, x).detach() for x in (labeled.x, unlabeled.weak))
     means = torch.stack([own[labeled.y == c].mean(dim=0) for c in (0, 1)])
     nearest = F.cosine_similarity(weak[:, None], means, dim=2).argmax(dim=1)
     p = models.student(unlabeled.weak).softmax(dim=1)
