@@ -1,9 +1,10 @@
-"""Reading images against a bare loop over the same library, then from the decoded cache.
+"""Reading images against a bare loop over the same library, both by w threads, then from the decoded cache.
 
-python benchmarks/reading.py [--files 40] [--side 512]
+python benchmarks/reading.py [--files 40] [--side 512] [--workers 1 2]
 
-Seconds of the processor, so that other programs count for little: the least of some turns of each loop, in turns. The
-library gives the numbers that it would show: of DICOM those behind modality and window, of a volume the scaled ones.
+Seconds of the processor, of all threads together, so that other programs count for little: the least of some turns of
+each loop, in turns. Beside it the share by the clock. The library gives the numbers that it would show: of DICOM those
+behind modality and window, of a volume the scaled ones.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,9 @@ import tifffile
 from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
-from hybrid_al.data.readers import choose
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.data.workers import each, jobs_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.helpers import dicom
@@ -71,15 +74,26 @@ def bare(path: Path) -> Any:
     return np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
 
 
-def seconds(*loops: Callable[[], object]) -> list[float]:
-    """The least time of each loop."""
-    times = [[0.0] * TURNS for _ in loops]
+def by_library(paths: list[Path], workers: int) -> None:
+    """The bare loop, which keeps nothing."""
+
+    def loop(part: list[Path]) -> None:
+        for path in part:
+            bare(path)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(loop, [paths[k::workers] for k in range(workers)]))
+
+
+def seconds(*loops: Callable[[], object]) -> list[tuple[float, float]]:
+    """The least time of each loop, of the processor and by the clock."""
+    times = [[(0.0, 0.0)] * TURNS for _ in loops]
     for turn in range(TURNS):
         for k, loop in enumerate(loops):
-            begin = time.process_time()
+            begin, clock = time.process_time(), time.perf_counter()
             loop()
-            times[k][turn] = time.process_time() - begin
-    return [min(row) for row in times]
+            times[k][turn] = time.process_time() - begin, time.perf_counter() - clock
+    return [(min(cpu for cpu, _ in row), min(clock for _, clock in row)) for row in times]
 
 
 def main() -> None:
@@ -87,29 +101,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=40)
     parser.add_argument("--side", type=int, default=512)
-    options, readers = parser.parse_args(), choose()
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    options = parser.parse_args()
     import torch  # noqa: F401  (a second of its own, which is no reading)
 
-    print("| file | library, ms | reader, ms | share | into the cache, ms | from it, ms |\n|---|---|---|---|---|---|")
+    columns = ("file", "workers", "library", "reader", "share", "share by the clock", "into the cache", "from it")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for kind in (".png", ".jpg", ".tif", ".dcm", ".nii.gz"):
-        with tempfile.TemporaryDirectory() as temporary:
-            (root := Path(temporary) / "data").mkdir()
-            paths = write(root, kind, options.files, options.side)
-            plain, read = seconds(
-                lambda paths=paths: [bare(path) for path in paths],  # type: ignore[misc]
-                lambda paths=paths: [readers.of(path).decode(path) for path in paths],  # type: ignore[misc]
-            )
-            dataset, cache = Folder(root, group="none", labels="none").load(), Path(temporary) / "cache"
-            count, begin = len(dataset.manifest), time.process_time()
-            ImageStore.build(dataset, image_size=224, channels=None, cache=cache)
-            first, begin = time.process_time() - begin, time.process_time()
-            store = ImageStore.build(dataset, image_size=224, channels=None, cache=cache)
-            for i in range(0, count, 16):
-                store.batch(np.arange(i, min(i + 16, count)))
-            second = time.process_time() - begin
-            row = [1000 * plain / options.files, 1000 * read / options.files, plain / read]
-            row += [1000 * first / count, 1000 * second / count]
-            print(f"| {kind} | {' | '.join(f'{value:.2f}' for value in row)} |", flush=True)
+        for workers in options.workers:
+            with tempfile.TemporaryDirectory() as temporary:
+                (root := Path(temporary) / "data").mkdir()
+                row = measured(root, write(root, kind, options.files, options.side), workers)
+            print(f"| {kind} | {workers} | {' | '.join(f'{value:.2f}' for value in row)} |", flush=True)
+
+
+def measured(root: Path, paths: list[Path], workers: int) -> list[float]:
+    """Milliseconds and shares of one row."""
+    dataset = replace(Folder(root, group="none", labels="none").load(), workers=workers)
+    (plain, plain_clock), (read, read_clock) = seconds(
+        lambda: by_library(paths, workers),
+        lambda: each(jobs_of(dataset.manifest.paths), lambda i: dataset.read(i) is None, workers),
+    )
+    cache, count, begin = root.parent / "cache", len(dataset.manifest), time.process_time()
+    ImageStore.build(dataset, image_size=224, channels=None, cache=cache)
+    first, begin = time.process_time() - begin, time.process_time()
+    store = ImageStore.build(dataset, image_size=224, channels=None, cache=cache)
+    for i in range(0, count, 16):
+        store.batch(np.arange(i, min(i + 16, count)))
+    second, files = time.process_time() - begin, len(paths)
+    shares = [plain / read, plain_clock / read_clock]
+    return [1000 * plain / files, 1000 * read / files, *shares, 1000 * first / count, 1000 * second / count]
 
 
 if __name__ == "__main__":

@@ -239,9 +239,10 @@ def _load(recipe: Recipe, run: Path) -> Dataset:
     """
     hider = Hider.load(run) if recipe.data.ids == HASHED else None
     folder = run.parent / ".cache" / "files" if hider is None else salt_file().parent / "files"
-    index = FileIndex(folder / f"{_digest({'data': recipe.data.model_dump(mode='json')})[:24]}.json")
+    settings = recipe.data.model_dump(mode="json", exclude={"workers"})
+    index = FileIndex(folder / f"{_digest({'data': settings})[:24]}.json", recipe.data.workers)
     try:
-        dataset = source(recipe).load(index)
+        dataset = dataclasses.replace(source(recipe).load(index), workers=index.workers)
     except InputError as error:
         if error.where.startswith("data.root") and RunDir(run).exists():  # the data lay there when the run began
             way = f"of data that lies elsewhere now: hybrid-al run {shlex.quote(str(run))} data.root=PATH"
@@ -400,7 +401,8 @@ def _tissue(project: Project) -> Tissue:
 
 def _computed(project: Project, needs: frozenset[Need], encoder: Encoder) -> dict[Need, Mapping[str, FloatArray]]:
     """Arrays of every sample by need and name that are computed from the images, for strategies with these needs."""
-    store, pool, computed = project.store(), project.dataset.manifest.indices("pool"), {}
+    store, pool = project.store(), project.dataset.manifest.indices("pool")
+    computed: dict[Need, Mapping[str, FloatArray]] = {}
     if "proxy" in needs:
         from .learners.proxy import proxy_values
 

@@ -183,7 +183,8 @@ def bags(run: Path, root: str) -> None:
     recipe = CLASSES | {"task": "bags", "learner": "linear", "train": "supervised", "data": data, "pretrain": "none",
                         "loop": {"budgets": [6]}}  # fmt: skip
     with served(run, recipe) as link, browser_page(link, viewport=WIDE) as page:
-        shoot_all(page, "bags")
+        page.wait_for_timeout(5000)  # for all its thumbnails
+        shoot(page, "bags")
 
 
 def draw_box(page: Page, shape: np.ndarray, *, lets_go: bool = True) -> None:

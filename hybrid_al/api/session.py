@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from .. import stage0
 from ..core.progress import Progress
-from ..core.temporary import clear_left_overs
+from ..core.temporary import IDLE, clear_left_overs
 from ..errors import InputError
-
-LEFT = 600.0  # seconds without a change after which a temporary file of a cache is left over
 
 if TYPE_CHECKING:
     from ..assemble import Project
@@ -60,7 +58,7 @@ def session(project: Project) -> Iterator[Trackers]:
     from ..oracles.ledger import collect
 
     with project.run.lock():
-        clear_left_overs(project.cache, idle=LEFT)
+        clear_left_overs(project.cache, idle=IDLE)
         project.claim()
         collect(project.run)
         tracker = project.trackers()

@@ -13,6 +13,7 @@ import numpy as np
 from .. import loop, stage0
 from ..assemble import Project, experiment, open_project
 from ..core.rundir import RunDir
+from ..core.temporary import clear_left_overs
 from ..experiment import Experiment
 from ..oracles.simulated import SimulatedOracle
 from ..recipe import Recipe
@@ -66,6 +67,7 @@ def make_stage0(task: Stage0) -> Project:
     project = open_project(task.recipe, run_dir=task.folder, device=task.device, stage0_alone=True)
     project.run.path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(task.folder / ".bench.lock"):
+        clear_left_overs(task.folder)
         project.claim()
         stage0.ensure(project, Trackers())
     return project

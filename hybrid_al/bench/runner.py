@@ -17,6 +17,7 @@ from ..components import check_components, setting_of, task_of
 from ..core.registry import component, parse_spec
 from ..core.rundir import RunDir
 from ..core.seals import read_json, sealed
+from ..core.temporary import IDLE, clear_left_overs
 from ..data.domains import asked
 from ..errors import HybridALError, InputError
 from ..query.batches import BATCHES
@@ -79,6 +80,7 @@ def run(grid: Grid, paths: Paths, *, jobs: int, device: str = "cpu", time_limit:
     `open_variants` and `provenance.check`; a disk too small; `CellsFailed` once all others are done.
     """
     with RunDir(paths.out).lock():
+        clear_left_overs(paths.work, idle=IDLE)
         cells_of = {name: results.read(paths.csv(name)) for name in grid.variants}
         if all(cell in cells_of[name].cells for name in grid.variants for cell in grid.cells(name)):
             for name in grid.variants:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..components import setting_of, training
 from ..errors import InputError
-from ..recipe import Recipe, changed
+from ..recipe import changed
 from . import results, runner
 from .grid import SCHEDULE_KEYS, Grid, parse_seeds
 from .results import Arm
@@ -89,9 +89,8 @@ def tuning_table(grid: Grid, paths: Paths) -> Table | None:
     keys = ", ".join(f"{key} of {', '.join(str(v) for v in values)}" for key, values in tune.keys.items())
     note = (
         f"Every arm but the linear baseline chose among the same {len(_settings(grid))} settings ({keys}) by the mean "
-        f"AUBC of {metric} over {plural(len(grid_of_trials.seeds), 'seed')} that are not compared. What is not tuned "
-        f"is the same for all of them, views and seeds too: "
-        f"{'; '.join(_regularisation(name, r) for name, r in grid.variants.items())}."
+        f"AUBC of {metric} over {plural(len(grid_of_trials.seeds), 'other seed')}. What is not tuned is the same for "
+        f"all of them, views and seeds too: {'; '.join(_regularisation(grid, name) for name in grid.variants)}."
     )
     rows = [
         (
@@ -106,13 +105,17 @@ def tuning_table(grid: Grid, paths: Paths) -> Table | None:
     return Table("Tuning", note, ("variant", "arm", "chosen", "highest AUBC", "lowest AUBC"), tuple(rows))
 
 
-def _regularisation(name: str, recipe: Recipe) -> str:
-    """What keeps the training of a variant from fitting its few labels too well, in words."""
-    _, schedule = training(recipe)
-    learner = setting_of(recipe).learner[1]
-    words = [f"a dropout of {learner.dropout:g}"] if hasattr(learner, "dropout") else []
-    words += [f"a weight decay of {schedule.weight_decay:g}", f"a mean of weights that keeps {schedule.ema_decay:g}"]
-    return f"in {name} {', '.join(words)}"
+def _regularisation(grid: Grid, name: str) -> str:
+    """What keeps all arms of a variant from fitting their few labels too well, in words."""
+    _, schedule = training(grid.variants[name])
+    learner = setting_of(grid.variants[name]).learner[1]
+    values = {
+        "learner.dropout": ("a dropout of", getattr(learner, "dropout", None)),
+        "train.weight_decay": ("a weight decay of", schedule.weight_decay),
+        "train.ema_decay": ("a mean of weights that keeps", schedule.ema_decay),
+    }
+    words = [f"{text} {v:g}" for key, (text, v) in values.items() if v is not None and key not in grid.bench.tune.keys]
+    return f"in {name} {', '.join(words) or 'all of the regularisation is tuned'}"
 
 
 def _settings(grid: Grid) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(code)
     finally:
         _flush()
-        for number, handler in before.items():
+        for number, handler in [*before.items()]:  # a signal at this moment empties it
             signal.signal(number, handler)
 
 

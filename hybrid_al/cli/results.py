@@ -147,14 +147,14 @@ def bench(
     paths = runner.Paths(out or work / plan.bench_recipe.name, work)
     limit = None if time_limit is None else 60 * time_limit
     say: Callable[[str], None] = (lambda _: None) if quiet else (lambda line: print(line, flush=True))
-    if again:
-        recheck.recheck(plan, paths, jobs=jobs, device=device, say=say)
-        return
     failure, began = None, time.monotonic()
     tuned = tuning.tuned(plan, paths, jobs=jobs, device=device, time_limit=limit, say=say)
     if tuned is None:
         return
     plan, limit = tuned, None if limit is None else max(limit - (time.monotonic() - began), 0)
+    if again:
+        recheck.recheck(plan, paths, jobs=jobs, device=device, say=say)
+        return
     try:
         runner.run(plan, paths, jobs=jobs, device=device, time_limit=limit, say=say)
     except runner.CellsFailed as error:

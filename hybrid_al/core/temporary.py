@@ -13,6 +13,7 @@ from pathlib import Path
 
 OWNER = re.compile(r"\.(\d+)(?:-(\d+))?\.tmp$")
 SCRATCH = "hybrid-al-"
+IDLE = 600.0  # seconds without a change after which a temporary file of a cache is left over
 
 
 def temporary_name(path: Path) -> Path:
@@ -23,7 +24,7 @@ def temporary_name(path: Path) -> Path:
 def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
     """Delete the temporary files of processes that are no more, from a folder and those below it.
 
-    idle  seconds without a change before a file counts as left: processes of other machines may write into caches.
+    idle  seconds without a change before a file counts as left: `IDLE` in caches, into which other machines may write.
           One of the future is as old: the clock was set back
     """
     for file in [*folder.rglob("*.tmp")]:

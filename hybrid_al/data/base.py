@@ -60,6 +60,7 @@ class Dataset:
     scaled   position -> which values of an image became 0 and 1, in words
     bags     the name of each row's bag (N,), where several rows have one label together; then `truth` is at the first
              row of each bag alone (`data.bags`)
+    workers  threads that read images and masks where all are read; what they make does not depend on their number
     series   (N,) the series that each row is a slice of, in their order, where slices lie in files of their own
     names    where the manifest has hashed names: the manifest with the plain ones, which never leaves memory
     """
@@ -81,6 +82,7 @@ class Dataset:
     names: Manifest | None = None
     locator: Callable[[int], Pixels | None] | None = None
     scaled: Callable[[int], str] = lambda index: ""
+    workers: int = 1
 
     @property
     def plain(self) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from .readers import Choice, identity
 from .readers.base import Header, Reader
 from .samples import BLANK, OnError, Sample, content_digest, make_dataset, middle, reason
 from .scaling import evenly
+from .workers import each, jobs_of
 
 HEADERS = "2"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
@@ -72,6 +74,7 @@ def files_dataset(
     if readers.scaling is not None and readers.scaling.of == "set":
         readers = _of_set(root, samples, readers)
     look = _Look(root, readers, table, FileIndex() if index is None else index, skip, slices, drawn)
+    look.ahead(samples)
     rows: list[_Row] = []
     failures: dict[tuple[str, str], None] = {}  # a file of several samples is named once
     for sample in samples:
@@ -255,6 +258,16 @@ class _Look:
     files: dict[str, _File] = field(default_factory=dict)
     bare: set[str] = field(default_factory=set)
     windows: dict[tuple[str, int], Window] = field(default_factory=dict)
+
+    def ahead(self, samples: Sequence[Sample]) -> None:
+        """Look at the files by the threads of the index, so that `rows` finds them here; errors are left to it."""
+
+        def look(i: int) -> None:
+            with suppress(Exception):
+                self.rows(samples[i])
+
+        if self.index.workers > 1:
+            each(jobs_of(sample.path for sample in samples), look, self.index.workers)
 
     def rows(self, sample: Sample) -> list[_Row]:
         """A row of a sample's file, or of each of its slices."""

@@ -23,10 +23,12 @@ class FileIndex:
     A finding is valid while the file has the same size, time of change (mtime) and time of change of its entry (ctime,
     which no copying tool can set back). A finding is the digest of the content, which is the key of all caches: a
     change that this index does not notice gives an old digest, never data under the wrong digest.
+
+    workers  threads that may look at files
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path, self._changed = path, False
+    def __init__(self, path: Path | None = None, workers: int = 1) -> None:
+        self.path, self.workers, self._changed = path, workers, False
         self._findings: dict[str, list[Any]] = {} if path is None else _read(path)
 
     def look(self, file: Path, how: str, find: Callable[[], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,8 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     if window is not None:
-        return windowed(array.astype(np.float32), window)
+        values = array.astype(np.float32)
+        return windowed(values, window, out=values)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "u":
@@ -74,12 +76,14 @@ def to_pixels(array: npt.NDArray[Any], window: Window | None = None) -> Pixels:
     raise ValueError(f"{came} have no fixed range: set data.window: [low, high]")
 
 
-def windowed(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-    """Values mapped from a window to [0, 1], and clipped; as they are with `RAW`."""
+def windowed(
+    values: npt.NDArray[np.float32], window: Window, out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Values mapped from a window to [0, 1], and clipped, also in their own place (`out`); as they are with `RAW`."""
     if window == RAW:
         return values
     low, high = window
-    scaled: npt.NDArray[np.float32] = values - np.float32(low)
+    scaled = out if out is not None and low == 0 else np.subtract(values, np.float32(low), out=out)
     scaled /= np.float32(high - low)
     return scaled.clip(0, 1, out=scaled)
 
@@ -166,12 +170,15 @@ class Levels:
     """
 
     counts: IntArray = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
+    lock: Lock = field(default_factory=Lock, repr=False)
 
     def add(self, pixels: Pixels) -> None:
-        """Count the pixels of an image; uint8 is stored as it is, and not counted."""
+        """Count the pixels of an image, in any thread; uint8 is stored as it is, and not counted."""
         if pixels.dtype != np.uint8:
             bins = np.rint(pixels.ravel() * np.float32(BINS - 1)).clip(0, BINS - 1).astype(np.int64)
-            self.counts += np.bincount(bins, minlength=BINS)
+            counts = np.bincount(bins, minlength=BINS)
+            with self.lock:
+                self.counts += counts
 
     def used(self, beyond: float = 0.0) -> tuple[float, float]:
         """Least and largest value in use, without this share of the pixels on either side; (0, 1) of no pixels."""

@@ -6,7 +6,6 @@ import atexit
 import hashlib
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from ..errors import HybridALError, InputError, reason
 from .readers.base import Stamp
 from .readers.tiffs import MAX_PIXELS
+from .workers import quiet
 
 VERSION = "1"
 """Raise it when regions get other pixels than before: the keys of caches contain it."""
@@ -103,7 +103,7 @@ def open_slide(file: Path) -> Slide:
     the library for it is not installed.
     """
     by_openslide = file.name.lower().endswith(BY_OPENSLIDE)
-    with file.open("rb"), _one_line(), warnings.catch_warnings(action="ignore"):
+    with file.open("rb"), _one_line(), quiet():
         handle = _openslide(file) if by_openslide else _tiffslide(file)
         try:
             slide = Slide(_of_openslide(handle) if by_openslide else _of_tiffslide(handle, file.stat().st_size), handle)
@@ -117,13 +117,23 @@ def open_slide(file: Path) -> Slide:
 
 
 def read_held(file: Path, read: Callable[[Slide], T]) -> T:
-    """What `read` makes of a slide; the last few of a process stay open, and one that changed is opened anew."""
+    """What `read` makes of a slide; the last few of a process stay open, and one that changed is opened anew.
+
+    No two threads read by one handle: who finds none that is free opens one.
+    """
     key = Stamp.of(file), os.getpid()
     with _LOCK:
-        slide = _HELD[key] = _HELD.pop(key) if key in _HELD else open_slide(file)
-        while len(_HELD) > OPEN:
-            _HELD.pop(next(iter(_HELD))).close()
+        free = _HELD.pop(key, None)
+    slide = open_slide(file) if free is None else free
+    try:
         return read(slide)
+    finally:
+        with _LOCK:
+            left = [_HELD.pop(key)] if key in _HELD else []
+            _HELD[key] = slide
+            left += [_HELD.pop(next(iter(_HELD))) for _ in range(len(_HELD) - OPEN)]
+        for other in left:
+            other.close()
 
 
 @atexit.register

@@ -36,11 +36,13 @@ class Tissue:
     shares      (N,) of an image's pixels, padding apart, in [0, 1]; nan outside of the pool
     threshold   a pixel is tissue where it is farther than this from the background, 0 to 255
     background  of the images
+    sizes       (N, 2) of the images in their own pixels, beyond which lies padding; None: no padding
     """
 
     shares: FloatArray
     threshold: int
     background: Background
+    sizes: IntArray | None = None
 
 
 def tissue(
@@ -68,7 +70,7 @@ def tissue(
                 np.save(out, result.shares, allow_pickle=False)
             seal(file, threshold=result.threshold, background=result.background)
             return result
-    return Tissue(np.load(file, allow_pickle=False), facts["threshold"], facts["background"])
+    return Tissue(np.load(file, allow_pickle=False), facts["threshold"], facts["background"], sizes)
 
 
 def _tissue(store: ImageStore, pool: IntArray, sizes: IntArray | None, background: Background | None) -> Tissue:
@@ -82,13 +84,13 @@ def _tissue(store: ImageStore, pool: IntArray, sizes: IntArray | None, backgroun
     for block in blocks(pool, BLOCK):
         distance, valid = _distances(store, block, background), _valid(store, block, sizes)
         shares[block] = ((distance > threshold) & valid).sum(axis=(1, 2)) / valid.sum(axis=(1, 2))
-    return Tissue(shares, threshold, background)
+    return Tissue(shares, threshold, background, sizes)
 
 
 def foreground(store: ImageStore, block: IntArray, tissue: Tissue) -> BoolArray:
-    """Pixels (B, S, S) of a block of images that are tissue; padding is not told apart."""
+    """Pixels (B, S, S) of a block of images that are tissue, and no padding."""
     mask: BoolArray = _distances(store, block, tissue.background) > tissue.threshold
-    return mask
+    return mask & _valid(store, block, tissue.sizes)
 
 
 def _background(store: ImageStore, pool: IntArray, sizes: IntArray | None) -> Background:

@@ -87,7 +87,8 @@ def tokens_of(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor]:
     x = network.norm_pre(network.patch_drop(network._pos_embed(network.patch_embed(images))))
     for layer in network.blocks[:-1]:
         x = layer(x)
-    last, prefix = network.blocks[-1], network.num_prefix_tokens
+    last: Any = network.blocks[-1]
+    prefix = network.num_prefix_tokens
     q, k, _ = last.attn.qkv(last.norm1(x)).unflatten(2, (3, last.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     q, k = last.attn.q_norm(q), last.attn.k_norm(k)
     q = q[:, :, :1] if network.cls_token is not None else q

@@ -109,7 +109,7 @@ class Segmenter(nn.Module):
         assert self.quality is not None
         height, width = (-(-side // self.stride) * self.stride for side in probs.shape[-2:])
         structures = F.pad(1 - probs[:, :1], (0, width - probs.shape[3], 0, height - probs.shape[2]))
-        weights = F.adaptive_avg_pool2d(structures, decoded.shape[-2:])
+        weights = F.adaptive_avg_pool2d(structures, (decoded.shape[2], decoded.shape[3]))
         inside = (decoded * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp_min(1e-6)
         entropy = torch.special.entr(probs).sum(dim=1).mean(dim=(1, 2))
         numbers = torch.stack([structures.mean(dim=(1, 2, 3)), entropy], dim=1)

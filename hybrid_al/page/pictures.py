@@ -219,8 +219,9 @@ def doubts(probs_CSS: FloatArray, height: int, width: int) -> npt.NDArray[np.uin
     """Entropy of the pixels of an image in its own size (H, W), 255 where all classes are as likely."""
     box = image_box(height, width, probs_CSS.shape[1])
     entropy = pixel_entropy(probs_CSS[None, None])[0][box.rows, box.columns]
-    levels = Image.fromarray(entropy.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    return np.rint(np.clip(np.asarray(levels), 0, 1) * 255).astype(np.uint8)
+    resized = Image.fromarray(entropy.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    levels: npt.NDArray[np.uint8] = np.rint(np.clip(np.asarray(resized), 0, 1) * 255).astype(np.uint8)
+    return levels
 
 
 def _window(pixels: npt.NDArray[Any]) -> tuple[float, float]:

@@ -16,9 +16,12 @@ from ..errors import InputError
 from ..oracles.readers import reading_of
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from ..assemble import Project
     from ..models.promptable import Promptable
     from ..recipe import Recipe
+    from .app import Page
 
 FIRST_PORT, PORTS = 20_000, 12_000  # below those that systems give out by themselves
 
@@ -61,8 +64,6 @@ def serve(
 
     InputError: a port that is taken, a bad name.
     """
-    import uvicorn
-
     from .app import Page, create_app
     from .desk import Desk
     from .gate import Gate
@@ -77,16 +78,31 @@ def serve(
     gate = Gate(listener.getsockname()[1], lambda link: say(f"opened; for another browser: {link}"))
     proposing = None if segmenter is None else Proposing(segmenter, pictures.shown)
     page = Page(desk, pictures, Training(project.run, str(project.device)), trains=trains, proposing=proposing)
-    config = uvicorn.Config(create_app(page, gate), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     say(f"Label: {gate.link}")
     say("every answer is on the disk at once; Ctrl-C ends")
     if opens:
         threading.Timer(0.5, webbrowser.open, [gate.link]).start()
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
-    if proposing is not None:
-        proposing.close()
-    desk.settle()  # also of a query that is answered in part
+    try:
+        serve_until_stopped(create_app(page, gate), listener, page)
+    finally:
+        if proposing is not None:
+            proposing.close()
+
+
+def serve_until_stopped(app: ASGIApp, listener: socket.socket, page: Page) -> None:
+    """Serve until a signal ends it; then the training at work ends too, and the answers go into the run.
+
+    Those of a query that is answered in part as well.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    try:
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        page.training.stop()
+        page.desk.settle()
 
 
 def usual_listener(run: Path, reader: str | None) -> socket.socket:

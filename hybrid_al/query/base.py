@@ -115,7 +115,7 @@ class QueryState:
             available = ", ".join(sorted(self.extras)) or "nothing"
             raise InputError(f"round {self.round}", f"{name} of every sample (need {need!r})", available)
         rows = np.asarray(self.extras[name][indices], dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim))))
         if bad.size:
             raise InputError(f"{name} of sample {indices[bad[0]]}", "finite numbers", "nan or inf")
         return rows

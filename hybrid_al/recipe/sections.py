@@ -21,6 +21,7 @@ from ..errors import InputError, UnknownName, reading
 from .files import mapping_of
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+FREE = ("root", "images", "on_leak", "grow", "workers")  # keys of data that two calls of a run need not share
 PROBE = "probe"  # the value of embeddings.use that lets labels choose
 Int = Annotated[int, Field(strict=True)]  # neither true nor "3"
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -64,6 +65,7 @@ class Data(_Open):
     bag  what names the bag of each sample, where several have one label together (`data.bags`): group, a column of the
          table, or a pattern of ids; {column or pattern: ..., label: highest} where rows of a bag have several labels
     grow whether a run takes in new files behind its own when it is called again (`data.growth`)
+    workers  threads that decode the files once, into the cache of decoded images; results do not depend on it
     """
 
     source: str = "phantom"
@@ -73,6 +75,7 @@ class Data(_Open):
     ids: Literal["plain", "hashed"] = "plain"
     grow: Bool = False
     bag: str | dict[str, str] | None = None
+    workers: Annotated[Int, Field(ge=1, le=64)] = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -90,10 +93,9 @@ class Data(_Open):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plain ids, no growth and no bags are left out, as they are in the recipes that `benchmarks/` noted."""
-        return {
-            k: v for k, v in plain(self).items() if (k, v) not in (("ids", "plain"), ("grow", False), ("bag", None))
-        }
+        """Plain ids, no growth, no bags and one worker are left out, as in the recipes that `benchmarks/` noted."""
+        nothing = (("ids", "plain"), ("grow", False), ("bag", None), ("workers", 1))
+        return {k: v for k, v in plain(self).items() if (k, v) not in nothing}
 
 
 class EncoderSection(_Section):
@@ -368,5 +370,5 @@ class Recipe(_Section):
         unit = {"unit": self.loop.unit} if self.loop.unit != "labels" else {}
         del plain["track"], plain["report"], plain["loop"], plain["bench"]
         plain.pop("label", None)
-        plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("root", "images", "on_leak", "grow")}
+        plain["data"] = {k: v for k, v in plain["data"].items() if k not in FREE}
         return plain | unit

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import urllib.parse
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -78,9 +77,7 @@ def serve(
 
     InputError: a port that is taken, a bad name, a run whose answers are boxes.
     """
-    import uvicorn
-
-    from ..page.server import listener_on
+    from ..page.server import listener_on, serve_until_stopped
     from ..page.training import Training
     from .app import create_app
     from .door import Door
@@ -91,12 +88,9 @@ def serve(
     training = Training(project.run, str(project.device))
     calls = calls_of(project, door, training, reader=reader, trains=trains, asked_only=asked_only)
     app = create_app(calls, origins=address.origins)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     say(f"MONAI Label server: http://{address.host}:{port}")
     say("every answer is on the disk at once; Ctrl-C ends")
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
-    calls.page.desk.settle()  # also of a query that is answered in part
+    serve_until_stopped(app, listener, calls.page)
 
 
 def calls_of(

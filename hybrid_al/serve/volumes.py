@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +20,15 @@ from ..oracles.formats.voxels import millimetres
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
+
+
+@lru_cache(maxsize=2)  # a client asks for what it says of an image, then for the image
+def _packed(file: Path, time: int) -> bytes:
+    image = load_volume(file)
+    voxels = np.asarray(image.dataobj)
+    plain = type(image)(voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels, image.affine)
+    plain.header.set_xyzt_units("mm")
+    return gzip.compress(plain.to_bytes(), compresslevel=1, mtime=0)
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,7 @@ class Slices:
 
     def image(self) -> bytes:
         """The voxels as packed NIfTI, in their place in space; nothing else of the file."""
-        image = load_volume(self.first.file)
-        voxels = np.asarray(image.dataobj)
-        plain = type(image)(voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels, image.affine)
-        plain.header.set_xyzt_units("mm")
-        return gzip.compress(plain.to_bytes(), mtime=0)
+        return _packed(self.first.file, self.first.file.stat().st_mtime_ns)
 
     def labels(self, maps: Mapping[int, LabelMap]) -> Nifti1Image:
         """Label maps (H, W) of slices by position as a volume, 0 elsewhere."""

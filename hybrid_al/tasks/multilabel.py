@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -99,7 +98,8 @@ class Multilabel:
         known = {**BY_NAME, **(BY_EVIDENCE if evidence else {})}
         for key, name, strategy in setting.strategies:
             if name == EVIDENTIAL and not evidence:
-                raise InputError(f"{key} ({name})", f"train: {EVIDENTIAL}, by finetune or frozen", setting.objective)
+                came = f"{setting.objective}, by {setting.learner[0]}"
+                raise InputError(f"{key} ({name})", f"train: {EVIDENTIAL}, by finetune or frozen", came)
             try_strategy(
                 key,
                 name,
@@ -233,18 +233,22 @@ def scorer(predictor: Predictor, reduction: Reduction = "mean") -> Scorer:
     reduce = np.max if reduction == "max" else np.mean
 
     def score(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
-        of_labels = partial(of_evidence, BY_EVIDENCE[name]) if name in BY_EVIDENCE else lambda b: BY_NAME[name](b.probs)
-        return np.concatenate([reduce(of_labels(batch), axis=1) for batch in predictor(indices, samples, views)])
+        return np.concatenate([reduce(of_labels(name, batch), axis=1) for batch in predictor(indices, samples, views)])
 
     return score
 
 
-def of_evidence(score: Callable[[FloatArray], FloatArray], batch: PredictionBatch) -> FloatArray:
-    """A score (B, L) of the two parameters exp(logit) that each label has; of the plain image, by the first member."""
+def of_labels(name: str, batch: PredictionBatch) -> FloatArray:
+    """A score (B, L) of each label: of its probabilities, or of its evidence.
+
+    The evidence is the two parameters exp(logit) that each label has, of the plain image, by the first member.
+    """
+    if name not in BY_EVIDENCE:
+        return BY_NAME[name](batch.probs)
     labels = batch.probs.shape[-1]
     if batch.features is None or batch.head is None or len(batch.head[0]) != 2 * labels:
         raise InputError("query", f"two outputs a label (train: {EVIDENTIAL})", "another last layer")
     logits = (batch.features @ batch.head[0].T + batch.head[1]).astype(np.float64).clip(-LARGEST, LARGEST)
     alpha = np.exp(logits).reshape(len(logits), 2, labels).transpose(0, 2, 1)
-    values: FloatArray = score(alpha.reshape(-1, 2)).reshape(len(logits), labels)
+    values: FloatArray = BY_EVIDENCE[name](alpha.reshape(-1, 2)).reshape(len(logits), labels)
     return values

@@ -403,6 +403,7 @@ def mask_store(setting: Setting, dataset: Dataset, cache: Path) -> MaskStore:
         [f"mask of {dataset.manifest.ids[i]}" for i in rows.tolist()],
         size=setting.image_size,
         cache=cache,
+        workers=dataset.workers,
     )
     if len(store):
         store.check_classes(dataset.classes)

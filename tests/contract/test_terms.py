@@ -82,6 +82,7 @@ def test_the_order_of_the_candidates_is_moot(name: str) -> None:
 
 OTHERS = {
     "ripu",
+    "inconsistency",
     "learning_loss",
     "minority",
     "consistency",

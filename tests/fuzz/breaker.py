@@ -2,7 +2,7 @@
 
 `python -m tests.fuzz.breaker --count 300 --seed 7` plays so many of each format, `--hours 1` as many as fit; files of
 `corpus/`, which once were failures, come first. A failure is written there. What counts as one: an exception that is
-none of ours, a child that dies or takes longer than `SECONDS`, and a run whose damage nobody noticed.
+none of ours, a child that dies or takes too long, and a run whose damage nobody noticed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class Tally:
         return f"| {name} | {sum(self.counts.values())} | {' | '.join(str(self.counts[kind]) for kind in KINDS)} |"
 
 
-def play(target: Target, files: Sequence[Path], tally: Tally, keep: Path | None = None) -> None:
-    """Play files in children, a new one after each that dies or hangs."""
+def play(
+    target: Target, files: Sequence[Path], tally: Tally, keep: Path | None = None, patience: float = SECONDS
+) -> None:
+    """Play files in children, a new one after each that dies or takes more than `patience` seconds for a file."""
     rest = list(files)
     while rest:
-        for kind, said in _child(target, rest):
+        for kind, said in _child(target, rest, patience):
             file = rest.pop(0)
             tally.counts[kind] += 1
             if kind not in ("taken", "refused"):
@@ -66,7 +68,7 @@ def _kept_name(file: Path) -> str:
     return f"{file.name}-{digest}" if "__" in file.name else digest + "".join(file.suffixes)
 
 
-def _child(target: Target, files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+def _child(target: Target, files: Sequence[Path], patience: float) -> Iterator[tuple[str, str]]:
     """What became of each file, as far as one child came."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -81,7 +83,7 @@ def _child(target: Target, files: Sequence[Path]) -> Iterator[tuple[str, str]]:
     os.close(writer)
     played, buffer = 0, b""
     while played < len(files):
-        ready, _, _ = select.select([reader], [], [], SECONDS)
+        ready, _, _ = select.select([reader], [], [], patience)
         chunk = os.read(reader, 65536) if ready else b""
         if not chunk:
             os.kill(child, signal.SIGKILL)
@@ -94,7 +96,7 @@ def _child(target: Target, files: Sequence[Path]) -> Iterator[tuple[str, str]]:
     os.close(reader)
     _, status = os.waitpid(child, 0)
     if played < len(files):
-        yield ("hang", f"longer than {SECONDS:.0f} s") if not ready else ("died", f"signal {status & 127}")
+        yield ("hang", f"longer than {patience:.0f} s") if not ready else ("died", f"signal {status & 127}")
 
 
 def _limit() -> None:
@@ -137,13 +139,20 @@ def kept(target: Target) -> list[Path]:
     return sorted(file for file in (CORPUS / target.name).glob("*") if file.is_file())
 
 
-def run(names: Sequence[str], count: int, seed: int, seconds: float, keep: Path | None = CORPUS) -> dict[str, Tally]:
+def run(
+    names: Sequence[str],
+    count: int,
+    seed: int,
+    seconds: float,
+    keep: Path | None = CORPUS,
+    patience: float = SECONDS,
+) -> dict[str, Tally]:
     """Play the corpus of each format, then `count` new inputs, or in turn until the time is over."""
     tallies, end = {name: Tally() for name in names}, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as temporary:
         targets = {name: FORMATS[name](Path(temporary) / f"{name}-seeds") for name in names}
         for name, target in targets.items():
-            play(target, kept(target), tallies[name])
+            play(target, kept(target), tallies[name], patience=patience)
         for turn in range(max(1, -(-count // BATCH))):
             for k, (name, target) in enumerate(targets.items()):
                 if time.monotonic() > end:
@@ -152,7 +161,7 @@ def run(names: Sequence[str], count: int, seed: int, seconds: float, keep: Path 
                 files = spoiled(
                     target, rng, min(BATCH, count - turn * BATCH), folder := Path(temporary) / name / str(turn)
                 )
-                play(target, files, tallies[name], keep)
+                play(target, files, tallies[name], keep, patience)
                 shutil.rmtree(folder)
     return tallies
 
@@ -169,9 +178,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10**9, help="inputs of each format")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument(
+        "--patience", type=float, default=SECONDS, help="seconds until an input counts as one that hangs"
+    )
     parser.add_argument("formats", nargs="*", default=list(FORMATS))
     options = parser.parse_args()
-    tallies = run(options.formats, options.count, options.seed, 3600 * options.hours)
+    tallies = run(options.formats, options.count, options.seed, 3600 * options.hours, patience=options.patience)
     print(f"seed {options.seed}\n{table(tallies)}")
     failures = [line for tally in tallies.values() for line in tally.failures]
     print("\n".join(failures), file=sys.stderr)

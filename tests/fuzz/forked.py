@@ -103,14 +103,14 @@ def _end_with(call: Callable[[], None], folder: Path) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         with suppress(Exception):
-            (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules), encoding="utf-8")
+            note_modules(folder)
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
 
 
 def program(argv: Sequence[object]) -> None:
-    """The program, which takes signals from where it does so itself."""
+    """The program, which takes signals while it does so itself."""
     inner = door._stop_at_signals
 
     def stop_at_signals(stopped: list[int]) -> dict[int, Any]:
@@ -119,7 +119,10 @@ def program(argv: Sequence[object]) -> None:
         return before
 
     door._stop_at_signals = stop_at_signals
-    door.main([str(a) for a in argv])
+    try:
+        door.main([str(a) for a in argv])
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SOFT)
 
 
 def two_processes(argv: Sequence[object], folder: Path) -> None:
@@ -165,6 +168,11 @@ def _members(group: int) -> list[str]:
             if int(its_group) == group and state not in "ZX":
                 alive.append(f"{name})")
     return alive
+
+
+def note_modules(folder: Path) -> None:
+    """Note what this process has imported, for `warm`."""
+    (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules), encoding="utf-8")
 
 
 def warm(folder: Path) -> None:

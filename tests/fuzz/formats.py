@@ -45,6 +45,8 @@ from hybrid_al.stage0 import check as check_stage0
 from hybrid_al.tasks import TASKS
 from hybrid_al.train import Schedule
 from pretrain import METHODS
+from tests.fuzz.exchanged import EXCHANGED
+from tests.fuzz.flips import Flips
 from tests.fuzz.mutations import EDGES, Rng, Silent, edge, spoil
 from tests.fuzz.readable import READABLE
 from tests.helpers.command import call
@@ -371,6 +373,7 @@ class Projects:
 
 
 FORMATS: dict[str, Callable[[Path], Target]] = {
-    **{kind.name: kind for kind in (Recipes, Settings, Archives, RunFiles, Answers, Weights, Projects)},
+    **{kind.name: kind for kind in (Recipes, Settings, Archives, RunFiles, Answers, Weights, Projects, Flips)},
     **READABLE,
+    **EXCHANGED,
 }

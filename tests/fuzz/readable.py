@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import shutil
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -28,9 +29,11 @@ from hybrid_al.data.describe import describe
 from hybrid_al.data.samples import reason
 from hybrid_al.data.sources.dicom import DicomFolder
 from hybrid_al.data.sources.folder import Folder
+from hybrid_al.data.sources.slides import Slides
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import HybridALError, UnreadableImages
 from tests.fuzz.mutations import EDGES, Rng, Silent, numbers, spoil
+from tests.helpers.slides import picture, write_slide
 
 GREY = np.random.default_rng(0).integers(0, 256, (14, 12)).astype(np.uint8)
 COLOURS = np.random.default_rng(1).integers(0, 256, (14, 12, 3)).astype(np.uint8)
@@ -86,6 +89,24 @@ def tiffs() -> list[Whole]:
         colours = {"photometric": "rgb" if array.shape[-1] == 3 else "minisblack"}
         tifffile.imwrite(buffer := io.BytesIO(), array, **{**colours, **keys})
         files.append((".tif", buffer.getvalue()))
+    return files
+
+
+def slides() -> list[Whole]:
+    """Slides: levels in pages or below a page, packed in several ways, with a resolution or without."""
+    import tiffslide  # noqa: F401  (once, in the parent of all children)
+
+    files = []
+    with tempfile.TemporaryDirectory() as folder:
+        kinds: tuple[dict[str, Any], ...] = (
+            {},
+            {"kind": "pages", "compression": "jpeg"},
+            {"kind": "flat"},
+            {"compression": None, "mpp": None},
+        )
+        for keys in kinds:
+            file = write_slide(Path(folder) / "a.tif", picture(128, 160, (slice(0, 128), slice(0, 96))), **keys)
+            files += [(ending, file.read_bytes()) for ending in (".tif", ".svs")]
     return files
 
 
@@ -241,8 +262,8 @@ def in_json(rng: Rng, data: bytes) -> bytes:
 
 WAYS: dict[str, Callable[[Rng, bytes], bytes]] = {
     **{".png": in_png, ".xlsx": in_zip, ".dcm": in_dicom, ".nii.gz": packed_again},
-    **dict.fromkeys((".nii", ".tif", ".bmp", ".gif", ".webp", ".jp2", ".jpeg"), in_header),
-    **dict.fromkeys((".nrrd", ".mha", ".npy", ".ppm"), in_text),
+    **dict.fromkeys((".nii", ".tif", ".svs", ".bmp", ".gif", ".webp", ".jp2", ".jpeg"), in_header),
+    **dict.fromkeys((".nrrd", ".mha", ".npy", ".ppm", ".xml"), in_text),
     **dict.fromkeys((".json", ".geojson"), in_json),
 }
 """Ending of a name -> how what such a file says is spoiled, beside its bytes."""
@@ -308,6 +329,16 @@ def _as_dicom(folder: Path, file: Path) -> None:
     _all(lambda: _pixels(by_frame.load()), DicomFolder(root).load, lambda: describe(root))
 
 
+def _as_slide(folder: Path, file: Path) -> None:
+    shutil.copy(file, folder / "images" / f"spoiled{file.suffix}")
+    root = folder / "images"
+    _all(
+        lambda: _pixels(Slides(root, level=0, tile=64).load()),
+        Slides(root, mpp=1.0, tile=32).load,
+        lambda: describe(root),
+    )
+
+
 def _as_table(folder: Path, file: Path) -> None:
     for i in range(6):
         Image.fromarray(GREY).save(folder / "images" / f"{i}.png")
@@ -344,5 +375,6 @@ READABLE: dict[str, Callable[[Path], Readable]] = {
         ("npy", arrays, _as_images),
         ("tables", tables, _as_table),
         ("outlines", outlines, _as_outlines),
+        ("slides", slides, _as_slide),
     )
 }

@@ -8,6 +8,7 @@ import os
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.oracles.ledger import Ledger
 from hybrid_al.report.overview import answers_of
-from tests.fuzz.forked import Child, program, start, two_processes, warm
+from tests.fuzz.forked import Child, note_modules, program, start, two_processes, warm
 from tests.helpers.tiny import recipe_of
 
 DONE, WAITING = 0, 3
@@ -82,7 +83,7 @@ class Stage:
 
         def call() -> None:
             os.environ["TMPDIR"] = str(self.folder / "tmp")
-            _be_quick()
+            _be_quick(self.said)
             if self.name.endswith("two processes"):
                 two_processes(argv[step], self.said)
             program(argv[step])
@@ -94,19 +95,29 @@ class Stage:
         warm(self.said)
 
 
-def _be_quick() -> None:
+def _be_quick(folder: Path) -> None:
     """A checkpoint after every step of stage 0; and workers of a bench that need not import anything."""
     import multiprocessing
 
     from loky import ProcessPoolExecutor
 
     import pretrain.loop
-    from hybrid_al.bench import pool
+    from hybrid_al.bench import cell, pool, runner
+
+    inner = cell.work
+
+    @wraps(inner)
+    def work(task: Any) -> Any:
+        try:
+            return inner(task)
+        finally:
+            note_modules(folder)
 
     def worker() -> ProcessPoolExecutor:
         fork = multiprocessing.get_context("fork")
         return ProcessPoolExecutor(1, context=fork, initializer=pool._begin, initargs=(os.getpid(),))
 
+    cell.work = vars(runner)["work"] = work
     pool._worker = worker
     pretrain.loop.CHECKPOINT_SECONDS = -1.0
 
@@ -167,8 +178,12 @@ class Person:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What two runs that are the same have in common, by file: picks, metrics, models, labels; names of all files."""
-    return {file.relative_to(run).as_posix(): _content(file) for file in sorted(run.rglob("*")) if file.is_file()}
+    """What two runs that are the same have in common, by file: picks, metrics, models, labels; names of all files.
+
+    But for the files of answers: one that was taken just before a kill is taken again, and changes no label.
+    """
+    files = (file for file in sorted(run.rglob("*")) if file.is_file() and file.parent.name != "answers")
+    return {file.relative_to(run).as_posix(): _content(file) for file in files}
 
 
 def _content(file: Path) -> object:

@@ -72,7 +72,12 @@ def open_run(path: Path, kind: str = "class", *, n: int = 12, asked: int = 4) ->
     ids = tuple(f"scan{i}" if i != 1 else "<img src=x onerror=alert(1)>" for i in range(n))
     splits: tuple[Split, ...] = tuple("pool" for _ in range(n))
     manifest = Manifest(ids, ids, ids, splits, tuple(f"{i:064x}" for i in range(n)))
-    recipe = {"name": "tiny", "data": {"source": "folder"}, "loop": {"budgets": [asked, 2]}, "oracle": "worklist"}
+    recipe = {
+        "name": "tiny",
+        "data": {"source": "folder"},
+        "loop": {"budgets": [asked, 2]},
+        "oracle": {"name": "worklist"},
+    }
     facts: dict[str, object] = {
         "name": "tiny", "seed": 0, "task": kind, "classes": list(CLASSES), "recipe": recipe,
         "manifest": manifest.fingerprint, "versions": {}, "inbox": spec_of(KINDS[kind]),

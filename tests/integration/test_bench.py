@@ -7,9 +7,9 @@ import os
 import re
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,8 +21,8 @@ from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.results import END, Arm, read
 from hybrid_al.core.types import Need, Query
 from hybrid_al.query.base import QueryState
+from tests.fuzz import forked
 from tests.helpers.command import call
-from tests.helpers.forked import fork, program
 from tests.helpers.played import play
 
 pytestmark = pytest.mark.slow
@@ -158,12 +158,11 @@ def test_killed_at_any_moment_it_goes_on(recipe: Path, whole: Path, tmp_path: Pa
     work = tmp_path / "work"
     # lines of what it says: the promise, stage 0 twice, then cells
     for lines, jobs in ((1, 1), (3, 1), (5, 2)):
-        child = fork(program("bench", recipe, "--run-dir", work, "--jobs", jobs), tmp_path)
+        child = forked.start(partial(forked.program, ["bench", recipe, "--run-dir", work, "--jobs", jobs]), tmp_path)
         while child.out.read_text(encoding="utf-8").count("\n") < lines:
-            assert child.ended() is None, child.lines()
-            time.sleep(0.01)
+            assert child.wait(0.01) is None, child.lines()
         os.kill(child.pid, signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
+        assert child.wait(60) == -signal.SIGKILL
     cell_count = len(read(work / "small" / "small.csv").cells)
     assert 0 < cell_count < 15
     assert call("bench", recipe, "--run-dir", work) == 0

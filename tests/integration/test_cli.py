@@ -37,6 +37,7 @@ VERBS = {
     "pretrain",
     "select",
     "labels",
+    "readers",
     "label",
     "serve",
     "query",

@@ -7,16 +7,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hybrid_al.cli import main
-from hybrid_al.core import rundir
+from hybrid_al.core import files
 from hybrid_al.track.jsonl import JsonlTracker
-from tests.helpers.forked import fork, program
+from tests.fuzz.forked import program, start
+
+LONG = 600.0  # seconds
 
 ARGS = [
     "run",
@@ -58,12 +60,12 @@ def dying(kind: str, n: int, *argv: object) -> Callable[[], None]:
 
     def call() -> None:
         if kind == "commit":
-            real = rundir.write_atomic
+            real = files.write_atomic
             for module in [m for m in sys.modules.values() if getattr(m, "write_atomic", None) is real]:
                 module.write_atomic = spied(real, n % 2 == 0)  # type: ignore[attr-defined]
         else:
             JsonlTracker.log = spied(JsonlTracker.log, True)  # type: ignore[method-assign]
-        main([str(word) for word in argv])
+        program(argv)
 
     return call
 
@@ -82,7 +84,7 @@ def outcome(run: Path) -> list[object]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     folder = tmp_path_factory.mktemp("whole")
     run = folder / "run"
-    assert fork(program(*ARGS, "--run-dir", run), folder).wait() == 0
+    assert start(partial(program, [*ARGS, "--run-dir", run]), folder).wait(LONG) == 0
     return outcome(run)
 
 
@@ -92,9 +94,9 @@ def test_killed_again_and_again(whole: list[object], tmp_path: Path, kind: str, 
     run, killed = tmp_path / "run", 0
     args = [*ARGS, "--run-dir", run]
     for n in steps:
-        killed += fork(dying(kind, n, *args), tmp_path).wait() == -9
+        killed += start(dying(kind, n, *args), tmp_path).wait(LONG) == -9
     assert killed >= len(steps) - 1
-    assert fork(program(*args), tmp_path).wait() == 0
+    assert start(partial(program, args), tmp_path).wait(LONG) == 0
     assert outcome(run) == whole
 
 
@@ -103,9 +105,9 @@ def test_signals_end_a_run_with_a_line_and_their_code_and_it_goes_on(whole: list
     run = tmp_path / "run"
     args = [*ARGS, "--run-dir", run]
     for kind, n, code in (("TERM", 2, 143), ("HUP", 4, 129), ("INT", 7, 130)):
-        child = fork(dying(kind, n, *args), tmp_path)
-        assert child.wait() == code, child.lines()
+        child = start(dying(kind, n, *args), tmp_path)
+        assert child.wait(LONG) == code, child.lines()
         assert child.lines()[-1].startswith("interrupted; the last commit is unchanged")
     (run / "rounds" / ".labels.jsonl.999999.tmp").write_text("left over", encoding="utf-8")
-    assert fork(program(*args), tmp_path).wait() == 0
+    assert start(partial(program, args), tmp_path).wait(LONG) == 0
     assert outcome(run) == whole and not list(run.rglob("*.tmp"))

@@ -263,9 +263,9 @@ def test_another_readers_answer_and_a_page_that_is_stale(tmp_path: Path) -> None
         page.keyboard.press("2")
         page.click("text=Replace it")
         until(lambda: other.standings(0)[samples[index]].reader == "bob")
+        page.route("**/api/state", lambda route: route.abort())  # the page does not hear of what follows
         for k, sample in enumerate(samples.values()):
             other.answer(submission(f"all-{k:04d}", sample, classes=[other.classes[k % 2]], replace=True))
-        page.route("**/api/state", lambda route: route.abort())  # the page does not hear of it
         with suppress(AwaitingLabels):
             play(tmp_path / "run", recipe)
         page.keyboard.press("1")

@@ -37,6 +37,14 @@ def test_the_table_of_encoders_is_that_of_the_csv() -> None:
     assert match[1] == "\n".join(encoders.table(encoders.read(BENCHMARKS / "encoders" / "results.csv")))
 
 
+def test_the_costs_of_queries_are_those_of_the_csv() -> None:
+    page = (BENCHMARKS / "QUERIES.md").read_text(encoding="utf-8")
+    match = re.search(r"<!-- query_costs -->\n\n(.*?)\n*<!-- end -->", page, re.DOTALL)
+    assert match is not None
+    costs = script("query_costs")
+    assert match[1] == costs.table(costs.rows_of(BENCHMARKS / "query_costs.csv"))
+
+
 def test_the_verdicts_are_those_of_the_csvs() -> None:
     for name, tables in script("verdicts").pages().items():
         page = (BENCHMARKS / name).read_text(encoding="utf-8")

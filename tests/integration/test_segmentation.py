@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ from hybrid_al.report.pictures import WORST_MASKS
 from hybrid_al.scores import samples as scores
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
-from tests.helpers.forked import fork, program
+from tests.fuzz.forked import program, start
 from tests.helpers.played import play as play_recipe
-from tests.integration.test_kill import dying, outcome
+from tests.integration.test_kill import LONG, dying, outcome
 
 N_POOL, N_VAL, N_TEST = 16, 4, 5
 TINY: dict[str, Any] = {
@@ -582,10 +583,10 @@ def test_killed_in_the_middle_of_a_fit_it_ends_the_same(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps({**TINY, "query": {"name": "hybrid"}, "train": {"name": "mean_teacher", "steps": 20}}))
     args = ["run", file, "--quiet", "--run-dir"]
-    assert fork(program(*args, tmp_path / "whole"), tmp_path).wait() == 0
+    assert start(partial(program, [*args, tmp_path / "whole"]), tmp_path).wait(LONG) == 0
     for n in (2, 3):
-        assert fork(dying("log", n, *args, tmp_path / "cut"), tmp_path).wait() == -9
-    assert fork(program(*args, tmp_path / "cut"), tmp_path).wait() == 0
+        assert start(dying("log", n, *args, tmp_path / "cut"), tmp_path).wait(LONG) == -9
+    assert start(partial(program, [*args, tmp_path / "cut"]), tmp_path).wait(LONG) == 0
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 

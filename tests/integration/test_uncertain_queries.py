@@ -45,7 +45,7 @@ def masks(task: dict[str, Any], train: dict[str, Any], query: Any) -> dict[str, 
 PLAYED = {
     "quality": masks({"quality_head": 1.0}, {"name": "pld"}, "quality"),
     "pld": masks({}, {"name": "pld"}, "pld"),
-    "svgd": masks({}, {"name": "svgd", "members": 2, "repeat": 2.0}, "vote_entropy"),
+    "svgd": masks({}, {"name": "svgd", "particles": 2, "repeat": 2.0}, "vote_entropy"),
     "hiasa": masks(
         {"reduction": "balanced"}, {}, {"name": "hybrid", "score": {"variance": 1.0}, "batch": {"name": "topk"}}
     ),

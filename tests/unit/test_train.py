@@ -24,6 +24,7 @@ from hybrid_al.scores.recorder import ConsistencyRecorder
 from hybrid_al.semi import OBJECTIVES
 from hybrid_al.semi import evidence as recording
 from hybrid_al.semi.base import Evidence, Labeled, LogitEvidence, Models, Objective, Step, Unlabeled
+from hybrid_al.semi.dense import DENSE_OBJECTIVES
 from hybrid_al.semi.fixmatch import FixMatch
 from hybrid_al.train import Schedule, Sets, fit
 
@@ -393,7 +394,7 @@ def test_a_corrected_label_trains_as_if_it_had_always_been_so() -> None:
 def test_training_and_objectives_share_no_keys() -> None:
     """The `train` section of a recipe holds both, so the names must differ."""
     keys = {f.name for f in fields(Schedule)}
-    for kind in OBJECTIVES.values():
+    for kind in (*OBJECTIVES.values(), *DENSE_OBJECTIVES.values()):
         assert not keys & {f.name for f in fields(cast(Any, kind))}
 
 

@@ -7,7 +7,6 @@ import weakref
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from ...errors import InputError, UnknownName, parsing, reading
 from ..base import Pixels
 from ..pixels import Window, span_of, to_pixels
+from ..workers import kept
 from .base import Header, Stamp, plane_of
 
 
@@ -75,7 +75,7 @@ class Arrays:
             raise ValueError(str(error)) from error
 
 
-@lru_cache(maxsize=4)  # train, val, test, or the one of a file without splits
+@kept(4)  # train, val, test, or the one of a file without splits
 def _images(stamp: Stamp, key: str) -> Rows | npt.NDArray[Any]:
     return Archive(stamp.file).images(key)
 

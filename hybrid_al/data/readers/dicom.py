@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import struct
-import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +29,8 @@ from ..headers import (
     spacing_of,
 )
 from ..pixels import Window, to_pixels
+from ..scaling import percentiles
+from ..workers import kept, quiet
 from .base import Header, Stamp, plane_of
 
 if TYPE_CHECKING:
@@ -132,15 +132,29 @@ class Dicom:
     def _grey(self, stored: npt.NDArray[Any], file: Path, plane: int) -> Pixels:
         """Pixels (H, W, 1) of the stored numbers (H, W) of a frame."""
         dataset = _dataset(Stamp.of(file))
-        values, frame = modality_values(stored, dataset, plane), _frame(dataset, plane)
-        if self.window is not None:
-            return to_pixels(values, self.window)
-        if has_window(frame):
-            return _shown(values, frame)
-        if int(dataset.BitsAllocated) <= 8 and _is_plain(frame):
-            top = 2 ** int(dataset.BitsStored) - 1
-            return to_pixels(stored.copy()) if top == 255 else to_pixels(values, (0.0, float(top)))
-        return to_pixels(values, _percentiles(Stamp.of(file)))
+        frame = _frame(dataset, plane)
+
+        def pixels(numbers: npt.NDArray[Any]) -> Pixels:
+            values = modality_values(numbers, dataset, frame)
+            if self.window is not None:
+                return to_pixels(values, self.window)
+            if has_window(frame):
+                return _shown(values, frame)
+            if int(dataset.BitsAllocated) <= 8 and _is_plain(frame):
+                top = 2 ** int(dataset.BitsStored) - 1
+                return to_pixels(numbers.copy()) if top == 255 else to_pixels(values, (0.0, float(top)))
+            return to_pixels(values, _percentiles(Stamp.of(file)))
+
+        return _by_number(stored, pixels)
+
+
+def _by_number(stored: npt.NDArray[Any], pixels: Callable[[npt.NDArray[Any]], Pixels]) -> Pixels:
+    """What `pixels` makes of numbers (H, W), asked once for each number that there may be, as most are there often."""
+    low, high = int(stored.min()), int(stored.max())
+    if stored.dtype.kind not in "iu" or high - low >= stored.size:
+        return pixels(stored)
+    table = pixels(np.arange(low, high + 1, dtype=stored.dtype)[:, None])[:, 0]
+    return np.asarray(table[np.subtract(stored, low, dtype=np.intp)])
 
 
 def _colours(stored: npt.NDArray[Any], dataset: Dataset) -> Pixels:
@@ -151,11 +165,11 @@ def _colours(stored: npt.NDArray[Any], dataset: Dataset) -> Pixels:
     return to_pixels(colours, (0.0, 2.0 ** int(dataset.BitsStored) - 1))
 
 
-def modality_values(stored: npt.NDArray[Any], dataset: Dataset, plane: int) -> npt.NDArray[Any]:
+def modality_values(stored: npt.NDArray[Any], dataset: Dataset, frame: Dataset) -> npt.NDArray[Any]:
     """Stored numbers (H, W) in the units of their modality: by its LUT, slope and intercept, or scaling of doses."""
     from pydicom.pixels.processing import apply_modality_lut
 
-    values: npt.NDArray[Any] = apply_modality_lut(stored, _frame(dataset, plane))
+    values: npt.NDArray[Any] = apply_modality_lut(stored, frame)
     scaling = dataset.get("DoseGridScaling")
     return values if scaling is None else values * float(scaling)
 
@@ -179,7 +193,7 @@ def _is_plain(frame: Dataset) -> bool:
     return same and int(frame.get("PixelRepresentation", 0)) == 0 and "ModalityLUTSequence" not in frame
 
 
-@lru_cache(maxsize=64)
+@kept(64)
 def _percentiles(stamp: Stamp) -> Window:
     """Percentiles of the values of some frames, evenly spread, without padding."""
     dataset = _dataset(stamp)
@@ -192,7 +206,7 @@ def spread_of(values: npt.NDArray[Any]) -> Window:
     """The percentiles (low, high) of values that become 0 and 1; ValueError where they are one."""
     if not len(values):
         raise ValueError("every pixel is padding")
-    low, high = map(float, np.percentile(values, [LEAST, MOST]))
+    low, high = percentiles(values, (LEAST, MOST))
     if not low < high:
         raise ValueError(f"all that lies between the percentiles {LEAST} and {MOST} is {low:g}: set data.window")
     return low, high
@@ -200,7 +214,7 @@ def spread_of(values: npt.NDArray[Any]) -> Window:
 
 def _unpadded(dataset: Dataset, plane: int) -> npt.NDArray[Any]:
     stored = _stored(dataset, plane)
-    return np.asarray(modality_values(stored, dataset, plane)[~padding(stored, dataset)])
+    return np.asarray(modality_values(stored, dataset, _frame(dataset, plane))[~padding(stored, dataset)])
 
 
 def sampled_values(file: Path, plane: int = 0) -> npt.NDArray[Any]:
@@ -294,7 +308,7 @@ def is_keyword(text: str) -> bool:
     return tag_for_keyword(text) is not None
 
 
-@lru_cache(maxsize=4)
+@kept(4)
 def _dataset(stamp: Stamp) -> Dataset:
     return read_header(stamp.file, pixels=True)
 
@@ -345,6 +359,5 @@ def _check_deflated(file: Path) -> None:
 def reading() -> Iterator[None]:
     """`parsing`, for what pydicom and its decoders raise; their remarks are not printed."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    with parsing("DICOM that cannot be read"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with parsing("DICOM that cannot be read"), quiet():
         yield

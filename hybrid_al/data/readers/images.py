@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from ...errors import parsing
 from ..base import Pixels
 from ..pixels import Window, to_pixels
+from ..workers import quiet
 from .base import Header, check_palette, one_channel, plane_of
 
 MAX_PIXELS = 100_000_000
@@ -169,9 +169,7 @@ def _halved(image: Image.Image) -> bool:
 @contextmanager
 def open_image(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
     """An open image file with a valid header; what Pillow raises is a ValueError or OSError with the reason."""
-    with parsing("damaged image"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
-        warnings.simplefilter("ignore", UserWarning)  # damaged metadata: damaged pixels raise
+    with parsing("damaged image"), quiet():  # of damaged metadata, as damaged pixels raise; our own limit is below
         try:
             opened = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:

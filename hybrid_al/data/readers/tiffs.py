@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -105,34 +105,34 @@ def _pages(file: Path) -> Iterator[list[Any]]:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    with parsing("damaged TIFF"):
-        _check_chain(file)
-        with tifffile.TiffFile(file) as tiff:
+    with parsing("damaged TIFF"), file.open("rb") as stream:
+        _check_chain(stream)
+        stream.seek(0)
+        with tifffile.TiffFile(stream) as tiff:
             pages = list(tiff.pages)
-            _check(pages, file.stat().st_size)
+            _check(pages, tiff.filehandle.size)
             if tiff.is_imagej and int((tiff.imagej_metadata or {}).get("images", 1)) > len(pages):
                 raise ValueError("an ImageJ file of more than 4 GB, whose images have no pages: save it as OME-TIFF")
             yield pages
 
 
-def _check_chain(file: Path) -> None:
+def _check_chain(stream: BinaryIO) -> None:
     """ValueError where the chain of pages is broken: tifffile would read those before the break, without a word."""
-    with file.open("rb") as stream:
-        head = stream.read(16)
-        if not Tiffs.claims(head):
-            raise ValueError("no TIFF file")
-        order, big = "<" if head[:2] == b"II" else ">", b"+" in head[2:4]
-        counter, entry, pointer = ("Q", 20, "Q") if big else ("H", 12, "I")
-        offsets = set[int]()
-        (offset,) = struct.unpack(order + pointer, head[8:16] if big else head[4:8])
-        while offset:
-            if offset in offsets or len(offsets) > MAX_PAGES:
-                raise ValueError("its pages run in a circle, or are too many")
-            offsets.add(offset)
-            stream.seek(offset)
-            (tags,) = struct.unpack(order + counter, stream.read(struct.calcsize("=" + counter)))
-            stream.seek(tags * entry, 1)
-            (offset,) = struct.unpack(order + pointer, stream.read(struct.calcsize("=" + pointer)))
+    head = stream.read(16)
+    if not Tiffs.claims(head):
+        raise ValueError("no TIFF file")
+    order, big = "<" if head[:2] == b"II" else ">", b"+" in head[2:4]
+    counter, entry, pointer = ("Q", 20, "Q") if big else ("H", 12, "I")
+    offsets = set[int]()
+    (offset,) = struct.unpack(order + pointer, head[8:16] if big else head[4:8])
+    while offset:
+        if offset in offsets or len(offsets) > MAX_PAGES:
+            raise ValueError("its pages run in a circle, or are too many")
+        offsets.add(offset)
+        stream.seek(offset)
+        (tags,) = struct.unpack(order + counter, stream.read(struct.calcsize("=" + counter)))
+        stream.seek(tags * entry, 1)
+        (offset,) = struct.unpack(order + pointer, stream.read(struct.calcsize("=" + pointer)))
 
 
 def _check(pages: list[Any], size: int) -> None:

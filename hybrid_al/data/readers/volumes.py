@@ -8,9 +8,8 @@ import logging
 import math
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,8 @@ from ...errors import parsing
 from .. import grids
 from ..base import Pixels
 from ..pixels import Window, windowed
+from ..scaling import percentiles
+from ..workers import kept
 from .base import Header, Stamp, check_stack, plane_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 
 LEAST, MOST = 0.5, 99.5  # percentiles of a volume that become 0 and 1
 PACKED = b"\x1f\x8b"  # how gzip files begin
 MAX_VOXELS = 1_000_000_000
+CODES = range(6)  # of sform and qform
 FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which are its first number
 
 
@@ -120,18 +122,18 @@ def stack_at(pixels: npt.NDArray[np.float32], z: int, count: int) -> npt.NDArray
     return slices
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _values(stamp: Stamp, axis: Axis) -> tuple[npt.NDArray[np.float32], Window]:
     """Slices (Z, H, W) of the numbers in a file, and their percentiles `LEAST` and `MOST`."""
     values = _voxels(stamp, np.float32)
-    count = int((~np.isfinite(values)).sum())
-    if count:
+    if not np.isfinite([values.min(), values.max()]).all():
+        count = int((~np.isfinite(values)).sum())
         raise ValueError(f"{count} voxels are not finite numbers (NaN or infinite)")
-    low, high = map(float, np.percentile(values, [LEAST, MOST]))
-    return _slices(values, axis), (low, high)
+    slices = _slices(values, axis)
+    return slices, percentiles(slices, (LEAST, MOST))
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _numbers(stamp: Stamp, axis: Axis) -> npt.NDArray[Any]:
     """Whole numbers (Z, H, W)."""
     values = _voxels(stamp)
@@ -155,7 +157,7 @@ def upright_slices(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], ax
     return _slices(np.asarray(volume.dataobj), axis)
 
 
-@lru_cache(maxsize=1)
+@kept(1)
 def _upright_volume(stamp: Stamp) -> Nifti1Image:
     """The volume turned to right, anterior, superior."""
     import nibabel
@@ -200,21 +202,37 @@ def _load_nifti(path: Path) -> Nifti1Image:
 
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     with parsing("no NIfTI volume"):
-        with path.open("rb") as raw:
-            packed = path.name.lower().endswith(".gz") or raw.peek(2)[:2] == PACKED
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
-            content = file.read(SECOND)
+        with path.open("rb") as file:
+            packed = file.read() if path.name.lower().endswith(".gz") or file.peek(2)[:2] == PACKED else b""
+            content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(SECOND) if packed else file.read(SECOND)
             second = content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
             kind = nibabel.Nifti2Image if second else nibabel.Nifti1Image
             header = kind.header_class.from_fileobj(io.BytesIO(content))
+            _check_geometry(kind.header_class(content[: header.sizeof_hdr], check=False))
             expected = _check_header(header)
             # a few bytes of zeros can unpack to any size: no more is unpacked than the header claims, and one byte
-            content += file.read(max(0, expected + 1 - len(content)))
+            most = max(len(content), expected + 1)
+            content = grids.gunzip(packed, most) if packed else content + file.read(most - len(content))
         _check_size(header, expected, len(content))
         image = kind.from_bytes(content)
         image = image.slicer[..., 0] if image.ndim == 4 else image
         _check_affine(image.affine)
         return image
+
+
+def _check_geometry(raw: Any) -> None:
+    """ValueError for what nibabel replaces without a word, though it says where voxels lie or what they are."""
+    sform, qform, pixdim = int(raw["sform_code"]), int(raw["qform_code"]), raw["pixdim"]
+    if sform not in CODES or (sform == 0 and qform not in CODES):
+        raise ValueError(f"its affine says no orientation (sform_code {sform}, qform_code {qform}: 0 to {CODES[-1]})")
+    if sform == 0 and not (pixdim[1:4] > 0).all():
+        raise ValueError(
+            f"its affine says no orientation (voxels of {' x '.join(f'{side:g}' for side in pixdim[1:4])})"
+        )
+    if sform == 0 and qform > 0 and pixdim[0] not in (-1, 0, 1):
+        raise ValueError(f"its affine says no orientation (pixdim[0] {pixdim[0]:g}, which is -1 or 1)")
+    if np.isinf(raw["scl_slope"]):
+        raise ValueError("its values are scaled by infinity (scl_slope)")
 
 
 def _check_header(header: Any) -> int:

@@ -7,7 +7,9 @@ import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,7 @@ from ...errors import HybridALError, InputError, UnreadableImages, reason
 from .. import alike
 from ..base import Dataset
 from ..pixels import BULK, PIXELS_VERSION, Levels, few_levels, resize, to_channels, to_uint8
+from ..workers import each, jobs_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +58,9 @@ class ImageStore:
     ) -> ImageStore:
         """Open the store of a dataset in the folder `cache`, after decoding all images where it is not there yet.
 
-        `channels` is 1, 3 or None for those of the dataset, which a stack keeps. The images are streamed to
-        disk one at a time. A cached file is checked against its hash; one that is cut short or damaged is built again.
+        `channels` is 1, 3 or None for those of the dataset, which a stack keeps. The images are streamed to disk one at
+        a time, by `dataset.workers` threads, whose number changes nothing of the store. A cached file is checked
+        against its hash; one that is cut short or damaged is built again.
         Raises UnreadableImages with all images that cannot be read, and InputError where 256 grey levels keep next to
         nothing of deeper ones; both leave nothing in the cache.
         """
@@ -177,10 +181,13 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
     """Stream all images into their file; its hash, written last, shows that it is whole. A remark on grey levels."""
     n, size, _, channels = shape
     pool, levels = frozenset(dataset.manifest.indices("pool").tolist()), Levels()
-    problems: list[tuple[str, str]] = []
+    problems: dict[int, str] = {}
+    lock, done = Lock(), count(1)
     with replacement(folder / "images.npy") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for i in range(n):
+        start = out.tell()
+
+        def write(i: int) -> None:
             try:
                 image = dataset.read(i)
                 if i in pool:
@@ -189,13 +196,17 @@ def _write(folder: Path, dataset: Dataset, shape: tuple[int, int, int, int], pro
             except HybridALError:
                 raise
             except Exception as error:  # noqa: BLE001 (libraries raise whatever they like, see `errors.reading`)
-                problems.append((dataset.plain.paths[i], reason(error)))
-            else:
-                out.write(pixels.tobytes())
-            if progress is not None:
-                progress(i + 1, n)
+                problems[i] = reason(error)
+            with lock:
+                if i not in problems:
+                    out.seek(start + i * pixels.nbytes)
+                    out.write(pixels.tobytes())
+                if progress is not None:
+                    progress(next(done), n)
+
+        each(jobs_of(dataset.plain.paths), write, dataset.workers)
         if problems:
-            raise UnreadableImages(problems)
+            raise UnreadableImages([(dataset.plain.paths[i], problems[i]) for i in sorted(problems)])
         refusal, note = few_levels(levels.used(), levels.used(BULK), dataset.span)
         if refusal:
             raise InputError("data.window", "the range of the values of the images", refusal)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from ...errors import HybridALError, InputError, UnreadableImages
 from ..masks import MASKS_VERSION, resize_mask
 from ..pixels import image_box
 from ..samples import reason
+from ..workers import each, jobs_of
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class MaskStore:
         *,
         size: int,
         cache: Path,
+        workers: int = 1,
     ) -> MaskStore:
         """The store of ascending samples (K,), from the folder `cache` or by reading every mask once.
 
-        keys are the digests of the masks and names their files, both (K,). Maps are streamed to disk one at a time.
+        keys are the digests of the masks and names their files, with `#` and the slice where they have some, both (K,).
+        Maps are streamed to disk one at a time, by as many threads as `workers`.
         A cached file that is cut short or damaged is built again. Raises UnreadableImages with all masks that cannot be
         read, and then leaves nothing in the cache.
         """
@@ -58,8 +62,8 @@ class MaskStore:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):  # a second process waits for the first one's work
             facts = read_seal(file)
-            pixels = _write(file, samples, read, names, size) if facts is None else np.asarray(facts["pixels"])
-        return cls(samples, np.load(file, mmap_mode="r", allow_pickle=False), pixels, digest)
+            pixels = _write(file, samples, read, names, size, workers) if facts is None else facts["pixels"]
+        return cls(samples, np.load(file, mmap_mode="r", allow_pickle=False), np.asarray(pixels), digest)
 
     def __len__(self) -> int:
         """Number of label maps."""
@@ -80,27 +84,37 @@ class MaskStore:
                 raise InputError("data.classes", f"at least one pixel of class {number} ({name}) in the masks", "none")
 
 
-def _write(file: Path, samples: IntArray, read: Callable[[int], LabelMap], names: Sequence[str], size: int) -> IntArray:
+def _write(
+    file: Path, samples: IntArray, read: Callable[[int], LabelMap], names: Sequence[str], size: int, workers: int
+) -> list[int]:
     """Stream all maps into their file; its hash, written last, shows that it is whole. Pixels of each class (256,)."""
-    problems: list[tuple[str, str]] = []
+    problems: dict[int, str] = {}
+    lock = Lock()
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     with replacement(file) as out:
         np.lib.format.write_array_header_1_0(
             out, {"descr": "|u1", "fortran_order": False, "shape": (len(samples), size, size)}
         )
-        for i, name in zip(samples.tolist(), names, strict=True):
+        start = out.tell()
+
+        def write(k: int) -> None:
+            nonlocal pixels
             try:
-                mask = read(i)
+                mask = read(int(samples[k]))
                 label_map = resize_mask(mask, size)
             except HybridALError:
                 raise
             except Exception as error:  # noqa: BLE001 (as in the store of images)
-                problems.append((name, reason(error)))
-            else:
-                box = image_box(mask.shape[0], mask.shape[1], size)
+                problems[k] = reason(error)
+                return
+            box = image_box(mask.shape[0], mask.shape[1], size)
+            with lock:
                 pixels += np.bincount(label_map[box.rows, box.columns].ravel(), minlength=len(pixels))
+                out.seek(start + k * label_map.nbytes)
                 out.write(label_map.tobytes())
+
+        each(jobs_of(names), write, workers)
         if problems:
-            raise UnreadableImages(problems)
+            raise UnreadableImages([(names[k], problems[k]) for k in sorted(problems)])
     seal(file, pixels=pixels.tolist())
-    return pixels
+    return list(map(int, pixels))

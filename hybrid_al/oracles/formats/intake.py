@@ -30,7 +30,8 @@ Inbox = WorklistOracle | MaskWorklist | BoxWorklist
 class Intake:
     """Checks the answers of a file one by one, and hands them to the inbox.
 
-    empty   an image with nothing drawn has nothing to draw; else it waits
+    empty   an image of the open query with nothing drawn has nothing to draw; else it waits. Of an image that was
+            answered before the file says nothing then, as one of a whole volume or series holds such images too
     texts   (place, id, text) of classes, or of masks and boxes that are skipped
     """
 
@@ -54,11 +55,11 @@ class Intake:
 
         InputError with a line for each image whose answer cannot be taken: nothing was taken then.
         """
-        _, ids = self.lists.open_query("labels")
-        problems: list[str] = []
+        round, ids = self.lists.open_query("labels")
+        waits, problems = set(self.lists.run.query_ids(round) or ()), list[str]()
         for one in given:
             try:
-                self._add(one, ids)
+                self._add(one, ids, ids - waits)
             except (ValueError, InputError) as error:
                 problems.append(f"  {one.where}: {error}")
         refuse(file, "answers about the images of the open query", problems, "that are none")
@@ -76,11 +77,13 @@ class Intake:
         how = "" if isinstance(self.inbox, WorklistOracle) else "; --empty takes it as nothing to draw there"
         return f"{self.waiting} images have no answer in the file and still wait{how}" if self.waiting else ""
 
-    def _add(self, given: Given, ids: set[str]) -> None:
+    def _add(self, given: Given, ids: set[str], earlier: set[str]) -> None:
         """ValueError or InputError says why an answer cannot be taken."""
         index = self.index_of(given.image)
         sample = self.lists.manifest.ids[index]
         nothing = not given.words and not given.marks
+        if nothing and sample in earlier and self.lists.unasked is None:
+            return
         if sample not in ids:
             if nothing:
                 return

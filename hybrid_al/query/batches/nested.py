@@ -85,7 +85,7 @@ class WholeGroupsBatch:
         mean = np.bincount(group, values_M[order] * counted) / np.bincount(group, counted)
         turn = best_first(mean, rng).argsort()
         picks = order[np.argsort(turn[group], kind="stable")][:budget]
-        return Batch(picks, f"of the groups whose {self.top} best are best")
+        return Batch(picks, f"of the groups with the largest mean of their {self.top} best")
 
 
 @dataclass(frozen=True)

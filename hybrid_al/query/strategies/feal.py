@@ -84,10 +84,10 @@ class FEAL:
         reasons = tuple(f"evidential uncertainty {values[p]:.3g}, {word}" for p in places)
         return Query(state.candidates[places], scores=Scores(state.candidates, values, ranks), reasons=reasons)
 
-    def _sites(self, state: QueryState, samples: IntArray) -> IntArray | FloatArray:
+    def _sites(self, state: QueryState, samples: IntArray) -> IntArray:
         """A code of the site of each sample (K,)."""
         if self.sites == "domain":
-            return state.extra("source", samples) > 0.5
+            return (state.extra("source", samples) > 0.5).astype(np.int64)
         return state.groups[samples] if self.sites == "group" else np.zeros(len(samples), dtype=np.int64)
 
     def _head(

@@ -68,11 +68,11 @@ class Policy:
         """The `budget` candidates of the largest value, ties in random order."""
         check_budget(state, budget)
         labeled, targets = state.labels.labeled, state.labels.class_targets()
+        candidates = state.vectors(state.candidates, "cosine").astype(np.float64)
         values = np.zeros(len(state.candidates))
         if len(targets) >= LEAST and (np.bincount(targets) >= 2).sum() >= 2:
             rows = state.vectors(labeled, "cosine").astype(np.float64)
             weights = self._learned(rows, targets, rng)
-            candidates = state.vectors(state.candidates, "cosine").astype(np.float64)
             values = described(rows, targets, candidates) @ weights
         return best_by_value("value of the policy", values, state, budget, rng)
 

@@ -102,7 +102,7 @@ class GradientWalk:
 
         def decode(z: FloatArray) -> FloatArray:
             with torch.no_grad():
-                decoded: FloatArray = decoder(tensor(z)).double().numpy()
-            return mean + scale * decoded
+                decoded: FloatArray = mean + scale * decoder(tensor(z)).double().numpy()
+            return decoded
 
         return encode, decode

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.types import IGNORE, IntArray
-from ..base import Evidence, Labeled, Models, Step
+from ..base import Evidence, Labeled, Models, Step, ramp_up
 from .boxes import Lines, tightness
 
 
@@ -157,3 +157,33 @@ class CutMix:
     def undo(self, maps: Tensor) -> Tensor:
         """Maps (U, C, H, W) of mixed images, each pixel back at the image that it came from."""
         return torch.where(self.box, maps[self.order.argsort()], maps)
+
+
+def mean_teacher_step(
+    models: Models,
+    labeled: Labeled,
+    unlabeled: UnlabeledPixels | None,
+    progress: float,
+    *,
+    weight: float,
+    rampup: float,
+    cutmix: bool,
+) -> Step:
+    """`labeled_loss` plus the squared distance of class probabilities; see `mean_teacher.DenseMeanTeacher`."""
+    if unlabeled is None:
+        return supervised_step(models, labeled)
+    with torch.no_grad():
+        target = models.teacher(unlabeled.weak).softmax(dim=1)
+    cut = CutMix.draw(unlabeled.strong, models.rng) if cutmix else None
+    images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
+    logits = models.student(torch.cat([labeled.x, images]))
+    logits_labeled, logits_mixed = logits.split([len(labeled.x), len(images)])
+    logits_strong = logits_mixed if cut is None else cut.undo(logits_mixed)
+    loss_labeled = labeled_loss(logits_labeled, labeled)
+
+    strong = logits_strong.softmax(dim=1)
+    loss_unlabeled = over_valid((strong - target).square().sum(dim=1), unlabeled.valid)
+
+    loss = loss_labeled + weight * ramp_up(progress, rampup) * loss_unlabeled
+    logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
+    return Step(loss, logs, PixelEvidence(unlabeled.indices, target, strong.detach(), unlabeled.valid))

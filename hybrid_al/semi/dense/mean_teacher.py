@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from ...core.registry import Amount, Share, hyperparameters
-from ..base import Labeled, Models, Step, ramp_up
-from .base import CutMix, PixelEvidence, UnlabeledPixels, labeled_loss, over_valid, supervised_step
+from ..base import Labeled, Models, Step
+from .base import UnlabeledPixels, mean_teacher_step
 
 
 @dataclass(frozen=True)
@@ -34,20 +32,6 @@ class DenseMeanTeacher:
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
         """See `DenseObjective.step`; the teacher's probabilities carry no gradient."""
-        if unlabeled is None:
-            return supervised_step(models, labeled)
-        with torch.no_grad():
-            target = models.teacher(unlabeled.weak).softmax(dim=1)
-        cut = CutMix.draw(unlabeled.strong, models.rng) if self.cutmix else None
-        images = unlabeled.strong if cut is None else cut.mix(unlabeled.strong)
-        logits = models.student(torch.cat([labeled.x, images]))
-        logits_labeled, logits_mixed = logits.split([len(labeled.x), len(images)])
-        logits_strong = logits_mixed if cut is None else cut.undo(logits_mixed)
-        loss_labeled = labeled_loss(logits_labeled, labeled)
-
-        strong = logits_strong.softmax(dim=1)
-        loss_unlabeled = over_valid((strong - target).square().sum(dim=1), unlabeled.valid)
-
-        loss = loss_labeled + self.weight * ramp_up(progress, self.rampup) * loss_unlabeled
-        logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
-        return Step(loss, logs, PixelEvidence(unlabeled.indices, target, strong.detach(), unlabeled.valid))
+        return mean_teacher_step(
+            models, labeled, unlabeled, progress, weight=self.weight, rampup=self.rampup, cutmix=self.cutmix
+        )

@@ -13,8 +13,7 @@ from torch import Tensor
 from ...core.registry import Amount, Part, Share, hyperparameters
 from ...core.types import IGNORE, FloatArray
 from ..base import Labeled, Models, Step, without_dropout
-from .base import UnlabeledPixels
-from .mean_teacher import DenseMeanTeacher
+from .base import UnlabeledPixels, mean_teacher_step
 
 CHECKPOINTS = 20  # of a fit: the curve has a point at each
 BATCHES = 3  # whose fit makes a point: each costs one more pass
@@ -43,7 +42,6 @@ class PseudoLabelDivergence:
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
         """See `DenseObjective.step`; the share of replaced labels is logged."""
-        trainer = DenseMeanTeacher(self.weight, self.rampup, self.cutmix)
         refined, share = labeled.y, labeled.x.new_zeros(())
         if self._slowed(models, labeled, progress):
             with torch.no_grad():
@@ -51,7 +49,10 @@ class PseudoLabelDivergence:
             replaces = (confidence >= self.confidence) & (labeled.y != IGNORE) & (classes != labeled.y)
             refined = classes.where(replaces, labeled.y)
             share = replaces.sum() / (labeled.y != IGNORE).sum().clamp(min=1)
-        step = trainer.step(models, replace(labeled, y=refined), unlabeled, progress)
+        labeled = replace(labeled, y=refined)
+        step = mean_teacher_step(
+            models, labeled, unlabeled, progress, weight=self.weight, rampup=self.rampup, cutmix=self.cutmix
+        )
         return replace(step, logs={**step.logs, "refined": share})
 
     def _slowed(self, models: Models, labeled: Labeled, progress: float) -> bool:

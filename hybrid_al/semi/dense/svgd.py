@@ -22,12 +22,12 @@ class SteinCommittee:
     Nath et al., Diminishing Uncertainty within the Training Pool (TMI 2021), section III; Liu and Wang, Stein
     Variational Gradient Descent (NeurIPS 2016), algorithm 1: a network goes along the mean gradient of all, weighted by
     their nearness, and away from networks near to it.
-    members    networks of the committee
+    particles  networks of the committee
     repulsion  weight of the second part (Liu and Wang: 1 beside the gradient of a sum over the samples, so 1 / samples
                beside that of a mean; 0.01 is ours)
     """
 
-    members: Passes = 3
+    particles: Passes = 3
     repulsion: Amount = 0.01
     uses_unlabeled: ClassVar[bool] = False
     strong_views: ClassVar[int] = 1
@@ -35,7 +35,7 @@ class SteinCommittee:
     @property
     def networks(self) -> int:
         """Number of networks that are trained together."""
-        return self.members
+        return self.particles
 
     def step(self, models: Models, labeled: Labeled, unlabeled: UnlabeledPixels | None, progress: float) -> Step:
         """See `DenseObjective.step`; ignores `unlabeled`. The loss has the value of the sum, and Stein's gradient."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_al.bench import results, tuning
+from hybrid_al.bench import results, runner, tuning
 from hybrid_al.bench.compared import LINEAR
 from hybrid_al.bench.grid import Grid, load_grid
 from hybrid_al.bench.results import END, FULL, Arm, Row
@@ -65,8 +65,8 @@ def test_every_arm_but_the_linear_one_tries_all_combinations_on_other_seeds(tmp_
 def test_each_arm_is_compared_with_the_setting_that_was_best_on_val(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning.runner, "run", lambda *_, **__: None)
-    monkeypatch.setattr(tuning.runner, "open_variants", lambda *_: [])
+    monkeypatch.setattr(runner, "run", lambda *_, **__: None)
+    monkeypatch.setattr(runner, "open_variants", lambda *_: [])
     grid, lines = grid_of(tmp_path), list[str]()
 
     def tuned() -> Grid | None:
@@ -86,7 +86,8 @@ def test_each_arm_is_compared_with_the_setting_that_was_best_on_val(
     table = tuning.tuning_table(result, paths)
     assert table is not None
     assert ("small", "entropy / fixmatch", "train.lr_head=0.01, learner.dropout=0.1", "0.900", "0.500") in table.rows
-    assert "same 4 settings" in table.note and "weight decay of 0" in table.note
+    assert "same 4 settings" in table.note and "over 2 other seeds" in table.note
+    assert "in small a weight decay of 0, a mean" in table.note and "a dropout" not in table.note  # which is tuned
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,14 @@ def test_masks_of_nrrd_on_metaimage_and_answers_on_it(tmp_path: Path) -> None:
     answer = nib.load(tmp_path / "answer.nii.gz")
     np.testing.assert_array_equal(np.asarray(answer.dataobj), VOXELS > 0)
     np.testing.assert_allclose(answer.affine, affine(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [("endian: little\n", "", "no known order"), ("space:", 'space units: "um" "um" "um"\nspace:', "save it in mm")],
+)
+def test_order_and_units_of_nrrd_are_not_guessed(old: str, new: str, says: str, tmp_path: Path) -> None:
+    file = write_nrrd(tmp_path / "a.nrrd")
+    file.write_bytes(file.read_bytes().replace(old.encode(), new.encode()))
+    with pytest.raises(ValueError, match=says):
+        Volumes().probe(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.data.index import FileIndex
-from hybrid_al.data.readers.volumes import AXES, Axis
+from hybrid_al.data.readers.volumes import AXES, Axis, load_volume
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.nifti import Nifti
 from hybrid_al.errors import InputError, UnknownName, UnreadableImages
@@ -421,3 +422,28 @@ def test_slices_in_the_middle_and_volumes_as_samples(root: Path) -> None:
             np.testing.assert_array_equal(some.masks.read(i), whole.masks.read(position[name]))
     with pytest.raises(InputError, match=r"data\.slices: expected data\.sample: slice, not file"):
         Folder(root / "im", group="none", sample="file", slices=2).load()
+
+
+@pytest.mark.parametrize(
+    ("offset", "kind", "value", "sform", "says"),
+    [
+        (254, "<h", 7, 2, "sform_code 7"),  # nibabel takes it as 0, and another affine
+        (252, "<h", -1, 0, "qform_code -1"),
+        (80, "<f", 0.0, 0, "voxels of 0 x 2 x 3"),  # as 1
+        (76, "<f", 5.0, 0, r"pixdim\[0\] 5"),  # as 1, which may mirror it
+        (112, "<f", float("inf"), 2, "scl_slope"),  # as 1
+    ],
+)
+def test_what_nibabel_replaces_without_a_word_is_refused(
+    offset: int, kind: str, value: float, sform: int, says: str, tmp_path: Path
+) -> None:
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), dtype=np.int16), np.diag([2.0, 2, 3, 1]))
+    image.header.set_qform(np.diag([2.0, 2, 3, 1]), 1)
+    image.header.set_sform(np.diag([-2.0, 2, 3, 1]), sform)
+    content = bytearray(image.to_bytes())
+    (tmp_path / "a.nii").write_bytes(content)
+    load_volume(tmp_path / "a.nii")
+    struct.pack_into(kind, content, offset, value)
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        load_volume(tmp_path / "a.nii")

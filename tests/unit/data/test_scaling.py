@@ -14,7 +14,7 @@ from PIL import Image
 from hybrid_al.core.registry import component
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.readers.volumes import Volumes
-from hybrid_al.data.scaling import Scaling
+from hybrid_al.data.scaling import Scaling, percentiles
 from hybrid_al.data.sources import SOURCES
 from hybrid_al.errors import HybridALError
 from tests.helpers import dicom
@@ -132,3 +132,12 @@ def test_windows_that_are_none(window: object, line: str, deep: Path) -> None:
     with pytest.raises(HybridALError) as error:
         load("folder", deep, window)
     assert line in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint16"])
+@pytest.mark.parametrize("count", [1, 2, 3, 1001])
+def test_percentiles_are_those_of_numpy(dtype: str, count: int) -> None:
+    rng = np.random.default_rng(count)
+    values = (rng.normal(size=count) * 300 + 1000).astype(dtype)
+    for pair in ((0.5, 99.5), (0, 100), (1, 2), (33, 66)):
+        assert percentiles(values, pair) == tuple(np.percentile(values, pair).tolist())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
 
 
+@pytest.mark.slow
 def test_a_network_with_batch_norm_learns_from_one_no(tmp_path: Path) -> None:
     """One sample alone is no batch for a batch norm; noisy candidates and labels are left out beside."""
     query = {"name": "hybrid", "score": {"entropy": 1.0}, "batch": {"name": "curriculum"}}

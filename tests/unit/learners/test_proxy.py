@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 
-from hybrid_al.data.tissue import Tissue
+from hybrid_al.data.tissue import Tissue, foreground
 from hybrid_al.errors import InputError
 from hybrid_al.learners import patterns, proxy
 from hybrid_al.models.encoder import Encoder
@@ -55,10 +55,15 @@ def test_an_image_of_another_kind_is_unsure_and_surprising(tmp_path: Path) -> No
         "surprisal": (40, 64),
     }
     assert values["proxy_entropy"][2:, 0].argmax() == 37 and values["surprisal"][2:].mean(axis=1).argmax() == 37
-    again = proxy.proxy_values(
-        SimpleNamespace(digest="discs", __len__=lambda: 40), pool, tissue, CPU, cache=tmp_path, steps=60
-    )  # type: ignore[arg-type]
+    closed: Any = SimpleNamespace(digest="discs", __len__=lambda: 40)
+    again = proxy.proxy_values(closed, pool, tissue, CPU, cache=tmp_path, steps=60)
     np.testing.assert_array_equal(again["surprisal"], values["surprisal"])
+
+
+def test_padding_is_no_foreground() -> None:
+    store: Any = Store(2)
+    masks = foreground(store, np.arange(2), Tissue(np.ones(2), 0, "white", np.array([[32, 16], [32, 32]])))
+    assert masks[0, :, 8:24].all() and masks[0].sum() == 32 * 16 and masks[1].all()
 
 
 def test_the_box_is_that_of_the_mask_with_a_margin() -> None:
@@ -74,7 +79,9 @@ def test_the_box_is_that_of_the_mask_with_a_margin() -> None:
 def test_tokens_and_attention_are_those_of_the_network() -> None:
     """Against hooks: what enters the last block, and its softmax."""
     torch.manual_seed(0)
-    backbone = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, in_chans=1, num_classes=0, depth=2)
+    backbone: Any = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=8, in_chans=1, num_classes=0, depth=2
+    )
     encoder, seen = Encoder(backbone, 1).eval(), dict[str, torch.Tensor]()
     last = backbone.blocks[-1]
     last.attn.fused_attn = False

@@ -16,7 +16,8 @@ from hybrid_al.api.audit import write
 from hybrid_al.core.files import write_json
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
-from hybrid_al.core.types import Round
+from hybrid_al.core.seals import OWN
+from hybrid_al.core.types import Annotation, Round
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.audit import audit
 from hybrid_al.oracles.formats.dicom_seg import instance_of
@@ -156,6 +157,17 @@ def test_several_readers_and_their_masks(tmp_path: Path) -> None:
     assert "4 read by several, 1 differ, 1 judged by carl (1 as no reader said)" in one.lines()[-1]
     (run.path / Ledger(run).entries()[4].text).write_bytes(b"other")
     assert any("is not what ben drew" in why for why in audit(run.path).problems)
+
+
+def test_labels_that_come_with_the_data_need_nobody_who_said_them(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    labels = LabelStore(12).add([Annotation(0, "class", 1, "simulated", 0)])
+    run.commit_round(Round(0, "random", 4, ("scan0",), 1, {}, 0, {}), labels)
+    assert audit(run.path).problems == ["round 0: label of 'scan0' is of nobody"]
+    facts = json.loads((run.path / "run.json").read_text())
+    facts["recipe"]["oracle"] = {"name": "simulated"}
+    write_json(run.path / "run.json", {k: v for k, v in facts.items() if k != OWN}, own=True)
+    assert audit(run.path).problems == []
 
 
 def test_a_run_that_nobody_answered(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_a_network_learns_what_samples_are_not(kind: str, tmp_path: Path) -> Non
     assert (after < before - 0.1).all()
 
 
+@pytest.mark.slow
 def test_a_run_asks_whether_it_is_the_likeliest_open_class(tmp_path: Path) -> None:
     changes = {**THREE, "oracle": ORACLE, "loop": {"budgets": [3, 9, 9, 9]}}
     played = play(tmp_path / "run", recipe_of("classification", **changes))
@@ -119,6 +120,7 @@ def test_a_run_asks_whether_it_is_the_likeliest_open_class(tmp_path: Path) -> No
     assert played.run.rounds()[1].labeled == len(labels.as_of(1).labeled)
 
 
+@pytest.mark.slow
 def test_a_person_says_yes_or_no(tmp_path: Path) -> None:
     recipe = parse(recipe_of("classification", **THREE, oracle={**ORACLE, "name": "worklist"}))
     opened = open_project(recipe, run_dir=tmp_path / "run", device="cpu")

@@ -7,6 +7,7 @@ import pytest
 import scipy.special
 import torch
 
+from hybrid_al.core.types import FloatArray
 from hybrid_al.query.last_layer import boundary_distance, expected_gradient_length, sign_steps
 from hybrid_al.query.linear_head import scaled_embeddings
 from hybrid_al.query.strategies import BSQ
@@ -81,7 +82,10 @@ def test_bsq_asks_one_by_one_for_the_largest_sum_of_ranks() -> None:
 def test_discrepancy_is_the_mean_over_pairs_and_small_between_draws_of_one_law() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(6, 3)), rng.normal(size=(5, 3))
-    kernel = lambda x, y: np.mean([np.exp(-((p - q) ** 2).sum() / 3) for p in x for q in y])  # noqa: E731
+
+    def kernel(x: FloatArray, y: FloatArray) -> float:
+        return float(np.mean([np.exp(-((p - q) ** 2).sum() / 3) for p in x for q in y]))
+
     expected = kernel(a, a) + kernel(b, b) - 2 * kernel(a, b)
     assert discrepancy(*map(torch.from_numpy, (a, b))).item() == pytest.approx(expected, rel=1e-9)
     far = torch.from_numpy(b + 4)

@@ -31,7 +31,9 @@ def transported(costs_PS: FloatArray) -> float:
     of_sample = np.kron(np.eye(samples), np.ones((1, others)))
     of_other = np.kron(np.ones((1, samples)), np.eye(others))
     goal = np.concatenate([np.full(samples, 1 / samples), np.full(others, 1 / others)])
-    return float(linprog(costs_PS.ravel(), A_eq=np.concatenate([of_sample, of_other]), b_eq=goal).fun)
+    cost = linprog(costs_PS.ravel(), A_eq=np.concatenate([of_sample, of_other]), b_eq=goal).fun
+    assert cost is not None
+    return cost
 
 
 @pytest.mark.parametrize("weights", ["free", "equal"])

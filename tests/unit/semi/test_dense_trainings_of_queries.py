@@ -63,7 +63,10 @@ def test_a_fit_that_flattens_is_noticed_and_one_that_grows_is_not() -> None:
 def test_the_lost_slope_is_that_of_the_curve_through_the_points() -> None:
     t = np.arange(1, 9)
     a, b, c = 0.7, 0.4, 1.3
-    slope = lambda x: a * b * c * x ** (c - 1) * math.exp(-b * x**c)  # noqa: E731
+
+    def slope(x: int) -> float:
+        return a * b * c * float(x ** (c - 1)) * math.exp(-b * x**c)
+
     assert slope_lost(a * (1 - np.exp(-b * t**c))) == pytest.approx(1 - slope(8) / slope(1), abs=1e-3)
     assert slope_lost(np.array([0.1, 0.5, 0.6])) == 0
 
