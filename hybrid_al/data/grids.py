@@ -110,7 +110,7 @@ def gunzip(packed: bytes, most: int) -> bytes:
 
     if most <= MOST_DEFLATED * len(packed):
         with suppress(ValueError, RuntimeError):
-            content: bytes = imagecodecs.gzip_decode(packed, out=most)
+            content = bytes(imagecodecs.gzip_decode(packed, out=most))
             if packed[-8:] == struct.pack("<II", zlib.crc32(content), len(content) % 2**32):
                 return content
     return gzip.GzipFile(fileobj=io.BytesIO(packed)).read(most)
