@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .core.hidden import HASHED
 from .core.registry import component
+from .data import limits
 from .data.bags import column_of
 from .data.base import Source
 from .data.sources import SOURCES
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 def source(recipe: Recipe) -> Source:
     """The source of a recipe, its settings checked, nothing read yet."""
+    limits.use(limits.Limits(recipe.data.max_pixels, recipe.data.max_voxels))
     params = recipe.data.params
     if column := column_of(recipe.data.bag, recipe.data.source):
         columns = params.get("columns")

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from ..core.types import FloatArray
 from ..errors import parsing
+from .limits import check_volume
 
-MAX_VOXELS = 1_000_000_000
 MAX_HEADER = 1 << 20  # bytes
 MOST_DEFLATED = 1032  # bytes that one can unpack to
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -79,8 +79,7 @@ def read_grid(file: Path) -> tuple[npt.NDArray[Any], FloatArray]:
             raise ValueError("neither NRRD nor MetaImage")
     if len(layout.shape) != 3 or min(layout.shape) < 1:
         raise ValueError(f"expected a volume of three axes, got {' x '.join(map(str, layout.shape)) or 'none'}")
-    if math.prod(layout.shape) > MAX_VOXELS:
-        raise ValueError(f"{' x '.join(map(str, layout.shape))} is more than the limit of {MAX_VOXELS} voxels")
+    check_volume(layout.shape)
     expected = math.prod(layout.shape) * layout.dtype.itemsize
     data = _unpacked(layout, expected)
     if len(data) != expected:

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.types import BoolArray, FloatArray
+from .limits import check_size
 
-MAX_PIXELS = 100_000_000  # of a frame
-MAX_VOXELS = 1_000_000_000  # of all frames
 MAX_FRAMES = 100_000
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 SAME = 0.01  # mm: frames nearer than this lie in one plane
@@ -49,10 +48,9 @@ def frames_of(dataset: Any) -> int:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if min(height, width, frames) < 1:
         raise ValueError(f"its header claims {frames} frames of {height} x {width} pixels")
-    if height * width > MAX_PIXELS or frames * height * width > MAX_VOXELS or frames > MAX_FRAMES:
-        raise ValueError(
-            f"{frames} frames of {height} x {width} are more than the limit of {MAX_PIXELS} pixels a frame"
-        )
+    check_size(height, width, frames)
+    if frames > MAX_FRAMES:
+        raise ValueError(f"{frames} frames are more than the limit of {MAX_FRAMES}")
     return frames
 
 

@@ -14,7 +14,7 @@ from ..core.types import IGNORE, BoolArray, IntArray, LabelMap
 from ..errors import InputError, UnknownName
 from .pixels import image_box
 from .readers.base import Header
-from .readers.images import MAX_PIXELS, SIDEWAYS, read_values
+from .readers.images import SIDEWAYS, read_values
 
 MASKS_VERSION = "2"
 """Raise it when reading or resizing gives other label maps than before: the keys of caches contain it."""
@@ -55,12 +55,12 @@ def in_words(table: Mapping[int, int], classes: Sequence[str]) -> str:
     return ", ".join(f"{value} {names[c]}" for value, c in sorted(table.items()))
 
 
-def read_mask(file: Path | BinaryIO, table: Mapping[int, int], *, max_pixels: int = MAX_PIXELS) -> LabelMap:
+def read_mask(file: Path | BinaryIO, table: Mapping[int, int]) -> LabelMap:
     """The label map of an image file; see `read_values` for palettes and colours.
 
     Raises OSError or ValueError with the reason, as `decode` does, and for values that the table does not have.
     """
-    return to_classes(read_values(file, max_pixels=max_pixels), table)
+    return to_classes(read_values(file), table)
 
 
 def to_classes(array: npt.NDArray[Any], table: Mapping[int, int]) -> LabelMap:

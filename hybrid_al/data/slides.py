@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import HybridALError, InputError, reason
+from .limits import limits
 from .readers.base import Stamp
-from .readers.tiffs import MAX_PIXELS
 from .workers import quiet
 
 VERSION = "1"
@@ -166,7 +166,7 @@ def is_pyramid(file: Path) -> bool:
         with _one_line(), tifffile.TiffFile(file) as tiff:
             levels = tiff.series[0].levels
             page: Any = levels[0].pages[0]
-            large = page.imagelength * page.imagewidth > MAX_PIXELS
+            large = page.imagelength * page.imagewidth > limits().pixels
             return bool(page.dtype == np.uint8 and page.is_tiled and (len(levels) > 1 or large))
     except (OSError, ValueError):
         return False

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from ..core.embeddings import PLAIN, USED
+from ..data.limits import Limits
 from ..errors import InputError, UnknownName, reading
 from .files import mapping_of
 
@@ -65,6 +66,7 @@ class Data(_Open):
     bag  what names the bag of each sample, where several have one label together (`data.bags`): group, a column of the
          table, or a pattern of ids; {column or pattern: ..., label: highest} where rows of a bag have several labels
     grow whether a run takes in new files behind its own when it is called again (`data.growth`)
+    max_pixels, max_voxels  of an image, slice or frame, and of a file; a larger one is refused by its header
     workers  threads that decode the files once, into the cache of decoded images; results do not depend on it
     """
 
@@ -76,6 +78,8 @@ class Data(_Open):
     grow: Bool = False
     bag: str | dict[str, str] | None = None
     workers: Annotated[Int, Field(ge=1, le=64)] = 1
+    max_pixels: Annotated[Int, Field(ge=64, le=2**40)] = Limits.pixels
+    max_voxels: Annotated[Int, Field(ge=64, le=2**40)] = Limits.voxels
 
     @model_validator(mode="before")
     @classmethod
@@ -93,8 +97,9 @@ class Data(_Open):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plain ids, no growth, no bags and one worker are left out, as in the recipes that `benchmarks/` noted."""
-        nothing = (("ids", "plain"), ("grow", False), ("bag", None), ("workers", 1))
+        """What says nothing is left out, plain ids, one worker and the usual limits, as in recipes that were noted."""
+        limits = ("max_pixels", Limits.pixels), ("max_voxels", Limits.voxels)
+        nothing = (("ids", "plain"), ("grow", False), ("bag", None), ("workers", 1), *limits)
         return {k: v for k, v in plain(self).items() if (k, v) not in nothing}
 
 

@@ -15,11 +15,11 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ...errors import parsing
 from ..base import Pixels
+from ..limits import check_size, limits
 from ..pixels import Window, to_pixels
 from ..workers import quiet
 from .base import Header, check_palette, one_channel, plane_of
 
-MAX_PIXELS = 100_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".jp2")
 STARTS = re.compile(  # PNG, JPEG, GIF, BMP, Netpbm, WebP, JPEG 2000
     rb"\x89PNG|\xff\xd8\xff|GIF8|BM....\0\0|P[1-6]\s|RIFF....WEBP|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
@@ -71,7 +71,7 @@ class Images:
         return read_values(file)
 
 
-def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(file: Path | BinaryIO, *, window: Window | None = None) -> Pixels:
     """Pixels (H, W, C) of one image file, upright by its EXIF orientation.
 
     Grey stays one channel; palette, CMYK and the like become RGB; alpha is dropped. Files of 8 bits give uint8, files
@@ -79,10 +79,10 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
     to nothing, or a window says what 16 bits mean, that is an error.
     A file of several frames is an error: its first frame is rarely the image.
 
-    Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than `max_pixels` by
+    Raises OSError or ValueError with the reason: missing, truncated, damaged, no image, or larger than the limit by
     its header, before anything is decoded.
     """
-    with open_image(file, max_pixels) as image:
+    with open_image(file) as image:
         netpbm, halved = image.format == "PPM", _halved(image)
         array = np.asarray(_plain(_upright(image)))
     if netpbm and array.dtype == np.int32:  # Pillow scales deep PGM to 0..65535 and hands it out as int32
@@ -92,13 +92,13 @@ def decode(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: i
     return to_pixels(array, window)
 
 
-def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[Any]:
+def read_values(file: Path | BinaryIO) -> npt.NDArray[Any]:
     """The numbers (H, W) of a mask file, upright as its image; of a palette image the numbers, not the colours.
 
     Colours that are all grey count as their grey, and alpha that hides nothing is dropped. Raises OSError or ValueError
     with the reason, as `decode` does, and for formats that may have changed the values (`LOSSY`).
     """
-    with open_image(file, max_pixels) as image:
+    with open_image(file) as image:
         if image.format in LOSSY or image.info.get("compression") == "jpeg":
             raise ValueError(f"{image.format} may change the values of a mask when it is saved: save it as PNG")
         if image.mode not in _NUMBERS and image.mode not in ("LA", "RGB", "RGBA"):
@@ -112,15 +112,15 @@ def read_values(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> npt.N
     return one_channel(array, mode) if array.ndim == 3 else array
 
 
-def probe(file: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
+def probe(file: Path | BinaryIO) -> tuple[int, int, int]:
     """Height, width and channels of `header`."""
-    found = header(file, max_pixels=max_pixels)
+    found = header(file)
     return found.height, found.width, found.channels
 
 
-def header(file: Path | BinaryIO, *, window: Window | None = None, max_pixels: int = MAX_PIXELS) -> Header:
+def header(file: Path | BinaryIO, *, window: Window | None = None) -> Header:
     """Size, channels (1 or 3) and orientation that the header claims, upright, not decoded; raises as `decode`."""
-    with open_image(file, max_pixels) as image:
+    with open_image(file) as image:
         orientation = _orientation(image)
         turned = orientation in SIDEWAYS and image.format != "TIFF"  # a TIFF has been turned on opening
         height, width = (image.width, image.height) if turned else (image.height, image.width)
@@ -167,18 +167,19 @@ def _halved(image: Image.Image) -> bool:
 
 
 @contextmanager
-def open_image(file: Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+def open_image(file: Path | BinaryIO) -> Iterator[Image.Image]:
     """An open image file with a valid header; what Pillow raises is a ValueError or OSError with the reason."""
     with parsing("damaged image"), quiet():  # of damaged metadata, as damaged pixels raise; our own limit is below
+        if Image.MAX_IMAGE_PIXELS is not None:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limits().pixels)
         try:
             opened = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:
             raise ValueError("no image, or of a format that Pillow cannot read") from error
         except Image.DecompressionBombError as error:
-            raise ValueError(f"more than the limit of {max_pixels} pixels") from error
+            raise ValueError(f"more than the limit of {limits().pixels} pixels (data.max_pixels)") from error
         with opened as image:
-            if image.width * image.height > max_pixels:
-                raise ValueError(f"{image.width} x {image.height} is more than the limit of {max_pixels} pixels")
+            check_size(image.height, image.width)
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format != "MPO":  # the further frames of a camera's MPO are its previews
                 raise ValueError(f"expected one image, got {frames} frames or pages")

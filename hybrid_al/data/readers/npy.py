@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from ...errors import parsing
 from ..base import Pixels
+from ..limits import check_size
 from ..pixels import Window, span_of, to_pixels
 from .base import Header, plane_of
-
-MAX_PIXELS = 100_000_000  # of a plane
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,5 @@ def _planes(file: Path) -> npt.NDArray[Any]:
     if planes.ndim != 3 + colours or 0 in planes.shape or planes.dtype.kind not in "buif":
         came = f"{array.shape} of {array.dtype}"
         raise ValueError(f"expected an image (H, W) or (H, W, 1 or 3), or slices (Z, H, W), got {came}")
-    if planes.shape[1] * planes.shape[2] > MAX_PIXELS:
-        raise ValueError(f"{planes.shape[1]} x {planes.shape[2]} is more than the limit of {MAX_PIXELS} pixels")
+    check_size(planes.shape[1], planes.shape[2], len(planes))
     return planes

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from ...errors import parsing
 from ..base import Pixels
+from ..limits import check_size
 from ..pixels import Window, to_pixels
 from .base import Header, check_palette, one_channel, plane_of
 
-MAX_PIXELS = 100_000_000  # of a page
-MAX_VOXELS = 1_000_000_000  # of all pages
 MAX_PAGES = 100_000
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -147,10 +146,10 @@ def _check(pages: list[Any], size: int) -> None:
         raise ValueError(f"{came}; data.source: slides would read the tiles of a slide")
     if first.dtype is None or first.dtype.kind not in "buif" or first.imagedepth > 1:
         raise ValueError(f"a TIFF of {first.dtype or 'an unknown kind'}: save it as grey or RGB")
-    pixels = first.imagelength * first.imagewidth
-    if pixels > MAX_PIXELS or pixels * len(pages) > MAX_VOXELS:
-        came = f"{len(pages)} pages of {first.imagelength} x {first.imagewidth} pixels are too large"
-        raise ValueError(f"{came}; data.source: slides would read the tiles of a slide")
+    try:
+        check_size(first.imagelength, first.imagewidth, len(pages))
+    except ValueError as error:
+        raise ValueError(f"{error}; data.source: slides would read the tiles of a slide") from None
     _check_colours(first)
     for page in pages:
         if not page.dataoffsets or any(

@@ -18,6 +18,7 @@ from ...core.types import FloatArray
 from ...errors import parsing
 from .. import grids
 from ..base import Pixels
+from ..limits import check_volume
 from ..pixels import Window, windowed
 from ..scaling import percentiles
 from ..workers import kept
@@ -32,7 +33,6 @@ AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 
 
 LEAST, MOST = 0.5, 99.5  # percentiles of a volume that become 0 and 1
 PACKED = b"\x1f\x8b"  # how gzip files begin
-MAX_VOXELS = 1_000_000_000
 CODES = range(6)  # of sform and qform
 FIRST, SECOND = 348, 540  # bytes of the header of NIfTI-1 and NIfTI-2, which are its first number
 
@@ -243,8 +243,7 @@ def _check_header(header: Any) -> int:
     if header.get_data_dtype().fields:
         raise ValueError("colours are no volume of one channel")
     voxels = math.prod(map(int, shape))
-    if voxels > MAX_VOXELS:
-        raise ValueError(f"{' x '.join(map(str, shape))} is more than the limit of {MAX_VOXELS} voxels")
+    check_volume(shape)
     return voxels * int(header.get_data_dtype().itemsize) + int(header.get_data_offset())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.types import AnnotationKind, BoolArray
-from ...data.readers.volumes import MAX_VOXELS
+from ...data.limits import check_volume
 from ...errors import reading
 from .base import UNKNOWN, Asked, Given, Sheet, colour
 from .content import Content
@@ -89,10 +89,7 @@ def _read(file: Path, asked: Asked) -> list[Given]:
             header = nrrd.read_header(stream)
             if "data file" in header or "datafile" in header:
                 raise ValueError("a header whose voxels lie in another file")
-            if int(np.prod(header["sizes"], dtype=np.float64)) > MAX_VOXELS:
-                raise ValueError(
-                    f"{' x '.join(map(str, header['sizes']))} is more than the limit of {MAX_VOXELS} voxels"
-                )
+            check_volume(header["sizes"].tolist())
             data = nrrd.read_data(header, stream)
         return given(file, segments(header, data), affine_of(header), asked)
 

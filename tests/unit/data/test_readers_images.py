@@ -13,8 +13,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from hybrid_al.components import source
+from hybrid_al.data import limits
 from hybrid_al.data.pixels import resize, to_channels, to_pixels, to_uint8
 from hybrid_al.data.readers.images import decode, probe, read_values
+from hybrid_al.recipe import parse
 
 RAMP = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 
@@ -108,6 +111,26 @@ def test_a_header_that_claims_too_much_is_refused_before_decoding(side: int) -> 
         decode(huge_png(side, side))
 
 
+def test_a_recipe_raises_and_lowers_the_limits() -> None:
+    usual = limits.limits()
+    try:
+        source(
+            parse({"name": "a", "data": {"source": "phantom", "max_pixels": 400_000_000, "max_voxels": 500_000_000}})
+        )
+        assert probe(huge_png(15_000, 15_000)) == (15_000, 15_000, 1)
+        with pytest.raises(ValueError, match=r"24000 x 24000 x 1 is more than the limit of 500000000 voxels|400000000"):
+            probe(huge_png(24_000, 24_000))
+        source(parse({"name": "a", "data": {"source": "phantom", "max_pixels": 100}}))
+        with pytest.raises(ValueError, match=r"limit of 100 pixels \(data.max_pixels\)"):
+            decode(saved(Image.fromarray(RAMP), "PNG"))
+        with pytest.raises(ValueError, match=r"5 x 5 x 5 is more than the limit of 100 voxels"):
+            limits.use(limits.Limits(voxels=100))
+            limits.check_volume((5, 5, 5))
+    finally:
+        limits.use(usual)
+    assert "max_pixels" not in parse({"name": "a"}).plain()["data"]
+
+
 def test_just_below_the_limit_is_no_warning() -> None:
     assert probe(huge_png(9_999, 9_999)) == (9_999, 9_999, 1)
 
@@ -131,7 +154,7 @@ def test_damage_never_raises_anything_else(format: str) -> None:
         for place in rng.integers(0, len(whole), 3):
             damaged[place] = rng.integers(256)
         try:
-            pixels = decode(io.BytesIO(bytes(damaged)), max_pixels=100_000)
+            pixels = decode(io.BytesIO(bytes(damaged)))
         except (OSError, ValueError):
             continue
         assert pixels.ndim == 3
