@@ -27,8 +27,9 @@ def clear_left_overs(folder: Path, *, idle: float = 0.0) -> None:
     idle  seconds without a change before a file counts as left: `IDLE` in caches, into which other machines may write.
           One of the future is as old: the clock was set back
     """
-    for file in [*folder.rglob("*.tmp")]:
-        _clear(file, idle)
+    for top, folders, files in os.walk(folder):  # folders that another process removes meanwhile are no error
+        for name in [*folders, *files]:
+            _clear(Path(top, name), idle)
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:

@@ -94,6 +94,8 @@ def tiffs() -> list[Whole]:
 
 def slides() -> list[Whole]:
     """Slides: levels in pages or below a page, packed in several ways, with a resolution or without."""
+    import tiffslide  # noqa: F401  (once, in the parent of all children)
+
     files = []
     with tempfile.TemporaryDirectory() as folder:
         kinds: tuple[dict[str, Any], ...] = (

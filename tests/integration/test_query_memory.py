@@ -55,7 +55,7 @@ CEILINGS: list[tuple[str, dict[str, object], float]] = [  # MiB beyond it
     ("kmeans", {}, 25),
     ("typiclust", {}, 200),  # blocks of pairs in a large cluster
     ("probcover", {"delta": 0.3, "rows": 6000}, 150),  # edges that are kept
-    ("probcover", {"delta": 0.3, "rows": 12_000}, 100),  # edges that are not
+    ("probcover", {"delta": 0.3, "rows": 12_000}, 115),  # edges that are not
     ("probcover", {"delta": 0.5, "rows": 1000, "neighbours": 16}, 150),
     ("facility_location", {"rows": 1000}, 60),
     ("facility_location", {"rows": 1000, "neighbours": 16}, 150),

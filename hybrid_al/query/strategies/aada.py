@@ -28,11 +28,11 @@ class AADA:
     what is labeled (the source, and what was asked). Without labels by entropy alone. Its training is the objective
     `dann` with `known: labeled`.
 
-    on     what the discriminator sees: "embeddings" of stage 0, or the "features" that the training made
+    by     what the discriminator sees: "embeddings" of stage 0, or the "features" that the training made
     width  hidden units of the discriminator; `steps` of Adam at `rate`
     """
 
-    on: Literal["embeddings", "features"] = "embeddings"
+    by: Literal["embeddings", "features"] = "embeddings"
     width: Count = 128
     steps: Count = 200
     rate: Positive = 1e-3
@@ -47,7 +47,7 @@ class AADA:
     @property
     def needs(self) -> frozenset[Need]:
         """Predictions, and what the discriminator sees."""
-        return frozenset({"features"} if self.on == "features" else {"embeddings", "predictions"})
+        return frozenset({"features"} if self.by == "features" else {"embeddings", "predictions"})
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates of the largest product, ties in random order."""
@@ -61,7 +61,7 @@ class AADA:
     def _sides(self, state: QueryState) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Probabilities (M, C) of the candidates; the rows of labels (L, D) and candidates (M, D) to tell apart."""
         known = state.labels.labeled
-        if self.on == "embeddings":
+        if self.by == "embeddings":
             probs = state.probs().mean(axis=1, dtype=np.float64)
             return probs, scaled_embeddings(state, known), scaled_embeddings(state, state.candidates)
         probs, others = probs_and_features(state)

@@ -184,7 +184,7 @@ def test_aada_sees_the_features_of_the_model_where_it_is_told_to() -> None:
 
     flat = Embeddings(np.zeros_like(vectors, dtype=np.float32), "test", "test")  # where nothing is unlike
     state = replace(state, embeddings=flat, predictor=predict)
-    assert AADA(on="features").needs == {"features"}
-    assert (AADA(on="features").select(state, 5, np.random.default_rng(0)).indices >= 30).all()
+    assert AADA(by="features").needs == {"features"}
+    assert (AADA(by="features").select(state, 5, np.random.default_rng(0)).indices >= 30).all()
     none = state_of(vectors, {}, [])
-    assert len(AADA(on="features").select(replace(none, predictor=predict), 5, np.random.default_rng(0)).indices) == 5
+    assert len(AADA(by="features").select(replace(none, predictor=predict), 5, np.random.default_rng(0)).indices) == 5
