@@ -17,13 +17,16 @@ from hybrid_al.data import workers
 from hybrid_al.data.grids import gunzip
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.readers.dicom import Dicom
+from hybrid_al.data.sources.dicom import DicomFolder
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.npz import Npz
+from hybrid_al.data.sources.slides import Slides
 from hybrid_al.data.stores.images import ImageStore
 from hybrid_al.data.stores.masks import MaskStore
 from hybrid_al.data.workers import each, jobs_of, kept, quiet
 from hybrid_al.errors import UnreadableImages
 from tests.helpers import dicom
+from tests.helpers.slides import write_slide
 
 RNG = np.random.default_rng(0)
 
@@ -83,6 +86,26 @@ def test_rows_of_one_archive_are_read_by_one_thread(tmp_path: Path) -> None:
     dataset = replace(Npz(tmp_path / "a.npz", group="none").load(), workers=3)
     store = ImageStore.build(dataset, image_size=8, channels=1, cache=tmp_path / "cache")
     np.testing.assert_array_equal(store.images[..., 0], images)
+
+
+def test_tiles_and_stacks_of_slices_are_the_same_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "JOB", 2)
+    for k in range(6):  # more than are held open
+        write_slide(tmp_path / "s" / f"{k}.tif", RNG.integers(0, 120, (128, 128, 3), dtype=np.uint8), kind="flat")
+    dicom.write_series(tmp_path / "d", [float(z) for z in range(8)])
+    sources = (Slides(tmp_path / "s", tile=64, level=0, tissue=0), DicomFolder(tmp_path / "d", stack=3, group="none"))
+    for source in sources:
+        one, many = (
+            ImageStore.build(
+                replace(source.load(FileIndex(workers=w)), workers=w),
+                image_size=16,
+                channels=None,
+                cache=tmp_path / f"cache{w}",
+            )
+            for w in (1, 4)
+        )
+        assert len(one) in (24, 8)
+        np.testing.assert_array_equal(one.images, many.images)
 
 
 def test_masks_are_the_same_too(tmp_path: Path) -> None:
