@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from .core import limits
 from .core.hidden import HASHED
 from .core.registry import component
-from .data import limits
 from .data.bags import column_of
 from .data.base import Source
 from .data.sources import SOURCES

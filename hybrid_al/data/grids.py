@@ -16,9 +16,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.limits import check_volume
 from ..core.types import FloatArray
 from ..errors import parsing
-from .limits import check_volume
 
 MAX_HEADER = 1 << 20  # bytes
 MOST_DEFLATED = 1032  # bytes that one can unpack to

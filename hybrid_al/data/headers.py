@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.limits import check_size
 from ..core.types import BoolArray, FloatArray
-from .limits import check_size
 
 MAX_FRAMES = 100_000
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")

@@ -83,9 +83,10 @@ def windowed(
     if window == RAW:
         return values
     low, high = window
+    scaled: npt.NDArray[np.float32]
     scaled = out if out is not None and low == 0 else np.subtract(values, np.float32(low), out=out)
     scaled /= np.float32(high - low)
-    return scaled.clip(0, 1, out=scaled)
+    return np.clip(scaled, 0, 1, out=scaled)
 
 
 def span_of(dtype: np.dtype[Any], window: Window | None = None) -> tuple[float, ...]:

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..core.limits import limits
 from ..errors import HybridALError, InputError, reason
-from .limits import limits
 from .readers.base import Stamp
 from .workers import quiet
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from ..core.embeddings import PLAIN, USED
-from ..data.limits import Limits
+from ..core.limits import Limits
 from ..errors import InputError, UnknownName, reading
 from .files import mapping_of
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from ...core.limits import check_size, limits
 from ...errors import parsing
 from ..base import Pixels
-from ..limits import check_size, limits
 from ..pixels import Window, to_pixels
 from ..workers import quiet
 from .base import Header, check_palette, one_channel, plane_of

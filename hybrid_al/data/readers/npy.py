@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ...core.limits import check_size
 from ...errors import parsing
 from ..base import Pixels
-from ..limits import check_size
 from ..pixels import Window, span_of, to_pixels
 from .base import Header, plane_of
 

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ...core.limits import check_size
 from ...errors import parsing
 from ..base import Pixels
-from ..limits import check_size
 from ..pixels import Window, to_pixels
 from .base import Header, check_palette, one_channel, plane_of
 

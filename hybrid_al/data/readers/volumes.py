@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ...core.limits import check_volume
 from ...core.types import FloatArray
 from ...errors import parsing
 from .. import grids
 from ..base import Pixels
-from ..limits import check_volume
 from ..pixels import Window, windowed
 from ..scaling import percentiles
 from ..workers import kept

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ...core.limits import check_volume
 from ...core.types import AnnotationKind, BoolArray
-from ...data.limits import check_volume
 from ...errors import reading
 from .base import UNKNOWN, Asked, Given, Sheet, colour
 from .content import Content

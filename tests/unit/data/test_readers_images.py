@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from hybrid_al.components import source
-from hybrid_al.data import limits
+from hybrid_al.core import limits
 from hybrid_al.data.pixels import resize, to_channels, to_pixels, to_uint8
 from hybrid_al.data.readers.images import decode, probe, read_values
 from hybrid_al.recipe import parse
