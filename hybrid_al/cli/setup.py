@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..assemble import Project
+    from ..data.describe import Description
 
 from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, checked_project, run_dir_of, write_new
 
@@ -47,20 +48,39 @@ def init(
     from ..data.describe.names import MODALITIES
 
     about = describe(data)
-    write_new(
-        out,
-        draft(
-            data.resolve().name if data.is_dir() else data.name.partition(".")[0],
+    name = data.resolve().name if data.is_dir() else data.name.partition(".")[0]
+
+    def text() -> str:
+        return draft(
+            name,
             about.sections(),
             modality=about.modality,
             modalities=MODALITIES,
             simulated=about.labeled,
             comments=about.comments,
-        ),
-    )
+        )
+
+    span = _span(text(), about)
+    about.took.append(("time", span))
+    about.note("loop.budgets", span)
+    write_new(out, text())
     print("\n".join(about.lines()))
     print(f"Next: hybrid-al check {shlex.quote(str(out))} --views views.png")
     print(f"      hybrid-al run {shlex.quote(str(out))}")
+
+
+def _span(text: str, about: Description) -> str:
+    """How long the networks of a drafted recipe would take here."""
+    import yaml
+
+    from ..core.progress import in_words
+    from ..recipe import parse
+    from ..report.needs import guess
+    from ..stage0 import check
+
+    recipe = parse(yaml.safe_load(text))
+    minutes = guess(recipe, check(recipe), about.counts, about.channels or 3)
+    return f"about {in_words(60 * minutes)} for stage 0 and all rounds, on this machine's CPU (rough)"
 
 
 @app.command()

@@ -34,7 +34,7 @@ class Activity:
         parts = [f"{self.stage} ({self.done} of {self.total})"]
         if self.pace is not None:
             parts.append(f"{1 / self.pace:.3g} a second" if 0 < self.pace < 1 else f"{self.pace:.3g} s each")
-        parts.append("time left not known yet" if self.left is None else f"{_span(self.left)} left")
+        parts.append("time left not known yet" if self.left is None else f"{in_words(self.left)} left")
         return ", ".join(parts)
 
 
@@ -105,6 +105,7 @@ def _write(file: Path, now: Activity) -> None:
         temporary.replace(file)
 
 
-def _span(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """A span of time in seconds, minutes or hours."""
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -150,15 +150,15 @@ class Table:
         self, table: Path, lines: Sequence[Line], columns: Mapping[str, str], images: Path
     ) -> list[tuple[str, str, int]]:
         """Name, path and slice of every row, -1 where there is no such column; InputError for a second row of one."""
-        line_of: dict[tuple[Path, int], int] = {}
+        line_of: dict[tuple[Path, int], Line] = {}
         places = []
         for line, row in lines:
             where = f"{table}, line {line}"
             name, path, file = below(images, where, search(images, where, columns["path"], row))
             z = _slice(where, columns["slice"], row) if "slice" in columns else -1
             if (file, z) in line_of:
-                raise InputError(where, "an image of its own", f"{name}, as in line {line_of[file, z]}")
-            line_of[file, z] = line
+                raise InputError(where, "an image of its own", f"{name}, as in line {_other(line_of[file, z], row)}")
+            line_of[file, z] = line, row
             places.append((name, path, z))
         return places
 
@@ -208,6 +208,15 @@ def _filled(where: str, text: str, what: str) -> str:
     if not text:
         raise InputError(where, f"a {what}", "an empty cell")
     return text
+
+
+def _other(first: Line, row: Mapping[str, str]) -> str:
+    """The line of an earlier row, and the first column in which this one differs."""
+    line, before = first
+    for column, cell in before.items():
+        if row[column] != cell:
+            return f"{line}, where {column} is {cell or 'empty'}, not {row[column] or 'empty'}"
+    return f"{line}"
 
 
 def _slice(where: str, column: str, row: Mapping[str, str]) -> int:

@@ -8,12 +8,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..core.progress import in_words
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..assemble import Project
     from ..data.stores.images import ImageStore
     from ..models.encoder import Encoder
+    from ..recipe import Recipe
+    from ..tasks.base import Setting
 
 LIBRARIES = 0.8 * 2**30  # bytes that the imported libraries take
 ROW = 1500  # bytes of a sample in the manifest and the records
@@ -33,7 +38,10 @@ class Needs:
 
     def line(self) -> str:
         """In words, for `check`."""
-        return f"  disk about {self.disk / 2**20:.0f} MiB, memory about {self.memory / 2**30:.1f} GiB"
+        return (
+            f"  disk about {self.disk / 2**20:.0f} MiB, memory about {self.memory / 2**30:.1f} GiB, "
+            f"networks about {in_words(60 * self.minutes)} on this machine's CPU"
+        )
 
     def check(self) -> None:
         """InputError where the machine has less memory, or a run would take longer than `LONGEST`."""
@@ -78,22 +86,54 @@ def needs(project: Project, store: ImageStore, encoder: Encoder, method: Pretrai
     _, schedule = training(recipe)
     frozen = bool(getattr(project.setting.learner[1], "frozen", False))
     fitted = schedule.batch * (1 + 2 * schedule.ratio)  # images in a step: labeled, and two views of each unlabeled
-    views = sum(int(getattr(project.setting.learner[1], name, 0)) for name in ("weak_views", "strong_views"))
-    members = schedule.members * schedule.cycles
+    views, members = _views(project.setting), schedule.members * schedule.cycles
     chunk = max(16, CHUNK_PIXELS // store.size**2)
     parts = [4 * 512 * images[0].numel() + chunk * largest]
-    minutes = n * seconds / 60 * (1 + views * frozen)
     if method is not None:
         batch = min(method.batch, pool)
         parts.append(2 * batch / method.accumulate * kept + ADAM * weights)
-        minutes += 6 * method.epochs * pool * seconds / 60
     head = 4.0 * dim * 64 if frozen else weights
     parts.append((0 if frozen else fitted * kept * (2 if project.task.drawable else 1)) + (ADAM + 2 * members) * head)
-    steps = schedule.steps * schedule.accumulate * members * len(recipe.loop.budgets)
-    minutes += steps * (1e-3 if frozen else 3 * fitted * seconds) / 60
+    minutes = _minutes(recipe, project.setting, method, n, pool, seconds)
     mapped = n * (2 * dim * views * frozen + 4 * dim) + store.images.nbytes
     disk = mapped + weights + len(recipe.loop.budgets) * 2 * members * head
     return Needs(LIBRARIES + max(parts) + mapped + ROW * n, disk, minutes)
+
+
+def guess(recipe: Recipe, method: Pretraining | None, counts: Mapping[str, int], channels: int) -> float:
+    """Minutes of the networks of a run on this machine's CPU, before its data are read; rough.
+
+    method  of stage 0
+    counts  images in each split
+    """
+    import torch
+
+    from ..components import make_encoder, setting_of
+
+    size = recipe.data.image_size
+    encoder = make_encoder(recipe.encoder, channels=channels, image_size=size, seed=0, weights=None)
+    _, _, _, seconds = _pass(encoder, torch.zeros(16, channels, size, size))
+    n, pool = sum(counts.values()), counts.get("pool", 0)
+    return _minutes(recipe, setting_of(recipe), method, n, pool, seconds)
+
+
+def _views(setting: Setting) -> int:
+    """Views of an image that a frozen learner keeps."""
+    return sum(int(getattr(setting.learner[1], name, 0)) for name in ("weak_views", "strong_views"))
+
+
+def _minutes(recipe: Recipe, setting: Setting, method: Pretraining | None, n: int, pool: int, seconds: float) -> float:
+    """Minutes of embedding, stage 0 and all rounds, where a pass of an image takes some seconds."""
+    from ..components import training
+
+    _, schedule = training(recipe)
+    frozen = bool(getattr(setting.learner[1], "frozen", False))
+    fitted = schedule.batch * (1 + 2 * schedule.ratio)
+    minutes = n * seconds / 60 * (1 + _views(setting) * frozen)
+    if method is not None:
+        minutes += 6 * method.epochs * pool * seconds / 60
+    steps = schedule.steps * schedule.accumulate * schedule.members * schedule.cycles * len(recipe.loop.budgets)
+    return float(minutes + steps * (1e-3 if frozen else 3 * fitted * seconds) / 60)
 
 
 def _pass(encoder: Encoder, images: object) -> tuple[float, float, int, float]:

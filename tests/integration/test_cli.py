@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,7 @@ def test_all_unreadable_images_are_listed_at_once(capsys: pytest.CaptureFixture[
     (data / "b" / "02.png").write_bytes(whole[: len(whole) // 2])
     recipe = tmp_path / "recipe.yaml"
     assert call("init", data, "-o", recipe) == 0
+    assert re.search(r"# about \d+ (s|min) for stage 0", recipe.read_text(encoding="utf-8"))
     assert call("check", recipe, "loop.budgets=[4]", "--run-dir", tmp_path / "r") == 2
     err = capsys.readouterr().err
     assert "a/01.png" in err and "b/02.png" in err and "data.on_error=skip" in err

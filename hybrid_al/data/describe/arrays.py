@@ -42,6 +42,7 @@ def describe_archive(path: Path) -> Description:
     )
     about.data = {"source": "npz", "root": str(path), "group": group or "none"}
     about.side = float(np.median([max(shape[1:3]) for shape in images.values()]))
+    about.channels = max(shape[3] if len(shape) > 3 else 1 for shape in images.values())
     shown = (f"{prefix}images {n} of {height} x {width} px" for prefix, (n, height, width, *_) in images.items())
     about.took.append(("images", listing(shown)))
     _say_labels(classes, samples, multilabel, about)

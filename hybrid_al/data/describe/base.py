@@ -36,6 +36,8 @@ class Description:
     labeled   whether the data holds labels for the pool
     modality  "" where no name tells it; `word` is the one that does
     side      median longer side of the images in pixels, 0 where it is not known
+    channels  1 for grey, 3 for colours, 0 where it is not known
+    counts    samples in each split
     budgets   of the rounds
     saw, took, left, open   what lies there; (what, what it was taken for); what was not taken, and why; what to decide
     comments  dotted key -> lines of the recipe below it
@@ -49,6 +51,8 @@ class Description:
     modality: str = ""
     word: str = ""
     side: float = 0.0
+    channels: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
     budgets: list[int] = field(default_factory=list)
     saw: list[str] = field(default_factory=list)
     took: list[tuple[str, str]] = field(default_factory=list)
@@ -136,9 +140,14 @@ class Description:
         self.labeled = any(
             answered and split in (None, "pool") for answered, split in zip(rows.answered, rows.splits, strict=True)
         )
-        self.budgets = budgets(outlook.pool, self.task)
+        self.budgets, self.counts = budgets(outlook.pool, self.task), outlook.counts
         self.modality, self.word = headers if headers[0] else modality_of(names)
         self._set_size()
+        if self.channels in (1, 3):
+            grey = self.channels == 1
+            self.note(
+                "data.image_size", f"channels: {self.channels}, as the files have them: {'grey' if grey else 'colours'}"
+            )
         if not self.labeled and "classes" not in self.data and self.task == "classification":
             self.data["classes"] = PLACEHOLDERS
             self.note("data.classes", "placeholders: name the classes that an annotator may give")
@@ -147,7 +156,7 @@ class Description:
 
     def sized(self, paths: Sequence[Path]) -> float:
         """Take the side of the images, and set a window where they need one; returns the samples a file."""
-        self.side, planes, problems, spans = look(paths)
+        self.side, self.channels, planes, problems, spans = look(paths)
         self.data["image_size"] = side_of(self.side)
         if problems:
             self.left.append(f"cannot be read, {len(problems)} of the {min(len(paths), SAMPLED)} tried: {problems[0]}")

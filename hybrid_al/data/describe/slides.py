@@ -142,7 +142,7 @@ def _cut(pyramids: Sequence[Pyramid], about: Description) -> Cut:
             f"{lacking} of {len(pyramids)} slides say no microns per pixel: data.level: 0 takes their pixels as they"
             " are, which is right where all were scanned alike; data.mpp: 0.5 needs it"
         )
-    about.data["tissue"], about.side = 0.5, tile
+    about.data["tissue"], about.side, about.channels = 0.5, tile, 3
     about.note("data.tile", "side of a tile in pixels; overlap: 32 would show as many again in the next tile")
     about.note("data.tissue", "least share of a tile that is tissue, by its saturation; 0 keeps all tiles")
     return Cut(tile, mpp, None if mpp else 0, 0, 0.5)

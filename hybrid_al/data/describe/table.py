@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path, PurePosixPath
@@ -88,7 +88,8 @@ def listing_of(table: Path, tree: Tree) -> Listing | str:
     file_of = {normal(file): file for file in tree.images}
     place = find_place(header, rows, list(file_of)) or find_outside(header, rows, table.parent)
     if place is None:
-        return f"no column names images that exist here, each in one place (columns {listing(header)})"
+        columns = f"(columns {listing(header)}){_zeros(rows, file_of)}"
+        return f"no column names images that exist here, each in one place {columns}"
     if place.outside is None:
         paths = [place.file(row[place.column].strip(), file_of) for row in rows]
         files, count = [file_of.get(path, path) for path in paths], sum(path in file_of for path in paths)
@@ -98,6 +99,21 @@ def listing_of(table: Path, tree: Tree) -> Listing | str:
     roles = read_roles(header, lines, {place.column}, Description())
     answers = bool(roles.label or roles.labels or any(role_of(name) == "mask" for name in header))
     return Listing(table, header, lines, place, files, count, answers)
+
+
+def _zeros(rows: Sequence[Mapping[str, str]], files: Iterable[str]) -> str:
+    """A remark on a column of numbers that name files once zeros stand before them; "" without one."""
+    names = {
+        stem.lstrip("0"): PurePosixPath(f).name
+        for f in files
+        if (stem := READERS.stem(PurePosixPath(f).name)).isdigit()
+    }
+    for column in rows[0] if rows and names else ():
+        cells = [READERS.stem(row[column].strip()) for row in rows]
+        if all(cell.isdigit() and cell.lstrip("0") in names for cell in cells):
+            name = names[cells[0].lstrip("0")]
+            return f"; column {column} lost zeros ({cells[0]} for {name}): write them as text, as the files are called"
+    return ""
 
 
 def describe_table(found: Listing, tree: Tree, *, alone: bool = False) -> Description:
@@ -185,17 +201,37 @@ def _say(found: Listing, roles: Roles, about: Description, tree: Tree, *, alone:
     if place.rivals:
         about.open.append(f"files of these names lie in {listing(place.rivals)} too; those in {place.folder} are taken")
     if missing := len(found.lines) - count:
-        base = place.outside or found.table.parent
-        first = next(i for i, file in enumerate(found.files) if not is_file(base / file))
+        here = set(tree.images) if place.outside is None else {f for f in found.files if is_file(place.outside / f)}
+        first = next(i for i, file in enumerate(found.files) if file not in here)
         about.open.append(
-            f"{missing} rows name no file (first: line {found.lines[first][0]}, {found.files[first]}): "
+            f"{missing} rows name no file of this folder (first: line {found.lines[first][0]}, {found.files[first]}): "
             "take them out, or set data.on_error: skip"
         )
         about.note("data.columns", f"on_error: skip   # would leave out the {missing} rows whose files are missing")
+    _say_twice(found, roles, about)
     folders = {PurePosixPath(file).parent for file in found.files}
     near = {image for image in tree.images if not alone or PurePosixPath(image).parent in folders}
     if rest := near - set(found.files) if place.outside is None else set():
         about.leave(f"{len(rest)} images that the table does not name ({min(rest)})")
+
+
+def _say_twice(found: Listing, roles: Roles, about: Description) -> None:
+    """Rows that name the file of an earlier one, which a run refuses, and how many of them say another label."""
+    first: dict[str, Line] = {}
+    again = [
+        (line, file)
+        for line, file in zip(found.lines, found.files, strict=True)
+        if first.setdefault(file, line) != line
+    ]
+    if again:
+        column = roles.label
+        others = [each for each in again if column and each[0][1][column] != first[each[1]][1][column]]
+        (line, _), file = (others or again)[0]
+        conflict = f", {len(others)} of them with another label" if others else ""
+        about.open.append(
+            f"{len(again)} rows name the file of an earlier one{conflict} (line {line} as line {first[file][0]}, "
+            f"{file}): leave one row a file, as a run takes no two"
+        )
 
 
 def _groups(found: Listing, roles: Roles, about: Description, *, volumes: bool) -> list[str]:

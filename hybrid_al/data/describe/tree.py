@@ -208,13 +208,13 @@ def side_of(side: float, most: int = SIDE) -> int:
     return max(8, 4 * round(min(most, side) / 4))
 
 
-def look(paths: Sequence[Path]) -> tuple[int, float, list[str], dict[Path, tuple[float, ...]]]:
-    """Median longer side, samples a file, what cannot be read, and the spans (`Header.span`), of some of the files.
+def look(paths: Sequence[Path]) -> tuple[int, int, float, list[str], dict[Path, tuple[float, ...]]]:
+    """Of some of the files: median longer side, channels, samples a file, what cannot be read, spans (`Header.span`).
 
     InputError where none of them can be read.
     """
     volumes = all(path.name.lower().endswith(Volumes.SUFFIXES) for path in paths)
-    sides, planes, problems, spans = [], [], [], {}
+    sides, channels, planes, problems, spans = [], [], [], [], {}
     for path in spread(paths, VOLUMES_SAMPLED if volumes else SAMPLED):
         try:
             header = READERS.of(path).probe(path)
@@ -222,11 +222,12 @@ def look(paths: Sequence[Path]) -> tuple[int, float, list[str], dict[Path, tuple
             problems.append(f"{path}: {reason(error)}")
         else:
             sides.append(max(header.height, header.width))
+            channels.append(header.channels)
             planes.append(1 if header.planes is None else header.planes)
             spans[path] = header.span
     if not sides:
         raise InputError(paths[0].parent, "images that can be read", problems[0] if problems else "none")
-    return int(np.median(sides)), float(np.mean(planes)), problems, spans
+    return int(np.median(sides)), max(channels), float(np.mean(planes)), problems, spans
 
 
 def mask_values(masks: Iterable[Path]) -> list[int]:

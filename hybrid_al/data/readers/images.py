@@ -177,7 +177,9 @@ def open_image(file: Path | BinaryIO) -> Iterator[Image.Image]:
         except UnidentifiedImageError as error:
             raise ValueError("no image, or of a format that Pillow cannot read") from error
         except Image.DecompressionBombError as error:
-            raise ValueError(f"more than the limit of {limits().pixels} pixels (data.max_pixels)") from error
+            count = re.search(r"\d+", str(error))
+            came = f"{count[0]} pixels are " if count else ""
+            raise ValueError(f"{came}more than the limit of {limits().pixels} pixels (data.max_pixels)") from error
         with opened as image:
             check_size(image.height, image.width)
             frames = getattr(image, "n_frames", 1)

@@ -467,7 +467,28 @@ def test_other_columns_are_listed_with_what_they_may_be(tmp_path: Path) -> None:
 def test_rows_without_a_file_are_counted(tmp_path: Path) -> None:
     class_folders(tmp_path)
     table(tmp_path / "t.csv", "file,label", [[f"{c}/{i}.png", c] for c in "ab" for i in range(12)])
-    assert "4 rows name no file (first: line 12, a/10.png)" in said(describe(tmp_path))
+    assert "4 rows name no file of this folder (first: line 12, a/10.png)" in said(describe(tmp_path))
+
+
+def test_rows_that_leave_the_folder_come_twice_or_lost_zeros(tmp_path: Path) -> None:
+    """What a run refuses is said by `init` already."""
+    draw(tmp_path / "beside.png")
+    data = tmp_path / "data"
+    for i in range(8):
+        draw(data / f"{i:03d}.png")
+    rows: list[list[object]] = [[f"{i:03d}.png", "ab"[i % 2]] for i in range(8)]
+    table(data / "t.csv", "file,label", [*rows, ["../beside.png", "a"]])
+    assert "1 rows name no file of this folder (first: line 10, ../beside.png)" in said(describe(data))
+    table(data / "t.csv", "file,label", [*rows, ["002.png", "a"], ["002.png", "b"]])
+    text = "2 rows name the file of an earlier one, 1 of them with another label (line 11 as line 4, 002.png)"
+    assert text in said(describe(data))
+    table(data / "t.csv", "id,label", [[i, "ab"[i % 2]] for i in range(8)])
+    assert "column id lost zeros (0 for 000.png)" in said(describe(data))
+
+
+def test_the_recipe_says_channels(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    assert "# channels: 1, as the files have them: grey" in draft_of(describe(tmp_path))
 
 
 def test_what_is_no_table_of_images(tmp_path: Path) -> None:

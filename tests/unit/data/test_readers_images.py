@@ -107,7 +107,7 @@ def test_several_frames_are_refused() -> None:
 
 @pytest.mark.parametrize("side", [11_000, 60_000])
 def test_a_header_that_claims_too_much_is_refused_before_decoding(side: int) -> None:
-    with pytest.raises(ValueError, match="more than the limit of 100000000 pixels"):
+    with pytest.raises(ValueError, match=r"(11000 x 11000 is|3600000000 pixels are) more than the limit of 100000000"):
         decode(huge_png(side, side))
 
 

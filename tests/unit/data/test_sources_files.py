@@ -251,7 +251,12 @@ class TestCsv:
             (2, 0, "../labels.csv", r"line 3: expected a path below"),
             (2, 0, "/etc/passwd", r"line 3: expected a path below"),
             (2, 0, "", r"line 3: expected a path, got an empty cell"),
-            (2, 0, "i/../i/1.png", r"line 3: expected an image of its own, got .* as in line 2"),
+            (
+                2,
+                0,
+                "i/../i/1.png",
+                r"line 3: expected an image of its own, .* as in line 2, where file is i/1.png, ",
+            ),
             (2, 2, " ", r"line 3, column patient: expected a group"),
             (2, 3, "trian", r"line 3: .*did you mean 'train'"),
             (2, 3, "test", r"group 'p1'"),
