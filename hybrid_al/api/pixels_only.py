@@ -65,8 +65,8 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     Errors: nothing there, no image.
     """
     kept: dict[str, object] = {} if like is None else pixels_of(like)
-    tiles = like is not None and like.data.source == "slides"
-    if path.is_file() and path.name.lower().endswith(SUFFIXES_OF_SLIDES if tiles else VENDORS):
+    of_tiles = like is not None and like.data.source == "slides"
+    if path.is_file() and path.name.lower().endswith(SUFFIXES_OF_SLIDES if of_tiles else VENDORS):
         raise InputError(path, "a folder of slides", f"one slide: give the folder {path.parent}")
     if path.is_file() and not path.name.lower().endswith(TABLES):
         return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)

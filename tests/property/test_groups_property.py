@@ -175,13 +175,13 @@ def asks(project: Project, query: Mapping[str, Any], held: dict[frozenset[Need],
     """What a strategy asks about behind two rounds that were played; nothing of it stays but experiments, by needs."""
     recipe = parse({**project.recipe.plain(), "query": query, "loop": BUDGETS})
     check_components(recipe)
-    *_, (_, *named) = setting_of(recipe).strategies
-    needs = named[1].needs & COMPUTED
+    _, (_, name, strategy) = setting_of(recipe).strategies
+    needs = strategy.needs & COMPUTED
     if needs not in held:
         held[needs] = experiment(replace(project, recipe=recipe))
-    picks = loop.select(replace(held[needs], query=tuple(named)), project.run, 2)
+    picks: list[int] = loop.select(replace(held[needs], query=(name, strategy)), project.run, 2).tolist()
     shutil.rmtree(project.run.round_path(2))
-    return picks.tolist()
+    return picks
 
 
 def check_rounds(project: Project, other: Project, path: Path) -> None:
