@@ -14,6 +14,7 @@ from ..data.describe import describe
 from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
 from ..data.readers.volumes import Axis
+from ..data.slides import SUFFIXES as SUFFIXES_OF_SLIDES
 from ..data.slides import VENDORS
 from ..data.tables import NONE, SUFFIXES, read_table, table_of
 from ..errors import InputError, UnreadableImages
@@ -64,7 +65,8 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     Errors: nothing there, no image.
     """
     kept: dict[str, object] = {} if like is None else pixels_of(like)
-    if path.is_file() and path.name.lower().endswith(VENDORS):
+    tiles = like is not None and like.data.source == "slides"
+    if path.is_file() and path.name.lower().endswith(SUFFIXES_OF_SLIDES if tiles else VENDORS):
         raise InputError(path, "a folder of slides", f"one slide: give the folder {path.parent}")
     if path.is_file() and not path.name.lower().endswith(TABLES):
         return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)

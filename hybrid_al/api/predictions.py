@@ -18,6 +18,7 @@ from ..data.base import Dataset
 from ..data.own_size import Values, own_labels, write_png, write_values
 from ..data.readers.volumes import Axis, Volumes
 from ..data.stores.images import ImageStore
+from ..data.tiles import corners_of
 from ..data.volume_masks import write_volume
 from ..errors import InputError, UnreadableImages
 from ..oracles.base import NONE, SEPARATOR
@@ -57,7 +58,8 @@ def predict(
     data  a folder of images or volumes, a CSV that names files, an NPZ or one file, read with the recipe's readers and
           windows; without it the pool of the run
     out   a CSV that is not there yet: id, predicted, and the probability of each class (`prob/NAME`), or of each of
-          several labels, calibrated where the round was. Of segmentation a folder: `masks/` in the values of
+          several labels, calibrated where the round was; of tiles also the slide, and the left and upper edge x and y
+          in pixels of its finest level. Of segmentation a folder: `masks/` in the values of
           `data.mask_values`, PNG in the image's own pixels or NIfTI that lies on its volume, and `predictions.csv`
     say   gets a line about the model, and about images that are unlike those that it was trained on
 
@@ -162,7 +164,12 @@ def _write_classes(out: Path, model: Deployed, images: _Images, progress: Progre
                 word = classes[int(np.argmax(values))]
             rows.append((images.dataset.manifest.ids[i], word, *(f"{p:.6f}" for p in values)))
         progress(len(rows), len(images.rows), "predicting")
-    write_table(out, ("id", "predicted", *(f"prob/{name}" for name in classes)), rows)
+    columns = ("id", "predicted", *(f"prob/{name}" for name in classes))
+    corners = corners_of(images.ids) if images.dataset.locator is not None else None
+    if corners is not None:
+        columns += ("slide", "x", "y")
+        rows = [(*row, *corner) for row, corner in zip(rows, corners, strict=True)]
+    write_table(out, columns, rows)
 
 
 def _write_masks(folder: Path, model: Deployed, images: _Images, progress: Progress) -> None:

@@ -98,8 +98,10 @@ def _stop_at_signals(stopped: list[int]) -> dict[int, Any]:
         os._exit(128 + number)
 
     def stop(number: int, _: object) -> None:
-        for other in own:  # a second one, as terminals and torchrun send it, is ignored up to the end
-            signal.signal(other, signal.SIG_IGN)
+        for (
+            other
+        ) in own:  # a second one, as terminals and torchrun send it, does nothing up to the end; of one that comes
+            signal.signal(other, lambda *_: None)  # before SIG_IGN is set Python would print a traceback
         own.clear()
         stopped.append(number)
         timer = threading.Timer(GRACE, end, [number])

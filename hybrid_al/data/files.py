@@ -26,9 +26,13 @@ from .samples import BLANK, OnError, Sample, content_digest, make_dataset, middl
 from .scaling import evenly
 from .workers import each, jobs_of
 
-HEADERS = "2"
+HEADERS = "3"
 """Raise it when headers say more or other things than before: findings about files are kept under it."""
 
+UNPLACED = (
+    "orientation and spacing are unknown (sform_code and qform_code are 0), so the axes are taken as to left, anterior "
+    "and superior, in steps of pixdim"
+)
 DRAWN = "drawn"
 """In the place of a reader."""
 SET_PLANES = 8  # of a file, by which a set is measured
@@ -87,6 +91,8 @@ def files_dataset(
         raise UnreadableImages(problems, alone=not rows)
     if look.bare:
         remarks = [*remarks, f"{len(look.bare)} images are all background, as nothing is drawn in them (data.undrawn)"]
+    if unplaced := list(dict.fromkeys(row.sample.path for row in rows if not row.image.header.placed)):
+        remarks = [*remarks, f"{len(unplaced)} volumes do not say how they lie ({unplaced[0]}): {UNPLACED}"]
     files = _Files(root, readers, tuple(rows), tuple((table or {}).items()), drawn, how or str(readers.scaling or ""))
     names = sorted({row.image.reader for row in rows})
     spans = {row.image.header.span for row in rows if row.image.header.span and readers.scaling is None}
@@ -347,7 +353,8 @@ class _Look:
         """A drawing of an image; None where nothing is drawn and that leaves the image unlabeled."""
         file, header = self.root / path, image.header
         if header.planes is not None:
-            raise _Unreadable(path, ValueError(f"outlines of {sample.path}, which has slices: draw a mask volume"))
+            why = f"{sample.path} has {header.planes} slices, which COCO and GeoJSON have no word for"
+            raise _Unreadable(path, ValueError(f"{why}: save them as images, or the mask as a volume"))
         shape = f"{sample.path} {header.height} {header.width} {header.orientation}"
         facts = partial(self.outlines.facts, sample.path, file, key, header, whole=self.whole)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -232,7 +233,8 @@ def _check_page(page: Any, size: int) -> None:
     offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
     if counts.max(initial=0) > 2 * width * height * page.samplesperpixel + 2**16:
         raise _Unfit("pieces that hold more than their pixels")
-    if not len(offsets) or len(offsets) != len(counts) or (offsets + counts > size).any() or not counts.any():
+    whole = 0 < len(offsets) == len(counts) == math.prod(page.chunked) and counts.any()
+    if not whole or (offsets + counts > size).any():
         raise _Unfit("cut short: parts of its pixels are missing")
 
 

@@ -51,6 +51,15 @@ def read_split(where: object, text: str) -> Split | None:
     return split
 
 
+def by_first_folder(paths: Sequence[str]) -> tuple[list[Split | None], list[str]]:
+    """Split of each path, and the path below it; None and the path where not all first folders are called splits."""
+    parts = [path.partition("/") for path in paths]
+    splits = [split_named(folder) if slash else None for folder, slash, _ in parts]
+    if None in splits:
+        return [None] * len(paths), list(paths)
+    return splits, [rest for *_, rest in parts]
+
+
 def assign(
     groups: Sequence[str],
     source_splits: Sequence[Split | None],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypedDict
 
 from ..core.manifest import Split
 from ..errors import InputError, UnknownName
-from .splits import read_split
+from .splits import by_first_folder, read_split
 from .studies import Slice
 from .tables import NONE, Line, Table, read_table, require_column
 from .words import Mark, class_numbers, whole
@@ -48,6 +48,11 @@ class Answers:
     def nothing(cls, classes: Sequence[str], count: int) -> Answers:
         """No answer about any of `count` images."""
         return cls(tuple(classes), (Answer(label=-1, labels=(), split=None),) * count)
+
+    def with_splits(self, splits: Sequence[Split | None]) -> Answers:
+        """These answers, with the split (N,) of each image."""
+        rows = zip(self.rows, splits, strict=True)
+        return replace(self, rows=tuple(Answer(label=a["label"], labels=a["labels"], split=s) for a, s in rows))
 
 
 def key_of(part: Slice, unit: str, patient: int = -1) -> str:
@@ -196,13 +201,16 @@ def without_table(
 def by_folder(paths: Sequence[str], classes: Sequence[str] | None, unknown: Sequence[Mark] = ()) -> Answers:
     """The first folder below the root as the class of each image; those beside the folders are unlabeled.
 
+    Where all first folders are called train, val, test or the like, they are the splits, and the next are the classes.
     `classes` are their names in order, by default sorted; InputError for a folder that is none of them.
     """
-    folders = [path.partition("/")[0] if "/" in path else "" for path in paths]
+    splits, below = by_first_folder(paths)
+    folders = [path.partition("/")[0] if "/" in path else "" for path in below]
     cells = [(f"class folder {folder}", folder) for folder in dict.fromkeys(folders)]
     names, numbers = class_numbers(cells, classes, unknown)
     label = dict(zip((folder for _, folder in cells), numbers, strict=True))
-    return Answers(names, tuple(Answer(label=label[folder], labels=(), split=None) for folder in folders))
+    rows = tuple(Answer(label=label[folder], labels=(), split=None) for folder in folders)
+    return Answers(names, rows).with_splits(splits)
 
 
 def by_name(paths: set[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ MAX_TILES = 1_000_000  # of a slide
 MAX_REGION = 2**26  # pixels that are read for a tile
 FINER = 1.1  # how much finer tiles may be than the finest level
 LARGE = 10**8  # pixels without levels, which take long to look through
+TILE = re.compile(r"^(.+)/x(\d+)_y(\d+)$")
+"""What the id of a tile is like."""
 NAMED = 3  # slides that a remark names
 SMALL, MOST_SMALL = 160, 2**22  # pixels of a side of a picture of a slide, and of the level that it is made of
 
@@ -170,6 +173,12 @@ class Tiled:
         """Digest of what a tile shows: of the slide, and of where and how it is cut from it."""
         grid = self.grid
         return content_digest(f"{self.content} {grid.tile} {grid.level} {grid.read} {grid.place(number)}".encode())
+
+
+def corners_of(ids: Sequence[str]) -> list[tuple[str, int, int]] | None:
+    """Name of the slide, left and upper edge in pixels of level 0 of each tile; None where an id is of no tile."""
+    found = [TILE.match(name) for name in ids]
+    return None if None in found else [(m[1], int(m[2]), int(m[3])) for m in found if m]
 
 
 def slide_paths(root: Path, ignore: Sequence[str] = ()) -> list[str]:

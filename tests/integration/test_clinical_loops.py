@@ -130,6 +130,17 @@ def slides(root: Path) -> None:
     (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def tiles_are_predicted() -> None:
+    """A table of the tiles of the slides, with where each lies; a file that holds one slide is not one image."""
+    assert call("predict", "run", "data", "-o", "tiles.csv", "--quiet") == 0
+    with Path("tiles.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == list(RunDir(Path("run")).manifest().ids)
+    assert all(row["id"] == f"{row['slide']}/x{row['x']}_y{row['y']}" for row in rows)
+    shutil.copy("data/s0.svs", "one.tif")
+    assert call("predict", "run", "one.tif", "-o", "one.csv", "--quiet") == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [real_series, patients, sheet, deep, hippocampus, isic, outlines, slides])
 def test_a_loop_from_the_recipe_of_init(
@@ -143,6 +154,8 @@ def test_a_loop_from_the_recipe_of_init(
     assert call("run", "recipe.yaml", *QUICK, "--run-dir", "run") == 0, capsys.readouterr().err
     run = RunDir(tmp_path / "run")
     assert len(run.rounds()) >= 2 and (tmp_path / "run" / "report" / "index.html").is_file()
+    if make is slides:
+        tiles_are_predicted()
     if make is not sheet:
         return
     began, more = run.manifest(), f"loop.budgets={[*load('recipe.yaml').loop.budgets, 3]}"

@@ -5,25 +5,37 @@ That a strategy asks candidates alone, and looks at nothing of what is held out,
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from hybrid_al import loop
+from hybrid_al.assemble import Project, experiment
+from hybrid_al.components import check_components, setting_of
 from hybrid_al.core.manifest import SPLITS, Manifest, Split
 from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import Need
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.growth import grow
 from hybrid_al.data.readers.volumes import stack_at
 from hybrid_al.data.samples import Sample, make_dataset
 from hybrid_al.data.splits import assign
 from hybrid_al.errors import InputError
-from tests.helpers.command import call
+from hybrid_al.experiment import Experiment
+from hybrid_al.query.strategies import STRATEGIES
+from hybrid_al.recipe import parse
+from hybrid_al.regions.base import Regions
+from hybrid_al.track.base import Trackers
+from tests.contract.test_strategies import LEAN
+from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
 
 SPLIT_OF_DATA: st.SearchStrategy[Split | None] = st.sampled_from([None, None, "pool", "val", "test"])
@@ -128,35 +140,100 @@ def test_no_stack_crosses_a_volume(slices: list[int], stack: int) -> None:
             assert len(around) == stack and (around // 1 == number).all() and (around[stack // 2] == volume[z]).all()
 
 
-@pytest.mark.slow
-def test_labels_that_were_not_asked_for_change_no_pick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three rounds of a hybrid, again with other labels of test and of all that it did not ask about."""
-    monkeypatch.chdir(tmp_path)
+BUDGETS = {"budgets": [6, 4, 4]}
+COMPUTED: frozenset[Need] = frozenset({"tissue", "proxy", "patterns"})
+TARGETED = {"tqs", "lamda", "mada", "stdr", "d2ada"}
+OF_MASKS = {"cereals", "dsal", "pld", "quality", "edgeal", "dice_per_outline", "crf_entropy"}
+"""Strategies that ask about a domain, and those of masks."""
+
+
+def blind(project: Project) -> Project:
+    """The project with other labels of test and of all of the pool that was not asked about: masks pixel by pixel."""
+    dataset, run = project.dataset, project.run
+    asked = np.zeros(len(dataset.manifest), dtype=bool)
+    asked[list(run.asked(dataset.manifest))] = True
+    asked[dataset.manifest.indices("val")] = True
+    if dataset.masks is None:
+        return replace(project, dataset=replace(dataset, truth=np.where(asked, dataset.truth, 1 - dataset.truth)))
+    masks, setup, pixels = dataset.masks, experiment(project), dict[int, np.ndarray]()
+    for r in range(len(run.rounds())):
+        regions, picks = setup.task.regions.at(r), run.picks(r, dataset.manifest)
+        assert isinstance(regions, Regions) and picks is not None
+        for i, parts in regions.by_sample(picks).items():
+            pixels[i] = regions.mask(i, parts) | pixels.get(i, False)
+    val = dataset.manifest.indices("val").tolist()
+
+    def read(i: int) -> np.ndarray:
+        labels = masks.read(i)
+        return labels if i in val else np.where(pixels.get(i, False), labels, 1 - labels)
+
+    keys = tuple(f"{key} of others" for key in masks.keys)
+    return replace(project, dataset=replace(dataset, masks=replace(masks, read=read, keys=keys)))
+
+
+def asks(project: Project, query: Mapping[str, Any], held: dict[frozenset[Need], Experiment]) -> list[int]:
+    """What a strategy asks about behind two rounds that were played; nothing of it stays but experiments, by needs."""
+    recipe = parse({**project.recipe.plain(), "query": query, "loop": BUDGETS})
+    check_components(recipe)
+    *_, (_, *named) = setting_of(recipe).strategies
+    needs = named[1].needs & COMPUTED
+    if needs not in held:
+        held[needs] = experiment(replace(project, recipe=recipe))
+    picks = loop.select(replace(held[needs], query=tuple(named)), project.run, 2)
+    shutil.rmtree(project.run.round_path(2))
+    return picks.tolist()
+
+
+def check_rounds(project: Project, other: Project, path: Path) -> None:
+    """Play the rounds again with other labels: picks and models are the same."""
+    again = replace(other, run=RunDir(path), base=project.run.path)
+    again.claim()
+    loop.run(experiment(again), again.run, Trackers())
+    for one, two in zip(again.run.rounds(), project.run.rounds(), strict=True):
+        assert one.query == two.query and one.digests["model"] == two.digests["model"]
+        assert one.digests["holdout.npz"] != two.digests["holdout.npz"]
+
+
+def write_images(root: Path) -> None:
+    """Images of classes x and y; every third is of domain a, the others of b."""
     rng = np.random.default_rng(0)
-    arrays = {}
-    for split, count in (("train", 40), ("val", 8), ("test", 12)):
-        labels = rng.integers(0, 2, count)
-        arrays[f"{split}_images"] = rng.integers(0, 150, (count, 16, 16), dtype=np.uint8) + 100 * labels[:, None, None]
-        arrays[f"{split}_labels"], arrays[f"{split}_patient"] = (
-            labels,
-            rng.integers(0, count // 2, count) + 100 * len(split),
-        )
-    picks = queries(arrays, "first")
-    rows = [int(sample.rpartition("/")[2]) for sample in picks]
-    others = np.setdiff1d(np.arange(40), rows)
-    arrays["train_labels"] = arrays["train_labels"].copy()
-    arrays["train_labels"][others] = 1 - arrays["train_labels"][others]
-    arrays["test_labels"] = 1 - arrays["test_labels"]
-    assert queries(arrays, "second") == picks and len(set(picks)) == 12
+    for k in range(36):
+        (root / "xy"[k % 2]).mkdir(parents=True, exist_ok=True)
+        level = 60 + 90 * (k % 2) + 40 * (k % 3 == 0)
+        pixels = rng.integers(level - 60, level + 60, (16, 16)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "xy"[k % 2] / f"{'a' if k % 3 == 0 else 'b'}{k:02d}.png")
 
 
-def queries(arrays: Mapping[str, np.ndarray], name: str) -> list[str]:
-    """What a run asks about, round by round, of images in an NPZ file."""
-    members = {key: value.astype(np.uint8) if "images" in key else value for key, value in arrays.items()}
-    np.savez(f"{name}.npz", **members)  # type: ignore[arg-type]
-    data = {"source": "npz", "root": f"{name}.npz", "group": "patient", "image_size": 16, "classes": ["a", "b"]}
-    recipe = recipe_of("classification", data=data, query="hybrid", loop={"budgets": [4, 4, 4]}, learner="frozen")
-    Path(f"{name}.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    assert call("run", f"{name}.yaml", "--run-dir", name, "--quiet", "report.random_runs=0") == 0
-    run = RunDir(Path(name))
-    return [sample for r in range(3) for sample in run.query_ids(r) or ()]
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names", [sorted({*STRATEGIES} - TARGETED - OF_MASKS), sorted(TARGETED)], ids=["all", "target"]
+)
+def test_classes_that_were_not_asked_for_change_no_pick(names: set[str], tmp_path: Path) -> None:
+    """Two rounds of a hybrid, again with other labels; then what each strategy would ask about next, with both."""
+    write_images(root := tmp_path / "images")
+    data = {"source": "folder", "root": str(root), "group": "none", "domain": "/([ab])[0-9]", "image_size": 16,
+            "holdout": {"test": 0.2}}  # fmt: skip
+    of_all = {"loop": {"budgets": [6, 4]}, "pretrain": {"name": "rotation"}}
+    of_target = {"loop": {"budgets": [0, 4]}, "domains": {"source": "a"}}
+    changes = of_all if "hybrid" in names else of_target
+    recipe = recipe_of("classification", data=data, learner="frozen", query="hybrid", **changes)
+    project = play(tmp_path / "run", recipe)
+    other = blind(project)
+    assert (other.dataset.truth != project.dataset.truth).sum() > 12
+    check_rounds(project, other, tmp_path / "again")
+    held: tuple[dict[frozenset[Need], Experiment], ...] = ({}, {})
+    for name in sorted(names):
+        query = {"name": name, **LEAN.get(name, {})}
+        assert asks(other, query, held[0]) == asks(project, query, held[1]), name
+
+
+@pytest.mark.slow
+def test_masks_that_were_not_asked_for_change_no_pick(tmp_path: Path) -> None:
+    """As with classes, of windows: of an image with a window that was asked about, the others are other ones too."""
+    recipe = recipe_of("segmentation", loop={"budgets": [6, 4]}, query="ripu")
+    windows = {**recipe["task"], "region": {"name": "windows", "side": 8}}
+    project = play(tmp_path / "run", {**recipe, "task": windows})
+    other = blind(project)
+    check_rounds(project, other, tmp_path / "again")
+    for name in ("hybrid", "edgeal", "cereals"):
+        assert asks(other, {"name": name}, {}) == asks(project, {"name": name}, {}), name

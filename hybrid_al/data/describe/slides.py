@@ -15,10 +15,10 @@ from ...errors import InputError
 from ..readers.tiffs import Tiffs
 from ..samples import reason
 from ..slides import VENDORS, Pyramid, is_pyramid, opened
-from ..splits import split_named
+from ..splits import by_first_folder, split_named
 from ..study_labels import ROLES, Answers, Labels, by_folder, by_name
 from ..tables import NONE, Line
-from ..tiles import FINER, Cut, Grid, corner, names_of
+from ..tiles import FINER, TILE, Cut, Grid, corner, names_of
 from ..words import plain, whole
 from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
@@ -34,7 +34,6 @@ ENOUGH = 0.5  # of the rows that name a slide here
 TILES, EACH = (256, 128, 64, 32), 4  # sides, and how many tiles lie side by side in the smallest slide
 MPP = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 BARCODE = r"TCGA-[^-/]+-[^-/]+"
-TILE = re.compile(r"^(.+)/x\d+_y\d+$")
 CORNER = {"x": ("x", "left", "xmin", "x0"), "y": ("y", "top", "ymin", "y0")}
 
 
@@ -78,9 +77,14 @@ def describe_slides(tree: Tree, paths: Sequence[str]) -> Description:
     else:
         about.took.append(("classes", "none: all tiles are unlabeled"))
         about.note("data.group", "table: labels.csv, columns: {slide: COLUMN, label: COLUMN}   # would name labels")
+    if "split" not in about.data.get("columns", {}):
+        answers = answers.with_splits(by_first_folder([path for path, _ in rows])[0])
     groups = _groups(rows, group, answers)
     splits = [answer["split"] for answer in answers.rows]
-    if straddling(groups, splits):
+    if (parted := straddling(groups, splits)) and "split" not in about.data.get("columns", {}):
+        expected = "all slides of a patient in one of the folders of splits"
+        raise InputError(tree.root, expected, f"{parted[0]} in several")
+    if parted:
         splits = [None] * len(rows)
         column = about.data["columns"].pop("split")
         about.open.append(f"column {column} parts slides or patients: left, splits are drawn by group")
@@ -188,7 +192,7 @@ def _groups(rows: Sequence[tuple[str, str]], group: str, answers: Answers) -> li
 
 def _class_folders(paths: Sequence[str]) -> Counter[str]:
     """The first folders with their slides, where they may be classes: several slides in each."""
-    folders = Counter(path.partition("/")[0] if "/" in path else "" for path in paths)
+    folders = Counter(path.partition("/")[0] if "/" in path else "" for path in by_first_folder(paths)[1])
     named = all(name and not PATIENT.match(name) and not split_named(name) for name in folders)
     return folders if named and 1 < len(folders) <= MAX_CLASSES and min(folders.values()) > 1 else Counter()
 

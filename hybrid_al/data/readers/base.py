@@ -28,6 +28,7 @@ class Header:
     affine   of a volume, row after row (16,): from slice, row and column to its place in millimetres; empty without one
     orientation  EXIF orientation that the file says, 1 to 8, by which it was turned; 0 where it says none
     span     the values in the file that 0 and 1 of float pixels stand for; empty where they differ, or are uint8
+    placed   whether it says how its axes lie, where it is a volume
     """
 
     height: int
@@ -39,6 +40,7 @@ class Header:
     affine: tuple[float, ...] = ()
     orientation: int = 0
     span: tuple[float, ...] = ()
+    placed: bool = True
 
 
 class Reader(Protocol):

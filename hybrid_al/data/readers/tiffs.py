@@ -80,7 +80,10 @@ class Tiffs:
                 array, top = _rgb_of_cmyk(array, top), 255
             if self.window is not None or array.dtype == np.bool_ or top in (0, 255):
                 return to_pixels(array.copy(), self.window)
-            return to_pixels(array * np.uint8(255 // top)) if top < 255 else to_pixels(array, (0.0, float(top)))
+            if top < 255:
+                return to_pixels(array * np.uint8(255 // top))
+            is_whole = array.dtype == np.uint16 and top == 65535
+            return to_pixels(array) if is_whole else to_pixels(array, (0.0, float(top)))
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
         """The numbers (H, W) of a page of a mask; of a palette the numbers, not the colours."""
@@ -103,7 +106,8 @@ def _pages(file: Path) -> Iterator[list[Any]]:
     """The pages of an open file, checked; what damaged files raise becomes a ValueError of one line."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    if (log := logging.getLogger("tifffile")).level != logging.CRITICAL:  # to set it empties the caches of all loggers
+        log.setLevel(logging.CRITICAL)
     with parsing("damaged TIFF"), file.open("rb") as stream:
         _check_chain(stream)
         stream.seek(0)

@@ -88,6 +88,7 @@ class Volumes:
             spacing=(zooms[across], zooms[down], zooms[right]),
             affine=tuple(_affine_of_slices(image, self.axis).ravel().tolist()),
             span=self.window or (),
+            placed=image.extra["placed"],
         )
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
@@ -165,6 +166,7 @@ def _upright_volume(stamp: Stamp) -> Nifti1Image:
     volume = load_volume(stamp.file)
     with parsing("its affine says no orientation"):
         upright: Nifti1Image = nibabel.as_closest_canonical(volume)
+    upright.extra["placed"] = any(int(volume.header[code]) for code in ("sform_code", "qform_code"))
     return upright
 
 

@@ -19,6 +19,7 @@ from ..index import FileIndex
 from ..paths import grouping
 from ..samples import OnError, Sample, check_settings, check_splits, make_dataset, reason
 from ..slides import SUFFIXES, VERSION, read_held
+from ..splits import by_first_folder
 from ..study_labels import ROLES, Answers, Labels, without_table
 from ..tables import SUFFIXES as TABLES
 from ..tiles import Cut, Grid, Tiled, framed, look, names_of, remarks, slide_paths, tile_keys
@@ -45,6 +46,8 @@ class Slides:
     columns  of the table: {slide: name, label: dx, group: patient, split: split}; in the place of `slide` also `tile`
              (the id of one), or slide, x and y (the left and upper edge of a tile in pixels of level 0)
     labels   of the table, see `Csv`; or "folders": the first folder below root is the class, as in root/<class>/...
+             Where all first folders are called train, val, test or the like, and no column is the split, they are the
+             splits, and the folders below them the classes
     classes, unknown, separator, none, sheet   see `DicomFolder`
     ignore, holdout, seed, on_error   see `Folder`; skip leaves a slide out as a whole
 
@@ -130,8 +133,9 @@ class Slides:
 
     def _answers(self, slides: Sequence[Tiled], rows: IntArray) -> Answers:
         paths = [slides[i].path for i in rows[:, 0].tolist()]
+        splits, _ = by_first_folder(paths)
         if (answers := without_table(paths, self.labels, self.table, self.classes, self.unknown)) is not None:
-            return answers
+            return answers.with_splits(splits)
         assert self.table is not None
         labels = Labels(
             Path(self.table),
@@ -144,7 +148,8 @@ class Slides:
             self.sheet,
             (*ROLES, "group"),
         )
-        return labels.find(tile_keys(slides, rows))
+        answers = labels.find(tile_keys(slides, rows))
+        return answers if "split" in self.columns else answers.with_splits(splits)
 
     def _samples(self, slides: Sequence[Tiled], rows: IntArray, answers: Answers) -> list[Sample]:
         group_of = (lambda where, path: path) if self.group == SLIDE else grouping(self.group)

@@ -86,6 +86,27 @@ def test_classes_of_folders_and_patients_in_names(tmp_path: Path) -> None:
     assert data.classes == ("ill", "well") and {*data.manifest.groups} == {f"TCGA-AB-000{k}" for k in range(3)}
 
 
+def test_folders_of_splits_with_classes_below_them(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{('train', 'test')[k // 4]}/{('ill', 'well')[k % 2]}/s{k}.svs" for k in range(8)))
+    about = describe(tmp_path)
+    data = drafted(about).load()
+    assert data.classes == ("ill", "well") and "holdout" not in about.data
+    assert took(about, "splits") == "pool 32, test 32"
+    for path, split, truth in zip(data.manifest.paths, data.manifest.splits, data.truth.tolist(), strict=True):
+        folder, name, _ = path.split("/")
+        assert (split, data.classes[truth]) == ({"train": "pool", "test": "test"}[folder], name)
+
+
+def test_folders_of_splits_without_classes_and_with_a_patient_in_both(tmp_path: Path) -> None:
+    write(tmp_path, "train/a.svs", "train/b.svs", "val/c.svs")
+    assert took(describe(tmp_path), "splits") == "pool 16, val 8"
+    for k in range(2):
+        for split in ("train", "val"):
+            write(tmp_path / "more", f"{split}/TCGA-AB-000{k}-01Z-{split}.svs")
+    with pytest.raises(InputError, match="all slides of a patient in one of the folders of splits, got TCGA-AB-0000"):
+        describe(tmp_path / "more")
+
+
 def test_slides_without_a_resolution(tmp_path: Path) -> None:
     write(tmp_path, "a.svs", mpp=None)
     write(tmp_path, "b.svs")

@@ -126,6 +126,9 @@ def test_nrrd_that_is_refused(tmp_path: Path, keys: dict[str, Any], reason: str)
         ({"beside": "../x.raw"}, "outside of its folder"),
         ({"beside": "LIST"}, "several files"),
         ({"CompressedData": "True"}, "damaged voxels"),
+        ({"CompressedData": "Yes"}, "expected True or False in a MetaImage, got CompressedData = Yes"),
+        ({"ElementByteOrderMSB": "1"}, "expected True or False in a MetaImage, got ElementByteOrderMSB = 1"),
+        ({"BinaryData": "Ture"}, "expected True or False in a MetaImage, got BinaryData = Ture"),
     ],
 )
 def test_metaimage_that_is_refused(tmp_path: Path, keys: dict[str, Any], reason: str) -> None:

@@ -447,3 +447,16 @@ def test_what_nibabel_replaces_without_a_word_is_refused(
     (tmp_path / "a.nii").write_bytes(content)
     with pytest.raises(ValueError, match=says):
         load_volume(tmp_path / "a.nii")
+
+
+def test_volumes_that_do_not_say_how_they_lie(root: Path) -> None:
+    assert not any("do not say" in note for note in table(root).load().notes)
+    for name in ("im/v1.nii.gz", "lb/v1.nii.gz"):
+        content = bytearray(gzip.decompress((root / name).read_bytes()))
+        struct.pack_into("<hh", content, 252, 0, 0)  # qform_code, sform_code
+        (root / name).write_bytes(gzip.compress(bytes(content)))
+    data = table(root).load()
+    (note,) = [note for note in data.notes if "do not say" in note]
+    assert note.startswith("1 volumes do not say how they lie (im/v1.nii.gz): orientation and spacing are unknown")
+    expected = normalised(voxels(1))[::-1, ::-1, 2].T
+    np.testing.assert_allclose(data.read(6)[:, :, 0], expected, atol=1e-5)

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from PIL import Image
 
@@ -200,6 +202,16 @@ def test_sizes_that_lie_and_shapes_outside(images: Path) -> None:
     coco(file, [annotation(2, 4, {"size": [4, 4], "counts": [16]})], ("3.png", "2.png"))
     with pytest.raises(ValueError, match=r"annotation 7: a mask of size \[4, 4\], expected \[8, 10\]"):
         drawn(load(images, file), 1)
+
+
+def test_outlines_of_slices_and_of_frames(images: Path) -> None:
+    """Neither format says which slice it draws on."""
+    nib.save(nib.Nifti1Image(np.arange(320.0).reshape(8, 10, 4), np.eye(4)), images / "v.nii.gz")
+    tifffile.imwrite(images / "f.tif", np.zeros((3, 8, 10), dtype=np.uint8), photometric="minisblack")
+    for name, count in (("v.nii.gz", 4), ("f.tif", 3)):
+        file = coco(images.parent / "a.json", [annotation(1, 4, [square(0, 0, 2, 2)])], (name,))
+        why = f"{name} has {count} slices, which COCO and GeoJSON have no word for: save them as images"
+        assert why in refusal(images, file)
 
 
 def test_files_that_are_none(images: Path) -> None:

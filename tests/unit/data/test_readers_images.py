@@ -278,3 +278,8 @@ def test_no_program_is_started_for_a_file(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
     with pytest.raises(ValueError, match="no image, or of a format"):
         decode(io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n"))
+
+
+def test_every_number_of_16_bits_is_the_nearest_float() -> None:
+    every = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    np.testing.assert_array_equal(to_pixels(every)[:, :, 0], (every / 65535).astype(np.float32))

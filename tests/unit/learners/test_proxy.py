@@ -45,7 +45,7 @@ def test_an_image_of_another_kind_is_unsure_and_surprising(tmp_path: Path) -> No
     store: Any = Store(40)
     pool, tissue = np.arange(2, 40), Tissue(np.ones(40), 110, "black")
     with unchanged_random_state():
-        values = proxy.proxy_values(store, pool, tissue, CPU, cache=tmp_path, steps=60)
+        values = proxy.proxy_values(store, pool, tissue, CPU, cache=tmp_path, steps=200)
     for name, array in values.items():
         assert np.isnan(array[:2]).all() and np.isfinite(array[2:]).all(), name
     assert {name: array.shape for name, array in values.items()} == {
@@ -56,7 +56,7 @@ def test_an_image_of_another_kind_is_unsure_and_surprising(tmp_path: Path) -> No
     }
     assert values["proxy_entropy"][2:, 0].argmax() == 37 and values["surprisal"][2:].mean(axis=1).argmax() == 37
     closed: Any = SimpleNamespace(digest="discs", __len__=lambda: 40)
-    again = proxy.proxy_values(closed, pool, tissue, CPU, cache=tmp_path, steps=60)
+    again = proxy.proxy_values(closed, pool, tissue, CPU, cache=tmp_path, steps=200)
     np.testing.assert_array_equal(again["surprisal"], values["surprisal"])
 
 
