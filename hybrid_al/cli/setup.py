@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,7 @@ def init(
     from ..data.describe import describe
     from ..data.describe.draft import draft
     from ..data.describe.names import MODALITIES
+    from ..errors import InputError
 
     about = describe(data)
     name = data.resolve().name if data.is_dir() else data.name.partition(".")[0]
@@ -60,9 +62,10 @@ def init(
             comments=about.comments,
         )
 
-    span = _span(text(), about)
-    about.took.append(("time", span))
-    about.note("loop.budgets", span)
+    with suppress(InputError):  # of a draft that a person has to change first, as `check` will say
+        span = _span(text(), about)
+        about.took.append(("time", span))
+        about.note("loop.budgets", span)
     write_new(out, text())
     print("\n".join(about.lines()))
     print(f"Next: hybrid-al check {shlex.quote(str(out))} --views views.png")
@@ -70,7 +73,7 @@ def init(
 
 
 def _span(text: str, about: Description) -> str:
-    """How long the networks of a drafted recipe would take here."""
+    """How long the networks of a drafted recipe would take here; InputError where it cannot run as it is."""
     import yaml
 
     from ..core.progress import in_words
