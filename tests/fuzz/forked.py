@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import signal
@@ -42,6 +43,14 @@ class Child:
             else:
                 time.sleep(0.002)
         return self.code
+
+    def stacks(self) -> str:
+        """Where each of the group is, for one that hangs."""
+        before = len(self.lines())
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGUSR1)
+        time.sleep(1)
+        return "\n".join(self.lines()[before:])
 
     def kill_all(self) -> None:
         """Kill what is left of the group."""
@@ -84,6 +93,7 @@ def start(call: Callable[[], None], folder: Path) -> Child:
         for stream, file in ((1, child.out), (2, child.err)):
             os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream)
         sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, encoding="utf-8", closefd=False) for n in (1, 2))
+        faulthandler.register(signal.SIGUSR1)
         _end_with(call, folder)
     with suppress(OSError):
         os.setpgid(child.pid, child.pid)  # here too: whoever comes first

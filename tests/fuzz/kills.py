@@ -68,7 +68,8 @@ class Killer:
             hit = self._hurt(child, run, step, person, calm=tries > 20)
             tries = tries + 1 if hit else 0
             if child.code is None or (left := child.orphans()):
-                self._fault(step, "hangs" if child.code is None else f"left {', '.join(left)} at work")
+                hangs = f"hangs:\n{child.stacks()}" if child.code is None else ""
+                self._fault(step, hangs or f"left {', '.join(left)} at work")
                 child.kill_all()
             if not hit:
                 self.seconds.setdefault(step, time.monotonic() - began)
