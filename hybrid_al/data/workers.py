@@ -6,10 +6,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache, wraps
 from itertools import groupby
 from typing import ParamSpec, TypeVar
+
+from ..core.process_wide import ProcessWide
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,25 +81,13 @@ def kept(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return decorate
 
 
-class _Process:
-    """State of the process: how many blocks are quiet, and the filters to restore after the last of them."""
-
-    lock = threading.Lock()
-    users = 0
-    before = ExitStack()
+def _no_warnings(before: ExitStack) -> None:
+    before.enter_context(warnings.catch_warnings(action="ignore"))
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+_quiet = ProcessWide(_no_warnings)
+
+
+def quiet() -> AbstractContextManager[None]:
     """No warnings inside the block, which any number of threads may be in: `catch_warnings` is the whole process's."""
-    with _Process.lock:
-        if not _Process.users:
-            _Process.before.enter_context(warnings.catch_warnings(action="ignore"))
-        _Process.users += 1
-    try:
-        yield
-    finally:
-        with _Process.lock:
-            _Process.users -= 1
-            if not _Process.users:
-                _Process.before.close()
+    return _quiet.block()

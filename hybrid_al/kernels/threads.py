@@ -7,24 +7,30 @@ whole blocks of a large computation go to as many threads as torch may use.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..core.process_wide import ProcessWide
+
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 
-class _Process:
-    """State of the process: how many callers compute alone, and the settings to restore after the last of them."""
+def _one_thread(before: ExitStack) -> int:
+    """Set one thread; returns how many were allowed."""
+    import torch
 
-    lock = threading.Lock()
-    users = 0
-    allowed = 1
-    before = ExitStack()
+    allowed = torch.get_num_threads()
+    before.enter_context(_controller().limit(limits=1))
+    before.callback(torch.set_num_threads, allowed)
+    torch.set_num_threads(1)
+    return allowed
+
+
+_alone = ProcessWide(_one_thread)
 
 
 @contextmanager
@@ -33,22 +39,8 @@ def alone() -> Iterator[None]:
 
     The setting is the whole process's: the first block to begin makes it, the last to end restores it.
     """
-    import torch
-
-    with _Process.lock:
-        if not _Process.users:
-            _Process.allowed = torch.get_num_threads()
-            _Process.before.enter_context(_controller().limit(limits=1))
-            _Process.before.callback(torch.set_num_threads, _Process.allowed)
-            torch.set_num_threads(1)
-        _Process.users += 1
-    try:
+    with _alone.block():
         yield
-    finally:
-        with _Process.lock:
-            _Process.users -= 1
-            if not _Process.users:
-                _Process.before.close()
 
 
 @cache
@@ -67,7 +59,7 @@ def side_by_side(work: Callable[[slice], None], count: int, step: int) -> None:
     import torch
 
     parts = [slice(i, min(i + step, count)) for i in range(0, count, step)]
-    workers = min(_Process.allowed, len(parts)) if _Process.users and not torch.cuda.is_available() else 1
+    workers = min(_alone.made or 1, len(parts)) if _alone.users and not torch.cuda.is_available() else 1
     if workers <= 1:
         for part in parts:
             work(part)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from hybrid_al.core.types import FloatArray, IntArray
 from hybrid_al.kernels.distances import k_center, nearest
 from hybrid_al.kernels.kmeans import k_means, k_means_plus_plus_outer
-from hybrid_al.kernels.threads import _Process, alone, side_by_side
+from hybrid_al.kernels.threads import _alone, alone, side_by_side
 
 
 def blas() -> set[int]:
@@ -39,7 +39,7 @@ def test_what_was_set_comes_back_whatever_happens() -> None:
         assert torch.get_num_threads() == 1 and blas() <= {1}
         raise ValueError("once")
     assert torch.get_num_threads() == 2 and blas() == outside
-    assert _Process.users == 0
+    assert _alone.users == 0
 
 
 @pytest.mark.usefixtures("two_threads")
