@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.rundir import RunDir
 from . import provenance, results
 from .cell import Loop, discard, work
 from .grid import Grid
-from .pool import run_all
+from .pool import run_all, shared_workers
 from .results import Arm, Results, Row
 from .runner import CellsFailed, Paths, Say, Variant, encoder_of, facts_of, loop_of, open_variants, origin_of, stage0_of
 from .text import plural
@@ -17,9 +18,10 @@ from .text import plural
 
 @dataclass(frozen=True)
 class Outdated:
-    """An arm whose cells an earlier version made: its name, and the loop of its first seed."""
+    """An arm whose cells an earlier version made: its name, what it is made from today, the loop of its first seed."""
 
     name: str
+    origin: Mapping[str, object]
     loop: Loop
 
 
@@ -30,13 +32,13 @@ def recheck(grid: Grid, paths: Paths, *, jobs: int, device: str, say: Say) -> No
     data or settings that are others too, another encoder of stage 0; `CellsFailed` names the arms that differ, to whose
     cells the bench goes on to add nothing.
     """
-    with RunDir(paths.out).lock():
+    with RunDir(paths.out).lock(), shared_workers() as workers:
         differing = []
         for variant in open_variants(grid, paths, device):
             cells = results.read(paths.csv(variant.name))
             rows = list(_outdated(grid, variant, paths, cells, device))
             if rows:
-                differing += _play(grid, variant, paths, cells, rows, jobs, say)
+                differing += _play(grid, variant, paths, cells, rows, jobs, say, workers)
             else:
                 say(f"{variant.name}: nothing is of another version")
     if differing:
@@ -55,21 +57,29 @@ def _outdated(grid: Grid, variant: Variant, paths: Paths, cells: Results, device
         cell = (arms[label], first[arms[label]])
         stage = stage0_of(grid, variant, cell[1], paths, device)
         who = ["recheck", str(paths.out.resolve()), name, label, cell[1], origins[label], variant.code]
-        yield Outdated(label, loop_of(grid, variant, cell, stage, paths, who))
+        yield Outdated(label, origins[label], loop_of(grid, variant, cell, stage, paths, who))
 
 
 def _play(
-    grid: Grid, variant: Variant, paths: Paths, cells: Results, rows: list[Outdated], jobs: int, say: Say
+    grid: Grid,
+    variant: Variant,
+    paths: Paths,
+    cells: Results,
+    rows: list[Outdated],
+    jobs: int,
+    say: Say,
+    workers: list[Any],
 ) -> list[str]:
     """Play the loops of a variant and note those that find the same; a line for each other one."""
     name, facts = variant.name, facts_of(grid, variant)
     say(f"{name}: {plural(len(rows), 'arm')} of another version")
-    for stage in run_all(work, list({row.loop.stage0.folder: row.loop.stage0 for row in rows}.values()), jobs):
+    stages = {row.loop.stage0.folder: row.loop.stage0 for row in rows}
+    for stage in run_all(work, list(stages.values()), jobs, workers=workers):
         if stage.failure is not None:
             return [f"  {name}: stage 0: {stage.failure}"]
         provenance.claim_encoder(paths.facts(name), stage.task.recipe.seed, encoder_of(stage.task.folder))
     names, same, lines = {row.loop.cell: row.name for row in rows}, dict[str, int](), []
-    for outcome in run_all(work, [row.loop for row in rows], jobs):
+    for outcome in run_all(work, [row.loop for row in rows], jobs, workers=workers):
         cell = outcome.task.cell
         found = outcome.failure or difference(cells.cells[cell], outcome.result or ())
         if found:
@@ -78,7 +88,7 @@ def _play(
             same[names[cell]] = cell[1]
         say(lines[-1].strip() if found else f"{name}: {names[cell]}, seed {cell[1]}: the same")
         discard(outcome.task)
-    origins = {grid.label(name, arm): origin_of(grid, variant, arm) for arm, _ in names}
+    origins = {row.name: row.origin for row in rows}
     shared = {} if lines else {key: facts[key] for key in provenance.VERSIONS if key in facts}
     provenance.vouch(paths.facts(name), shared, origins, same)
     return lines
