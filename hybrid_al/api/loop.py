@@ -25,7 +25,8 @@ from ..experiment import Experiment, OpenTask
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import SKIP
 from ..oracles.inbox import Words, spec_of
-from ..oracles.worklist import WORDINGS, WorklistOracle, refuse_reserved
+from ..oracles.wording import WORDINGS, refuse_reserved
+from ..oracles.worklist import WorklistOracle
 from ..query.base import COLD
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole

@@ -14,7 +14,8 @@ from .boxes import BoxWorklist
 from .ledger import waiting_of
 from .masks import MaskWorklist, wording
 from .readers import reading_of
-from .worklist import WORDINGS, Picture, WorklistOracle, classes_of
+from .wording import WORDINGS
+from .worklist import Picture, WorklistOracle, classes_of
 
 
 class InboxSettings(Protocol):

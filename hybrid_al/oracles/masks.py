@@ -29,7 +29,8 @@ from ..data.samples import reason
 from ..errors import AwaitingLabels, InputError
 from .base import NONE, SKIP, Notes
 from .weak import strokes
-from .worklist import Picture, Wording, WorklistOracle, next_answers
+from .wording import Wording
+from .worklist import Picture, WorklistOracle, next_answers
 
 MASKS = choose()  # the readers that masks of data have
 IMAGES = "images"

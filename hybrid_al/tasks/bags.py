@@ -18,7 +18,7 @@ from ..experiment import BagNote, OpenTask, check_budgets, class_answers
 from ..metrics.holdout import ClassHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
-from ..oracles.worklist import WORDINGS, refuse_reserved
+from ..oracles.wording import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from .base import LABELS, Materials, Setting, check_classes, split_of

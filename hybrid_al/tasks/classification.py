@@ -25,7 +25,7 @@ from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.one_bit import ONE_BIT, OneBitOracle
 from ..oracles.simulated import SimulatedOracle
-from ..oracles.worklist import WORDINGS, refuse_reserved
+from ..oracles.wording import WORDINGS, refuse_reserved
 from ..query.spending import LabelBudgets
 from ..regions.base import Whole
 from .base import LABELS, Materials, Setting, check_classes, split_of

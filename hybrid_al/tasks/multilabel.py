@@ -22,7 +22,7 @@ from ..metrics.holdout import LabelHoldout
 from ..oracles.base import Oracle
 from ..oracles.inbox import Words, spec_of
 from ..oracles.simulated import SimulatedLabels
-from ..oracles.worklist import WORDINGS, refuse_reserved
+from ..oracles.wording import WORDINGS, refuse_reserved
 from ..query.base import Predictor, Scorer
 from ..query.last_layer import LARGEST
 from ..query.spending import LabelBudgets

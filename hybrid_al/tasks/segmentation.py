@@ -32,7 +32,7 @@ from ..oracles.effort import clicks_of
 from ..oracles.masks import MaskWorklist, wording
 from ..oracles.regions import RegionWorklist
 from ..oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
-from ..oracles.worklist import refuse_reserved
+from ..oracles.wording import refuse_reserved
 from ..query.base import Predictor, QueryStrategy, Scorer
 from ..query.spending import CostBudgets, LabelBudgets, Spending
 from ..query.stopping import IMAGES, stop_set

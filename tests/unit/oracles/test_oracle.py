@@ -17,7 +17,8 @@ from hybrid_al.core.types import Annotation, Query, Round
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles.inbox import Boxes, Masks, Words, inbox, spec_of
 from hybrid_al.oracles.simulated import SimulatedOracle
-from hybrid_al.oracles.worklist import WORDINGS, WorklistOracle, corrections, refuse_reserved
+from hybrid_al.oracles.wording import WORDINGS, refuse_reserved
+from hybrid_al.oracles.worklist import WorklistOracle, corrections
 
 IDS = tuple(f"img{i}" for i in range(6))
 
