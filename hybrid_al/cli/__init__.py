@@ -7,29 +7,22 @@ import io
 import itertools
 import os
 import shlex
-import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..errors import HybridALError, short
+from . import signals
 from .base import app
 
 from . import setup, rounds, people, results  # isort: skip  (their verbs, in the order of the help)
 
 __all__ = ["app", "main"]
 
-UNCHANGED = "the last commit is unchanged"
-STOPPED = f"interrupted; {UNCHANGED}, and the same command goes on"
-SIGNALS = {name: 128 + number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))}
-"""Signals that stop a command, and their exit codes."""
-GRACE = 10.0  # seconds after a signal in which a computation may come to the next place where it can stop
 OF_THE_MACHINE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ESTALE),
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE),
@@ -42,26 +35,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     After a signal it is 128 and the number of the signal: 130 (INT), 143 (TERM), 129 (HUP).
     """
-    stopped: list[int] = []
-    before = _stop_at_signals(stopped)
     words = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
-    try:
-        app(args=words)
-    except SystemExit as end:
-        if end.code in SIGNALS.values():
-            print(STOPPED, file=sys.stderr)
-        raise
-    except Exception as error:  # noqa: BLE001 (the last door)
-        code, line = (128 + stopped[0], STOPPED) if stopped else _last_words(error, words)
-        print(line, file=sys.stderr)
-        sys.exit(code)
-    finally:
-        _flush()
-        for number, handler in [*before.items()]:  # a signal at this moment empties it
-            signal.signal(number, handler)
+    with signals.stops() as came:
+        try:
+            app(args=words)
+        except SystemExit as end:
+            if end.code in signals.SIGNALS.values():
+                print(signals.STOPPED, file=sys.stderr)
+            raise
+        except Exception as error:  # noqa: BLE001 (the last door)
+            code, line = (128 + came[0], signals.STOPPED) if came else _last_words(error, words)
+            print(line, file=sys.stderr)
+            sys.exit(code)
+        finally:
+            _flush()
 
 
 def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:
@@ -69,7 +59,7 @@ def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, HybridALError):
         return error.exit_code, str(error)
     if said := _of_the_machine(error):
-        return 2, f"{said}; {UNCHANGED}"
+        return 2, f"{said}; {signals.UNCHANGED}"
     return 1, _fault(error, argv)
 
 
@@ -82,39 +72,6 @@ def _of_the_machine(error: Exception) -> str:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"
     return ""
-
-
-def _stop_at_signals(stopped: list[int]) -> dict[int, Any]:
-    """Let signals end this process by its exit code, a computation that goes on after `GRACE` seconds too.
-
-    The handlers before; of a signal that is ignored, as HUP is under nohup, nothing changes. `stopped` gets the signal:
-    a library may turn the exit that it raises into an error of its own.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-
-    def end(number: int) -> None:
-        print(STOPPED, file=sys.stderr, flush=True)
-        os._exit(128 + number)
-
-    def stop(number: int, _: object) -> None:
-        for (
-            other
-        ) in own:  # a second one, as terminals and torchrun send it, does nothing up to the end; of one that comes
-            signal.signal(other, lambda *_: None)  # before SIG_IGN is set Python would print a traceback
-        own.clear()
-        stopped.append(number)
-        timer = threading.Timer(GRACE, end, [number])
-        timer.daemon = True
-        timer.start()
-        raise SystemExit(128 + number)
-
-    numbers = [number - 128 for number in SIGNALS.values()]
-    before = {number: signal.getsignal(number) for number in numbers}
-    own = {n: handler for n, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
-    for number in own:
-        signal.signal(number, stop)
-    return own
 
 
 def _fault(error: Exception, argv: Sequence[str]) -> str:

@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import hybrid_al.cli as door
+from hybrid_al.cli import signals
 from hybrid_al.core.parent import leave_with
 
 SOFT = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -121,14 +122,15 @@ def _end_with(call: Callable[[], None], folder: Path) -> NoReturn:
 
 def program(argv: Sequence[object]) -> None:
     """The program, which takes signals while it does so itself."""
-    inner = door._stop_at_signals
+    inner = signals.stops
 
-    def stop_at_signals(stopped: list[int]) -> dict[int, Any]:
-        before = inner(stopped)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SOFT)
-        return before
+    @contextmanager
+    def stops() -> Iterator[list[int]]:
+        with inner() as came:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SOFT)
+            yield came
 
-    door._stop_at_signals = stop_at_signals
+    signals.stops = stops
     try:
         door.main([str(a) for a in argv])
     finally:

@@ -121,3 +121,22 @@ finally:
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 143
     assert process.stderr == "interrupted; the last commit is unchanged, and the same command goes on\n"
+
+
+def test_a_signal_ends_a_command_that_waits_in_c_for_another_process(tmp_path: Path) -> None:
+    """As torch does at a rendezvous to which the other process, killed by its launcher, never comes."""
+    code = f"""
+import os, signal, threading, torch.distributed
+import hybrid_al.cli as cli, hybrid_al.cli.signals as signals
+from hybrid_al.report import overview
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signals.GRACE = 0.2
+def standing(_):
+    threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    torch.distributed.init_process_group("gloo", init_method="file://{tmp_path}/rendezvous", rank=0, world_size=2)
+overview.standing = standing
+cli.main(["status", "x"])
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert process.returncode == 143
+    assert process.stderr == "interrupted; the last commit is unchanged, and the same command goes on\n"

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from hybrid_al import cli
 from hybrid_al.api.session import project_of
+from hybrid_al.cli import signals
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import parse
@@ -181,7 +181,7 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hybrid_al.report.overview.standing", stop)
-    assert call("status", "nowhere") == cli.SIGNALS["SIGINT"]
+    assert call("status", "nowhere") == signals.SIGNALS["SIGINT"]
     assert capsys.readouterr().err == "interrupted; the last commit is unchanged, and the same command goes on\n"
 
 
