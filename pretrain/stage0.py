@@ -135,7 +135,6 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
         tracker.log({f"stage0/{name}": value for name, value in results.items()}, stage="stage0")
         write_json(folder / "seconds.json", {"seconds": time.perf_counter() - began})
         _commit(folder, metrics)
-        (folder / "resume.pt").unlink(missing_ok=True)
     elif _grew(project, folder):
         _embed_again(project, folder)
     elif damaged_sets := damaged(folder / "embeddings"):
@@ -145,6 +144,7 @@ def ensure(project: Project, tracker: Trackers, progress: Progress = lambda *_: 
             file=sys.stderr,
         )
         _embed_again(project, folder)
+    (folder / "resume.pt").unlink(missing_ok=True)  # here, for a kill may come between it and the commit
     with whole(sealed(marker)):
         probes: dict[str, float] = json.loads(marker.read_text(encoding="utf-8"))
     return probes

@@ -13,6 +13,7 @@ from pathlib import Path
 
 OWNER = re.compile(r"\.(\d+)(?:-(\d+))?\.tmp$")
 SCRATCH = "hybrid-al-"
+ENDED = ("Z", "X")  # states of a process that is no more at work
 IDLE = 600.0  # seconds without a change after which a temporary file of a cache is left over
 
 
@@ -47,26 +48,30 @@ def _clear(file: Path, idle: float = 0.0) -> None:
 
 
 def _lives(process: int, start: str | None) -> bool:
-    """Whether a process is at work that began at `start`: another may have its number by now, as 1 in a container."""
+    """Whether a process is at work that began at `start`: another may have its number by now, as 1 in a container.
+
+    One that ended is not, also where the process that started it has not asked how: the first of a container may never.
+    """
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
-    return start is None or (_start(process) or start) == start
+    state, began = _standing(process)
+    return state not in ENDED and (start is None or (began or start) == start)
 
 
 @cache
 def _suffix(process: int) -> str:
-    return f".{process}-{_start(process) or 0}.tmp"
+    return f".{process}-{_standing(process)[1] or 0}.tmp"
 
 
-def _start(process: int) -> str:
-    """When a process began, in ticks since the machine did; empty where the system does not tell."""
+def _standing(process: int) -> tuple[str, str]:
+    """State of a process, and when it began, in ticks since the machine did; empty where the system does not tell."""
     try:
-        return (
-            Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        )
-    except (OSError, IndexError):
-        return ""
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "", ""
+    fields = text.rpartition(")")[2].split()
+    return (fields[0], fields[19]) if len(fields) > 19 else ("", "")

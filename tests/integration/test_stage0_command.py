@@ -70,6 +70,15 @@ def test_a_checkpoint_of_another_network_is_refused_in_one_line(
     assert errors.count("\n") == 1
 
 
+def test_a_checkpoint_that_a_kill_left_behind_the_last_commit_goes(recipe: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert not command(recipe, "--run-dir", str(run))
+    whole = files(run)
+    (run / "stage0" / "resume.pt").write_bytes(b"of the training that is over")
+    assert not command(recipe, "--run-dir", str(run))
+    assert files(run) == whole
+
+
 def test_embeddings_damaged_on_disk_are_found_made_again_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

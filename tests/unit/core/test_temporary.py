@@ -37,6 +37,20 @@ def test_left_overs_go_and_what_a_living_process_writes_stays(tmp_path: Path, de
         assert not any(path.exists() for path in (theirs, reused, earlier, folder))
 
 
+def test_a_process_that_ended_is_over_though_nobody_asked_how(tmp_path: Path) -> None:
+    """As the first process of a container, which takes over those whose own one was killed, may never do."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        ticks = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        file = tmp_path / f".seconds.json.{process.pid}-{ticks}.tmp"
+        file.write_text("half")
+        clear_left_overs(tmp_path)
+        assert file.exists()
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it ended, and stays in the table of processes
+        clear_left_overs(tmp_path)
+        assert not file.exists()
+
+
 @pytest.mark.parametrize(("age", "stays"), [(0.0, True), (DAY, False), (-DAY, False)])
 def test_of_caches_go_those_of_another_time_also_where_the_clock_was_set_back(
     tmp_path: Path, dead: int, age: float, stays: bool
