@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 from .. import loop, stage0
 from ..assemble import Project, experiment, open_project
 from ..core.rundir import RunDir
-from ..core.temporary import clear_left_overs
+from ..core.temporary import clear_left_overs, temporary_name
 from ..experiment import Experiment
 from ..oracles.simulated import SimulatedOracle
 from ..recipe import Recipe
@@ -39,7 +41,7 @@ class Stage0:
 
 @dataclass(frozen=True)
 class Loop:
-    """A cell to play in `folder`, which is removed once its rows are safe.
+    """A cell to play in `folder`, which goes once its rows are safe.
 
     cheats   whether the cold start and the query read the truth
     metrics  those of each round that the bench keeps
@@ -126,6 +128,20 @@ def _rows(setup: Experiment, run: RunDir, metrics: tuple[str, ...]) -> list[Row]
     return rows
 
 
-def discard(task: Loop) -> None:
-    """Remove what a finished cell left on disk."""
-    shutil.rmtree(task.folder, ignore_errors=True)
+@contextlib.contextmanager
+def discarding(task: Loop) -> Iterator[None]:
+    """Remove what a finished cell left on disk, once the block is done; an error in it leaves the folder as it was.
+
+    Meanwhile it lies beside as a temporary one, so that a bench that is killed leaves nothing that the next one keeps.
+    """
+    aside = temporary_name(task.folder)
+    is_there = task.folder.is_dir()
+    if is_there:
+        task.folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if is_there:
+            aside.rename(task.folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -130,12 +130,14 @@ def vouch(
 ) -> None:
     """Note the code and the libraries of today for arms of which the cell of a seed was played again, with one result.
 
-    What was noted of them stays, under `rechecked`. facts: as for `claim`, once they hold for all cells of the file.
+    What was noted of them stays, under `rechecked`. Arms that are not in `seeds` found another result, and are told by
+    their code. facts: the versions that all cells share, which stay as they were where such an arm has the code of today.
     """
     old = _read(path)
     known = {key: old["facts"][key] for key in VERSIONS if key in old["facts"]}
     rows = [{"arm": name, "seed": seed, **known, "code": old["arms"][name].get("code")} for name, seed in seeds.items()]
-    old["facts"] |= facts
+    if all(old["arms"][name].get("code") != origin["code"] for name, origin in arms.items() if name not in seeds):
+        old["facts"] |= facts
     old["arms"] |= {name: {**old["arms"][name], **arms[name]} for name in seeds}
     write_json(path, {**old, "rechecked": [*old.get("rechecked", []), *rows]})
 

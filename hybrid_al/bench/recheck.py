@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.rundir import RunDir
 from . import provenance, results
-from .cell import Loop, discard, work
+from .cell import Loop, discarding, work
 from .grid import Grid
 from .pool import run_all, shared_workers
 from .results import Arm, Results, Row
@@ -87,9 +87,10 @@ def _play(
         else:
             same[names[cell]] = cell[1]
         say(lines[-1].strip() if found else f"{name}: {names[cell]}, seed {cell[1]}: the same")
-        discard(outcome.task)
+        with discarding(outcome.task):
+            pass
     origins = {row.name: row.origin for row in rows}
-    shared = {} if lines else {key: facts[key] for key in provenance.VERSIONS if key in facts}
+    shared = {key: facts[key] for key in provenance.VERSIONS if key in facts}
     provenance.vouch(paths.facts(name), shared, origins, same)
     return lines
 

@@ -24,7 +24,7 @@ from ..query.batches import BATCHES
 from ..query.strategies import STRATEGIES
 from ..recipe import Component, Recipe
 from . import provenance, results
-from .cell import Loop, Stage0, discard, work
+from .cell import Loop, Stage0, discarding, work
 from .estimate import Need, estimate
 from .grid import Grid
 from .pool import run_all, shared_workers
@@ -304,8 +304,8 @@ def _play(
             failures.append(f"  {task.variant}: {name}, seed {seed}: {outcome.failure}")
             say(failures[-1].strip())
             continue
-        results.append(paths.csv(task.variant), task.cell, outcome.result)
-        discard(task)
+        with discarding(task):
+            results.append(paths.csv(task.variant), task.cell, outcome.result)
         seconds_left = (time.monotonic() - start) / count * (len(able) - count)
         value = [r.value for r in outcome.result if r.metric == grid.bench.metrics[0]]
         say(

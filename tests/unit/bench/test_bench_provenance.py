@@ -71,6 +71,18 @@ def test_arms_of_another_version_are_told_and_vouched_for(tmp_path: Path) -> Non
     assert noted == [{"arm": "badge", "seed": 3, "stage 0 code": "a", "code": "1"}]
 
 
+@pytest.mark.parametrize(("code", "left"), [("2", ["badge"]), ("1", ["random", "badge"])])
+def test_an_arm_that_finds_another_result_stays_one_of_another_version(
+    tmp_path: Path, code: str, left: list[str]
+) -> None:
+    """By its own code; where that is the same, by the versions that all cells share."""
+    path, now = tmp_path / "x.json", {**FACTS, "stage 0 code": "b"}
+    provenance.claim(path, {**FACTS, "stage 0 code": "a"}, {"random": {"code": "1"}, "badge": {"code": "1"}}, [])
+    arms = {"random": {"code": "1"}, "badge": {"code": code}}
+    provenance.vouch(path, {"stage 0 code": "b"}, arms, {"random": 3})
+    assert provenance.outdated(path, now, arms) == left
+
+
 def test_without_cells_of_it_another_version_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     provenance.claim(path, FACTS, {"random": {"code": "1"}, "badge": {"code": "1"}}, [])
