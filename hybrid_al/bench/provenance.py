@@ -131,7 +131,7 @@ def vouch(
     """Note the code and the libraries of today for arms of which the cell of a seed was played again, with one result.
 
     What was noted of them stays, under `rechecked`. Arms that are not in `seeds` found another result, and are told by
-    their code. facts: the versions that all cells share, which stay as they were where such an arm has the code of today.
+    their code. facts: the versions of all cells, which stay as they were where such an arm has the code of today.
     """
     old = _read(path)
     known = {key: old["facts"][key] for key in VERSIONS if key in old["facts"]}
