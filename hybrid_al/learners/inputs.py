@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..core.types import IGNORE, IntArray
+from ..data.loaders import blocks
 from ..data.masks import inside
 from ..data.stores.images import ImageStore
 from ..data.stores.masks import MaskStore
@@ -16,6 +17,8 @@ from ..data.views.pixels import PixelViews
 from ..regions.base import Regions
 from ..semi.dense.base import LabeledPixels, UnlabeledPixels
 from ..semi.dense.boxes import lines
+
+BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
 Boxes = Mapping[int, IntArray]
 """Sample -> boxes around its structures (n, 5): class, top, left, bottom, right."""
@@ -36,6 +39,10 @@ class MaskInputs:
     sizes: IntArray
     device: torch.device
     regions: Regions | None = None
+
+    def blocks(self, indices: IntArray) -> Iterator[IntArray]:
+        """The indices in order, in blocks of as many images as are predicted at once."""
+        return blocks(indices, max(1, BATCH_PIXELS // self.store.size**2))
 
     def plain(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Images without augmentation, and masks (B, H, W) that are False in padding."""

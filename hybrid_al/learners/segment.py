@@ -8,46 +8,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.seals import sha256_of
-from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
+from ..core.types import BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 from ..data.answers import read_answer, read_boxes
-from ..data.loaders import batches_of_domains, blocks, unlabeled_batches
+from ..data.loaders import batches_of_domains, unlabeled_batches
 from ..data.stores.masks import MaskStore
-from ..errors import InputError, UnknownName
+from ..errors import InputError
 from ..metrics.pixel_calibration import sample_pixels
-from ..models.checkpoint import seed_of, seeded
+from ..models.checkpoint import seeded
 from ..models.segmenter import Committee, Segmenter, network_or_committee
 from ..oracles.effort import costs
 from ..regions.base import Parts, Regions
-from ..scores.edges import IMAGE_SCORES
-from ..scores.pixels import PIXEL_SCORES, Reduction, by_part
-from ..scores.regions import PART_SCORES
+from ..scores.pixels import Reduction
 from ..semi.base import Evidence, Models
 from ..semi.dense.base import DenseObjective, PixelEvidence, UnlabeledPixels
 from ..semi.dense.record import MapRecorder
 from ..train import Penalty, Schedule, learn
 from .committee import Networks, of_last_fit, train_members
 from .emphasis import copies
-from .gradients import last_layer_gradients
 from .head import bootstrap
 from .inputs import Boxes, MaskBatch, MaskInputs
-from .quality import expected_error
+from .mask_scores import MaskScores
 from .sieve import sieved
 
 MIN_VISITS = 2
-SIDES = "side_disagreement"  # the score of which side heads are the passes
-STUDENT = "student_divergence"  # the score of which teacher and student are the passes
-QUALITY = "predicted_error"  # of an image, by the network's head for it
-BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
 # 12 labeled and 12 unlabeled images a step, as in the public code of UA-MT and its successors on slices
 SCHEDULE = Schedule(steps=300, min_steps=150, batch=12, ratio=1, lr_head=1e-3, ema_decay=0.99)
@@ -236,75 +228,17 @@ class SegmentLearner:
 
     def predict(self, indices: IntArray, samples: int = 1, views: int = 1) -> Iterator[PredictionBatch]:
         """Class probabilities of pixels (B, samples, C, H, W), streamed in small batches."""
-        for block, probs, _ in self._passes(indices, samples, views):
+        for block, probs, _ in self._scores().passes(indices, samples, views):
             yield PredictionBatch(block, probs.cpu().numpy())
 
     def score(
         self, name: str, indices: IntArray, samples: int = 1, views: int = 1, *, regions: Regions | None = None
     ) -> FloatArray:
-        """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
+        """A score by its name, see `MaskScores.score`."""
+        return self._scores().score(name, indices, samples, views, regions=regions)
 
-        With `regions`: one number a region, the mean over its pixels. The scores of `scores.regions` are computed from
-        all pixels of an image or a part together, and may be vectors (K, D). `gradients` are vectors too (see
-        `last_layer_gradients`), of whole images alone.
-        """
-        if name == GRADIENTS:
-            if regions is not None:
-                raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
-            return self._gradients(indices)
-        if name == QUALITY:
-            if regions is not None:
-                raise InputError(QUALITY, "whole images to ask about (task.region: image)", "parts of them")
-            values = [
-                expected_error(self._members(), self.inputs.plain(block)[0]).double().cpu().numpy()
-                for block in blocks(indices, self._batch())
-            ]
-            return np.concatenate(values)
-        scores_by_name = {**PIXEL_SCORES, **PART_SCORES, **IMAGE_SCORES}
-        if name not in scores_by_name:
-            raise UnknownName("scores of pixels", name, scores_by_name)
-        if regions is None:
-            rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
-        else:
-            rows, place = np.unique(regions.samples(indices), return_inverse=True)
-            part = regions.places(indices)
-            if (earlier := part < 0).any():  # boxes of an earlier round, for comparison
-                earlier_regions, units = regions.in_previous_round(indices[earlier])
-                return _merge(
-                    earlier,
-                    self.score(name, units, samples, views, regions=earlier_regions),
-                    self.score(name, indices[~earlier], samples, views, regions=regions),
-                )
-        block_scores = [
-            self._of_parts(name, block, probs, valid, regions).double().cpu().numpy()
-            for block, probs, valid in self._outputs_for(name, rows, samples, views)
-        ]
-        scores: FloatArray = np.concatenate(block_scores)[place, part] if block_scores else np.empty(0)
-        return scores
-
-    def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor, regions: Regions | None) -> Tensor:
-        """Scores of images (B, 1), or of their parts (B, P); vectors have one more axis."""
-        parts, count = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE), 1
-        if regions is not None:
-            parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
-        if name in PART_SCORES:
-            return PART_SCORES[name](probs, parts, count)
-        if name in IMAGE_SCORES:
-            values = IMAGE_SCORES[name](probs, self.inputs.plain(block)[0], valid)
-        else:
-            values = PIXEL_SCORES[name](probs)
-        if regions is None:
-            return self.reduction(values, probs.mean(dim=1).argmax(dim=1), valid).unsqueeze(1)
-        sums, pixels = by_part(values, parts, count)
-        return sums / pixels.clamp(min=1)
-
-    def _gradients(self, indices: IntArray) -> FloatArray:
-        members = self._members()
-        gradients = [
-            last_layer_gradients(members, *self.inputs.plain(block)).float().cpu().numpy()
-            for block in blocks(indices, self._batch())
-        ]
-        return np.concatenate(gradients)
+    def _scores(self) -> MaskScores:
+        return MaskScores(of_last_fit(self.networks, "predict"), self.inputs, self.reduction)
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """See `Learner.held_out`; from the weights of stage 0, and without held-out samples as unlabeled ones."""
@@ -355,72 +289,9 @@ class SegmentLearner:
         generator, passes = seeded(derive_seed(seed, "top-up")), 0
         for _ in range(MIN_VISITS):
             missing = self._missing(recorder, rows)
-            for block in blocks(missing, self._batch()):
+            for block in self.inputs.blocks(missing):
                 views = self.inputs.unlabeled(block, generator)
                 weak, strong = (teacher(images).softmax(dim=1) for images in (views.weak, views.strong))
                 recorder.add(PixelEvidence(block, weak, strong, views.valid), views.parts)
             passes += 2 * len(missing)
         return passes
-
-    def _outputs_for(
-        self, name: str, indices: IntArray, samples: int, views: int
-    ) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """`_passes`, or what a score takes in their place: outputs of side heads, or of teacher and student."""
-        if name == SIDES:
-            return self._outputs(indices, self._members()[0].outputs)
-        if name == STUDENT:
-            networks = of_last_fit(self.networks, "predict")
-            return self._outputs(indices, lambda images: [networks.teacher(images), networks.student(images)])
-        return self._passes(indices, samples, views)
-
-    @torch.no_grad()
-    def _outputs(
-        self, indices: IntArray, outputs: Callable[[Tensor], list[Tensor]]
-    ) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """As `_passes`, with several logits (B, C, H, W) of the same images as passes."""
-        for block in blocks(indices, self._batch()):
-            images, valid = self.inputs.plain(block)
-            yield block, torch.stack(outputs(images), dim=1).softmax(dim=2), valid
-
-    @torch.no_grad()
-    def _passes(self, indices: IntArray, samples: int, views: int) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """(positions, probabilities (B, S, C, H, W), masks (B, H, W) that are False in padding), in order.
-
-        One sample is one pass in eval mode; more are passes with dropout on the decoder's features, computed once. A
-        pass drops the same channels of every image. With a committee, each member is one pass.
-        """
-        if views != 1:
-            raise InputError("predict", "one view of each image in segmentation", str(views))
-        members, masks = self._members(), None
-        for block in blocks(indices, self._batch()):
-            images, valid = self.inputs.plain(block)
-            network = members[0]
-            if len(members) > 1 or samples == 1:
-                logits = torch.stack([member(images) for member in members], dim=1)
-            else:
-                decoded = network.decoded(images)
-                if masks is None:
-                    share = 1 - network.dropout.p
-                    generator = seeded(seed_of(next(network.classifier.parameters())))
-                    masks = torch.empty(samples, decoded.shape[1], 1, 1).bernoulli_(share, generator=generator) / share
-                    masks = masks.to(decoded.device)
-                logits = torch.stack([network.classify(decoded * mask, images.shape[-2:]) for mask in masks], dim=1)
-            yield block, logits.softmax(dim=2), valid
-
-    def _members(self) -> list[Segmenter]:
-        """The networks that predict, in eval mode: the teacher, or all members of a committee."""
-        networks = of_last_fit(self.networks, "predict").members
-        members = [list(network.members) if isinstance(network, Committee) else [network] for network in networks]
-        return [cast(Segmenter, network) for committee in members for network in committee]
-
-    def _batch(self) -> int:
-        return max(1, BATCH_PIXELS // self.inputs.store.size**2)
-
-
-def _merge(mask: BoolArray, scores: FloatArray, others: FloatArray) -> FloatArray:
-    """Rows (K, ...): those of `scores` where `mask` is True, those of `others` elsewhere, both in their order."""
-    if not len(others):
-        return scores
-    rows = np.empty((len(mask), *others.shape[1:]))
-    rows[mask], rows[~mask] = scores, others
-    return rows

@@ -471,7 +471,7 @@ def test_side_heads_learn_and_their_disagreement_is_asked(tmp_path: Path) -> Non
     assert [row.labeled for row in run.rounds()] == [3, 5]
     assert isinstance(setup.learner, SegmentLearner)
     setup.learner.load(run.round_path(0) / "model.safetensors")
-    network, pool = setup.learner._members()[0], np.arange(4)
+    network, pool = setup.learner._scores().members[0], np.arange(4)
     images, _ = setup.learner.inputs.plain(pool)
     with torch.no_grad():
         main, *sides = network.outputs(images)
