@@ -139,7 +139,7 @@ class _Labels:
     @cached_property
     def sizes(self) -> IntArray:
         """Height and width of each image in its own pixels (N, 2), from the data of the run."""
-        from ..tasks.segmentation import masks_of
+        from ..tasks.mask_answers import masks_of
 
         return masks_of(self._dataset).sizes
 

@@ -4,42 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core.learner import Learner
 from ..core.registry import Amount, Spec, component, parse_spec
 from ..core.registry import Whole as WholeNumber
-from ..core.rundir import RunDir
-from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
+from ..core.types import IGNORE, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
-from ..data.display import picture
 from ..data.domains import asked
-from ..data.masks import blank, value_table
+from ..data.masks import blank
 from ..data.pixels import image_box
-from ..data.stores.masks import MaskStore
-from ..errors import InputError, UnknownName
+from ..errors import InputError
 from ..experiment import MANY, OpenTask, check_budgets
-from ..metrics.holdout import MaskHoldout, network_spacing
 from ..metrics.pixel_calibration import FEW, sample_pixels
 from ..oracles import inbox
 from ..oracles.base import Oracle
 from ..oracles.effort import clicks_of
-from ..oracles.masks import MaskWorklist, wording
-from ..oracles.regions import RegionWorklist
-from ..oracles.simulated import ANSWERS, SimulatedMasks, SimulatedRegions
+from ..oracles.masks import wording
 from ..oracles.wording import refuse_reserved
-from ..query.base import Predictor, QueryStrategy, Scorer
+from ..query.base import Predictor, Scorer
 from ..query.spending import CostBudgets, LabelBudgets, Spending
 from ..query.stopping import IMAGES, stop_set
-from ..regions.base import Parts, Regions, Whole
-from . import mask_examples, mask_regions
+from ..regions.base import Regions, Whole
+from . import mask_checks, mask_examples, mask_regions
 from .base import LABELS, Materials, Setting, check_classes, split_of
-from .tryout import try_strategy
+from .mask_answers import MASK, MASK_SOURCES, MaskAnswers, answer_of, inbox_of, mask_store, masks_of
 
 if TYPE_CHECKING:
     from ..learners.network import Foundation
@@ -50,18 +43,6 @@ if TYPE_CHECKING:
     from ..train import Schedule
 
 TOP_UP_LIMIT = 50_000
-MASK = "mask"  # the answer of an oracle that is not weakened
-DEEP, DSAL = "deep_supervision", "dsal"  # the objective and the strategy of side heads
-QUALITY = "quality"  # the strategy that reads the head of that name
-DOMINANT = "dominant"  # the class of most pixels of a region, by one click
-MASK_SOURCES = "masks (csv and nifti: columns.mask, folder and dicom: masks, phantom: masks=true)"
-NOT_OF_PIXELS: Mapping[str, object] = {
-    "easy": 1.0,
-    "record.witness": "objective",
-    "record.within": "all",
-    "prior": 0,
-}
-"""Training settings that segmentation lacks or that assume one class a sample, with the value they must have."""
 
 
 @dataclass(frozen=True)
@@ -101,61 +82,7 @@ class Segmentation:
 
     def check(self, setting: Setting) -> None:
         """See `Task.check`."""
-        from ..learners.finetune import Finetune
-        from ..models.segmenter import check_network
-
-        (network, _), (learner, settings) = parse_spec(self.network), setting.learner
-        self.reducer  # noqa: B018  (an unknown one is refused)
-        check_network(network)
-        if not isinstance(settings, Finetune):
-            raise InputError("learner", "finetune, which trains the whole network, in segmentation", learner)
-        if setting.calibrates:
-            raise InputError("calibration.queries", "false, in segmentation: scores are made before", "true")
-        mask_regions.check(self.region, self.reduction, setting.image_size)
-        self._check_answer(setting)
-        self._check_sides(setting)
-        self._check_quality(setting)
-        _check_record(setting.train)
-        if setting.train.get("by") == "region" and not self.regional:
-            raise InputError("train.by", "pixel, where a query asks about whole images (task.region)", "region")
-        for key, name, strategy in setting.strategies:
-            _check_strategy(key, name, strategy, regional=self.regional)
-
-    def _check_answer(self, setting: Setting) -> None:
-        answer = answer_of(setting)
-        if answer not in (*ANSWERS, DOMINANT):
-            raise UnknownName("oracle.answer", answer, (*ANSWERS, DOMINANT))
-        if self.regional and answer not in (MASK, DOMINANT):
-            raise InputError("oracle.answer", f"{MASK} or {DOMINANT}, where regions of images are asked about", answer)
-        if answer == DOMINANT and not self.regional:
-            raise InputError("task.region", f"regions of images, where an answer is their class ({DOMINANT})", "image")
-        if self.sieve and answer != DOMINANT:
-            raise InputError("task.sieve", f"false, where oracle.answer is not {DOMINANT}", "true")
-        if setting.sources and (self.regional or answer != MASK):
-            came = "regions of images (task.region)" if self.regional else f"{answer} (oracle.answer)"
-            raise InputError("domains.source", "whole masks as answers, as the source has them", came)
-        if answer == "scribbles" and setting.simulated:
-            mask_regions.check_skimage("oracle.answer")
-
-    def _check_sides(self, setting: Setting) -> None:
-        """Refuse side heads that nothing trains, and what reads side heads that are not there."""
-        trains = setting.objective == DEEP
-        if self.side_heads and not trains:
-            raise InputError("train", f"{DEEP}, which trains the side heads (task.side_heads)", setting.objective)
-        reader = next((key for key, name, _ in setting.strategies if name == DSAL), "train" if trains else "")
-        if reader and not self.side_heads:
-            raise InputError("task.side_heads", f"1 or more, for {DSAL if reader != 'train' else DEEP} ({reader})", "0")
-
-    def _check_quality(self, setting: Setting) -> None:
-        """Refuse a head of quality that is not there, that has several networks, or that is asked about regions."""
-        reader = next((key for key, name, _ in setting.strategies if name == QUALITY), "")
-        if reader and not self.quality_head:
-            raise InputError("task.quality_head", f"a weight above 0, for {QUALITY} ({reader})", "0")
-        if reader and self.regional:
-            raise InputError("task.region", f"whole images, for {QUALITY} ({reader})", parse_spec(self.region)[0])
-        kind: Any = self.objectives(setting)[0].get(setting.objective)
-        if self.quality_head and kind is not None and kind().networks > 1:
-            raise InputError("train", "an objective of one network (task.quality_head)", setting.objective)
+        mask_checks.check(self, setting)
 
     def objectives(self, setting: Setting) -> tuple[Mapping[str, type[DenseObjective]], Schedule]:
         """See `Task.objectives`."""
@@ -205,7 +132,7 @@ class Segmentation:
 
     def inbox(self, setting: Setting, dataset: Dataset) -> dict[str, object]:
         """See `Task.inbox`."""
-        return inbox.spec_of(_inbox(setting, dataset))
+        return inbox.spec_of(inbox_of(setting, dataset))
 
     def _blank(self, setting: Setting, dataset: Dataset) -> Segmenter:
         """The network with random weights, before stage 0."""
@@ -274,7 +201,7 @@ class Segmentation:
         dataset, size = materials.dataset, setting.image_size
         masks = masks_of(dataset)
         parts = mask_regions.parts_of(self.region, materials, masks.sizes)
-        answers = _Answers(setting, materials, parts)
+        answers = MaskAnswers(setting, materials, parts)
         oracle = setting.oracle[1].open(answers)
         holdout = answers.holdout
 
@@ -333,116 +260,6 @@ class Segmentation:
             sieve=self.sieve,
             penalty=quality_loss(self.quality_head) if self.quality_head else None,
         )
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """The task as oracles see it."""
-
-    setting: Setting
-    materials: Materials
-    parts: Parts | None
-
-    @property
-    def run(self) -> RunDir:
-        """See `Answers.run`."""
-        return self.materials.run
-
-    @cached_property
-    def store(self) -> MaskStore:
-        """The label maps that came with the data."""
-        return mask_store(self.setting, self.materials.dataset, self.materials.cache)
-
-    @property
-    def holdout(self) -> MaskHoldout:
-        """What measures val and test."""
-        dataset = self.materials.dataset
-        masks, truth = masks_of(dataset), self.store.batch
-        spacing = network_spacing(masks.spacing, masks.sizes, self.setting.image_size)
-        return MaskHoldout(dataset.manifest, dataset.classes, masks.labeled, truth, spacing, self.materials.parts)
-
-    def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """See `Answers.picture`."""
-        return picture(self.materials.dataset, index)
-
-    def simulated(self) -> Oracle:
-        """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""
-        masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
-        answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
-        answerable[self.materials.pool] = masks.labeled[self.materials.pool]
-        if self.parts is not None:
-            return SimulatedRegions(answerable, store.batch, self.parts, self.run, click=answer == DOMINANT)
-        read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
-        return SimulatedMasks(answerable, read, self.run, ANSWERS[answer])
-
-    def people(self) -> Oracle:
-        """See `Answers.people`."""
-        dataset = self.materials.dataset
-        people = _inbox(self.setting, dataset).open(self.run, partial(picture, dataset))
-        if self.parts is None:
-            return people
-        assert isinstance(people, MaskWorklist)  # see `Segmentation._check_answer`
-        return RegionWorklist(people, self.parts, masks_of(dataset).sizes, self.setting.image_size)
-
-
-def masks_of(dataset: Dataset) -> Masks:
-    """The masks of a dataset, which must have a place for them."""
-    if dataset.masks is None:
-        raise InputError("data", f"{MASK_SOURCES}; where none is drawn yet, an empty column or folder", "none")
-    return dataset.masks
-
-
-def mask_store(setting: Setting, dataset: Dataset, cache: Path) -> MaskStore:
-    """The label maps of all samples that have one; a class that no map has is an error."""
-    masks = masks_of(dataset)
-    rows = np.flatnonzero(masks.labeled)
-    store = MaskStore.build(
-        rows,
-        masks.read,
-        [masks.keys[i] for i in rows.tolist()],
-        [f"mask of {dataset.manifest.ids[i]}" for i in rows.tolist()],
-        size=setting.image_size,
-        cache=cache,
-        workers=dataset.workers,
-    )
-    if len(store):
-        store.check_classes(dataset.classes)
-    return store
-
-
-def answer_of(setting: Setting) -> str:
-    """The kind of an answer; masks where the recipe names none."""
-    return MASK if setting.answer is None else setting.answer
-
-
-def _inbox(setting: Setting, dataset: Dataset) -> inbox.Masks | inbox.Boxes:
-    if (answer := answer_of(setting)) == "boxes":
-        return inbox.Boxes(setting.image_size)
-    values, classes = setting.mask_values, dataset.classes
-    table = value_table(values, classes)
-    files = "points" if answer == DOMINANT else answer
-    return inbox.Masks(files, setting.image_size, {IGNORE: IGNORE, **table}, IGNORE in table)
-
-
-def _check_record(params: Mapping[str, object]) -> None:
-    """Refuse training settings of `NOT_OF_PIXELS`."""
-    record = params.get("record", {})
-    all_params = {**params, **({f"record.{k}": v for k, v in record.items()} if isinstance(record, Mapping) else {})}
-    for key, only in NOT_OF_PIXELS.items():
-        if all_params.get(key, only) != only:
-            raise InputError(f"train.{key}", f"{only}, in segmentation", str(all_params[key]))
-
-
-def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: bool) -> None:
-    from ..scores.edges import IMAGE_SCORES
-    from ..scores.pixels import PIXEL_SCORES
-    from ..scores.regions import PART_SCORES
-
-    answer = Annotation(0, "mask", "", "", 0)
-    vectors = {"contexts", "shares"} if regional else {"contexts", "shares", GRADIENTS}
-    scores = [*PIXEL_SCORES, *PART_SCORES, *IMAGE_SCORES, "predicted_error"]
-    scores = [score for score in scores if score not in vectors]
-    try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)
 
 
 def _spending(setting: Setting) -> Spending:
