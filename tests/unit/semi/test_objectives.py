@@ -1,11 +1,9 @@
-"""Objectives: values against slow references, open and closed masks, gradients where they belong, odd batches."""
+"""Objectives one by one: losses and masks against slow references and by hand."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,23 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hybrid_al.bench.grid import load_grid
-from hybrid_al.models.classifier import Classifier, Dropout
-from hybrid_al.semi import OBJECTIVES
-from hybrid_al.semi.base import (
-    Labeled,
-    Models,
-    Objective,
-    Unlabeled,
-    align,
-    ramp_linear,
-    ramp_up,
-    running_mean,
-    without_dropout,
-)
+from hybrid_al.models.classifier import Classifier
+from hybrid_al.semi.base import Labeled, Models, Unlabeled
 from hybrid_al.semi.debiased import Debiased
 from hybrid_al.semi.distinctive_margin import DistinctiveMargin
-from hybrid_al.semi.ema import averaging, make_teacher
+from hybrid_al.semi.ema import make_teacher
 from hybrid_al.semi.energy import Energy
 from hybrid_al.semi.evidential import Evidential, misleading_evidence
 from hybrid_al.semi.fixmatch import FixMatch
@@ -42,62 +28,7 @@ from hybrid_al.semi.pi_model import PiModel
 from hybrid_al.semi.pseudo_label import PseudoLabel
 from hybrid_al.semi.softmatch import SoftMatch
 from hybrid_al.semi.uda import UDA
-
-CLASSES, DIM = 3, 5
-EVIDENCE = {
-    "evidential",
-    "distinctive_margin",
-    "tod",
-    "boostmis",
-    "adversarial_twin",
-}  # a loss of its own on labels, for queries by it
-# for a target beside a source: not in the study of the objectives
-DOMAINS = {"energy", "mme", "dann", "waal", "shot", "anchors", "divide"}
-WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch"}
-SEMI = [name for name, kind in OBJECTIVES.items() if kind().uses_unlabeled and name not in EVIDENCE | DOMAINS]
-
-
-def batch(
-    seed: int = 0, scale: float = 20.0, classes: int = CLASSES, unlabeled: int = 8
-) -> tuple[Models, Labeled, Unlabeled]:
-    """A linear student with confident outputs, a teacher that differs from it, and one batch of each kind."""
-    generator = torch.Generator().manual_seed(seed)
-    student = nn.Linear(DIM, classes)
-    with torch.no_grad():
-        student.weight.copy_(torch.randn(classes, DIM, generator=generator) * scale)
-        student.bias.zero_()
-    teacher = make_teacher(student)
-    with torch.no_grad():
-        teacher.weight.add_(torch.randn(classes, DIM, generator=generator))
-    labeled = Labeled(torch.randn(6, DIM, generator=generator), torch.arange(6) % classes)
-    weak = torch.randn(unlabeled, DIM, generator=generator)
-    strong = weak + 0.5 * torch.randn(unlabeled, DIM, generator=generator)
-    rows = np.arange(unlabeled)
-    return Models(student, teacher), labeled, Unlabeled(rows, weak, strong, rows)
-
-
-def steps(classes: int, scale: float, n: int = 6) -> tuple[Models, list[tuple[Labeled, Unlabeled]]]:
-    """A student, and batches of eight from 20 unlabeled samples at manifest positions 3, 5, ... 41."""
-    models, _, _ = batch(scale=scale, classes=classes)
-    generator, rng = torch.Generator().manual_seed(1), np.random.default_rng(1)
-    all_indices, batches = np.arange(20) * 2 + 3, []
-    for _ in range(n):
-        y = torch.randint(min(classes, 2), (6,), generator=generator)  # two classes alone, and not evenly
-        labeled = Labeled(torch.randn(6, DIM, generator=generator), y)
-        weak = torch.randn(8, DIM, generator=generator)
-        strong = weak + 0.5 * torch.randn(8, DIM, generator=generator)
-        batches.append((labeled, Unlabeled(rng.choice(all_indices, 8, replace=False), weak, strong, all_indices)))
-    return models, batches
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))
-
-
-def logits(network: nn.Module, x: Tensor) -> np.ndarray:
-    assert isinstance(network, nn.Linear)
-    return np.asarray(x.numpy() @ network.weight.detach().numpy().T + network.bias.detach().numpy())
+from tests.helpers.objectives import CLASSES, DIM, batch, cross_entropy, logits, softmax, steps
 
 
 def reference_fixmatch(models: Models, labeled: Labeled, unlabeled: Unlabeled, threshold: float) -> tuple[float, float]:
@@ -131,48 +62,6 @@ def test_mean_teacher_equals_the_slow_reference() -> None:
         step = MeanTeacher(weight=3.0, rampup=0.4).step(models, labeled, unlabeled, progress)
         expected = step.logs["loss_labeled"].item() + 3.0 * ramp * unsupervised
         assert step.loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", SEMI)
-def test_unsupervised_term_moves_the_student_and_leaves_the_teacher_alone(name: str) -> None:
-    objective: Objective = OBJECTIVES[name]()
-    # an answer that is certain to the last bit is its own pseudo-label already, and has nothing to learn from it
-    models, labeled, unlabeled = batch(scale=10.0 if name == "pseudo_label" else 20.0)
-    models.teacher.requires_grad_(True)  # so that a gradient would show
-    step = objective.step(models, labeled, unlabeled, 1.0)
-    assert step.logs["loss_unlabeled"].item() > 0
-    (step.loss - nn.functional.cross_entropy(models.student(labeled.x), labeled.y)).backward()  # type: ignore[no-untyped-call]
-    assert isinstance(models.student, nn.Linear) and models.student.weight.grad is not None
-    assert float(models.student.weight.grad.abs().max()) > 1e-6
-    assert all(p.grad is None for p in models.teacher.parameters())
-
-
-def test_the_study_of_the_objectives_has_all_that_use_unlabeled_samples() -> None:
-    study = load_grid(Path(__file__).parents[3] / "benchmarks" / "objectives.yaml")
-    assert set(study.objectives) == set(OBJECTIVES) - EVIDENCE - DOMAINS
-
-
-@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - EVIDENCE - {"shot"}))  # which smooths labels
-def test_without_unlabeled_samples_an_objective_is_cross_entropy(name: str) -> None:
-    models, labeled, _ = batch()
-    step = OBJECTIVES[name]().step(models, labeled, None, 0.5)
-    assert torch.equal(step.loss, nn.functional.cross_entropy(models.student(labeled.x), labeled.y))
-    assert step.evidence is None
-
-
-@pytest.mark.parametrize("name", [*SEMI, *sorted(DOMAINS)])
-def test_evidence_is_of_the_batch_and_carries_no_gradient(name: str) -> None:
-    models, labeled, unlabeled = batch()
-    evidence = OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5).evidence
-    assert evidence is not None
-    assert np.array_equal(evidence.indices, unlabeled.indices)
-    for probs in evidence.probs():
-        assert not probs.requires_grad
-        assert torch.allclose(probs.sum(dim=1), torch.ones(len(unlabeled.indices)))
-
-
-def cross_entropy(scores: np.ndarray, y: Tensor) -> float:
-    return float(np.mean([-math.log(p[c]) for p, c in zip(softmax(scores), y.tolist(), strict=True)]))
 
 
 @pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.1, 0.0), (0.35, 1.5), (0.6, 3.0), (1.0, 3.0)])
@@ -411,66 +300,6 @@ def test_a_margin_lowers_the_threshold_of_rarely_predicted_classes() -> None:
     assert step.logs["loss_unlabeled"].item() == pytest.approx(-math.log(0.05), rel=1e-5)
 
 
-def _even(models: Models) -> None:
-    models.memory["won"] = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
-
-
-def _out_of_reach(models: Models) -> None:
-    models.memory.update({"confidence": torch.tensor(9.0), "variance": torch.tensor(1e-3)})
-
-
-CLOSED: dict[str, tuple[Objective, Callable[[Models], None]]] = {
-    "pseudo_label": (PseudoLabel(entropy=0.0, entropy_end=0.0), lambda _: None),
-    "uda": (UDA(threshold=2.0), lambda _: None),
-    "fixmatch": (FixMatch(threshold=2.0), lambda _: None),
-    "flexmatch": (FlexMatch(threshold=9.0), _even),
-    "freematch": (FreeMatch(fairness=1.0), _out_of_reach),
-    "softmatch": (SoftMatch(decay=1.0), _out_of_reach),
-    "debiased": (Debiased(threshold=2.0), lambda _: None),
-}
-
-
-def test_every_objective_is_listed_with_its_closed_mask_or_as_without_one() -> None:
-    assert set(CLOSED) | WITHOUT_MASK == set(SEMI) and not set(CLOSED) & WITHOUT_MASK
-
-
-@pytest.mark.parametrize("name", CLOSED)
-def test_a_closed_mask_leaves_the_labels_alone(name: str) -> None:
-    objective, close = CLOSED[name]
-    models, labeled, unlabeled = batch(scale=1.0)
-    close(models)
-    step = objective.step(models, labeled, unlabeled, 1.0)
-    assert step.logs["loss_unlabeled"].item() == 0 and step.logs["mask_rate"].item() == 0
-    assert torch.equal(step.loss.detach(), step.logs["loss_labeled"])
-    step.loss.backward()  # type: ignore[no-untyped-call]
-    assert isinstance(models.student, nn.Linear) and models.student.weight.grad is not None
-    got = models.student.weight.grad.clone()
-    models.student.zero_grad()
-    alone = models.student(labeled.x)
-    if name == "debiased":
-        alone = alone + models.memory["labeled_prior"].log()
-    nn.functional.cross_entropy(alone, labeled.y).backward()  # type: ignore[no-untyped-call]
-    assert torch.isfinite(got).all() and torch.allclose(got, models.student.weight.grad, atol=1e-7)
-
-
-@pytest.mark.parametrize("scale", [1.0, 1000.0])
-@pytest.mark.parametrize("unlabeled", [1, 2, 8])
-@pytest.mark.parametrize("classes", [2, 3, 9])
-@pytest.mark.parametrize("name", [*SEMI, *sorted(DOMAINS)])
-def test_odd_batches_give_finite_losses_and_gradients(name: str, classes: int, unlabeled: int, scale: float) -> None:
-    """Labels of one class alone, a single unlabeled sample, certain predictions; over several steps."""
-    models, labeled, others = batch(scale=scale, classes=classes, unlabeled=unlabeled)
-    labeled = Labeled(labeled.x, torch.full((6,), classes - 1))
-    for progress in (0.0, 0.5, 1.0):
-        step = OBJECTIVES[name]().step(models, labeled, others, progress)
-        step.loss.backward()  # type: ignore[no-untyped-call]
-        assert torch.isfinite(step.loss) and step.logs.get("loss_unlabeled", step.loss * 0).item() >= -1e-6
-        assert isinstance(models.student, nn.Linear) and models.student.weight.grad is not None
-        assert torch.isfinite(models.student.weight.grad).all()
-        assert step.evidence is not None and step.evidence.probs()[0].shape == (unlabeled, classes)
-        assert all(not value.requires_grad for value in (*step.logs.values(), *models.memory.values()))
-
-
 def test_limits_of_pseudo_labels_fall_from_round_to_round() -> None:
     models, labeled, unlabeled = batch(scale=2.0)
     rates = list[float]()
@@ -483,47 +312,6 @@ def test_limits_of_pseudo_labels_fall_from_round_to_round() -> None:
     assert rates[0] > rates[-1] == 0
 
 
-@pytest.mark.parametrize("name", sorted(set(SEMI) - {"pi_model", "mixmatch"}))
-def test_no_gradient_goes_through_a_pseudo_label(name: str) -> None:
-    models, labeled, unlabeled = batch(scale=10.0)
-    taught, source = (unlabeled.strong, unlabeled.weak)
-    if name == "pseudo_label":  # it learns on the view that it reads
-        taught, source = source, taught
-    taught.requires_grad_(), source.requires_grad_()
-    OBJECTIVES[name]().step(models, labeled, unlabeled, 1.0).loss.backward()  # type: ignore[no-untyped-call]
-    assert source.grad is None
-    assert taught.grad is not None and taught.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("name", SEMI)
-def test_an_objective_keeps_nothing_between_fits(name: str) -> None:
-    objective = OBJECTIVES[name]()
-    losses = []
-    for _ in range(2):
-        models, batches = steps(CLASSES, scale=1.0)
-        losses.append([objective.step(models, *pair, 0.5).loss.item() for pair in batches])
-    assert losses[0] == losses[1]
-
-
-def test_a_running_mean_by_hand() -> None:
-    models, _, _ = batch()
-    assert running_mean(models, "a", torch.tensor(4.0), decay=0.75).item() == 4
-    assert running_mean(models, "a", torch.tensor(8.0), decay=0.75).item() == 5
-    assert running_mean(models, "b", torch.tensor([4.0, 0.0]), decay=0.75, start=2.0).tolist() == [2.5, 1.5]
-
-
-def test_alignment_pulls_the_running_mean_to_the_prior() -> None:
-    models, _, _ = batch()
-    prior = torch.tensor([0.2, 0.3, 0.5])
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(300):
-        probs = torch.rand(64, CLASSES, generator=generator) * torch.tensor([8.0, 1.0, 1.0])
-        aligned = align(probs / probs.sum(dim=1, keepdim=True), prior, models, decay=0.9)
-    assert torch.allclose(aligned.sum(dim=1), torch.ones(64))
-    before = (probs / probs.sum(dim=1, keepdim=True)).mean(dim=0)
-    assert (aligned.mean(dim=0) - prior).abs().max() < 0.35 * (before - prior).abs().max()
-
-
 @pytest.mark.parametrize("alignment", ["labeled", "uniform"])
 def test_fixmatch_with_alignment_changes_the_mask_only_through_its_targets(alignment: str) -> None:
     models, labeled, unlabeled = batch(scale=1.0)
@@ -532,25 +320,6 @@ def test_fixmatch_with_alignment_changes_the_mask_only_through_its_targets(align
     assert plain.evidence is not None and aligned.evidence is not None
     assert torch.equal(plain.evidence.weak, aligned.evidence.weak)
     assert torch.equal(plain.logs["loss_labeled"], aligned.logs["loss_labeled"])
-
-
-def test_teacher_averages_parameters_and_statistics_and_copies_counters() -> None:
-    linear, bn = nn.Linear(2, 2), nn.BatchNorm1d(2)
-    student = nn.Sequential(linear, bn)
-    teacher = make_teacher(student)
-    average = averaging(teacher, student, decay=0.9)
-    with torch.no_grad():
-        linear.weight.fill_(1.0)
-        teacher.get_parameter("0.weight").fill_(0.0)
-        student.get_buffer("1.running_mean").fill_(2.0)
-        student.get_buffer("1.num_batches_tracked").fill_(7)
-    average(1000)
-    assert torch.allclose(teacher.get_parameter("0.weight"), torch.full((2, 2), 0.1))
-    assert torch.allclose(teacher.get_buffer("1.running_mean"), torch.full((2,), 0.2))
-    assert teacher.get_buffer("1.num_batches_tracked").item() == 7
-    assert not any(p.requires_grad for p in teacher.parameters())
-    average(0)  # the ramp: the first step keeps a tenth
-    assert torch.allclose(teacher.get_parameter("0.weight"), torch.full((2, 2), 0.91))
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0])
@@ -579,54 +348,6 @@ def test_evidential_penalty_pulls_wrong_evidence_to_none() -> None:
     assert at.grad is not None and torch.isfinite(value).all() and torch.isfinite(at.grad).all()
     assert at.grad[0, 0] == 0 == at.grad[0, 2] and at.grad[0, 1] > 0  # down to alpha = 1, and no further
     assert value[1].item() == pytest.approx(0, abs=1e-9)
-
-
-def test_ramps_against_their_curves() -> None:
-    """A ramp of length 0 is 1 throughout; any other rises to 1 at its end and stays there."""
-    for t in (0.0, 0.1, 0.2, 0.35, 0.4, 0.9):
-        assert ramp_up(t, 0.4) == pytest.approx(math.exp(-5 * (1 - t / 0.4) ** 2) if t < 0.4 else 1)
-        assert ramp_linear(t, 0.4, 0.2) == pytest.approx(np.interp(t, [0.2, 0.4], [0, 1]))
-    assert ramp_up(0, 0) == ramp_linear(0, 0) == ramp_linear(0.2, 0.2, 0.2) == 1
-    assert ramp_linear(0.1, 0.2, 0.2) == 0
-
-
-class Noisy(nn.Sequential):
-    """A linear student with dropout before it, in train mode."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__(Dropout(0.5), nn.Dropout(0.5), linear)
-
-
-@pytest.mark.parametrize("name", SEMI)
-def test_targets_know_no_dropout_and_the_views_that_learn_do(name: str) -> None:
-    """Of the same weak views in two steps: the same target, that of the network in eval mode."""
-    steps = []
-    for seed in (0, 1):
-        models, labeled, unlabeled = batch(scale=2.0)
-        assert isinstance(models.student, nn.Linear)
-        models = Models(Noisy(models.student).train(), models.teacher)
-        torch.manual_seed(seed)
-        steps.append(OBJECTIVES[name]().step(models, labeled, unlabeled, 0.5))
-        assert all(module.training for module in models.student.modules())
-    weak = [step.evidence.probs()[0] for step in steps if step.evidence is not None]
-    assert steps[0].loss.item() != steps[1].loss.item()
-    if name == "pi_model":  # both of its passes are noisy, as published
-        assert not torch.equal(*weak)
-        return
-    source = models.teacher if name == "mean_teacher" else models.student.eval()
-    torch.testing.assert_close(weak[0], source(unlabeled.weak).softmax(dim=1), atol=1e-6, rtol=0)
-    assert torch.equal(*weak)
-    assert steps[0].logs.get("mask_rate") == steps[1].logs.get("mask_rate")
-
-
-def test_without_dropout_switches_off_what_drops_and_nothing_else() -> None:
-    network = nn.Sequential(
-        Dropout(0.5), nn.Dropout2d(0.5), nn.AlphaDropout(0.5), nn.BatchNorm1d(2), nn.Dropout().eval()
-    )
-    with pytest.raises(KeyError), without_dropout(network):
-        assert [module.training for module in network] == [False, False, False, True, False]
-        raise KeyError
-    assert [module.training for module in network] == [True, True, True, True, False]
 
 
 def test_energy_aligns_the_target_with_the_source_alone() -> None:
