@@ -24,11 +24,12 @@ from hybrid_al.oracles.inbox import inbox, lists_of
 from hybrid_al.oracles.ledger import LEDGER, Entry, Ledger, collect
 from hybrid_al.serve import asap, forms
 from hybrid_al.serve.labels import LabelFile, label_file
-from tests.contract.test_formats import PLAYERS, RECIPES, dicom_recipe, opened, truths
 from tests.fuzz.mutations import EDGES, Rng, Silent, spoil
 from tests.fuzz.readable import WAYS
+from tests.helpers.exchange import RECIPES, dicom_recipe, opened, truths
 from tests.helpers.label_page import open_run
 from tests.helpers.monai_client import MonaiClient
+from tests.helpers.players import PLAYERS
 from tests.helpers.tiny_onnx import write_pair
 
 EXPORTED: dict[AnnotationKind, tuple[str, ...]] = {

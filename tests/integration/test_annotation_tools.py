@@ -17,9 +17,9 @@ from hybrid_al.core.rundir import RunDir
 from hybrid_al.data.answers import file_name, read_answer
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.oracles.formats import FORMATS
-from tests.contract.test_formats import accept
 from tests.helpers.command import call
 from tests.helpers.played import play
+from tests.helpers.players import accept
 from tests.helpers.tiny import recipe_of
 
 SIDE = 20  # of images that the network sees as 16 x 16

@@ -32,7 +32,7 @@ from hybrid_al.scores import samples as scores
 from hybrid_al.semi.dense.base import labeled_loss
 from hybrid_al.track.base import Trackers
 from pretrain.stage0 import ensure
-from tests.integration.test_segmentation import N_POOL, TINY, WINDOWS, make_project, play
+from tests.helpers.mask_runs import N_POOL, TINY, WINDOWS, make_project, play
 
 RIPU = {**WINDOWS, "region": {"name": "ripu", "side": 6, "most": 3}}
 PEAKS = {**WINDOWS, "region": {"name": "peaks", "side": [3, 8], "most": 4}}

@@ -15,9 +15,10 @@ from hybrid_al.assemble import Project
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import AwaitingLabels
 from hybrid_al.oracles.formats import FORMATS
-from tests.contract.test_formats import PLAYERS, same, truths
 from tests.helpers.dicom_files import write_image
+from tests.helpers.exchange import same, truths
 from tests.helpers.played import play
+from tests.helpers.players import PLAYERS
 from tests.helpers.tiny import SIZE, recipe_of
 
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "dsb2018_nuclei"
