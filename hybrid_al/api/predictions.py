@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,12 +221,15 @@ def _whole_volumes(images: _Images, axis: Axes) -> dict[str, int]:
     manifest, files = images.dataset.manifest, images.files
     if files is None:
         return {}
-    counts = Counter(manifest.paths[i] for i in images.rows.tolist() if manifest.z[i] >= 0)
+    slices: dict[str, list[int]] = {}
+    for i in images.rows.tolist():
+        if manifest.z[i] >= 0:
+            slices.setdefault(manifest.paths[i], []).append(manifest.z[i])
     whole: dict[str, int] = {}
-    for path in dict.fromkeys(parted(path)[0] for path in counts):
+    for path in dict.fromkeys(parted(path)[0] for path in slices):
         if path.lower().endswith(Volumes.SUFFIXES):
             parts = {kind: f"{path}#{kind}" for kind in AXES} if axis == "all" else {axis: path}
-            there = [counts[part] for part in parts.values()]
-            if there == [Volumes(kind).probe(files / path).planes for kind in parts]:
-                whole[path] = sum(there)
+            planes = {part: Volumes(kind).probe(files / path).planes or 0 for kind, part in parts.items()}
+            if all(sorted(slices.get(part, [])) == list(range(count)) for part, count in planes.items()):
+                whole[path] = sum(planes.values())
     return whole

@@ -308,7 +308,7 @@ class _Look:
         axis = self.readers.axes[0] if whole else row.sample.axis
         readers, key = self.readers.along(axis), (f"{path}#{axis}", -1 if whole else row.plane)
         if key not in self.windows:
-            planes = range(row.image.header.planes or 1) if whole else [row.plane]
+            planes = range(self._image(path, axis).header.planes or 1) if whole else [row.plane]
             how = f"{HEADERS} window {scaling} {key[1]} {readers}"
 
             def find() -> list[float]:
