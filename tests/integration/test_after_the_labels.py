@@ -225,8 +225,8 @@ def test_slices_of_three_axes_are_answered_alone_and_predicted_together(
     probs = iter(model_of_run(run).predict([image]))
     for axis in AXES:
         reader, slices = Volumes(axis), sums.transpose(0, *(1 + side for side in AXES[axis]))
-        for z in range(reader.probe(image).planes or 0):
-            slices[:, z, ::-1] += own_probs(next(probs), *slices.shape[2:])
+        for number in range(reader.probe(image).planes or 0):
+            slices[:, number, ::-1] += own_probs(next(probs), *slices.shape[2:])
     expected = sums.argmax(axis=0) * 7
     for out in (tmp_path / "pool", tmp_path / "one"):
         np.testing.assert_array_equal(nibabel.load(out / "masks" / "a.nii.gz").dataobj, expected[::-1])
