@@ -199,8 +199,8 @@ class _Labels:
 
     def _write_volumes(self, folder: Path) -> None:
         """Write labeled slices as volumes, in which all others are not known."""
-        axis: Axis = axis_of(self._data)
         for path, slices in self.volumes.items():
+            axis: Axis = axis_of(self._data)
             file = cast(Path, self.files) / path
             if not file.is_file():
                 raise InputError(file, "the volume on which labeled slices lie", "no such file")

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ..core.files import write_atomic
 from ..core.temporary import temporary_name
+from ..data.readers.volumes import parted
 from ..errors import InputError
 
 
@@ -78,7 +79,11 @@ def _inside(sample: str) -> str:
 
 
 def _stem(name: str) -> str:
-    file, number = (*name.split("#", 1), "")[:2]
+    place, _, number = name.rpartition("#")
+    file, axis = parted(place)
+    if axis is None:
+        file, number = (*name.split("#", 1), "")[:2]
     path = PurePosixPath(file)
     stem = path.name.removesuffix(path.suffix).removesuffix(".nii") if path.suffix else path.name
-    return str(path.with_name(stem or path.name)) + (f"_{int(number):04d}" if number.isdecimal() else number)
+    named = str(path.with_name(stem or path.name)) + (f"_{axis}" if axis else "")
+    return named + (f"_{int(number):04d}" if number.isdecimal() else number)

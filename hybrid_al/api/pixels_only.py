@@ -13,7 +13,7 @@ from ..data.base import Dataset
 from ..data.describe import describe
 from ..data.describe.tree import READERS, Tree, channel_patterns
 from ..data.paths import template_columns
-from ..data.readers.volumes import Axis
+from ..data.readers.volumes import Axes, Axis
 from ..data.slides import SUFFIXES as SUFFIXES_OF_SLIDES
 from ..data.slides import VENDORS
 from ..data.tables import NONE, SUFFIXES, read_table, table_of
@@ -163,9 +163,16 @@ def sides(dataset: Dataset, most: int = 20) -> tuple[int, int]:
     return (min(longer), max(longer)) if longer else (0, 0)
 
 
+def axes_of(data: Mapping[str, object]) -> Axes:
+    """The kind of slices, by the `data` of a recipe."""
+    return cast(Axes, volume_key(data, "axis", "axial"))
+
+
 def axis_of(data: Mapping[str, object]) -> Axis:
-    """The axis across slices, by the `data` of a recipe."""
-    return cast(Axis, volume_key(data, "axis", "axial"))
+    """The axis across slices; for runs of one kind of them."""
+    axis = axes_of(data)
+    assert axis != "all", "slices of three kinds, whose paths name no file"
+    return axis
 
 
 def volume_key(data: Mapping[str, object], key: str, default: object) -> object:

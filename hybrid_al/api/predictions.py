@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -15,16 +15,16 @@ from ..core.rundir import RunDir
 from ..core.temporary import scratch_folder
 from ..core.types import IntArray, LabelMap
 from ..data.base import Dataset
-from ..data.own_size import Values, own_labels, write_png, write_values
-from ..data.readers.volumes import Axis, Volumes
+from ..data.own_size import Values, own_probs, write_png, write_values
+from ..data.readers.volumes import AXES, Axes, Axis, Volumes, parted
 from ..data.stores.images import ImageStore
 from ..data.tiles import corners_of
-from ..data.volume_masks import write_volume
+from ..data.volume_masks import AllAxes, OneAxis, write_volume
 from ..errors import InputError, UnreadableImages
 from ..oracles.base import NONE, SEPARATOR
 from .deployed import Deployed, model_of_run, recipe_of_run
 from .outputs import check_new, check_outside, file_names, new_folder, write_table
-from .pixels_only import axis_of, files_of, place_of, sides, volume_key
+from .pixels_only import axes_of, axis_of, files_of, place_of, sides, volume_key
 
 LISTED = 20
 
@@ -60,7 +60,8 @@ def predict(
     out   a CSV that is not there yet: id, predicted, and the probability of each class (`prob/NAME`), or of each of
           several labels, calibrated where the round was; of tiles also the slide, and the left and upper edge x and y
           in pixels of its finest level. Of segmentation a folder: `masks/` in the values of
-          `data.mask_values`, PNG in the image's own pixels or NIfTI that lies on its volume, and `predictions.csv`
+          `data.mask_values`, PNG in the image's own pixels or NIfTI that lies on its volume (`axis: all`: by the mean
+          of the probabilities of the three slices of each voxel), and `predictions.csv`
     say   gets a line about the model, and about images that are unlike those that it was trained on
 
     Errors, one line each: no run, no trained model, nothing there, images that no reader can read, `out` that exists.
@@ -174,45 +175,61 @@ def _write_classes(out: Path, model: Deployed, images: _Images, progress: Progre
 
 def _write_masks(folder: Path, model: Deployed, images: _Images, progress: Progress) -> None:
     """Write masks, and the table of them."""
-    values = Values.of(model.note.recipe["data"].get("mask_values") or {}, model.classes)
-    dataset, table, done = images.dataset, [], 0
-    whole = _whole_volumes(images, axis_of(model.note.recipe["data"]))
+    data = model.note.recipe["data"]
+    values = Values.of(data.get("mask_values") or {}, model.classes)
+    dataset, table, done = images.dataset, dict[int, tuple[str, ...]](), 0
+    whole = _whole_volumes(images, axes_of(data))
     names = dict(zip(images.rows.tolist(), file_names(images.ids, ".png"), strict=True))
     paths = sorted(whole)
     volumes = dict(zip(paths, file_names(paths, ".nii.gz"), strict=True))
-    slices: dict[str, dict[int, LabelMap]] = {}
+    masks: dict[str, OneAxis | AllAxes] = {}
+    slices: dict[str, list[tuple[int, Axis, int]]] = {path: [] for path in paths}
+
+    def add(i: int, name: str, labels: LabelMap) -> None:
+        shares = np.bincount(labels.ravel(), minlength=len(model.classes)) / labels.size
+        table[i] = (dataset.manifest.ids[i], f"masks/{name}", *(f"{share:.6f}" for share in shares))
+
     for block, probs in model.of_store(images.store, images.rows):
         for i, maps in zip(block.tolist(), probs, strict=True):
-            height, width = dataset.read(i).shape[:2]
-            labels = own_labels(maps, height, width)
-            path, z = dataset.manifest.paths[i], dataset.manifest.z[i]
-            name = volumes[path] if path in volumes else names[i]
-            shares = np.bincount(labels.ravel(), minlength=len(model.classes)) / labels.size
-            table.append((dataset.manifest.ids[i], f"masks/{name}", *(f"{share:.6f}" for share in shares)))
+            own = own_probs(maps, *dataset.read(i).shape[:2])
+            path, axis = parted(dataset.manifest.paths[i])
             if path not in whole:
-                write_png(folder / "masks" / name, values.write(labels))
+                labels = own.argmax(axis=0).astype(np.uint8)
+                add(i, names[i], labels)
+                write_png(folder / "masks" / names[i], values.write(labels))
                 continue
-            slices.setdefault(path, {})[z] = labels
+            file = cast(Path, images.files) / path
+            if path not in masks:
+                masks[path] = AllAxes.of(file, len(own)) if axis is not None else OneAxis(axis_of(data))
+            place = (axis or masks[path].axis, dataset.manifest.z[i])
+            masks[path].add(*place, own)
+            slices[path].append((i, *place))
             if len(slices[path]) == whole[path]:
-                stack = np.stack([labels for _, labels in sorted(slices.pop(path).items())])
-                assert images.files is not None
-                write_volume(
-                    folder / "masks" / name,
-                    images.files / path,
-                    values.write(stack),
-                    axis_of(model.note.recipe["data"]),
-                )
+                mask = masks.pop(path)
+                along = {kind: mask.along(kind) for kind in dict.fromkeys(kind for _, kind, _ in slices[path])}
+                for row, kind, z in slices[path]:
+                    add(row, volumes[path], along[kind][z])
+                write_volume(folder / "masks" / volumes[path], file, values.write(along[mask.axis]), mask.axis)
         progress(done := done + len(block), len(images.rows), "predicting")
     columns = ("id", "mask", *(f"share/{name}" for name in model.classes))
-    write_table(folder / "predictions.csv", columns, table)
+    write_table(folder / "predictions.csv", columns, [table[i] for i in images.rows.tolist()])
     write_values(folder / "values.json", values, model.classes)
 
 
-def _whole_volumes(images: _Images, axis: Axis) -> dict[str, int]:
-    """Path -> number of slices, of the volumes all slices of which are among the images."""
+def _whole_volumes(images: _Images, axis: Axes) -> dict[str, int]:
+    """Path -> number of slices, of the volumes all slices of which, along all axes, are among the images."""
     manifest, files = images.dataset.manifest, images.files
     if files is None:
         return {}
-    slices = [manifest.paths[i] for i in images.rows.tolist() if manifest.z[i] >= 0]
-    counts = Counter(path for path in slices if path.lower().endswith(Volumes.SUFFIXES))
-    return {path: count for path, count in counts.items() if Volumes(axis).probe(files / path).planes == count}
+    slices: dict[str, list[int]] = {}
+    for i in images.rows.tolist():
+        if manifest.z[i] >= 0:
+            slices.setdefault(manifest.paths[i], []).append(manifest.z[i])
+    whole: dict[str, int] = {}
+    for path in dict.fromkeys(parted(path)[0] for path in slices):
+        if path.lower().endswith(Volumes.SUFFIXES):
+            parts = {kind: f"{path}#{kind}" for kind in AXES} if axis == "all" else {axis: path}
+            planes = {part: Volumes(kind).probe(files / path).planes or 0 for kind, part in parts.items()}
+            if all(sorted(slices.get(part, [])) == list(range(count)) for part, count in planes.items()):
+                whole[path] = sum(planes.values())
+    return whole

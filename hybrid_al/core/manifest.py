@@ -39,7 +39,8 @@ class Manifest:
     """Columns of equal length, one entry per sample; a sample is its position.
 
     ids      unique names, as people and CSV files see them
-    paths    where the pixels are: a path relative to the data root, or `key#row` inside an array file
+    paths    where the pixels are: a path relative to the data root, `key#row` inside an array file,
+             or `file#axis` where slices of a volume are of several axes
     groups   patient, volume or slide; a group never straddles splits
     splits   pool, val or test ("train" is read as pool by the sources)
     digests  hash of the sample's content: shows that data changed under the same name

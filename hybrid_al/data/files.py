@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.types import LabelMap
-from ..errors import HybridALError, UnreadableImages
+from ..errors import HybridALError, InputError, UnreadableImages
 from .base import Dataset, Masks, Pixels
 from .drawn.masks import Outlines, is_drawn, located
 from .index import FileIndex
@@ -62,7 +62,7 @@ def files_dataset(
     """The dataset of files; a sample's path is relative to `root`.
 
     A file of slices or rows gives a sample for each, or for as many `slices` in the middle of it; its id is that of the
-    file, `#` and the number.
+    file, `#` and the number; where volumes are read along several axes, `#` and the axis stand between them.
     With `values` (see `masks.value_table`) it is a dataset of masks: `classes` are those of the pixels. Masks that are
     drawings (`drawn.masks`) are read by `outlines`. `how` says in words how the windows of samples were found.
     Every file is read once and hashed; a file in `index` is read again only when it changes.
@@ -123,12 +123,12 @@ def _of_set(root: Path, samples: Sequence[Sample], readers: Choice) -> Choice:
     """Readers with the window of the samples that are not held out; unchanged where none of them can be read."""
     scaling = readers.scaling
     assert scaling is not None
-    images = []
+    images, along = [], readers.along(readers.axes[0])
     for sample in evenly([sample for sample in samples if sample.split in (None, "pool")]):
         file = root / sample.path
         try:
-            planes = range(readers.of(file).probe(file).planes or 1) if sample.z < 0 else [sample.z]
-            images.append(raw_values(readers, file, evenly(planes, SET_PLANES)))
+            planes = range(along.of(file).probe(file).planes or 1) if sample.z < 0 else [sample.z]
+            images.append(raw_values(along, file, evenly(planes, SET_PLANES)))
         except HybridALError:
             raise
         except Exception:  # noqa: BLE001 (libraries raise whatever they like; such files are refused one by one)
@@ -190,7 +190,7 @@ class _Files:
 
     def read(self, index: int) -> Pixels:
         row = self.rows[index]
-        reader = self.readers.members[row.image.reader]
+        reader = self.readers.along(row.sample.axis).members[row.image.reader]
         if row.sample.window is not None:
             reader = replace(cast(Any, reader), window=row.sample.window)
         parts = row.sample.around or ((row.sample.path, row.plane),)
@@ -222,7 +222,8 @@ class _Files:
             if is_drawn(path):
                 maps.append(self.outlines.draw(self.root / path, key, row.image.header.height, row.image.header.width))
                 continue
-            values = self.readers.for_masks.members[mask.reader].values(self.root / path, row.mask_plane)
+            reader = self.readers.along(row.sample.axis).for_masks.members[mask.reader]
+            values = reader.values(self.root / path, row.mask_plane)
             maps.append((to_classes if mask.header.planes is None else classes_of)(values, dict(self.table)))
         return merged(maps)
 
@@ -276,8 +277,13 @@ class _Look:
             each(jobs_of(sample.path for sample in samples), look, self.index.workers)
 
     def rows(self, sample: Sample) -> list[_Row]:
-        """A row of a sample's file, or of each of its slices."""
-        image = self._image(sample.path)
+        """A row of a sample's file, or of each of its slices, axis after axis."""
+        return [row for axis in self.readers.axes for row in self._rows(replace(sample, axis=axis) if axis else sample)]
+
+    def _rows(self, sample: Sample) -> list[_Row]:
+        if sample.axis and sample.z >= 0:
+            raise InputError("data.columns.slice", "slices of one axis, as a number says no direction", "axis: all")
+        image = self._image(sample.path, sample.axis)
         sample, masks = self._masks(sample, image) if self.table is not None else (sample, ())
         planes = image.header.planes
         if sample.around or sample.window is not None:
@@ -287,8 +293,9 @@ class _Look:
             raise _Unreadable(sample.path, ValueError(f"expected slice {sample.z}, but {came}"))
         if planes is None:
             return [self._scaled(_Row(replace(sample, digest=image.digests[0]), image, masks))]
+        name = f"{sample.id}#{sample.axis}" if sample.axis else sample.id
         return [
-            self._scaled(_Row(replace(sample, id=f"{sample.id}#{z}", z=z, digest=image.digests[z]), image, masks))
+            self._scaled(_Row(replace(sample, id=f"{name}#{z}", z=z, digest=image.digests[z]), image, masks))
             for z in (middle(planes, self.slices) if sample.z < 0 else [sample.z])
         ]
 
@@ -298,13 +305,14 @@ class _Look:
         if scaling is None:
             return row
         whole = scaling.of == "volume"
-        key = (path, -1 if whole else row.plane)
+        axis = self.readers.axes[0] if whole else row.sample.axis
+        readers, key = self.readers.along(axis), (f"{path}#{axis}", -1 if whole else row.plane)
         if key not in self.windows:
-            planes = range(row.image.header.planes or 1) if whole else [row.plane]
-            how = f"{HEADERS} window {scaling} {key[1]} {self.readers}"
+            planes = range(self._image(path, axis).header.planes or 1) if whole else [row.plane]
+            how = f"{HEADERS} window {scaling} {key[1]} {readers}"
 
             def find() -> list[float]:
-                return list(scaling.window(raw_values(self.readers, self.root / path, planes)))
+                return list(scaling.window(raw_values(readers, self.root / path, planes)))
 
             try:
                 low, high = self.index.look(self.root / path, how, find)
@@ -331,9 +339,9 @@ class _Look:
         digests = [content_digest(f"{own} {others} {sample.window}".encode()) for own in image.digests]
         return replace(image, header=header, digests=tuple(digests))
 
-    def _image(self, path: str) -> _File:
+    def _image(self, path: str, axis: str = "") -> _File:
         readers = self.readers if self.readers.scaling is None else self.readers.with_window(RAW)
-        return self._file(path, readers, "image", partial(_contents, whole=self.whole))
+        return self._file(path, axis, readers.along(axis), "image", partial(_contents, whole=self.whole, axis=axis))
 
     def _masks(self, sample: Sample, image: _File) -> tuple[Sample, tuple[_File, ...]]:
         """A sample with those of its masks that count, and their files."""
@@ -374,7 +382,11 @@ class _Look:
         """The file of a mask, which lies on its image."""
         assert self.table is not None
         maps = partial(_maps, table=self.table, whole=self.whole)
-        mask = self._file(path, self.readers.for_masks, f"mask {sorted(self.table.items())}", maps)
+        readers = self.readers.along(sample.axis).for_masks
+        mask = self._file(path, sample.axis, readers, f"mask {sorted(self.table.items())}", maps)
+        if sample.axis and mask.reader not in self.readers.members:
+            came = f"a mask by the reader {mask.reader}, whose slices are of one axis: data.axis: all takes volumes"
+            raise _Unreadable(path, ValueError(came))
         try:
             planes = mask.header.planes if sample.mask_z is None else image.header.planes
             check_lies_on(sample.path, replace(mask.header, planes=planes), image.header)
@@ -383,7 +395,7 @@ class _Look:
         return mask
 
     def _file(
-        self, path: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]
+        self, path: str, axis: str, readers: Choice, how: str, digests: Callable[[Reader, Path, Header], list[str]]
     ) -> _File:
         """A file with its reader, header and digests, from the index where it is there."""
         file = self.root / path
@@ -394,7 +406,7 @@ class _Look:
             header = reader.probe(file)
             return _File(name, header, tuple(digests(reader, file, header))).plain()
 
-        key = f"{how} {path}"
+        key = f"{how} {axis} {path}"
         if key not in self.files:
             try:
                 self.files[key] = _File.of(self.index.look(file, f"{HEADERS} {how} {self.whole} {readers}", find))
@@ -405,14 +417,17 @@ class _Look:
         return self.files[key]
 
 
-def _contents(reader: Reader, file: Path, header: Header, *, whole: bool) -> list[str]:
-    """The digest of an image file, or of the pixels of each plane; with `whole` an image is decoded too, as a check."""
+def _contents(reader: Reader, file: Path, header: Header, *, whole: bool, axis: str) -> list[str]:
+    """The digest of an image file, or of the pixels of each plane; with `whole` an image is decoded too, as a check.
+
+    Planes along two axes are never the same content: the black ones have as many bytes and other sides.
+    """
     if header.planes is None:
         if whole:
             reader.decode(file)
         return [content_digest(file.read_bytes())]
     planes = (np.moveaxis(reader.decode(file, z), 2, 0) for z in range(header.planes))
-    return [content_digest(pixels.tobytes()) for pixels in planes]
+    return [content_digest(axis.encode() + pixels.tobytes()) for pixels in planes]
 
 
 def _maps(reader: Reader, file: Path, header: Header, *, table: Mapping[int, int], whole: bool) -> list[str]:

@@ -55,16 +55,18 @@ class Values:
 
 
 def own_labels(probs_KSS: FloatArray, height: int, width: int) -> LabelMap:
-    """The likeliest class of each pixel (height, width) of an image that a network saw in its square (S, S).
+    """The likeliest class of each pixel (height, width) of an image that a network saw in its square (S, S)."""
+    return np.asarray(own_probs(probs_KSS, height, width).argmax(axis=0), dtype=np.uint8)
 
-    The probabilities are cut to the place of the image and scaled bilinearly to its own pixels.
-    """
+
+def own_probs(probs_KSS: FloatArray, height: int, width: int) -> npt.NDArray[np.float32]:
+    """Probabilities (K, height, width): cut to the place of the image and scaled bilinearly to its own pixels."""
     box = image_box(height, width, probs_KSS.shape[1])
     inner = probs_KSS[:, box.rows, box.columns].astype(np.float32)
     if inner.shape[1:] == (height, width):
-        return np.asarray(inner.argmax(axis=0), dtype=np.uint8)
+        return inner
     planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in inner]
-    return np.asarray(np.stack([np.asarray(plane) for plane in planes]).argmax(axis=0), dtype=np.uint8)
+    return np.stack([np.asarray(plane) for plane in planes])
 
 
 def own_map(labels_SS: LabelMap, height: int, width: int) -> LabelMap:

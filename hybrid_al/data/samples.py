@@ -40,6 +40,7 @@ class Sample:
     `around` are file and plane of the slices of a stack that lie in several files, the sample in the middle. `window`
     is that of its series, where the reader has none. `domain` is the site, device or stain, "" where none is said,
     `bag` the name of its bag, and `series` that of the one it is a slice of, where its slices lie in several files.
+    `axis` is the kind of slice, "" where a run has one kind alone.
     """
 
     id: str
@@ -59,6 +60,12 @@ class Sample:
     domain: str = ""
     bag: str = ""
     series: str = ""
+    axis: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its path in a manifest: the slices of one path are of one kind, one above another."""
+        return f"{self.path}#{self.axis}" if self.axis else self.path
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -141,7 +148,7 @@ def make_dataset(
             raise InputError("data.classes", f"at least one sample of class {number} ({name})", "none")
     manifest = Manifest(
         ids=tuple(sample.id for sample in samples),
-        paths=tuple(sample.path for sample in samples),
+        paths=tuple(sample.place for sample in samples),
         groups=tuple(sample.group for sample in samples),
         splits=_splits(samples, holdout, seed=seed, labels=truth),
         digests=tuple(sample.digest for sample in samples),

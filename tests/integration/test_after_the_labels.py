@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,14 @@ from sklearn.linear_model import LogisticRegression
 import hybrid_al as hal
 from hybrid_al.api.deployed import load_model, model_of_run
 from hybrid_al.api.export import export
-from hybrid_al.assemble import Project, experiment
+from hybrid_al.assemble import Project, experiment, open_project
 from hybrid_al.core.types import FloatArray, IntArray
+from hybrid_al.data.own_size import own_probs
+from hybrid_al.data.readers.volumes import AXES, Volumes
+from hybrid_al.errors import AwaitingLabels
 from hybrid_al.metrics.calibration import Calibration, logs
+from hybrid_al.oracles.formats.voxels import flat
+from hybrid_al.recipe import parse
 from tests.helpers.command import call
 from tests.helpers.played import play
 from tests.helpers.tiny import recipe_of
@@ -178,6 +184,57 @@ def test_masks_of_volumes_lie_on_them(tmp_path: Path, capsys: pytest.CaptureFixt
             expected = truth[:, :, k] if k in labeled else np.full(values.shape[:2], 255)
             assert np.array_equal(values[:, :, k], expected), (sample, z)
     assert project.run.rounds()
+
+
+def test_slices_of_three_axes_are_answered_alone_and_predicted_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = {**segmentation_of_volumes(tmp_path / "data"), "axis": "all"}, tmp_path / "run"
+    recipe = recipe_of("segmentation", data=data, oracle="worklist", cold_start="representative", loop={"budgets": [6]})
+    with pytest.raises(AwaitingLabels):
+        play(run, recipe)
+    assert call("query", run, "--format", "nifti", "-o", tmp_path / "asked") == 0
+    assert not (tmp_path / "asked" / "slices.csv").exists(), "slices go out one by one"
+    project = open_project(parse(recipe), run_dir=run)
+    dataset, masks, given = project.dataset, project.dataset.masks, tmp_path / "given"
+    assert masks is not None
+    given.mkdir()
+    for file in (tmp_path / "asked" / "images").iterdir():
+        flat(masks.read(int(file.name[:6])) * np.uint8(7)).to_filename(given / file.name)
+    whole = given / "a-12345678.nii.gz"
+    shutil.copyfile(tmp_path / "data" / "masks" / "a.nii.gz", whole)
+    capsys.readouterr()
+    assert call("labels", run, given) == 2 and "a-12345678" in (line := capsys.readouterr().err), line
+    whole.unlink()
+    assert call("labels", run, given, "--empty") == 0
+    play(run, recipe)
+
+    assert call("export", run, "-o", tmp_path / "export") == 0
+    rows = table_of(tmp_path / "export" / "labels.csv")
+    assert len(rows) == 6, "an answer is of one slice alone"
+    for row in rows:
+        path, axis, z = row["id"].split("#")
+        assert row["label"] == f"masks/{path.split('.')[0]}_{axis}_{int(z):04d}.png"
+        exported = np.asarray(Image.open(tmp_path / "export" / row["label"]))
+        np.testing.assert_array_equal(exported, masks.read(dataset.manifest.position[row["id"]]) * 7)
+
+    image = tmp_path / "data" / "images" / "a.nii.gz"
+    assert call("predict", run, "-o", tmp_path / "pool") == 0
+    assert call("predict", run, image, "-o", tmp_path / "one") == 0
+    sums = np.zeros((2, 12, 16, 4))
+    probs = iter(model_of_run(run).predict([image]))
+    for axis in AXES:
+        reader, slices = Volumes(axis), sums.transpose(0, *(1 + side for side in AXES[axis]))
+        for number in range(reader.probe(image).planes or 0):
+            slices[:, number, ::-1] += own_probs(next(probs), *slices.shape[2:])
+    expected = sums.argmax(axis=0) * 7
+    for out in (tmp_path / "pool", tmp_path / "one"):
+        np.testing.assert_array_equal(nibabel.load(out / "masks" / "a.nii.gz").dataobj, expected[::-1])
+        table = [row for row in table_of(out / "predictions.csv") if row["mask"] == "masks/a.nii.gz"]
+        assert len(table) == 12 + 16 + 4
+        for axis, weight in zip(AXES, (4, 16, 12), strict=True):
+            shares = [float(row["share/organ"]) for row in table if f"#{axis}#" in row["id"]]
+            assert len(shares) == weight and abs(np.mean(shares) - (expected > 0).mean()) < 1e-5
 
 
 @pytest.mark.parametrize("answer", ["points", "boxes", "scribbles"])

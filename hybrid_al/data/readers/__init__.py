@@ -18,7 +18,7 @@ from .dicom import Dicom
 from .images import Images
 from .npy import Npy
 from .tiffs import Tiffs
-from .volumes import Volumes
+from .volumes import AXES, Volumes
 
 READERS: dict[str, type[Reader]] = {
     "arrays": Arrays,
@@ -63,6 +63,20 @@ class Choice:
     def for_masks(self) -> Choice:
         """The readers for masks: all kinds, with the settings of the readers for images."""
         return Choice({**self.members, **{k: kind() for k, kind in READERS.items() if k not in self.members}})
+
+    @cached_property
+    def axes(self) -> tuple[str, ...]:
+        """The kinds of slices that samples are made of, where volumes are read along several axes; else ("",)."""
+        several = any(isinstance(reader, Volumes) and reader.axis == "all" for reader in self.members.values())
+        return tuple(AXES) if several else ("",)
+
+    def along(self, axis: str) -> Choice:
+        """The same readers for one of `axes`."""
+        if not axis:
+            return self
+        return Choice(
+            {name: replace(cast(Any, reader), axis=axis) for name, reader in self.members.items()}, self.scaling
+        )
 
     def of(self, file: Path) -> Reader:
         """The reader for a file; raises as `name`."""

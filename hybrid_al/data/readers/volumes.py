@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
 
 Axis = Literal["axial", "coronal", "sagittal"]
+Axes = Literal[Axis, "all"]
+"""Kind of the slices of a volume; all: slices of each kind."""
 AXES: dict[Axis, tuple[int, int, int]] = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 """Of an array (right, anterior, superior): the axis across the slices, that of the rows and that of the columns."""
 
@@ -42,13 +44,14 @@ class Volumes:
     """Volumes of three axes: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd).
 
     axis     kind of the slices; volumes are turned upright by their affine first. Rows run from anterior to posterior
-             (axial) or from superior to inferior, columns to the right (axial, coronal) or to anterior
+             (axial) or from superior to inferior, columns to the right (axial, coronal) or to anterior. With `all`
+             samples are slices of all three kinds, which ids say: `scan.nii.gz#coronal#12`
     stack    slices in the channels of an image (2.5-D), an odd number: the sample in the middle, its neighbours on both
              sides; at the ends of a volume the last slice repeats. The mask is that of the slice in the middle
     window   [low, high] of the values that become 0 and 1; without it, the 0.5th and 99.5th percentile of each volume
     """
 
-    axis: Axis = "axial"
+    axis: Axes = "axial"
     stack: int = 1
     window: Window | None = None
 
@@ -75,7 +78,7 @@ class Volumes:
     def probe(self, file: Path) -> Header:
         """The slices of the axis; ValueError where header and voxels do not agree, or where there is only one slice."""
         image = _upright_volume(Stamp.of(file))
-        across, down, right = AXES[self.axis]
+        across, down, right = AXES[self._axis]
         if image.shape[across] < 2:
             raise ValueError(f"one {self.axis} slice alone: take another data.axis, or images (source csv or folder)")
         zooms = [float(z) if np.isfinite(z) and z > 0 else np.nan for z in image.header.get_zooms()[:3]]
@@ -86,14 +89,14 @@ class Volumes:
             planes=image.shape[across],
             stack=self.stack,
             spacing=(zooms[across], zooms[down], zooms[right]),
-            affine=tuple(_affine_of_slices(image, self.axis).ravel().tolist()),
+            affine=tuple(_affine_of_slices(image, self._axis).ravel().tolist()),
             span=self.window or (),
             placed=image.extra["placed"],
         )
 
     def decode(self, file: Path, plane: int = 0) -> Pixels:
         """A slice (H, W, stack) in [0, 1]."""
-        slices, spread = _values(Stamp.of(file), self.axis)
+        slices, spread = _values(Stamp.of(file), self._axis)
         if self.window is None and not spread[0] < spread[1]:
             came = f"all that lies between the percentiles {LEAST} and {MOST} is {spread[0]:g}"
             raise ValueError(f"{came}: set data.window")
@@ -102,13 +105,24 @@ class Volumes:
 
     def values(self, file: Path, plane: int = 0) -> npt.NDArray[Any]:
         """A slice (H, W) of a mask; ValueError where a voxel of the volume is no whole number."""
-        slices = _numbers(Stamp.of(file), self.axis)
+        slices = _numbers(Stamp.of(file), self._axis)
         values: npt.NDArray[Any] = slices[plane_of(len(slices), plane)]
         return values
 
+    @property
+    def _axis(self) -> Axis:
+        assert self.axis != "all", "a reader along one axis: Choice.along"
+        return self.axis
+
+
+def parted(path: str) -> tuple[str, Axis | None]:
+    """The file of a path in a manifest, and the kind of its slices where it has all three: `scan.nii.gz#coronal`."""
+    file, _, axis = path.rpartition("#")
+    return (file, axis) if axis in AXES and file.lower().endswith(Volumes.SUFFIXES) else (path, None)
+
 
 def _affine_of_slices(image: Nifti1Image, axis: Axis) -> FloatArray:
-    """From slice, row and column of `_slices` to millimetres (4, 4)."""
+    """From slice, row and column of `slices_of` to millimetres (4, 4)."""
     across, down, right = AXES[axis]
     affine: FloatArray = np.asarray(image.affine, dtype=np.float64)[:, [across, down, right, 3]]
     affine[:, 3] += affine[:, 1] * (image.shape[down] - 1)  # rows are counted from the other end
@@ -130,7 +144,7 @@ def _values(stamp: Stamp, axis: Axis) -> tuple[npt.NDArray[np.float32], Window]:
     if not np.isfinite([values.min(), values.max()]).all():
         count = int((~np.isfinite(values)).sum())
         raise ValueError(f"{count} voxels are not finite numbers (NaN or infinite)")
-    slices = _slices(values, axis)
+    slices = slices_of(values, axis)
     return slices, percentiles(slices, (LEAST, MOST))
 
 
@@ -140,11 +154,11 @@ def _numbers(stamp: Stamp, axis: Axis) -> npt.NDArray[Any]:
     values = _voxels(stamp)
     if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         raise ValueError("values that are no whole numbers")
-    return _slices(values, axis)
+    return slices_of(values, axis)
 
 
-def _slices(values: npt.NDArray[Any], axis: Axis) -> npt.NDArray[Any]:
-    """(right, anterior, superior) -> (slices, rows, columns), the first row at the top of the picture."""
+def slices_of(values: npt.NDArray[Any], axis: Axis) -> npt.NDArray[Any]:
+    """(right, anterior, superior) -> (slices, rows, columns), the first row at the top of the picture; read-only."""
     slices = np.array(np.flip(values.transpose(AXES[axis]), axis=1), order="C")
     slices.setflags(write=False)  # they are kept, and handed out plane by plane
     return slices
@@ -155,7 +169,7 @@ def upright_slices(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], ax
     import nibabel
 
     volume: Nifti1Image = nibabel.as_closest_canonical(nibabel.Nifti1Image(voxels, affine))
-    return _slices(np.asarray(volume.dataobj), axis)
+    return slices_of(np.asarray(volume.dataobj), axis)
 
 
 @kept(1)

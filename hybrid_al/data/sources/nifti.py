@@ -13,7 +13,7 @@ from ..files import files_dataset
 from ..folders import find_masks, ignored_files
 from ..index import FileIndex
 from ..readers import Choice, choose
-from ..readers.volumes import Axis, Volumes
+from ..readers.volumes import Axes, Volumes
 from ..samples import OnError, Sample, Unit, check_settings, kept_slices
 from ..scaling import Intensity
 from ..tables import NONE, Table
@@ -33,7 +33,8 @@ class Nifti:
     classes  names of the classes of voxels, the background first; mask_values as in `Csv`
     holdout, seed, on_error   as in `Csv`; a volume is left out as a whole
 
-    A sample's id is the path of its volume and `#` and the slice, which is also its `z` in the manifest.
+    A sample's id is the path of its volume and `#` and the slice, which is also its `z` in the manifest. `axis: all`
+    takes the slices of all three kinds: ids say which (`scan.nii.gz#coronal#12`), all of a volume are in its one group.
     """
 
     root: Path
@@ -41,7 +42,7 @@ class Nifti:
     images: Path | None = None
     masks: Path | None = None
     group: str = ""
-    axis: Axis = "axial"
+    axis: Axes = "axial"
     stack: int = 1
     window: Intensity | None = None
     classes: Sequence[str] = ()
