@@ -79,7 +79,7 @@ class MaskScores:
         """
         if name == GRADIENTS:
             if regions is not None:
-                raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
+                raise InputError(GRADIENTS, "whole images to ask about (task.region: image)", "parts of them")
             return self._gradients(indices)
         if name == QUALITY:
             if regions is not None:
