@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.files import write_atomic
+from ..errors import HybridALError
 
 T = TypeVar("T")
 SETTLED = 2_000_000_000
@@ -50,10 +51,13 @@ class FileIndex:
         return finding
 
     def save(self) -> None:
-        """Write the file where there are new findings."""
+        """Write the file where there are new findings; a place that cannot be written to costs time alone."""
         if self.path is not None and self._changed:
             text = json.dumps(self._findings)
-            write_atomic(self.path, f"{_digest(text)}\n{text}")
+            try:
+                write_atomic(self.path, f"{_digest(text)}\n{text}")
+            except (HybridALError, OSError) as error:
+                print(f"{error}; the next call reads the files of the data again", file=sys.stderr)
             self._changed = False
 
 

@@ -59,7 +59,8 @@ def below(images: Path, where: str, text: str) -> tuple[str, str, Path]:
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(where, "a path", f"{text!r} ({error})") from error
     if not file.is_relative_to(images) or file == images:
-        raise InputError(where, f"a path below {images}", repr(text))
+        leads = f", which leads to {file}" if (images / path).exists() else ""
+        raise InputError(where, f"a path below {images}, links as well", f"{text!r}{leads}")
     if Path(text).is_absolute():
         relative = file.relative_to(images).as_posix()
         return relative, relative, file
