@@ -101,7 +101,7 @@ def _of_the_machine(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
         way = "; a higher limit: ulimit -n 4096" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
         way = "; a higher limit of processes: ulimit -u" if error.errno == errno.EAGAIN else way
-        return f"{short(str(error.filename or 'disk'))}: {error.strerror}{way}"
+        return f"{short(str(error.filename2 or error.filename or 'disk'))}: {error.strerror}{way}"
     text = short(" ".join(str(error).split()))
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"

@@ -12,11 +12,13 @@ from PIL import Image
 import hybrid_al.data.files as files_module
 import hybrid_al.data.index as index_module
 from hybrid_al.assemble import check_place, open_project
+from hybrid_al.data.describe import describe
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.samples import content_digest
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.npz import Npz
-from hybrid_al.errors import InputError
+from hybrid_al.data.studies import dicom_files
+from hybrid_al.errors import InputError, UnreadableImages
 from hybrid_al.recipe import parse
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
@@ -125,6 +127,21 @@ def test_a_place_that_cannot_be_written_to_costs_time_alone(tmp_path: Path, caps
     assert index.look(tmp_path / "file", "size", lambda: 3) == 3
     index.save()
     assert capsys.readouterr().err.endswith("the next call reads the files of the data again\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_what_is_no_file_is_never_read(tmp_path: Path) -> None:
+    """A FIFO that lies among images would hold whoever opens it for good."""
+    root = images(tmp_path / "data")
+    os.mkfifo(root / "class0" / "fifo.png")
+    os.mkfifo(root / "class0" / "fifo")
+    with pytest.raises(UnreadableImages, match=r"fifo.png: a FIFO, a socket or a device, and no file"):
+        Folder(root, group="none").load()
+    with pytest.raises(UnreadableImages, match=r"fifo.png: a FIFO, a socket or a device, and no file"):
+        Folder(root, group="none", reader="images").load()
+    assert len(Folder(root, group="none", on_error="skip").load().manifest) == len(PIXELS)
+    assert "fifo.png" in str(describe(root))
+    assert dicom_files(root)[0] == []
 
 
 def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:
