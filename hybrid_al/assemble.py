@@ -227,12 +227,17 @@ def open_project(
 def check_place(recipe: Recipe, path: Path, option: str) -> None:
     """Refuse to write among the images of a source that lists its folder: the next call would find other data there.
 
-    What is hidden from the source, or left out by `data.ignore`, is no such place.
+    What is hidden from it, or left out by `data.ignore`, is no such place. A path that is no UTF-8 is refused too.
     """
     params = recipe.data.params
-    root, ignore = Path(str(params.get("root"))).resolve(), params.get("ignore") or ()
+    root, given = Path(str(params.get("root"))).resolve(), params.get("ignore")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(path, f"a path in UTF-8 ({option})", "one with other bytes") from error
     if recipe.data.source not in LISTED or not path.resolve().is_relative_to(root):
         return
+    ignore = tuple(map(str, given)) if isinstance(given, list) else ()
     if not any(hidden(part, ignore) for part in path.resolve().relative_to(root).parts):
         expected = f"a place outside the images of {root} ({option}), or in a folder that data.ignore leaves out"
         raise InputError(path, expected, "one among them")

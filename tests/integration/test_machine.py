@@ -222,3 +222,11 @@ with signals.stops():
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
     assert process.returncode == 143, process.stderr
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\udcff", "a" * 61])
+def test_who_answered_has_a_name_that_a_table_can_show(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("labels", tmp_path, tmp_path / "answers.csv", "--annotator", name) == 2
+    assert capsys.readouterr().err.startswith("--annotator: expected a name of 1 to 60 letters, got ")

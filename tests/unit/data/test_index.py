@@ -153,3 +153,5 @@ def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:
         check_place(parse({"name": "x", "data": fine}), place, "--run-dir")
     check_place(parse({"name": "x", "data": data}), root / ".runs" / "x", "--run-dir")
     check_place(parse({"name": "x", "data": data}), tmp_path / "data2", "--run-dir")
+    with pytest.raises(InputError, match="expected a path in UTF-8"):
+        check_place(parse({"name": "x", "data": data}), tmp_path / "\udcff", "--run-dir")
