@@ -105,8 +105,9 @@ def check(
 
     variants = load_variants(recipe, overrides or [])
     several = len(variants) > 1
-    for variant in variants.values() if views is not None else ():
-        check_place(variant, views, "--views")
+    if views is not None:
+        for variant in variants.values():
+            check_place(variant, views, "--views")
     for name, variant in variants.items():
         if several and not quiet:
             print(f"Variant {name}", flush=True)
