@@ -39,6 +39,7 @@ from .data import domains
 from .data.bags import Bags, with_bags
 from .data.base import Dataset
 from .data.copies import near_notes
+from .data.folders import hidden
 from .data.growth import grow
 from .data.index import FileIndex
 from .errors import InputError
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from .models.encoder import Encoder
 
 PLACES = ("root", "images", "masks", "table")
+LISTED = ("folder", "dicom", "nifti", "slides")
+"""Sources that take whatever lies in their folder."""
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
 
 
@@ -195,6 +198,8 @@ def open_project(
     where = device_of(device)
     (check_stage0 if stage0_alone else check_components)(recipe)
     path = run_dir or Path("runs") / f"{recipe.name}-s{recipe.seed}"
+    if not RunDir(path).exists():
+        check_place(recipe, path, "--run-dir")
     if not RunDir(path).has_stage0:
         _check_weights(recipe)
     dataset = _load(recipe, path)
@@ -217,6 +222,25 @@ def open_project(
         _calibrating(project)
         _costs(setting, dataset)
     return project
+
+
+def check_place(recipe: Recipe, path: Path, option: str) -> None:
+    """Refuse to write among the images of a source that lists its folder: the next call would find other data there.
+
+    What is hidden from it, or left out by `data.ignore`, is no such place. A path that is no UTF-8 is refused too.
+    """
+    params = recipe.data.params
+    root, given = Path(str(params.get("root"))).resolve(), params.get("ignore")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(path, f"a path in UTF-8 ({option})", "one with other bytes") from error
+    if recipe.data.source not in LISTED or not path.resolve().is_relative_to(root):
+        return
+    ignore = tuple(map(str, given)) if isinstance(given, list) else ()
+    if not any(hidden(part, ignore) for part in path.resolve().relative_to(root).parts):
+        expected = f"a place outside the images of {root} ({option}), or in a folder that data.ignore leaves out"
+        raise InputError(path, expected, "one among them")
 
 
 def check_images(project: Project) -> None:
@@ -283,7 +307,7 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()  # which meta has not
     except (RuntimeError, AssertionError) as error:
         raise InputError("device", "a device of this machine", f"{name} ({str(error).splitlines()[0]})") from None
     return torch.device(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from ..core.types import FloatArray, IntArray, Need
 from ..data.answers import to_png
 from ..data.base import Dataset
 from ..data.display import colour_picture
-from ..errors import InputError
+from ..data.paths import regular
+from ..errors import HybridALError, InputError
 from ..oracles.worklist import csv_rows
 from .contact_sheet import contact_sheet
 from .encoding import encode
@@ -133,9 +133,12 @@ def read_embeddings(file: Path, ids: Sequence[str]) -> FloatArray:
     """
     expected = "a .npy (N, D), or an .npz of ids (N,) and embeddings (N, D)"
     try:
+        regular(file)
         content = np.load(file, allow_pickle=False)
         arrays = {"embeddings": content} if isinstance(content, np.ndarray) else dict(_arrays(content))
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+    except HybridALError:
+        raise
+    except Exception:  # noqa: BLE001 (libraries raise whatever they like, see `errors.reading`)
         came = "a folder" if file.is_dir() else "another kind of file" if file.exists() else "nothing there"
         raise InputError(file, expected, came) from None
     vectors, named = arrays.get("embeddings"), arrays.get("ids", np.asarray(sorted(ids)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from ..train import Schedule
 from .compared import LINEAR
 from .results import CHEATING, FULL, OWN, Arm, Cell
 
+SEED = re.compile(r"[0-9]{1,9}")
+MOST_SEEDS = 1000
 SCHEDULE_KEYS = frozenset(f.name for f in dataclasses.fields(Schedule))
 
 
@@ -239,17 +242,18 @@ def training(section: Component, objective: str) -> Component:
 
 
 def parse_seeds(spec: int | str) -> tuple[int, ...]:
-    """A number of seeds (from 0), or seeds and ranges: `60-79,100`."""
-    if str(spec).isdigit():
-        count = int(spec)
-        if count < 1:
-            raise InputError("bench: seeds", "at least one", str(count))
-        return tuple(range(count))
+    """A number of seeds (from 0), or seeds and ranges: `60-79,100`; at most `MOST_SEEDS`."""
+    if SEED.fullmatch(str(spec)):
+        if not 1 <= int(spec) <= MOST_SEEDS:
+            raise InputError("bench: seeds", f"1 to {MOST_SEEDS}", str(spec))
+        return tuple(range(int(spec)))
     seeds: list[int] = []
     for part in str(spec).split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not SEED.fullmatch(first) or (dash and not SEED.fullmatch(last)) or (dash and int(last) < int(first)):
             raise InputError("bench: seeds", "a number of seeds, or seeds and ranges as in 60-79,100", str(spec))
+        if len(seeds) + int(last or first) - int(first) >= MOST_SEEDS:
+            raise InputError("bench: seeds", f"at most {MOST_SEEDS}", str(spec))
         seeds += range(int(first), int(last or first) + 1)
     _once("seeds", seeds)
     return tuple(seeds)

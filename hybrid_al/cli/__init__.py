@@ -12,6 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__
@@ -26,8 +27,11 @@ __all__ = ["app", "main"]
 OF_THE_MACHINE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ESTALE),
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+    *(errno.EEXIST, errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.EAGAIN, errno.ENOLCK, errno.ENOTCONN),
+    *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
 }
-"""Errors of the operating system that are no fault of ours: the disk, permissions, names that it cannot have."""
+"""Errors of the operating system that are no fault of ours: the disk, permissions, names that it cannot have, files
+that another program removed or made meanwhile, a network share that is gone."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,31 +40,60 @@ def main(argv: Sequence[str] | None = None) -> None:
     After a signal it is 128 and the number of the signal: 130 (INT), 143 (TERM), 129 (HUP).
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+    _open_streams()
     try:
         with signals.stops() as came:
-            try:
-                app(args=words)
-            except Exception as error:  # noqa: BLE001 (the last door)
-                if came:  # a library made an error of its own of the exit
-                    sys.exit(128 + came[0])
-                code, line = _last_words(error, words)
-                print(line, file=sys.stderr)
-                sys.exit(code)
-            finally:
-                _flush()
+            _call(words, came)
     except SystemExit as end:
         if end.code in signals.SIGNALS.values():
-            print(signals.STOPPED, file=sys.stderr)
+            _say(signals.STOPPED)
         raise
+    except Exception as error:  # noqa: BLE001 (what `stops` itself needs is not there)
+        code, line = _last_words(error, words)
+        _say(line)
+        sys.exit(code)
+
+
+def _call(words: Sequence[str], came: Sequence[int]) -> None:
+    """Do a command; `came`: see `stops`."""
+    try:
+        app(args=words)
+    except Exception as error:  # noqa: BLE001 (the last door)
+        if came:  # a library made an error of its own of the exit
+            sys.exit(128 + came[0])
+        code, line = _last_words(error, words)
+        _say(line)
+        sys.exit(code)
+    finally:
+        _flush()
+
+
+def _open_streams() -> None:
+    """Streams that the caller closed lead nowhere: the first files that are opened would take their place."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(free)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (up to the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+
+
+def _say(line: str) -> None:
+    """A last line; where nobody can read it the exit code still tells."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:
     """The exit code of an error, and what is said of it: whatever is not ours is a fault of ours, or of the machine."""
     if isinstance(error, HybridALError):
         return error.exit_code, str(error)
+    if isinstance(error, UnicodeEncodeError):
+        around = error.object[max(error.start - 60, 0) : error.end]
+        return 2, f"{around!r}: expected text in UTF-8, got bytes that are none at its end"
     if said := _of_the_machine(error):
         return 2, f"{said}; {signals.UNCHANGED}"
     return 1, _fault(error, argv)
@@ -70,10 +103,13 @@ def _of_the_machine(error: Exception) -> str:
     """What ran out or is not allowed, in words; empty where it is a fault of ours."""
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
         way = "; a higher limit: ulimit -n 4096" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
-        return f"{short(str(error.filename or 'disk'))}: {error.strerror}{way}"
+        way = "; a higher limit of processes: ulimit -u" if error.errno == errno.EAGAIN else way
+        return f"{short(str(error.filename2 or error.filename or 'disk'))}: {error.strerror}{way}"
     text = short(" ".join(str(error).split()))
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"
+    if isinstance(error, RuntimeError) and "start new thread" in text:
+        return "this machine lets us start no more threads; a higher limit: ulimit -u"
     return ""
 
 
@@ -82,13 +118,13 @@ def _fault(error: Exception, argv: Sequence[str]) -> str:
     from ..core.rundir import RunDir
 
     places = [Path(after) for before, after in itertools.pairwise(argv) if before == "--run-dir" or after == argv[1]]
-    folder = next((place for place in places if RunDir(place).exists()), Path(tempfile.gettempdir()))
-    file = folder / f"hybrid-al-fault-{time.strftime('%Y%m%d-%H%M%S')}.txt"
     about = f"hybrid-al {__version__}, Python {sys.version}, {sys.platform}\ncommand: {shlex.join(argv)}\n\n"
     last = traceback.extract_tb(error.__traceback__)[-1]
     line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     text = f"a fault of hybrid-al, not of yours: {line} ({Path(last.filename).name} line {last.lineno})"
     try:
+        folder = next((place for place in places if RunDir(place).exists()), None) or Path(tempfile.gettempdir())
+        file = folder / f"hybrid-al-fault-{time.strftime('%Y%m%d-%H%M%S')}.txt"
         file.write_text(about + "".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     except OSError:
         return text
@@ -97,8 +133,11 @@ def _fault(error: Exception, argv: Sequence[str]) -> str:
 
 
 def _flush() -> None:
-    """Write out what was printed; a reader that went away, as `head` does, is no error."""
+    """Write out what was printed. A reader that went away, as `head` does, is no error; a full disk is."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            _say(f"standard output: {error.strerror}")
+            sys.exit(2)

@@ -189,9 +189,10 @@ def labels(
     from ..core.rundir import RunDir
     from ..oracles.ledger import collect
     from ..oracles.worklist import corrections
+    from ..page.answers import check_reader
     from ..report.overview import go_on
 
-    disk = RunDir(run)
+    disk, annotator = RunDir(run), check_reader(annotator, "--annotator")
     disk.facts()
     with disk.lock():
         collect(disk)

@@ -96,6 +96,7 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Validate recipe and data, of a bench all its variants; say what would run, and its need of disk and memory."""
+    from ..assemble import check_place
     from ..recipe import load_variants
     from ..recipe.plain import outside
     from ..report.overview import draw_views, summary
@@ -104,6 +105,9 @@ def check(
 
     variants = load_variants(recipe, overrides or [])
     several = len(variants) > 1
+    if views is not None:
+        for variant in variants.values():
+            check_place(variant, views, "--views")
     for name, variant in variants.items():
         if several and not quiet:
             print(f"Variant {name}", flush=True)

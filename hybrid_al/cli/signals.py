@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -35,16 +35,23 @@ def stops() -> Iterator[list[int]]:
     own = {n: handler for n, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
     hears, tells = socket.socketpair()
     tells.setblocking(False)
+    process = os.getpid()
 
     def stop(number: int, _: object) -> None:
         for other in own:  # a second one, as terminals and torchrun send it, does nothing up to the end; of one that
             signal.signal(other, lambda *_: None)  # comes before SIG_IGN is set Python would print a traceback
         own.clear()
         came.append(number)
-        tells.send(bytes([number]))  # an event loop may have taken the place where Python writes it
+        if os.getpid() == process:  # no child that was forked
+            tells.send(bytes([number]))  # an event loop may have taken the place where Python writes it
         raise SystemExit(128 + number)
 
-    threading.Thread(target=_end_late, args=(hears, frozenset(own)), name="stops", daemon=True).start()
+    try:
+        threading.Thread(target=_end_late, args=(hears, frozenset(own)), name="stops", daemon=True).start()
+    except RuntimeError:  # the machine has none left
+        hears.close()
+        tells.close()
+        raise
     for number in own:
         signal.signal(number, stop)
     woken = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
@@ -65,5 +72,16 @@ def _end_late(hears: socket.socket, numbers: frozenset[int]) -> None:
             pass
         if told:
             threading.Event().wait(GRACE)
-            print(STOPPED, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # nobody may read it, and a pipe that is full would hold us
+                if select.select([], [2], [], 0)[1]:
+                    os.write(2, f"{STOPPED}\n".encode())
             os._exit(128 + told[0])
+
+
+def _part_from_parent() -> None:
+    """In a forked child: a signal that ends it, as pools send it, is none of its parent's."""
+    signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_part_from_parent)

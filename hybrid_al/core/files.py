@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import HybridALError
+from ..errors import HybridALError, InputError
 from .seals import OWN, own_digest, sealed, sha256_of, way_out, whole
 from .temporary import temporary_name
 from .types import FloatArray, IntArray
@@ -57,6 +57,17 @@ def memory_mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -
         size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
         raise HybridALError(f"{path}: {size:.2f} GiB could not be written ({error.strerror})") from error
     return array
+
+
+def home(where: str) -> Path:
+    """The home directory; InputError, which names what to give in its place, of an account without one.
+
+    As where a container runs under a number that nobody has.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise InputError(where, "a path, as this account has no home directory", "nothing") from error
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

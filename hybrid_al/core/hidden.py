@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError, reading
+from .files import home
 from .manifest import Manifest
 
 VARIABLE = "HYBRID_AL_SALT_FILE"
@@ -24,7 +25,7 @@ LETTERS = {"id": "s", "group": "g", "path": "f"}
 def salt_file() -> Path:
     """Where the salt is: `HYBRID_AL_SALT_FILE`, or `~/.config/hybrid-al/salt`."""
     given = os.environ.get(VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".config" / "hybrid-al" / "salt"
+    return Path(given).expanduser() if given else home(VARIABLE) / ".config" / "hybrid-al" / "salt"
 
 
 @dataclass(frozen=True)

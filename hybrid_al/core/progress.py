@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import RunLocked
-from .temporary import temporary_name
+from .temporary import IDLE, temporary_name
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, message) -> None."""
@@ -83,7 +83,10 @@ def activity(run: Path | None, show: Callable[[Activity], None] = lambda _: None
 
 
 def current(run: Path) -> tuple[Activity, bool] | None:
-    """The activity of a run and whether its process is alive; None where it does nothing."""
+    """The activity of a run and whether its process is alive; None where it does nothing.
+
+    Where the run is not this user's to lock, one that wrote within `IDLE` seconds counts as alive.
+    """
     try:
         now = Activity(**json.loads((run / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -95,6 +98,8 @@ def current(run: Path) -> tuple[Activity, bool] | None:
             return (now, False) if (run / FILE).is_file() else None
     except RunLocked:
         return now, True
+    except OSError:
+        return now, abs(time.time() - now.time) < IDLE
 
 
 def _write(file: Path, now: Activity) -> None:

@@ -13,7 +13,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
@@ -58,8 +58,11 @@ class RunDir:
 
     @contextmanager
     def lock(self) -> Iterator[RunDir]:
-        """Hold the run for this process; `RunLocked` where another has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Hold the run for this process; `RunLocked` where another has it, InputError where a file has its name."""
+        with suppress(FileExistsError):
+            self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.is_dir():
+            raise InputError(self.path, "a folder for a run (--run-dir)", "a file")
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
@@ -92,10 +95,20 @@ class RunDir:
             if not file.is_file() or file.read_bytes() != data:
                 write_atomic(file, data)
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._check_new()
         write_atomic(self.path / "recipe.yaml", marked(recipe))
         first = {"schema": LAYOUT, "id": uuid.uuid4().hex[:12], "marked": True}
         self._commit_manifest({**first, **facts}, manifest)
+
+    def _check_new(self) -> None:
+        """Refuse a folder with a person's files of the names that a run writes first; those of a killed start pass."""
+        recipe, manifest = self.path / "recipe.yaml", self.path / "manifest.csv"
+        if recipe.is_file() and MARK.encode() in recipe.read_bytes():
+            return
+        for file in (recipe, manifest):
+            if file.exists():
+                expected = "a folder for a run (--run-dir) without such a file, as a run writes its own there"
+                raise InputError(file, expected, "one that hybrid-al did not write")
 
     def _append(self, manifest: Manifest) -> None:
         """Take in the rows of a manifest that are behind those of the run."""
@@ -201,7 +214,7 @@ class RunDir:
 
     def random_runs(self) -> list[RunDir]:
         """Those of them that were begun, seeds ascending."""
-        runs = [RunDir(path) for path in self.path.glob("random/s*")]
+        runs = [RunDir(path) for path in self.path.glob("random/s*") if path.name[1:].isdecimal()]
         return sorted((run for run in runs if run.exists()), key=lambda run: int(run.path.name[1:]))
 
     def round_path(self, round: int) -> Path:

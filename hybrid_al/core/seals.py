@@ -53,7 +53,7 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 def _is_part(name: str) -> bool:
     parts = name.split("/")
-    return parts[0] not in UNSEALED and not (parts[-1].startswith(".") and parts[-1].endswith(".tmp"))
+    return parts[0] not in UNSEALED and not parts[-1].startswith(".")
 
 
 def read_json(file: Path, *, own: bool = False) -> dict[str, Any]:
@@ -110,7 +110,9 @@ def check(folder: Path, name: str, seals: Mapping[str, str]) -> None:
         return
     if file.is_file() and seal == sha256_of(file):
         return
-    came = "nothing there" if not file.is_file() else "one that was changed" if seal else "one that came later"
+    if not seal:
+        raise InputError(file, "no such file in a round that is committed; move it away", "one that came later")
+    came = "one that was changed" if file.is_file() else "nothing there"
     raise InputError(file, f"the file as hybrid-al wrote it; {way_out(folder, name)}", came)
 
 

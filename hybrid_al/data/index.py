@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.files import write_atomic
+from ..errors import HybridALError
+from .paths import regular
 
 T = TypeVar("T")
 SETTLED = 2_000_000_000
@@ -35,10 +37,10 @@ class FileIndex:
         """The finding of `find()` about a file, from the index where it is valid there; of JSON types (no tuples).
 
         how  names all else that the finding depends on, such as the reader's version. Errors of `find` pass through and
-             are not kept.
+             are not kept; those of `regular` come first.
         """
-        stat = file.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        state = regular(file)
+        stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
         key = f"{file.absolute()}\x1f{how}"
         entry = self._findings.get(key)
         if entry is not None and entry[0] == stamp:
@@ -50,10 +52,13 @@ class FileIndex:
         return finding
 
     def save(self) -> None:
-        """Write the file where there are new findings."""
+        """Write the file where there are new findings; a place that cannot be written to costs time alone."""
         if self.path is not None and self._changed:
             text = json.dumps(self._findings)
-            write_atomic(self.path, f"{_digest(text)}\n{text}")
+            try:
+                write_atomic(self.path, f"{_digest(text)}\n{text}")
+            except (HybridALError, OSError) as error:
+                print(f"{error}; the next call reads the files of the data again", file=sys.stderr)
             self._changed = False
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
+import stat
 import string
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -59,11 +61,23 @@ def below(images: Path, where: str, text: str) -> tuple[str, str, Path]:
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(where, "a path", f"{text!r} ({error})") from error
     if not file.is_relative_to(images) or file == images:
-        raise InputError(where, f"a path below {images}", repr(text))
+        leads = f", which leads to {file}" if (images / path).exists() else ""
+        raise InputError(where, f"a path below {images}, links as well", f"{text!r}{leads}")
     if Path(text).is_absolute():
         relative = file.relative_to(images).as_posix()
         return relative, relative, file
     return Path(name).as_posix(), Path(path).as_posix(), file
+
+
+def regular(file: Path) -> os.stat_result:
+    """What the system says of a file; ValueError where it is a FIFO, a socket or a device, of which no end may come.
+
+    OSError where nothing is there. Folders pass.
+    """
+    state = file.stat()
+    if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
+        raise ValueError("a FIFO, a socket or a device, and no file")
+    return state
 
 
 def is_file(path: Path | str) -> bool:

@@ -29,6 +29,7 @@ from .headers import (
     place_of,
 )
 from .index import FileIndex
+from .paths import regular
 from .readers.dicom import Dicom, read_header, reading
 from .samples import reason
 
@@ -139,10 +140,11 @@ def is_dicom(file: Path) -> bool:
     if file.name.lower().endswith(Dicom.SUFFIXES):
         return True
     try:
+        regular(file)
         with file.open("rb") as stream:
             return Dicom.claims(stream.read(4096))
-    except OSError:
-        return False  # a link to nothing, or a file that nobody may read
+    except (OSError, ValueError):
+        return False  # a link to nothing, a file that nobody may read, or none
 
 
 def read_facts(file: Path, keywords: Sequence[str] = ()) -> Facts:

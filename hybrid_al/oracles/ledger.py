@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from ..errors import InputError
 from .base import SKIP
 
 LEDGER = "ledger.jsonl"
+NUMBERED = re.compile(r"\d{3,5}")
+"""The names of folders of rounds, and those of files of answers before the suffix."""
 REASONS = ("unsure", "unusable", "not of interest")
 """Why nobody could answer, where it is more than a skip."""
 PROPOSALS = ("accepted", "edited", "discarded")
@@ -238,8 +241,9 @@ def is_shared(run: RunDir) -> bool:
 
 def files_of_answers(run: RunDir) -> list[Path]:
     """The files of answers of all rounds, in the order in which they came in."""
-    files = run.path.glob("rounds/*/answers/*.csv")
-    return sorted(files, key=lambda file: (int(file.parts[-3]), int(file.stem)))
+    files = run.path.glob("rounds/*/answers/*.csv")  # an editor or a file manager may leave copies beside them
+    numbered = (file for file in files if NUMBERED.fullmatch(file.stem) and NUMBERED.fullmatch(file.parts[-3]))
+    return sorted(numbered, key=lambda file: (int(file.parts[-3]), int(file.stem)))
 
 
 def taken(run: RunDir) -> frozenset[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from ..data.answers import ANSWERS, write_answer
 from ..data.tables import lost_zeros, read_table
 from ..errors import AwaitingLabels, InputError
 from .base import SKIP, Notes
-from .ledger import WITHDRAWN, note, source_of
+from .ledger import NUMBERED, WITHDRAWN, note, source_of
 from .one_bit import NOT, asked_classes, in_full, merged
 from .readers import reading_of
 from .readings import AGREED, Readings
@@ -315,7 +314,7 @@ def corrections(run: RunDir) -> dict[str, int]:
 def answer_files(run: RunDir, round: int) -> list[Path]:
     """The files of answers of a round, in the order in which they came in; InputError where one is gone or changed."""
     folder = run.round_path(round) / "answers"
-    numbers = {int(f.stem) for f in (*folder.glob("*.csv"), *folder.glob("*.json")) if re.fullmatch(r"\d{3,5}", f.stem)}
+    numbers = {int(f.stem) for f in (*folder.glob("*.csv"), *folder.glob("*.json")) if NUMBERED.fullmatch(f.stem)}
     files = [folder / f"{number:03d}.csv" for number in range(max(numbers, default=-1) + 1)]
     for file in files:
         sealed(file)

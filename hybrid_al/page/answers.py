@@ -91,11 +91,11 @@ class Submission:
             raise UnknownName("reason", self.reason, REASONS)
 
 
-def check_reader(name: str) -> str:
+def check_reader(name: str, where: str = "reader") -> str:
     """The name of a reader without spaces around; InputError for none, or one that a line of CSV would not show."""
     name = name.strip()
-    if not re.fullmatch(r"[^\x00-\x1f\x7f]{1,60}", name):
-        raise InputError("reader", "a name of 1 to 60 letters", repr(name))
+    if not re.fullmatch(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,60}", name):
+        raise InputError(where, "a name of 1 to 60 letters", repr(name))
     return name
 
 

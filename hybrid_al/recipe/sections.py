@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from ..core.embeddings import PLAIN, USED
+from ..core.files import home
 from ..core.limits import Limits
 from ..errors import InputError, UnknownName, reading
 from .files import mapping_of
@@ -56,7 +57,7 @@ ComponentOrName = Annotated[Component, BeforeValidator(lambda v: {"name": v} if 
 
 def _from_home(path: Any) -> Any:
     """A path with the home directory in the place of ~."""
-    return str(Path(path).expanduser()) if isinstance(path, str) and (path == "~" or path[:2] == "~/") else path
+    return str(home(path) / path[2:]) if isinstance(path, str) and (path == "~" or path[:2] == "~/") else path
 
 
 class Data(_Open):

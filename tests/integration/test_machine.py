@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybrid_al.core.hidden import salt_file
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.stores.images import ImageStore
+from hybrid_al.errors import InputError
 from hybrid_al.oracles.ledger import Ledger, collect
 from hybrid_al.oracles.worklist import WorklistOracle
+from hybrid_al.recipe import parse
 from tests.helpers.command import call
 from tests.helpers.label_page import CLASSES, client_of, open_run, submission
 
@@ -56,6 +59,9 @@ def test_more_images_than_files_that_may_be_open_are_read(tmp_path: Path) -> Non
         (errno.EMFILE, "Too many open files; a higher limit: ulimit -n 4096"),
         (errno.EROFS, "Read-only file system"),
         (errno.ENOSPC, "No space left on device"),
+        (errno.ENOENT, "No such file or directory"),
+        (errno.ENOLCK, "No locks available"),
+        (errno.EAGAIN, "Resource temporarily unavailable; a higher limit of processes: ulimit -u"),
     ],
 )
 def test_what_the_system_refuses_is_one_line(
@@ -158,3 +164,87 @@ cli.main(["status", "x"])
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 143
     assert process.stderr == "interrupted; the last commit is unchanged, and the same command goes on\n"
+
+
+def test_a_machine_without_threads_or_a_place_for_traces_gets_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_more(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def no_place() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    def fault(*_: object) -> None:
+        raise KeyError("of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", no_more)
+        assert call("status", tmp_path) == 2
+    assert capsys.readouterr().err.startswith("this machine lets us start no more threads; a higher limit: ulimit -u")
+    monkeypatch.setattr("hybrid_al.report.overview.standing", fault)
+    monkeypatch.setattr("tempfile.gettempdir", no_place)
+    assert call("status", tmp_path / "nowhere") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("a fault of hybrid-al, not of yours: KeyError: 'of ours'") and said.count("\n") == 1
+
+
+def test_an_account_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.delenv("HYBRID_AL_SALT_FILE", raising=False)
+    with pytest.raises(InputError, match="HYBRID_AL_SALT_FILE: expected a path, as this account has no home"):
+        salt_file()
+    with pytest.raises(InputError, match="~/images: expected a path, as this account has no home"):
+        parse({"name": "x", "data": {"source": "folder", "root": "~/images"}})
+
+
+def test_a_full_disk_behind_the_output_is_said_and_closed_streams_are_no_fault(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "hybrid_al.cli"]
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run([*program, "recipes"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 2 and process.stderr.count("\n") == process.stderr.count("No space left") == 1
+    code = f"""
+import os
+for stream in (0, 1, 2):
+    os.close(stream)
+os.execv({sys.executable!r}, [*{program!r}, "recipes", "quickstart", "-o", {str(tmp_path / "r.yaml")!r}])
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (tmp_path / "r.yaml").read_text().startswith("# Pneumonia")
+
+
+def test_what_ends_a_forked_child_ends_no_command_and_an_unread_pipe_holds_none() -> None:
+    """A pool of processes in a component of a person sends its workers TERM whenever it is left."""
+    code = """
+import fcntl, os, signal, time
+import hybrid_al.cli.signals as signals
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signals.GRACE = 0.05
+with signals.stops():
+    if not (child := os.fork()):
+        signal.pause()
+    time.sleep(0.1)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    time.sleep(0.2)
+    reads, writes = os.pipe()
+    os.dup2(writes, 2)
+    os.write(2, bytes(fcntl.fcntl(2, fcntl.F_GETPIPE_SZ)))
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except SystemExit:
+        time.sleep(60)
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert process.returncode == 143, process.stderr
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\udcff", "a" * 61])
+def test_who_answered_has_a_name_that_a_table_can_show(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("labels", tmp_path, tmp_path / "answers.csv", "--annotator", name) == 2
+    assert capsys.readouterr().err.startswith("--annotator: expected a name of 1 to 60 letters, got ")

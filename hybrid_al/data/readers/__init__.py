@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ...core.registry import component
 from ...errors import InputError
+from ..paths import regular
 from ..pixels import Window
 from ..scaling import Intensity, Scaling
 from .arrays import Arrays
@@ -47,6 +48,7 @@ class Choice:
 
     def name(self, file: Path) -> str:
         """Name of the reader for a file; OSError or ValueError with the reason where there is none."""
+        regular(file)
         if len(self.members) == 1:
             return next(iter(self.members))
         with file.open("rb") as stream:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.files import home
 from ...errors import InputError, UnknownName
 from ..archives import Names, archive_dataset
 from ..base import Dataset
@@ -45,7 +46,7 @@ class MedMnist:
         info = _package_info()
         if info is not None and self.name not in info:
             raise UnknownName("data.name", self.name, info)
-        root = Path.home() / ".medmnist" if self.root is None else Path(self.root)
+        root = home("data.root") / ".medmnist" if self.root is None else Path(self.root)
         if root.suffix == ".npz" and not root.is_file():
             raise InputError(f"data.root: {root}", "an NPZ file or a folder", "nothing there")
         path = root if root.is_file() else root / f"{self.name}{'' if self.size == 28 else f'_{self.size}'}.npz"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from ...core.files import write_atomic
+from ...core.files import home, write_atomic
 from ...core.types import LabelMap
 from ...errors import InputError
 from ..base import Dataset
@@ -43,7 +43,7 @@ class Mni152:
 
     def load(self, index: FileIndex | None = None) -> Dataset:
         """Cut the template into slabs the first time, and read their slices."""
-        root = Path.home() / ".hybrid-al" / "mni152" if self.root is None else Path(self.root)
+        root = home("data.root") / ".hybrid-al" / "mni152" if self.root is None else Path(self.root)
         if root.exists() and not root.is_dir():
             raise InputError(f"data.root: {root}", "a folder", "a file")
         root.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 import hybrid_al as hal
 from hybrid_al.api import encoding
 from hybrid_al.api.pixels_only import place_of
-from hybrid_al.api.select import Selection, default_folder, select
+from hybrid_al.api.select import Selection, default_folder, read_embeddings, select
 from hybrid_al.errors import InputError
 from hybrid_al.recipe import load
 from tests.helpers import dicom
@@ -291,3 +292,14 @@ def test_slices_of_dicom_series_in_the_window_and_the_stack_of_a_recipe(tmp_path
     data = place_of(tmp_path / "in", tmp_path, load({"name": "r", "data": own}, [])).load()
     assert data.stack == 3 and data.span == (-1000, 1000)
     assert place_of(tmp_path / "in" / "0" / "001.dcm", tmp_path).load().manifest.paths == ("001.dcm",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_embeddings_that_are_no_file_or_damaged_in_any_way_are_a_line(vectors: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.npy")
+    spoiled = vectors.read_bytes().replace(b"{'descr'", b"{'descr\\")
+    assert spoiled != vectors.read_bytes()
+    (tmp_path / "spoiled.npy").write_bytes(spoiled)
+    for name in ("fifo.npy", "spoiled.npy"):
+        with pytest.raises(InputError, match=f"{name}: expected a .npy .*, got another kind of file"):
+            read_embeddings(tmp_path / name, ["a"])

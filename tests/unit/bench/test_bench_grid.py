@@ -127,7 +127,10 @@ def test_seeds(spec: int | str, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(spec) == seeds
 
 
-@pytest.mark.parametrize("spec", [0, "0", "", "1,,2", "a", "5-3", "3-", "-3"])
+TOO_MANY = (10**9, "1-999999999", "0-999,1000", "9" * 5000)
+
+
+@pytest.mark.parametrize("spec", [0, "0", "", "1,,2", "a", "5-3", "3-", "-3", "²", *TOO_MANY])
 def test_seeds_that_say_nothing(spec: int | str) -> None:
     with pytest.raises(InputError, match="bench: seeds"):
         parse_seeds(spec)

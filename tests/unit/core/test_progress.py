@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -88,6 +89,21 @@ def test_other_terminals_are_told(tmp_path: Path) -> None:
     with RunDir(path).lock(), activity(path):
         pass
     assert len(standing(RunDir(path))) == 3
+
+
+def test_the_run_of_somebody_else_is_at_work_while_its_file_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom its lock does not belong to cannot ask it."""
+
+    def refuse(_: RunDir) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", ".lock")
+
+    monkeypatch.setattr(RunDir, "lock", refuse)
+    for age, lives in ((5.0, True), (5000.0, False)):
+        now = Activity("round 1", 1, 4, None, None, time.time() - age)
+        (tmp_path / FILE).write_text(json.dumps(now.__dict__))
+        assert current(tmp_path) == (now, lives)
 
 
 def test_the_expected_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ from hybrid_al.core.files import read_seal, replacement, seal, write_atomic
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.manifest import Manifest, Split
 from hybrid_al.core.rundir import RunDir
-from hybrid_al.core.seals import sha256_of
+from hybrid_al.core.seals import damage, sha256_of
 from hybrid_al.core.types import Annotation, Query, Round, Scores
 from hybrid_al.errors import HybridALError, InputError, RunLocked
+from hybrid_al.oracles.ledger import files_of_answers
 from hybrid_al.recipe import of_run
 
 
@@ -48,6 +49,43 @@ def test_a_claimed_directory_takes_the_same_run_again_and_no_other(tmp_path: Pat
         run.claim(facts(m, lr=2, data={"size": 32}), "name: x\n", m)
     with pytest.raises(InputError, match="other data"):
         run.claim(facts(manifest(tag="z"), lr=1, data={"size": 28}), "name: x\n", manifest(tag="z"))
+
+
+def test_no_file_of_a_person_is_overwritten(tmp_path: Path) -> None:
+    """As by --run-dir . in a folder with a recipe, or with a table of images of this name."""
+    m = manifest()
+    for name in ("recipe.yaml", "manifest.csv"):
+        (file := tmp_path / name).write_text("mine\n")
+        with pytest.raises(InputError, match=f"{name}: expected a folder for a run .* that hybrid-al did not write"):
+            RunDir(tmp_path).claim(facts(m), "name: x\n", m)
+        assert file.read_text() == "mine\n" and not (tmp_path / "run.json").exists()
+        file.unlink()
+    RunDir(tmp_path).claim(facts(m), "name: x\n", m)
+    (tmp_path / "run.json").unlink()  # as by a kill in front of it
+    RunDir(tmp_path).claim(facts(m), "name: x\n", m)
+    with pytest.raises(InputError, match=r"a folder for a run .*, got a file"), RunDir(tmp_path / "run.json").lock():
+        pass
+
+
+def test_copies_that_a_person_or_a_file_manager_left_change_nothing(tmp_path: Path) -> None:
+    run, m = RunDir(tmp_path / "run"), manifest()
+    run.claim(facts(m), "name: x\n", m)
+    run.commit_query(0, Query(np.array([1])), m)
+    for name in ("random/s0", "random/s0 (copy)"):
+        (run.path / name).mkdir(parents=True)
+        (run.path / name / "run.json").write_bytes((run.path / "run.json").read_bytes())
+    assert [one.path.name for one in run.random_runs()] == ["s0"]
+    for name in ("000/answers/000.csv", "000/answers/000 - Copy.csv", "000 (copy)/answers/000.csv"):
+        (run.path / "rounds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / "rounds" / name).write_text("id,label\n")
+    assert files_of_answers(run) == [run.path / "rounds/000/answers/000.csv"]
+    run.commit_round(Round(0, "random", 1, ("s1",), 0, {}, 0, {}), LabelStore(4))
+    (run.path / "rounds/000/.DS_Store").write_bytes(b"x")
+    assert damage(run.round_path(0), "round.json")[1] == []
+    (late := run.path / "rounds/000/Thumbs.db").write_bytes(b"x")
+    assert damage(run.round_path(0), "round.json")[1] == [
+        f"{late}: expected no such file in a round that is committed; move it away, got one that came later"
+    ]
 
 
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from PIL import Image
 
 import hybrid_al.data.files as files_module
 import hybrid_al.data.index as index_module
-from hybrid_al.assemble import open_project
+from hybrid_al.assemble import check_place, open_project
+from hybrid_al.data.describe import describe
 from hybrid_al.data.index import FileIndex
 from hybrid_al.data.samples import content_digest
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.npz import Npz
+from hybrid_al.data.studies import dicom_files
+from hybrid_al.errors import InputError, UnreadableImages
 from hybrid_al.recipe import parse
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
@@ -115,3 +118,40 @@ def test_an_npz_that_lies_still_is_not_unpacked_again(tmp_path: Path, monkeypatc
     assert again.manifest.fingerprint == first.manifest.fingerprint
     assert np.array_equal(again.read(4)[:, :, 0], PIXELS[4])
     assert Npz(path, group="none").load().manifest.digests == ("read again",) * 6
+
+
+def test_a_place_that_cannot_be_written_to_costs_time_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As beside a run of somebody else, whose model looks at new images."""
+    (tmp_path / "file").write_text("")
+    index = FileIndex(tmp_path / "file" / "index.json")
+    assert index.look(tmp_path / "file", "size", lambda: 3) == 3
+    index.save()
+    assert capsys.readouterr().err.endswith("the next call reads the files of the data again\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_what_is_no_file_is_never_read(tmp_path: Path) -> None:
+    """A FIFO that lies among images would hold whoever opens it for good."""
+    root = images(tmp_path / "data")
+    os.mkfifo(root / "class0" / "fifo.png")
+    os.mkfifo(root / "class0" / "fifo")
+    with pytest.raises(UnreadableImages, match=r"fifo.png: a FIFO, a socket or a device, and no file"):
+        Folder(root, group="none").load()
+    with pytest.raises(UnreadableImages, match=r"fifo.png: a FIFO, a socket or a device, and no file"):
+        Folder(root, group="none", reader="images").load()
+    assert len(Folder(root, group="none", on_error="skip").load().manifest) == len(PIXELS)
+    assert "fifo.png" in str(describe(root))
+    assert dicom_files(root)[0] == []
+
+
+def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:
+    root = images(tmp_path / "data")
+    data, place = {"source": "folder", "root": str(root)}, root / "runs" / "x"
+    with pytest.raises(InputError, match=r"runs/x: expected a place outside the images of .* \(--run-dir\)"):
+        open_project(parse({"name": "x", "data": data}), run_dir=place)
+    for fine in ({**data, "ignore": ["runs"]}, {**data, "source": "csv"}):
+        check_place(parse({"name": "x", "data": fine}), place, "--run-dir")
+    check_place(parse({"name": "x", "data": data}), root / ".runs" / "x", "--run-dir")
+    check_place(parse({"name": "x", "data": data}), tmp_path / "data2", "--run-dir")
+    with pytest.raises(InputError, match="expected a path in UTF-8"):
+        check_place(parse({"name": "x", "data": data}), tmp_path / "\udcff", "--run-dir")
