@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.seals import sha256_of
-from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
+from ..core.types import CLASS_FEATURES, GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
 from ..data.answers import read_answer, read_boxes
 from ..data.loaders import batches_of_domains, blocks, unlabeled_batches
 from ..data.stores.masks import MaskStore
@@ -37,6 +37,7 @@ from ..semi.dense.record import MapRecorder
 from ..train import Penalty, Schedule, learn
 from .committee import Networks, of_last_fit, train_members
 from .emphasis import copies
+from .features import class_features
 from .gradients import last_layer_gradients
 from .head import bootstrap
 from .inputs import Boxes, MaskBatch, MaskInputs
@@ -47,6 +48,13 @@ MIN_VISITS = 2
 SIDES = "side_disagreement"  # the score of which side heads are the passes
 STUDENT = "student_divergence"  # the score of which teacher and student are the passes
 QUALITY = "predicted_error"  # of an image, by the network's head for it
+OF_IMAGES: Mapping[str, Callable[[Sequence[Segmenter], Tensor, Tensor], Tensor]] = {
+    GRADIENTS: last_layer_gradients,
+    CLASS_FEATURES: class_features,
+    QUALITY: lambda networks, images, _: expected_error(networks, images),
+}
+"""Scores and vectors that networks give of images (B, C, H, W) with their valid pixels (B, H, W), by name."""
+
 BATCH_PIXELS = 2**19  # predicted at once: 128 images of 64 x 64
 
 # 12 labeled and 12 unlabeled images a step, as in the public code of UA-MT and its successors on slices
@@ -245,18 +253,15 @@ class SegmentLearner:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
 
         With `regions`: one number a region, the mean over its pixels. The scores of `scores.regions` are computed from
-        all pixels of an image or a part together, and may be vectors (K, D). `gradients` are vectors too (see
-        `last_layer_gradients`), of whole images alone.
+        all pixels of an image or a part together, and may be vectors (K, D). Those of `OF_IMAGES` are of whole images
+        alone.
         """
-        if name == GRADIENTS:
+        if name in OF_IMAGES:
             if regions is not None:
-                raise InputError(GRADIENTS, "whole images to ask about (segmentation.unit: image)", "parts of them")
-            return self._gradients(indices)
-        if name == QUALITY:
-            if regions is not None:
-                raise InputError(QUALITY, "whole images to ask about (task.region: image)", "parts of them")
+                raise InputError(name, "whole images to ask about (task.region: image)", "parts of them")
+            members = self._members()
             values = [
-                expected_error(self._members(), self.inputs.plain(block)[0]).double().cpu().numpy()
+                OF_IMAGES[name](members, *self.inputs.plain(block)).cpu().numpy()
                 for block in blocks(indices, self._batch())
             ]
             return np.concatenate(values)
@@ -297,14 +302,6 @@ class SegmentLearner:
             return self.reduction(values, probs.mean(dim=1).argmax(dim=1), valid).unsqueeze(1)
         sums, pixels = by_part(values, parts, count)
         return sums / pixels.clamp(min=1)
-
-    def _gradients(self, indices: IntArray) -> FloatArray:
-        members = self._members()
-        gradients = [
-            last_layer_gradients(members, *self.inputs.plain(block)).float().cpu().numpy()
-            for block in blocks(indices, self._batch())
-        ]
-        return np.concatenate(gradients)
 
     def held_out(self, labels: LabelStore, *, round: int, seed: int, folds: int) -> tuple[FloatArray, IntArray]:
         """See `Learner.held_out`; from the weights of stage 0, and without held-out samples as unlabeled ones."""

@@ -15,7 +15,7 @@ from ..core.learner import Learner
 from ..core.registry import Amount, Spec, component, parse_spec
 from ..core.registry import Whole as WholeNumber
 from ..core.rundir import RunDir
-from ..core.types import GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
+from ..core.types import CLASS_FEATURES, GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
 from ..data.display import picture
 from ..data.domains import asked
@@ -439,7 +439,7 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: b
     from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
-    vectors = {"contexts", "shares"} if regional else {"contexts", "shares", GRADIENTS}
+    vectors = {"contexts", "shares", *(() if regional else (GRADIENTS, CLASS_FEATURES))}
     scores = [*PIXEL_SCORES, *PART_SCORES, *IMAGE_SCORES, "predicted_error"]
     scores = [score for score in scores if score not in vectors]
     try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)

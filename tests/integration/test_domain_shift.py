@@ -78,8 +78,11 @@ def test_a_source_free_loop_goes_on_from_the_model_of_the_source(tmp_path: Path)
 
 @pytest.mark.slow
 def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
+    """With MADA's pair of query and training."""
     _images(root := tmp_path / "images")
-    changes = {"learner": "finetune", "query": "mada", "loop": {"budgets": [0, 2]}}
+    train = {"name": "anchors", "steps": 6, "min_steps": 6, "batch": 4, "anchors": 3}
+    query = {"name": "mada", "by": "classes"}
+    changes = {"learner": "finetune", "query": query, "train": train, "loop": {"budgets": [0, 2]}}
     result = hal.run(_recipe(root, "segmentation", **changes), run_dir=tmp_path / "run")
     labels = RunDir(tmp_path / "run").labels(36)
     kinds = {(a.kind, a.annotator) for a in labels.annotations}
@@ -115,6 +118,10 @@ def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
             {"train": {"name": "fixmatch", "target_share": 1, "start": "last"}},
             r"^learner: expected finetune, or frozen with an objective that trains the features, .*, got frozen$",
         ),
+        (
+            {"cold_start": {"name": "mada", "by": "classes"}},
+            r"^cold_start: expected a strategy that needs embeddings alone, got one that needs features$",
+        ),
         ({"data.grow": True}, r"data\.grow: expected false, where labels of a source are given"),
     ],
 )
@@ -126,6 +133,13 @@ def test_settings_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], words
         else:
             plain[key] = value
     with pytest.raises(InputError, match=words):
+        check_components(load(plain))
+
+
+def test_a_training_by_anchors_of_masks_wants_a_source(tmp_path: Path) -> None:
+    plain = _recipe(tmp_path, "segmentation", learner="finetune", train="anchors", loop={"budgets": [2, 2]})
+    plain["domains"] = {}
+    with pytest.raises(InputError, match=r"^train: expected domains whose labels are given .*, got anchors$"):
         check_components(load(plain))
 
 

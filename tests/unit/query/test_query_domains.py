@@ -15,14 +15,15 @@ from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
-from hybrid_al.query.base import QueryState
-from hybrid_al.query.domains import Discriminator
+from hybrid_al.query.base import QueryState, QueryStrategy
+from hybrid_al.query.domains import Discriminator, class_vectors
 from hybrid_al.query.strategies import AADA, D2ADA, EADA, LAMDA, MADA, S3VAADA, STDR, TQS
 from hybrid_al.query.strategies.d2ada import _weighted_turns
 from hybrid_al.query.strategies.diana import nearest_class, uncertain_inconsistent
 from hybrid_al.query.strategies.s3vaada import vulnerability
 from hybrid_al.query.strategies.sdm import loss_slopes, margin_slopes
 from hybrid_al.query.synthetic import make_state
+from hybrid_al.testing import check_strategy
 
 
 def state_of(vectors: FloatArray, labels: dict[int, int], source: list[int]) -> QueryState:
@@ -61,6 +62,38 @@ def test_anchors_far_and_near() -> None:
     assert (MADA().select(state, 10, np.random.default_rng(0)).indices >= 30).all()
     both = STDR(anchors=5).select(state, 5, np.random.default_rng(0)).indices
     assert (both[:3] >= 30).all() and (both[3:] < 30).all()
+
+
+def test_anchors_of_classes_are_far_where_a_class_looks_otherwise() -> None:
+    """As in masks, where the model gives the vectors, and of samples with one class each, whose others are 0."""
+    _, state = pairs()
+    vectors = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    vectors[25] += 9
+    asked = list[str]()
+
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        asked.append(name)
+        return vectors[indices]
+
+    drawn = replace(state, scorer=scorer, embeddings=None)
+    assert MADA(by="classes").select(drawn, 1, np.random.default_rng(0)).indices.tolist() == [25]
+    assert set(asked) == {"class_features"}
+    vectors[30] = np.nan
+    with pytest.raises(InputError, match=r"class features of round 1: expected finite numbers"):
+        STDR(by="classes").select(drawn, 2, np.random.default_rng(0))
+
+    rows = np.asarray([7, 2, 11])
+    for i, vector in zip(rows, class_vectors(state, rows).reshape(3, 3, -1), strict=True):
+        (batch,) = state.predictor(np.asarray([i]), 1, 1) if state.predictor else []
+        assert batch.features is not None
+        predicted = int(batch.probs[0, 0].argmax())
+        np.testing.assert_allclose(vector[predicted], batch.features[0], rtol=1e-6)
+        assert not np.delete(vector, predicted, axis=0).any()
+
+
+@pytest.mark.parametrize("strategy", [MADA(by="classes"), STDR(by="classes")])
+def test_strategies_of_classes_keep_the_contract(strategy: QueryStrategy) -> None:
+    check_strategy(strategy)
 
 
 def test_tqs_draws_among_those_that_are_probably_wrong() -> None:
