@@ -27,6 +27,9 @@ GIVEN = "given"
 GRADIENTS = "gradients"
 """Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""
 
+FEATURES = "features"
+"""Vector that a scorer may give of a sample, or region, with pixels: the mean features of its pixels."""
+
 CLASS_FEATURES = "class_features"
 """Vector that a scorer may give of a sample with pixels: the mean features of the pixels of each predicted class."""
 

@@ -1,4 +1,4 @@
-"""What the decoder makes of an image, for queries: the mean features of each class that is predicted in it."""
+"""What the decoder makes of an image, for queries: mean features of its parts, and of each class predicted in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..models.pooling import class_vectors
+from ..models.pooling import class_vectors, mean_features
 from ..models.segmenter import Segmenter
 
 
@@ -27,3 +27,14 @@ def class_features(networks: Sequence[Segmenter], images: Tensor, valid: Tensor)
         for network, maps in zip(networks, feature_maps, strict=True)
     ]
     return torch.cat(vectors, dim=1)
+
+
+@torch.no_grad()
+def part_features(networks: Sequence[Segmenter], images: Tensor, parts: Tensor, count: int) -> Tensor:
+    """Mean features (B, count, D) of the parts of images, of networks in eval mode side by side.
+
+    parts (B, H, W): the part of each pixel, from 0; others, as `IGNORE`, are none. A part without pixels has 0.
+    """
+    maps = (parts[:, None] == torch.arange(count, device=parts.device)[:, None, None]).to(images.dtype)
+    means = [mean_features(network.decoded(images), maps, network.stride) for network in networks]
+    return torch.cat(means, dim=2)

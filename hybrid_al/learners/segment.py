@@ -18,7 +18,17 @@ from ..core.labels import LabelStore, stratified_folds
 from ..core.learner import FitResult, Log
 from ..core.rng import derive, derive_seed
 from ..core.seals import sha256_of
-from ..core.types import CLASS_FEATURES, GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray, LabelMap, PredictionBatch
+from ..core.types import (
+    CLASS_FEATURES,
+    FEATURES,
+    GRADIENTS,
+    IGNORE,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    LabelMap,
+    PredictionBatch,
+)
 from ..data.answers import read_answer, read_boxes
 from ..data.loaders import batches_of_domains, blocks, unlabeled_batches
 from ..data.stores.masks import MaskStore
@@ -37,7 +47,7 @@ from ..semi.dense.record import MapRecorder
 from ..train import Penalty, Schedule, learn
 from .committee import Networks, of_last_fit, train_members
 from .emphasis import copies
-from .features import class_features
+from .features import class_features, part_features
 from .gradients import last_layer_gradients
 from .head import bootstrap
 from .inputs import Boxes, MaskBatch, MaskInputs
@@ -266,7 +276,7 @@ class SegmentLearner:
             ]
             return np.concatenate(values)
         scores_by_name = {**PIXEL_SCORES, **PART_SCORES, **IMAGE_SCORES}
-        if name not in scores_by_name:
+        if name not in {*scores_by_name, FEATURES}:
             raise UnknownName("scores of pixels", name, scores_by_name)
         if regions is None:
             rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
@@ -288,10 +298,12 @@ class SegmentLearner:
         return scores
 
     def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor, regions: Regions | None) -> Tensor:
-        """Scores of images (B, 1), or of their parts (B, P); vectors have one more axis."""
+        """Scores of images (B, 1), or of their parts (B, P), from `_outputs_for`; vectors have one more axis."""
         parts, count = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE), 1
         if regions is not None:
             parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
+        if name == FEATURES:
+            return part_features(self._members(), probs, parts, count)
         if name in PART_SCORES:
             return PART_SCORES[name](probs, parts, count)
         if name in IMAGE_SCORES:
@@ -362,7 +374,9 @@ class SegmentLearner:
     def _outputs_for(
         self, name: str, indices: IntArray, samples: int, views: int
     ) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """`_passes`, or what a score takes in their place: outputs of side heads, or of teacher and student."""
+        """`_passes`, or what a score takes in their place: images, or outputs of side heads, or of both networks."""
+        if name == FEATURES:
+            return ((block, *self.inputs.plain(block)) for block in blocks(indices, self._batch()))
         if name == SIDES:
             return self._outputs(indices, self._members()[0].outputs)
         if name == STUDENT:

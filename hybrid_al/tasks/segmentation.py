@@ -15,7 +15,7 @@ from ..core.learner import Learner
 from ..core.registry import Amount, Spec, component, parse_spec
 from ..core.registry import Whole as WholeNumber
 from ..core.rundir import RunDir
-from ..core.types import CLASS_FEATURES, GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
+from ..core.types import CLASS_FEATURES, FEATURES, GRADIENTS, IGNORE, Annotation, BoolArray, FloatArray, IntArray
 from ..data.base import Dataset, Masks
 from ..data.display import picture
 from ..data.domains import asked
@@ -131,9 +131,11 @@ class Segmentation:
             raise InputError("task.region", f"regions of images, where an answer is their class ({DOMINANT})", "image")
         if self.sieve and answer != DOMINANT:
             raise InputError("task.sieve", f"false, where oracle.answer is not {DOMINANT}", "true")
-        if setting.sources and (self.regional or answer != MASK):
-            came = "regions of images (task.region)" if self.regional else f"{answer} (oracle.answer)"
-            raise InputError("domains.source", "whole masks as answers, as the source has them", came)
+        if setting.sources and answer != MASK:
+            expected = "masks as answers, as the source has them"
+            raise InputError("domains.source", expected, f"{answer} (oracle.answer)")
+        if setting.sources:
+            mask_regions.check_source(self.region)
         if answer == "scribbles" and setting.simulated:
             mask_regions.check_skimage("oracle.answer")
 
@@ -291,7 +293,7 @@ class Segmentation:
             answers=pixel_answers,
             many=MANY * FEW,  # the pixels of an image are no labels of their own
             one_class=False,
-            given=materials.given(answers.simulated),
+            given=materials.given(answers.whole),
             examples=partial(mask_examples.examples, holdout, dataset.classes),
         )
         return task, oracle
@@ -367,13 +369,24 @@ class _Answers:
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""
-        masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
-        answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
-        answerable[self.materials.pool] = masks.labeled[self.materials.pool]
+        store, answer = self.store, answer_of(self.setting)
         if self.parts is not None:
-            return SimulatedRegions(answerable, store.batch, self.parts, self.run, click=answer == DOMINANT)
-        read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
-        return SimulatedMasks(answerable, read, self.run, ANSWERS[answer])
+            return SimulatedRegions(self._answerable, store.batch, self.parts, self.run, click=answer == DOMINANT)
+        if answer == MASK:
+            return self.whole()
+        read = lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]  # noqa: E731
+        return SimulatedMasks(self._answerable, read, self.run, ANSWERS[answer])
+
+    def whole(self) -> Oracle:
+        """Whole masks of the pool, also where regions are asked about."""
+        return SimulatedMasks(self._answerable, masks_of(self.materials.dataset).read, self.run)
+
+    @property
+    def _answerable(self) -> BoolArray:
+        """Whether a sample is of the pool and has a mask (N,)."""
+        answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
+        answerable[self.materials.pool] = masks_of(self.materials.dataset).labeled[self.materials.pool]
+        return answerable
 
     def people(self) -> Oracle:
         """See `Answers.people`."""
@@ -439,7 +452,9 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: b
     from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
-    vectors = {"contexts", "shares", *(() if regional else (GRADIENTS, CLASS_FEATURES))}
+    if regional and getattr(strategy, "by", "") == "classes":
+        raise InputError(f"{key}.by", "embeddings, where regions of images are asked about", "classes")
+    vectors = {"contexts", "shares", FEATURES, *(() if regional else (GRADIENTS, CLASS_FEATURES))}
     scores = [*PIXEL_SCORES, *PART_SCORES, *IMAGE_SCORES, "predicted_error"]
     scores = [score for score in scores if score not in vectors]
     try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)

@@ -136,6 +136,54 @@ def test_settings_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], words
         check_components(load(plain))
 
 
+@pytest.mark.slow
+def test_regions_of_the_target_are_asked_about_beside_whole_masks_of_the_source(tmp_path: Path) -> None:
+    _images(root := tmp_path / "images")
+    recipe = _recipe(
+        root,
+        "segmentation",
+        learner="finetune",
+        train={"name": "mean_teacher", "steps": 4, "batch": 4},
+        query={"name": "d2ada", "by": "features"},
+        loop={"budgets": [0, 3, 2]},
+    )
+    recipe["task"] = {**recipe["task"], "region": {"name": "windows", "side": 8}}
+    hal.run(recipe, run_dir=tmp_path / "run")
+    disk = RunDir(tmp_path / "run")
+    manifest = disk.manifest()
+    given = manifest.of_domains(["a"])[manifest.indices("pool")].sum()
+    assert [r.labeled for r in disk.rounds()] == [4 * given, 4 * given + 3, 4 * given + 5]
+    assert {manifest.domains[manifest.position[i]] for r in disk.rounds() for i in r.query} == {"b"}
+    pixels = [r.metrics["cost/pixels"] for r in disk.rounds()]
+    assert pixels == [256 * given, 256 * given + 3 * 64, 256 * given + 5 * 64]
+    labels = disk.labels(len(manifest))
+    assert {(a.annotator, a.region is None) for a in labels.annotations} == {("given", True), ("simulated", False)}
+    assert labels.cost == 5 and "target/test/dice" in disk.rounds()[-1].metrics
+
+
+@pytest.mark.parametrize(
+    ("task", "query", "words"),
+    [
+        (
+            {"region": {"name": "ripu", "side": 4}},
+            "random",
+            r"^domains\.source: expected whole images, windows or superpixels to ask about .*, got ripu$",
+        ),
+        ({"region": "superpixels"}, "d2ada", r"^query \(d2ada\): .*by: expected features, where samples have masks"),
+        (
+            {"region": "superpixels"},
+            {"name": "mada", "by": "classes"},
+            r"^query\.by: expected embeddings, where regions of images are asked about, got classes$",
+        ),
+    ],
+)
+def test_regions_and_queries_that_do_not_fit_a_source(tmp_path: Path, task: Any, query: Any, words: str) -> None:
+    plain = _recipe(tmp_path, "segmentation", learner="finetune", query=query)
+    plain["task"] = {**plain["task"], **task}
+    with pytest.raises(InputError, match=words):
+        check_components(load(plain))
+
+
 def test_a_training_by_anchors_of_masks_wants_a_source(tmp_path: Path) -> None:
     plain = _recipe(tmp_path, "segmentation", learner="finetune", train="anchors", loop={"budgets": [2, 2]})
     plain["domains"] = {}
@@ -145,5 +193,5 @@ def test_a_training_by_anchors_of_masks_wants_a_source(tmp_path: Path) -> None:
 
 def test_masks_must_be_whole(tmp_path: Path) -> None:
     plain = _recipe(tmp_path, "segmentation", learner="finetune", oracle={"name": "simulated", "answer": "points"})
-    with pytest.raises(InputError, match=r"domains\.source: expected whole masks as answers"):
+    with pytest.raises(InputError, match=r"domains\.source: expected masks as answers"):
         check_components(load(plain))

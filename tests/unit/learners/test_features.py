@@ -8,7 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from hybrid_al.learners.features import class_features
+from hybrid_al.core.types import IGNORE
+from hybrid_al.learners.features import class_features, part_features
 from hybrid_al.models.pooling import mean_features
 from hybrid_al.models.segmenter import Segmenter
 
@@ -52,6 +53,17 @@ def test_class_features_equal_loops_over_pixels() -> None:
             for member in range(2):
                 torch.testing.assert_close(found[b, member, c], expected)
     assert few
+
+
+def test_part_features_equal_loops_over_pixels() -> None:
+    networks, images = [segmenter(0), segmenter(1)], torch.randn(2, 2, SIDE, SIDE)
+    parts = torch.randint(0, 3, (2, SIDE, SIDE), dtype=torch.uint8)
+    parts[:, 5], parts[1][parts[1] == 1] = IGNORE, 0
+    found = part_features(networks, images, parts, 4)
+    assert found.shape == (2, 4, 4) and not found[:, 3].any() and not found[1, 1].any()
+    for b, part in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2)]:
+        mean = 2 * images[b][:, parts[b] == part].mean(dim=1)
+        torch.testing.assert_close(found[b, part], torch.cat([mean, mean]))
 
 
 def test_features_of_a_coarser_decoder_are_weighted_by_the_pixels_inside() -> None:

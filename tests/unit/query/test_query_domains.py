@@ -207,6 +207,30 @@ def test_d2ada_asks_where_the_target_is_dense_and_classes_take_turns() -> None:
     _, state = pairs(80)
     picks = D2ADA().select(replace(state, round=1), 6, np.random.default_rng(0)).indices
     assert (picks >= 60).mean() > 0.5
+    check_strategy(D2ADA(by="features"))
+
+
+def test_d2ada_of_masks_reads_features_and_the_class_of_most_pixels() -> None:
+    """Of two predicted classes one is as in the source, the other has moved away; 4 picks of the density, then 4."""
+    vectors, state = pairs(80)
+    shares = np.where((np.arange(80) % 2 == 0)[:, None], [0.9, 0.1], [0.2, 0.8])
+    uncertain, asked = np.zeros(80), set[tuple[str, int]]()
+    uncertain[40:44] = 1
+
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        asked.add((name, len(indices)))
+        return {"shares": shares, "features": vectors, "entropy": uncertain}[name][indices]
+
+    drawn = replace(state, scorer=scorer, embeddings=None, round=2)
+    query = D2ADA(by="features").select(drawn, 8, np.random.default_rng(0))
+    assert asked == {("shares", 80), ("features", 80), ("entropy", 40)}
+    assert (query.indices[:4] >= 60).all() and (query.indices[:4] % 2).sum() == 2
+    assert set(query.indices[4:]) == {40, 41, 42, 43} and query.reasons is not None and query.reasons[4] == "uncertain"
+    with pytest.raises(InputError, match=r"^by: expected features, where samples have masks, got embeddings$"):
+        D2ADA().select(drawn, 8, np.random.default_rng(0))
+    vectors[3] = np.inf
+    with pytest.raises(InputError, match=r"^features of round 2: expected finite numbers"):
+        D2ADA(by="features").select(drawn, 8, np.random.default_rng(0))
 
 
 def test_aada_sees_the_features_of_the_model_where_it_is_told_to() -> None:
