@@ -39,19 +39,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
-    with signals.stops() as came:
-        try:
-            app(args=words)
-        except SystemExit as end:
-            if end.code in signals.SIGNALS.values():
-                print(signals.STOPPED, file=sys.stderr)
-            raise
-        except Exception as error:  # noqa: BLE001 (the last door)
-            code, line = (128 + came[0], signals.STOPPED) if came else _last_words(error, words)
-            print(line, file=sys.stderr)
-            sys.exit(code)
-        finally:
-            _flush()
+    try:
+        with signals.stops() as came:
+            try:
+                app(args=words)
+            except Exception as error:  # noqa: BLE001 (the last door)
+                if came:  # a library made an error of its own of the exit
+                    sys.exit(128 + came[0])
+                code, line = _last_words(error, words)
+                print(line, file=sys.stderr)
+                sys.exit(code)
+            finally:
+                _flush()
+    except SystemExit as end:
+        if end.code in signals.SIGNALS.values():
+            print(signals.STOPPED, file=sys.stderr)
+        raise
 
 
 def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:
