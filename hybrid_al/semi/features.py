@@ -67,6 +67,7 @@ def to_anchors(models: Models, features: Tensor, *, anchors: int, decay: float) 
     The distance is the harmonic mean over the anchors of the mean squared difference. `models.memory["anchors"]` holds
     them; where it does not, they are made of these features (`anchors_of`).
     """
+    features = features.float()  # in half precision anchors could not move by a little
     if "anchors" not in models.memory:
         models.memory["anchors"] = anchors_of(features, anchors, models)
     centroids = models.memory["anchors"]
@@ -79,10 +80,10 @@ def to_anchors(models: Models, features: Tensor, *, anchors: int, decay: float) 
 
 
 def anchors_of(features: Tensor, count: int, models: Models) -> Tensor:
-    """At most `count` centroids of features (M, D) by k-means."""
+    """At most `count` centroids of features (M, D) by k-means, in float32."""
     rows = features.detach().float().cpu().numpy()
     centroids, _ = k_means(rows, min(count, len(rows)), models.rng)
-    return torch.from_numpy(centroids).to(features)
+    return torch.from_numpy(centroids).to(features.device)
 
 
 def entropy(logits: Tensor) -> Tensor:

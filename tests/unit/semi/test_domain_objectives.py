@@ -25,6 +25,7 @@ from hybrid_al.semi.dense.base import UnlabeledPixels, labeled_loss
 from hybrid_al.semi.dense.ripu import RIPU, unlike_neighbours
 from hybrid_al.semi.divide import Divide
 from hybrid_al.semi.evidential import Evidential, uncertainties
+from hybrid_al.semi.features import anchors_of, to_anchors
 from hybrid_al.semi.shot import SHOT
 from hybrid_al.semi.virtual import virtual_adversarial
 from hybrid_al.semi.waal import WAAL
@@ -184,6 +185,17 @@ def test_anchors_of_the_target_follow_it_slowly() -> None:
     fresh, labeled, unlabeled = batch()
     Anchors(anchors=50).step(fresh, labeled, unlabeled, 0.5)
     assert len(fresh.memory["anchors"]) == 10  # of the target's rows in the batch
+
+
+def test_anchors_move_a_little_in_half_precision() -> None:
+    torch.manual_seed(0)
+    models = Models(nn.Identity(), nn.Identity())
+    features = torch.randn(20, WIDTH).bfloat16()
+    models.memory["anchors"] = anchors_of(features, 3, models)
+    before = models.memory["anchors"].clone()
+    assert to_anchors(models, features + 0.125, anchors=3, decay=0.999).dtype == torch.float32
+    moved = models.memory["anchors"] - before
+    assert moved.dtype == torch.float32 and (moved.abs() > 0).any() and moved.abs().max() < 0.005
 
 
 def test_divide_has_a_loss_for_each_quarter() -> None:
