@@ -27,6 +27,12 @@ GIVEN = "given"
 GRADIENTS = "gradients"
 """Vector that a scorer may give of a sample with pixels: the gradient of the last layer by its own prediction."""
 
+FEATURES = "features"
+"""Vector that a scorer may give of a sample, or region, with pixels: the mean features of its pixels."""
+
+CLASS_FEATURES = "class_features"
+"""Vector that a scorer may give of a sample with pixels: the mean features of the pixels of each predicted class."""
+
 AnnotationKind = Literal["class", "classes", "not", "mask", "point", "scribble", "box", "skip"]
 Target = int | tuple[int, ...] | str | None
 Region = tuple[int, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.types import GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray
+from ..core.types import CLASS_FEATURES, FEATURES, GRADIENTS, IGNORE, BoolArray, FloatArray, IntArray
 from ..errors import InputError, UnknownName
 from ..models.checkpoint import seed_of, seeded
 from ..models.segmenter import Committee, Segmenter
@@ -19,6 +19,7 @@ from ..scores.edges import IMAGE_SCORES
 from ..scores.pixels import PIXEL_SCORES, Reduction, by_part
 from ..scores.regions import PART_SCORES
 from .committee import Networks
+from .features import class_features, part_features
 from .gradients import last_layer_gradients
 from .inputs import MaskInputs
 from .quality import expected_error
@@ -26,6 +27,12 @@ from .quality import expected_error
 SIDES = "side_disagreement"  # the score of which side heads are the passes
 STUDENT = "student_divergence"  # the score of which teacher and student are the passes
 QUALITY = "predicted_error"  # of an image, by the network's head for it
+OF_IMAGES: Mapping[str, Callable[[Sequence[Segmenter], Tensor, Tensor], Tensor]] = {
+    GRADIENTS: last_layer_gradients,
+    CLASS_FEATURES: class_features,
+    QUALITY: lambda networks, images, _: expected_error(networks, images),
+}
+"""Scores and vectors that networks give of images (B, C, H, W) with their valid pixels (B, H, W), by name."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +81,20 @@ class MaskScores:
         """A score of `scores`, by its name, of every pixel, reduced on the device to one number a sample (K,).
 
         With `regions`: one number a region, the mean over its pixels. The scores of `scores.regions` are computed from
-        all pixels of an image or a part together, and may be vectors (K, D). `gradients` are vectors too (see
-        `last_layer_gradients`), of whole images alone.
+        all pixels of an image or a part together, and may be vectors (K, D). Those of `OF_IMAGES` are of whole images
+        alone.
         """
-        if name == GRADIENTS:
+        if name in OF_IMAGES:
             if regions is not None:
-                raise InputError(GRADIENTS, "whole images to ask about (task.region: image)", "parts of them")
-            return self._gradients(indices)
-        if name == QUALITY:
-            if regions is not None:
-                raise InputError(QUALITY, "whole images to ask about (task.region: image)", "parts of them")
+                raise InputError(name, "whole images to ask about (task.region: image)", "parts of them")
+            members = self.members
             values = [
-                expected_error(self.members, self.inputs.plain(block)[0]).double().cpu().numpy()
+                OF_IMAGES[name](members, *self.inputs.plain(block)).cpu().numpy()
                 for block in self.inputs.blocks(indices)
             ]
             return np.concatenate(values)
         scores_by_name = {**PIXEL_SCORES, **PART_SCORES, **IMAGE_SCORES}
-        if name not in scores_by_name:
+        if name not in {*scores_by_name, FEATURES}:
             raise UnknownName("scores of pixels", name, scores_by_name)
         if regions is None:
             rows, place, part = indices, np.arange(len(indices)), np.zeros(len(indices), dtype=np.int64)
@@ -112,10 +116,12 @@ class MaskScores:
         return scores
 
     def _of_parts(self, name: str, block: IntArray, probs: Tensor, valid: Tensor, regions: Regions | None) -> Tensor:
-        """Scores of images (B, 1), or of their parts (B, P); vectors have one more axis."""
+        """Scores of images (B, 1), or of their parts (B, P), from `_outputs_for`; vectors have one more axis."""
         parts, count = torch.zeros_like(valid, dtype=torch.uint8).masked_fill(~valid, IGNORE), 1
         if regions is not None:
             parts, count = torch.from_numpy(regions.maps(block)).to(valid.device), regions.count
+        if name == FEATURES:
+            return part_features(self.members, probs, parts, count)
         if name in PART_SCORES:
             return PART_SCORES[name](probs, parts, count)
         if name in IMAGE_SCORES:
@@ -127,18 +133,12 @@ class MaskScores:
         sums, pixels = by_part(values, parts, count)
         return sums / pixels.clamp(min=1)
 
-    def _gradients(self, indices: IntArray) -> FloatArray:
-        members = self.members
-        gradients = [
-            last_layer_gradients(members, *self.inputs.plain(block)).float().cpu().numpy()
-            for block in self.inputs.blocks(indices)
-        ]
-        return np.concatenate(gradients)
-
     def _outputs_for(
         self, name: str, indices: IntArray, samples: int, views: int
     ) -> Iterator[tuple[IntArray, Tensor, Tensor]]:
-        """`passes`, or what a score takes in their place: outputs of side heads, or of teacher and student."""
+        """`passes`, or what a score takes in their place: images, or outputs of side heads, or of both networks."""
+        if name == FEATURES:
+            return ((block, *self.inputs.plain(block)) for block in self.inputs.blocks(indices))
         if name == SIDES:
             return self._outputs(indices, self.members[0].outputs)
         if name == STUDENT:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,7 +46,7 @@ def dice_of_images(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def expected_error(networks: list[Segmenter], images: Tensor) -> Tensor:
+def expected_error(networks: Sequence[Segmenter], images: Tensor) -> Tensor:
     """1 - the Dice (B,) that each network expects of its own prediction, mean over the networks."""
     errors = list[Tensor]()
     for network in networks:

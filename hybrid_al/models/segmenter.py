@@ -17,6 +17,7 @@ from ..core.rng import derive_seed
 from ..errors import InputError
 from .checkpoint import load_into
 from .encoder import Encoder, is_custom
+from .pooling import mean_features
 from .pretrained import Option
 
 NETWORKS: dict[str, str] = {
@@ -107,10 +108,8 @@ class Segmenter(nn.Module):
         mean entropy.
         """
         assert self.quality is not None
-        height, width = (-(-side // self.stride) * self.stride for side in probs.shape[-2:])
-        structures = F.pad(1 - probs[:, :1], (0, width - probs.shape[3], 0, height - probs.shape[2]))
-        weights = F.adaptive_avg_pool2d(structures, (decoded.shape[2], decoded.shape[3]))
-        inside = (decoded * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp_min(1e-6)
+        structures = 1 - probs[:, :1]
+        inside = mean_features(decoded, structures, self.stride)[:, 0]
         entropy = torch.special.entr(probs).sum(dim=1).mean(dim=(1, 2))
         numbers = torch.stack([structures.mean(dim=(1, 2, 3)), entropy], dim=1)
         return cast(Tensor, self.quality(torch.cat([inside, decoded.mean(dim=(2, 3)), numbers], dim=1)))[:, 0].sigmoid()

@@ -111,13 +111,16 @@ def costs(labels: LabelStore, masks: MaskStore, classes: int, parts: Parts | Non
     cost/clicks      of the polygons around the structures of masks (`clicks`); one a region where an answer is its
                      class alone; of other answers, `Annotation.cost`
 
-    Where `parts` of images are asked about, each is drawn alone: no outline continues in the next part.
+    Where `parts` of images are asked about, each is drawn alone: no outline continues in the next part. A mask of a
+    source is given whole.
     """
     pixels, boundary, total_clicks = masks.pixels[:classes], 0, 0.0
     masks_of = None if parts is None else parts.query_masks(labels)
     for i, label_map in zip(masks.samples.tolist(), masks.maps, strict=True):
         answer = labels.current[i]
-        pieces = [label_map] if masks_of is None else [np.where(mask, label_map, IGNORE) for mask in masks_of(i)]
+        pieces = [label_map]
+        if masks_of is not None and answer.region is not None:
+            pieces = [np.where(mask, label_map, IGNORE) for mask in masks_of(i)]
         if answer.kind != "mask":
             total_clicks += answer.cost if masks_of is None else len(pieces)
         for piece in pieces:

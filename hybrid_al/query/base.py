@@ -50,7 +50,8 @@ Predictor = Callable[[IntArray, int, int], Iterator[PredictionBatch]]
 Scorer = Callable[[str, IntArray, int, int], FloatArray]
 Scoring = Callable[[Learner, Predictor, Regions | Whole], Scorer]
 """A `Scorer`: (name of a function of `scores`, indices, samples, views) -> its value for each sample (K,) or (K, D),
-reduced over pixels or labels. The name may be `types.GRADIENTS` where samples have pixels."""
+reduced over pixels or labels. Where samples have pixels the name may be `types.GRADIENTS`, `FEATURES` or
+`CLASS_FEATURES`."""
 
 
 @dataclass(frozen=True)

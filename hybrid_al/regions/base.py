@@ -29,6 +29,7 @@ class Regions:
     previous     the regions of the round before, where parts of earlier rounds have numbers of their own
     from_record  where training cannot record these regions: (a value of each region of the record, indices of these
                  regions) -> their values
+    given        (N,) samples whose masks are given whole (`domains.source`), so that nobody is asked about their parts
     """
 
     maps: Callable[[IntArray], LabelMap]
@@ -36,6 +37,7 @@ class Regions:
     first: int = 0
     previous: Callable[[], Regions] | None = None
     from_record: Callable[[FloatArray, IntArray], FloatArray] | None = None
+    given: BoolArray | None = None
 
     fixed: ClassVar[bool] = True
     name: ClassVar[str] = REGIONS
@@ -53,7 +55,8 @@ class Regions:
     @property
     def indices(self) -> IntArray:
         """All regions that may be asked about, ascending."""
-        return np.flatnonzero(self.pixels)
+        sizes = self.sizes if self.given is None else np.where(self.given[:, None], 0, self.sizes)
+        return np.flatnonzero(np.pad(sizes, ((0, 0), (self.first, 0))))
 
     @property
     def pixels(self) -> IntArray:
@@ -95,13 +98,19 @@ class Regions:
         return self.mask(index // self.parts, (index % self.parts,))
 
     def labels(self, labels: LabelStore) -> LabelStore:
-        """Annotations of regions, from those of samples, each of which names its parts."""
+        """Annotations of regions, from those of samples, each of which names its parts; one that names none is of all.
+
+        Parts are named by a tuple, which may be empty.
+        """
         annotations = [
             replace(a, index=a.index * self.parts + part, region=None, supersedes=None, cost=1.0)
             for a in labels.annotations
-            for part in a.region or ()
+            for part in (self._all(a.index) if a.region is None else a.region)
         ]
         return LabelStore(labels.n * self.parts, tuple(annotations))
+
+    def _all(self, sample: int) -> tuple[int, ...]:
+        return tuple((np.flatnonzero(self.sizes[sample]) + self.first).tolist())
 
     # -- the protocol `Parts`, for the same parts in every round -----------------------------------------------------
 

@@ -7,12 +7,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ..core.registry import Amount, Decay, Few, hyperparameters
-from ..kernels.kmeans import k_means
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy_step
-from .features import of_source, parts, plain
+from .features import of_source, parts, plain, to_anchors
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Anchors:
         targets = plain(models.student, head, features[len(labeled.x) :])
         loss_unlabeled = F.cross_entropy(target, targets.argmax(dim=1))
         of_target = torch.cat([~of_source(labeled), torch.ones_like(target[:, 0], dtype=torch.bool)])
-        distance = self._to_anchors(models, features[of_target])
+        distance = to_anchors(models, features[of_target], anchors=self.anchors, decay=self.decay)
         with torch.no_grad():
             strong = models.student(unlabeled.strong)
         logs = {
@@ -60,18 +58,3 @@ class Anchors:
         }
         loss = loss_labeled + self.pseudo * loss_unlabeled + self.weight * distance
         return Step(loss, logs, LogitEvidence(unlabeled.indices, targets, strong))
-
-    def _to_anchors(self, models: Models, features: Tensor) -> Tensor:
-        """The soft distance of features (M, D), mean over them; the nearest anchors move."""
-        if "anchors" not in models.memory:
-            rows = features.detach().float().cpu().numpy()
-            centroids, _ = k_means(rows, min(self.anchors, len(rows)), models.rng)
-            models.memory["anchors"] = torch.from_numpy(centroids).to(features)
-        anchors = models.memory["anchors"]
-        squared = (torch.cdist(features, anchors).square() / features.shape[1]).clamp_min(1e-12)
-        nearest = squared.argmin(dim=1)
-        belongs = F.one_hot(nearest, len(anchors)).to(features)
-        means = belongs.T @ features.detach() / belongs.sum(dim=0).clamp_min(1)[:, None]
-        moved = belongs.any(dim=0)[:, None]
-        models.memory["anchors"] = torch.where(moved, self.decay * anchors + (1 - self.decay) * means, anchors)
-        return (len(anchors) / (1 / squared).sum(dim=1)).mean()

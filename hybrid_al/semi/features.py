@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .base import Labeled, without_dropout
+from ..kernels.kmeans import k_means
+from .base import Labeled, Models, without_dropout
 
 
 def parts(network: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -57,6 +59,31 @@ def of_source(labeled: Labeled) -> Tensor:
     if labeled.source is None:
         return torch.ones(len(labeled.x), dtype=torch.bool, device=labeled.x.device)
     return labeled.source
+
+
+def to_anchors(models: Models, features: Tensor, *, anchors: int, decay: float) -> Tensor:
+    """MADA's soft distance of features (M, D) to anchors, mean over them; an anchor nearest to some moves to them.
+
+    The distance is the harmonic mean over the anchors of the mean squared difference. `models.memory["anchors"]` holds
+    them; where it does not, they are made of these features (`anchors_of`).
+    """
+    features = features.float()  # in half precision anchors could not move by a little
+    if "anchors" not in models.memory:
+        models.memory["anchors"] = anchors_of(features, anchors, models)
+    centroids = models.memory["anchors"]
+    squared = (torch.cdist(features, centroids).square() / features.shape[1]).clamp_min(1e-12)
+    belongs = F.one_hot(squared.argmin(dim=1), len(centroids)).to(features)
+    means = belongs.T @ features.detach() / belongs.sum(dim=0).clamp_min(1)[:, None]
+    moved = belongs.any(dim=0)[:, None]
+    models.memory["anchors"] = torch.where(moved, decay * centroids + (1 - decay) * means, centroids)
+    return (len(centroids) / (1 / squared).sum(dim=1)).mean()
+
+
+def anchors_of(features: Tensor, count: int, models: Models) -> Tensor:
+    """At most `count` centroids of features (M, D) by k-means, in float32."""
+    rows = features.detach().float().cpu().numpy()
+    centroids, _ = k_means(rows, min(count, len(rows)), models.rng)
+    return torch.from_numpy(centroids).to(features.device)
 
 
 def entropy(logits: Tensor) -> Tensor:

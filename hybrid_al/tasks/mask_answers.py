@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.rundir import RunDir
-from ..core.types import IGNORE
+from ..core.types import IGNORE, BoolArray
 from ..data.base import Dataset, Masks
 from ..data.display import picture
 from ..data.masks import value_table
@@ -62,13 +62,24 @@ class MaskAnswers:
 
     def simulated(self) -> Oracle:
         """See `Answers.simulated`: masks of the pool, weaker answers made from them, or masks of regions."""
-        masks, store, answer = masks_of(self.materials.dataset), self.store, answer_of(self.setting)
-        answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
-        answerable[self.materials.pool] = masks.labeled[self.materials.pool]
+        store, answer = self.store, answer_of(self.setting)
         if self.parts is not None:
-            return SimulatedRegions(answerable, store.batch, self.parts, self.run, click=answer == DOMINANT)
-        read = masks.read if answer == MASK else lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]
-        return SimulatedMasks(answerable, read, self.run, ANSWERS[answer])
+            return SimulatedRegions(self._answerable, store.batch, self.parts, self.run, click=answer == DOMINANT)
+        if answer == MASK:
+            return self.whole()
+        read = lambda i: store.batch(np.asarray([i], dtype=np.int64))[0]  # noqa: E731
+        return SimulatedMasks(self._answerable, read, self.run, ANSWERS[answer])
+
+    def whole(self) -> Oracle:
+        """Whole masks of the pool, also where regions are asked about."""
+        return SimulatedMasks(self._answerable, masks_of(self.materials.dataset).read, self.run)
+
+    @property
+    def _answerable(self) -> BoolArray:
+        """Whether a sample is of the pool and has a mask (N,)."""
+        answerable = np.zeros(len(self.materials.dataset.manifest), dtype=np.bool_)
+        answerable[self.materials.pool] = masks_of(self.materials.dataset).labeled[self.materials.pool]
+        return answerable
 
     def people(self) -> Oracle:
         """See `Answers.people`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.registry import parse_spec
-from ..core.types import GRADIENTS, Annotation
+from ..core.types import CLASS_FEATURES, FEATURES, GRADIENTS, Annotation
 from ..errors import InputError, UnknownName
 from ..oracles.simulated import ANSWERS
 from ..query.base import QueryStrategy
@@ -62,9 +62,11 @@ def _check_answer(task: Segmentation, setting: Setting) -> None:
         raise InputError("task.region", f"regions of images, where an answer is their class ({DOMINANT})", "image")
     if task.sieve and answer != DOMINANT:
         raise InputError("task.sieve", f"false, where oracle.answer is not {DOMINANT}", "true")
-    if setting.sources and (task.regional or answer != MASK):
-        came = "regions of images (task.region)" if task.regional else f"{answer} (oracle.answer)"
-        raise InputError("domains.source", "whole masks as answers, as the source has them", came)
+    if setting.sources and answer != MASK:
+        expected = "masks as answers, as the source has them"
+        raise InputError("domains.source", expected, f"{answer} (oracle.answer)")
+    if setting.sources:
+        mask_regions.check_source(task.region)
     if answer == "scribbles" and setting.simulated:
         mask_regions.check_skimage("oracle.answer")
 
@@ -106,7 +108,9 @@ def _check_strategy(key: str, name: str, strategy: QueryStrategy, *, regional: b
     from ..scores.regions import PART_SCORES
 
     answer = Annotation(0, "mask", "", "", 0)
-    vectors = {"contexts", "shares"} if regional else {"contexts", "shares", GRADIENTS}
+    if regional and getattr(strategy, "by", "") == "classes":
+        raise InputError(f"{key}.by", "embeddings, where regions of images are asked about", "classes")
+    vectors = {"contexts", "shares", FEATURES, *(() if regional else (GRADIENTS, CLASS_FEATURES))}
     scores = [*PIXEL_SCORES, *PART_SCORES, *IMAGE_SCORES, "predicted_error"]
     scores = [score for score in scores if score not in vectors]
     try_strategy(key, name, strategy, task="segmentation", scores=scores, vectors=vectors, views=False, answer=answer)

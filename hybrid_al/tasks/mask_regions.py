@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,13 @@ def check(spec: Spec, reduction: Spec, size: int) -> None:
         raise InputError("task.region.side", f"at most the {size} pixels of an image", str(side))
     if isinstance(region, BoxProposer) and (windows := (-(-size // side)) ** 2) > MOST_PARTS:
         raise InputError("task.region.side", f"at most {MOST_PARTS} windows of it in an image", str(windows))
+
+
+def check_source(spec: Spec) -> None:
+    """Refuse regions that follow the model, where masks of a source are given whole."""
+    if isinstance(region_of(spec), BoxProposer | Adaptive):
+        expected = "whole images, windows or superpixels to ask about (task.region), as a source has no others"
+        raise InputError("domains.source", expected, parse_spec(spec)[0])
 
 
 def check_skimage(where: str) -> None:
@@ -94,7 +102,8 @@ def parts_of(spec: Spec, materials: Materials, sizes: IntArray) -> Parts | None:
     if isinstance(region, BoxProposer):
         frames = _frames(sizes, store.size)
         return ModelBoxes(region, materials.pool, frames, store.size, materials.run, materials.device)
-    return _cut(region, manifest, sizes, store, materials.cache)
+    regions = _cut(region, manifest, sizes, store, materials.cache)
+    return replace(regions, given=manifest.of_domains(materials.sources)) if materials.sources else regions
 
 
 def _cut(region: Partition, manifest: Manifest, sizes: IntArray, store: ImageStore, cache: Path) -> Regions:

@@ -218,7 +218,7 @@ class Segmentation:
             answers=pixel_answers,
             many=MANY * FEW,  # the pixels of an image are no labels of their own
             one_class=False,
-            given=materials.given(answers.simulated),
+            given=materials.given(answers.whole),
             examples=partial(mask_examples.examples, holdout, dataset.classes),
         )
         return task, oracle

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.labels import LabelStore
-from ..core.types import GRADIENTS, Annotation, FloatArray, IntArray, PredictionBatch
+from ..core.types import FEATURES, Annotation, FloatArray, IntArray, PredictionBatch
 from ..errors import InputError
 from ..query.base import QueryStrategy
 from ..query.synthetic import make_state, restrict
@@ -47,7 +47,7 @@ def try_strategy(
         return np.linspace(values, 1 - values, 4, axis=1) if score in vectors else values
 
     beyond = strategy.needs & {"history", *(() if views else ("views",))}
-    if GRADIENTS not in vectors and not features:
+    if FEATURES not in vectors and not features:
         beyond |= strategy.needs & {"features"}
     if beyond:
         raise InputError(f"{key} ({name})", f"a strategy that {task} can feed", f"it needs {sorted(beyond)[0]}")

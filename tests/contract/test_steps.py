@@ -29,7 +29,17 @@ C, DIM, SIDE, U = 3, 4, 6, 5
 
 
 class Pixels(nn.Conv2d):
-    """A network that looks at single pixels."""
+    """A network that looks at single pixels; what stands for its features are the channels of the image."""
+
+    def __init__(self) -> None:
+        super().__init__(2, C, 1)
+        self.stride: Any = 1
+
+    def decoded(self, images: Tensor) -> Tensor:
+        return images
+
+    def classify(self, decoded: Tensor, size: torch.Size) -> Tensor:
+        return self(decoded)  # type: ignore[no-any-return]
 
     def outputs(self, images: Tensor) -> list[Tensor]:
         return [self(images), self(images.flip(3))]
@@ -74,7 +84,7 @@ def batch(kind: str, name: str) -> Batch:
     strong, *others = (weak + 0.1 * k for k in range(1, 1 + dense.strong_views))
 
     def network() -> nn.Module:
-        members: list[Any] = [Pixels(2, C, 1) for _ in range(dense.networks)]
+        members: list[Any] = [Pixels() for _ in range(dense.networks)]
         return Committee(members) if len(members) > 1 else members[0]
 
     return Batch(dense, network, Labeled(x, y), UnlabeledPixels(rows, weak, strong, valid, tuple(others)))

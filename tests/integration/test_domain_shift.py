@@ -78,8 +78,11 @@ def test_a_source_free_loop_goes_on_from_the_model_of_the_source(tmp_path: Path)
 
 @pytest.mark.slow
 def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
+    """With MADA's pair of query and training."""
     _images(root := tmp_path / "images")
-    changes = {"learner": "finetune", "query": "mada", "loop": {"budgets": [0, 2]}}
+    train = {"name": "anchors", "steps": 6, "min_steps": 6, "batch": 4, "anchors": 3}
+    query = {"name": "mada", "by": "classes"}
+    changes = {"learner": "finetune", "query": query, "train": train, "loop": {"budgets": [0, 2]}}
     result = hal.run(_recipe(root, "segmentation", **changes), run_dir=tmp_path / "run")
     labels = RunDir(tmp_path / "run").labels(36)
     kinds = {(a.kind, a.annotator) for a in labels.annotations}
@@ -115,6 +118,10 @@ def test_masks_of_the_source_are_given(tmp_path: Path) -> None:
             {"train": {"name": "fixmatch", "target_share": 1, "start": "last"}},
             r"^learner: expected finetune, or frozen with an objective that trains the features, .*, got frozen$",
         ),
+        (
+            {"cold_start": {"name": "mada", "by": "classes"}},
+            r"^cold_start: expected a strategy that needs embeddings alone, got one that needs features$",
+        ),
         ({"data.grow": True}, r"data\.grow: expected false, where labels of a source are given"),
     ],
 )
@@ -129,7 +136,62 @@ def test_settings_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], words
         check_components(load(plain))
 
 
+@pytest.mark.slow
+def test_regions_of_the_target_are_asked_about_beside_whole_masks_of_the_source(tmp_path: Path) -> None:
+    _images(root := tmp_path / "images")
+    recipe = _recipe(
+        root,
+        "segmentation",
+        learner="finetune",
+        train={"name": "mean_teacher", "steps": 4, "batch": 4},
+        query={"name": "d2ada", "by": "features"},
+        loop={"budgets": [0, 3, 2]},
+    )
+    recipe["task"] = {**recipe["task"], "region": {"name": "windows", "side": 8}}
+    hal.run(recipe, run_dir=tmp_path / "run")
+    disk = RunDir(tmp_path / "run")
+    manifest = disk.manifest()
+    given = manifest.of_domains(["a"])[manifest.indices("pool")].sum()
+    assert [r.labeled for r in disk.rounds()] == [4 * given, 4 * given + 3, 4 * given + 5]
+    assert {manifest.domains[manifest.position[i]] for r in disk.rounds() for i in r.query} == {"b"}
+    pixels = [r.metrics["cost/pixels"] for r in disk.rounds()]
+    assert pixels == [256 * given, 256 * given + 3 * 64, 256 * given + 5 * 64]
+    labels = disk.labels(len(manifest))
+    assert {(a.annotator, a.region is None) for a in labels.annotations} == {("given", True), ("simulated", False)}
+    assert labels.cost == 5 and "target/test/dice" in disk.rounds()[-1].metrics
+
+
+@pytest.mark.parametrize(
+    ("task", "query", "words"),
+    [
+        (
+            {"region": {"name": "ripu", "side": 4}},
+            "random",
+            r"^domains\.source: expected whole images, windows or superpixels to ask about .*, got ripu$",
+        ),
+        ({"region": "superpixels"}, "d2ada", r"^query \(d2ada\): .*by: expected features, where samples have masks"),
+        (
+            {"region": "superpixels"},
+            {"name": "mada", "by": "classes"},
+            r"^query\.by: expected embeddings, where regions of images are asked about, got classes$",
+        ),
+    ],
+)
+def test_regions_and_queries_that_do_not_fit_a_source(tmp_path: Path, task: Any, query: Any, words: str) -> None:
+    plain = _recipe(tmp_path, "segmentation", learner="finetune", query=query)
+    plain["task"] = {**plain["task"], **task}
+    with pytest.raises(InputError, match=words):
+        check_components(load(plain))
+
+
+def test_a_training_by_anchors_of_masks_wants_a_source(tmp_path: Path) -> None:
+    plain = _recipe(tmp_path, "segmentation", learner="finetune", train="anchors", loop={"budgets": [2, 2]})
+    plain["domains"] = {}
+    with pytest.raises(InputError, match=r"^train: expected domains whose labels are given .*, got anchors$"):
+        check_components(load(plain))
+
+
 def test_masks_must_be_whole(tmp_path: Path) -> None:
     plain = _recipe(tmp_path, "segmentation", learner="finetune", oracle={"name": "simulated", "answer": "points"})
-    with pytest.raises(InputError, match=r"domains\.source: expected whole masks as answers"):
+    with pytest.raises(InputError, match=r"domains\.source: expected masks as answers"):
         check_components(load(plain))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .anchors import DenseAnchors
 from .base import DenseObjective
 from .cps import CrossPseudoSupervision
 from .deep_supervision import DeepSupervision
@@ -25,4 +26,5 @@ DENSE_OBJECTIVES: dict[str, type[DenseObjective]] = {
     "pld": PseudoLabelDivergence,
     "svgd": SteinCommittee,
     "ripu": RIPU,
+    "anchors": DenseAnchors,
 }

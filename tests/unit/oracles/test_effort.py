@@ -11,7 +11,8 @@ from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.core.types import IGNORE, Annotation, LabelMap
 from hybrid_al.data.answers import write_answer
-from hybrid_al.oracles.effort import TOLERANCE, clicks, clicks_of
+from hybrid_al.data.stores.masks import MaskStore
+from hybrid_al.oracles.effort import TOLERANCE, clicks, clicks_of, costs
 from hybrid_al.regions.base import Regions, Whole
 from hybrid_al.scores.samples import outlines
 
@@ -75,3 +76,18 @@ def test_clicks_of_what_is_drawn(tmp_path: Path) -> None:
     labels = LabelStore(2).add([answer])
     assert clicks_of(run, 16, labels, Whole(np.arange(2))).tolist() == [-1, 4]
     assert clicks_of(run, 16, labels, regions).tolist() == [-1, -1, 4, 0]
+
+
+def test_a_mask_of_a_source_is_drawn_whole() -> None:
+    """A rectangle across both halves: one outline, or one in each half, which is open where the halves meet."""
+    square = np.zeros((1, 16, 16), dtype=np.uint8)
+    square[0, 4:8, 6:10] = 1
+    halves = np.repeat(np.repeat([[0, 1]], 16, axis=0), 8, axis=1).astype(np.uint8)
+    parts = Regions(lambda samples: np.stack([halves] * len(samples)), np.full((1, 2), 128))
+    masks = MaskStore(np.asarray([0]), square, np.bincount(square.ravel(), minlength=256), "")
+    found = []
+    for region in (None, (0, 1)):
+        labels = LabelStore(1).add([Annotation(0, "mask", "a.png", "given", 0, region=region)])
+        found.append(costs(labels, masks, 2, parts)["cost/clicks"])
+    of_halves = [clicks(np.where(halves == part, square[0], IGNORE).astype(np.uint8)) for part in (0, 1)]
+    assert found == [4, sum(of_halves)] and sum(of_halves) > 4

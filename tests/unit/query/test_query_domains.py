@@ -15,14 +15,15 @@ from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation, FloatArray, IntArray, PredictionBatch
 from hybrid_al.errors import InputError
-from hybrid_al.query.base import QueryState
-from hybrid_al.query.domains import Discriminator
+from hybrid_al.query.base import QueryState, QueryStrategy
+from hybrid_al.query.domains import Discriminator, class_vectors
 from hybrid_al.query.strategies import AADA, D2ADA, EADA, LAMDA, MADA, S3VAADA, STDR, TQS
 from hybrid_al.query.strategies.d2ada import _weighted_turns
 from hybrid_al.query.strategies.diana import nearest_class, uncertain_inconsistent
 from hybrid_al.query.strategies.s3vaada import vulnerability
 from hybrid_al.query.strategies.sdm import loss_slopes, margin_slopes
 from hybrid_al.query.synthetic import make_state
+from hybrid_al.testing import check_strategy
 
 
 def state_of(vectors: FloatArray, labels: dict[int, int], source: list[int]) -> QueryState:
@@ -61,6 +62,38 @@ def test_anchors_far_and_near() -> None:
     assert (MADA().select(state, 10, np.random.default_rng(0)).indices >= 30).all()
     both = STDR(anchors=5).select(state, 5, np.random.default_rng(0)).indices
     assert (both[:3] >= 30).all() and (both[3:] < 30).all()
+
+
+def test_anchors_of_classes_are_far_where_a_class_looks_otherwise() -> None:
+    """As in masks, where the model gives the vectors, and of samples with one class each, whose others are 0."""
+    _, state = pairs()
+    vectors = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    vectors[25] += 9
+    asked = list[str]()
+
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        asked.append(name)
+        return vectors[indices]
+
+    drawn = replace(state, scorer=scorer, embeddings=None)
+    assert MADA(by="classes").select(drawn, 1, np.random.default_rng(0)).indices.tolist() == [25]
+    assert set(asked) == {"class_features"}
+    vectors[30] = np.nan
+    with pytest.raises(InputError, match=r"class features of round 1: expected finite numbers"):
+        STDR(by="classes").select(drawn, 2, np.random.default_rng(0))
+
+    rows = np.asarray([7, 2, 11])
+    for i, vector in zip(rows, class_vectors(state, rows).reshape(3, 3, -1), strict=True):
+        (batch,) = state.predictor(np.asarray([i]), 1, 1) if state.predictor else []
+        assert batch.features is not None
+        predicted = int(batch.probs[0, 0].argmax())
+        np.testing.assert_allclose(vector[predicted], batch.features[0], rtol=1e-6)
+        assert not np.delete(vector, predicted, axis=0).any()
+
+
+@pytest.mark.parametrize("strategy", [MADA(by="classes"), STDR(by="classes")])
+def test_strategies_of_classes_keep_the_contract(strategy: QueryStrategy) -> None:
+    check_strategy(strategy)
 
 
 def test_tqs_draws_among_those_that_are_probably_wrong() -> None:
@@ -174,6 +207,30 @@ def test_d2ada_asks_where_the_target_is_dense_and_classes_take_turns() -> None:
     _, state = pairs(80)
     picks = D2ADA().select(replace(state, round=1), 6, np.random.default_rng(0)).indices
     assert (picks >= 60).mean() > 0.5
+    check_strategy(D2ADA(by="features"))
+
+
+def test_d2ada_of_masks_reads_features_and_the_class_of_most_pixels() -> None:
+    """Of two predicted classes one is as in the source, the other has moved away; 4 picks of the density, then 4."""
+    vectors, state = pairs(80)
+    shares = np.where((np.arange(80) % 2 == 0)[:, None], [0.9, 0.1], [0.2, 0.8])
+    uncertain, asked = np.zeros(80), set[tuple[str, int]]()
+    uncertain[40:44] = 1
+
+    def scorer(name: str, indices: IntArray, samples: int, views: int) -> FloatArray:
+        asked.add((name, len(indices)))
+        return {"shares": shares, "features": vectors, "entropy": uncertain}[name][indices]
+
+    drawn = replace(state, scorer=scorer, embeddings=None, round=2)
+    query = D2ADA(by="features").select(drawn, 8, np.random.default_rng(0))
+    assert asked == {("shares", 80), ("features", 80), ("entropy", 40)}
+    assert (query.indices[:4] >= 60).all() and (query.indices[:4] % 2).sum() == 2
+    assert set(query.indices[4:]) == {40, 41, 42, 43} and query.reasons is not None and query.reasons[4] == "uncertain"
+    with pytest.raises(InputError, match=r"^by: expected features, where samples have masks, got embeddings$"):
+        D2ADA().select(drawn, 8, np.random.default_rng(0))
+    vectors[3] = np.inf
+    with pytest.raises(InputError, match=r"^features of round 2: expected finite numbers"):
+        D2ADA(by="features").select(drawn, 8, np.random.default_rng(0))
 
 
 def test_aada_sees_the_features_of_the_model_where_it_is_told_to() -> None:

@@ -94,6 +94,15 @@ def test_labels_of_units_are_those_of_the_parts_that_were_asked() -> None:
     assert REGIONS.open(first).tolist() == [0, 1] and REGIONS.open(both).tolist() == [1]  # the skipped part is open
 
 
+def test_a_mask_that_is_given_is_of_all_parts_and_nobody_is_asked_about_them() -> None:
+    given = Annotation(0, "mask", "a", "given", 0)
+    regions, labels = replace(REGIONS, given=np.asarray([True, False])), LabelStore(2).add([given])
+    assert regions.indices.tolist() == [3, 4] and regions.labels(labels).labeled.tolist() == [0, 1, 2]
+    assert regions.open(labels).tolist() == [1] and regions.open(LabelStore(2)).tolist() == [1]
+    taken_again = labels.add([replace(given, target="b", annotator="x", region=())])
+    assert regions.labels(taken_again).labeled.tolist() == [0, 1, 2]
+
+
 def oracle(run: Path, truth: LabelMap) -> SimulatedRegions:
     return SimulatedRegions(np.asarray([True, True]), lambda rows: truth[rows], REGIONS, RunDir(run))
 

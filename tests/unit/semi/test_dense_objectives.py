@@ -42,10 +42,17 @@ class Pixelwise(nn.Conv2d):
 
     def __init__(self, scale: float, generator: torch.Generator) -> None:
         super().__init__(2, C, 1)
+        self.stride: Any = 1
         with torch.no_grad():
             self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * scale)
             assert self.bias is not None
             self.bias.zero_()
+
+    def decoded(self, images: Tensor) -> Tensor:
+        return images
+
+    def classify(self, decoded: Tensor, size: torch.Size) -> Tensor:
+        return self(decoded)  # type: ignore[no-any-return]
 
     def outputs(self, images: Tensor) -> list[Tensor]:
         return [self(images)]
@@ -367,8 +374,16 @@ def test_cutmix_hides_a_place_from_a_network_that_looks_around() -> None:
 class Noisy(nn.Sequential):
     """A network of single pixels with dropout of whole channels before it."""
 
+    stride = 1
+
     def __init__(self, body: nn.Module) -> None:
         super().__init__(nn.Dropout2d(0.5), body)
+
+    def decoded(self, images: Tensor) -> Tensor:
+        return images
+
+    def classify(self, decoded: Tensor, size: torch.Size) -> Tensor:
+        return self(decoded)  # type: ignore[no-any-return]
 
     def perturbed(self, images: Tensor, share: float) -> Tensor:
         return self(nn.functional.dropout2d(images, share))  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,19 @@ from torch import Tensor, nn
 
 from hybrid_al.core.types import IGNORE
 from hybrid_al.data.loaders import EmbeddingInputs
+from hybrid_al.kernels.kmeans import k_means
 from hybrid_al.models.classifier import Adapter, Classifier
 from hybrid_al.scores.samples import dirichlet_data, dirichlet_information
 from hybrid_al.semi.adversary import Adversary
 from hybrid_al.semi.anchors import Anchors
 from hybrid_al.semi.base import Labeled, Models, Unlabeled, ramp_up
 from hybrid_al.semi.dann import DANN, told_apart
+from hybrid_al.semi.dense.anchors import DenseAnchors
 from hybrid_al.semi.dense.base import UnlabeledPixels, labeled_loss
 from hybrid_al.semi.dense.ripu import RIPU, unlike_neighbours
 from hybrid_al.semi.divide import Divide
 from hybrid_al.semi.evidential import Evidential, uncertainties
+from hybrid_al.semi.features import anchors_of, to_anchors
 from hybrid_al.semi.shot import SHOT
 from hybrid_al.semi.virtual import virtual_adversarial
 from hybrid_al.semi.waal import WAAL
@@ -183,6 +187,17 @@ def test_anchors_of_the_target_follow_it_slowly() -> None:
     assert len(fresh.memory["anchors"]) == 10  # of the target's rows in the batch
 
 
+def test_anchors_move_a_little_in_half_precision() -> None:
+    torch.manual_seed(0)
+    models = Models(nn.Identity(), nn.Identity())
+    features = torch.randn(20, WIDTH).bfloat16()
+    models.memory["anchors"] = anchors_of(features, 3, models)
+    before = models.memory["anchors"].clone()
+    assert to_anchors(models, features + 0.125, anchors=3, decay=0.999).dtype == torch.float32
+    moved = models.memory["anchors"] - before
+    assert moved.dtype == torch.float32 and (moved.abs() > 0).any() and moved.abs().max() < 0.005
+
+
 def test_divide_has_a_loss_for_each_quarter() -> None:
     models, labeled, unlabeled = batch()
     labeled = replace(labeled, y=torch.tensor([0, 1, 0, 1, 0, 1]))  # nothing is consistent with a class without labels
@@ -258,3 +273,61 @@ def test_a_source_free_round_reads_nothing_of_the_source(start_round: int) -> No
     network = Classifier(Adapter(DIM, 3), DIM, CLASSES, dropout=0.0, seed=0)
     result = fit(network, SHOT(), inputs, sets, schedule, seed=0, log=lambda *_: None)
     assert np.isfinite(result.metrics["train/loss"])
+
+
+class Pixels(nn.Conv2d):
+    """A network that looks at single pixels; its features are the channels of the image."""
+
+    def __init__(self) -> None:
+        super().__init__(2, CLASSES, 1)
+        self.stride: Any = 1
+
+    def decoded(self, images: Tensor) -> Tensor:
+        return 2 * images
+
+    def classify(self, decoded: Tensor, size: torch.Size) -> Tensor:
+        return self(decoded / 2)  # type: ignore[no-any-return]
+
+
+def test_anchors_of_masks_are_made_after_the_labels_were_learned() -> None:
+    """The second stage against loops over images and classes, from the anchors that the first one's vectors make."""
+    torch.manual_seed(0)
+    student, shape = Pixels(), (4, 2, 6, 6)
+    with torch.no_grad():
+        student.weight.mul_(6)
+    labeled = Labeled(torch.randn(2, 2, 6, 6), torch.randint(CLASSES, (2, 6, 6)))
+    weak, valid = torch.randn(shape) + torch.tensor([1.0, 0])[:, None, None], torch.ones(4, 6, 6, dtype=torch.bool)
+    valid[:, 5] = False
+    views, models = UnlabeledPixels(np.arange(4), weak, weak + 0.1, valid), Models(student, student)
+    objective = DenseAnchors(anchors=2, pseudo=0.5, weight=2.0, decay=0.9, alone=0.3)
+
+    predicted, vectors, few = student(weak).argmax(dim=1), torch.zeros(4, CLASSES, 2), 0
+    for u in range(4):
+        for c in range(CLASSES):
+            own = (predicted[u] == c) & valid[u]
+            few += 0 < own.sum() < 10
+            if own.sum() >= 10:
+                vectors[u, c] = 2 * weak[u][:, own].mean(dim=1)
+    rows = vectors.flatten(1)
+    assert few and (rows == 0).any()
+
+    for _ in range(15):
+        first = objective.step(models, labeled, views, 0.2)
+    assert first.loss.item() == labeled_loss(student(labeled.x), labeled).item() and first.evidence is not None
+    assert len(models.memory["vectors"]) == 40  # the last ones
+    torch.testing.assert_close(models.memory["vectors"][-4:], rows)
+
+    step = objective.step(models, labeled, views, 0.3)
+    assert "vectors" not in models.memory
+    expected_anchors, _ = k_means(rows.repeat(10, 1).numpy(), 2, np.random.default_rng(0))
+    anchors = torch.from_numpy(expected_anchors)
+    squared = torch.stack([(rows - a).square().mean(dim=1) for a in anchors], dim=1).clamp_min(1e-12)
+    distance = (2 / (1 / squared).sum(dim=1)).mean().item()
+    assert step.logs["loss_anchors"].item() == pytest.approx(distance, rel=1e-3, abs=1e-6)
+    losses = F.cross_entropy(student(weak), predicted, reduction="none")[valid]
+    expected = first.loss + 0.5 * losses.mean() + 2 * step.logs["loss_anchors"]
+    torch.testing.assert_close(step.loss, expected)
+    for k, anchor in enumerate(anchors):
+        near = rows[squared.argmin(dim=1) == k]
+        moved = 0.9 * anchor + 0.1 * near.mean(dim=0) if len(near) else anchor
+        torch.testing.assert_close(models.memory["anchors"][k], moved)

@@ -28,7 +28,7 @@ TRUTH = np.arange(N) % CLASSES
 DOMAINS = {"energy", "mme", "dann", "waal", "shot", "anchors"}
 WITHOUT_MASK = {"pi_model", "mean_teacher", "mixmatch", "distinctive_margin", "tod", *DOMAINS}
 MASKED = [name for name in OBJECTIVES if name not in {"supervised", "evidential", "adversarial_twin", *WITHOUT_MASK}]
-UNMASKED_DENSE = {"supervised", "deep_supervision", "mean_teacher", "cps", "pld", "ripu", "svgd"}
+UNMASKED_DENSE = {"supervised", "deep_supervision", "mean_teacher", "cps", "pld", "ripu", "svgd", "anchors"}
 MASKED_DENSE = [name for name in DENSE_OBJECTIVES if name not in UNMASKED_DENSE]
 
 
@@ -70,7 +70,7 @@ def fit(objective: Objective, classes: int = CLASSES) -> tuple[list[float], dict
 
 def test_every_objective_with_unlabeled_samples_has_a_rate_or_is_known_to_have_no_mask() -> None:
     assert set(MASKED) | WITHOUT_MASK == {name for name, kind in OBJECTIVES.items() if kind().uses_unlabeled}
-    assert set(MASKED_DENSE) | {"mean_teacher", "cps", "pld", "ripu"} == {
+    assert set(MASKED_DENSE) | {"mean_teacher", "cps", "pld", "ripu", "anchors"} == {
         name for name, kind in DENSE_OBJECTIVES.items() if kind().uses_unlabeled
     }
 
