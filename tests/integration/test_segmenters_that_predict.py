@@ -29,6 +29,8 @@ def test_objectives_of_two_networks_and_of_two_views(tmp_path: Path, train: str)
     assert (learner.score("bald", rows, samples=3) > 0).all()
     networks = 2 if train == "cps" else 1
     assert learner.score("gradients", rows).shape == (2, networks * 2 * 8 * 9)
+    assert learner.score("class_features", rows).shape == (2, networks * 2 * 8)
+    assert learner.score("features", rows).shape == (2, networks * 8)
 
 
 @pytest.mark.slow
