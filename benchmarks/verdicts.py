@@ -8,12 +8,14 @@ A contrast is the mean AUBC of some arms minus that of others, seed by seed; in 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from hybrid_al.bench.publish import fill
 from hybrid_al.bench.results import Arm, Results, read
@@ -35,6 +37,15 @@ FINETUNED = ("pneumoniamnist", "malaria")
 """Sets of `finetune_consistency.yaml`."""
 SHORT = {name: PAIRS[name] for name in ("PneumoniaMNIST, SSL", "malaria, SSL", "ISIC 2017, ImageNet")}
 """The pairs of `objectives.yaml` and `strategies.yaml`."""
+
+ENOUGH = 4  # seeds
+GROUPS = (
+    "surely above on a set, surely below on none",
+    "surely above on a set, surely below on another",
+    "surely neither",
+    "surely below on a set, surely above on none",
+    "surely below on all three",
+)
 
 OBJECTIVES = (
     "pseudo_label",
@@ -167,32 +178,67 @@ def objectives() -> Iterator[tuple[str, Side, Side]]:
             yield f"{said}: {objective}", replace(solved, objective=objective), solved
 
 
-def every_strategy() -> Table:
-    """Every arm of `strategies.yaml` minus random picks, the largest mean over the sets first."""
-    arms = sorted({arm.strategy for file in SHORT.values() for arm, _ in _read(f"strategies/{file}").cells})
-    found = dict[tuple[str, str], Comparison]()
-    for arm in filter(lambda name: name != "random", arms):
-        for said, file in SHORT.items():
-            of, against = (Side(f"strategies/{file}", name, "mean_teacher") for name in (arm, "random"))
-            if (c := contrast(of, against)) is not None:
-                found[arm, said] = c
-    means = {
-        arm: float(np.mean([found[arm, said].difference.mean for said in SHORT]))
-        for arm in arms
-        if all((arm, said) in found for said in SHORT)
-    }
-    lines = list[tuple[str, ...]]()
-    for arm in sorted(means, key=lambda name: -means[name]):
-        cells = [_cell(found[arm, said]) for said in SHORT]
-        lines.append((arm, f"{100 * means[arm]:+.2f}", *cells, _query_seconds(arm)))
-    seeds = sorted({c.difference.n for c in found.values()})
+def every_strategy() -> Iterator[Table]:
+    """Every arm of `strategies.yaml` minus random picks, the largest mean first; which to try or leave."""
+    of = _over_random()
+    mean = {arm: float(np.mean([c.difference.mean for c in all_sets])) for arm, all_sets in of.items()}
+    ranked, memory = sorted(of, key=lambda arm: -mean[arm]), _memory()
+    lines = [
+        (arm, f"{100 * mean[arm]:+.2f}", *map(_cell, of[arm]), _seeds(of[arm]), _query_seconds(arm), memory(arm))
+        for arm in ranked
+    ]
     note = (
-        "AUBC from 10 to 160 labels minus that of random picks, in points, with 95 % intervals over "
-        f"{' or '.join(map(str, seeds))} paired seeds, bold where zero is not in it. Each interval stands for itself: "
-        f"of {len(found)} one in twenty is wrong, and with so few seeds no p survives a correction over all of them, "
-        "so there is no call. Seconds are the median of a query, beside other programs."
+        "AUBC from 10 to 160 labels minus that of random picks, in points, with 95 % intervals over paired seeds "
+        f"(arms with fewer than {ENOUGH} are left out), bold where zero is not in it. Each interval stands for itself: "
+        f"of {3 * len(of)} one in twenty is wrong, and with so few seeds no p survives a correction over all of them, "
+        "so there is no call. Seconds are the median of a query, beside other programs; MiB those of a query at "
+        "100,000 x 384 (QUERIES.md)."
     )
-    return Table("Every strategy minus random picks", note, ("arm", "mean", *SHORT, "s a query"), tuple(lines))
+    columns = ("arm", "mean", *SHORT, "seeds", "s a query", "MiB")
+    yield Table("Every strategy minus random picks", note, columns, tuple(lines))
+    groups = {group: [arm for arm in ranked if _group(of[arm]) == group] for group in GROUPS}
+    rows = tuple((group, str(len(names)), ", ".join(names) or "none") for group, names in groups.items())
+    yield Table(
+        "Which to try, which to leave", "By the intervals above.", ("against random picks", "arms", "which"), rows
+    )
+
+
+def _group(all_sets: Sequence[Comparison]) -> str:
+    above = sum(c.difference.low > 0 for c in all_sets)
+    below = sum(c.difference.high < 0 for c in all_sets)
+    if below == len(all_sets):
+        return GROUPS[4]
+    return GROUPS[(1 if below else 0) if above else 3 if below else 2]
+
+
+def _over_random() -> dict[str, list[Comparison]]:
+    """Of each arm that has enough seeds, one comparison a set."""
+    arms = {arm.strategy for file in SHORT.values() for arm, _ in _read(f"strategies/{file}").cells} - {"random"}
+    found = dict[str, list[Comparison]]()
+    for arm in sorted(arms):
+        sides = [[Side(f"strategies/{f}", name, "mean_teacher") for name in (arm, "random")] for f in SHORT.values()]
+        all_sets = [c for of, against in sides if (c := contrast(of, against)) and c.difference.n >= ENOUGH]
+        if len(all_sets) == len(SHORT):
+            found[arm] = all_sets
+    return found
+
+
+def _seeds(all_sets: Sequence[Comparison]) -> str:
+    counts = sorted({c.difference.n for c in all_sets})
+    return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+
+
+def _memory() -> Callable[[str], str]:
+    """What the query of an arm needs beyond its pool, in MiB."""
+    arms = yaml.safe_load((HERE / "strategies.yaml").read_text(encoding="utf-8"))["bench"]["strategies"]
+    with (HERE / "query_costs.csv").open(newline="", encoding="utf-8") as lines:
+        mib = {row["strategy"]: row["mib"] for row in csv.DictReader(lines) if row["mib"]}
+
+    def of(arm: str) -> str:
+        query = ((arms.get(arm) or {}).get("query") or {}).get("name", arm.rpartition("+")[2])
+        return f"{float(mib[query]):.0f}" if query in mib else ""
+
+    return of
 
 
 def _cell(c: Comparison) -> str:
@@ -290,7 +336,7 @@ def main() -> None:
 def pages() -> dict[str, list[Table]]:
     """The tables of each page."""
     asked = [table(title, note, list(rows())) for title, (rows, note) in QUESTIONS.items()]
-    return {"RESULTS.md": [over_linear(), calibration(), *asked], "STRATEGIES.md": [every_strategy()]}
+    return {"RESULTS.md": [over_linear(), calibration(), *asked], "STRATEGIES.md": [*every_strategy()]}
 
 
 if __name__ == "__main__":

@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with signals.stops() as came:
             _call(words, came)
+    except SystemExit as end:
+        if end.code in signals.SIGNALS.values():
+            _say(signals.STOPPED)
+        raise
     except Exception as error:  # noqa: BLE001 (what `stops` itself needs is not there)
         code, line = _last_words(error, words)
         _say(line)
@@ -53,12 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _call(words: Sequence[str], came: Sequence[int]) -> None:
     try:
         app(args=words)
-    except SystemExit as end:
-        if end.code in signals.SIGNALS.values():
-            _say(signals.STOPPED)
-        raise
     except Exception as error:  # noqa: BLE001 (the last door)
-        code, line = (128 + came[0], signals.STOPPED) if came else _last_words(error, words)
+        if came:  # a library made an error of its own of the exit
+            sys.exit(128 + came[0])
+        code, line = _last_words(error, words)
         _say(line)
         sys.exit(code)
     finally:
@@ -106,7 +108,7 @@ def _of_the_machine(error: Exception) -> str:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"
     if isinstance(error, RuntimeError) and "start new thread" in text:
-        return "this machine lets us start no more threads; a higher limit: ulimit -u"
+        return "this machine lets us start no more threads; a higher limit: ulimit -u, or -v where memory is short"
     return ""
 
 

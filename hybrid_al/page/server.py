@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import threading
 import webbrowser
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ..errors import InputError
 from ..oracles.readers import reading_of
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.types import ASGIApp
 
     from ..assemble import Project
@@ -97,12 +99,35 @@ def serve_until_stopped(app: ASGIApp, listener: socket.socket, page: Page) -> No
     import uvicorn
 
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
     try:
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt), _stopped_by_hangup(server):
+            server.run(sockets=[listener])
     finally:
         page.training.stop()
         page.desk.settle()
+
+
+@contextmanager
+def _stopped_by_hangup(server: uvicorn.Server) -> Iterator[None]:
+    """Let HUP, which a closed terminal sends, stop a server in order, as INT and TERM do, and do its own then."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or (before := signal.getsignal(hangup)) == signal.SIG_IGN:
+        yield
+        return
+    came = []
+
+    def stop(number: int, _: object) -> None:
+        came.append(number)
+        server.should_exit = True
+
+    signal.signal(hangup, stop)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
+        if came:
+            signal.raise_signal(hangup)
 
 
 def usual_listener(run: Path, reader: str | None) -> socket.socket:

@@ -230,3 +230,21 @@ def test_who_answered_has_a_name_that_a_table_can_show(
 ) -> None:
     assert call("labels", tmp_path, tmp_path / "answers.csv", "--annotator", name) == 2
     assert capsys.readouterr().err.startswith("--annotator: expected a name of 1 to 60 letters, got ")
+
+
+def test_a_signal_at_the_very_start_of_a_command_has_its_line_too() -> None:
+    code = """
+import os, signal, hybrid_al.cli as cli
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+os.kill(os.getpid(), signal.SIGTERM)
+inner = signal.set_wakeup_fd
+def woken(*args, **keys):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    return inner(*args, **keys)
+signal.set_wakeup_fd = woken
+cli.main(["status", "x"])
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 143
+    assert process.stderr == "interrupted; the last commit is unchanged, and the same command goes on\n"

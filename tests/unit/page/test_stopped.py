@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -36,3 +40,21 @@ def test_a_signal_ends_the_training_and_puts_the_answers_into_the_run(
     with pytest.raises(SystemExit) if isinstance(end, SystemExit) else nullcontext():
         serve_until_stopped(create_app(page, Gate(8999)), listener_on(0), page)
     assert not training.runs and not pending(desk._ledger.entries(), taken(run), shared=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_a_signal_stops_says_nothing(
+    number: signal.Signals, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = open_run(tmp_path / "run")
+    page = Page(Desk(run, reader=None, size=MadeUp().size), MadeUp(), Training(run), trains=False)
+    before = signal.signal(number, lambda n, _: sys.exit(128 + n))
+    timer = threading.Timer(0.3, os.kill, [os.getpid(), number])
+    try:
+        timer.start()
+        with pytest.raises(SystemExit) as end:
+            serve_until_stopped(create_app(page, Gate(8999)), listener_on(0), page)
+    finally:
+        timer.join()
+        signal.signal(number, before)
+    assert end.value.code == 128 + number and capfd.readouterr().err == ""
