@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 
 from hybrid_al.assemble import open_project
-from hybrid_al.bench.cell import Loop, Stage0, discard, play
+from hybrid_al.bench.cell import Loop, Stage0, discarding, play
 from hybrid_al.bench.results import Arm
 from hybrid_al.core.files import write_json
 from hybrid_al.data.stores.images import ImageStore
@@ -179,7 +179,8 @@ def few_labels(name: str, arm: str, count: int, runs: Path) -> Iterator[tuple[st
         for row in play(loop):
             if row.metric in loop.metrics:
                 yield f"{row.metric}@{row.labels}", seed, row.value
-        discard(loop)
+        with discarding(loop):
+            pass
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -109,7 +109,7 @@ def _of_the_machine(error: Exception) -> str:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in text):
         return f"the memory of this machine does not suffice ({text or type(error).__name__})"
     if isinstance(error, RuntimeError) and "start new thread" in text:
-        return "this machine lets us start no more threads; a higher limit: ulimit -u"
+        return "this machine lets us start no more threads; a higher limit: ulimit -u, or -v where memory is short"
     return ""
 
 

@@ -223,7 +223,7 @@ def chexpert(root: Path) -> tuple[Path, dict[str, Any]]:
         draw(root / name)
         rows.append([name, "Male", ["1.0", "0.0", "-1.0", ""][i % 4], float(i % 3 == 0)])
     table(root / "small" / "train.csv", "Path,Sex,Edema,Mass", rows)
-    (root / "recipe.yaml").write_text("name: x\n")
+    (root / "recipe.yaml").write_text("name: x\n", encoding="utf-8")
     group = {"pattern": r"(?i)(?<![a-z])patient[ _-]?\d+"}
     return root, {"images": str(root), "group": group, "labels": ["Edema", "Mass"]}
 
@@ -289,11 +289,11 @@ def absolute_paths(root: Path) -> tuple[Path, dict[str, Any]]:
 
 def unrelated(root: Path) -> tuple[Path, dict[str, Any]]:
     class_folders(root, 6)
-    (root / "notes.csv").write_text("reader,remark\nA,fine,very\n")
+    (root / "notes.csv").write_text("reader,remark\nA,fine,very\n", encoding="utf-8")
     (root / "__MACOSX" / "a").mkdir(parents=True)
-    (root / "__MACOSX" / "a" / "._0.png").write_text("x")
+    (root / "__MACOSX" / "a" / "._0.png").write_text("x", encoding="utf-8")
     (root / "empty").mkdir()
-    (root / "b" / "readme.txt").write_text("x")
+    (root / "b" / "readme.txt").write_text("x", encoding="utf-8")
     return root, {"source": "folder", "ignore": ["empty"]}
 
 
