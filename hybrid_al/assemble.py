@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from .models.encoder import Encoder
 
 PLACES = ("root", "images", "masks", "table")
-LISTED = ("folder", "dicom", "nifti", "slides")
+LISTED = ("folder", "dicom", "slides")
 """Sources that take whatever lies in their folder."""
 PACKAGES = ("hybrid-al", "torch", "timm", "lightly")
 
@@ -235,8 +235,7 @@ def check_place(recipe: Recipe, path: Path, option: str) -> None:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise InputError(path, f"a path in UTF-8 ({option})", "one with other bytes") from error
-    by_table = recipe.data.source == "nifti" and params.get("columns")
-    if recipe.data.source not in LISTED or by_table or not path.resolve().is_relative_to(root):
+    if recipe.data.source not in LISTED or not path.resolve().is_relative_to(root):
         return
     ignore = tuple(map(str, given)) if isinstance(given, list) else ()
     if not any(hidden(part, ignore) for part in path.resolve().relative_to(root).parts):

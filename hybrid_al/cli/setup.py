@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 from .base import Device, Overrides, Quiet, RecipeArg, RunDirOption, app, checked_project, run_dir_of, write_new
 
+OWN_PLACES = ("runs", "views.png")  # what the commands that `init` names next write
+
 
 @app.command()
 def recipes(
@@ -50,6 +52,7 @@ def init(
     from ..errors import InputError
 
     about = describe(data)
+    _leave_out_own_places(about)
     name = data.resolve().name if data.is_dir() else data.name.partition(".")[0]
 
     def text() -> str:
@@ -68,8 +71,17 @@ def init(
         about.note("loop.budgets", span)
     write_new(out, text())
     print("\n".join(about.lines()))
-    print(f"Next: hybrid-al check {shlex.quote(str(out))} --views views.png")
+    print(f"Next: hybrid-al check {shlex.quote(str(out))} --views {OWN_PLACES[1]}")
     print(f"      hybrid-al run {shlex.quote(str(out))}")
+
+
+def _leave_out_own_places(about: Description) -> None:
+    """Leave out of the images what the next commands write into this folder, where it is one of images."""
+    from ..assemble import LISTED
+
+    places = [place for place in OWN_PLACES if not Path(place).exists()]
+    if about.data["source"] in LISTED and Path.cwd().is_relative_to(Path(str(about.data["root"])).resolve()):
+        about.data["ignore"] = [*about.data.get("ignore", ()), *places]
 
 
 def _span(text: str, about: Description) -> str:

@@ -19,7 +19,8 @@ from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.npz import Npz
 from hybrid_al.data.studies import dicom_files
 from hybrid_al.errors import InputError, UnreadableImages
-from hybrid_al.recipe import parse
+from hybrid_al.recipe import load, parse
+from tests.helpers.command import call
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
 
@@ -155,3 +156,16 @@ def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:
     check_place(parse({"name": "x", "data": data}), tmp_path / "data2", "--run-dir")
     with pytest.raises(InputError, match="expected a path in UTF-8"):
         check_place(parse({"name": "x", "data": data}), tmp_path / "\udcff", "--run-dir")
+
+
+def test_a_recipe_made_among_the_images_leaves_out_what_the_next_commands_write_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = images(tmp_path / "data")
+    monkeypatch.chdir(root)
+    assert call("init", ".", "-o", "recipe.yaml") == 0
+    recipe = load("recipe.yaml")
+    assert recipe.data.params["ignore"] == ["runs", "views.png"]
+    check_place(recipe, Path("runs") / "data-s0", "--run-dir")
+    monkeypatch.chdir(tmp_path)
+    assert call("init", "data", "-o", "recipe.yaml") == 0 and "ignore" not in load("recipe.yaml").data.params
