@@ -39,13 +39,14 @@ SHORT = {name: PAIRS[name] for name in ("PneumoniaMNIST, SSL", "malaria, SSL", "
 """The pairs of `objectives.yaml` and `strategies.yaml`."""
 
 ENOUGH = 4  # seeds
-GROUPS = (
-    "surely above on a set, surely below on none",
-    "surely above on a set, surely below on another",
-    "surely neither",
-    "surely below on a set, surely above on none",
-    "surely below on all three",
-)
+GROUPS = {
+    (True, False): "surely above on a set, surely below on none",
+    (True, True): "surely above on a set, surely below on another",
+    (False, False): "surely neither",
+    (False, True): "surely below on a set, surely above on none",
+}
+"""What an arm is called by whether it is surely above, and surely below, random picks on any set."""
+BELOW = "surely below on all three"
 
 OBJECTIVES = (
     "pseudo_label",
@@ -196,7 +197,7 @@ def every_strategy() -> Iterator[Table]:
     )
     columns = ("arm", "mean", *SHORT, "seeds", "s a query", "MiB")
     yield Table("Every strategy minus random picks", note, columns, tuple(lines))
-    groups = {group: [arm for arm in ranked if _group(of[arm]) == group] for group in GROUPS}
+    groups = {group: [arm for arm in ranked if _group(of[arm]) == group] for group in (*GROUPS.values(), BELOW)}
     rows = tuple((group, str(len(names)), ", ".join(names) or "none") for group, names in groups.items())
     yield Table(
         "Which to try, which to leave", "By the intervals above.", ("against random picks", "arms", "which"), rows
@@ -204,11 +205,8 @@ def every_strategy() -> Iterator[Table]:
 
 
 def _group(all_sets: Sequence[Comparison]) -> str:
-    above = sum(c.difference.low > 0 for c in all_sets)
-    below = sum(c.difference.high < 0 for c in all_sets)
-    if below == len(all_sets):
-        return GROUPS[4]
-    return GROUPS[(1 if below else 0) if above else 3 if below else 2]
+    above, below = [c.difference.low > 0 for c in all_sets], [c.difference.high < 0 for c in all_sets]
+    return BELOW if all(below) else GROUPS[any(above), any(below)]
 
 
 def _over_random() -> dict[str, list[Comparison]]:

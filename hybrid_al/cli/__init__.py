@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import HybridALError, short
@@ -49,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _say(signals.STOPPED)
         raise
     except Exception as error:  # noqa: BLE001 (what `stops` itself needs is not there)
-        code, line = _last_words(error, words)
-        _say(line)
-        sys.exit(code)
+        _end(error, words)
 
 
 def _call(words: Sequence[str], came: Sequence[int]) -> None:
@@ -61,9 +60,7 @@ def _call(words: Sequence[str], came: Sequence[int]) -> None:
     except Exception as error:  # noqa: BLE001 (the last door)
         if came:  # a library made an error of its own of the exit
             sys.exit(128 + came[0])
-        code, line = _last_words(error, words)
-        _say(line)
-        sys.exit(code)
+        _end(error, words)
     finally:
         _flush()
 
@@ -85,6 +82,13 @@ def _say(line: str) -> None:
     """A last line; where nobody can read it the exit code still tells."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
+
+
+def _end(error: Exception, argv: Sequence[str]) -> NoReturn:
+    """Say what an error means, and end with its exit code."""
+    code, line = _last_words(error, argv)
+    _say(line)
+    sys.exit(code)
 
 
 def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:

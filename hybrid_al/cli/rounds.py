@@ -188,8 +188,8 @@ def labels(
     from ..api.answers import take, take_back
     from ..core.rundir import RunDir
     from ..oracles.ledger import collect
+    from ..oracles.readers import check_reader
     from ..oracles.worklist import corrections
-    from ..page.answers import check_reader
     from ..report.overview import go_on
 
     disk, annotator = RunDir(run), check_reader(annotator, "--annotator")

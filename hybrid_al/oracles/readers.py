@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,14 @@ from .ledger import LEDGER, Entry, Ledger
 AND = "+"
 MOST_NAME = 60
 Rule = Literal["majority", "soft", "consensus", "adjudicated"]
+
+
+def check_reader(name: str, where: str = "reader") -> str:
+    """The name of whoever answers, without spaces around; InputError for none, or one that CSV would not show."""
+    name = name.strip()
+    if not re.fullmatch(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{MOST_NAME}}}", name):
+        raise InputError(where, f"a name of 1 to {MOST_NAME} letters", repr(name))
+    return name
 
 
 @dataclass(frozen=True)

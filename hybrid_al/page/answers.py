@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -89,14 +88,6 @@ class Submission:
         """InputError for a reason that there is not."""
         if self.reason and self.reason not in REASONS:
             raise UnknownName("reason", self.reason, REASONS)
-
-
-def check_reader(name: str, where: str = "reader") -> str:
-    """The name of a reader without spaces around; InputError for none, or one that a line of CSV would not show."""
-    name = name.strip()
-    if not re.fullmatch(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,60}", name):
-        raise InputError(where, "a name of 1 to 60 letters", repr(name))
-    return name
 
 
 def words(names: Sequence[str], classes: Sequence[str], *, several: bool, asked: str = "") -> str:

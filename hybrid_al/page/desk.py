@@ -21,10 +21,10 @@ from ..oracles.base import NONE, SEPARATOR, SKIP
 from ..oracles.inbox import INBOXES, InboxSettings, Masks, Words, lists_of, owed
 from ..oracles.ledger import PAGE, WITHDRAWN, Entry, Ledger, collect, pending, rows_of, taken
 from ..oracles.masks import KINDS
-from ..oracles.readers import AND, Change, Reading, after, first_reading
+from ..oracles.readers import AND, Change, Reading, after, check_reader, first_reading
 from ..oracles.readings import Readings
 from ..oracles.worklist import classes_of
-from .answers import Submission, check_reader, drawn, proposed, words
+from .answers import Submission, drawn, proposed, words
 
 LAST = 50  # answers whose median says how long one takes
 PATIENCE = 5.0  # seconds that a complete query waits for another process to let go of the run

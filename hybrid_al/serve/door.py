@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import HybridALError
-from ..page.answers import check_reader
+from ..oracles.readers import check_reader
 from ..page.gate import foreign
 
 PAUSE = 1.0  # seconds after a wrong password

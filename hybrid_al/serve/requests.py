@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 
 from ..errors import InputError
-from ..page.answers import check_reader
+from ..oracles.readers import check_reader
 from ..page.app import Page
 from . import forms
 from .door import READER, Door
