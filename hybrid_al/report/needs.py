@@ -25,7 +25,7 @@ ROW = 1500  # bytes of a sample in the manifest and the records
 CHUNK_PIXELS = 2**17  # as `learners.predict.embed` has them
 ADAM = 6  # copies of a network in training: weights, gradients, two moments, the teacher, and one that is saved
 IN_PLACE = 0.65  # share of the feature maps that are kept for the gradient: activations overwrite their inputs
-LONGEST = 60 * 24 * 60.0  # minutes: two months
+LONGEST = 60 * 24 * 365.0  # minutes: a year, as the guess is rough and a busy machine doubles it
 
 
 @dataclass(frozen=True)
