@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.types import FloatArray, Query, Scores
-from ..scores.samples import mid_ranks
+from ..scores.ranks import mid_ranks
 from .base import QueryState, check_budget
 from .batches.base import best_first
 from .terms import TERMS, standing

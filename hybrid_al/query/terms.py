@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..kernels.distances import typicality
 from ..scores import samples as scores
 from ..scores import wholes
+from ..scores.ranks import Fusion, fuse, mid_ranks
 from .base import EXTRAS, QueryState
 from .cover import PEAK_SHARE, density_and_distance, distance_to_labeled
 from .last_layer import (
@@ -248,12 +249,12 @@ def term_needs(weights: Weights) -> frozenset[Need]:
 
 
 def fused_terms(
-    state: QueryState, weights: Weights, fusion: scores.Fusion = "mean"
+    state: QueryState, weights: Weights, fusion: Fusion = "mean"
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
     """The fused score of the candidates (M,), and the mid-ranks (M,) of each term of a weight above 0."""
     positive = {name: weight for name, weight in weights.items() if weight > 0}
     terms = {name: term(name).score(state) for name in positive}
-    return scores.fuse(terms, positive, fusion), {name: scores.mid_ranks(values) for name, values in terms.items()}
+    return fuse(terms, positive, fusion), {name: mid_ranks(values) for name, values in terms.items()}
 
 
 def standing(ranks: Mapping[str, FloatArray], position: int) -> str:

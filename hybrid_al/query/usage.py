@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.embeddings import Embeddings
 from ..core.types import FloatArray, IntArray
-from ..scores.samples import mid_ranks
+from ..scores.ranks import mid_ranks
 from .cover import distance_to_labeled
 
 MEAN_RANK = "query/mean_rank"

@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from hybrid_al.core.types import FloatArray
 from hybrid_al.metrics.classification import aubc
-from hybrid_al.scores.samples import entropy, fuse, least_confidence, margin, mid_ranks
+from hybrid_al.scores.ranks import fuse, mid_ranks
+from hybrid_al.scores.samples import entropy, least_confidence, margin
 
 quick = settings(max_examples=50, deadline=None)
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...core.registry import Count, Decay, hyperparameters
 from ...core.types import FloatArray, Need
 from ...kernels.triage import NOISY, triage
-from ...scores.samples import Fusion
+from ...scores.ranks import Fusion
 from ..base import About, QueryState
 from ..cache import with_cache
 from ..dataset_map import map_of_labels
@@ -96,7 +96,7 @@ class TwoStageBatch:
     As suggestive annotation, EADA and DUC filter. Cost: that of the terms and of `batch`.
 
     score   weight of each term (see `terms.TERMS`), fused by mid-ranks among these candidates
-    fusion  mean | product | max, see `scores.fuse`
+    fusion  mean | product | max, see `scores.ranks.fuse`
     """
 
     keep: Count = 5

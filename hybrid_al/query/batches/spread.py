@@ -13,7 +13,7 @@ from ...core.types import FloatArray, Need
 from ...kernels.distances import draw, nearest, squared_to
 from ...kernels.similarity import similarity_cover
 from ...kernels.weighted_kmeans import representatives, weighted_k_means
-from ...scores.samples import mid_ranks
+from ...scores.ranks import mid_ranks
 from ..base import About, QueryState
 from ..cover import cosine, cover_problem
 from .base import Batch, best_first, fill_by_score, weights_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.registry import Amount, Count, Part, Several, hyperparameters
 from ...core.types import FloatArray, Need, Query, Scores
-from ...scores.samples import mid_ranks
+from ...scores.ranks import mid_ranks
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first, fill_by_score
 from ..terms import VIEWS, standing

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.registry import Amount, Count, Passes, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query, Scores
-from ...scores.samples import mid_ranks, summed_variance
+from ...scores.ranks import mid_ranks
+from ...scores.samples import summed_variance
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..critic import draw_batch, minimise, perceptron, tensor

@@ -12,7 +12,7 @@ from ...core.registry import Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query, Scores
 from ...kernels.distances import mean_row, squared_to
 from ...kernels.weighted_kmeans import representatives, weighted_k_means
-from ...scores.samples import mid_ranks
+from ...scores.ranks import mid_ranks
 from ..base import About, QueryState, check_budget
 from ..batches.base import fill_by_score, weights_of
 from ..last_layer import probs_and_features

@@ -10,7 +10,7 @@ import numpy as np
 from ...core.embeddings import Metric
 from ...core.registry import Count, hyperparameters
 from ...core.types import IntArray, Need, Query
-from ...scores.samples import mid_ranks
+from ...scores.ranks import mid_ranks
 from ..base import About, QueryState, check_budget
 from ..clusters import cluster_pool, fewest_labels_first
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ...core.embeddings import Metric
 from ...core.registry import hyperparameters
 from ...core.types import Need, Query, Scores
-from ...scores.samples import mid_ranks
+from ...scores.ranks import mid_ranks
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..cover import PEAK_SHARE, density_and_distance

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...core.registry import Count, hyperparameters
 from ...core.types import Need, Query, Scores
-from ...scores.samples import dirichlet_data, dirichlet_information, mid_ranks
+from ...scores.ranks import mid_ranks
+from ...scores.samples import dirichlet_data, dirichlet_information
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..last_layer import dirichlet

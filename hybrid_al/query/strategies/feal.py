@@ -12,7 +12,8 @@ from ...core.embeddings import unit_rows
 from ...core.registry import Amount, Count, Positive, Share, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query, Scores
 from ...kernels.distances import nearest
-from ...scores.samples import dirichlet_data, mid_ranks
+from ...scores.ranks import mid_ranks
+from ...scores.samples import dirichlet_data
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..critic import minimise, tensor

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.registry import hyperparameters
 from ...core.types import Need, Query, Scores
-from ...scores.samples import Fusion
+from ...scores.ranks import Fusion
 from ..base import About, QueryState, check_budget
 from ..batches import build_batch
 from ..batches.base import BatchParams
@@ -24,7 +24,7 @@ class Hybrid:
 
     score  weight of each term (see `terms.TERMS`); terms are fused by mid-ranks, so their scales do not matter
     batch  name and parameters of the batch maker (see `batch.BATCHES`)
-    fusion mean | product | max of the mid-ranks, see `scores.fuse`
+    fusion mean | product | max of the mid-ranks, see `scores.ranks.fuse`
     """
 
     score: Weights = field(default_factory=lambda: {"entropy": 1.0, "consistency": 1.0})

@@ -10,7 +10,8 @@ import numpy as np
 from ...core.embeddings import unit_rows
 from ...core.registry import Share, hyperparameters
 from ...core.types import FloatArray, IntArray, Need, Query, Scores
-from ...scores.samples import entropy, mid_ranks
+from ...scores.ranks import mid_ranks
+from ...scores.samples import entropy
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..cache import with_cache

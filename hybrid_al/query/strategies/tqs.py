@@ -10,7 +10,7 @@ import scipy.special
 
 from ...core.registry import Amount, Count, Positive, hyperparameters
 from ...core.types import FloatArray, Need, Query, Scores
-from ...scores.samples import mid_ranks
+from ...scores.ranks import mid_ranks
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..domains import Discriminator, of_source

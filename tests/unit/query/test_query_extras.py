@@ -31,7 +31,7 @@ from hybrid_al.query.strategies import CSVAL, PT4AL, STRATEGIES, TOD, PT4ALStart
 from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.recipe import parse
 from hybrid_al.regions.base import Whole
-from hybrid_al.scores.samples import mid_ranks
+from hybrid_al.scores.ranks import mid_ranks
 from hybrid_al.track.base import Trackers
 
 

@@ -14,7 +14,8 @@ from hybrid_al.query.strategies import BSQ
 from hybrid_al.query.strategies.bsq import discrepancy, gains, nearness
 from hybrid_al.query.strategies.isda import expected_change
 from hybrid_al.query.synthetic import make_state
-from hybrid_al.scores.samples import mid_ranks, predicted_error, student_divergence
+from hybrid_al.scores.ranks import mid_ranks
+from hybrid_al.scores.samples import predicted_error, student_divergence
 
 
 @pytest.mark.parametrize("classes", [2, 4])

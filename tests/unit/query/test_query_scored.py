@@ -38,6 +38,7 @@ from hybrid_al.query.strategies import (
 from hybrid_al.query.synthetic import make_state, restrict
 from hybrid_al.query.terms import TERMS, standing
 from hybrid_al.scores import samples as scores
+from hybrid_al.scores.ranks import Fusion, fuse, mid_ranks
 
 
 def certain(state: QueryState) -> QueryState:
@@ -225,8 +226,8 @@ def test_hybrid_fuses_ranks_by_weight() -> None:
     strategy = Hybrid(score={"entropy": 2, "consistency": 1, "margin": 0}, batch={"name": "topk"})
     query = strategy.select(state, 4, np.random.default_rng(0))
     assert state.consistency is not None
-    entropy = scores.mid_ranks(scores.entropy(state.probs()))
-    consistency = scores.mid_ranks(state.consistency.uncertainty()[state.candidates])
+    entropy = mid_ranks(scores.entropy(state.probs()))
+    consistency = mid_ranks(state.consistency.uncertainty()[state.candidates])
     fused = (2 * entropy + consistency) / 3
     assert query.indices.tolist() == state.candidates[np.argsort(-fused)[:4]].tolist()
     assert query.scores is not None
@@ -316,16 +317,16 @@ def test_budget_must_fit_the_candidates(name: str, budget: int) -> None:
 
 
 @pytest.mark.parametrize("fusion", ["mean", "product", "max"])
-def test_fusions(fusion: scores.Fusion) -> None:
+def test_fusions(fusion: Fusion) -> None:
     parts = {"a": np.array([1.0, 5, 8, 4, 3, 2, 0, 6, 7]), "b": np.array([1.0, 4, 0, 8, 2, 3, 5, 6, 7])}
-    ranks = {name: scores.mid_ranks(values) for name, values in parts.items()}
+    ranks = {name: mid_ranks(values) for name, values in parts.items()}
     weights = {"a": 2.0, "b": 1.0}
     expected = {
         "mean": (2 * ranks["a"] + ranks["b"]) / 3,
         "product": np.cbrt(ranks["a"] ** 2 * ranks["b"]),
         "max": np.maximum(ranks["a"], ranks["b"] / 2),
     }[fusion]
-    np.testing.assert_allclose(scores.fuse(parts, weights, fusion), expected)
+    np.testing.assert_allclose(fuse(parts, weights, fusion), expected)
     query = Hybrid(fusion=fusion, batch={"name": "topk"}).select(make_state(), 3, np.random.default_rng(0))
     state = make_state()
     assert state.consistency is not None
@@ -334,7 +335,7 @@ def test_fusions(fusion: scores.Fusion) -> None:
         "consistency": state.consistency.uncertainty()[state.candidates].astype(np.float64),
     }
     assert query.scores is not None
-    np.testing.assert_allclose(query.scores.values, scores.fuse(terms, {"entropy": 1.0, "consistency": 1.0}, fusion))
+    np.testing.assert_allclose(query.scores.values, fuse(terms, {"entropy": 1.0, "consistency": 1.0}, fusion))
     with pytest.raises(InputError, match="did you mean 'product'"):
         Hybrid(fusion="produkt")  # type: ignore[arg-type]
 
