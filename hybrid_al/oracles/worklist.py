@@ -132,10 +132,14 @@ class WorklistOracle:
                 latest.pop(answer.index, None)
             else:
                 latest[answer.index] = replace(answer, target=None) if answer.target == WITHDRAWN else answer
+        return {a.index: a for a in self.with_exclusions(latest.values(), round)}
+
+    def with_exclusions(self, answers: Iterable[Annotation], round: int) -> tuple[Annotation, ...]:
+        """Answers of a round with what earlier rounds excluded of their samples (`one_bit.merged`)."""
         if not self.wording.refuses:
-            return latest
+            return tuple(answers)
         before = self.run.labels(len(self.manifest)).as_of(round - 1).current
-        return {a.index: a for a in merged(latest.values(), before, len(self.classes))}
+        return merged(answers, before, len(self.classes))
 
     def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a CSV of `id,label`, whole or not at all; (number of its answers, answers still missing).
@@ -200,8 +204,17 @@ class WorklistOracle:
         self, where: object, round: int, answers: Mapping[str, str], annotator: str, *, replace: bool
     ) -> dict[str, str]:
         """See `replaces`, of answers (id -> text)."""
-        meanings = {self.manifest.position[i]: self._meaning(i, text) for i, text in answers.items()}
-        differs: Callable[[Annotation], bool] = lambda a: (a.kind, a.target) != meanings[a.index]  # noqa: E731
+        position = self.manifest.position
+        said = [Annotation(position[i], *self._meaning(i, text), annotator, round) for i, text in answers.items()]
+        meanings = {a.index: (a.kind, a.target) for a in self.with_exclusions(said, round)}
+        asked = {position[i] for i in self.run.query_ids(round) or ()}
+
+        def differs(a: Annotation) -> bool:
+            if a.kind == "not" and a.round < round and a.index in asked:  # asked again: what was said no to stays no
+                kind, target = meanings[a.index]
+                return kind == "class" and target in cast(tuple[int, ...], a.target)
+            return (a.kind, a.target) != meanings[a.index]
+
         return self.replaces(where, round, meanings, differs, annotator, replace=replace)
 
     def replaces(
@@ -216,14 +229,15 @@ class WorklistOracle:
     ) -> dict[str, str]:
         """Id -> who gave the earlier answer, of the samples whose new answer differs from it.
 
-        What was answered in an earlier round counts where this round does not ask again. InputError where an answer of
-        another annotator would change, unless `replace`.
+        What was answered in an earlier round counts where this round does not ask again, and where it excludes classes.
+        InputError where an answer of another annotator would change, unless `replace`.
         """
         if self.readings(round) is not None:
             earlier = self.standing(annotator)
         else:
             asked = {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
-            earlier = {i: a for i, a in self.run.labels(len(self.manifest)).current.items() if i not in asked}
+            current = self.run.labels(len(self.manifest)).current
+            earlier = {i: a for i, a in current.items() if i not in asked or a.kind == "not"}
             earlier |= self.latest(round)
         changed = [earlier[i] for i in samples if i in earlier and differs(earlier[i])]
         others = [a for a in changed if a.annotator != annotator]
@@ -238,7 +252,8 @@ class WorklistOracle:
         """The answers of a person that stand by now, by sample."""
         round = len(self.run.rounds())
         if (readings := self.readings(round)) is not None:
-            return {i: said[annotator] for i, said in readings.said.items() if annotator in said}
+            own = [said[annotator] for said in readings.said.values() if annotator in said]
+            return {a.index: a for a in self.with_exclusions(own, round)}
         answers = {**self.run.labels(len(self.manifest)).current, **self.latest(round)}
         return {i: a for i, a in answers.items() if a.annotator == annotator}
 
