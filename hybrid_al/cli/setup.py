@@ -1,4 +1,4 @@
-"""The verbs before a run: recipes, init, check."""
+"""The verbs before a run: recipes, strategies, init, check."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def recipes(
     if name not in texts:
         raise UnknownName("recipes", name, texts)
     write_new(out or Path(f"{name}.yaml"), texts[name])
+
+
+@app.command()
+def strategies(
+    word: Annotated[
+        str | None, typer.Argument(metavar="WORD", help="Part of a name or of a paper: clue, 'Core-Set', MICCAI.")
+    ] = None,
+) -> None:
+    """List query strategies and batch makers with their papers; with a WORD also what to write into a recipe."""
+    from ..query.catalogue import listed
+
+    print("\n".join(listed(word or "", full=word is not None)))
 
 
 @app.command()

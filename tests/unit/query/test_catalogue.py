@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
+from hybrid_al.core.registry import component, parse_spec
 from hybrid_al.core.types import Need
 from hybrid_al.errors import InputError
 from hybrid_al.query import catalogue
@@ -66,6 +68,26 @@ def test_settings_are_written_with_their_defaults() -> None:
     assert "score={entropy: 1.0, consistency: 1.0}, batch={name: kmeanspp, power: 4.0}" in catalogue.settings(
         STRATEGIES["hybrid"]
     )
+
+
+@pytest.mark.parametrize("registry", [STRATEGIES, BATCHES], ids=["query", "batch"])
+def test_the_listed_lines_are_recipes_of_the_defaults(registry: dict[str, type]) -> None:
+    for name, kind in registry.items():
+        plain = yaml.safe_load(catalogue.spec(name, kind))
+        assert component(registry, "query", *parse_spec(plain)) == kind()
+
+
+def test_a_word_finds_names_and_papers() -> None:
+    lines = catalogue.listed("clue", full=True)
+    assert lines[0].startswith("clue               Prabhu et al.: Active Domain Adaptation")
+    assert lines[1].strip() == "query: {name: clue, temperature: 1.0, starts: 10, iterations: 100}"
+    assert lines[2].strip() == "reads features; passes: 1"
+    covers = catalogue.listed("suggestive annotation", full=True)
+    assert "                   query: {name: hybrid, batch: {name: cover, shortlist: 2, rows: 20000}}" in covers
+    assert any(line.endswith("; cold_start too") for line in covers)  # facility_location
+    assert len(catalogue.listed("", full=False)) == len(STRATEGIES) + len(BATCHES)
+    with pytest.raises(InputError, match=r"strategies: WORD: expected part of the name or paper .* got 'nosuch'"):
+        catalogue.listed("nosuch", full=True)
 
 
 def test_what_declares_nothing_is_an_error() -> None:
