@@ -44,10 +44,17 @@ def strategies(
         str | None, typer.Argument(metavar="WORD", help="Part of a name or of a paper: clue, 'Core-Set', MICCAI.")
     ] = None,
 ) -> None:
-    """List query strategies and batch makers with their papers; with a WORD also what to write into a recipe."""
+    """List query strategies and batch makers with their papers; those and trainings of a WORD as lines of a recipe."""
     from ..query.catalogue import listed
 
-    print("\n".join(listed(word or "", full=word is not None)))
+    if word is None:
+        print("\n".join(listed("", full=False)))
+        return
+    from ..semi import OBJECTIVES
+    from ..semi.dense import DENSE_OBJECTIVES
+
+    trainings = {"classification": OBJECTIVES, "segmentation": DENSE_OBJECTIVES}
+    print("\n".join(listed(word, full=True, trainings=trainings)))
 
 
 @app.command()

@@ -73,10 +73,11 @@ def needs(kind: type) -> str:
     return ", ".join(sorted(kind().needs)) or "-"
 
 
-def listed(word: str, *, full: bool) -> list[str]:
+def listed(word: str, *, full: bool, trainings: Mapping[str, Mapping[str, type]] | None = None) -> list[str]:
     """A line of each strategy and batch maker of whose name or paper the word is a part: its name and paper.
 
-    full  two further lines of each: its part of a recipe, all settings at their defaults; what it reads, and its passes
+    full       two further lines of each: its part of a recipe, settings at their defaults; what it reads, its passes
+    trainings  task -> its objectives by name, which are found by their name and description
     """
     lines = []
     for registry, before, after in ((STRATEGIES, "query: ", ""), (BATCHES, "query: {name: hybrid, batch: ", "}")):
@@ -89,8 +90,14 @@ def listed(word: str, *, full: bool) -> list[str]:
                 start = "; cold_start too" * (registry is STRATEGIES and kind().needs <= COLD)
                 lines.append(f"{'':18} {before}{spec(name, kind)}{after}")
                 lines.append(f"{'':18} reads {needs(kind).replace('-', 'nothing')}; passes: {entry.passes}{start}")
+    for task, objectives in (trainings or {}).items():
+        for name, kind in objectives.items():
+            if word.casefold() in f"{name} {kind.__doc__}".casefold():
+                lines.append(f"{name:18} {(kind.__doc__ or '').splitlines()[0]}")
+                lines.append(f"{'':18} train: {spec(name, kind)}")
+                lines.append(f"{'':18} an objective of task {task}")
     if not lines:
-        expected = "part of the name or paper of a query (of trainings and composed methods: docs/survey.md)"
+        expected = "part of the name or paper of a query or training (methods of several parts: docs/survey.md)"
         raise InputError("strategies: WORD", expected, repr(word))
     return lines
 

@@ -113,7 +113,7 @@ def test_strategies_are_found_by_a_word(capsys: pytest.CaptureFixture[str]) -> N
     assert call("strategies", "clue") == 0
     assert "query: {name: clue, temperature: 1.0" in capsys.readouterr().out
     assert call("strategies", "nosuch") == 2
-    assert "strategies: WORD: expected part of the name" in capsys.readouterr().err
+    assert "strategies: WORD: expected part of the name or paper" in capsys.readouterr().err
 
 
 @pytest.mark.slow

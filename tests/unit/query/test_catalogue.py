@@ -17,6 +17,8 @@ from hybrid_al.query import catalogue
 from hybrid_al.query.batches import BATCHES
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.query.terms import TERMS
+from hybrid_al.semi import OBJECTIVES
+from hybrid_al.semi.dense import DENSE_OBJECTIVES
 
 DOCS = Path(__file__).parents[3] / "docs"
 REGISTERED = {**{f"strategy {k}": v for k, v in STRATEGIES.items()}, **{f"batch {k}": v for k, v in BATCHES.items()}}
@@ -70,7 +72,9 @@ def test_settings_are_written_with_their_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize("registry", [STRATEGIES, BATCHES], ids=["query", "batch"])
+@pytest.mark.parametrize(
+    "registry", [STRATEGIES, BATCHES, OBJECTIVES, DENSE_OBJECTIVES], ids=["query", "batch", "train", "train of masks"]
+)
 def test_the_listed_lines_are_recipes_of_the_defaults(registry: dict[str, type]) -> None:
     for name, kind in registry.items():
         plain = yaml.safe_load(catalogue.spec(name, kind))
@@ -86,6 +90,8 @@ def test_a_word_finds_names_and_papers() -> None:
     assert "                   query: {name: hybrid, batch: {name: cover, shortlist: 2, rows: 20000}}" in covers
     assert any(line.endswith("; cold_start too") for line in covers)  # facility_location
     assert len(catalogue.listed("", full=False)) == len(STRATEGIES) + len(BATCHES)
+    trained = catalogue.listed("ceal", full=True, trainings={"classes": OBJECTIVES})
+    assert trained[0].startswith("pseudo_label ") and trained[1].strip().startswith("train: {name: pseudo_label, ")
     with pytest.raises(InputError, match=r"strategies: WORD: expected part of the name or paper .* got 'nosuch'"):
         catalogue.listed("nosuch", full=True)
 
