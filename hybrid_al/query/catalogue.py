@@ -93,7 +93,7 @@ def listed(word: str, *, full: bool, trainings: Mapping[str, Mapping[str, type]]
     for task, objectives in (trainings or {}).items():
         for name, kind in objectives.items():
             if word.casefold() in f"{name} {kind.__doc__}".casefold():
-                lines.append(f"{name:18} {(kind.__doc__ or '').splitlines()[0]}")
+                lines.append(f"{name:18} {str(kind.__doc__).splitlines()[0]}")
                 lines.append(f"{'':18} train: {spec(name, kind)}")
                 lines.append(f"{'':18} an objective of task {task}")
     if not lines:
