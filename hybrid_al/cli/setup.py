@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +54,7 @@ def strategies(
     from ..semi import OBJECTIVES
     from ..semi.dense import DENSE_OBJECTIVES
 
-    trainings = {"classification": OBJECTIVES, "segmentation": DENSE_OBJECTIVES}
+    trainings: dict[str, Mapping[str, type]] = {"classification": OBJECTIVES, "segmentation": DENSE_OBJECTIVES}
     print("\n".join(listed(word, full=True, trainings=trainings)))
 
 
