@@ -110,6 +110,7 @@ def _series(data: Mapping[str, object], left: tuple[str, ...], like: Recipe | No
     params = {} if like is None else like.data.params
     section = {key: data[key] for key in ("source", "root", "group", "sample", "window") if key in data}
     section |= {key: params[key] for key in ("stack", "window") if params.get(key) is not None}
+    section["columns"] = {"split": NONE}
     return Place(section, files_of(Data.model_validate(section)), left)
 
 

@@ -83,8 +83,9 @@ def describe_slides(tree: Tree, paths: Sequence[str]) -> Description:
     splits = [answer["split"] for answer in answers.rows]
     if (parted := straddling(groups, splits)) and "split" not in about.data.get("columns", {}):
         expected = "all slides of a patient in one of the folders of splits"
-        raise InputError(tree.root, expected, f"{parted[0]} in several")
-    if parted:
+        with about.answering():
+            raise InputError(tree.root, expected, f"{parted[0]} in several")
+    elif parted:
         splits = [None] * len(rows)
         column = about.data["columns"].pop("split")
         about.open.append(f"column {column} parts slides or patients: left, splits are drawn by group")
