@@ -108,6 +108,17 @@ def test_one_who_answers_twice_is_one_reader_and_a_withdrawn_reading_is_owed_aga
         take_back(run.path, file, "ben")
 
 
+def test_a_list_that_is_handed_in_again_counts_once(tmp_path: Path) -> None:
+    run = shared_run(tmp_path / "run")
+    for _ in "ab":
+        assert says(run, "anna", ANNA) == (4, 4)
+    says(run, "ben", BEN)
+    once = agreement(readings_of(run))
+    assert says(run, "anna", {**ANNA, "scan3": "normal"})[0] == 4 and says(run, "anna", ANNA)[0] == 4
+    assert [e.sample for e in Ledger(run).entries()] == [*IDS, *IDS, "scan3", "scan3"]
+    assert agreement(readings_of(run)) == once and once["people/double"] == 3
+
+
 def test_a_reader_corrects_what_an_earlier_round_was_told(tmp_path: Path) -> None:
     run = shared_run(tmp_path / "run")
     says(run, "anna", ANNA)
