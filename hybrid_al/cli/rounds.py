@@ -187,7 +187,7 @@ def labels(
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
     from ..api.answers import take, take_back
     from ..core.rundir import RunDir
-    from ..oracles.inbox import inbox, lists_of
+    from ..oracles.inbox import inbox, lists_of, owed
     from ..oracles.ledger import collect
     from ..oracles.readers import check_reader
     from ..oracles.worklist import answer_files, corrections, rows_behind
@@ -202,7 +202,9 @@ def labels(
             received, missing = take_back(run, file, annotator)
         else:
             received, missing = take(run, file, annotator, replace=replace, empty=empty, unasked=unasked, say=_note)
-    outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
+    who = ", ".join(f"{name} {len(ids)}" for name, ids in (owed(disk, r) or {}).items())
+    of_whom = f" ({who}; their lists are in {disk.path / 'worklist'})" if who else ""
+    outlook = f"{missing} still missing{of_whom}" if missing else f"the round is complete; {go_on(disk)}"
     rows = rows_behind(disk, before)
     if rows and disk.query_ids(r) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"

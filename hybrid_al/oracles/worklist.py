@@ -278,7 +278,7 @@ class WorklistOracle:
     ) -> int:
         """Write answers (id -> text) as a CSV of the round, and note them in the ledger; how many are still missing.
 
-        Of no answers no file is written.
+        Of no answers no file is written. Once all have read, the adjudicator gets a list.
 
         where     they come from: a file, or what else a person calls it
         replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
@@ -286,6 +286,8 @@ class WorklistOracle:
         if answers:
             self._write(where, round, answers, annotator, replaces or {}, notes or {})
         if (readings := self.readings(round)) is not None:
+            if set(readings.owed) == {readings.reading.adjudicator}:
+                self.give_out_to_readers(readings)
             return sum(map(len, readings.owed.values()))
         answered = self.latest(round)
         return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))

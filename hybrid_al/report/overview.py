@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 CAPTION = 28  # pixels above the sheet of views
 VIEW_KINDS = ("pretrain", "weak", "strong")
+PATHS = ("root", "table", "images", "masks")  # keys of `data` that stay as they are where ids are hashed
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
 
@@ -102,8 +103,15 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     lines.append(f"  answers of {who} (oracle {recipe.oracle.name}){answers}")
     lines.append((need := needs(project, store, encoder, method)).line())
     need.check()
-    lines.append(f"  run directory {project.run.path}")
-    return lines
+    return [*lines, f"  run directory {project.run.path}", *_in_clear(project)]
+
+
+def _in_clear(project: Project) -> list[str]:
+    """The paths that a run with hashed names keeps as they are."""
+    params = project.recipe.data.params
+    paths = ", ".join(f"data.{key}: {params[key]}" for key in PATHS if params.get(key))
+    hashed = project.dataset.names is not None
+    return [f"  ids are hashed, but the run keeps {paths}: no person's name should stand there"] * hashed
 
 
 def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_third_reader_says_what_counts_where_two_differ(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"images that all readers of have answered, and differently, got 'scan0'"):
         says(run, "carl", {"scan0": "normal"})
     says(run, "ben", BEN)
-    assert owed(run, 0) == {"carl": [ODD, "scan3"]}
+    assert owed(run, 0) == {"carl": [ODD, "scan3"]} and (run.path / "worklist" / "round_000_carl.csv").is_file()
     oracle: Any = inbox(run)
     with pytest.raises(AwaitingLabels, match="waits for readings: carl 2"):
         oracle.annotate(np.arange(4), 0)
