@@ -6,13 +6,14 @@ import csv
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.hidden import in_clear
 from ..core.manifest import SPLITS
 from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 CAPTION = 28  # pixels above the sheet of views
 VIEW_KINDS = ("pretrain", "weak", "strong")
-PATHS = ("root", "table", "images", "masks")  # keys of `data` that stay as they are where ids are hashed
 OWN = "own"  # the source of a run around a model of one's own (`api.Loop`)
 
 
@@ -103,15 +103,8 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     lines.append(f"  answers of {who} (oracle {recipe.oracle.name}){answers}")
     lines.append((need := needs(project, store, encoder, method)).line())
     need.check()
-    return [*lines, f"  run directory {project.run.path}", *_in_clear(project)]
-
-
-def _in_clear(project: Project) -> list[str]:
-    """The paths that a run with hashed names keeps as they are."""
-    params = project.recipe.data.params
-    paths = ", ".join(f"data.{key}: {params[key]}" for key in PATHS if params.get(key))
-    hashed = project.dataset.names is not None
-    return [f"  ids are hashed, but the run keeps {paths}: no person's name should stand there"] * hashed
+    kept = in_clear(recipe.data.params) if dataset.names is not None else []
+    return [*lines, f"  run directory {project.run.path}", *kept]
 
 
 def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
@@ -126,7 +119,7 @@ def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
 def data_notes(project: Project) -> list[str]:
     """What a person should know of the data before a loop starts on them: splits, copies, ignored files, levels."""
     dataset = project.dataset
-    lines = holdout_notes(dataset)
+    lines = holdout_notes(dataset, project.recipe.data.params.get("holdout") or {})
     if leaks := dataset.manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
     if alike := project.store().leaks(dataset.manifest):
@@ -152,8 +145,11 @@ def first_notes(project: Project) -> list[str]:
     return [*values, *data_notes(project)]
 
 
-def holdout_notes(dataset: Dataset) -> list[str]:
-    """What val and test cannot measure: without any label, or with samples of one kind alone."""
+def holdout_notes(dataset: Dataset, drawn: Collection[str] = ()) -> list[str]:
+    """What val and test cannot measure: without any label, or with samples of one kind alone.
+
+    drawn  the splits that the recipe holds out, which it may leave in the pool
+    """
     lines = []
     for split in SPLITS[1:]:
         rows = dataset.manifest.indices(split)
@@ -162,7 +158,7 @@ def holdout_notes(dataset: Dataset) -> list[str]:
         if not answered(dataset)[rows].any():
             lines.append(
                 f"  note: no {split} image has a label and nobody is asked about one, so they measure nothing"
-                " (data.holdout={} leaves them in the pool)"
+                + " (data.holdout={} leaves them in the pool)" * (split in drawn)
             )
         elif dataset.labels is not None:
             labels = dataset.labels[rows]

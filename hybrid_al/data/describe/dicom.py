@@ -19,7 +19,7 @@ from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
 from .names import PATIENT
 from .plan import Rows
-from .table import best_table, labels_of, straddling
+from .table import best_table, labels_of, straddling, without_labels
 from .tree import Tree
 
 UID = re.compile(r"[\d.]+")
@@ -245,7 +245,7 @@ def _answers(table: _Table, parts: Sequence[Slice], about: Description) -> list[
     about.took.append(("labels of", f"{table.path.name}, a row a {table.unit}, column {table.column}"))
     roles: Roles = read_roles(table.header, table.lines, {table.column}, about)
     if not (roles.label or roles.labels):
-        about.left.append(f"{table.path.name}: no column of labels")
+        about.left.append(without_labels(table.path, {table.unit: table.column}))
         return []
     columns = {table.unit: table.column, "label": roles.label, "split": roles.split}
     about.data |= {"table": str(table.path), "columns": {role: name for role, name in columns.items() if name}}

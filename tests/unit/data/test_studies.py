@@ -21,6 +21,7 @@ from hybrid_al.data.sources.dicom import DicomFolder
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
+from hybrid_al.report.overview import holdout_notes
 from tests.helpers import dicom
 
 SERIES = Path("/work/shared/data/dicom_t1_series")
@@ -324,6 +325,19 @@ def test_folders_of_splits_that_part_a_patient_are_left_and_said(tmp_path: Path)
         "pool"
     }
     assert len(place_of(tmp_path, tmp_path).load().manifest) == 12
+
+
+def test_init_says_how_a_table_of_other_names_is_taken_and_what_measures_nothing(tmp_path: Path) -> None:
+    for k in range(6):
+        dicom.write_series(tmp_path / ("train", "test")[k // 4] / f"s{k}", [0, 1], seed=k, PatientID=f"P{k}")
+    csv = table(tmp_path, "who,quality\n" + "".join(f"P{k},{'ab'[k % 2]}\n" for k in range(6)))
+    about = describe(tmp_path)
+    way = f"data.table: {csv} and data.columns: {{patient: who, label: COLUMN}} take one"
+    assert f"labels.csv: no column that its name calls labels; {way}" in about.left
+    assert "no image of test has a label, and nobody is asked about one: no measure" in about.open
+    data = load(tmp_path, classes=("a", "b"))
+    assert "data.holdout={}" not in "".join(holdout_notes(data))
+    assert "data.holdout={} leaves them in the pool" in "".join(holdout_notes(data, ["test"]))
 
 
 def test_a_table_that_parts_a_patient_names_files_and_no_person(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from hybrid_al.oracles.ledger import Ledger
 from hybrid_al.oracles.readers import Reading, assignments
 from hybrid_al.oracles.readings import agreement, model_agreement
 from hybrid_al.report.overview import standing
+from hybrid_al.report.page import _readers
 from tests.helpers.label_page import SIZE
 from tests.helpers.readers import draws, readings_of, says, shared_run, together
 
@@ -117,6 +119,9 @@ def test_a_list_that_is_handed_in_again_counts_once(tmp_path: Path) -> None:
     assert says(run, "anna", {**ANNA, "scan3": "normal"})[0] == 4 and says(run, "anna", ANNA)[0] == 4
     assert [e.sample for e in Ledger(run).entries()] == [*IDS, *IDS, "scan3", "scan3"]
     assert agreement(readings_of(run)) == once and once["people/double"] == 3
+    view: Any = SimpleNamespace(path=run.path)
+    anna = Counter(answers=6, skipped=2, corrections=2)
+    assert _readers(view) == {"anna": anna, "ben": Counter(answers=4)}, "what each said, not what they came to"
 
 
 def test_a_reader_corrects_what_an_earlier_round_was_told(tmp_path: Path) -> None:
