@@ -61,7 +61,9 @@ OBJECTIVES = (
     "debiased",
 )
 
-Question = tuple[Callable[[], Iterator[tuple[str, "Side", "Side"]]], str]
+Row = tuple[str, "Side | Together", "Side | Together"]
+"""A contrast and its name."""
+Question = tuple[Callable[[], Iterator[Row]], str]
 """The contrasts of a table, and its note."""
 
 
@@ -89,12 +91,24 @@ class Side:
         return dict(zip(curves.seeds, curves.areas()[0].tolist(), strict=True))
 
 
+@dataclass(frozen=True)
+class Together:
+    """The mean of some sides, seed by seed."""
+
+    sides: Sequence[Side]
+
+    def areas(self) -> dict[int, float]:
+        """Seed -> mean AUBC, of the seeds that all sides have."""
+        areas = [side.areas() for side in self.sides]
+        return {seed: float(np.mean([of[seed] for of in areas])) for seed in set[int].intersection(*map(set, areas))}
+
+
 @cache
 def _read(file: str) -> Results:
     return read(HERE / f"{file}.csv")
 
 
-def contrast(of: Side, against: Side) -> Comparison | None:
+def contrast(of: Side | Together, against: Side | Together) -> Comparison | None:
     """The one minus the other, in AUBC, over the seeds that both have."""
     a, b = of.areas(), against.areas()
     seeds = sorted(set(a) & set(b))
@@ -104,7 +118,7 @@ def contrast(of: Side, against: Side) -> Comparison | None:
     return compare(x, y)
 
 
-def table(title: str, note: str, rows: Sequence[tuple[str, Side, Side]]) -> Table:
+def table(title: str, note: str, rows: Sequence[Row]) -> Table:
     """One row a contrast."""
     found = [(name, c) for name, of, against in rows if (c := contrast(of, against)) is not None]
     if not found:
@@ -132,20 +146,22 @@ def _linear(file: str, until: int | None = None) -> Side:
     return Side(f"defaults/{file}", "random", learner=LINEAR, until=until)
 
 
-def trainer() -> Iterator[tuple[str, Side, Side]]:
+def trainer() -> Iterator[Row]:
     """The default trainer over a logistic regression, on the same random picks."""
     for said, file in PAIRS.items():
         yield f"{said}: 10 to 160 labels", _of(file, "random"), _linear(file)
         yield f"{said}: 10 to 40 labels", _of(file, "random", 40), _linear(file, 40)
 
 
-def chain() -> Iterator[tuple[str, Side, Side]]:
+def chain() -> Iterator[Row]:
     """Start and query over random picks, with the same trainer."""
     for said, file in PAIRS.items():
         yield f"{said}: the default chain minus random", _of(file, "stratified+hybrid"), _of(file, "random")
+    default, picks = (Together([_of(file, arm) for file in PAIRS.values()]) for arm in ("stratified+hybrid", "random"))
+    yield "all five together", default, picks
 
 
-def parts() -> Iterator[tuple[str, Side, Side]]:
+def parts() -> Iterator[Row]:
     """What of the chain does it."""
     for said, file in PAIRS.items():
         default = _of(file, "stratified+hybrid")
@@ -156,7 +172,7 @@ def parts() -> Iterator[tuple[str, Side, Side]]:
         yield f"{said}: hybrid minus its entropy alone", default, _of(file, "stratified+uncertainty")
 
 
-def finetuned() -> Iterator[tuple[str, Side, Side]]:
+def finetuned() -> Iterator[Row]:
     """What asking by the record of training is worth where the whole network is trained."""
     for name in FINETUNED:
         for objective, said in (("mean_teacher", "mean teacher"), ("fixmatch", "FixMatch")):
@@ -171,7 +187,7 @@ def finetuned() -> Iterator[tuple[str, Side, Side]]:
             yield f"{name}, {said}: both minus uncertainty", sides["both"], sides["uncertainty"]
 
 
-def objectives() -> Iterator[tuple[str, Side, Side]]:
+def objectives() -> Iterator[Row]:
     """Each objective over the solved head alone, on the same random picks."""
     for said, file in SHORT.items():
         for objective in OBJECTIVES:
@@ -182,22 +198,22 @@ def objectives() -> Iterator[tuple[str, Side, Side]]:
 def every_strategy() -> Iterator[Table]:
     """Every arm of `strategies.yaml` minus random picks, the largest mean first; which to try or leave."""
     of = _over_random()
-    mean = {arm: float(np.mean([c.difference.mean for c in all_sets])) for arm, all_sets in of.items()}
-    ranked, memory = sorted(of, key=lambda arm: -mean[arm]), _memory()
-    lines = [
-        (arm, f"{100 * mean[arm]:+.2f}", *map(_cell, of[arm]), _seeds(of[arm]), _query_seconds(arm), memory(arm))
-        for arm in ranked
-    ]
+    ranked, memory = sorted(of, key=lambda arm: -of[arm][0].difference.mean), _memory()
+    lines = [(arm, *map(_cell, of[arm]), _seeds(of[arm]), _query_seconds(arm), memory(arm)) for arm in ranked]
     note = (
         "AUBC from 10 to 160 labels minus that of random picks, in points, with 95 % intervals over paired seeds "
         f"(arms with fewer than {ENOUGH} are left out), bold where zero is not in it. Each interval stands for itself: "
-        f"of {3 * len(of)} one in twenty is wrong, and with so few seeds no p survives a correction over all of them, "
-        "so there is no call. Seconds are the median of a query, beside other programs; MiB those of a query at "
-        "100,000 x 384 (QUERIES.md)."
+        f"of {4 * len(of)} one in twenty is wrong, and with so few seeds no p survives a correction over all of them, "
+        "so there is no call. `all` is the mean over the sets, seed by seed. Seconds are the median of a query, beside "
+        "other programs; MiB those of a query at 100,000 x 384 (QUERIES.md)."
     )
-    columns = ("arm", "mean", *SHORT, "seeds", "s a query", "MiB")
+    columns = ("arm", "all", *SHORT, "seeds", "s a query", "MiB")
     yield Table("Every strategy minus random picks", note, columns, tuple(lines))
-    groups = {group: [arm for arm in ranked if _group(of[arm]) == group] for group in (*GROUPS.values(), BELOW)}
+    groups = {
+        "over all three together: surely above": [arm for arm in ranked if of[arm][0].difference.low > 0],
+        "over all three together: surely below": [arm for arm in ranked if of[arm][0].difference.high < 0],
+        **{group: [arm for arm in ranked if _group(of[arm][1:]) == group] for group in (*GROUPS.values(), BELOW)},
+    }
     rows = tuple((group, str(len(names)), ", ".join(names) or "none") for group, names in groups.items())
     yield Table(
         "Which to try, which to leave", "By the intervals above.", ("against random picks", "arms", "which"), rows
@@ -210,19 +226,21 @@ def _group(all_sets: Sequence[Comparison]) -> str:
 
 
 def _over_random() -> dict[str, list[Comparison]]:
-    """Of each arm that has enough seeds, one comparison a set."""
-    arms = {arm.strategy for file in SHORT.values() for arm, _ in _read(f"strategies/{file}").cells} - {"random"}
+    """Of each arm that has enough seeds, a comparison over all sets, and one a set."""
+    files = [f"strategies/{name}" for name in SHORT.values()]
+    arms = {arm.strategy for file in files for arm, _ in _read(file).cells} - {"random"}
     found = dict[str, list[Comparison]]()
     for arm in sorted(arms):
-        sides = [[Side(f"strategies/{f}", name, "mean_teacher") for name in (arm, "random")] for f in SHORT.values()]
-        all_sets = [c for of, against in sides if (c := contrast(of, against)) and c.difference.n >= ENOUGH]
-        if len(all_sets) == len(SHORT):
-            found[arm] = all_sets
+        of, against = ([Side(file, name, "mean_teacher") for file in files] for name in (arm, "random"))
+        pairs = [(Together(of), Together(against)), *zip(of, against, strict=True)]
+        played = [c for pair in pairs if (c := contrast(*pair))]
+        if len(played) == len(pairs) and min(c.difference.n for c in played) >= ENOUGH:
+            found[arm] = played
     return found
 
 
-def _seeds(all_sets: Sequence[Comparison]) -> str:
-    counts = sorted({c.difference.n for c in all_sets})
+def _seeds(played: Sequence[Comparison]) -> str:
+    counts = sorted({c.difference.n for c in played})
     return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
 
 

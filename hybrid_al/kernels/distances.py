@@ -243,13 +243,13 @@ def draw(mass_N: FloatArray, rng: np.random.Generator) -> int:
 
 def squared_to(rows_ND: FloatArray, others_ND: FloatArray) -> FloatArray:
     """Squared distance of each row to its partner, or to the one partner of all (N,)."""
-    is_single = others_ND.ndim == 1
-    parts = [
-        np.square(rows_ND[i : i + BLOCK] - (others_ND if is_single else others_ND[i : i + BLOCK])).sum(axis=1)
-        for i in range(0, max(len(rows_ND), 1), BLOCK)
-    ]
-    distances: FloatArray = np.concatenate(parts)
-    return distances
+    kind = np.result_type(rows_ND, others_ND)
+    squared, buffer = np.empty(len(rows_ND), kind), np.empty((min(len(rows_ND), BLOCK), rows_ND.shape[1]), kind)
+    for i in range(0, len(rows_ND), BLOCK):
+        part, others = rows_ND[i : i + BLOCK], others_ND if others_ND.ndim == 1 else others_ND[i : i + BLOCK]
+        gaps = np.subtract(part, others, out=buffer[: len(part)])
+        np.square(gaps, out=gaps).sum(axis=1, out=squared[i : i + BLOCK])
+    return squared
 
 
 def mean_row(rows_ND: FloatArray) -> FloatArray:

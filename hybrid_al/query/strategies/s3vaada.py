@@ -9,12 +9,13 @@ import numpy as np
 import scipy.special
 
 from ...core.registry import Count, Positive, Share, hyperparameters
-from ...core.types import FloatArray, Need, Query
+from ...core.types import FloatArray, IntArray, Need, Query
 from ...errors import InputError
 from ..base import About, QueryState, check_budget
 from ..last_layer import features_and_head
 
 SMALL = 1e-6
+BLOCK = 4096  # candidates whose gains are computed at once
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,9 @@ class S3VAADA:
     def _greedy(self, vulnerable: FloatArray, log_p: FloatArray, budget: int, rng: np.random.Generator) -> list[int]:
         p = np.exp(log_p)
         base = np.sort(rng.permutation(len(p))[: self.rows])
-        overlap = np.sqrt(p[base]).astype(np.float32) @ np.sqrt(p).astype(np.float32).T  # (R, M)
-        likeness = _to_unit(-np.log(np.maximum(1 - overlap, 0) + np.float32(SMALL)))
+        likeness = _likeness(p, base)
         negative_entropy = (p * log_p).sum(axis=1)
-        widest = max(float((negative_entropy[base, None] - p[base] @ log_p.T).max()), SMALL)
+        widest = max(SMALL, *(float((negative_entropy[i] - log_p @ p[i]).max()) for i in base))
         least, covered = np.full(len(p), np.inf), np.zeros(len(base), dtype=np.float32)
         free, picks = np.ones(len(p), dtype=bool), list[int]()
         while len(picks) < budget:
@@ -80,7 +80,9 @@ class S3VAADA:
             if picks:
                 gain = gain + self.beta * (least / widest).clip(0, 1)
                 rest = 1 - self.alpha - self.beta
-                gain += rest * (likeness - covered[:, None]).clip(0).mean(axis=0)
+                for start in range(0, len(p), BLOCK):
+                    block = slice(start, start + BLOCK)
+                    gain[block] += rest * (likeness[:, block] - covered[:, None]).clip(0).mean(axis=0)
             picks.append(int(np.where(free, gain, -np.inf).argmax()))
             free[picks[-1]] = False
             least = np.minimum(least, negative_entropy[picks[-1]] - log_p @ p[picks[-1]])
@@ -117,6 +119,17 @@ def vulnerability(
             total += (np.exp(one) * (one - two)).sum(axis=1) if i != j else 0
     mean: FloatArray = total.clip(0) / restarts**2
     return mean
+
+
+def _likeness(p_MC: FloatArray, base_R: IntArray) -> FloatArray:
+    """Closeness of the predictions of some rows to all, in [0, 1]: (R, M) of float32, the one array of that size."""
+    like: FloatArray = np.sqrt(p_MC[base_R]).astype(np.float32) @ np.sqrt(p_MC).astype(np.float32).T
+    np.maximum(np.subtract(1, like, out=like), 0, out=like)
+    np.negative(np.log(np.add(like, np.float32(SMALL), out=like), out=like), out=like)
+    low, high = like.min(), like.max()
+    like -= low
+    like /= max(float(high - low), 1e-12)
+    return like
 
 
 def _to_unit(values: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ class USL:
     Clusters and their order are as in TypiClust; of each cluster the candidate of the largest score. The score is the
     inverse mean squared distance to the neighbours in the pool, less `weight` times the crowding: a running mean, over
     `iterations` turns, of the sum of 1 / distance^(2 alpha) to the picks and labels of other clusters. Squares, in
-    both, are those of the released code. O(P^2 D + iterations P (labels + budget) D) time, O(P D) bytes, with P
+    both, are those of the released code. O(P^2 D + P labels D + iterations P budget D) time, O(P D) bytes, with P
     samples in the pool.
     """
 
@@ -39,7 +39,7 @@ class USL:
         paper="Wang, Lian, Yu: *Unsupervised Selective Labeling for More Effective Semi-Supervised Learning*, ECCV "
         "2022, section 3",
         passes="0",
-        time="N^2 D + iterations N (L + b) D",
+        time="N^2 D + N (L + iterations b) D",
         memory="N D",
     )
 
@@ -49,7 +49,7 @@ class USL:
         clusters = cluster_pool(state, len(state.labels.labeled) + budget, self.metric, rng)
         density = inverse_mean_square(clusters.vectors, self.neighbours)
         labeled = np.flatnonzero(clusters.labeled & ~clusters.candidate)
-        crowding = np.zeros(len(density))
+        of_labels, crowding = crowd(clusters, labeled, self.alpha), np.zeros(len(density))
         for turn in range(self.iterations):
             score = density - self.weight * crowding
 
@@ -58,8 +58,8 @@ class USL:
 
             picks = fewest_labels_first(clusters, budget, best_first)
             if turn + 1 < self.iterations:
-                choices = np.concatenate([[p.row for p in picks], labeled])
-                crowding = self.momentum * crowding + (1 - self.momentum) * crowd(clusters, choices, self.alpha)
+                now = of_labels + crowd(clusters, np.asarray([p.row for p in picks]), self.alpha)
+                crowding = self.momentum * crowding + (1 - self.momentum) * now
         return Query(
             clusters.samples[[p.row for p in picks]],
             reasons=tuple(f"dense, away from other choices, of {p.cluster}" for p in picks),
