@@ -119,7 +119,8 @@ def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
 def data_notes(project: Project) -> list[str]:
     """What a person should know of the data before a loop starts on them: splits, copies, ignored files, levels."""
     dataset = project.dataset
-    lines = holdout_notes(dataset, project.recipe.data.params.get("holdout") or {})
+    drawn = project.recipe.data.params.get("holdout")
+    lines = holdout_notes(dataset, drawn if isinstance(drawn, dict) else ())
     if leaks := dataset.manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
     if alike := project.store().leaks(dataset.manifest):
