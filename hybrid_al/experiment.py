@@ -158,10 +158,15 @@ class Experiment:
 
     def over(self, rounds: Sequence[Round]) -> bool:
         """Whether no round follows the committed ones: all is spent, or everything was asked about."""
-        regions = self.task.regions
-        if rounds and regions.fixed and sum(len(r.query) for r in rounds) >= len(regions.at(0).indices):
+        if self.all_asked(rounds) or self.task.spending.is_spent(rounds):
             return True
-        return self.task.spending.is_spent(rounds) or (self.stopping.enforce and self.stopping.enough(rounds))
+        return self.stopping.enforce and self.stopping.enough(rounds)
+
+    def all_asked(self, rounds: Sequence[Round]) -> bool:
+        """Whether everything was asked about, where that is known from the number of picks."""
+        regions = self.task.regions
+        asked = sum(len(r.query) for r in rounds)
+        return bool(rounds) and regions.fixed and asked >= len(regions.at(0).indices)
 
     def labels(self, disk: RunDir) -> LabelStore:
         """All labels of the committed rounds; before the first those that are given."""

@@ -51,7 +51,10 @@ def run(
         play(experiment, disk, tracker, r, progress)
         if len(rounds := disk.rounds()) > r:
             report(rounds[-1])
-    return disk.rounds()
+    rounds = disk.rounds()
+    if experiment.all_asked(rounds) and not (experiment.grows or experiment.task.spending.is_spent(rounds)):
+        disk.mark_exhausted(len(rounds))  # money is left, which no round will spend
+    return rounds
 
 
 def over(experiment: Experiment, disk: RunDir) -> bool:

@@ -157,7 +157,7 @@ def load_grid(
         expected = f"no {CHEATING}, as samples of this task have no one class"
         raise InputError("bench: strategies", expected, cheating[0])
     return Grid(
-        bench_recipe=recipe,
+        bench_recipe=_of_target(recipe, variants.values()),
         variants=variants,
         strategies=arms,
         asked=asked,
@@ -165,6 +165,15 @@ def load_grid(
         seeds=parse_seeds(seeds if seeds is not None else bench.seeds),
         linear=frozenset(name for name, variant in variants.items() if bench.linear and takes_linear(variant)),
     )
+
+
+def _of_target(recipe: Recipe, variants: Iterable[Recipe]) -> Recipe:
+    """The recipe, whose usual metrics are first those of the target where every variant has one."""
+    bench = recipe.bench
+    if "metrics" in bench.model_fields_set or not all(variant.domains.source for variant in variants):
+        return recipe
+    metrics = (*(f"target/{metric}" for metric in bench.metrics), *bench.metrics)
+    return recipe.model_copy(update={"bench": bench.model_copy(update={"metrics": metrics})})
 
 
 def own_pair(recipe: Recipe) -> Arms:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..components import setting_of, training
 from ..errors import InputError
+from ..metrics.domains import parted
 from ..recipe import changed
 from . import results, runner
 from .grid import SCHEDULE_KEYS, Grid, parse_seeds
@@ -44,8 +45,9 @@ def trials(grid: Grid) -> Grid | None:
         seeds = tuple(FIRST_SEED + seed for seed in seeds)
     if both := sorted(set(seeds) & set(grid.seeds)):
         raise InputError("bench.tune.seeds", "other seeds than those that are compared", str(both[0]))
-    metric = tune.metric or "/".join(["val", *grid.bench.metrics[0].split("/")[1:]])
-    if metric.split("/")[0] == "test":
+    deciding, plain = grid.bench.metrics[0], parted(grid.bench.metrics[0])[1]
+    metric = tune.metric or "/".join([deciding.removesuffix(plain) + "val", *plain.split("/")[1:]])
+    if parted(metric)[1].startswith("test/"):
         raise InputError("bench.tune.metric", "a metric of val", metric)
     variants = {
         _name(variant, i): changed(recipe, values, f"bench.tune.keys: {values}")

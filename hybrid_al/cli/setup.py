@@ -1,9 +1,10 @@
-"""The verbs before a run: recipes, init, check."""
+"""The verbs before a run: recipes, strategies, init, check."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,25 @@ def recipes(
     if name not in texts:
         raise UnknownName("recipes", name, texts)
     write_new(out or Path(f"{name}.yaml"), texts[name])
+
+
+@app.command()
+def strategies(
+    word: Annotated[
+        str | None, typer.Argument(metavar="WORD", help="Part of a name or of a paper: clue, 'Core-Set', MICCAI.")
+    ] = None,
+) -> None:
+    """List query strategies and batch makers with their papers; those and trainings of a WORD as lines of a recipe."""
+    from ..query.catalogue import listed
+
+    if word is None:
+        print("\n".join(listed("", full=False)))
+        return
+    from ..semi import OBJECTIVES
+    from ..semi.dense import DENSE_OBJECTIVES
+
+    trainings: dict[str, Mapping[str, type]] = {"classification": OBJECTIVES, "segmentation": DENSE_OBJECTIVES}
+    print("\n".join(listed(word, full=True, trainings=trainings)))
 
 
 @app.command()

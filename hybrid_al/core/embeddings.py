@@ -14,6 +14,7 @@ from .seals import read_json, whole
 from .types import FloatArray, IntArray
 
 BLOCK = 4096  # rows at a time
+LONGEST = 1e37  # squared length of a vector: squared distances, up to four times that, must fit float32
 LARGE = 2**28  # bytes; after a copy of this size the pages of the file leave memory
 Metric = Literal["l2", "cosine"]
 PLAIN = "plain"
@@ -49,9 +50,12 @@ class Embeddings:
             _release(self.vectors)
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
-            bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
+            with np.errstate(over="ignore"):
+                bad = np.flatnonzero(~(np.einsum("kd,kd->k", part, part) < LONGEST))  # False for nan too
             if bad.size:
-                raise InputError(f"embedding of sample {indices[start + bad[0]]}", "finite numbers", "nan or inf")
+                came = "nan or inf" if not np.isfinite(part[bad[0]]).all() else f"up to {abs(part[bad[0]]).max():.2g}"
+                expected = "finite numbers" if came == "nan or inf" else "numbers whose squares float32 holds"
+                raise InputError(f"embedding of sample {indices[start + bad[0]]}", expected, came)
             if metric == "cosine":
                 part[:] = unit_rows(part)
         return rows

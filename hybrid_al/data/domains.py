@@ -43,6 +43,8 @@ def check(dataset: Dataset, sources: Sequence[str], answered: BoolArray) -> None
     for name in sources:
         if name not in names:
             raise UnknownName("domains.source", name, names)
+    if len(set(sources)) < len(sources):
+        raise InputError("domains.source", "each domain once", ", ".join(sources))
     if not len(asked(manifest, sources)):
         raise InputError("domains.source", "a domain that is left to ask about in the pool", "all of the pool's")
     if not answered[given(manifest, sources)].any():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AGREED = "agreed"
 """Folder of a round for masks that several readers made together."""
+LABELLESS = ("skip", "not")  # kinds of answers that give no label
 Keep = Callable[[int, LabelMap], str]
 
 
@@ -42,9 +43,12 @@ class Readings:
 
     @cached_property
     def said(self) -> dict[int, dict[str, Annotation]]:
-        """The last answer of each reader about each sample."""
+        """The last answer of each reader about each sample; a no counts until its sample is asked about again."""
         answers: dict[int, dict[str, Annotation]] = {}
         for r in range(self.round + 1):
+            again = self.lists.run.query_ids(r) or () if self.lists.wording.refuses else ()
+            for index in (self.lists.manifest.position[i] for i in again):
+                answers.pop(index, None)
             for answer in self.lists.answers(r):
                 if answer.target == WITHDRAWN:
                     answers.get(answer.index, {}).pop(answer.annotator, None)
@@ -133,7 +137,7 @@ class Readings:
         """
         waiting = {i for samples in self.owed.values() for i in samples}
         together = [self._together(i, write) for i in self.samples if i not in waiting]
-        return tuple(together), [i for i in self.samples if i in waiting]
+        return self.lists.with_exclusions(together, self.round), [i for i in self.samples if i in waiting]
 
     def _together(self, index: int, write: Keep) -> Annotation:
         readings, verdict = self.readings(index), self.verdict(index)
@@ -194,7 +198,7 @@ class Readings:
 
     def rows(self, least: int = 1) -> list[int]:
         """The samples that at least so many readers gave a label, ascending."""
-        counts = {i: sum(a.kind != "skip" for a in self.readings(i).values()) for i in self.said}
+        counts = {i: sum(a.kind not in LABELLESS for a in self.readings(i).values()) for i in self.said}
         return sorted(i for i, count in counts.items() if count >= least)
 
     def numbers(self, rows: Sequence[int], label: int | None = None) -> IntArray:
@@ -202,7 +206,7 @@ class Readings:
         numbers = np.full((len(rows), len(self.reading.readers)), MISSING, dtype=np.int64)
         for k, i in enumerate(rows):
             for name, answer in self.readings(i).items():
-                if answer.kind != "skip":
+                if answer.kind not in LABELLESS:
                     target = answer.target
                     value = int(label in cast(tuple[int, ...], target)) if label is not None else cast(int, target)
                     numbers[k, self.reading.readers.index(name)] = value

@@ -49,6 +49,13 @@ def _labels(where: str, text: str, classes: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(sorted(map(classes.index, names)))
 
 
+def _bit(where: str, text: str, classes: tuple[str, ...]) -> int:
+    """As `read_class`, where yes and no are words too (`one_bit.in_full` reads them before)."""
+    if text not in classes:
+        raise UnknownName(where, text, (YES, NO, *classes, SKIP))
+    return classes.index(text)
+
+
 WORDINGS: Mapping[str, Wording] = {
     "class": Wording("class", read_class, f"a class, or {SKIP}"),
     "classes": Wording(
@@ -60,7 +67,7 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     ONE_BIT: Wording(
         "class",
-        read_class,
+        _bit,
         f"{YES} or {NO} to the class in the column 'asks', a class where there is none, or {SKIP}",
         words=(SKIP, YES, NO),
         refuses=True,

@@ -132,10 +132,14 @@ class WorklistOracle:
                 latest.pop(answer.index, None)
             else:
                 latest[answer.index] = replace(answer, target=None) if answer.target == WITHDRAWN else answer
+        return {a.index: a for a in self.with_exclusions(latest.values(), round)}
+
+    def with_exclusions(self, answers: Iterable[Annotation], round: int) -> tuple[Annotation, ...]:
+        """Answers of a round with what earlier rounds excluded of their samples (`one_bit.merged`)."""
         if not self.wording.refuses:
-            return latest
+            return tuple(answers)
         before = self.run.labels(len(self.manifest)).as_of(round - 1).current
-        return {a.index: a for a in merged(latest.values(), before, len(self.classes))}
+        return merged(answers, before, len(self.classes))
 
     def take(self, file: Path, annotator: str, *, replace: bool = False) -> tuple[int, int]:
         """Take in a CSV of `id,label`, whole or not at all; (number of its answers, answers still missing).
@@ -175,7 +179,10 @@ class WorklistOracle:
     ) -> int:
         """Store answers (id -> text) that the person did not give before; how many are still missing."""
         samples = [self.manifest.position[sample] for sample in answers]
-        names = [self.manifest.ids[i] for i in self.unsaid(round, samples, self._differs(answers), annotator)]
+        names = [
+            self.manifest.ids[i]
+            for i in self.unsaid(round, samples, self._differs(round, answers, annotator), annotator)
+        ]
         new = {sample: answers[sample] for sample in names}
         replaces = self.replaces_words(where, round, new, annotator, replace=replace)
         return self.store(where, round, new, annotator, replaces)
@@ -210,12 +217,27 @@ class WorklistOracle:
     ) -> dict[str, str]:
         """See `replaces`, of answers (id -> text)."""
         samples = [self.manifest.position[sample] for sample in answers]
-        return self.replaces(where, round, samples, self._differs(answers), annotator, replace=replace)
+        differs = self._differs(round, answers, annotator)
+        return self.replaces(where, round, samples, differs, annotator, replace=replace)
 
-    def _differs(self, answers: Mapping[str, str]) -> Callable[[Annotation], bool]:
+    def _differs(self, round: int, answers: Mapping[str, str], annotator: str) -> Callable[[Annotation], bool]:
         """Whether an earlier answer is another than that of these (id -> text)."""
-        meanings = {self.manifest.position[i]: self._meaning(i, text) for i, text in answers.items()}
-        return lambda a: (a.kind, a.target) != meanings[a.index]
+        position = self.manifest.position
+        said = [Annotation(position[i], *self._meaning(i, text), annotator, round) for i, text in answers.items()]
+        meanings = {a.index: (a.kind, a.target) for a in self.with_exclusions(said, round)}
+        asked = self._asked(round)
+
+        def differs(a: Annotation) -> bool:
+            if a.kind == "not" and a.round < round and a.index in asked:  # asked again: what was said no to stays no
+                kind, target = meanings[a.index]
+                return kind == "class" and target in cast(tuple[int, ...], a.target)
+            return (a.kind, a.target) != meanings[a.index]
+
+        return differs
+
+    def _asked(self, round: int) -> set[int]:
+        """The samples of the query of a round."""
+        return {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
 
     def replaces(
         self,
@@ -244,26 +266,31 @@ class WorklistOracle:
     def unsaid(
         self, round: int, samples: Iterable[int], differs: Callable[[Annotation], bool], annotator: str
     ) -> list[int]:
-        """The samples about which a person did not say the same before: a list that is handed in again is no answer."""
-        earlier = self._earlier(round, annotator)
-        return [i for i in samples if i not in earlier or earlier[i].annotator != annotator or differs(earlier[i])]
+        """The samples about which a person did not say the same before: a list that is handed in again is no answer.
+
+        What was asked again in this round is one, whatever was said of it in an earlier round.
+        """
+        asked, earlier = self._asked(round), self._earlier(round, annotator)
+        own = {i for i, a in earlier.items() if a.annotator == annotator and (i not in asked or a.round == round)}
+        return [i for i in samples if i not in own or differs(earlier[i])]
 
     def _earlier(self, round: int, annotator: str) -> dict[int, Annotation]:
         """The answers that new ones stand in the place of, by sample: of several readers those of this one.
 
-        What was answered in an earlier round counts where this round does not ask again.
+        What was answered in an earlier round counts where this round does not ask again, and where it excludes classes.
         """
         if self.readings(round) is not None:
             return self.standing(annotator)
-        asked = {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
-        earlier = {i: a for i, a in self.run.labels(len(self.manifest)).current.items() if i not in asked}
+        asked, current = self._asked(round), self.run.labels(len(self.manifest)).current
+        earlier = {i: a for i, a in current.items() if i not in asked or a.kind == "not"}
         return earlier | self.latest(round)
 
     def standing(self, annotator: str) -> dict[int, Annotation]:
         """The answers of a person that stand by now, by sample."""
         round = len(self.run.rounds())
         if (readings := self.readings(round)) is not None:
-            return {i: said[annotator] for i, said in readings.said.items() if annotator in said}
+            own = [said[annotator] for said in readings.said.values() if annotator in said]
+            return {a.index: a for a in self.with_exclusions(own, round)}
         answers = {**self.run.labels(len(self.manifest)).current, **self.latest(round)}
         return {i: a for i, a in answers.items() if a.annotator == annotator}
 

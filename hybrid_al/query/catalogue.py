@@ -1,15 +1,16 @@
-"""The tables of docs/strategies.md, from the code of the strategies: python -m hybrid_al.query.catalogue."""
+"""What strategies say of themselves: docs/strategies.md (python -m hybrid_al.query.catalogue), and a list by words."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..core.types import Need
 from ..errors import InputError
-from .base import EXTRAS, About
+from .base import COLD, EXTRAS, About
 from .batches import BATCHES
 from .strategies import STRATEGIES
 from .terms import TERMS
@@ -70,6 +71,42 @@ def settings(kind: type) -> str:
 def needs(kind: type) -> str:
     """What a class with its defaults reads; a dash for nothing."""
     return ", ".join(sorted(kind().needs)) or "-"
+
+
+def listed(word: str, *, full: bool, trainings: Mapping[str, Mapping[str, type]] | None = None) -> list[str]:
+    """A line of each strategy and batch maker of whose name or paper the word is a part: its name and paper.
+
+    full       two further lines of each: its part of a recipe, settings at their defaults; what it reads, its passes
+    trainings  task -> its objectives by name, which are found by their name and description
+    """
+    lines = []
+    for registry, before, after in ((STRATEGIES, "query: ", ""), (BATCHES, "query: {name: hybrid, batch: ", "}")):
+        for name, kind in registry.items():
+            entry = about(kind)
+            if word.casefold() not in f"{name} {entry.paper}".casefold():
+                continue
+            lines.append(f"{name:18} {entry.paper.replace('*', '')}")
+            if full:
+                start = "; cold_start too" * (registry is STRATEGIES and kind().needs <= COLD)
+                lines.append(f"{'':18} {before}{spec(name, kind)}{after}")
+                lines.append(f"{'':18} reads {needs(kind).replace('-', 'nothing')}; passes: {entry.passes}{start}")
+    for task, objectives in (trainings or {}).items():
+        for name, kind in objectives.items():
+            if word.casefold() in f"{name} {kind.__doc__}".casefold():
+                lines.append(f"{name:18} {str(kind.__doc__).splitlines()[0]}")
+                lines.append(f"{'':18} train: {spec(name, kind)}")
+                lines.append(f"{'':18} an objective of task {task}")
+    if not lines:
+        expected = "part of the name or paper of a query or training (methods of several parts: docs/survey.md)"
+        raise InputError("strategies: WORD", expected, repr(word))
+    return lines
+
+
+def spec(name: str, kind: type) -> str:
+    """A component as a recipe has it, all settings at their defaults."""
+    values = {f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind)}
+    text = json.dumps({"name": name, **values}, default=dict).replace('"', "")
+    return text if values else name
 
 
 def page() -> str:

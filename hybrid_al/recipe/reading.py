@@ -14,7 +14,7 @@ from ..errors import InputError
 from .files import mapping_of
 from .messages import first_error
 from .plain import check_texts, read_yaml
-from .sections import NAME, Component, Recipe
+from .sections import NAME, Recipe
 
 
 def load(recipe: Path | str | Mapping[str, object], overrides: Sequence[str] | Mapping[str, object] = ()) -> Recipe:
@@ -86,16 +86,10 @@ def _override(plain: dict[str, Any], override: str) -> None:
 def _set(plain: dict[str, Any], where: str, path: str, value: Any) -> None:
     *parents, last = path.split(".")
     for key in parents:
-        below = plain.setdefault(key, _default_component(key))
+        below = plain.setdefault(key, {})
         if isinstance(below, str):  # `query: entropy` is short for {name: entropy}
             below = plain[key] = {"name": below}
         if not isinstance(below, dict):
             raise InputError(where, f"keys below {key}", repr(below))
         plain = below
     plain[last] = value
-
-
-def _default_component(key: str) -> dict[str, Any]:
-    """The default of a key that the recipe lacks: `train.threshold=0.9` changes the default objective."""
-    field = Recipe.model_fields.get(key)
-    return {"name": field.default.name} if field is not None and isinstance(field.default, Component) else {}

@@ -342,6 +342,16 @@ class Recipe(_Section):
     report: Report = Report()
     bench: Bench = Bench()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_defaults(cls, values: Any) -> Any:
+        """Settings without a name are those of the default: `train: {steps: 300}` as `train.steps=300`."""
+        if not isinstance(values, dict):
+            return values
+        defaults = {k: f.default.name for k, f in cls.model_fields.items() if isinstance(f.default, Component)}
+        named = {k: {"name": defaults[k], **v} for k, v in values.items() if k in defaults and isinstance(v, dict)}
+        return values | named
+
     @model_validator(mode="after")
     def _check_budgets(self) -> Recipe:
         for k, budget in enumerate(self.loop.budgets):

@@ -10,7 +10,7 @@ import numpy as np
 from ..metrics.operating import Share
 from . import figures
 from .held_out import errors_of
-from .runview import RunView, once, sort_metrics
+from .runview import RunView, leading, once, sort_metrics
 
 Areas = Mapping[str, Mapping[int, float]]
 """Method -> seed -> area below its curve."""
@@ -71,14 +71,14 @@ def comparison(groups: Mapping[str, Sequence[RunView]], verdict: Verdict | None)
     """What the page of several methods shows."""
     metrics = once(sort_metrics({m for runs in groups.values() for run in runs for m in run.metrics}))
     rows = rows_of(groups, metrics)
-    test = [m for m in metrics if m.startswith("test/") and m.count("/") == 1] or list(metrics)
-    metric = test[0] if test else ""
+    headline = leading(metrics) or list(metrics[:3])
+    metric = headline[0] if headline else ""
     areas = _areas(groups, metric)
     return {
         "groups": groups,
         "rows": rows,
         "metrics": metrics,
-        "headline": test[:3],
+        "headline": headline,
         "curve": figures.curve_figure(groups, metrics),
         "measured": not metrics or any(m.startswith(("test/", "val/")) for m in metrics),
         "verdict": verdict(areas, metric) if verdict and len(areas) > 1 else "",

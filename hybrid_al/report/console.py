@@ -79,24 +79,22 @@ def say_probe(metrics: dict[str, float]) -> None:
 
 
 def headline(metrics: Mapping[str, float]) -> list[str]:
-    """The names of the few metrics that tell how good a model is: of test before val, the usual ones where they are."""
+    """The names of the few metrics that tell how good a model is: of test before val, the usual ones where they are.
+
+    Where there is a target, its own come first.
+    """
     for split in ("test", "val"):
         measured = [name for name in metrics if name.startswith(f"{split}/")]
         usual = [f"{split}/{name}" for name in ("auroc", "balanced_accuracy", "dice", "hd95")]
         if measured:
-            return [name for name in usual if name in measured] or sorted(measured)[:2]
+            names = [name for name in usual if name in measured] or sorted(measured)[:2]
+            return [name for name in (f"target/{name}" for name in names) if name in metrics] + names
     return []
-
-
-def said(metrics: Mapping[str, float]) -> list[str]:
-    """`headline`, those of the target first where there is one."""
-    names = headline(metrics)
-    return [name for name in (f"target/{name}" for name in names) if name in metrics] + names
 
 
 def say_round(row: Round) -> None:
     """One line a round: who picked how many, and the numbers that matter."""
-    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in said(row.metrics)) or UNMEASURED
+    numbers = ", ".join(f"{name} {row.metrics[name]:.3f}" for name in headline(row.metrics)) or UNMEASURED
     words = {"stop/agreement": "agreement with the last model", "stop/expected_gain": "expected gain of the next batch"}
     numbers += "".join(f", {label} {row.metrics[k]:.3f}" for k, label in words.items() if k in row.metrics)
     print(f"Round {row.index}: {row.strategy} picked {row.budget}, {row.labeled} labels; {numbers}", flush=True)
@@ -129,7 +127,7 @@ def say_table(rows: Sequence[Round], random: Sequence[Sequence[Round]] = ()) -> 
     from rich.console import Console
     from rich.table import Table
 
-    names = list(dict.fromkeys(name for row in rows for name in said(row.metrics)))
+    names = list(dict.fromkeys(name for row in rows for name in headline(row.metrics)))
     table = Table("round", "picked by", "picked", "labels", box=None)
     for name in names:
         table.add_column(name.replace("/", "\n").replace("balanced_accuracy", "bal. acc."))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.types import GIVEN
+from ..metrics.domains import parted
 from .console import headline
 from .runview import RunView
 
@@ -86,11 +87,22 @@ class Outcome:
         )
 
 
+def kind_of(metric: str) -> str:
+    """What a metric measures, whatever the split or part: `auroc` of `target/test/auroc`."""
+    return parted(metric)[1].partition("/")[2]
+
+
+def name_of(metric: str) -> str:
+    """A metric in a text."""
+    kind = kind_of(metric)
+    return NAMES.get(kind, kind) + " of the target" * metric.startswith("target/")
+
+
 def _after(run: RunView) -> tuple[tuple[str, str], ...]:
     """What to do with the model, where there is one; one of bags says nothing of single images."""
     if not run.committed:
         return ()
-    return AFTER[1:] if run.component("task") == "bags" else AFTER
+    return AFTER[1:] if run.of_bags else AFTER
 
 
 def _next(run: RunView) -> tuple[tuple[str, str], ...]:
@@ -104,9 +116,11 @@ def _story(run: RunView) -> str:
     pool, images, rounds = len(run.manifest.indices("pool")), len(run.labels.labeled), run.committed
     if not rounds:
         return f"Nothing is labeled yet, of a pool of {pool} images."
-    count = (
-        f"{images} of {pool} images" if run.labeled == images else f"{run.labeled} parts of {images} of {pool} images"
-    )
+    count = f"{images} of {pool} images"
+    if run.of_bags:
+        count = f"{images} bags in a pool of {pool} images"
+    elif run.labeled != images:
+        count = f"{run.labeled} parts of {images} of {pool} images"
     text = f"{count} were labeled{_classes(run)} in {len(rounds)} round{'s' * (len(rounds) > 1)}: "
     if given := sum(a.annotator == GIVEN for a in run.labels.current.values()):
         text += f"{given} labels were given with the source, "
@@ -125,19 +139,20 @@ def _classes(run: RunView) -> str:
 
 
 def _ground(run: RunView, metrics: Sequence[str]) -> str:
-    split = metrics[0].partition("/")[0] if metrics else ""
+    split = parted(metrics[0])[1].partition("/")[0] if metrics else ""
+    bags = "the bags of " * run.of_bags
     if split == "test":
-        return f"Measured on {len(run.manifest.indices('test'))} test images, of which no model has seen any."
+        return f"Measured on {bags}{len(run.manifest.indices('test'))} test images, of which no model has seen any."
     if split == "val":
-        return f"Measured on {len(run.manifest.indices('val'))} val images; there is no test set."
+        return f"Measured on {bags}{len(run.manifest.indices('val'))} val images; there is no test set."
     return UNMEASURED if run.committed else ""
 
 
 def _score(run: RunView, random: Sequence[RunView], metric: str, value: float) -> Score:
-    kind = metric.partition("/")[2]
+    kind = kind_of(metric)
     ends = [(x[-1], float(y[-1])) for x, y in (other.curve(metric) for other in random) if len(x)]
     values = tuple(y for x, y in ends if x == run.labeled)
-    return Score(NAMES.get(kind, kind), _meaning(kind, len(run.classes)), value, values)
+    return Score(name_of(metric), _meaning(kind, len(run.classes)), value, values)
 
 
 def _meaning(kind: str, classes: int) -> str:
@@ -157,10 +172,9 @@ def _verdict(run: RunView, random: Sequence[RunView], metric: str) -> str:
     own, areas = run.area(metric), [area for area in peers if area is not None]
     if own is None or not areas:
         return ""
-    kind = metric.partition("/")[2]
-    worse = sum(own < area if kind in LESS else own > area for area in areas)
+    worse = sum(own < area if kind_of(metric) in LESS else own > area for area in areas)
     return (
-        f"From {labels[0]:g} to {labels[-1]:g} labels, {NAMES.get(kind, kind)} is {own:.3f} on average, with random "
+        f"From {labels[0]:g} to {labels[-1]:g} labels, {name_of(metric)} is {own:.3f} on average, with random "
         f"picks {np.mean(areas):.3f} (same encoder, same training): {worse} of {len(areas)} runs with random picks did "
         "worse. One run proves little; hybrid-al bench compares over many."
     )

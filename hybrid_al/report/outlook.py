@@ -14,7 +14,7 @@ from .figures import Figure
 from .figures_model import forecast_figure
 from .forecast import LEVEL, Forecast, forecast
 from .held_out import Errors
-from .outcome import LESS, NAMES
+from .outcome import LESS, kind_of, name_of
 from .runview import RunView
 
 FEW_LABELS = 0.5  # of an even share
@@ -53,7 +53,7 @@ def _stopping(run: RunView) -> tuple[str, ...]:
 def _forecast(runs: Sequence[RunView]) -> tuple[str, Figure | None]:
     """The forecast in words and drawn, at one batch more and at twice the labels."""
     last = runs[0].committed[-1].metrics if runs[0].committed else {}
-    metric = next((m for m in headline(last) if m.partition("/")[2] not in LESS), "")
+    metric = next((m for m in headline(last) if kind_of(m) not in LESS), "")
     curves = [run.curve(metric) for run in runs]
     labels = curves[0][0] if metric else np.empty(0)
     if len(labels) < 2:
@@ -62,7 +62,7 @@ def _forecast(runs: Sequence[RunView]) -> tuple[str, Figure | None]:
     ends = np.asarray([labels[-1] + step, 2 * labels[-1]])
     grid = np.linspace(labels[-1], ends.max(), 13)[1:]
     found = forecast(curves, grid)
-    name = NAMES.get(metric.partition("/")[2], metric.partition("/")[2])
+    name = name_of(metric)
     if found is None:
         return (
             f"{len(labels)} rounds are too few to forecast {name}: a power law needs four points at growing labels.",

@@ -30,7 +30,7 @@ from .held_out import Errors, errors_of
 from .outcome import Outcome
 from .outlook import outlook_of
 from .pictures import Pictures
-from .runview import RoundView, RunView, once, sort_metrics
+from .runview import RoundView, RunView, leading, once, sort_metrics
 
 __all__ = ["Pictures", "RunView", "group_runs", "write_report"]
 
@@ -159,10 +159,9 @@ def _bought(runs: Sequence[RunView], random: Sequence[RunView], errors: Sequence
     metrics = once(sort_metrics({m for each in runs for m in each.metrics}))
     lines = _beside_random(runs, random) if random else {runs[0].name: runs}
     rows = rows_of(lines, metrics)
-    shown = [m for m in metrics if m.startswith(EVALUATED) and m.count("/") == 1 and m in rows[0].metrics]
     return {
         "metrics": metrics,
-        "headline": [m for m in shown if m.startswith("test/")][:3] or shown[:3],
+        "headline": leading([m for m in metrics if m in rows[0].metrics]),
         "rows": rows,
         "measured": not metrics or any(m.startswith(EVALUATED) for m in metrics),
         "curve": figures.curve_figure(lines, metrics),
@@ -237,6 +236,7 @@ def _made(run: RunView) -> dict[str, object]:
     return {
         "stages": stages,
         "stage_totals": totals,
+        "query_costs": {row["round"]: row for row in run.log if "query/passes" in row},
         "whole_seconds": sum(totals.values()) + (run.stage0_seconds or 0.0),
         "training": figures_model.training_figure(run),
         "recipe": yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True),

@@ -141,6 +141,11 @@ class RunView:
         return str(value.get("name", "") if isinstance(value, Mapping) else value or "")
 
     @property
+    def of_bags(self) -> bool:
+        """Whether a label is of a bag of images."""
+        return self.component("task") == "bags"
+
+    @property
     def strategy(self) -> str:
         """Cold start and query, as a bench names them: A+B."""
         return "+".join(n for n in (self.component("cold_start"), self.component("query")) if n)
@@ -198,14 +203,23 @@ _FIRST = ("auroc", "balanced_accuracy", "macro_recall", "dice", "hd95", "macro_f
 
 
 def sort_metrics(names: set[str]) -> tuple[str, ...]:
-    """Test before val before the rest, the usual headline metrics first."""
+    """Test before val before the rest, of a target before of all, the usual headline metrics first."""
 
     def key(name: str) -> tuple[int, int, str]:
         split, _, metric = name.rpartition("/")
-        place = {"test": 0, "val": 1}.get(split, 2)
+        place = {"target/test": 0, "test": 1, "val": 2}.get(split, 3)
         return place, _FIRST.index(metric) if metric in _FIRST else len(_FIRST), name
 
     return tuple(sorted(names, key=key))
+
+
+def leading(names: Sequence[str]) -> list[str]:
+    """Three of sorted names that stand for a model: of test, or where there are none of val; two of a target first."""
+    for split in ("test/", "val/"):
+        if plain := [name for name in names if name.startswith(split) and name.count("/") == 1]:
+            target = [name for name in (f"target/{name}" for name in plain[:2]) if name in names]
+            return (target + plain)[:3]
+    return []
 
 
 def once(names: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..core.registry import Amount, Share, hyperparameters
 from .base import Labeled, LogitEvidence, Models, Step, Unlabeled, cross_entropy_step, running_mean
@@ -37,11 +38,17 @@ class Energy:
         own, target = logits.split([len(labeled.x), len(unlabeled.weak)])
         loss_labeled = F.cross_entropy(own, labeled.y)
         with torch.no_grad():
-            free = -own.logsumexp(dim=1)
-            source = free if labeled.source is None or not labeled.source.any() else free[labeled.source]
-            bound = running_mean(models, "free_energy", source.mean(), decay=self.decay)
+            bound = self._bound(models, -own.logsumexp(dim=1), labeled.source)
             strong = models.student(unlabeled.strong)
         loss_unlabeled = (-target.logsumexp(dim=1) - bound).clamp_min(0).mean()
         logs = {"loss_labeled": loss_labeled.detach(), "loss_unlabeled": loss_unlabeled.detach()}
         evidence = LogitEvidence(unlabeled.indices, target.detach(), strong)
         return Step(loss_labeled + self.weight * loss_unlabeled, logs, evidence)
+
+    def _bound(self, models: Models, free: Tensor, source: Tensor | None) -> Tensor:
+        """The running mean of the source's free energies; as it was, where a batch (B,) has none of a source seen."""
+        if source is not None and source.any():
+            free, models.memory["energy_of_source"] = free[source], torch.ones(())
+        elif "energy_of_source" in models.memory:
+            return models.memory["free_energy"]
+        return running_mean(models, "free_energy", free.mean(), decay=self.decay)

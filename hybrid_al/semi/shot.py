@@ -48,7 +48,8 @@ class SHOT:
             return Step(loss, logs)
         target = features[len(labeled.x) :]
         targets = plain(models.student, head, target)
-        if labeled.source is None or not labeled.source.all():
+        # a batch without a label of the target says nothing of the fit, once another one had some
+        if labeled.source is None or not labeled.source.all() or "centroids" in models.memory:
             logits = through(head, target)
             mean = logits.softmax(dim=1).mean(dim=0)
             loss_information = entropy(logits) - torch.special.entr(mean).sum()

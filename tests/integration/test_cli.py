@@ -33,6 +33,7 @@ TINY = [
 VERBS = {
     "dashboard",
     "recipes",
+    "strategies",
     "init",
     "check",
     "pretrain",
@@ -106,6 +107,13 @@ def test_recipes_are_listed_and_copied(capsys: pytest.CaptureFixture[str], tmp_p
     assert call("recipes", "quickstart", "-o", copy) == 0 and copy.read_text().startswith("#")
     assert call("recipes", "quickstart", "-o", copy) == 2
     assert "a new file, got one that exists" in capsys.readouterr().err
+
+
+def test_strategies_are_found_by_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("strategies", "clue") == 0
+    assert "query: {name: clue, temperature: 1.0" in capsys.readouterr().out
+    assert call("strategies", "nosuch") == 2
+    assert "strategies: WORD: expected part of the name or paper" in capsys.readouterr().err
 
 
 @pytest.mark.slow

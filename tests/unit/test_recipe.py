@@ -79,7 +79,7 @@ def test_identity_ignores_trackers_the_place_of_the_data_and_the_length_of_the_r
         (["loop.stop.enforce='yes'"], r"loop\.stop\.enforce: expected true or false, got 'yes'"),
         (["name=2024"], r"name: expected text \(in quotes\), got 2024"),
         (["name='a b'"], r"name: expected letters, digits, .* got 'a b'"),
-        (["query={score: 3}"], r"query\.name: expected text, got nothing"),
+        (["query={name: }"], r"query\.name: expected text, got None"),
         (["query=3"], r"query: expected a name, or a mapping with a name, got 3"),
         (["encoder=3"], r"encoder: expected a mapping of keys, got 3"),
         (["data.on_leak=stop"], r"data\.on_leak: expected one of warn, error, got 'stop'"),
@@ -209,6 +209,12 @@ def test_a_stack_of_slices_makes_another_run() -> None:
     plain, three = (parse({"name": "x", "data": {"source": "nifti", **s}}) for s in ({}, {"stack": 3}))
     assert three.identity() != plain.identity() and three.identity()["data"]["stack"] == 3
     assert parse(three.plain()) == three
+
+
+def test_settings_without_a_name_are_those_of_the_default() -> None:
+    written = parse({"name": "x", "train": {"steps": 30}, "pretrain": {"epochs": 2}, "query": {}})
+    assert written == load({"name": "x"}, ["train.steps=30", "pretrain.epochs=2"])
+    assert (written.train.name, written.pretrain.name, written.query.name) == ("mean_teacher", "simclr", "hybrid")
 
 
 def test_a_mapping_is_a_recipe_and_stays_as_it_was() -> None:

@@ -138,7 +138,8 @@ def _left(header: Sequence[str], values: Mapping[str, list[str]], taken: set[str
             about.left.append(f"column {name}: may be a group, it repeats ({distinct} values in {len(cells)} rows)")
             about.note("data.group", f"group: {name}   # may be one: {distinct} values in {len(cells)} rows")
         elif 2 <= distinct <= FEW and _repeats(cells) and not numbers and not _is_remark(name, cells):
-            about.left.append(f"column {name}: may be a label ({counted(cell[:SHOWN] for cell in cells)})")
+            kinds = counted(cell[:SHOWN] for cell in cells)
+            about.left.append(f"column {name}: may be a label, or a site or device as data.domain ({kinds})")
         else:
             plain_ones.append(name)
     if plain_ones:

@@ -58,8 +58,9 @@ class GCN:
         hidden, probs = self._network(state.vectors(np.concatenate([labeled, candidates]), "cosine"), len(labeled), rng)
         if self.by == "core":
             picks, squared = k_center(hidden, np.arange(len(labeled)), budget)
-            reasons = tuple(f"distance {d:.3g} from labels and picks in the graph" for d in np.sqrt(squared))
-            return Query(candidates[picks - len(labeled)], reasons=reasons)
+            words = [f"distance {d:.3g} from labels and picks in the graph" for d in np.sqrt(squared)]
+            words[0] = words[0] if len(labeled) else "nearest to the mean in the graph"
+            return Query(candidates[picks - len(labeled)], reasons=tuple(words))
         gap = np.abs(probs[len(labeled) :] - self.margin) if len(labeled) else np.zeros(len(candidates))
         picks = best_first(-gap, rng)[:budget]
         reasons = tuple(f"labeled with probability {p:.3g} in the graph" for p in probs[len(labeled) + picks])

@@ -12,7 +12,7 @@ from ...core.types import FloatArray, IntArray, Need, Query
 from ...scores.samples import entropy
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
-from ..linear_head import scaled_embeddings
+from ..linear_head import fitted_head, scaled_embeddings
 from ..ranking import best_by_value
 
 
@@ -45,8 +45,6 @@ class LfOSA:
 
     def select(self, state: QueryState, budget: int, rng: np.random.Generator) -> Query:
         """The `budget` candidates most surely of a wanted class, ties in random order."""
-        from sklearn.linear_model import LogisticRegression
-
         check_budget(state, budget)
         targets = state.labels.class_targets()
         classes = np.where(np.isin(targets, self.unwanted), -1, targets)
@@ -54,7 +52,7 @@ class LfOSA:
         values: FloatArray = np.zeros(len(state.candidates))
         if len(np.unique(classes)) > 1:
             known = len(classes)
-            head = LogisticRegression(C=self.strength, tol=1e-6, max_iter=15_000).fit(rows[:known], classes)
+            head = fitted_head(rows[:known], classes, C=self.strength, tol=1e-6, max_iter=15_000)
             logits = head.decision_function(rows[known:])
             if logits.ndim == 1:  # of two classes scikit-learn gives one
                 logits = np.stack([-logits, logits], axis=1) / 2

@@ -14,7 +14,7 @@ from ...scores.ranks import mid_ranks
 from ..base import About, QueryState, check_budget
 from ..batches.base import best_first
 from ..domains import Discriminator, of_source
-from ..linear_head import scaled_embeddings
+from ..linear_head import fitted_head, scaled_embeddings
 from ..terms import standing
 
 
@@ -67,8 +67,6 @@ class TQS:
         self, state: QueryState, rows_MD: FloatArray, classes: int, rng: np.random.Generator
     ) -> FloatArray:
         """Deviation of the members' probabilities (M,), mean over classes; 0 where there is one class."""
-        from sklearn.linear_model import LogisticRegression
-
         labeled = state.labels.labeled
         targets = state.labels.class_targets() if len(labeled) else np.empty(0, dtype=np.int64)
         if len(np.unique(targets)) < 2:
@@ -81,7 +79,8 @@ class TQS:
             if len(present) < 2:
                 member[:, present] = 1
                 continue
-            head = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1_000)
-            member[:, present] = head.fit(vectors[drawn], targets[drawn]).predict_proba(rows_MD)
+            settings = {"C": self.strength, "class_weight": "balanced", "max_iter": 1_000}
+            head = fitted_head(vectors[drawn], targets[drawn], **settings)
+            member[:, present] = head.predict_proba(rows_MD)
         deviation: FloatArray = probs.std(axis=0).mean(axis=1)
         return deviation

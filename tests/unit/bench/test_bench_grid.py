@@ -64,6 +64,14 @@ def test_the_chain_of_the_recipe_is_an_arm_and_arms_that_nobody_asked_for_are_na
     assert "recipe" not in grid_of(recipe, "bench.recipe=true", strategies=["stratified+hybrid"]).strategies
 
 
+def test_where_there_is_a_target_its_metric_decides_unless_one_is_named(recipe: Path) -> None:
+    usual = grid_of(recipe).bench.metrics
+    assert grid_of(recipe, "domains.source=a").bench.metrics == (*(f"target/{name}" for name in usual), *usual)
+    mixed = "bench.variants={one: {}, two: {domains.source: a}}"
+    assert grid_of(recipe, mixed).bench.metrics == usual
+    assert grid_of(recipe, "domains.source=a", "bench.metrics=[test/auroc]").bench.metrics == ("test/auroc",)
+
+
 @pytest.mark.parametrize(
     ("text", "start", "query"),
     [

@@ -60,6 +60,10 @@ def test_every_arm_but_the_linear_one_tries_all_combinations_on_other_seeds(tmp_
     assert settings == [(0.001, 0.1), (0.001, 0.5), (0.01, 0.1), (0.01, 0.5)]
     assert set(trials.arms("small-0")) == {RANDOM, ENTROPY, Arm(FULL, "fixmatch", "frozen")}
     assert tuning.trials(grid_of(tmp_path, "bench.tune={}")) is None
+    of_target = tuning.trials(grid_of(tmp_path, "bench.metrics=[target/test/auroc]"))
+    assert of_target is not None and of_target.bench.metrics == ("target/val/auroc",)
+    with pytest.raises(InputError, match=r"tune\.metric: expected a metric of val"):
+        tuning.trials(grid_of(tmp_path, "bench.tune.metric=target/test/auroc"))
 
 
 def test_each_arm_is_compared_with_the_setting_that_was_best_on_val(

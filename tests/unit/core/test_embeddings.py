@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hybrid_al.core import embeddings
-from hybrid_al.core.embeddings import Embeddings
+from hybrid_al.core.embeddings import Embeddings, Metric
 from hybrid_al.core.types import FloatArray
 from hybrid_al.errors import InputError
 
@@ -71,6 +71,20 @@ def test_a_set_of_another_shape_or_of_no_known_origin_is_refused(tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("large", "came"), [(3e18, "numbers whose squares float32 holds, got up to 3e"), (np.inf, "finite")]
+)
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_vectors_whose_distances_would_overflow_are_refused(large: float, came: str, metric: Metric) -> None:
+    """Their k-means would end the process, and as unit vectors they would be 0."""
+    vectors = np.ones((5, 3), dtype=np.float32)
+    vectors[3] = large
+    embeddings = Embeddings(vectors, "e", "m")
+    assert len(embeddings.take(np.arange(3), metric)) == 3
+    with pytest.raises(InputError, match=f"embedding of sample 3: expected {came}"):
+        embeddings.take(np.arange(5), metric)
+
+
 def test_a_large_copy_lets_go_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = on_disk(tmp_path)
     mapped = Embeddings.load(path, manifest="a manifest")

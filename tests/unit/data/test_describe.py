@@ -92,7 +92,7 @@ def test_other_columns_are_listed_with_what_they_may_be(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", "file,label,box,side,fold", rows)
     text = said(describe(tmp_path / "t.csv"))
     assert "column box: may be a group, it repeats (30 values in 60 rows)" in text
-    assert "column side: may be a label (left 30, right 30)" in text
+    assert "column side: may be a label, or a site or device as data.domain (left 30, right 30)" in text
     assert "column fold: 0, 1, 2, 3, 4, 5, 6 are no splits" in text
     draft_text = draft_of(describe(tmp_path / "t.csv"))
     assert "# group: box   # may be one: 30 values in 60 rows" in draft_text

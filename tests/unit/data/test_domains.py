@@ -91,6 +91,7 @@ def test_given_and_asked(tmp_path: Path) -> None:
     ("rows", "sources", "words"),
     [
         (ROWS, ("D",), r"domains\.source: expected one of A, B, C, got 'D'"),
+        (ROWS, ("A", "A"), r"domains\.source: expected each domain once, got A, A"),
         (ROWS, ("A", "B", "C"), r"domains\.source: expected a domain that is left to ask about in the pool"),
         (ROWS, ("A", "B"), r"domains\.source: expected a domain that is left to ask about in the pool"),
         (ROWS, ("C",), r"domains\.source: expected labels of the source in the pool, which are given, got none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from hybrid_al.models.classifier import Classifier
 from hybrid_al.oracles.audit import audit
 from hybrid_al.oracles.inbox import inbox
 from hybrid_al.oracles.one_bit import asked_classes, in_full, merged
+from hybrid_al.oracles.worklist import corrections
 from hybrid_al.page.answers import words
 from hybrid_al.recipe import parse
 from hybrid_al.semi.supervised import Supervised
@@ -118,6 +120,43 @@ def test_a_run_asks_whether_it_is_the_likeliest_open_class(tmp_path: Path) -> No
     assert played.run.rounds()[0].metrics["cost/bits"] == pytest.approx(3 * math.log2(3))
     assert played.run.rounds()[1].metrics["cost/bits"] == pytest.approx(3 * math.log2(3) + 9)
     assert played.run.rounds()[1].labeled == len(labels.as_of(1).labeled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("readers", [None, ["me"]])
+def test_noes_of_two_rounds_leave_a_class(readers: list[str] | None, tmp_path: Path) -> None:
+    """The same file again changes nothing, and who takes back a no of another person has to say so."""
+    shared = {"readers": readers, "overlap": 0} if readers else {}
+    oracle = {**ORACLE, "name": "worklist", **shared}
+    recipe = parse(recipe_of("classification", **THREE, oracle=oracle, loop={"budgets": [3, 9, 9]}))
+    opened = open_project(recipe, run_dir=tmp_path / "run", device="cpu")
+    ensure(opened, Trackers())
+    opened.claim()
+    run, names, file = opened.run, opened.dataset.classes, tmp_path / "answers.csv"
+
+    def take(text: str, annotator: str = "me") -> None:
+        file.write_text("id,label\n" + text, encoding="utf-8")
+        inbox(RunDir(run.path)).take(file, annotator)
+
+    for r in range(3):
+        with pytest.raises(AwaitingLabels):
+            loop.run(experiment(opened), run, Trackers())
+        ids = run.query_ids(r) or ()
+        if r == 2 and readers is None:
+            with pytest.raises(InputError, match="expected the answers that others gave"):
+                take(f"{ids[0]},{asked_classes(run, 1)[ids[0]]}\n", "another")
+        for _ in range(2):
+            take("".join(f"{i},{'no' if r else names[k]}\n" for k, i in enumerate(ids)))
+            assert not corrections(run)
+    loop.run(experiment(opened), run, Trackers())
+    labels, position = run.labels(len(opened.dataset.manifest)), opened.dataset.manifest.position
+    for i in ids:
+        assert {names[cast(int, labels.current[position[i]].target)]} == {*names} - {
+            asked_classes(run, 1)[i],
+            asked_classes(run, 2)[i],
+        }
+    assert len(ids) == 9 and not labels.excluded
+    assert audit(run.path).problems == []
 
 
 @pytest.mark.slow

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
+from hybrid_al.core.registry import component, parse_spec
 from hybrid_al.core.types import Need
 from hybrid_al.errors import InputError
 from hybrid_al.query import catalogue
 from hybrid_al.query.batches import BATCHES
 from hybrid_al.query.strategies import STRATEGIES
 from hybrid_al.query.terms import TERMS
+from hybrid_al.semi import OBJECTIVES
+from hybrid_al.semi.dense import DENSE_OBJECTIVES
 
 DOCS = Path(__file__).parents[3] / "docs"
 REGISTERED = {**{f"strategy {k}": v for k, v in STRATEGIES.items()}, **{f"batch {k}": v for k, v in BATCHES.items()}}
@@ -66,6 +70,30 @@ def test_settings_are_written_with_their_defaults() -> None:
     assert "score={entropy: 1.0, consistency: 1.0}, batch={name: kmeanspp, power: 4.0}" in catalogue.settings(
         STRATEGIES["hybrid"]
     )
+
+
+@pytest.mark.parametrize(
+    "registry", [STRATEGIES, BATCHES, OBJECTIVES, DENSE_OBJECTIVES], ids=["query", "batch", "train", "train of masks"]
+)
+def test_the_listed_lines_are_recipes_of_the_defaults(registry: dict[str, type]) -> None:
+    for name, kind in registry.items():
+        plain = yaml.safe_load(catalogue.spec(name, kind))
+        assert component(registry, "query", *parse_spec(plain)) == kind()
+
+
+def test_a_word_finds_names_and_papers() -> None:
+    lines = catalogue.listed("clue", full=True)
+    assert lines[0].startswith("clue               Prabhu et al.: Active Domain Adaptation")
+    assert lines[1].strip() == "query: {name: clue, temperature: 1.0, starts: 10, iterations: 100}"
+    assert lines[2].strip() == "reads features; passes: 1"
+    covers = catalogue.listed("suggestive annotation", full=True)
+    assert "                   query: {name: hybrid, batch: {name: cover, shortlist: 2, rows: 20000}}" in covers
+    assert any(line.endswith("; cold_start too") for line in covers)  # facility_location
+    assert len(catalogue.listed("", full=False)) == len(STRATEGIES) + len(BATCHES)
+    trained = catalogue.listed("ceal", full=True, trainings={"classes": OBJECTIVES})
+    assert trained[0].startswith("pseudo_label ") and trained[1].strip().startswith("train: {name: pseudo_label, ")
+    with pytest.raises(InputError, match=r"strategies: WORD: expected part of the name or paper .* got 'nosuch'"):
+        catalogue.listed("nosuch", full=True)
 
 
 def test_what_declares_nothing_is_an_error() -> None:

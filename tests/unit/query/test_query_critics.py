@@ -81,6 +81,8 @@ def test_the_graph_network_tells_labeled_from_others() -> None:
     assert (picks >= NEW).mean() > 0.6
     assert (GCN().select(state, 4, np.random.default_rng(0)).indices >= NEW).any()
     check_strategy(GCN("uncertain", steps=2))
+    first = GCN(steps=2).select(make_state(9, labeled=0), 2, np.random.default_rng(0)).reasons
+    assert first is not None and first[0] == "nearest to the mean in the graph" and first[1].startswith("distance")
 
 
 def test_learned_clusters_are_asked_one_by_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from hybrid_al.core.embeddings import Embeddings
 from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.types import Annotation
-from hybrid_al.query.base import QueryState
+from hybrid_al.query.base import QueryState, QueryStrategy
+from hybrid_al.query.strategies.learning_loss import LearningLoss
 from hybrid_al.query.strategies.open_set import LfOSA, OpenAL, open_distance, upper_of_two
+from hybrid_al.query.strategies.tqs import TQS
 from hybrid_al.query.synthetic import make_state
 from hybrid_al.query.terms import TERMS
 from hybrid_al.testing import check_strategy
@@ -31,6 +34,13 @@ def test_what_is_asked_is_wanted(strategy: LfOSA | OpenAL) -> None:
     picks = strategy.select(open_set(), 20, np.random.default_rng(0)).indices
     assert (CLASS[picks] == 3).sum() <= 1
     check_strategy(strategy)
+
+
+@pytest.mark.parametrize("strategy", [LfOSA(), TQS(members=2, steps=1), LearningLoss()])
+def test_few_labels_of_many_classes_are_no_warning(strategy: QueryStrategy) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        strategy.select(make_state(40, labeled=12, classes=20), 5, np.random.default_rng(0))
 
 
 def test_openal_asks_the_most_uncertain_of_those_that_are_most_like_what_is_wanted() -> None:

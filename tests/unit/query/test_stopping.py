@@ -251,3 +251,14 @@ def test_the_signal_ends_the_loop_only_where_it_is_enforced(tmp_path: Path, enfo
     assert len(rounds) == expected and stopping.enough_at(rounds) == 1
     experiment = setting(Sure(), stopping=stopping)
     assert experiment.over(rounds) and len(loop.run(experiment, RunDir(tmp_path), Trackers())) == expected
+
+
+def test_a_loop_that_asked_about_all_says_so_where_money_is_left(tmp_path: Path) -> None:
+    class Priced(LabelBudgets):
+        def least_picks(self, fixed: bool) -> int:
+            return self.budgets[0]
+
+    task = replace(setting(Sure()).task, spending=Priced((38, 9, 5)))  # of 40
+    rounds = played(tmp_path, Sure(), task=task)
+    assert [len(r.query) for r in rounds] == [38, 2] and RunDir(tmp_path).is_exhausted(2)
+    assert len(played(tmp_path, Sure(), task=task)) == 2

@@ -12,6 +12,7 @@ from hybrid_al.metrics.classification import aubc
 from hybrid_al.report import console
 from hybrid_al.report.outcome import AFTER, NEXT, ON_OWN, Outcome
 from hybrid_al.report.page import RunView, write_report
+from hybrid_al.report.runview import leading
 from tests.helpers.fake_run import fake_run
 
 
@@ -36,6 +37,26 @@ def test_the_words_hold_the_numbers_of_the_run(runs: tuple[RunView, list[RunView
     assert "0.2 is guessing" in outcome.scores[1].meaning
     assert outcome.scores[0].value == run.rounds[-1].metrics["test/auroc"] and not outcome.scores[0].random
     assert outcome.verdict == "" and outcome.next == NEXT + AFTER
+
+
+def test_scores_of_the_target_come_first(runs: tuple[RunView, list[RunView]]) -> None:
+    run, random = runs
+    commit = run.rounds[-1].round
+    assert commit is not None
+    metrics = {"target/test/auroc": 0.25, **commit.metrics}
+    parted = replace(run, rounds=(*run.rounds[:-1], replace(run.rounds[-1], round=replace(commit, metrics=metrics))))
+    outcome = Outcome.of(parted, random)
+    assert [s.name for s in outcome.scores] == ["AUROC of the target", "AUROC", "balanced accuracy"]
+    assert outcome.scores[0].value == 0.25 and "a coin" in outcome.scores[0].meaning
+    assert "test images" in outcome.ground
+    assert parted.metrics[0] == "target/test/auroc"
+    assert leading(parted.metrics) == ["target/test/auroc", "test/auroc", "test/balanced_accuracy"]
+
+
+def test_labels_of_bags_are_no_images(runs: tuple[RunView, list[RunView]]) -> None:
+    outcome = Outcome.of(replace(runs[0], recipe={**runs[0].recipe, "task": "bags"}))
+    assert outcome.story.startswith("96 bags in a pool of 300 images were labeled")
+    assert "on the bags of" in outcome.ground
 
 
 def test_after_data_of_ones_own_comes_a_person(runs: tuple[RunView, list[RunView]]) -> None:

@@ -222,12 +222,14 @@ def test_the_page_says_how_far_readers_agree_beside_the_model(tmp_path: Path) ->
 def test_numbers_that_are_none_in_the_log_end_no_report(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", budgets=(20, 20))
     tracker = JsonlTracker(run / "metrics.jsonl")
+    tracker.log({"query/seconds": 1.25, "query/passes": 146.0, "query/memory": float("nan")}, stage="query", round=0)
     tracker.log({"people/seconds": float("nan")}, stage="query", round=1)
     for step in range(150, 170, 10):
         tracker.log({"train/loss": float("nan"), "train/mask_rate": float("inf")}, stage="train", round=1, step=step)
     tracker.close()
     page = write_report([RunView.read(run)], tmp_path / "out").read_text(encoding="utf-8")
     assert '<td data-name="seconds">–</td>' in page
+    assert '<td data-name="samples through the model">146</td><td data-name="MiB">–</td>' in page
     assert not re.findall(r"[:,\[](NaN|Infinity)", page)
 
 

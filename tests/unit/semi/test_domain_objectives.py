@@ -165,6 +165,8 @@ def test_shot_equals_the_slow_reference_and_leaves_the_head_to_the_labels() -> N
     assert not slopes(step.loss - loss_labeled, models)[1].abs().max() > 1e-6
     alone = SHOT().step(*batch(SOURCE | True), 0.5)
     assert alone.loss.item() == pytest.approx(loss_labeled.item()) and alone.evidence is not None
+    later = SHOT().step(models, replace(labeled, source=SOURCE | True), unlabeled, 0.5)  # one such batch of a fit
+    torch.testing.assert_close(later.logs["loss_information"], information.detach())
 
 
 def test_anchors_of_the_target_follow_it_slowly() -> None:

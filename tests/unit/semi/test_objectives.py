@@ -358,6 +358,10 @@ def test_energy_aligns_the_target_with_the_source_alone() -> None:
     above = (-np.log(np.exp(logits(models.student, unlabeled.weak)).sum(axis=1)) - bound).clip(0).mean()
     assert above > 0 and step.logs["loss_unlabeled"].item() == pytest.approx(above, rel=1e-5)
     assert step.loss.item() == pytest.approx(step.logs["loss_labeled"].item() + 2 * above, rel=1e-5)
+    without = replace(labeled, source=torch.zeros(6, dtype=torch.bool))  # a batch of the target alone moves no bound
+    assert Energy().step(models, without, unlabeled, 0.5).logs["loss_unlabeled"].item() == pytest.approx(
+        above, rel=1e-5
+    )
 
 
 def test_the_distinctive_margin_equals_the_slow_reference() -> None:
