@@ -59,8 +59,7 @@ class OpenQuery:
                 raise InputError("tell", "positions of this query or of labeled samples", str(index))
             answers[ids[index]] = answer(f"label of sample {index}", label, classes)
         self.oracle.admit("tell", by, label_at)
-        replaces = self.oracle.replaces_words("tell", self.round, answers, by, replace=replace)
-        return self.oracle.store("tell", self.round, answers, by, replaces)
+        return self.oracle.take_words("tell", self.round, answers, by, replace=replace)
 
     def _in_order(self, labels: Sequence[Label] | npt.NDArray[np.generic]) -> dict[int, Label]:
         if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray):

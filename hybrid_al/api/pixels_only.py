@@ -65,8 +65,10 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     Errors: nothing there, no image.
     """
     kept: dict[str, object] = {} if like is None else pixels_of(like)
-    of_tiles = like is not None and like.data.source == "slides"
-    if path.is_file() and path.name.lower().endswith(SUFFIXES_OF_SLIDES if of_tiles else VENDORS):
+    tiles_like = like.data.params if like is not None and like.data.source == "slides" else None
+    if tiles_like is not None and path.is_file() and path.name.lower().endswith(SUFFIXES_OF_SLIDES):
+        return _tiles(path, tiles_like)
+    if path.is_file() and path.name.lower().endswith(VENDORS):
         raise InputError(path, "a folder of slides", f"one slide: give the folder {path.parent}")
     if path.is_file() and not path.name.lower().endswith(TABLES):
         return Place({**data_of([path], scratch, 64), **kept}, path.resolve().parent)
@@ -77,9 +79,7 @@ def place_of(path: Path, scratch: Path, like: Recipe | None = None) -> Place:
     if data["source"] == "dicom":
         return _series(data, left, like)
     if data["source"] == "slides":
-        params = data if like is None or like.data.source != "slides" else like.data.params
-        tiles = {key: params[key] for key in TILES if key in params}
-        return Place({"source": "slides", "root": data["root"], "ignore": data.get("ignore", []), **tiles}, None, left)
+        return _tiles(data["root"], data if tiles_like is None else tiles_like, data.get("ignore", ()), left)
     keys = ("source", "root", "group", "images", "ignore", *(("window",) if like is None else ()))
     section: dict[str, object] = {key: data[key] for key in keys if key in data}
     if isinstance(columns := data.get("columns"), Mapping):
@@ -105,11 +105,18 @@ def _keep_channel(ending: str, path: Path, section: dict[str, object]) -> tuple[
     return (f"{len(others)} files whose names do not end in {ending}, as those do that the model was trained on",)
 
 
+def _tiles(root: object, params: Mapping[str, object], ignore: object = (), left: tuple[str, ...] = ()) -> Place:
+    """Where slides are, one or those of a folder, cut as these keys of a recipe say."""
+    tiles = {key: params[key] for key in TILES if key in params}
+    return Place({"source": "slides", "root": str(root), "ignore": ignore, **tiles}, None, left)
+
+
 def _series(data: Mapping[str, object], left: tuple[str, ...], like: Recipe | None) -> Place:
     """Where the images of a folder of DICOM are, in the window and the stack of a recipe."""
     params = {} if like is None else like.data.params
     section = {key: data[key] for key in ("source", "root", "group", "sample", "window") if key in data}
     section |= {key: params[key] for key in ("stack", "window") if params.get(key) is not None}
+    section["columns"] = {"split": NONE}
     return Place(section, files_of(Data.model_validate(section)), left)
 
 

@@ -6,6 +6,7 @@ import errno
 import io
 import itertools
 import os
+import select
 import shlex
 import sys
 import tempfile
@@ -33,12 +34,17 @@ OF_THE_MACHINE = {
 }
 """Errors of the operating system that are no fault of ours: the disk, permissions, names that it cannot have, files
 that another program removed or made meanwhile, a network share that is gone."""
+OF_PLACES = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+"""Those of them that a fault of ours may be behind, where nobody named the path: they leave a trace."""
+UNREAD = 128 + 13
+"""The exit code where the reader of what is printed went away, as `head` does: that of SIGPIPE, also without a word."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: exit code 0 done, 1 a fault of ours, 2 wrong input (one line), 3 waiting for labels.
 
-    After a signal it is 128 and the number of the signal: 130 (INT), 143 (TERM), 129 (HUP).
+    After a signal it is 128 and the number of the signal: 130 (INT), 143 (TERM), 129 (HUP); 141 (PIPE) where nobody
+    reads on what it prints.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     _open_streams()
@@ -57,12 +63,18 @@ def _call(words: Sequence[str], came: Sequence[int]) -> None:
     """Do a command; `came`: see `stops`."""
     try:
         app(args=words)
+    except SystemExit as end:
+        if not came and isinstance(error := end.__context__, BrokenPipeError):  # typer ends so without a word
+            if _is_unread():
+                sys.exit(UNREAD)
+            _end(error, words)
+        raise
     except Exception as error:  # noqa: BLE001 (the last door)
         if came:  # a library made an error of its own of the exit
             sys.exit(128 + came[0])
         _end(error, words)
     finally:
-        _flush()
+        _flush(came)
 
 
 def _open_streams() -> None:
@@ -99,8 +111,22 @@ def _last_words(error: Exception, argv: Sequence[str]) -> tuple[int, str]:
         around = error.object[max(error.start - 60, 0) : error.end]
         return 2, f"{around!r}: expected text in UTF-8, got bytes that are none at its end"
     if said := _of_the_machine(error):
-        return 2, f"{said}; {signals.UNCHANGED}"
-    return 1, _fault(error, argv)
+        doubtful = isinstance(error, OSError) and error.errno in OF_PLACES and not _is_named(error, argv)
+        trace = _trace(error, argv) if doubtful else ""
+        return 2, f"{said}; {signals.UNCHANGED}{f'; if no other program did that, {trace}' if trace else ''}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    text = f"a fault of hybrid-al, not of yours: {line} ({Path(last.filename).name} line {last.lineno})"
+    return 1, f"{text}; {trace}" if (trace := _trace(error, argv)) else text
+
+
+def _is_named(error: OSError, argv: Sequence[str]) -> bool:
+    """Whether a word of the command is the path of an error."""
+    path = error.filename2 or error.filename
+    named = {word for argument in argv for word in (argument, argument.partition("=")[2]) if word}
+    return isinstance(path, str | bytes | Path) and Path(os.fsdecode(path)).absolute() in map(
+        Path.absolute, map(Path, named)
+    )
 
 
 def _of_the_machine(error: Exception) -> str:
@@ -117,27 +143,35 @@ def _of_the_machine(error: Exception) -> str:
     return ""
 
 
-def _fault(error: Exception, argv: Sequence[str]) -> str:
-    """Write the trace of a fault to a file, in the run directory where the command names one; what to do with it."""
+def _trace(error: Exception, argv: Sequence[str]) -> str:
+    """Write the trace of an error to a file, in the run directory where the command names one; what to do with it.
+
+    Empty where it cannot be written.
+    """
     from ..core.rundir import RunDir
 
     places = [Path(after) for before, after in itertools.pairwise(argv) if before == "--run-dir" or after == argv[1]]
     about = f"hybrid-al {__version__}, Python {sys.version}, {sys.platform}\ncommand: {shlex.join(argv)}\n\n"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    text = f"a fault of hybrid-al, not of yours: {line} ({Path(last.filename).name} line {last.lineno})"
     try:
         folder = next((place for place in places if RunDir(place).exists()), None) or Path(tempfile.gettempdir())
         file = folder / f"hybrid-al-fault-{time.strftime('%Y%m%d-%H%M%S')}.txt"
         file.write_text(about + "".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     except OSError:
-        return text
+        return ""
     content = "the trace, the command and the versions, and of images and patients nothing but paths"
-    return f"{text}; please send {file} to the authors: it holds {content}"
+    return f"please send {file} to the authors: it holds {content}"
 
 
-def _flush() -> None:
-    """Write out what was printed. A reader that went away, as `head` does, is no error; a full disk is."""
+def _is_unread() -> bool:
+    """Whether nobody reads what is printed any more."""
+    streams = select.poll()
+    for stream in (1, 2):
+        streams.register(stream, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in streams.poll(0))
+
+
+def _flush(came: Sequence[int]) -> None:
+    """Write out what was printed, of which a full disk is said; `came`: see `stops`."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -145,3 +179,5 @@ def _flush() -> None:
         if error.errno != errno.EPIPE:
             _say(f"standard output: {error.strerror}")
             sys.exit(2)
+        if not came:
+            sys.exit(UNREAD)

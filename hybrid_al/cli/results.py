@@ -23,7 +23,9 @@ def predict(
     run: RunArg,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="DATA", help="A folder of images, a CSV, an NPZ or a volume; else the run's pool."),
+        typer.Argument(
+            metavar="DATA", help="A folder of images, a CSV, an NPZ, a volume or a slide; else the run's pool."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="A new CSV file; of segmentation a new folder for masks.")

@@ -187,25 +187,32 @@ def labels(
     """Take annotations in, corrections of earlier ones too: checked whole, then taken over at once."""
     from ..api.answers import take, take_back
     from ..core.rundir import RunDir
+    from ..oracles.inbox import inbox, lists_of, owed
     from ..oracles.ledger import collect
     from ..oracles.readers import check_reader
-    from ..oracles.worklist import corrections
+    from ..oracles.worklist import answer_files, corrections, rows_behind
     from ..report.overview import go_on
 
     disk, annotator = RunDir(run), check_reader(annotator, "--annotator")
     disk.facts()
     with disk.lock():
         collect(disk)
+        before = len(answer_files(disk, r := len(disk.rounds())))
         if withdraw:
             received, missing = take_back(run, file, annotator)
         else:
             received, missing = take(run, file, annotator, replace=replace, empty=empty, unasked=unasked, say=_note)
-    outlook = f"{missing} still missing" if missing else f"the round is complete; {go_on(disk)}"
-    if disk.query_ids(r := len(disk.rounds())) is None:
+    who = ", ".join(f"{name} {len(ids)}" for name, ids in (owed(disk, r) or {}).items())
+    of_whom = f" ({who}; their lists are in {disk.path / 'worklist'})" if who else ""
+    outlook = f"{missing} still missing{of_whom}" if missing else f"the round is complete; {go_on(disk)}"
+    rows = rows_behind(disk, before)
+    if rows and disk.query_ids(r) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
         outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
-    whose = ", ".join(f"{n} of {who}" for who, n in corrections(disk).items())
+    whose = ", ".join(f"{n} of {who}" for who, n in corrections(rows).items())
     took = f"{received} answer{'s' * (received != 1)} {'withdrawn' if withdraw else 'taken'}"
+    if (again := received - len(rows)) > 0 and lists_of(inbox(disk)) is not None:
+        took += f", {again} of them as {annotator} gave them before"
     print(f"{took}{f', in the place of other answers ({whose})' if whose else ''}, {outlook}")
 
 

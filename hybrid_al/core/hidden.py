@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,16 @@ HASHED = "hashed"
 """The value of `data.ids` that hides names."""
 LETTERS = {"id": "s", "group": "g", "path": "f"}
 """What a hash begins with: no spreadsheet takes it for a number."""
+
+
+PATHS = ("root", "table", "images", "masks")
+"""Keys of `data` whose values a run keeps as they are, as it needs them to go on."""
+
+
+def in_clear(params: Mapping[str, object]) -> list[str]:
+    """A line on the paths of a recipe's `data` that a run with hashed names keeps as they are."""
+    paths = ", ".join(f"data.{key}: {params[key]}" for key in PATHS if params.get(key))
+    return [f"  ids are hashed, but the run keeps {paths}: no person's name should stand there"]
 
 
 def salt_file() -> Path:

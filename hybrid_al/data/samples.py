@@ -102,14 +102,21 @@ def check_settings(window: Intensity | None, on_error: str, group: str = "none",
         raise InputError("data.group", f'{kind}, or "none" said on purpose', "nothing")
 
 
-def check_splits(samples: Sequence[Sample]) -> None:
-    """InputError where a table parts a group, which names files: the name of a group may be that of a person."""
+def check_splits(
+    samples: Sequence[Sample],
+    where: str = "data.columns.split",
+    expected: str = "all images of a group (data.group) in one split",
+) -> None:
+    """InputError where a table parts a group, which names files: the name of a group may be that of a person.
+
+    where, expected  what is said where it is folders that part it
+    """
     first: dict[str, Sample] = {}
     for sample in samples:
         other = first.setdefault(sample.group, sample)
         if other.split != sample.split:
             came = f"{other.path} in {other.split} and {sample.path} in {sample.split}"
-            raise InputError("data.columns.split", "all images of a group (data.group) in one split", came)
+            raise InputError(where, expected, came)
 
 
 def make_dataset(

@@ -97,7 +97,8 @@ class BoxWorklist:
         if not answers:
             raise InputError(file, "at least one row", "none")
         self.lists.admit(file, annotator, answers)
-        return len(answers), self._store(file, round, answers, annotator, replace=replace)
+        unsaid = self.lists.unsaid(round, answers, lambda a: not self._same(a, answers[a.index]), annotator)
+        return len(answers), self._store(file, round, {i: answers[i] for i in unsaid}, annotator, replace=replace)
 
     def put(
         self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False

@@ -123,7 +123,8 @@ class MaskWorklist:
         """As `take`, of label maps of classes in the images' own pixels by sample, None to skip it."""
         round, _ = self.lists.open_query("masks")
         self.lists.admit(where, annotator, masks)
-        missing = self._store(where, round, masks, annotator, replace=replace)
+        unsaid = self.lists.unsaid(round, masks, lambda a: not self._same(a, masks[a.index]), annotator)
+        missing = self._store(where, round, {i: masks[i] for i in unsaid}, annotator, replace=replace)
         for note in self._counts(list(masks.values())):
             print(note, file=sys.stderr)
         return len(masks), missing

@@ -172,8 +172,20 @@ class WorklistOracle:
         if not answers:
             raise InputError(file, "at least one label", "none filled in")
         self.admit(file, annotator, (self.manifest.position[sample] for sample in answers))
-        replaces = self.replaces_words(file, round, answers, annotator, replace=replace)
-        return len(answers), self.store(file, round, answers, annotator, replaces)
+        return len(answers), self.take_words(file, round, answers, annotator, replace=replace)
+
+    def take_words(
+        self, where: object, round: int, answers: Mapping[str, str], annotator: str, *, replace: bool = False
+    ) -> int:
+        """Store answers (id -> text) that the person did not give before; how many are still missing."""
+        samples = [self.manifest.position[sample] for sample in answers]
+        names = [
+            self.manifest.ids[i]
+            for i in self.unsaid(round, samples, self._differs(round, answers, annotator), annotator)
+        ]
+        new = {sample: answers[sample] for sample in names}
+        replaces = self.replaces_words(where, round, new, annotator, replace=replace)
+        return self.store(where, round, new, annotator, replaces)
 
     def put(
         self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False
@@ -204,10 +216,16 @@ class WorklistOracle:
         self, where: object, round: int, answers: Mapping[str, str], annotator: str, *, replace: bool
     ) -> dict[str, str]:
         """See `replaces`, of answers (id -> text)."""
+        samples = [self.manifest.position[sample] for sample in answers]
+        differs = self._differs(round, answers, annotator)
+        return self.replaces(where, round, samples, differs, annotator, replace=replace)
+
+    def _differs(self, round: int, answers: Mapping[str, str], annotator: str) -> Callable[[Annotation], bool]:
+        """Whether an earlier answer is another than that of these (id -> text)."""
         position = self.manifest.position
         said = [Annotation(position[i], *self._meaning(i, text), annotator, round) for i, text in answers.items()]
         meanings = {a.index: (a.kind, a.target) for a in self.with_exclusions(said, round)}
-        asked = {position[i] for i in self.run.query_ids(round) or ()}
+        asked = self._asked(round)
 
         def differs(a: Annotation) -> bool:
             if a.kind == "not" and a.round < round and a.index in asked:  # asked again: what was said no to stays no
@@ -215,7 +233,11 @@ class WorklistOracle:
                 return kind == "class" and target in cast(tuple[int, ...], a.target)
             return (a.kind, a.target) != meanings[a.index]
 
-        return self.replaces(where, round, meanings, differs, annotator, replace=replace)
+        return differs
+
+    def _asked(self, round: int) -> set[int]:
+        """The samples of the query of a round."""
+        return {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
 
     def replaces(
         self,
@@ -229,16 +251,9 @@ class WorklistOracle:
     ) -> dict[str, str]:
         """Id -> who gave the earlier answer, of the samples whose new answer differs from it.
 
-        What was answered in an earlier round counts where this round does not ask again, and where it excludes classes.
         InputError where an answer of another annotator would change, unless `replace`.
         """
-        if self.readings(round) is not None:
-            earlier = self.standing(annotator)
-        else:
-            asked = {self.manifest.position[i] for i in self.run.query_ids(round) or ()}
-            current = self.run.labels(len(self.manifest)).current
-            earlier = {i: a for i, a in current.items() if i not in asked or a.kind == "not"}
-            earlier |= self.latest(round)
+        earlier = self._earlier(round, annotator)
         changed = [earlier[i] for i in samples if i in earlier and differs(earlier[i])]
         others = [a for a in changed if a.annotator != annotator]
         if others and not replace:
@@ -247,6 +262,28 @@ class WorklistOracle:
             first = self.manifest.ids[others[0].index]
             raise InputError(where, expected, f"others than {whose}, the first about {first!r}; nothing was taken")
         return {self.manifest.ids[a.index]: a.annotator for a in changed}
+
+    def unsaid(
+        self, round: int, samples: Iterable[int], differs: Callable[[Annotation], bool], annotator: str
+    ) -> list[int]:
+        """The samples about which a person did not say the same before: a list that is handed in again is no answer.
+
+        What was asked again in this round is one, whatever was said of it in an earlier round.
+        """
+        asked, earlier = self._asked(round), self._earlier(round, annotator)
+        own = {i for i, a in earlier.items() if a.annotator == annotator and (i not in asked or a.round == round)}
+        return [i for i in samples if i not in own or differs(earlier[i])]
+
+    def _earlier(self, round: int, annotator: str) -> dict[int, Annotation]:
+        """The answers that new ones stand in the place of, by sample: of several readers those of this one.
+
+        What was answered in an earlier round counts where this round does not ask again, and where it excludes classes.
+        """
+        if self.readings(round) is not None:
+            return self.standing(annotator)
+        asked, current = self._asked(round), self.run.labels(len(self.manifest)).current
+        earlier = {i: a for i, a in current.items() if i not in asked or a.kind == "not"}
+        return earlier | self.latest(round)
 
     def standing(self, annotator: str) -> dict[int, Annotation]:
         """The answers of a person that stand by now, by sample."""
@@ -268,26 +305,42 @@ class WorklistOracle:
     ) -> int:
         """Write answers (id -> text) as a CSV of the round, and note them in the ledger; how many are still missing.
 
+        Of no answers no file is written. Once all have read, the adjudicator gets a list.
+
         where     they come from: a file, or what else a person calls it
         replaces  see there: it is noted beside the answers, as are the times and ledger entries of `notes`
         """
+        if answers:
+            self._write(where, round, answers, annotator, replaces or {}, notes or {})
+        if (readings := self.readings(round)) is not None:
+            if set(readings.owed) == {readings.reading.adjudicator}:
+                self.give_out_to_readers(readings)
+            return sum(map(len, readings.owed.values()))
+        answered = self.latest(round)
+        return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
+
+    def _write(
+        self,
+        where: object,
+        round: int,
+        answers: Mapping[str, str],
+        annotator: str,
+        replaces: Mapping[str, str],
+        notes: Notes,
+    ) -> None:
         file = self.run.round_path(round) / "answers" / f"{len(answer_files(self.run, round)):03d}.csv"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("id", "label", "annotator", "time", "replaces", "entry", "source"))
-        before, source = replaces or {}, source_of(self.run, where)
+        source = source_of(self.run, where)
         for sample, label in answers.items():
-            time, entry = (notes or {}).get(sample, (now, ""))
-            writer.writerow((sample, label, annotator, time, before.get(sample, ""), entry, source))
+            time, entry = notes.get(sample, (now, ""))
+            writer.writerow((sample, label, annotator, time, replaces.get(sample, ""), entry, source))
         write_atomic(file, out.getvalue())
         drawn = [*file.with_suffix("").glob("[!.]*")]
         seal(file, files={f"{file.stem}/{picture.name}": sha256_of(picture) for picture in drawn})
         note(self.run, [file], self.wording.kind)
-        if (readings := self.readings(round)) is not None:
-            return sum(map(len, readings.owed.values()))
-        answered = self.latest(round)
-        return sum(self.manifest.position[i] not in answered for i in set(self.run.query_ids(round) or ()))
 
     def answers(self, round: int) -> Iterator[Annotation]:
         """The answers of a round in the order in which they came in; of a withdrawal the target is `WITHDRAWN`."""
@@ -320,10 +373,14 @@ def classes_of(run: RunDir) -> tuple[str, ...]:
     return tuple(cast(list[str], run.facts()["classes"]))
 
 
-def corrections(run: RunDir) -> dict[str, int]:
-    """Whose answers the last file of answers of the open round changed, and how many of them."""
-    files = answer_files(run, len(run.rounds()))
-    return dict(Counter(row["replaces"] for row in _rows_of(files[-1]) if row.get("replaces"))) if files else {}
+def corrections(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    """Whose answers the rows of files of answers changed, and how many of them."""
+    return dict(Counter(row["replaces"] for row in rows if row.get("replaces")))
+
+
+def rows_behind(run: RunDir, count: int) -> list[dict[str, str]]:
+    """The rows of the files of answers of the open round behind the first `count` files."""
+    return [row for file in answer_files(run, len(run.rounds()))[count:] for row in _rows_of(file)]
 
 
 def answer_files(run: RunDir, round: int) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
@@ -90,7 +91,8 @@ class Gate:
         """Use the link up: a session for whoever had it, and the next link."""
         session, self._token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._sessions.add(session)
-        self._say(self.link)
+        with suppress(OSError):  # nobody may read on what is printed, and the link is used up
+            self._say(self.link)
         response = RedirectResponse("/", 303)
         response.set_cookie(self._cookie, session, httponly=True, samesite="strict")
         return response

@@ -6,13 +6,14 @@ import csv
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.hidden import in_clear
 from ..core.manifest import SPLITS
 from ..core.progress import Activity, current
 from ..core.registry import component, parse_spec
@@ -102,8 +103,8 @@ def summary(project: Project, encoder: Encoder, method: Pretraining | None = Non
     lines.append(f"  answers of {who} (oracle {recipe.oracle.name}){answers}")
     lines.append((need := needs(project, store, encoder, method)).line())
     need.check()
-    lines.append(f"  run directory {project.run.path}")
-    return lines
+    kept = in_clear(recipe.data.params) if dataset.names is not None else []
+    return [*lines, f"  run directory {project.run.path}", *kept]
 
 
 def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
@@ -118,7 +119,8 @@ def _given(dataset: Dataset, sources: Sequence[str]) -> list[str]:
 def data_notes(project: Project) -> list[str]:
     """What a person should know of the data before a loop starts on them: splits, copies, ignored files, levels."""
     dataset = project.dataset
-    lines = holdout_notes(dataset)
+    drawn = project.recipe.data.params.get("holdout")
+    lines = holdout_notes(dataset, drawn if isinstance(drawn, dict) else ())
     if leaks := dataset.manifest.leaks():
         lines.append(f"  warning: {len(leaks)} images are in two splits, the first is {' = '.join(leaks[0])}")
     if alike := project.store().leaks(dataset.manifest):
@@ -144,8 +146,11 @@ def first_notes(project: Project) -> list[str]:
     return [*values, *data_notes(project)]
 
 
-def holdout_notes(dataset: Dataset) -> list[str]:
-    """What val and test cannot measure: without any label, or with samples of one kind alone."""
+def holdout_notes(dataset: Dataset, drawn: Collection[str] = ()) -> list[str]:
+    """What val and test cannot measure: without any label, or with samples of one kind alone.
+
+    drawn  the splits that the recipe holds out, which it may leave in the pool
+    """
     lines = []
     for split in SPLITS[1:]:
         rows = dataset.manifest.indices(split)
@@ -154,7 +159,7 @@ def holdout_notes(dataset: Dataset) -> list[str]:
         if not answered(dataset)[rows].any():
             lines.append(
                 f"  note: no {split} image has a label and nobody is asked about one, so they measure nothing"
-                " (data.holdout={} leaves them in the pool)"
+                + " (data.holdout={} leaves them in the pool)" * (split in drawn)
             )
         elif dataset.labels is not None:
             labels = dataset.labels[rows]

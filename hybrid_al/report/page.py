@@ -20,7 +20,7 @@ from ..core.rundir import RunDir
 from ..errors import HybridALError, InputError
 from ..metrics.domains import parted
 from ..oracles.acceptance import taken_proposals
-from ..oracles.ledger import PROPOSALS
+from ..oracles.ledger import PROPOSALS, Ledger, is_shared
 from . import figures, figures_model
 from . import html as page
 from .comparison import Verdict, comparison, group_runs, rows_of
@@ -191,12 +191,6 @@ def _beside_random(runs: Sequence[RunView], random: Sequence[RunView]) -> dict[s
 
 def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[str, object]:
     picks = [(r.index, pick) for r in run.rounds for pick in r.picks]
-    readers: dict[str, Counter[str]] = {}
-    for annotation in run.labels.annotations:
-        counts = readers.setdefault(annotation.annotator, Counter())
-        counts["answers"] += 1
-        counts["skipped"] += annotation.kind == "skip"
-        counts["corrections"] += annotation.supersedes is not None
     corrections = [(r, pick) for r, pick in picks if pick.corrected]
     disagree = [
         (r, pick, said)
@@ -210,7 +204,7 @@ def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[s
         "worst": pictures.worst,
         "examples": pictures.examples,
         "bags": pictures.bags,
-        "readers": readers,
+        "readers": _readers(run),
         "corrections": corrections[:MOST_CORRECTIONS],
         "corrected": len(corrections),
         "disagree": len(disagree),
@@ -218,6 +212,22 @@ def _wrong(run: RunView, errors: Sequence[Errors], pictures: Pictures) -> dict[s
         "leaks": run.manifest.leaks(),
         "copies": sum(n - 1 for digest, n in digests.items() if digest and n > 1),
     }
+
+
+def _readers(run: RunView) -> dict[str, Counter[str]]:
+    """Answers, skips and corrections by reader; where several share the run, what each said, not what they came to."""
+    if run.path is not None and is_shared(disk := RunDir(run.path)):
+        entries = [entry for entry in Ledger(disk).entries() if entry.kind != "withdrawn"]
+        said = [(entry.reader, entry.kind, entry.supersedes is not None) for entry in entries]
+    else:
+        said = [(a.annotator, a.kind, a.supersedes is not None) for a in run.labels.annotations]
+    readers: dict[str, Counter[str]] = {}
+    for name, kind, corrects in said:
+        counts = readers.setdefault(name, Counter())
+        counts["answers"] += 1
+        counts["skipped"] += kind == "skip"
+        counts["corrections"] += corrects
+    return readers
 
 
 def _made(run: RunView) -> dict[str, object]:

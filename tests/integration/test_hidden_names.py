@@ -14,7 +14,7 @@ import hybrid_al as hal
 from hybrid_al.api.answers import take
 from hybrid_al.api.export import export
 from hybrid_al.assemble import open_project
-from hybrid_al.core.hidden import VARIABLE, Hider
+from hybrid_al.core.hidden import VARIABLE, Hider, in_clear
 from hybrid_al.core.rundir import RunDir
 from hybrid_al.errors import AwaitingLabels, InputError
 from hybrid_al.recipe import load
@@ -100,6 +100,10 @@ def test_a_run_wants_its_own_salt(tmp_path: Path, salt: Path, monkeypatch: pytes
     root, folder = _dicoms(tmp_path / "data", 8), tmp_path / "runs" / "r"
     recipe = load(_recipe(root))
     project = open_project(recipe, run_dir=folder)
+    assert in_clear(recipe.data.params) == [
+        f"  ids are hashed, but the run keeps data.root: {root}, data.table: {root / 'labels.csv'}:"
+        " no person's name should stand there"
+    ]
     project.claim()
     salt.rename(tmp_path / "kept")
     with pytest.raises(InputError, match=r"the salt that the ids of .* no such file"):

@@ -68,11 +68,55 @@ def test_what_the_system_refuses_is_one_line(
     number: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number), "some/file")
+        raise OSError(number, os.strerror(number), str(tmp_path / "run"))
 
     monkeypatch.setattr("hybrid_al.report.overview.standing", refuse)
-    assert call("status", tmp_path) == 2
-    assert capsys.readouterr().err == f"some/file: {said}; the last commit is unchanged\n"
+    assert call("status", tmp_path / "run") == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'run'}: {said}; the last commit is unchanged\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR])
+def test_a_path_that_nobody_named_may_be_a_fault_of_ours_and_leaves_its_trace(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), str(run.path / "rounds" / "007"))
+
+    run = open_run(tmp_path / "run")
+    monkeypatch.setattr("hybrid_al.report.overview.standing", refuse)
+    assert call("status", run.path) == 2
+    said = capsys.readouterr().err
+    (file,) = run.path.glob("hybrid-al-fault-*.txt")
+    assert f"rounds/007: {os.strerror(number)}; the last commit is unchanged; if no other program did that, " in said
+    assert f"please send {file} to the authors" in said and said.count("\n") == 1
+    assert "in refuse\n" in file.read_text(encoding="utf-8")
+
+
+def test_a_command_whose_reader_went_away_ends_as_by_sigpipe_without_a_word(tmp_path: Path) -> None:
+    """As others do: at the next line that it prints, or at its end. A socket of ours that broke is a fault."""
+    code = f"""
+import os, sys
+import hybrid_al.cli as cli
+from hybrid_al.report import overview
+def standing(_):
+    if not streams:
+        raise BrokenPipeError(32, "Broken pipe")
+    reads, writes = os.pipe()
+    for stream in streams:
+        os.dup2(writes, stream)
+    os.close(writes)
+    os.close(reads)
+    print("a line", flush=now, file=sys.stderr if streams == [2] else sys.stdout)
+    return ["the standing"]
+overview.standing = standing
+for now, streams in ((True, [1]), (False, [1]), (True, [1, 2]), (True, [2]), (True, [])):
+    if not (child := os.fork()):
+        cli.main(["status", {str(tmp_path)!r}])
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.stdout.split() == ["141", "141", "141", "141", "1"]
+    assert "not of yours: BrokenPipeError" in process.stderr and process.stderr.count("\n") == 1
 
 
 class SetBack(datetime):

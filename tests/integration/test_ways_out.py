@@ -185,20 +185,6 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatc
     assert capsys.readouterr().err == "interrupted; the last commit is unchanged, and the same command goes on\n"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    script = "import sys; from hybrid_al.cli import main; sys.stdin.read(1); main(['recipes'])"
-    child = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-    )
-    assert child.stdin and child.stdout and child.stderr
-    child.stdout.close()
-    child.stdin.write(b"x")
-    child.stdin.close()
-    assert child.stderr.read() == b""
-    child.stderr.close()
-    child.wait()
-
-
 def test_names_that_the_terminal_cannot_show_stop_nothing(tmp_path: Path) -> None:
     (tmp_path / "r\u00f6ntgen.yaml").write_text("name: x\nsed: 1\n", encoding="utf-8")
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}

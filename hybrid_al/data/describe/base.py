@@ -137,6 +137,11 @@ class Description:
         self.took.append(("splits", ", ".join(f"{split} {count}" for split, count in outlook.counts.items()) + drawn))
         if outlook.why:
             self.open.append(outlook.why)
+        with_answers = {split for split, answered in zip(rows.splits, rows.answered, strict=True) if answered}
+        if silent := [split for split in ("val", "test") if split in rows.splits and split not in with_answers]:
+            self.open.append(
+                f"no image of {' and '.join(silent)} has a label, and nobody is asked about one: no measure"
+            )
         self.labeled = any(
             answered and split in (None, "pool") for answered, split in zip(rows.answered, rows.splits, strict=True)
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ..readers.dicom import GROUPS, segment_names
-from ..splits import split_named
+from ..splits import by_first_folder, split_named
 from ..studies import Slice, Study, middle_frame, read_study
 from ..study_labels import UNITS, Answer, Labels, by_folder, by_name, key_of, keys_of
 from ..tables import NONE, Line
@@ -19,7 +19,7 @@ from .base import MAX_CLASSES, Description, counted, listing
 from .columns import Roles, read_roles
 from .names import PATIENT
 from .plan import Rows
-from .table import best_table, labels_of, straddling
+from .table import best_table, labels_of, straddling, without_labels
 from .tree import Tree
 
 UID = re.compile(r"[\d.]+")
@@ -61,14 +61,16 @@ def describe_dicom(tree: Tree) -> Description:
         about.note("data.sample", "series: one sample a series, its middle slice; slices: 16 takes 16 in the middle")
     keyword = _group(parts, about)
     _window(parts, about)
+    paths = [part.path for part in parts]
+    of_folders, below = by_first_folder(paths)
     answers = [Answer(label=-1, labels=(), split=None) for _ in parts]
     masked = _masks(tree, study, about)
     table = None if masked else best_table(tree, partial(_named, parts), "file, series, study or patient", about)
     if table is not None:
         with about.answering():
             answers = _answers(table, parts, about) or answers
-    elif not masked and (folders := _class_folders(parts, keyword)):
-        found = by_folder([part.path for part in parts], None)
+    elif not masked and (folders := _class_folders(below, parts, keyword)):
+        found = by_folder(paths, None)
         answers = list(found.rows)
         about.data |= {"labels": "folders", "classes": list(found.classes)}
         about.took.append(("classes", f"{len(folders)}, the folders: {counted(folders.elements())}"))
@@ -76,11 +78,16 @@ def describe_dicom(tree: Tree) -> Description:
     elif not masked:
         about.took.append(("classes", "none: all images are unlabeled; data.table would name a table of labels"))
     about.sized([tree.root / path for path in dict.fromkeys(part.path for part in parts)])
-    groups, splits = [_key(part, keyword) for part in parts], [answer["split"] for answer in answers]
+    columns: dict[str, str] = about.data.get("columns", {})
+    column, groups = columns.get("split"), [_key(part, keyword) for part in parts]
+    splits = [answer["split"] for answer in answers] if column else of_folders
     if parted := straddling(groups, splits):
         splits = [None] * len(parts)
-        column = about.data["columns"].pop("split")
-        about.open.append(f"column {column} parts {len(parted)} groups of {keyword}: left, splits are drawn by group")
+        about.data["columns"] = {**columns, "split": NONE}
+        what = f"column {column} parts" if column else f"the folders {listing(_first_folders(paths))} part"
+        about.open.append(f"{what} {len(parted)} groups of {keyword}: left, splits are drawn by group")
+    elif not column and of_folders[0] is not None:
+        about.note("data.root", f"splits are {listing(_first_folders(paths))}; columns: {{split: none}} draws others")
     rows = Rows(
         groups,
         splits,
@@ -93,10 +100,17 @@ def describe_dicom(tree: Tree) -> Description:
     return about.finish(rows, [tree.root.name], headers=_modality(parts, about))
 
 
-def _class_folders(parts: Sequence[Slice], keyword: str) -> Counter[str]:
-    """The first folders with their images, where they may be classes: several groups in each, and none in two."""
-    folders = Counter(part.path.partition("/")[0] if "/" in part.path else "" for part in parts)
-    groups = {(part.path.partition("/")[0], _key(part, keyword)) for part in parts}
+def _first_folders(paths: Sequence[str]) -> list[str]:
+    return sorted({path.partition("/")[0] for path in paths})
+
+
+def _class_folders(below: Sequence[str], parts: Sequence[Slice], keyword: str) -> Counter[str]:
+    """The first folders with their images, where they may be classes: several groups in each, and none in two.
+
+    below  the path of each of the images (N,) below the folder of its split, if any
+    """
+    folders = Counter(path.partition("/")[0] if "/" in path else "" for path in below)
+    groups = {(path.partition("/")[0], _key(part, keyword)) for path, part in zip(below, parts, strict=True)}
     several = Counter(folder for folder, _ in groups)
     named = all(folder and not PATIENT.match(folder) and not UID.fullmatch(folder) for folder in folders)
     apart = len({group for _, group in groups}) == len(groups)
@@ -231,7 +245,7 @@ def _answers(table: _Table, parts: Sequence[Slice], about: Description) -> list[
     about.took.append(("labels of", f"{table.path.name}, a row a {table.unit}, column {table.column}"))
     roles: Roles = read_roles(table.header, table.lines, {table.column}, about)
     if not (roles.label or roles.labels):
-        about.left.append(f"{table.path.name}: no column of labels")
+        about.left.append(without_labels(table.path, {table.unit: table.column}))
         return []
     columns = {table.unit: table.column, "label": roles.label, "split": roles.split}
     about.data |= {"table": str(table.path), "columns": {role: name for role, name in columns.items() if name}}

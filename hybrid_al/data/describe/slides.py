@@ -25,7 +25,7 @@ from .columns import Roles, read_roles
 from .groups import group_in_names
 from .names import PATIENT
 from .plan import Rows
-from .table import best_table, labels_of, straddling
+from .table import best_table, labels_of, straddling, without_labels
 from .tree import Tree, spread
 
 PROBED = 20  # TIFF files that show whether all are slides
@@ -83,8 +83,9 @@ def describe_slides(tree: Tree, paths: Sequence[str]) -> Description:
     splits = [answer["split"] for answer in answers.rows]
     if (parted := straddling(groups, splits)) and "split" not in about.data.get("columns", {}):
         expected = "all slides of a patient in one of the folders of splits"
-        raise InputError(tree.root, expected, f"{parted[0]} in several")
-    if parted:
+        with about.answering():
+            raise InputError(tree.root, expected, f"{parted[0]} in several")
+    elif parted:
         splits = [None] * len(rows)
         column = about.data["columns"].pop("split")
         about.open.append(f"column {column} parts slides or patients: left, splits are drawn by group")
@@ -234,7 +235,7 @@ def _answers(
     about.took.append(("labels of", f"{table.path.name}, a row a {unit}, column {', '.join(table.columns.values())}"))
     roles: Roles = read_roles(table.header, table.lines, {*table.columns.values()}, about)
     if not (roles.label or roles.labels):
-        about.left.append(f"{table.path.name}: no column of labels")
+        about.left.append(without_labels(table.path, table.columns))
         return None
     if roles.group:
         about.data["group"] = "slide"

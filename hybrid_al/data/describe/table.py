@@ -339,3 +339,10 @@ def _masks(found: Listing, tree: Tree, template: str) -> list[str]:
         name = template.format_map(row) if "{" in template else row[template]
         masks.append(name.strip() if is_file(tree.root / name.strip()) else "")
     return masks
+
+
+def without_labels(table: Path, columns: Mapping[str, str]) -> str:
+    """What is said of a table of which no column is called as labels are: how one is taken. columns: role -> column."""
+    named = "".join(f"{role}: {column}, " for role, column in columns.items())
+    way = f"data.table: {table} and data.columns: {{{named}label: COLUMN}} take one"
+    return f"{table.name}: no column that its name calls labels; {way}"

@@ -24,6 +24,7 @@ from ..readers.dicom import GROUPS, MOST_FRAMES, is_keyword, sampled_values, spr
 from ..samples import OnError, Sample, check_settings, check_splits, kept_slices, middle
 from ..scaling import Intensity, Scaling, evenly
 from ..segmentations import Mask, by_series
+from ..splits import by_first_folder
 from ..studies import Series, Slice, Study, dicom_files, middle_frame, read_facts, read_study
 from ..study_labels import Answers, Labels, keys_of, without_table
 from ..words import Mark
@@ -52,7 +53,10 @@ class DicomFolder:
     table    a file of labels beside the images, with one row a file, series, study or patient
     columns  of the table: {series: SeriesInstanceUID, label: dx, split: split}, in the place of `series` also file
              (a path below root), study or patient
-    labels   of the table, see `Csv`; or "folders": the first folder below root is the class, as in root/<class>/...
+             Where all first folders are called train, val, test or the like, and no column is the split, they are the
+             splits; {split: none} passes over them
+    labels   of the table, see `Csv`; or "folders": the first folder below root, or below those of the splits, is the
+             class, as in root/<class>/...
     classes, unknown, separator, none, sheet   see `Csv`; without a table `classes` are those that an annotator
              may give
     masks    a folder of DICOM SEG, one a series, which may be `root` itself; or of masks by name, see `Folder`. Then
@@ -151,8 +155,9 @@ class DicomFolder:
 
     def _answers(self, pictures: Sequence[_Picture]) -> Answers:
         paths = [picture.middle.path for picture in pictures]
+        by_column, (splits, _) = self.columns.get("split", ""), by_first_folder(paths)
         if (answers := without_table(paths, self.labels, self.table, self.classes, self.unknown)) is not None:
-            return answers
+            return answers.with_splits([None] * len(paths) if by_column else splits)
         assert self.table is not None
         labels = Labels(
             Path(self.table),
@@ -164,7 +169,8 @@ class DicomFolder:
             self.none,
             sheet=self.sheet,
         )
-        return labels.find(keys_of([picture.middle for picture in pictures]))
+        answers = labels.find(keys_of([picture.middle for picture in pictures]))
+        return answers if by_column else answers.with_splits(splits)
 
     def _masks(self, study: Study, pictures: Sequence[_Picture], readers: Choice) -> Mapping[tuple[str, int], Mask]:
         """The masks by path and frame of slices: segmentations of their series, or else files of their names."""
@@ -235,7 +241,8 @@ class DicomFolder:
                     **answer,
                 )
             )
-        check_splits(samples)
+        by_folders = "each group (data.group) in one folder of splits; data.columns: {split: none} draws others"
+        check_splits(samples, *(() if "split" in self.columns else (f"data.root: {root}", by_folders)))
         return samples
 
 

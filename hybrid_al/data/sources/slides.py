@@ -32,7 +32,7 @@ NONE, SLIDE = "none", "slide"
 class Slides:
     """Tiles of whole-slide images (SVS, NDPI, SCN, BIF, pyramidal TIFF and OME-TIFF) below a folder.
 
-    root     the folder; other files and hidden ones are ignored
+    root     the folder; other files and hidden ones are ignored. Or one slide
     sample   "tile": each tile is a sample
     tile     side of a tile in its own pixels; `image_size` is what the network gets of it
     mpp      microns per pixel of the tiles: 0.5 is about 20x. A slide whose header has none is refused, and so is one
@@ -81,12 +81,14 @@ class Slides:
         index = FileIndex() if index is None else index
         root, cut = self._checked()
         slides, problems = [], []
-        paths = slide_paths(root, self.ignore)
+        paths = [root.name] if (alone := root.is_file()) else slide_paths(root, self.ignore)
         if not paths:
             raise InputError(f"data.root: {root}", f"slides ({', '.join(SUFFIXES)})", "none")
         for path, name in names_of(paths).items():
             try:
-                slides.append(look(root, path, name, cut, index, whole=self.on_error == "skip"))
+                slides.append(
+                    look(root.parent if alone else root, path, name, cut, index, whole=self.on_error == "skip")
+                )
             except (OSError, ValueError) as error:
                 problems.append((path, reason(error)))
         if problems and (self.on_error == "stop" or not slides):
@@ -99,7 +101,7 @@ class Slides:
         samples = self._samples(slides, rows, answers)
         check_splits(samples)
         libraries = sorted({slide.pyramid.library for slide in slides})
-        tiles = _Tiles(root, tuple((slide.path, slide.grid) for slide in slides), rows)
+        tiles = _Tiles(root.parent if alone else root, tuple((slide.path, slide.grid) for slide in slides), rows)
         return make_dataset(
             samples,
             tiles,
@@ -116,8 +118,9 @@ class Slides:
     def _checked(self) -> tuple[Path, Cut]:
         """The folder and the cut; InputError for settings that do not fit together."""
         root = Path(self.root).resolve()
-        if not root.is_dir():
-            raise InputError(f"data.root: {root}", "a folder", "a file" if root.exists() else "nothing there")
+        if not (root.is_dir() or (root.is_file() and root.name.lower().endswith(SUFFIXES))):
+            came = "another file" if root.exists() else "nothing there"
+            raise InputError(f"data.root: {root}", "a folder, or one slide", came)
         check_settings(None, self.on_error)
         if (self.mpp is None) == (self.level is None):
             expected = "microns per pixel of the tiles (0.5 is about 20x), or data.level"

@@ -105,6 +105,7 @@ def test_folders_of_splits_without_classes_and_with_a_patient_in_both(tmp_path: 
             write(tmp_path / "more", f"{split}/TCGA-AB-000{k}-01Z-{split}.svs")
     with pytest.raises(InputError, match="all slides of a patient in one of the folders of splits, got TCGA-AB-0000"):
         describe(tmp_path / "more")
+    assert describe(tmp_path / "more", answers=False).data["source"] == "slides"
 
 
 def test_slides_without_a_resolution(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import generate_uid
 
+from hybrid_al.api.pixels_only import place_of
 from hybrid_al.data import index as index_module
 from hybrid_al.data.base import Dataset
 from hybrid_al.data.describe import describe
@@ -20,6 +21,7 @@ from hybrid_al.data.sources.dicom import DicomFolder
 from hybrid_al.data.sources.folder import Folder
 from hybrid_al.data.sources.table import Csv
 from hybrid_al.errors import InputError
+from hybrid_al.report.overview import holdout_notes
 from tests.helpers import dicom
 
 SERIES = Path("/work/shared/data/dicom_t1_series")
@@ -291,6 +293,51 @@ def test_folders_are_classes_where_they_hold_several_patients(tmp_path: Path) ->
         load(tmp_path, labels="folders", classes=["well", "ill"])
     dicom.write_series(tmp_path / "sick" / "s9", [0], seed=9, PatientID="P0")
     assert "labels" not in describe(tmp_path).data
+
+
+def test_first_folders_are_splits_with_classes_below_them(tmp_path: Path) -> None:
+    for k in range(12):
+        split, name = ("train", "train", "val", "test")[k // 3], ("well", "sick")[k % 2]
+        dicom.write_series(tmp_path / split / name / f"s{k}", [0, 1], seed=k, PatientID=f"P{k}", names="IM{:04d}")
+    about = describe(tmp_path)
+    assert ("splits", "pool 12, val 6, test 6") in about.took and "holdout" not in about.data
+    assert about.data["labels"] == "folders" and about.data["classes"] == ["sick", "well"] and about.refusal is None
+    data = load(tmp_path, labels="folders", classes=None)
+    assert [data.manifest.splits.count(split) for split in ("pool", "val", "test")] == [12, 6, 6]
+    assert all((data.classes[t] in path) for t, path in zip(data.truth, data.manifest.paths, strict=True))
+    csv = table(tmp_path, "patient,dx\n" + "".join(f"P{k},{'ab'[k % 2]}\n" for k in range(12)))
+    columns = {"patient": "patient", "label": "dx"}
+    assert load(tmp_path, table=csv, columns=columns, classes=None).manifest.splits == data.manifest.splits
+    assert set(load(tmp_path, labels="folders", classes=None, columns={"split": "none"}).manifest.splits) == {"pool"}
+    with pytest.raises(InputError, match=r"data\.holdout\.test: expected no share: the data has this split"):
+        load(tmp_path, holdout={"test": 0.2})
+
+
+def test_folders_of_splits_that_part_a_patient_are_left_and_said(tmp_path: Path) -> None:
+    for k in range(6):
+        dicom.write_series(tmp_path / ("train", "test")[k % 2] / f"s{k}", [0, 1], seed=k, PatientID=f"Secret{k // 2}")
+    about = describe(tmp_path)
+    assert ("splits", "pool 12") in about.took and about.data["columns"] == {"split": "none"}
+    assert "the folders test, train part 3 groups of PatientID: left, splits are drawn by group" in about.open
+    with pytest.raises(InputError, match=r"each group \(data\.group\) in one folder of splits;.*, got t") as caught:
+        load(tmp_path)
+    assert "Secret" not in str(caught.value) and set(load(tmp_path, columns={"split": "none"}).manifest.splits) == {
+        "pool"
+    }
+    assert len(place_of(tmp_path, tmp_path).load().manifest) == 12
+
+
+def test_init_says_how_a_table_of_other_names_is_taken_and_what_measures_nothing(tmp_path: Path) -> None:
+    for k in range(6):
+        dicom.write_series(tmp_path / ("train", "test")[k // 4] / f"s{k}", [0, 1], seed=k, PatientID=f"P{k}")
+    csv = table(tmp_path, "who,quality\n" + "".join(f"P{k},{'ab'[k % 2]}\n" for k in range(6)))
+    about = describe(tmp_path)
+    way = f"data.table: {csv} and data.columns: {{patient: who, label: COLUMN}} take one"
+    assert f"labels.csv: no column that its name calls labels; {way}" in about.left
+    assert "no image of test has a label, and nobody is asked about one: no measure" in about.open
+    data = load(tmp_path, classes=("a", "b"))
+    assert "data.holdout={}" not in "".join(holdout_notes(data))
+    assert "data.holdout={} leaves them in the pool" in "".join(holdout_notes(data, ["test"]))
 
 
 def test_a_table_that_parts_a_patient_names_files_and_no_person(tmp_path: Path) -> None:

@@ -11,11 +11,15 @@ import pytest
 from PIL import Image
 
 from hybrid_al.api.answers import take
+from hybrid_al.core.labels import LabelStore
 from hybrid_al.core.rundir import RunDir
+from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError
 from hybrid_al.oracles.inbox import inbox
 from hybrid_al.oracles.ledger import LEDGER, Ledger, collect
 from hybrid_al.oracles.masks import MaskWorklist
+from hybrid_al.oracles.worklist import WorklistOracle
+from tests.helpers.command import call
 from tests.helpers.label_page import SIZE, client_of, open_run, submission
 
 
@@ -80,6 +84,37 @@ def test_only_where_it_is_said_images_that_nobody_asked_about_are_taken(tmp_path
     assert {a.index: a.target for a in oracle.latest(0).values()} == {7: 1, 0: 0}
     with pytest.raises(InputError, match="earlier one, got 'scna'"):
         take(run.path, csv_of(tmp_path / "scans.csv", "scna,normal"), "bob", unasked=True)
+
+
+def test_a_list_that_grows_from_round_to_round_gives_each_answer_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = open_run(tmp_path / "run")
+    rows = [f"scan{i},normal" for i in (0, 2, 3)] + ['"<img src=x onerror=alert(1)>",normal']
+    file, oracle = csv_of(tmp_path / "list.csv", *rows), inbox(run)
+    assert isinstance(oracle, WorklistOracle) and take(run.path, file, "bob") == (4, 0)
+    labels = LabelStore(12).add(oracle.annotate(np.arange(4), 0))
+    run.commit_round(Round(0, "random", 4, tuple(run.query_ids(0) or ()), 4, {}, 0, {}), labels)
+    assert call("labels", run.path, file, "--annotator", "bob") == 0
+    assert capsys.readouterr().out.startswith("4 answers taken, 4 of them as bob gave them before, the round is comp")
+    assert oracle.latest(1) == {} and len(Ledger(run).entries()) == 4
+    changed = csv_of(tmp_path / "list.csv", *rows[1:], "scan0,pneumonia")
+    assert call("labels", run.path, changed, "--annotator", "bob") == 0
+    assert "3 of them as bob gave them before, in the place of other answers (1 of bob)" in capsys.readouterr().out
+    assert {i: a.target for i, a in oracle.latest(1).items()} == {0: 1}
+    assert take(run.path, csv_of(tmp_path / "list.csv", "scan0,pneumonia"), "ann") == (1, 0)
+    assert oracle.latest(1)[0].annotator == "ann", "another one who says the same is another answer"
+
+
+def test_masks_that_are_handed_in_again_are_kept_once(tmp_path: Path) -> None:
+    run, folder = open_run(tmp_path / "run", "mask"), tmp_path / "drawn"
+    folder.mkdir()
+    for k in (0, 2):
+        Image.fromarray(np.ones(SIZE, dtype=np.uint8)).save(folder / f"00000{k}.png")
+        assert take(run.path, folder, "bob") == (1 + k // 2, 3 - k // 2)
+    assert [(e.sample, e.text) for e in Ledger(run).entries()] == [
+        ("scan0", "rounds/000/answers/000/000000.png"), ("scan2", "rounds/000/answers/001/000002.png")
+    ]  # fmt: skip
 
 
 def test_unasked_masks_are_checked_against_their_images(tmp_path: Path) -> None:

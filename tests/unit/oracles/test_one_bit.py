@@ -25,7 +25,7 @@ from hybrid_al.models.classifier import Classifier
 from hybrid_al.oracles.audit import audit
 from hybrid_al.oracles.inbox import inbox
 from hybrid_al.oracles.one_bit import asked_classes, in_full, merged
-from hybrid_al.oracles.worklist import corrections
+from hybrid_al.oracles.worklist import corrections, rows_behind
 from hybrid_al.page.answers import words
 from hybrid_al.recipe import parse
 from hybrid_al.semi.supervised import Supervised
@@ -147,7 +147,7 @@ def test_noes_of_two_rounds_leave_a_class(readers: list[str] | None, tmp_path: P
                 take(f"{ids[0]},{asked_classes(run, 1)[ids[0]]}\n", "another")
         for _ in range(2):
             take("".join(f"{i},{'no' if r else names[k]}\n" for k, i in enumerate(ids)))
-            assert not corrections(run)
+            assert not corrections(rows_behind(run, -1))
     loop.run(experiment(opened), run, Trackers())
     labels, position = run.labels(len(opened.dataset.manifest)), opened.dataset.manifest.position
     for i in ids:

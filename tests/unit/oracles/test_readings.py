@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from hybrid_al.oracles.ledger import Ledger
 from hybrid_al.oracles.readers import Reading, assignments
 from hybrid_al.oracles.readings import agreement, model_agreement
 from hybrid_al.report.overview import standing
+from hybrid_al.report.page import _readers
 from tests.helpers.label_page import SIZE
 from tests.helpers.readers import draws, readings_of, says, shared_run, together
 
@@ -75,7 +77,7 @@ def test_a_third_reader_says_what_counts_where_two_differ(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"images that all readers of have answered, and differently, got 'scan0'"):
         says(run, "carl", {"scan0": "normal"})
     says(run, "ben", BEN)
-    assert owed(run, 0) == {"carl": [ODD, "scan3"]}
+    assert owed(run, 0) == {"carl": [ODD, "scan3"]} and (run.path / "worklist" / "round_000_carl.csv").is_file()
     oracle: Any = inbox(run)
     with pytest.raises(AwaitingLabels, match="waits for readings: carl 2"):
         oracle.annotate(np.arange(4), 0)
@@ -106,6 +108,20 @@ def test_one_who_answers_twice_is_one_reader_and_a_withdrawn_reading_is_owed_aga
     assert take_back(run.path, file, "ben") == (1, 1) and owed(run, 0) == {"ben": ["scan2"]}
     with pytest.raises(InputError, match="line 2: expected an id that ben answered, got 'scan2'"):
         take_back(run.path, file, "ben")
+
+
+def test_a_list_that_is_handed_in_again_counts_once(tmp_path: Path) -> None:
+    run = shared_run(tmp_path / "run")
+    for _ in "ab":
+        assert says(run, "anna", ANNA) == (4, 4)
+    says(run, "ben", BEN)
+    once = agreement(readings_of(run))
+    assert says(run, "anna", {**ANNA, "scan3": "normal"})[0] == 4 and says(run, "anna", ANNA)[0] == 4
+    assert [e.sample for e in Ledger(run).entries()] == [*IDS, *IDS, "scan3", "scan3"]
+    assert agreement(readings_of(run)) == once and once["people/double"] == 3
+    view: Any = SimpleNamespace(path=run.path)
+    anna = Counter(answers=6, skipped=2, corrections=2)
+    assert _readers(view) == {"anna": anna, "ben": Counter(answers=4)}, "what each said, not what they came to"
 
 
 def test_a_reader_corrects_what_an_earlier_round_was_told(tmp_path: Path) -> None:

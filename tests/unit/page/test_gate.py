@@ -22,7 +22,12 @@ PATHS = ["/", "/static/app.js", "/api/state", "/image/0.png", "/thumbnail/0.jpg"
 
 def test_a_link_opens_once(tmp_path: Path) -> None:
     run, links = open_run(tmp_path / "run"), list[str]()
-    gate = Gate(PORT, links.append)
+
+    def say(link: str) -> None:
+        links.append(link)
+        raise BrokenPipeError  # as `| head -1` leaves it
+
+    gate = Gate(PORT, say)
     page = Page(Desk(run, reader=None, size=MadeUp().size), MadeUp(), Training(run), trains=False)
     app, link = create_app(page, gate), gate.link
     first, second = (TestClient(app, base_url=HOME) for _ in range(2))
