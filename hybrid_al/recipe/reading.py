@@ -14,7 +14,7 @@ from ..errors import InputError
 from .files import mapping_of
 from .messages import first_error
 from .plain import check_texts, read_yaml
-from .sections import NAME, Recipe
+from .sections import NAME, Component, Recipe
 
 
 def load(recipe: Path | str | Mapping[str, object], overrides: Sequence[str] | Mapping[str, object] = ()) -> Recipe:
@@ -46,7 +46,7 @@ def load_variants(file: Path | str, overrides: Sequence[str] = ()) -> dict[str, 
         if not re.fullmatch(NAME, name):
             raise InputError(place, f"a name like {NAME}", repr(name))
         base = mapping_of(str(changes["recipe"]))[1] if "recipe" in changes else {}
-        merged = copy.deepcopy({**base, **plain})
+        merged = copy.deepcopy({**base, **{key: _named(key, base.get(key), value) for key, value in plain.items()}})
         for key, value in changes.items():
             if key != "recipe":
                 _set(merged, place, key, value)
@@ -92,4 +92,13 @@ def _set(plain: dict[str, Any], where: str, path: str, value: Any) -> None:
         if not isinstance(below, dict):
             raise InputError(where, f"keys below {key}", repr(below))
         plain = below
-    plain[last] = value
+    plain[last] = value if parents else _named(last, plain.get(last), value)
+
+
+def _named(key: str, before: object, value: Any) -> Any:
+    """A value of a key of a recipe; settings without a name are of the component that stood there."""
+    name = before.get("name") if isinstance(before, Mapping) else before
+    of_component = isinstance(Recipe.model_fields[key].default, Component) if key in Recipe.model_fields else False
+    if not (of_component and name and isinstance(value, Mapping)):
+        return value
+    return {"name": name, **value}

@@ -17,6 +17,7 @@ from hybrid_al.core.types import Round
 from hybrid_al.errors import InputError, UnknownName
 from hybrid_al.recipe import load, parse, shipped_recipes
 from hybrid_al.recipe.plain import outside
+from hybrid_al.recipe.reading import load_variants
 from hybrid_al.report.overview import first_notes, summary
 from hybrid_al.stage0 import start
 from pretrain import stage0
@@ -215,6 +216,17 @@ def test_settings_without_a_name_are_those_of_the_default() -> None:
     written = parse({"name": "x", "train": {"steps": 30}, "pretrain": {"epochs": 2}, "query": {}})
     assert written == load({"name": "x"}, ["train.steps=30", "pretrain.epochs=2"])
     assert (written.train.name, written.pretrain.name, written.query.name) == ("mean_teacher", "simclr", "hybrid")
+
+
+def test_settings_without_a_name_stay_with_the_component_that_stood_there(tmp_path: Path) -> None:
+    plain = {"name": "x", "train": {"name": "fixmatch", "threshold": 0.9}}
+    assert load(plain, ["train={steps: 30}"]).train == load(plain, ["train={name: fixmatch, steps: 30}"]).train
+    (tmp_path / "base.yaml").write_text("name: base\ntrain: fixmatch\n", encoding="utf-8")
+    bench = (
+        "name: x\ntrain: {steps: 30}\nbench: {variants: {a: {recipe: base.yaml}, b: {recipe: base.yaml, query: {}}}}\n"
+    )
+    (tmp_path / "bench.yaml").write_text(bench.replace("base.yaml", str(tmp_path / "base.yaml")), encoding="utf-8")
+    assert {v.train.name for v in load_variants(tmp_path / "bench.yaml").values()} == {"fixmatch"}
 
 
 def test_a_mapping_is_a_recipe_and_stays_as_it_was() -> None:
