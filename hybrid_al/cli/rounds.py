@@ -206,9 +206,10 @@ def labels(
     of_whom = f" ({who}; their lists are in {disk.path / 'worklist'})" if who else ""
     outlook = f"{missing} still missing{of_whom}" if missing else f"the round is complete; {go_on(disk)}"
     rows = rows_behind(disk, before)
-    if rows and disk.query_ids(r) is None:
+    if disk.query_ids(r) is None:
         over = "is the loop over, give it one (loop.budgets with a number more), so that a model learns from them"
-        outlook = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
+        corrected = f"corrections of rounds that are over: round {r} trains on them, {go_on(disk)}; {over}"
+        outlook = corrected if rows else "nothing is new"
     whose = ", ".join(f"{n} of {who}" for who, n in corrections(rows).items())
     took = f"{received} answer{'s' * (received != 1)} {'withdrawn' if withdraw else 'taken'}"
     if (again := received - len(rows)) > 0 and lists_of(inbox(disk)) is not None:
