@@ -39,6 +39,7 @@ SHORT = {name: PAIRS[name] for name in ("PneumoniaMNIST, SSL", "malaria, SSL", "
 """The pairs of `objectives.yaml` and `strategies.yaml`."""
 
 ENOUGH = 4  # seeds
+DEFAULT = "stratified+hybrid"
 GROUPS = {
     (True, False): "surely above on a set, surely below on none",
     (True, True): "surely above on a set, surely below on another",
@@ -156,15 +157,15 @@ def trainer() -> Iterator[Row]:
 def chain() -> Iterator[Row]:
     """Start and query over random picks, with the same trainer."""
     for said, file in PAIRS.items():
-        yield f"{said}: the default chain minus random", _of(file, "stratified+hybrid"), _of(file, "random")
-    default, picks = (Together([_of(file, arm) for file in PAIRS.values()]) for arm in ("stratified+hybrid", "random"))
+        yield f"{said}: the default chain minus random", _of(file, DEFAULT), _of(file, "random")
+    default, picks = (Together([_of(file, arm) for file in PAIRS.values()]) for arm in (DEFAULT, "random"))
     yield "all five together", default, picks
 
 
 def parts() -> Iterator[Row]:
     """What of the chain does it."""
     for said, file in PAIRS.items():
-        default = _of(file, "stratified+hybrid")
+        default = _of(file, DEFAULT)
         yield f"{said}: default minus TypiClust, then random", default, _of(file, "typiclust+random")
         start = _of(file, "stratified+random")
         yield f"{said}: stratified start, then random, minus random", start, _of(file, "random")
@@ -197,7 +198,7 @@ def objectives() -> Iterator[Row]:
 
 def every_strategy() -> Iterator[Table]:
     """Every arm of `strategies.yaml` minus random picks, the largest mean first; which to try or leave."""
-    of = _over_random()
+    of = _minus("random", "strategies")
     ranked, memory = sorted(of, key=lambda arm: -of[arm][0].difference.mean), _memory()
     lines = [(arm, *map(_cell, of[arm]), _seeds(of[arm]), _query_seconds(arm), memory(arm)) for arm in ranked]
     note = (
@@ -225,13 +226,25 @@ def _group(all_sets: Sequence[Comparison]) -> str:
     return BELOW if all(below) else GROUPS[any(above), any(below)]
 
 
-def _over_random() -> dict[str, list[Comparison]]:
-    """Of each arm that has enough seeds, a comparison over all sets, and one a set."""
-    files = [f"strategies/{name}" for name in SHORT.values()]
-    arms = {arm.strategy for file in files for arm, _ in _read(file).cells} - {"random"}
+def combinations() -> Table:
+    """Every arm of `combinations.yaml` minus random picks, and minus the default chain."""
+    random, default = (_minus(base, "combinations") for base in ("random", DEFAULT))
+    lines = [
+        (arm, *map(_cell, random[arm]), _cell(default[arm][0]) if arm in default else "", _seeds(random[arm]))
+        for arm in sorted(random, key=lambda arm: -random[arm][0].difference.mean)
+    ]
+    note = "As above, on seeds 30 to 39, which no choice has seen. The last difference is over all three sets."
+    columns = ("arm", "all", *SHORT, "all, minus the default", "seeds")
+    return Table("Starts and queries together", note, columns, tuple(lines))
+
+
+def _minus(base: str, study: str) -> dict[str, list[Comparison]]:
+    """Of each arm of a study that has enough seeds, minus one of them: a comparison over all sets, and one a set."""
+    files = [f"{study}/{name}" for name in SHORT.values()]
+    arms = {arm.strategy for file in files for arm, _ in _read(file).cells} - {base}
     found = dict[str, list[Comparison]]()
     for arm in sorted(arms):
-        of, against = ([Side(file, name, "mean_teacher") for file in files] for name in (arm, "random"))
+        of, against = ([Side(file, name, "mean_teacher") for file in files] for name in (arm, base))
         pairs = [(Together(of), Together(against)), *zip(of, against, strict=True)]
         played = [c for pair in pairs if (c := contrast(*pair))]
         if len(played) == len(pairs) and min(c.difference.n for c in played) >= ENOUGH:
@@ -352,7 +365,7 @@ def main() -> None:
 def pages() -> dict[str, list[Table]]:
     """The tables of each page."""
     asked = [table(title, note, list(rows())) for title, (rows, note) in QUESTIONS.items()]
-    return {"RESULTS.md": [over_linear(), calibration(), *asked], "STRATEGIES.md": [*every_strategy()]}
+    return {"RESULTS.md": [over_linear(), calibration(), *asked], "STRATEGIES.md": [*every_strategy(), combinations()]}
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _story(run: RunView) -> str:
     if run.of_bags:
         count = f"{images} bags in a pool of {pool} images"
     elif run.labeled != images:
-        count = f"{run.labeled} parts of {images} of {pool} images"
+        count = f"{run.labeled} parts, in {images} of {pool} images,"
     text = f"{count} were labeled{_classes(run)} in {len(rounds)} round{'s' * (len(rounds) > 1)}: "
     if given := sum(a.annotator == GIVEN for a in run.labels.current.values()):
         text += f"{given} labels were given with the source, "
