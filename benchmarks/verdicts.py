@@ -40,6 +40,8 @@ SHORT = {name: PAIRS[name] for name in ("PneumoniaMNIST, SSL", "malaria, SSL", "
 
 ENOUGH = 4  # seeds
 DEFAULT = "stratified+hybrid"
+FRESH = ("strategies", "combinations")
+"""Studies of seeds 20 to 29 and 30 to 39."""
 GROUPS = {
     (True, False): "surely above on a set, surely below on none",
     (True, True): "surely above on a set, surely below on another",
@@ -62,7 +64,7 @@ OBJECTIVES = (
     "debiased",
 )
 
-Row = tuple[str, "Side | Together", "Side | Together"]
+Row = tuple[str, "Side | Together | Series", "Side | Together | Series"]
 """A contrast and its name."""
 Question = tuple[Callable[[], Iterator[Row]], str]
 """The contrasts of a table, and its note."""
@@ -104,12 +106,28 @@ class Together:
         return {seed: float(np.mean([of[seed] for of in areas])) for seed in set[int].intersection(*map(set, areas))}
 
 
+@dataclass(frozen=True)
+class Series:
+    """The same sets on the seeds of several studies."""
+
+    studies: Sequence[str]
+    strategy: str
+
+    def areas(self) -> dict[int, float]:
+        """Seed -> mean AUBC over the sets of `SHORT`."""
+        sides = (
+            [Side(f"{study}/{name}", self.strategy, "mean_teacher") for name in SHORT.values()]
+            for study in self.studies
+        )
+        return {seed: area for of in sides for seed, area in Together(of).areas().items()}
+
+
 @cache
 def _read(file: str) -> Results:
     return read(HERE / f"{file}.csv")
 
 
-def contrast(of: Side | Together, against: Side | Together) -> Comparison | None:
+def contrast(of: Side | Together | Series, against: Side | Together | Series) -> Comparison | None:
     """The one minus the other, in AUBC, over the seeds that both have."""
     a, b = of.areas(), against.areas()
     seeds = sorted(set(a) & set(b))
@@ -160,6 +178,8 @@ def chain() -> Iterator[Row]:
         yield f"{said}: the default chain minus random", _of(file, DEFAULT), _of(file, "random")
     default, picks = (Together([_of(file, arm) for file in PAIRS.values()]) for arm in (DEFAULT, "random"))
     yield "all five together", default, picks
+    studies = ("defaults", *FRESH)
+    yield f"{', '.join(SHORT)} together, seeds 0 to 39", Series(studies, DEFAULT), Series(studies, "random")
 
 
 def parts() -> Iterator[Row]:
@@ -210,14 +230,24 @@ def every_strategy() -> Iterator[Table]:
     )
     columns = ("arm", "all", *SHORT, "seeds", "s a query", "MiB")
     yield Table("Every strategy minus random picks", note, columns, tuple(lines))
+    default = _minus(DEFAULT, "strategies")
     groups = {
         "over all three together: surely above": [arm for arm in ranked if of[arm][0].difference.low > 0],
         "over all three together: surely below": [arm for arm in ranked if of[arm][0].difference.high < 0],
+        "over all three together, against the default: surely above": [
+            arm for arm in ranked if arm in default and default[arm][0].difference.low > 0
+        ],
+        "over all three together, against the default: surely below": [
+            arm for arm in ranked if arm in default and default[arm][0].difference.high < 0
+        ],
         **{group: [arm for arm in ranked if _group(of[arm][1:]) == group] for group in (*GROUPS.values(), BELOW)},
     }
     rows = tuple((group, str(len(names)), ", ".join(names) or "none") for group, names in groups.items())
     yield Table(
-        "Which to try, which to leave", "By the intervals above.", ("against random picks", "arms", "which"), rows
+        "Which to try, which to leave",
+        "By the intervals above.",
+        ("against random picks, or as said", "arms", "which"),
+        rows,
     )
 
 
@@ -229,12 +259,22 @@ def _group(all_sets: Sequence[Comparison]) -> str:
 def combinations() -> Table:
     """Every arm of `combinations.yaml` minus random picks, and minus the default chain."""
     random, default = (_minus(base, "combinations") for base in ("random", DEFAULT))
+    before = {arm.strategy for arm, _ in _read(f"strategies/{next(iter(SHORT.values()))}").cells}
+    both = {arm: contrast(Series(FRESH, arm), Series(FRESH, "random")) if arm in before else None for arm in random}
     lines = [
-        (arm, *map(_cell, random[arm]), _cell(default[arm][0]) if arm in default else "", _seeds(random[arm]))
+        (
+            arm,
+            *map(_cell, random[arm]),
+            _cell(default[arm][0]) if arm in default else "",
+            f"{_cell(c)}, p {c.p:.2g}" if (c := both[arm]) else "",
+        )
         for arm in sorted(random, key=lambda arm: -random[arm][0].difference.mean)
     ]
-    note = "As above, on seeds 30 to 39, which no choice has seen. The last difference is over all three sets."
-    columns = ("arm", "all", *SHORT, "all, minus the default", "seeds")
+    note = (
+        "As above, on seeds 30 to 39, which no choice has seen. The difference to the default is over all three "
+        "sets, and so is the last one to random picks, which has the seeds 20 to 29 of the first table too."
+    )
+    columns = ("arm", "all", *SHORT, "all, minus the default", "all, seeds 20 to 39")
     return Table("Starts and queries together", note, columns, tuple(lines))
 
 
@@ -245,7 +285,10 @@ def _minus(base: str, study: str) -> dict[str, list[Comparison]]:
     found = dict[str, list[Comparison]]()
     for arm in sorted(arms):
         of, against = ([Side(file, name, "mean_teacher") for file in files] for name in (arm, base))
-        pairs = [(Together(of), Together(against)), *zip(of, against, strict=True)]
+        pairs: list[tuple[Side | Together, Side | Together]] = [
+            (Together(of), Together(against)),
+            *zip(of, against, strict=True),
+        ]
         played = [c for pair in pairs if (c := contrast(*pair))]
         if len(played) == len(pairs) and min(c.difference.n for c in played) >= ENOUGH:
             found[arm] = played
