@@ -271,5 +271,7 @@ def test_answers_and_looks_at_the_state_do_not_wait_for_each_other(tmp_path: Pat
     for thread in answers:
         thread.join(timeout=30)
     over.set()
-    assert not any(thread.is_alive() for thread in answers)
+    for thread in looks:
+        thread.join(timeout=30)
+    assert not any(thread.is_alive() for thread in (*answers, *looks))
     assert desk.progress()["done"] == 1
