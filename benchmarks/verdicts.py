@@ -115,11 +115,13 @@ class Series:
 
     def areas(self) -> dict[int, float]:
         """Seed -> mean AUBC over the sets of `SHORT`."""
-        sides = (
-            [Side(f"{study}/{name}", self.strategy, "mean_teacher") for name in SHORT.values()]
-            for study in self.studies
-        )
-        return {seed: area for of in sides for seed, area in Together(of).areas().items()}
+        together = (Together(_sets(study, self.strategy)) for study in self.studies)
+        return {seed: area for of in together for seed, area in of.areas().items()}
+
+
+def _sets(study: str, strategy: str) -> list[Side]:
+    """An arm of a study on the sets of `SHORT`."""
+    return [Side(f"{study}/{name}", strategy, "mean_teacher") for name in SHORT.values()]
 
 
 @cache
@@ -230,18 +232,14 @@ def every_strategy() -> Iterator[Table]:
     )
     columns = ("arm", "all", *SHORT, "seeds", "s a query", "MiB")
     yield Table("Every strategy minus random picks", note, columns, tuple(lines))
-    default = _minus(DEFAULT, "strategies")
     groups = {
-        "over all three together: surely above": [arm for arm in ranked if of[arm][0].difference.low > 0],
-        "over all three together: surely below": [arm for arm in ranked if of[arm][0].difference.high < 0],
-        "over all three together, against the default: surely above": [
-            arm for arm in ranked if arm in default and default[arm][0].difference.low > 0
-        ],
-        "over all three together, against the default: surely below": [
-            arm for arm in ranked if arm in default and default[arm][0].difference.high < 0
-        ],
-        **{group: [arm for arm in ranked if _group(of[arm][1:]) == group] for group in (*GROUPS.values(), BELOW)},
+        f"over all three together{against}: surely {word}": [
+            arm for arm in ranked if arm in minus and is_so(minus[arm][0])
+        ]
+        for against, minus in (("", of), (", against the default", _minus(DEFAULT, "strategies")))
+        for word, is_so in (("above", _is_above), ("below", _is_below))
     }
+    groups |= {group: [arm for arm in ranked if _group(of[arm][1:]) == group] for group in (*GROUPS.values(), BELOW)}
     rows = tuple((group, str(len(names)), ", ".join(names) or "none") for group, names in groups.items())
     yield Table(
         "Which to try, which to leave",
@@ -251,16 +249,24 @@ def every_strategy() -> Iterator[Table]:
     )
 
 
+def _is_above(c: Comparison) -> bool:
+    return c.difference.low > 0
+
+
+def _is_below(c: Comparison) -> bool:
+    return c.difference.high < 0
+
+
 def _group(all_sets: Sequence[Comparison]) -> str:
-    above, below = [c.difference.low > 0 for c in all_sets], [c.difference.high < 0 for c in all_sets]
+    above, below = [*map(_is_above, all_sets)], [*map(_is_below, all_sets)]
     return BELOW if all(below) else GROUPS[any(above), any(below)]
 
 
 def combinations() -> Table:
     """Every arm of `combinations.yaml` minus random picks, and minus the default chain."""
     random, default = (_minus(base, "combinations") for base in ("random", DEFAULT))
-    before = {arm.strategy for arm, _ in _read(f"strategies/{next(iter(SHORT.values()))}").cells}
-    both = {arm: contrast(Series(FRESH, arm), Series(FRESH, "random")) if arm in before else None for arm in random}
+    before, picks = _arms("strategies"), Series(FRESH, "random")
+    both = {arm: contrast(Series(FRESH, arm), picks) if arm in before else None for arm in random}
     lines = [
         (
             arm,
@@ -280,11 +286,9 @@ def combinations() -> Table:
 
 def _minus(base: str, study: str) -> dict[str, list[Comparison]]:
     """Of each arm of a study that has enough seeds, minus one of them: a comparison over all sets, and one a set."""
-    files = [f"{study}/{name}" for name in SHORT.values()]
-    arms = {arm.strategy for file in files for arm, _ in _read(file).cells} - {base}
     found = dict[str, list[Comparison]]()
-    for arm in sorted(arms):
-        of, against = ([Side(file, name, "mean_teacher") for file in files] for name in (arm, base))
+    for arm in sorted(_arms(study) - {base}):
+        of, against = _sets(study, arm), _sets(study, base)
         pairs: list[tuple[Side | Together, Side | Together]] = [
             (Together(of), Together(against)),
             *zip(of, against, strict=True),
@@ -293,6 +297,10 @@ def _minus(base: str, study: str) -> dict[str, list[Comparison]]:
         if len(played) == len(pairs) and min(c.difference.n for c in played) >= ENOUGH:
             found[arm] = played
     return found
+
+
+def _arms(study: str) -> set[str]:
+    return {arm.strategy for name in SHORT.values() for arm, _ in _read(f"{study}/{name}").cells}
 
 
 def _seeds(played: Sequence[Comparison]) -> str:
@@ -316,7 +324,7 @@ def _memory() -> Callable[[str], str]:
 def _cell(c: Comparison) -> str:
     d = c.difference
     text = f"{100 * d.mean:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f})"
-    return f"**{text}**" if d.low > 0 or d.high < 0 else text
+    return f"**{text}**" if _is_above(c) or _is_below(c) else text
 
 
 def _query_seconds(strategy: str) -> str:

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from ..core.files import write_atomic
+from ..core.labels import LABELLESS
 from ..core.manifest import Manifest
 from ..core.rundir import RunDir
 from ..core.types import IGNORE, Annotation, IntArray, LabelMap
@@ -171,7 +172,7 @@ class _Labels:
 
     def _text(self, a: Annotation, folder: Path, name: str) -> str:
         """The cell of a label; masks, points and boxes go to files of their own."""
-        if a.kind in ("skip", "not"):  # of what it is not, nothing is exported
+        if a.kind in LABELLESS:  # of what it is not, nothing is exported
             return SKIP
         if isinstance(a.target, int):
             return self.classes[a.target]

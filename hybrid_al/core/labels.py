@@ -12,7 +12,10 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import InputError
-from .types import Annotation, IntArray
+from .types import Annotation, AnnotationKind, IntArray
+
+LABELLESS: tuple[AnnotationKind, ...] = ("skip", "not")
+"""Kinds of answers that give no label."""
 
 
 def stratified_folds(targets_K: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
@@ -63,7 +66,7 @@ class LabelStore:
     @cached_property
     def labeled(self) -> IntArray:
         """Samples that have a label (K,), in the order of annotation, without those that were skipped."""
-        return np.asarray([i for i, a in self.current.items() if a.kind not in ("skip", "not")], dtype=np.int64)
+        return np.asarray([i for i, a in self.current.items() if a.kind not in LABELLESS], dtype=np.int64)
 
     @cached_property
     def answered(self) -> IntArray:

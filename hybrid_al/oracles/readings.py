@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..core.labels import LABELLESS
 from ..core.types import IGNORE, Annotation, FloatArray, IntArray, LabelMap, Target
 from ..data.answers import read_answer
 from ..data.masks import resize_mask
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 AGREED = "agreed"
 """Folder of a round for masks that several readers made together."""
-LABELLESS = ("skip", "not")  # kinds of answers that give no label
 Keep = Callable[[int, LabelMap], str]
 
 

@@ -179,13 +179,11 @@ class WorklistOracle:
     ) -> int:
         """Store answers (id -> text) that the person did not give before; how many are still missing."""
         samples = [self.manifest.position[sample] for sample in answers]
-        names = [
-            self.manifest.ids[i]
-            for i in self.unsaid(round, samples, self._differs(round, answers, annotator), annotator)
-        ]
-        new = {sample: answers[sample] for sample in names}
-        replaces = self.replaces_words(where, round, new, annotator, replace=replace)
-        return self.store(where, round, new, annotator, replaces)
+        differs = self._differs(round, answers, annotator)
+        new = self.unsaid(round, samples, differs, annotator)
+        replaces = self.replaces(where, round, new, differs, annotator, replace=replace)
+        texts = {self.manifest.ids[i]: answers[self.manifest.ids[i]] for i in new}
+        return self.store(where, round, texts, annotator, replaces)
 
     def put(
         self, where: object, texts: Mapping[str, str], annotator: str, notes: Notes, *, replace: bool = False

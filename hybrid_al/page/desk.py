@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.labels import LABELLESS
 from ..core.registry import component
 from ..core.rundir import RunDir
 from ..core.types import AnnotationKind, Target
@@ -383,7 +384,7 @@ class Desk:
         if self._labels[0] != r:
             current = self.run.labels(len(self._position)).current
             known = [a for a in current.values() if self.reading is None or self.reader in a.annotator.split(AND)]
-            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind not in ("skip", "not")}
+            self._labels = r, {a.index: self._name(a.target) for a in known if a.kind not in LABELLESS}
         given = {i: s.text if self.in_words else "" for i, s in self.standings(r).items() if s.text != SKIP}
         return self._labels[1] | {self._position[sample]: text for sample, text in given.items()}
 

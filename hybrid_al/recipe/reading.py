@@ -14,7 +14,7 @@ from ..errors import InputError
 from .files import mapping_of
 from .messages import first_error
 from .plain import check_texts, read_yaml
-from .sections import NAME, Component, Recipe
+from .sections import NAME, Recipe
 
 
 def load(recipe: Path | str | Mapping[str, object], overrides: Sequence[str] | Mapping[str, object] = ()) -> Recipe:
@@ -98,7 +98,4 @@ def _set(plain: dict[str, Any], where: str, path: str, value: Any) -> None:
 def _named(key: str, before: object, value: Any) -> Any:
     """A value of a key of a recipe; settings without a name are of the component that stood there."""
     name = before.get("name") if isinstance(before, Mapping) else before
-    of_component = isinstance(Recipe.model_fields[key].default, Component) if key in Recipe.model_fields else False
-    if not (of_component and name and isinstance(value, Mapping)):
-        return value
-    return {"name": name, **value}
+    return {"name": name, **value} if name and isinstance(value, Mapping) and key in Recipe.default_names() else value

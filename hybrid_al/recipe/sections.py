@@ -342,15 +342,19 @@ class Recipe(_Section):
     report: Report = Report()
     bench: Bench = Bench()
 
+    @classmethod
+    def default_names(cls) -> dict[str, str]:
+        """The default component of each key that takes one."""
+        return {k: field.default.name for k, field in cls.model_fields.items() if isinstance(field.default, Component)}
+
     @model_validator(mode="before")
     @classmethod
     def _name_defaults(cls, values: Any) -> Any:
         """Settings without a name are those of the default: `train: {steps: 300}` as `train.steps=300`."""
         if not isinstance(values, dict):
             return values
-        defaults = {k: f.default.name for k, f in cls.model_fields.items() if isinstance(f.default, Component)}
-        named = {k: {"name": defaults[k], **v} for k, v in values.items() if k in defaults and isinstance(v, dict)}
-        return values | named
+        names = cls.default_names()
+        return values | {k: {"name": names[k], **v} for k, v in values.items() if k in names and isinstance(v, dict)}
 
     @model_validator(mode="after")
     def _check_budgets(self) -> Recipe:

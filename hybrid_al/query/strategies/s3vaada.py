@@ -126,14 +126,12 @@ def _likeness(p_MC: FloatArray, base_R: IntArray) -> FloatArray:
     like: FloatArray = np.sqrt(p_MC[base_R]).astype(np.float32) @ np.sqrt(p_MC).astype(np.float32).T
     np.maximum(np.subtract(1, like, out=like), 0, out=like)
     np.negative(np.log(np.add(like, np.float32(SMALL), out=like), out=like), out=like)
-    low, high = like.min(), like.max()
-    like -= low
-    like /= max(float(high - low), 1e-12)
-    return like
+    return _to_unit(like)
 
 
 def _to_unit(values: FloatArray) -> FloatArray:
-    """Values brought to [0, 1]; 0 where all are equal."""
+    """Values brought to [0, 1] in place; 0 where all are equal."""
     low, high = values.min(), values.max()
-    unit: FloatArray = (values - low) / max(float(high - low), 1e-12)
-    return unit
+    values -= low
+    values /= max(float(high - low), 1e-12)
+    return values
